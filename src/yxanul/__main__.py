@@ -1,0 +1,6 @@
+"""`python -m yxanul`."""
+
+from yxanul.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""Clocks: durations come from a monotonic clock, never from the wall."""
+
+from __future__ import annotations
+
+import time
+
+
+class Stopwatch:
+    """Splits a stretch of time into named laps; every lap is in seconds."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+        self.laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> float:
+        """Add the time since the last lap (or the start) to `name` and return it."""
+        now = time.perf_counter()
+        seconds, self._last = now - self._last, now
+        self.laps[name] = self.laps.get(name, 0.0) + seconds
+        return seconds

@@ -1,0 +1,76 @@
+"""Errors that a person can mend: each becomes one line and an exit code on the command line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class YxanulError(Exception):
+    """Something the user can mend: what is wrong, what was found, what is wanted, a hint."""
+
+    exit_code = 2
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        found: object = None,
+        wanted: object = None,
+        hint: str | None = None,
+    ):
+        self.what, self.found, self.wanted, self.hint = what, found, wanted, hint
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        parts = [self.what]
+        if self.found is not None:
+            parts.append(f"found {self.found}")
+        if self.wanted is not None:
+            parts.append(f"wanted {self.wanted}")
+        if self.hint is not None:
+            parts.append(self.hint)
+        return "; ".join(parts)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword-only arguments need help to cross a process border.
+        return _rebuild, (type(self), self.what, self.found, self.wanted, self.hint)
+
+
+def _rebuild(kind, what, found, wanted, hint):  # pragma: no cover - called by pickle
+    return kind(what, found=found, wanted=wanted, hint=hint)
+
+
+class GateFailed(YxanulError):
+    """A stage ended and its gate said no; everything is saved."""
+
+    exit_code = 3
+
+
+class Interrupted(YxanulError):
+    """SIGINT or SIGTERM arrived; the state is saved."""
+
+    def __init__(self, what: str, *, signal_number: int, hint: str | None = None):
+        super().__init__(what, hint=hint)
+        self.signal_number = signal_number
+        self.exit_code = 128 + signal_number
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild_interrupted, (self.what, self.signal_number, self.hint)
+
+
+def _rebuild_interrupted(what, signal_number, hint):  # pragma: no cover - called by pickle
+    return Interrupted(what, signal_number=signal_number, hint=hint)
+
+
+def near_miss(word: str, options: Iterable[str]) -> str | None:
+    """Return the hint "did you mean 'x'?" for the option nearest to `word`, or None."""
+    close = difflib.get_close_matches(word, list(options), n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else None
+
+
+def missing_package(package: str, extra: str) -> YxanulError:
+    """Return the error for an optional package that is not installed."""
+    return YxanulError(
+        f"the package '{package}' is not installed", hint=f"pip install 'yxanul[{extra}]'"
+    )

@@ -1,0 +1,48 @@
+"""How long work shows itself: packages speak to a `Ui`; only the command line draws one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Protocol
+
+
+class Task(Protocol):
+    """One piece of long work on display."""
+
+    def advance(self, amount: float, note: str = "") -> None:
+        """Move on by `amount` units; `note` is a short text such as a loss."""
+
+
+class Ui(Protocol):
+    """What packages may tell the person in front of the machine."""
+
+    def say(self, line: str) -> None:
+        """Show one line of news."""
+
+    def warn(self, line: str) -> None:
+        """Show one line that wants attention."""
+
+    def task(self, title: str, total: float, unit: str) -> contextlib.AbstractContextManager[Task]:
+        """Show a bar with rate and time left while the block runs."""
+        ...
+
+
+class _SilentTask:
+    def advance(self, amount: float, note: str = "") -> None:
+        pass
+
+
+class SilentUi:
+    """A `Ui` that shows nothing: the default in tests and notebooks."""
+
+    def say(self, line: str) -> None:
+        """Drop the line."""
+
+    def warn(self, line: str) -> None:
+        """Drop the warning."""
+
+    @contextlib.contextmanager
+    def task(self, title: str, total: float, unit: str) -> Iterator[Task]:
+        """Run the block without a bar."""
+        yield _SilentTask()
