@@ -1,0 +1,239 @@
+"""The recipe: one YAML file that fills everything in, read strictly.
+
+A recipe names another one under `extends`, and overrides `key.path=value` lie on top. What comes
+out is one frozen `Recipe`; every mistake is reported at once, each with the place it stands at.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from yxanul.base.errors import YxanulError, near_miss
+from yxanul.base.marked_yaml import Keys, MarkedTree, read
+from yxanul.base.settings import Settings
+from yxanul.data.config import DataSettings
+from yxanul.eval.config import EvalSettings
+from yxanul.model.config import ModelSettings
+from yxanul.monitor.config import MonitorSettings
+from yxanul.optim.config import OptimSettings
+from yxanul.stages.config import StageSettings
+from yxanul.tokenizer.config import BpeSettings, TokenizerSettings
+from yxanul.train.config import TrainSettings
+
+
+class RecipeError(YxanulError):
+    """A recipe with mistakes: one line each, with file, line and column."""
+
+
+class Recipe(Settings):
+    """Everything a run depends on."""
+
+    description: str = ""
+    """One line for people who choose among recipes."""
+    seed: int = Field(0, ge=0)
+    """The one number all randomness is derived from."""
+    tokenizer: TokenizerSettings = BpeSettings()
+    """How text becomes tokens."""
+    data: DataSettings
+    """Where text comes from."""
+    model: ModelSettings
+    """The model's shape."""
+    optim: OptimSettings
+    """Optimizer, rate and schedule."""
+    train: TrainSettings = TrainSettings()
+    """Precision, device, batch, checkpoints."""
+    stages: tuple[StageSettings, ...] = Field(min_length=1)
+    """What is learnt, in order, and what it has to show."""
+    monitor: MonitorSettings = MonitorSettings()
+    """What is recorded and where."""
+    eval: EvalSettings = EvalSettings()
+    """How held-out text is scored."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Recipe:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise ValueError(f"stages need different names, found {', '.join(names)}")
+        for i, stage in enumerate(self.stages):
+            self._check_stage(i, stage)
+        return self
+
+    def _check_stage(self, index: int, stage: StageSettings) -> None:
+        seen = {name for earlier in self.stages[: index + 1] for name in earlier.domains()}
+        phase_mixes = [phase.mix for phase in stage.curriculum if phase.mix]
+        gated = {*stage.gate.bits_per_byte, *stage.gate.perplexity}
+        for name in {name for mix in [stage.mix, *phase_mixes] for name in mix} | gated:
+            if name not in self.data.sources:
+                hint = near_miss(name, self.data.sources)
+                choices = ", ".join(self.data.sources)
+                raise ValueError(
+                    f"stage '{stage.name}' names the source '{name}'; wanted one of {choices}"
+                    + (f"; {hint}" if hint else "")
+                )
+        if unseen := gated - seen:
+            raise ValueError(
+                f"the gate of stage '{stage.name}' judges '{min(unseen)}',"
+                " which no stage has trained by then"
+            )
+        longest = max(phase.seq_len for phase in stage.curriculum)
+        if longest > self.model.longest_context:
+            raise ValueError(
+                f"stage '{stage.name}' trains rows of {longest} tokens; the model's max_seq_len"
+                f" is {self.model.longest_context}"
+            )
+
+
+def installed_recipes() -> dict[str, Path]:
+    """Return the recipes that come with the package, by name."""
+    folder = Path(str(resources.files("yxanul"))) / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("**/*.yaml"))}
+
+
+def find_recipe(name: str, beside: Path | None = None) -> Path:
+    """Return the file of a recipe given by path or by the name of an installed one."""
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        path = Path(name).expanduser()
+        if beside is not None and not path.is_absolute():
+            path = beside / path
+        if not path.is_file():
+            raise YxanulError(f"there is no recipe file {path}")
+        return path
+    installed = installed_recipes()
+    if name not in installed:
+        raise YxanulError(
+            f"unknown recipe '{name}'",
+            wanted=f"a path to a .yaml file or one of {', '.join(installed)}",
+            hint=near_miss(name, installed),
+        )
+    return installed[name]
+
+
+def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe with its ancestors and overrides, checked; mistakes raise RecipeError."""
+    tree = _read_with_ancestors(find_recipe(name), ())
+    for override in overrides:
+        dotted, equals, text = override.partition("=")
+        if not equals or not dotted:
+            raise YxanulError(f"override '{override}'", wanted="key.path=value")
+        tree.set(dotted, text)
+    return check_tree(tree)
+
+
+def check_tree(tree: MarkedTree) -> Recipe:
+    """Turn a tree of plain data into a Recipe, or report every mistake at its place."""
+    try:
+        return Recipe.model_validate_json(json.dumps(tree.value, default=str), strict=True)
+    except ValidationError as error:
+        lines = [_line(tree, dict(mistake)) for mistake in error.errors()]
+        raise RecipeError("\n".join(dict.fromkeys(lines))) from None
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Return the resolved recipe as YAML that `load_recipe` reads back to an equal one."""
+    return yaml.safe_dump(as_plain(recipe), sort_keys=False, allow_unicode=True)
+
+
+def as_plain(recipe: Recipe) -> dict[str, Any]:
+    """Return the resolved recipe as plain data; keys left to their meaning of None are absent."""
+    return recipe.model_dump(mode="json", exclude_none=True)
+
+
+def differences(old: Recipe, new: Recipe) -> dict[str, str]:
+    """Return {dotted key: "old -> new"} for every value in which two recipes differ."""
+    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    keys = sorted(before.keys() | after.keys())
+    pairs = {key: (before.get(key), after.get(key)) for key in keys}
+    return {key: f"{a} -> {b}" for key, (a, b) in pairs.items() if a != b}
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    flat: dict[str, Any] = {}
+    for key, inner in items:
+        name = f"{prefix}{key}"
+        nested = isinstance(inner, dict | list) and inner
+        flat |= _flat(inner, f"{name}.") if nested else {name: inner}
+    return flat
+
+
+def _read_with_ancestors(path: Path, children: tuple[Path, ...]) -> MarkedTree:
+    if path.resolve() in children:
+        raise YxanulError(f"{path} extends itself", found=" -> ".join(map(str, children)))
+    tree = read(path)
+    if not isinstance(tree.value, dict):
+        raise YxanulError(f"{path} is not a recipe", wanted="a mapping of sections")
+    parent = tree.value.pop("extends", None)
+    if parent is None:
+        return tree
+    if not isinstance(parent, str):
+        raise RecipeError(f"{tree.mark(('extends',))}: extends", found=parent, wanted="a name")
+    ancestor = find_recipe(parent, beside=path.parent)
+    return tree.merged_over(_read_with_ancestors(ancestor, (*children, path.resolve())))
+
+
+def _line(tree: MarkedTree, mistake: dict[str, Any]) -> str:
+    """Say one mistake in one line: place, key, what is wrong, what was probably meant."""
+    keys = _keys_in_tree(tree.value, mistake["loc"], mistake["type"])
+    text = str(mistake["msg"]).removeprefix("Value error, ")
+    text = text[:1].lower() + text[1:]
+    if mistake["type"] == "extra_forbidden":
+        hint = near_miss(str(keys[-1]), _known_keys(mistake["loc"][:-1]))
+        text = "unknown key" + (f"; {hint}" if hint else "")
+    elif mistake["type"] == "missing":
+        text = "this key is missing"
+    elif mistake["type"] != "value_error" and not isinstance(mistake["input"], dict | list):
+        text += f", found {mistake['input']!r}"
+    dotted = ".".join(map(str, keys))
+    place = tree.mark(keys)
+    return ": ".join(part for part in (place, dotted, text) if part)
+
+
+def _keys_in_tree(value: Any, loc: Sequence[str | int], kind: str) -> Keys:
+    """Turn pydantic's location into keys of the tree: it also names the kinds of unions."""
+    keys: list[str | int] = []
+    for part in loc:
+        inside = isinstance(value, dict) and part in value
+        if inside or (isinstance(value, list) and isinstance(part, int)):
+            value = value[part]
+            keys.append(part)
+    if kind == "missing":
+        keys.append(loc[-1])
+    return tuple(keys)
+
+
+def _known_keys(loc: Sequence[str | int]) -> set[str]:
+    """Return the keys that the schema knows at a location."""
+    schema = Recipe.model_json_schema()
+    nodes = [schema]
+    for part in loc:
+        below: list[dict[str, Any]] = []
+        for node in _alternatives(nodes, schema):
+            if part in node.get("properties", {}):
+                below.append(node["properties"][part])
+            elif isinstance(node.get("additionalProperties"), dict):
+                below.append(node["additionalProperties"])
+            elif isinstance(part, int) and isinstance(node.get("items"), dict):
+                below.append(node["items"])
+        nodes = below or nodes
+    known = [node.get("properties", {}) for node in _alternatives(nodes, schema)]
+    return {name for properties in known for name in properties}
+
+
+def _alternatives(nodes: list[dict[str, Any]], schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """Follow references and unions until plain nodes are left."""
+    plain: list[dict[str, Any]] = []
+    queue = list(nodes)
+    while queue:
+        node = queue.pop()
+        if "$ref" in node:
+            queue.append(schema["$defs"][node["$ref"].rsplit("/", 1)[-1]])
+        queue += node.get("anyOf", []) + node.get("oneOf", []) + node.get("allOf", [])
+        plain.append(node)
+    return plain

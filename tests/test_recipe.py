@@ -1,0 +1,153 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from recipes import TINY, write_tiny
+from yxanul.base.errors import YxanulError
+from yxanul.recipe import (
+    Recipe,
+    RecipeError,
+    differences,
+    dump_recipe,
+    installed_recipes,
+    load_recipe,
+)
+
+
+def mistakes(folder: Path, text: str, *overrides: str) -> list[str]:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(str(write_tiny(folder, text)), overrides)
+    return str(caught.value).splitlines()
+
+
+def test_a_recipe_becomes_settings(tmp_path):
+    recipe = load_recipe(str(write_tiny(tmp_path)))
+    assert recipe.optim.peak_rate == 0.01
+    assert recipe.stages[0].curriculum[1].clip == 0.7
+
+
+def test_a_resolved_recipe_reads_back_equal(tmp_path):
+    recipe = load_recipe(str(write_tiny(tmp_path)))
+    copy = tmp_path / "copy.yaml"
+    copy.write_text(dump_recipe(recipe))
+    assert load_recipe(str(copy)) == recipe
+    assert differences(recipe, load_recipe(str(copy))) == {}
+
+
+@pytest.mark.parametrize("number", ["1e-5", "1E-5", "0.00001", "1.0e-5", ".1e-4"])
+def test_every_way_to_write_a_number_is_a_number(tmp_path, number):
+    recipe = load_recipe(str(write_tiny(tmp_path)), [f"optim.peak_rate={number}"])
+    assert recipe.optim.peak_rate == 1e-5
+
+
+def test_an_unknown_key_names_place_and_near_miss(tmp_path):
+    (line,) = mistakes(tmp_path, TINY.replace("width: 32", "widht: 32, width: 32"))
+    assert line.startswith(f"{tmp_path}/tiny.yaml:10:9: model.widht: unknown key")
+    assert "did you mean 'width'?" in line
+
+
+def test_a_near_miss_inside_a_source_and_a_phase(tmp_path):
+    text = TINY.replace("domain: stories, documents", "domain: stories, docments")
+    assert "did you mean 'documents'?" in mistakes(tmp_path, text)[0]
+    text = TINY.replace("rate_scale", "rate_scal")
+    assert (
+        "stages.0.curriculum.1.rate_scal: unknown key; did you mean 'rate_scale'?"
+        in (mistakes(tmp_path, text)[0])
+    )
+
+
+def test_all_mistakes_at_once(tmp_path):
+    text = TINY.replace("seed: 7", "seed: minus").replace("depth: 2", "depht: 2")
+    lines = mistakes(tmp_path, text)
+    assert any(":2:1: seed: " in line and "'minus'" in line for line in lines)
+    assert any("model.depht: unknown key; did you mean 'depth'?" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("num_heads: 2", "num_heads: 7", "7"),
+        ("peak_rate: 1e-2", "peak_rate: -1", "peak_rate"),
+        ("name: linear_to_zero", "name: cosine, floor_rate: 1", "floor"),
+        ("budget: {steps: 14}", "budget: {steps: 14, tokens: 3}", "steps and tokens"),
+        ("budget: {steps: 14}", "budget: {}", "none"),
+        ("mix: {stories: 1.0}", "mix: {storys: 1.0}", "did you mean 'stories'?"),
+        ("mix: {stories: 1.0}", "mix: {stories: 0}", "above 0"),
+        ("seq_len: 64, share: 0.5", "seq_len: 64, share: 0.6", "add up to 1"),
+        ("seq_len: 64, share: 0.5", "seq_len: 128, share: 0.5", "max_seq_len"),
+        ("name: two", "name: one", "different names"),
+        ("forgetting: {at_most: 9}", "perplexity: {code: {at_most: 9}}", "'code'"),
+        ("precision: fp32", "precision: fp64", "fp64"),
+        ("kind: byte", "kind: bite", "bite"),
+        ("workers: 1", "workers: [1]", "workers"),
+        ("depth: 2", "depth: two", "depth"),
+        ("depth: 2", "depth: true", "depth"),
+    ],
+)
+def test_contradictions_are_refused_before_work_starts(tmp_path, old, new, said):
+    assert old in TINY
+    assert said in "\n".join(mistakes(tmp_path, TINY.replace(old, new)))
+
+
+def test_extends_merges_and_replaces_other_kinds(tmp_path):
+    write_tiny(tmp_path)
+    child = tmp_path / "child.yaml"
+    child.write_text("extends: ./tiny.yaml\ntokenizer: {kind: bpe, vocab_size: 300}\nseed: 8\n")
+    recipe = load_recipe(str(child))
+    assert (recipe.tokenizer.kind, recipe.seed, recipe.model.width) == ("bpe", 8, 32)
+
+
+def test_a_mistake_in_an_ancestor_names_the_ancestor(tmp_path):
+    write_tiny(tmp_path, TINY.replace("depth: 2", "depth: 0"))
+    child = tmp_path / "child.yaml"
+    child.write_text("extends: ./tiny.yaml\n")
+    with pytest.raises(RecipeError, match=r"tiny\.yaml:10:"):
+        load_recipe(str(child))
+
+
+def test_a_circle_of_extends_is_refused(tmp_path):
+    (tmp_path / "a.yaml").write_text("extends: ./b.yaml\n")
+    (tmp_path / "b.yaml").write_text("extends: ./a.yaml\n")
+    with pytest.raises(YxanulError, match="extends itself"):
+        load_recipe(str(tmp_path / "a.yaml"))
+
+
+def test_overrides_reach_into_lists(tmp_path):
+    recipe = load_recipe(
+        str(write_tiny(tmp_path)), ["stages.0.budget={tokens: 1024}", "stages.1.mix.math=2"]
+    )
+    assert recipe.stages[0].budget.tokens == 1024
+    assert recipe.stages[1].mix == {"math": 2, "stories": 0.25}
+
+
+def test_a_wrong_override_names_itself(tmp_path):
+    assert "override 'model.widht=3'" in mistakes(tmp_path, TINY, "model.widht=3")[0]
+    for override in ("stages.9.name=x", "nothing", "=3", "seed.x=1"):
+        with pytest.raises(YxanulError):
+            load_recipe(str(write_tiny(tmp_path)), [override])
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", "", "seed: 1\nseed: 2\n", "\tx: 1"])
+def test_broken_files_are_one_line(tmp_path, text):
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    with pytest.raises(YxanulError) as caught:
+        load_recipe(str(path))
+    assert "broken.yaml" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_unknown_recipe_names_the_near_miss():
+    with pytest.raises(YxanulError, match="did you mean 'quickstart'"):
+        load_recipe("quikstart")
+
+
+@pytest.mark.parametrize("name", sorted(set(installed_recipes()) - {"base"}))
+def test_installed_recipes_are_valid(name):
+    assert load_recipe(name).description
+
+
+def test_the_schema_knows_every_section():
+    schema = Recipe.model_json_schema()
+    assert set(schema["properties"]) >= {"tokenizer", "data", "model", "optim", "stages"}
+    assert json.dumps(schema)
