@@ -1,0 +1,41 @@
+"""Heavy packages load when they are needed, never before."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+HEAVY = ("torch", "pyarrow", "datasets", "tokenizers", "transformers", "tensorboard", "numpy")
+
+
+def loaded_after(statement: str) -> set[str]:
+    code = f"import sys\n{statement}\nprint(' '.join(sys.modules))"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return set(result.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["yxanul", "yxanul.cli", "yxanul.recipe", "yxanul.model.zoo", "yxanul.train.curriculum"],
+)
+def test_light(module):
+    assert not loaded_after(f"import {module}").intersection(HEAVY)
+
+
+@pytest.mark.parametrize("module", ["yxanul.data.encode", "yxanul.text.sources"])
+def test_without_torch(module):
+    assert "torch" not in loaded_after(f"import {module}")
+
+
+def seconds_of_help() -> float:
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "yxanul", "--help"], capture_output=True, check=True)
+    return time.perf_counter() - start
+
+
+def test_help_is_fast():
+    """It takes 0.25 s on a quiet machine; the best of five, as others may use this one."""
+    assert min(seconds_of_help() for _ in range(5)) < 0.5
