@@ -1,0 +1,1 @@
+"""Tokens: documents encoded into shards, their order, their mix, and batches of them."""

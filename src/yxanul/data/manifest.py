@@ -1,0 +1,202 @@
+"""What is written beside the tokens: for each part that is done, and for a whole source."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from yxanul.base.errors import YxanulError
+from yxanul.base.files import read_json
+from yxanul.base.settings import Settings
+from yxanul.text.documents import Part
+
+SCHEMA_VERSION = 1
+
+Split = Literal["train", "validation"]
+SPLITS: tuple[Split, ...] = ("train", "validation")
+
+_KINDS_OF_FILE = (".ids", ".offsets", ".bytes")
+
+
+class Header(Settings):
+    """Everything but the text itself that decides which tokens a source becomes."""
+
+    schema_version: int = SCHEMA_VERSION
+    """The version of the layout."""
+    source: str
+    """The source's name."""
+    settings: str
+    """The digest of the source's settings."""
+    validation_fraction: float
+    """The share that is held out."""
+    tokenizer: str
+    """The tokenizer's digest."""
+    vocab_size: int
+    """Every id is below it."""
+    end_of_text_id: int
+    """The id that ends every document."""
+    dtype: Literal["uint16", "uint32"]
+    """How an id is stored, little endian."""
+
+    @property
+    def key(self) -> str:
+        """A digest of all this."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+class ShardEntry(Settings):
+    """The figures of one shard: one part's documents of one split."""
+
+    documents: int
+    """Documents in it."""
+    tokens: int
+    """Tokens in it, the ends of text included."""
+    bytes: int
+    """Bytes of UTF-8 that the text had."""
+    sha256: dict[str, str]
+    """Checksum of each file, by the end of its name."""
+
+
+class PartRecord(Settings):
+    """The mark that a part is done, written last."""
+
+    key: str
+    """The digest of the header it was made under."""
+    part: str
+    """The part's name."""
+    fingerprint: str
+    """What the part's content looked like."""
+    dropped: dict[str, int]
+    """Documents left out, by cause."""
+    shards: dict[Split, ShardEntry]
+    """What it became."""
+
+
+class SplitEntry(Settings):
+    """The figures of one split of a source, and its shards in order."""
+
+    documents: int
+    """Documents in all shards."""
+    tokens: int
+    """Tokens in all shards."""
+    bytes: int
+    """Bytes of text in all shards."""
+    shards: tuple[ShardEntry, ...]
+    """Shard number n lies under shard_name(n)."""
+
+
+class Manifest(Settings):
+    """What a whole source became, written when all its parts are done."""
+
+    header: Header
+    """What it was made under."""
+    synthetic: bool
+    """Whether the text is made up by rules."""
+    dropped: dict[str, int]
+    """Documents left out, by cause."""
+    splits: dict[Split, SplitEntry] = Field(min_length=len(SPLITS))
+    """Training and validation."""
+
+
+def shard_name(number: int) -> str:
+    """Return the name of a part's files, without its end."""
+    return f"{number:05d}"
+
+
+def shard_files(folder: Path, number: int) -> dict[str, Path]:
+    """Return the files of a shard in the split's `folder`, by the end of their names."""
+    return {end: folder / f"{shard_name(number)}{end}" for end in _KINDS_OF_FILE}
+
+
+def shard_sizes(entry: ShardEntry, dtype: str) -> dict[str, int]:
+    """Return how many bytes each file of a shard must have."""
+    ids_bytes = entry.tokens * np.dtype(dtype).itemsize
+    return {
+        ".ids": ids_bytes,
+        ".offsets": 8 * (entry.documents + 1),
+        ".bytes": 8 * entry.documents,
+    }
+
+
+def make_manifest(header: Header, synthetic: bool, records: list[PartRecord]) -> Manifest:
+    """Sum the records of all parts up."""
+    dropped: dict[str, int] = {}
+    for record in records:
+        for cause, count in record.dropped.items():
+            dropped[cause] = dropped.get(cause, 0) + count
+    return Manifest(
+        header=header,
+        synthetic=synthetic,
+        dropped=dict(sorted(dropped.items())),
+        splits={
+            split: _sum_split([record.shards[split] for record in records]) for split in SPLITS
+        },
+    )
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a source's `folder`; a missing or foreign one is an error."""
+    path = folder / "manifest.json"
+    if not path.is_file():
+        raise YxanulError(
+            f"the source '{folder.name}' is not encoded, or not to its end",
+            found=f"no {path}",
+            hint="run yxanul prepare",
+        )
+    content = read_json(path)
+    try:
+        manifest = Manifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise YxanulError(f"{path} is broken", found=f"{where}: {first['msg']}") from None
+    if manifest.header.schema_version != SCHEMA_VERSION:
+        raise YxanulError(
+            f"{path} is of another version of yxanul",
+            found=f"version {manifest.header.schema_version}",
+            wanted=f"version {SCHEMA_VERSION}",
+            hint="run yxanul prepare",
+        )
+    return manifest
+
+
+def read_record(folder: Path, number: int, header: Header, part: Part) -> PartRecord | None:
+    """Return the record of a part if it is done, of this content and header; else None."""
+    try:
+        record = PartRecord.model_validate(read_json(record_path(folder, number)))
+    except (YxanulError, ValidationError):
+        return None
+    if (record.key, record.part, record.fingerprint) != (header.key, part.name, part.fingerprint):
+        return None
+    for split, entry in record.shards.items():
+        files, sizes = shard_files(folder / split, number), shard_sizes(entry, header.dtype)
+        if not all(_has_size(files[end], sizes[end]) for end in sizes):
+            return None
+    return record if held_out_path(folder, number).is_file() else None
+
+
+def record_path(folder: Path, number: int) -> Path:
+    """Return where the mark that part `number` is done lies."""
+    return folder / "parts" / f"{shard_name(number)}.json"
+
+
+def held_out_path(folder: Path, number: int) -> Path:
+    """Return where the held-out text of part `number` lies."""
+    return folder / "validation" / f"{shard_name(number)}.txt"
+
+
+def _sum_split(entries: list[ShardEntry]) -> SplitEntry:
+    return SplitEntry(
+        documents=sum(entry.documents for entry in entries),
+        tokens=sum(entry.tokens for entry in entries),
+        bytes=sum(entry.bytes for entry in entries),
+        shards=tuple(entries),
+    )
+
+
+def _has_size(path: Path, size_bytes: int) -> bool:
+    return path.is_file() and path.stat().st_size == size_bytes

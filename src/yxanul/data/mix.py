@@ -1,0 +1,121 @@
+"""Which source the next row comes from: an interleave that is never a row away from the mix."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from yxanul.base.errors import YxanulError
+
+
+class Row(NamedTuple):
+    """One row of a batch: which source, and the position of its first token there."""
+
+    source: str
+    start: int
+
+
+@dataclass(frozen=True)
+class MixCursor:
+    """How far every source is, and what the mix owes it: all there is to resume from."""
+
+    positions: dict[str, int] = field(default_factory=dict)
+    """Tokens taken from each source."""
+    debts: dict[str, Fraction] = field(default_factory=dict)
+    """Tokens that the mix asked of each source, less those taken; they sum to zero."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON; debts are exact fractions such as "-13/5"."""
+        debts = {source: str(debt) for source, debt in self.debts.items()}
+        return {"positions": dict(self.positions), "debts": debts}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> MixCursor:
+        """Make a cursor from what `to_dict` gave."""
+        debts = {source: Fraction(debt) for source, debt in data["debts"].items()}
+        return cls({source: int(at) for source, at in data["positions"].items()}, debts)
+
+
+def plan_rows(
+    cursor: MixCursor, weights: Mapping[str, float], num_rows: int, seq_len: int
+) -> tuple[list[Row], MixCursor]:
+    """Return the next rows of a mix, each of `seq_len` tokens, and the cursor after them.
+
+    Within one mix and length every source stays less than a row from its share, at every row.
+    After a change the old debts are worked off first, the largest before the others. A source
+    without weight gives no rows and keeps its debt until it is back.
+    """
+    shares = exact_shares(weights)
+    interleave = _Interleave(cursor.debts, shares, seq_len)
+    positions = {source: cursor.positions.get(source, 0) for source in shares}
+    rows: list[Row] = []
+    for _ in range(num_rows):
+        source = interleave.next()
+        rows.append(Row(source, positions[source]))
+        positions[source] += seq_len
+    taken = {source: at - cursor.positions.get(source, 0) for source, at in positions.items()}
+    debts = {
+        source: cursor.debts.get(source, Fraction(0)) + share * num_rows * seq_len - taken[source]
+        for source, share in shares.items()
+    }
+    return rows, MixCursor({**cursor.positions, **positions}, {**cursor.debts, **debts})
+
+
+def exact_shares(weights: Mapping[str, float]) -> dict[str, Fraction]:
+    """Return the weights as exact shares that sum to one, in order of names, zeros left out."""
+    for source, weight in weights.items():
+        if not (math.isfinite(weight) and weight >= 0):
+            raise YxanulError(
+                f"the weight of '{source}' in a mix is impossible",
+                found=weight,
+                wanted="zero or more",
+            )
+    # Through the shortest decimal: 0.1 in a recipe means one tenth, not the nearest binary.
+    exact = {source: Fraction(str(weights[source])) for source in sorted(weights)}
+    total = sum(exact.values())
+    if total == 0:
+        raise YxanulError("a mix has no source with a weight", found=dict(weights))
+    return {source: weight / total for source, weight in exact.items() if weight}
+
+
+class _Interleave:
+    """Earliest deadline first, in whole numbers.
+
+    A source's next row may come as soon as the source is owed anything, and must come before it
+    is owed a whole row. Of the rows that may come, the one that must come first is taken; as the
+    shares sum to one, each then comes in its time (Tijdeman 1980, "The chairman assignment
+    problem"; Baruah et al. 1996). Only debts from before a change can be overdue.
+    """
+
+    def __init__(
+        self, debts: Mapping[str, Fraction], shares: Mapping[str, Fraction], seq_len: int
+    ) -> None:
+        own = {source: debts.get(source, Fraction(0)) for source in shares}
+        surplus = sum(own.values(), Fraction(0))  # what sources without weight are owed
+        start = {source: own[source] - surplus * share for source, share in shares.items()}
+        scale = math.lcm(*(value.denominator for value in (*start.values(), *shares.values())))
+        self._names = list(shares)
+        self._owed = [int(debt * scale) for debt in start.values()]
+        self._gain = [int(share * scale) * seq_len for share in shares.values()]
+        self._row = scale * seq_len
+        common = math.lcm(*self._gain)
+        self._slowness = [common // gain for gain in self._gain]
+
+    def next(self) -> str:
+        """Return the source of the next row."""
+        owed, row = self._owed, self._row
+        for i, gain in enumerate(self._gain):
+            owed[i] += gain
+        most = max(owed)
+        if most >= row:
+            chosen = owed.index(most)
+        else:
+            chosen = min(
+                (i for i, debt in enumerate(owed) if debt > 0),
+                key=lambda i: (row - owed[i]) * self._slowness[i],
+            )
+        owed[chosen] -= row
+        return self._names[chosen]

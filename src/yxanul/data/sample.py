@@ -1,0 +1,37 @@
+"""Text to train a tokenizer on: every source's training documents, and no held-out one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from yxanul.base.seeds import derive_seed
+from yxanul.data.config import DataSettings
+from yxanul.text.prepare import prepared
+from yxanul.text.sources import Source, open_source
+
+
+def training_texts(settings: DataSettings) -> Iterator[str]:
+    """Yield training documents, of each source as many bytes as of the others while it lasts.
+
+    A source's parts come in a scattered order, so that the beginning is a sample of the whole.
+    """
+    streams = {
+        name: _texts(open_source(name, source), settings.validation_fraction)
+        for name, source in settings.sources.items()
+    }
+    taken_bytes = dict.fromkeys(streams, 0)
+    while streams:
+        name = min(streams, key=taken_bytes.__getitem__)
+        text = next(streams[name], None)
+        if text is None:
+            del streams[name]
+            continue
+        taken_bytes[name] += len(text.encode())
+        yield text
+
+
+def _texts(source: Source, held_out_fraction: float) -> Iterator[str]:
+    for part in sorted(source.parts(), key=lambda part: derive_seed(0, part.name)):
+        for item in prepared(source, part, held_out_fraction):
+            if isinstance(item, tuple) and item[0] == "train":
+                yield item[1].text

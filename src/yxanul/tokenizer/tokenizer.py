@@ -1,0 +1,145 @@
+"""One tokenizer for all kinds: text to ids and back, over the `tokenizers` library."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import tokenizers as library
+
+from yxanul.base.errors import YxanulError
+from yxanul.base.files import write_json, write_text
+from yxanul.tokenizer.byte_alphabet import token_bytes
+from yxanul.tokenizer.end_of_text import find_end_of_text
+
+
+class Tokenizer:
+    """Text to ids and back. Text never yields the end of text: only `end_of_text_id` does."""
+
+    def __init__(self, raw: library.Tokenizer, end_of_text: str) -> None:
+        # Re-adding makes it special also where the file keeps it as an ordinary added token.
+        raw.add_special_tokens([library.AddedToken(end_of_text, special=True, normalized=False)])
+        raw.no_truncation()
+        raw.no_padding()
+        raw.encode_special_tokens = True
+        self._raw = raw
+        self.end_of_text = end_of_text
+        self.end_of_text_id: int = raw.get_vocab()[end_of_text]
+        self.vocab_size: int = max(raw.get_vocab().values()) + 1
+
+    @classmethod
+    def load(cls, path: Path, end_of_text: str | None = None) -> Tokenizer:
+        """Read a tokenizer.json (or the one in the folder `path`)."""
+        file = path / "tokenizer.json" if path.is_dir() else path
+        try:
+            text = file.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise YxanulError(f"there is no tokenizer at {file}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise YxanulError(f"{file} cannot be read as a tokenizer", found=error) from None
+        return cls.from_json(text, end_of_text, file)
+
+    @classmethod
+    def from_json(
+        cls, text: str, end_of_text: str | None = None, file: Path | None = None
+    ) -> Tokenizer:
+        """Make a tokenizer from the content of a tokenizer.json; `file` is where it lies."""
+        try:
+            raw = library.Tokenizer.from_str(text)
+        except Exception as error:  # the library raises nothing narrower
+            raise YxanulError(
+                f"{file or 'the text'} is not a tokenizer of the tokenizers library", found=error
+            ) from None
+        beside = None if file is None else file.parent
+        return cls(raw, find_end_of_text(raw.get_vocab(), beside, end_of_text))
+
+    def to_json(self) -> str:
+        """Return the content of a tokenizer.json that the stock library loads."""
+        return self._raw.to_str(pretty=True)
+
+    def save(self, path: Path) -> None:
+        """Write a tokenizer.json; an unusual end of text is named in a file beside it."""
+        write_text(path, self.to_json() + "\n")
+        if find_end_of_text(self._raw.get_vocab(), path.parent, None) != self.end_of_text:
+            write_json(path.with_name("tokenizer_config.json"), {"eos_token": self.end_of_text})
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON with the end of text: the same for equal tokenizers."""
+        content = json.loads(self._raw.to_str())
+        words = [content, self.end_of_text_id]
+        canonical = json.dumps(words, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of `text`, without an end of text."""
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each text, as `encode` would, on all cores unless told otherwise."""
+        try:
+            encodings = self._raw.encode_batch_fast(list(texts), add_special_tokens=False)
+        except TypeError:
+            raise YxanulError("a text holds broken Unicode (half of a surrogate pair)") from None
+        rows = [encoding.ids for encoding in encodings]
+        return [
+            self._without_end(text) if self.end_of_text_id in ids else ids
+            for text, ids in zip(texts, rows, strict=True)
+        ]
+
+    def _without_end(self, text: str) -> list[int]:
+        """Encode a text in which the model itself finds the end of text's name as a plain word."""
+        head, tail = self.end_of_text[:1], self.end_of_text[1:]
+        pieces: list[str] = []
+        for piece in text.split(self.end_of_text):
+            pieces += [tail, piece, head] if pieces else [piece, head]
+        ids: list[int] = []
+        for piece in pieces[:-1]:
+            ids += self._raw.encode(piece, add_special_tokens=False).ids
+        if self.end_of_text_id in ids:
+            raise YxanulError(f"the tokenizer gives '{self.end_of_text}' for ordinary text")
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of `ids`; broken UTF-8 becomes U+FFFD, the end of text its name."""
+        if self.is_byte_level:
+            return self.decode_bytes(ids).decode("utf-8", errors="replace")
+        self._check(ids)
+        return self._raw.decode(list(ids), skip_special_tokens=False)
+
+    def decode_bytes(self, ids: Sequence[int]) -> bytes:
+        """Return the UTF-8 bytes of `ids`, also where a character is cut in two."""
+        if not self.is_byte_level:
+            return self.decode(ids).encode()
+        self._check(ids)
+        return b"".join([self._bytes_of_id[i] for i in ids])
+
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        """Return each id's own text, to be read by people."""
+        self._check(ids)
+        if self.is_byte_level:
+            return [self._bytes_of_id[i].decode("utf-8", errors="replace") for i in ids]
+        return [self._raw.id_to_token(i) or "" for i in ids]
+
+    @cached_property
+    def is_byte_level(self) -> bool:
+        """Whether ids are bytes joined: then decoding is exact for every text."""
+        return isinstance(self._raw.decoder, library.decoders.ByteLevel)
+
+    @cached_property
+    def _bytes_of_id(self) -> list[bytes]:
+        added = {i: token.content for i, token in self._raw.get_added_tokens_decoder().items()}
+        table = [b""] * self.vocab_size
+        for token, i in self._raw.get_vocab().items():
+            table[i] = added[i].encode() if i in added else token_bytes(token)
+        return table
+
+    def _check(self, ids: Iterable[int]) -> None:
+        for i in ids:
+            if not 0 <= i < self.vocab_size:
+                raise YxanulError(
+                    f"there is no token {i}", wanted=f"ids from 0 to {self.vocab_size - 1}"
+                )

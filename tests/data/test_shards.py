@@ -1,0 +1,150 @@
+import json
+import resource
+import time
+
+import numpy as np
+import pytest
+
+from yxanul.base.errors import YxanulError
+from yxanul.base.files import sha256_of
+from yxanul.base.ui import SilentUi
+from yxanul.data.config import DataSettings
+from yxanul.data.encode import prepare_corpus
+from yxanul.data.shards import Shards, source_names
+
+
+@pytest.fixture
+def corpus(jsonl_folder, tmp_path, byte_tokenizer):
+    source = {"kind": "jsonl", "path": str(jsonl_folder(3, 20))}
+    settings = {"sources": {"tales": source}, "validation_fraction": 0.2, "workers": 1}
+    prepare_corpus(
+        DataSettings.model_validate(settings), byte_tokenizer, tmp_path / "out", SilentUi()
+    )
+    return tmp_path / "out"
+
+
+def test_documents_and_pieces(make_shards):
+    shards = make_shards([[[1, 2, 0], [0]], [], [[3, 0], [4, 5, 6, 0]]])
+    found = [shards.document(n).tolist() for n in range(shards.num_documents)]
+    assert found == [[1, 2, 0], [0], [3, 0], [4, 5, 6, 0]]
+    assert shards.lengths.tolist() == [3, 1, 2, 4]
+    assert shards.piece(3, 1, 3).tolist() == [5, 6]
+    assert (shards.num_documents, shards.num_tokens, shards.num_bytes) == (4, 10, 20)
+
+
+def test_sources_are_listed(corpus):
+    assert source_names(corpus) == ["tales"]
+
+
+def test_sound_shards_verify(corpus):
+    Shards.open(corpus, "tales", "train").verify()
+    Shards.open(corpus, "tales", "validation").verify()
+
+
+@pytest.mark.parametrize("suffix", [".ids", ".offsets", ".bytes"])
+def test_one_wrong_byte_is_found(corpus, suffix):
+    path = corpus / "tales" / "train" / f"00001{suffix}"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    shards = Shards.open(corpus, "tales", "train")
+    with pytest.raises(YxanulError, match=rf"00001\{suffix} is damaged.*checksum"):
+        shards.verify()
+
+
+def edit(corpus, change):
+    """Change files and the manifest as a writer with a mistake would: the checksums agree."""
+    path = corpus / "tales" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(corpus / "tales" / "train", manifest)
+    for number, entry in enumerate(manifest["splits"]["train"]["shards"]):
+        for suffix in entry["sha256"]:
+            file = corpus / "tales" / "train" / f"{number:05d}{suffix}"
+            entry["sha256"][suffix] = sha256_of(file)
+    path.write_text(json.dumps(manifest))
+
+
+def ids_too_high(folder, manifest):
+    ids = np.fromfile(folder / "00000.ids", "<u2")
+    ids[0] = 257
+    ids.tofile(folder / "00000.ids")
+
+
+def document_without_end(folder, manifest):
+    ids = np.fromfile(folder / "00000.ids", "<u2")
+    ids[-1] = 65
+    ids.tofile(folder / "00000.ids")
+
+
+def offsets_in_disorder(folder, manifest):
+    offsets = np.fromfile(folder / "00000.offsets", "<u8")
+    offsets[[1, 2]] = offsets[[2, 1]]
+    offsets.tofile(folder / "00000.offsets")
+
+
+def wrong_totals(folder, manifest):
+    manifest["splits"]["train"]["tokens"] += 1
+
+
+@pytest.mark.parametrize(
+    "change, fault",
+    [
+        (ids_too_high, "an id of 257 or more"),
+        (document_without_end, "does not end with the end of text"),
+        (offsets_in_disorder, "do not follow in order"),
+        (wrong_totals, "totals"),
+    ],
+)
+def test_faults_that_checksums_do_not_see(corpus, change, fault):
+    edit(corpus, change)
+    with pytest.raises(YxanulError, match=fault):
+        Shards.open(corpus, "tales", "train").verify()
+
+
+@pytest.mark.parametrize("suffix", [".ids", ".offsets", ".bytes"])
+def test_a_file_of_the_wrong_size_is_refused_at_once(corpus, suffix):
+    path = corpus / "tales" / "train" / f"00000{suffix}"
+    path.write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(YxanulError, match=r"is damaged; found .* bytes; wanted .* bytes"):
+        Shards.open(corpus, "tales", "train")
+    path.unlink()
+    with pytest.raises(YxanulError, match="is missing"):
+        Shards.open(corpus, "tales", "train")
+
+
+def test_a_source_that_is_not_there(corpus):
+    with pytest.raises(YxanulError, match=r"'poems' is not encoded.*run yxanul prepare"):
+        Shards.open(corpus, "poems", "train")
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda m: m["header"].update(schema_version=99), "another version of yxanul"),
+        (lambda m: m.pop("splits"), "is broken; found splits"),
+    ],
+)
+def test_a_foreign_manifest(corpus, change, words):
+    path = corpus / "tales" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(YxanulError, match=words):
+        Shards.open(corpus, "tales", "train")
+
+
+@pytest.fixture
+def few_open_files():
+    """Let this process open few files, as some systems do; more only if it asks."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_thousand_shards_open_fast(make_shards, few_open_files):
+    shards = make_shards([[[n % 900 + 1, 0]] for n in range(1000)])
+    assert shards.document(700).tolist() == [701, 0]
+    began = time.perf_counter()
+    Shards(shards.folder, shards.manifest, "train")
+    assert time.perf_counter() - began < 1
