@@ -83,10 +83,10 @@ class Recipe(Settings):
                 " which no stage has trained by then"
             )
         longest = max(phase.seq_len for phase in stage.curriculum)
-        if longest > self.model.longest_context:
+        if longest > self.model.max_seq_len:
             raise ValueError(
                 f"stage '{stage.name}' trains rows of {longest} tokens; the model's max_seq_len"
-                f" is {self.model.longest_context}"
+                f" is {self.model.max_seq_len}"
             )
 
 

@@ -1,0 +1,81 @@
+"""Which checkpoints stay: the newest, the best, and never none."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shutil
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from yxanul.base.errors import YxanulError
+from yxanul.base.files import read_json, remove_leftovers, write_json
+from yxanul.checkpoint.layout import SCHEMA_VERSION, checkpoint_path, checkpoint_steps
+from yxanul.checkpoint.read import looks_whole
+
+BEST = "best"
+
+
+@dataclass(frozen=True)
+class Best:
+    """The step that did best so far, and at what."""
+
+    step: int
+    metric: str
+    """Name of a metric, such as val/perplexity."""
+    value: float
+
+
+def steps_to_delete(whole: Collection[int], keep: int, best: int | None) -> list[int]:
+    """Return which of the steps go: all but the newest `keep` (at least one) and the best."""
+    newest = sorted(whole)[-max(keep, 1) :]
+    return sorted(set(whole) - set(newest) - {best})
+
+
+def rotate(folder: Path, *, keep: int, best: int | None) -> list[Path]:
+    """Delete the checkpoints of `folder` that need not stay; return which went.
+
+    One with missing or cut files is no copy: it counts for nothing, and goes once a whole one is
+    newer. Each vanishes from under its name at once, so that none is ever found half deleted.
+    """
+    remove_leftovers(folder)
+    steps = checkpoint_steps(folder)
+    whole = [step for step in steps if looks_whole(checkpoint_path(folder, step))]
+    if not whole:
+        return []
+    broken = [step for step in steps if step not in whole and step < max(whole)]
+    gone = [
+        checkpoint_path(folder, step)
+        for step in sorted(steps_to_delete(whole, keep, best) + broken)
+    ]
+    for path in gone:
+        _delete(path)
+    return gone
+
+
+def write_best(run: Path, step: int, metric: str, value: float) -> None:
+    """Write down in the run folder which step is the best."""
+    if not math.isfinite(value):
+        raise ValueError(f"{metric} is {value}: that is never the best")
+    best = {"schema_version": SCHEMA_VERSION} | asdict(Best(step, metric, value))
+    write_json(run / BEST, best)
+
+
+def read_best(run: Path) -> Best | None:
+    """Return the best step of a run, or None before there is one."""
+    if not (run / BEST).exists():
+        return None
+    plain = read_json(run / BEST)
+    try:
+        return Best(int(plain["step"]), str(plain["metric"]), float(plain["value"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise YxanulError(f"{run / BEST} is broken", found=error) from None
+
+
+def _delete(path: Path) -> None:
+    hidden = path.with_name(f".{path.name}.deleted.partial")
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(path, hidden)
+    shutil.rmtree(hidden, ignore_errors=True)

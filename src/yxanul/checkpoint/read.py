@@ -1,0 +1,134 @@
+"""Read checkpoints; a damaged one is named, with the file and the reason, and never half loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from yxanul.base.errors import YxanulError
+from yxanul.base.files import sha256_of
+from yxanul.checkpoint.layout import (
+    MANIFEST,
+    SCHEMA_VERSION,
+    STATE,
+    TENSORS_SUFFIX,
+    checkpoint_path,
+    checkpoint_steps,
+    manifest_checksum,
+)
+
+
+class CheckpointDamaged(YxanulError):
+    """A checkpoint that is not what was written."""
+
+
+def read_checkpoint(
+    path: Path, only: Collection[str] | None = None
+) -> tuple[dict[str, dict[str, torch.Tensor]], Any]:
+    """Return the tensors by file ("model", "optimizer") and the state, all checksums verified.
+
+    `only` names the files of tensors that are wanted; the others are neither read nor verified.
+    Raises `CheckpointDamaged`.
+    """
+    manifest = read_manifest(path)
+    wanted = [stem for stem in _stems(manifest) if only is None or stem in only]
+    for missing in set(only or ()) - set(wanted):
+        raise _damaged(path, f"{missing}{TENSORS_SUFFIX}", "it is not in the manifest")
+    for name in [STATE, *(stem + TENSORS_SUFFIX for stem in wanted)]:
+        _verify_file(path, name, manifest["files"])
+    state = _read_json(path, STATE)
+    return {stem: _load(path, stem, manifest["aliases"].get(stem, {})) for stem in wanted}, state
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return the manifest of a checkpoint; raise `CheckpointDamaged` if it is unfit."""
+    manifest = _read_json(path, MANIFEST)
+    version = manifest.get("schema_version") if isinstance(manifest, dict) else None
+    if not isinstance(version, int):
+        raise _damaged(path, MANIFEST, "it has no schema_version")
+    if version > SCHEMA_VERSION:
+        raise _damaged(
+            path, MANIFEST, f"schema version {version} is newer than ours, {SCHEMA_VERSION}"
+        )
+    if manifest.get("checksum") != manifest_checksum(manifest):
+        raise _damaged(path, MANIFEST, "its checksum differs from its content's")
+    return manifest
+
+
+def verify_checkpoint(path: Path) -> None:
+    """Check every file against the manifest; raise `CheckpointDamaged` at the first difference."""
+    manifest = read_manifest(path)
+    for name in manifest["files"]:
+        _verify_file(path, name, manifest["files"])
+
+
+def looks_whole(path: Path) -> bool:
+    """Say whether every file is there at its full size: a look, not a reading."""
+    try:
+        files = read_manifest(path)["files"]
+        return all((path / name).stat().st_size == entry["bytes"] for name, entry in files.items())
+    except (CheckpointDamaged, OSError):
+        return False
+
+
+def newest_intact(folder: Path) -> tuple[Path | None, list[CheckpointDamaged]]:
+    """Return the newest checkpoint that is what was written, and what is wrong with newer ones."""
+    damaged: list[CheckpointDamaged] = []
+    for step in reversed(checkpoint_steps(folder)):
+        path = checkpoint_path(folder, step)
+        try:
+            verify_checkpoint(path)
+        except CheckpointDamaged as error:
+            damaged.append(error)
+        else:
+            return path, damaged
+    return None, damaged
+
+
+def _stems(manifest: dict[str, Any]) -> list[str]:
+    names = manifest["files"]
+    return [n.removesuffix(TENSORS_SUFFIX) for n in names if n.endswith(TENSORS_SUFFIX)]
+
+
+def _verify_file(path: Path, name: str, files: dict[str, Any]) -> None:
+    entry = files[name]
+    try:
+        size = (path / name).stat().st_size
+        if size != entry["bytes"]:
+            raise _damaged(path, name, f"{size:,} bytes instead of {entry['bytes']:,}")
+        if sha256_of(path / name) != entry["sha256"]:
+            raise _damaged(path, name, "its checksum differs from the manifest's")
+    except FileNotFoundError:
+        raise _damaged(path, name, "it is missing") from None
+    except OSError as error:
+        raise _damaged(path, name, f"it cannot be read ({error})") from error
+
+
+def _read_json(path: Path, name: str) -> Any:
+    try:
+        return json.loads((path / name).read_text())
+    except FileNotFoundError:
+        raise _damaged(path, name, "it is missing") from None
+    except OSError as error:
+        raise _damaged(path, name, f"it cannot be read ({error})") from error
+    except ValueError as error:
+        raise _damaged(path, name, f"it is not valid JSON ({error})") from None
+
+
+def _load(path: Path, stem: str, aliases: dict[str, str]) -> dict[str, torch.Tensor]:
+    name = stem + TENSORS_SUFFIX
+    try:
+        tensors = load_file(path / name)
+        return tensors | {alias: tensors[target] for alias, target in aliases.items()}
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, name, f"it is no whole safetensors file ({error})") from error
+
+
+def _damaged(path: Path, name: str, reason: str) -> CheckpointDamaged:
+    return CheckpointDamaged(f"the checkpoint {path} is damaged: {name}: {reason}")

@@ -1,0 +1,98 @@
+"""Write a checkpoint: whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from yxanul.base.errors import YxanulError
+from yxanul.base.files import atomic_folder, remove_leftovers, sha256_of, write_json
+from yxanul.checkpoint.layout import (
+    MANIFEST,
+    SCHEMA_VERSION,
+    STATE,
+    TENSORS_SUFFIX,
+    checkpoint_path,
+    manifest_checksum,
+)
+
+
+def write_checkpoint(
+    folder: Path, step: int, tensors: Mapping[str, Mapping[str, torch.Tensor]], state: Any
+) -> Path:
+    """Write `tensors` (by file: "model", "optimizer") and the plain `state` of `step`.
+
+    The checkpoint appears under its name only when all of it is on the disk. If that fails (the
+    disk is full, say) an error says so, and what was there before is untouched.
+    """
+    _check_plain(state, "state")
+    path = checkpoint_path(folder, step)
+    try:
+        remove_leftovers(folder)
+        with atomic_folder(path) as inside:
+            write_json(inside / STATE, state)
+            aliases = {stem: _write_tensors(inside, stem, tensors[stem]) for stem in tensors}
+            write_json(inside / MANIFEST, _manifest(inside, step, aliases))
+    except (OSError, SafetensorError) as error:
+        if isinstance(error, SafetensorError) and "os error" not in str(error):
+            raise
+        raise YxanulError(
+            f"the checkpoint of step {step} could not be written",
+            found=error,
+            hint="earlier checkpoints are untouched; free some space and start again from there",
+        ) from error
+    return path
+
+
+def _write_tensors(inside: Path, stem: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """Write one file; return which names stand for another's tensor (tied weights)."""
+    unique: dict[str, torch.Tensor] = {}
+    aliases: dict[str, str] = {}
+    first_of: dict[tuple[Any, ...], str] = {}
+    memories: set[int] = set()
+    for name, tensor in tensors.items():
+        memory = tensor.untyped_storage().data_ptr()
+        place = (memory, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype)
+        if tensor.numel() and place in first_of:
+            aliases[name] = first_of[place]
+            continue
+        first_of[place] = name
+        unique[name] = tensor.detach().clone() if memory in memories else tensor.detach()
+        memories.add(memory)
+    ready = {name: tensor.contiguous() for name, tensor in unique.items()}
+    file = inside / f"{stem}{TENSORS_SUFFIX}"
+    save_file(ready, file)
+    file.chmod((inside / STATE).stat().st_mode)  # safetensors makes files for the owner alone
+    return aliases
+
+
+def _manifest(inside: Path, step: int, aliases: Mapping[str, dict[str, str]]) -> dict[str, Any]:
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "step": step,
+        "files": {
+            file.name: {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
+            for file in sorted(inside.iterdir())
+        },
+        "aliases": {stem: names for stem, names in aliases.items() if names},
+    }
+    return manifest | {"checksum": manifest_checksum(manifest)}
+
+
+def _check_plain(value: Any, where: str) -> None:
+    """Refuse what JSON would bring back as something else."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"{where} has the key {key!r}; JSON keys are text")
+            _check_plain(item, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            _check_plain(item, f"{where}[{i}]")
+    elif not (value is None or isinstance(value, str | int | float)):
+        raise TypeError(f"{where} is a {type(value).__name__}, not plain data")

@@ -1,0 +1,58 @@
+"""`yxanul eval`: loss, perplexity and bits per byte on held-out text or on any file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from yxanul.cli.options import CheckpointOption, JsonOption, RunArgument
+
+NAME = "eval"
+EXAMPLES = """**Examples**
+
+`yxanul eval runs/quickstart`
+
+`yxanul eval runs/quickstart --text my-story.txt --text another.txt --json`"""
+
+
+def command(
+    run: RunArgument,
+    text: Annotated[
+        list[Path] | None,
+        typer.Option("--text", metavar="FILE", help="Score this file; may be given many times."),
+    ] = None,
+    seq_len: Annotated[
+        int | None, typer.Option(help="Longest context; default: the training's.", min=2)
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option(help="Tokens scored a window; default: half of it.", min=1)
+    ] = None,
+    checkpoint: CheckpointOption = "best",
+    as_json: JsonOption = False,
+) -> None:
+    """Score the run's held-out text by domain, or the given files."""
+    from yxanul.base.interrupt import StopRequest
+    from yxanul.bundle import open_bundle
+    from yxanul.cli.output import make_ui, print_json, print_text
+    from yxanul.eval.perplexity import open_held_out, score_domains, score_files, window_shape
+
+    with StopRequest().handled():
+        ui, bundle = make_ui(), open_bundle(run, checkpoint)
+        shape = window_shape(seq_len or bundle.seq_len, stride)
+        if text:
+            scores = score_files(bundle.model, bundle.tokenizer, text, shape, ui)
+        else:
+            held_out = open_held_out(bundle.data, bundle.tokenizer)
+            scores = score_domains(bundle.model, held_out, shape, ui)
+    if as_json:
+        by_name = {name: score.to_dict() for name, score in scores.items()}
+        settings = {"seq_len": shape.seq_len, "stride": shape.stride}
+        print_json({"run": str(run), "step": bundle.step, **settings, "texts": by_name})
+        return
+    print_text(f"step {bundle.step}, context {shape.seq_len}, stride {shape.stride}")
+    print_text(f"{'text':<24}{'loss':>8}{'perplexity':>12}{'bits/byte':>11}{'tokens':>12}")
+    for name, score in scores.items():
+        figures = f"{score.loss:>8.4f}{score.perplexity:>12.3f}{score.bits_per_byte:>11.4f}"
+        print_text(f"{name:<24}{figures}{score.tokens:>12,}")

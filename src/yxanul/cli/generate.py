@@ -1,0 +1,99 @@
+"""`yxanul generate`: continue a prompt."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from yxanul.cli.options import CheckpointOption, JsonOption, RunArgument
+
+NAME = "generate"
+EXAMPLES = """**Examples**
+
+`yxanul generate runs/quickstart "Once upon a time"`
+
+`yxanul generate runs/quickstart --prompt-file start.txt --temperature 0.7 --top-p 0.95 --samples 3`
+
+`echo "Once upon a time" | yxanul generate runs/quickstart -`"""
+
+
+def command(
+    run: RunArgument,
+    prompt: Annotated[
+        str | None, typer.Argument(help="The text to continue; `-` reads standard input.")
+    ] = None,
+    prompt_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Read the prompt from a file.")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(help="Tokens a sample, at most.", min=1)] = 200,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.", min=0)] = 0.8,
+    top_k: Annotated[int | None, typer.Option(help="Keep the k likeliest tokens.", min=1)] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Keep the likeliest up to this sum.", min=0, max=1)
+    ] = None,
+    min_p: Annotated[
+        float | None, typer.Option(help="Drop below this share of the likeliest.", min=0, max=1)
+    ] = None,
+    repetition_penalty: Annotated[
+        float, typer.Option(help="Above 1 discourages tokens already there.", min=0.01)
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same text.", min=0)] = 0,
+    samples: Annotated[int, typer.Option(help="How many continuations.", min=1)] = 1,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="End before this string; may be given many times.")
+    ] = None,
+    checkpoint: CheckpointOption = "best",
+    as_json: JsonOption = False,
+) -> None:
+    """Continue a prompt; one sample streams as it is written."""
+    from yxanul.bundle import open_bundle
+    from yxanul.cli.output import print_json, print_text
+    from yxanul.generate.config import SampleSettings
+    from yxanul.generate.decode import complete, stream
+
+    start = read_prompt(prompt, prompt_file)
+    settings = SampleSettings(
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        seed=seed,
+        num_samples=samples,
+        stop=tuple(stop or ()),
+    )
+    bundle = open_bundle(run, checkpoint)
+    if as_json or samples > 1:
+        completions = complete(bundle.model, bundle.tokenizer, start, settings)
+        if as_json:
+            plain = [{"text": one.text, "finish_reason": one.finished} for one in completions]
+            print_json({"run": str(run), "prompt": start, "samples": plain})
+            return
+        for number, one in enumerate(completions, 1):
+            print_text(f"--- {number} ({one.finished})\n{start}{one.text}\n")
+        return
+    sys.stdout.write(start)
+    for piece in stream(bundle.model, bundle.tokenizer, start, settings):
+        sys.stdout.write(piece.text)
+        sys.stdout.flush()
+    sys.stdout.write("\n")
+
+
+def read_prompt(prompt: str | None, prompt_file: Path | None) -> str:
+    """Return the prompt from the command line, a file or standard input."""
+    from yxanul.base.errors import YxanulError
+
+    if prompt_file is not None:
+        if prompt is not None:
+            raise YxanulError("two prompts", found="PROMPT and --prompt-file", wanted="one of them")
+        try:
+            return prompt_file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise YxanulError(f"cannot read the prompt from {prompt_file}", found=error) from None
+    if prompt == "-" or (prompt is None and not sys.stdin.isatty()):
+        return sys.stdin.read().removesuffix("\n")
+    return prompt or ""

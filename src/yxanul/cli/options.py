@@ -1,0 +1,39 @@
+"""Arguments and options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RecipeArgument = Annotated[
+    str,
+    typer.Argument(metavar="RECIPE", help="A recipe: a path, or the name of an installed one."),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE ...]",
+        help="Overrides such as `optim.peak_rate=1e-3` or `stages.0.budget={steps: 120}`.",
+        show_default=False,
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="The run folder.  [default: runs/<recipe name>]"),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="One JSON object on stdout, and nothing else there.")
+]
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)
+]
+CheckpointOption = Annotated[
+    str, typer.Option("--checkpoint", help="Which one: `best`, `last`, or a step's number.")
+]
+
+
+def run_folder_of(recipe: str, out: Path | None) -> Path:
+    """Return the run folder: --out, or runs/<recipe name>."""
+    return out if out is not None else Path("runs") / Path(recipe).stem

@@ -1,0 +1,138 @@
+"""How a verb speaks: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from yxanul.base.ui import Task, Ui
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def print_text(text: str) -> None:
+    """Write a result for people."""
+    sys.stdout.write(text + "\n")
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Write the one JSON object of --json; figures that are not finite become null."""
+    sys.stdout.write(json.dumps(_finite(value), ensure_ascii=False) + "\n")
+
+
+def make_ui() -> Ui:
+    """Return bars for a terminal, plain lines for a log."""
+    return TerminalUi() if sys.stderr.isatty() else LogUi()
+
+
+class LogUi:
+    """Plain lines on stderr."""
+
+    def say(self, line: str) -> None:
+        """Write the line."""
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+    def warn(self, line: str) -> None:
+        """Write the line, marked."""
+        self.say(f"warning: {line}")
+
+    @contextlib.contextmanager
+    def task(self, title: str, total: float, unit: str) -> Iterator[Task]:
+        """Write a line now and then, and one at the end."""
+        task = _LogTask(self, title, total, unit)
+        yield task
+        task.report()
+
+
+class _LogTask:
+    def __init__(self, ui: LogUi, title: str, total: float, unit: str):
+        self.ui, self.title, self.total, self.unit = ui, title, total, unit
+        self.done, self.note = 0.0, ""
+        self.start = self.last = time.monotonic()
+
+    def advance(self, amount: float, note: str = "") -> None:
+        self.done += amount
+        self.note = note or self.note
+        now = time.monotonic()
+        if now - self.last >= SECONDS_BETWEEN_LINES:
+            self.last = now
+            self.report()
+
+    def report(self) -> None:
+        seconds = max(time.monotonic() - self.start, 1e-9)
+        speed = self.done / seconds
+        parts = [f"{self.title}: {self.done:,.0f}/{self.total:,.0f} {self.unit}"]
+        parts.append(f"{speed:,.0f}/s")
+        if self.done < self.total and speed:
+            parts.append(f"{format_seconds((self.total - self.done) / speed)} left")
+        else:
+            parts.append(f"took {format_seconds(seconds)}")
+        self.ui.say(", ".join([*parts, self.note] if self.note else parts))
+
+
+class TerminalUi:
+    """Bars with rate and time left on stderr, drawn by rich."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self.console = Console(stderr=True, highlight=False)
+
+    def say(self, line: str) -> None:
+        """Write the line above the bar."""
+        self.console.print(line, markup=False)
+
+    def warn(self, line: str) -> None:
+        """Write the line above the bar, in yellow."""
+        self.console.print(f"warning: {line}", style="yellow", markup=False)
+
+    @contextlib.contextmanager
+    def task(self, title: str, total: float, unit: str) -> Iterator[Task]:
+        """Draw a bar while the block runs."""
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}% {task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self.console,
+        )
+        with progress:
+            task_id = progress.add_task(title, total=total, rate="", note="")
+            yield _Bar(progress, task_id, unit)
+
+
+class _Bar:
+    def __init__(self, progress: Any, task_id: Any, unit: str):
+        self.progress, self.task_id, self.unit = progress, task_id, unit
+        self.done, self.start = 0.0, time.monotonic()
+
+    def advance(self, amount: float, note: str = "") -> None:
+        self.done += amount
+        speed = self.done / max(time.monotonic() - self.start, 1e-9)
+        self.progress.update(
+            self.task_id, advance=amount, note=note, rate=f"{speed:,.0f} {self.unit}/s"
+        )
+
+
+def format_seconds(seconds: float) -> str:
+    """Return 0:07, 3:20 or 2:05:09."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

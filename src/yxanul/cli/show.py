@@ -1,0 +1,164 @@
+"""`yxanul show`: a recipe's plan, a preset's table of parts, or a run's state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from yxanul.cli.options import JsonOption, Overrides
+
+if TYPE_CHECKING:
+    from yxanul.recipe import Recipe
+
+NAME = "show"
+EXAMPLES = """**Examples**
+
+`yxanul show quickstart stages.0.budget={steps: 500}`
+
+`yxanul show yxanul-177m`
+
+`yxanul show runs/quickstart`"""
+
+
+def command(
+    what: Annotated[str, typer.Argument(metavar="RECIPE|PRESET|RUN", help="What to show.")],
+    overrides: Overrides = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a recipe with its plan, a preset with its exact parameters, or where a run stands."""
+    from yxanul.cli.output import print_json, print_text
+    from yxanul.model.zoo import PRESETS
+
+    if (Path(what) / "recipe.yaml").is_file():
+        facts, text = show_run(Path(what))
+    elif what in PRESETS:
+        facts, text = show_preset(what)
+    else:
+        facts, text = show_recipe(what, overrides or [])
+    if as_json:
+        print_json(facts)
+    else:
+        print_text(text)
+
+
+def show_preset(name: str) -> tuple[dict[str, Any], str]:
+    """Return a preset's exact table of parameters, its FLOPs and bytes."""
+    from yxanul.model import count
+    from yxanul.model.config import ModelSettings
+
+    settings = ModelSettings(preset=name).resolved(None)
+    table = count.parameter_table(settings)
+    flops = count.flops_per_token(settings, settings.max_seq_len)
+    facts = {
+        "preset": name,
+        "parameters": count.count_parameters(settings),
+        "parts": table,
+        "seq_len": settings.max_seq_len,
+        "flops_per_token": flops.total,
+        "flops": flops.to_dict(),
+        "weight_bytes": count.weight_bytes(settings),
+        "kv_bytes_per_token": count.kv_bytes_per_token(settings),
+        "model": settings.model_dump(mode="json"),
+    }
+    lines = [f"{name}: {facts['parameters']:,} parameters"]
+    lines += [f"  {part:<28}{number:>14,}" for part, number in table.items()]
+    lines.append(f"training FLOPs a token at {settings.max_seq_len} tokens: {flops.total:,}")
+    lines += [f"  {part:<28}{number:>14,}" for part, number in flops.to_dict().items()]
+    for dtype, size in facts["weight_bytes"].items():
+        lines.append(f"weights in {dtype}: {size / 2**20:,.1f} MiB")
+    lines.append(f"KV cache in bf16: {facts['kv_bytes_per_token']:,} bytes a token")
+    return facts, "\n".join(lines)
+
+
+def show_recipe(name: str, overrides: list[str]) -> tuple[dict[str, Any], str]:
+    """Return a resolved recipe and its plan, walked step by step."""
+    from yxanul.recipe import as_plain, dump_recipe, load_recipe
+
+    recipe = load_recipe(name, overrides)
+    phases = [phase for stage in plans(recipe) for phase in stage["phases"]]
+    known = all(phase["steps"] is not None for phase in phases)
+    totals = {
+        f"total_{unit}": sum(phase[unit] for phase in phases) if known else None
+        for unit in ("tokens", "sequences", "steps")
+    }
+    lines = [dump_recipe(recipe)]
+    header = ("stage", "phase", "seq_len", "rows", "step", "steps", "tokens", "rate x", "clip")
+    lines.append("".join(f"{title:>12}" for title in header))
+    lines += [_phase_line(phase) for phase in phases]
+    if known:
+        lines.append("total: " + ", ".join(f"{n:,} {unit[6:]}" for unit, n in totals.items()))
+    else:
+        lines.append("total: known once minutes are measured or the data is prepared")
+    return {"recipe": as_plain(recipe), **totals, "phases": phases}, "\n".join(lines)
+
+
+def plans(recipe: Recipe) -> list[dict[str, Any]]:
+    """Return the phases of every stage; figures that only a machine or the data knows are None."""
+    from yxanul.train.curriculum import make_plan
+
+    stages = []
+    for stage in recipe.stages:
+        budget = stage.budget
+        counted = budget.steps is not None or budget.tokens is not None
+        plan = make_plan(
+            stage.curriculum,
+            stage.mix,
+            recipe.train,
+            clip=recipe.optim.clip,
+            steps=budget.steps,
+            tokens=budget.tokens if budget.tokens or budget.steps else 1_000_000_000,
+        )
+        phases = [
+            {
+                "stage": stage.name,
+                "phase": phase.index,
+                "seq_len": phase.seq_len,
+                "rows": phase.rows,
+                "micro_rows": phase.micro_rows,
+                "from_step": phase.first_step if counted or not phase.first_step else None,
+                "steps": phase.num_steps if counted else None,
+                "tokens": phase.num_tokens if counted else None,
+                "sequences": phase.num_steps * phase.rows if counted else None,
+                "rate_scale": phase.rate_scale,
+                "clip": phase.clip,
+                "mix": phase.mix,
+            }
+            for phase in plan.phases
+        ]
+        stages.append({"stage": stage.name, "phases": phases})
+    return stages
+
+
+def _phase_line(phase: dict[str, Any]) -> str:
+    names = ("stage", "phase", "seq_len", "rows", "from_step", "steps", "tokens")
+    figures = [phase[name] for name in (*names, "rate_scale", "clip")]
+    cells = ["?" if f is None else f"{f:,}" if isinstance(f, int) else str(f) for f in figures]
+    return "".join(f"{cell:>12}" for cell in cells)
+
+
+def show_run(folder: Path) -> tuple[dict[str, Any], str]:
+    """Return where a run stands: stages, verdicts, checkpoints."""
+    from yxanul.base.run_folder import RunFolder
+    from yxanul.checkpoint.layout import checkpoint_steps
+    from yxanul.stages.ledger import Ledger
+
+    run = RunFolder(folder)
+    ledger = Ledger.open(run.ledger)
+    steps = checkpoint_steps(run.checkpoints)
+    facts = {
+        "run": str(folder),
+        "decisions": ledger.decisions,
+        "stages": [entry.to_dict() for entry in ledger.entries],
+        "checkpoints": steps,
+    }
+    lines = [f"{folder}: checkpoints at steps {', '.join(map(str, steps)) or 'none yet'}"]
+    for entry in ledger.entries:
+        lines.append(f"stage '{entry.name}': {entry.status}, {entry.steps:,} steps planned")
+        for domain, score in entry.at_end.items():
+            lines.append(
+                f"  {domain}: perplexity {score.perplexity:.3f},"
+                f" bits per byte {score.bits_per_byte:.4f}"
+            )
+    return facts, "\n".join(lines)

@@ -1,0 +1,106 @@
+"""The loss of a model on held-out documents: every token scored once, padding never."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+
+from yxanul.base.errors import YxanulError
+from yxanul.base.ui import Ui
+from yxanul.data.batches import Batch, WindowShape, text_batches, validation_batches
+from yxanul.data.shards import Shards, source_names
+from yxanul.eval.score import Score
+from yxanul.model.language_model import LanguageModel
+from yxanul.tokenizer.end_of_text import END_OF_TEXT
+from yxanul.tokenizer.tokenizer import Tokenizer
+
+BATCH_TOKENS = 8_192
+
+
+def window_shape(seq_len: int, stride: int | None = None) -> WindowShape:
+    """Return windows of `seq_len` tokens, as many in a batch as keep it near 8,192 tokens."""
+    return WindowShape(seq_len, max(1, BATCH_TOKENS // seq_len), stride or max(1, seq_len // 2))
+
+
+@torch.no_grad()
+def score_batches(model: LanguageModel, batches: Iterable[Batch]) -> tuple[float, int]:
+    """Return the summed loss in nats over all targets, and their number."""
+    device = next(model.parameters()).device
+    nats, tokens = 0.0, 0
+    for batch in batches:
+        ids_BT, targets_BT = batch.ids_BT.to(device), batch.targets_BT.to(device)
+        loss = model.loss(ids_BT, targets_BT)
+        nats += float(loss.total)
+        tokens += int(loss.count)
+    return nats, tokens
+
+
+def score_shards(
+    model: LanguageModel, shards: Shards, shape: WindowShape, max_tokens: int | None = None
+) -> Score:
+    """Score a domain's documents: all, or the first that come to `max_tokens` tokens."""
+    documents = range(shards.num_documents)
+    if max_tokens is not None:
+        whole = int((shards.starts[1:] <= max_tokens).sum())
+        documents = range(max(1, whole))
+    nats, tokens = score_batches(model, validation_batches(shards, shape, documents))
+    num_bytes = int(shards.document_bytes[: len(documents)].sum())
+    return Score(nats / tokens, tokens, num_bytes)
+
+
+def score_domains(
+    model: LanguageModel, domains: dict[str, Shards], shape: WindowShape, ui: Ui
+) -> dict[str, Score]:
+    """Score every domain in full."""
+    total = sum(shards.num_tokens for shards in domains.values())
+    scores: dict[str, Score] = {}
+    with ui.task("score held-out text", total, "tokens") as bar:
+        for name, shards in domains.items():
+            scores[name] = score_shards(model, shards, shape)
+            bits = scores[name].bits_per_byte
+            bar.advance(shards.num_tokens, f"{name} {bits:.3f} bits per byte")
+    return scores
+
+
+def open_held_out(folder: Path, tokenizer: Tokenizer) -> dict[str, Shards]:
+    """Open the held-out shards of every source that lies encoded in `folder`."""
+    names = source_names(folder)
+    if not names:
+        raise YxanulError(f"there are no shards in {folder}", hint="run `yxanul prepare`")
+    return {name: Shards.open(folder, name, "validation", tokenizer.digest) for name in names}
+
+
+def score_file(model: LanguageModel, tokenizer: Tokenizer, path: Path, shape: WindowShape) -> Score:
+    """Score a text file: one document, or several with the end-of-text line between them."""
+    documents = read_documents(path)
+    encoded = [[*tokenizer.encode(text), tokenizer.end_of_text_id] for text in documents]
+    nats, tokens = score_batches(model, text_batches(encoded, tokenizer.end_of_text_id, shape))
+    return Score(nats / tokens, tokens, sum(len(text.encode()) for text in documents))
+
+
+def score_files(
+    model: LanguageModel, tokenizer: Tokenizer, paths: Sequence[Path], shape: WindowShape, ui: Ui
+) -> dict[str, Score]:
+    """Score files one after the other, under their names."""
+    scores: dict[str, Score] = {}
+    with ui.task("score files", len(paths), "files") as bar:
+        for path in paths:
+            scores[str(path)] = score_file(model, tokenizer, path, shape)
+            bar.advance(1, path.name)
+    return scores
+
+
+def read_documents(path: Path) -> list[str]:
+    """Return the documents of a text file; an unreadable or empty one is an error."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise YxanulError(f"cannot read {path}", found=error.strerror) from None
+    except UnicodeDecodeError as error:
+        raise YxanulError(f"{path} is not UTF-8 text", found=f"byte {error.start}") from None
+    documents = [part for part in text.split(f"\n{END_OF_TEXT}\n") if part.strip()]
+    if not documents:
+        raise YxanulError(f"{path} has no text to score")
+    return documents

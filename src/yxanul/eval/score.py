@@ -1,0 +1,44 @@
+"""A score: the loss on one text or domain, in every unit people compare."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Score:
+    """The loss of a model on a text, each of whose tokens was scored once."""
+
+    loss: float
+    """Nats a token."""
+    tokens: int
+    """Tokens scored, the end of text of each document among them."""
+    bytes: int
+    """UTF-8 bytes of the text, without any end of text."""
+
+    @property
+    def perplexity(self) -> float:
+        """exp(loss); infinite where that overflows."""
+        return math.exp(self.loss) if self.loss < 700 else math.inf
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Bits a byte: comparable between tokenizers, and with compressors."""
+        return self.loss * self.tokens / math.log(2) / self.bytes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures under their public names."""
+        return {
+            "loss": self.loss,
+            "perplexity": self.perplexity,
+            "bits_per_byte": self.bits_per_byte,
+            "tokens": self.tokens,
+            "bytes": self.bytes,
+        }
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> Score:
+        """Read what `to_dict` returned."""
+        return cls(plain["loss"], plain["tokens"], plain["bytes"])

@@ -1,0 +1,61 @@
+"""Causal self-attention with any number of key and value heads.
+
+Letters: B batch, T time (queries), S keys, D width, H query heads, G key and value heads,
+K head width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from yxanul.model.blocks.cpu_attention import CpuAttention
+from yxanul.model.blocks.linear import Linear
+from yxanul.model.blocks.norm import NORMS
+from yxanul.model.blocks.rope import rotate
+from yxanul.model.blocks.side import Side
+from yxanul.model.config import ModelSettings
+
+
+class Attention(nn.Module):
+    """softmax(q k^T / sqrt(K)) v; one matrix makes q, k and v (GQA: arXiv 2305.13245)."""
+
+    def __init__(self, settings: ModelSettings, layer: int):
+        super().__init__()
+        self.layer = layer
+        self.heads = (settings.num_heads, settings.num_kv_heads, settings.num_kv_heads)
+        self.head_width = settings.head_width
+        self.qkv = Linear(settings.width, sum(self.heads) * settings.head_width)
+        self.output = Linear(settings.num_heads * settings.head_width, settings.width)
+        norm = NORMS[settings.norm] if settings.qk_norm else _no_norm
+        self.q_norm = norm(settings.head_width, settings.norm_eps)
+        self.k_norm = norm(settings.head_width, settings.norm_eps)
+
+    def forward(self, x_BTD: Tensor, side: Side) -> Tensor:
+        """Return the update of the residual stream, BTD."""
+        qkv_BTNK = self.qkv(x_BTD).unflatten(-1, (-1, self.head_width))
+        q_BTHK, k_BTGK, v_BTGK = qkv_BTNK.split(self.heads, dim=2)
+        q_BTHK, k_BTGK = self.q_norm(q_BTHK), self.k_norm(k_BTGK)
+        if side.rope is not None:
+            q_BTHK, k_BTGK = rotate(q_BTHK, side.rope), rotate(k_BTGK, side.rope)
+        if side.cache is not None:
+            k_BTGK, v_BTGK = side.cache.append(self.layer, k_BTGK, v_BTGK)
+        return self.output(attend(q_BTHK, k_BTGK, v_BTGK, side).flatten(2))
+
+
+def attend(q_BTHK: Tensor, k_BSGK: Tensor, v_BSGK: Tensor, side: Side) -> Tensor:
+    """Return what every query gathers from the keys that it sees, BTHK."""
+    on_cpu, low = q_BTHK.device.type == "cpu", q_BTHK.dtype == torch.bfloat16
+    if on_cpu and low and torch.is_grad_enabled():
+        return CpuAttention.apply(q_BTHK, k_BSGK, v_BSGK, side.mask)
+    return F.scaled_dot_product_attention(
+        *(x.transpose(1, 2) for x in (q_BTHK, k_BSGK, v_BSGK)),
+        attn_mask=side.mask,
+        is_causal=side.is_causal and side.mask is None,
+        enable_gqa=True,
+    ).transpose(1, 2)
+
+
+def _no_norm(width: int, eps: float) -> nn.Module:
+    return nn.Identity()

@@ -1,0 +1,28 @@
+"""One layer."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from yxanul.model.blocks.attention import Attention
+from yxanul.model.blocks.ffn import FFNS
+from yxanul.model.blocks.norm import NORMS
+from yxanul.model.blocks.side import Side
+from yxanul.model.config import ModelSettings
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + ffn(norm(x)). Letters: B batch, T time, D width."""
+
+    def __init__(self, settings: ModelSettings, layer: int):
+        super().__init__()
+        norm = NORMS[settings.norm]
+        self.attention_norm = norm(settings.width, settings.norm_eps)
+        self.attention = Attention(settings, layer)
+        self.ffn_norm = norm(settings.width, settings.norm_eps)
+        self.ffn = FFNS[settings.ffn](settings.width, settings.ffn_width)
+
+    def forward(self, x_BTD: Tensor, side: Side) -> Tensor:
+        """Return the residual stream after this layer, BTD."""
+        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), side)
+        return x_BTD + self.ffn(self.ffn_norm(x_BTD))

@@ -1,0 +1,74 @@
+"""Norms. Inside they compute in fp32, whatever the dtype of what flows through.
+
+Letters: B batch, T time, D width (or the head width, for q- and k-norm).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+_WANTED = [True, True, False]
+"""Of LayerNorm's three gradients: the input's and the gain's, as there is no bias."""
+
+
+class RmsNorm(nn.Module):
+    """y = gain * x / sqrt(mean(x^2) + eps) over the last axis (arXiv 1910.07467)."""
+
+    def __init__(self, width: int, eps: float):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` normalised, in the same shape."""
+        if x.device.type == "cpu":
+            return _CpuRmsNorm.apply(x, self.gain, self.eps)
+        return F.rms_norm(x, self.gain.shape, self.gain, self.eps)
+
+
+class LayerNorm(nn.Module):
+    """y = gain * (x - mean(x)) / sqrt(var(x) + eps) over the last axis, without a bias."""
+
+    def __init__(self, width: int, eps: float):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` normalised, in the same shape."""
+        return F.layer_norm(x, self.gain.shape, self.gain, None, self.eps)
+
+
+class _CpuRmsNorm(torch.autograd.Function):
+    """RMSNorm for the CPU, where PyTorch has fused kernels for LayerNorm only.
+
+    LayerNorm's backward kernel takes the mean and the scale that the forward pass saw. Given a
+    mean of zero it lacks a single term of RMSNorm's gradient, which is added afterwards.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: Tensor, eps: float) -> Tensor:
+        wide = x.to(torch.float32, copy=True)
+        norm = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+        scale = norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        ctx.save_for_backward(x, gain, scale)
+        return wide.mul_(scale).mul_(gain.float()).to(x.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        x, gain, scale = ctx.saved_tensors
+        grad, fp32_gain = grad.contiguous(), gain.float()
+        d_x, d_gain, _ = torch.ops.aten.native_layer_norm_backward(
+            grad, x, gain.shape, torch.zeros_like(scale), scale, fp32_gain, None, _WANTED
+        )
+        missing = (grad @ gain).unsqueeze(-1).mul(scale / x.shape[-1])
+        return d_x.add_(missing.to(x.dtype)), d_gain.to(gain.dtype), None
+
+
+NORMS: dict[str, type[RmsNorm] | type[LayerNorm]] = {"rmsnorm": RmsNorm, "layernorm": LayerNorm}

@@ -1,0 +1,143 @@
+"""Settings of the model: every number that shapes it, checked at birth. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from yxanul.base.errors import YxanulError, near_miss
+from yxanul.base.settings import Settings
+from yxanul.model.zoo import PRESETS
+
+PADDING_MULTIPLE = 64
+"""A vocabulary that is no multiple of 16 is stored with rows up to a multiple of this."""
+
+NOMINAL_VOCAB_SIZE = 4096
+"""The vocabulary for which figures are quoted while there is no tokenizer."""
+
+_DERIVED = ("num_kv_heads", "head_width", "ffn_width")
+
+
+def _default_ffn_width(data: dict[str, Any]) -> int:
+    """Give a gated FFN as many parameters as a plain one of four times the width."""
+    if data["ffn"] in ("swiglu", "geglu"):
+        return -(-8 * data["width"] // (3 * 64)) * 64
+    return 4 * data["width"]
+
+
+class ModelSettings(Settings):
+    """The shape of a decoder-only transformer. There are no biases and there is no dropout."""
+
+    preset: str | None = None
+    """Name in the table of presets; it fills in whatever is not given here."""
+    width: PositiveInt
+    """Features of the residual stream."""
+    depth: PositiveInt
+    """Number of blocks."""
+    num_heads: PositiveInt
+    """Query heads."""
+    num_kv_heads: PositiveInt = Field(default_factory=lambda data: data["num_heads"])
+    """Key and value heads, each shared by num_heads / num_kv_heads query heads; default all."""
+    head_width: PositiveInt = Field(
+        default_factory=lambda data: max(1, data["width"] // data["num_heads"])
+    )
+    """Features of one head; default width / num_heads."""
+    ffn: Literal["swiglu", "geglu", "gelu", "relu2"] = "swiglu"
+    """Feed-forward kind: two gated, two plain (relu2 is the squared relu)."""
+    ffn_width: PositiveInt = Field(default_factory=_default_ffn_width)
+    """Features inside the feed-forward; default 8/3 (gated, rounded up to 64) or 4 widths."""
+    norm: Literal["rmsnorm", "layernorm"] = "rmsnorm"
+    """Norm before attention, before the feed-forward and before the head; a gain, no bias."""
+    norm_eps: PositiveFloat = 1e-5
+    """Added to the mean square inside a norm."""
+    positions: Literal["rope", "learned", "rope+learned"] = "rope"
+    """How the model knows where a token stands."""
+    rope_theta: PositiveFloat = 10_000.0
+    """Base of the rotary wavelengths."""
+    max_seq_len: PositiveInt = 2048
+    """Longest sequence in tokens, in training and in generation."""
+    qk_norm: bool = False
+    """Normalise queries and keys over the head width, before the rotation."""
+    embedding_rank: PositiveInt | None = None
+    """Factorise the embedding into (vocabulary x rank) times (rank x width); null: one table."""
+    head: Literal["tied", "untied", "folded"] = "tied"
+    """Output: the embedding again, a matrix of its own, or both factors again (folded)."""
+    init_std: PositiveFloat = 0.02
+    """Standard deviation of the initial weights; output projections get / sqrt(2 depth)."""
+    document_masking: bool = False
+    """Tokens see only their own document; positions restart at its beginning."""
+    vocab_size: PositiveInt | None = None
+    """Number of tokens; null: the tokenizer's."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        given = {k: v for k, v in data.items() if not (v is None and k in _DERIVED)}
+        name = given.get("preset")
+        if not isinstance(name, str):
+            return given
+        if name not in PRESETS:
+            hint = near_miss(name, PRESETS) or f"there are {', '.join(PRESETS)}"
+            raise ValueError(f"unknown preset '{name}'; {hint}")
+        return {**PRESETS[name], **given}
+
+    @model_validator(mode="after")
+    def _possible(self) -> ModelSettings:
+        wide = self.num_heads * self.head_width
+        if "head_width" not in self.model_fields_set and wide != self.width:
+            raise ValueError(
+                f"width {self.width} does not divide into num_heads {self.num_heads}; "
+                "change one of them or give head_width"
+            )
+        if self.num_heads % self.num_kv_heads:
+            raise ValueError(
+                f"num_heads {self.num_heads} is no multiple of num_kv_heads {self.num_kv_heads}"
+            )
+        if "rope" in self.positions and self.head_width % 2:
+            raise ValueError(f"head_width {self.head_width} is odd; RoPE turns pairs of features")
+        if self.head == "folded" and self.embedding_rank is None:
+            raise ValueError("head 'folded' needs an embedding_rank; without one use 'tied'")
+        if self.head == "tied" and self.embedding_rank is not None:
+            raise ValueError(
+                "head 'tied' has no full table when embedding_rank is set; use 'folded'"
+            )
+        if self.embedding_rank is not None and self.embedding_rank >= self.width:
+            raise ValueError(
+                f"embedding_rank {self.embedding_rank} saves nothing at width {self.width}"
+            )
+        return self
+
+    def resolved(self, vocab_size: int | None) -> ModelSettings:
+        """Return these settings with the tokenizer's vocabulary; refuse another size.
+
+        Without a tokenizer (None) a size that the settings leave open is the nominal one.
+        """
+        size = vocab_size or self.vocab_size or NOMINAL_VOCAB_SIZE
+        if self.vocab_size not in (None, size):
+            raise YxanulError(
+                "model.vocab_size differs from the tokenizer's",
+                found=self.vocab_size,
+                wanted=size,
+                hint="leave it out, or set it to null over a preset that gives one",
+            )
+        return self.model_copy(update={"vocab_size": size})
+
+    @property
+    def num_tokens(self) -> int:
+        """The size of the vocabulary; an error while it is still the tokenizer's to say."""
+        if self.vocab_size is None:
+            raise YxanulError(
+                "the size of the vocabulary is not known yet",
+                hint="give model.vocab_size, or a tokenizer",
+            )
+        return self.vocab_size
+
+    @property
+    def num_stored_tokens(self) -> int:
+        """Rows of the tables: the vocabulary, padded unless it is a multiple of 16."""
+        if self.num_tokens % 16 == 0:
+            return self.num_tokens
+        return -(-self.num_tokens // PADDING_MULTIPLE) * PADDING_MULTIPLE

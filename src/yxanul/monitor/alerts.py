@@ -1,0 +1,212 @@
+"""Alerts: rules over the metrics; each says what was seen, the likely cause, and what to try."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from yxanul.monitor.rolling import Rolling
+
+WINDOW = 50
+MIN_LOSSES = 20
+SPIKE_STDS = 6.0
+PATIENCE_STEPS = 1000
+QUIET_STEPS = 200
+LARGEST_GRADIENT, SMALLEST_GRADIENT = 100.0, 1e-6
+LARGEST_GAP = 1.0
+LARGEST_CLIP_RATE = 0.2
+FINITE = ("train/loss", "optim/gradient_norm", "val/loss", "optim/num_nans", "optim/num_infs")
+
+
+@dataclass(frozen=True)
+class Alert:
+    """Something that a person should look at."""
+
+    name: str
+    step: int
+    seen: str
+    cause: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"step {self.step}: {self.seen}; likely {self.cause}; try {self.advice}"
+
+
+@dataclass
+class History:
+    """What the rules know of the steps before the present one."""
+
+    losses: Rolling = field(default_factory=lambda: Rolling(WINDOW))
+    num_steps: int = 0
+    best_median: float = math.inf
+    best_step: int = 0
+
+    def add(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Take in a step, once the rules have judged it."""
+        loss = metrics.get("train/loss", math.nan)
+        if not math.isfinite(loss):
+            return
+        self.num_steps += 1
+        self.losses.add(loss)
+        if len(self.losses) >= MIN_LOSSES and self.losses.median < self.best_median:
+            self.best_median, self.best_step = self.losses.median, step
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When to raise an alert, and what to say; `check` returns what was seen, or None."""
+
+    check: Callable[[int, Mapping[str, float], History], str | None]
+    cause: str
+    advice: str
+
+
+def explosion(step: int, metrics: Mapping[str, float], history: History) -> str | None:
+    """See a gradient above 100."""
+    largest = _largest_gradient(metrics)
+    return f"a gradient of {largest:.3g}" if LARGEST_GRADIENT < largest < math.inf else None
+
+
+def vanishing(step: int, metrics: Mapping[str, float], history: History) -> str | None:
+    """See all gradients below 1e-6."""
+    largest = _largest_gradient(metrics)
+    return f"no gradient above {largest:.3g}" if largest < SMALLEST_GRADIENT else None
+
+
+def not_finite(step: int, metrics: Mapping[str, float], history: History) -> str | None:
+    """See NaN or infinity."""
+    for name in FINITE:
+        value = metrics.get(name, 0.0)
+        if not math.isfinite(value):
+            return f"{name} is {value}, so that the update was not applied"
+        if name.startswith("optim/num_") and value > 0:
+            return f"{name} is {value:g}, so that the update was not applied"
+    return None
+
+
+def gap(step: int, metrics: Mapping[str, float], history: History) -> str | None:
+    """See a validation loss far above the mean of the last training losses."""
+    difference = metrics.get("val/loss", math.nan) - history.losses.mean
+    if not difference > LARGEST_GAP:
+        return None
+    return f"the validation loss is {difference:.2f} nats above the training loss"
+
+
+def no_improvement(step: int, metrics: Mapping[str, float], history: History) -> str | None:
+    """See a median training loss that has had no new low for 1,000 steps."""
+    waited = step - history.best_step
+    if not math.isfinite(history.best_median) or waited < PATIENCE_STEPS:
+        return None
+    return f"no lower training loss than {history.best_median:.4f} in {waited:,} steps"
+
+
+def clipping(step: int, metrics: Mapping[str, float], history: History) -> str | None:
+    """See more than a fifth of the updates clipped."""
+    rate = metrics.get("optim/clip_rate", 0.0)
+    if history.num_steps < WINDOW or not rate > LARGEST_CLIP_RATE:
+        return None
+    return f"{rate:.0%} of the last updates were clipped"
+
+
+def spike(step: int, metrics: Mapping[str, float], history: History) -> str | None:
+    """See a loss far above those of the last 50 steps."""
+    loss = metrics.get("train/loss", math.nan)
+    limit = history.losses.median + SPIKE_STDS * history.losses.std
+    if len(history.losses) < MIN_LOSSES or not limit < loss < math.inf:
+        return None
+    return f"a loss of {loss:.3f}, after a median of {history.losses.median:.3f}"
+
+
+ALERTS: dict[str, Rule] = {
+    "gradient_explosion": Rule(
+        explosion,
+        "a rate that is too high, or a broken batch",
+        "a lower optim.peak_rate, a longer warm-up, or a smaller clip",
+    ),
+    "gradient_vanishing": Rule(
+        vanishing,
+        "weights that do not reach the loss, or saturated units",
+        "a check of frozen or dead layers, and a larger init_std",
+    ),
+    "not_finite": Rule(
+        not_finite,
+        "a rate that is too high, or numbers beyond the precision",
+        "a lower optim.peak_rate, or train.precision=fp32",
+    ),
+    "train_validation_gap": Rule(
+        gap,
+        "learning by heart: too many passes over too little text",
+        "more text, fewer epochs, or more weight_decay",
+    ),
+    "no_improvement": Rule(
+        no_improvement,
+        "a rate that is too high or too low, or a model that is full",
+        "another optim.peak_rate, a schedule that comes down, or a larger model",
+    ),
+    "clip_rate": Rule(
+        clipping,
+        "a clip below the usual gradient norm, or a rate that is too high",
+        "a larger optim.clip, or a lower optim.peak_rate",
+    ),
+    "loss_spike": Rule(
+        spike,
+        "a batch of unusual text, or a rate at the edge of stability",
+        "a look at the data around this step, a smaller clip, or a lower optim.peak_rate",
+    ),
+}
+"""By name: what is watched in every run."""
+
+
+class Watch:
+    """Applies the rules step by step; its state goes into checkpoints as plain data."""
+
+    def __init__(self) -> None:
+        self._history = History()
+        self._last_seen: dict[str, int] = {}
+
+    def look(self, step: int, metrics: Mapping[str, float]) -> list[Alert]:
+        """Return the alerts that the metrics of `step` raise.
+
+        While a rule goes on holding it stays silent; it speaks again after 200 quiet steps.
+        """
+        raised = []
+        for name, rule in ALERTS.items():
+            seen = rule.check(step, metrics, self._history)
+            if seen is None:
+                continue
+            last = self._last_seen.get(name)
+            self._last_seen[name] = step
+            if last is None or step - last > QUIET_STEPS:
+                raised.append(Alert(name, step, seen, rule.cause, rule.advice))
+        self._history.add(step, metrics)
+        return raised
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the state as plain data."""
+        history = self._history
+        return {
+            "losses": history.losses.to_list(),
+            "num_steps": history.num_steps,
+            "best_median": history.best_median,
+            "best_step": history.best_step,
+            "last_seen": dict(self._last_seen),
+        }
+
+    def load(self, plain: Mapping[str, Any]) -> None:
+        """Go on from what `to_dict` returned: a resumed run raises the same alerts."""
+        self._history = History(
+            Rolling(WINDOW, plain["losses"]),
+            plain["num_steps"],
+            plain["best_median"],
+            plain["best_step"],
+        )
+        self._last_seen = dict(plain["last_seen"])
+
+
+def _largest_gradient(metrics: Mapping[str, float]) -> float:
+    """Return the largest gradient if it was recorded, else the norm, which is never below it."""
+    largest = metrics.get("optim/gradient_max", metrics.get("optim/gradient_norm", math.nan))
+    smallest = metrics.get("optim/gradient_min", 0.0)
+    return max(abs(largest), abs(smallest))

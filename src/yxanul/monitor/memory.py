@@ -1,0 +1,41 @@
+"""How much memory the run uses: the GPU's, or the process's own on a CPU."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+
+GIB = 2**30
+_STATUS = Path("/proc/self/status")
+
+
+def memory_metrics(device: str) -> dict[str, float]:
+    """Return the memory metrics of `device` ("cpu" or "cuda") in GiB."""
+    return _gpu() if device == "cuda" else _host()
+
+
+def _gpu() -> dict[str, float]:
+    import torch
+
+    return {
+        "memory/allocated_gb": torch.cuda.memory_allocated() / GIB,
+        "memory/max_allocated_gb": torch.cuda.max_memory_allocated() / GIB,
+        "memory/reserved_gb": torch.cuda.memory_reserved() / GIB,
+    }
+
+
+def _host() -> dict[str, float]:
+    if not _STATUS.exists():  # not Linux: only the peak is to be had
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        return {"memory/max_allocated_gb": peak / GIB}
+    lines = (line.split() for line in _STATUS.read_text().splitlines())
+    kib = {
+        words[0]: int(words[1]) for words in lines if words[0] in ("VmRSS:", "VmHWM:", "VmSize:")
+    }
+    return {
+        "memory/allocated_gb": kib["VmRSS:"] * 1024 / GIB,
+        "memory/max_allocated_gb": kib["VmHWM:"] * 1024 / GIB,
+        "memory/reserved_gb": kib["VmSize:"] * 1024 / GIB,
+    }

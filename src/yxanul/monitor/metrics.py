@@ -1,0 +1,172 @@
+"""The metrics of a step, under names that dashboards rely on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from yxanul.monitor.memory import memory_metrics
+from yxanul.monitor.rolling import Rolling
+
+LOSS_WINDOW = 50
+CLIP_WINDOW = 100
+OUTLIER_STDS = 2.0
+
+STEP_METRICS: dict[str, str] = {
+    "train/loss": "mean over the step's target tokens, nats",
+    "train/perplexity": "exp of the loss",
+    "train/loss_median": "median of the last 50 losses, this one included",
+    "train/loss_std": "standard deviation of the same",
+    "train/loss_outlier": "1 if the loss is above median + 2 std of the 50 before it",
+    "optim/learning_rate": "schedule times the phase's scale",
+    "optim/gradient_norm": "over all parameters, before clipping",
+    "optim/gradient_norm_after_clip": "the same, as the optimizer saw it",
+    "optim/clip_rate": "share of the last 100 updates that were clipped",
+    "optim/skipped": "1 if something was not finite and the update was not applied",
+    "perf/tokens_per_second": "target tokens of the step over its wall time",
+    "perf/samples_per_second": "rows of the step over its wall time",
+    "perf/data_time": "seconds spent waiting for batches",
+    "perf/forward_time": "seconds in the forward passes",
+    "perf/backward_time": "seconds in the backward passes",
+    "perf/optimizer_time": "seconds in clipping and the update",
+    "perf/total_step_time": "seconds from step to step",
+    "perf/mfu": "model FLOPs of the target tokens over wall time, by the device's peak",
+    "memory/allocated_gb": "GiB in use (on a CPU: resident memory of the process)",
+    "memory/max_allocated_gb": "the most so far",
+    "memory/reserved_gb": "GiB held from the system (on a CPU: the process's address space)",
+    "data/batch_size": "rows of the step",
+    "data/sequence_length": "tokens in a row",
+    "data/actual_tokens": "target tokens of the step",
+    "data/padding_ratio": "share of the step's positions that hold no target",
+    "data/tokens_seen": "target tokens so far, all stages",
+    "curriculum/phase": "index of the phase",
+    "curriculum/lr_scale": "the phase's factor on the rate",
+    "curriculum/clip": "the phase's largest gradient norm",
+}
+"""Every name that a step records and what it means; curriculum/clip only where there is one."""
+
+
+@dataclass(frozen=True)
+class StepFacts:
+    """What is known of a step once it is done."""
+
+    loss: float
+    """Mean over the target tokens, nats."""
+    learning_rate: float
+    gradient_norm: float
+    """Before clipping."""
+    clip: float | None
+    applied: bool
+    """False if the update was skipped."""
+    lr_scale: float
+    phase: int
+    rows: int
+    seq_len: int
+    num_targets: int
+    tokens_seen: int
+    seconds: Mapping[str, float]
+    """Laps of the step: data, forward, backward, optimizer; their sum is its wall time."""
+    flops_per_token: float
+    """Training FLOPs of a target token at this sequence length."""
+
+
+class StepRecorder:
+    """Turns facts into metrics; its windows go into checkpoints as plain data."""
+
+    def __init__(self, peak_flops: float, device: str):
+        """Divide MFU by `peak_flops` a second; report the memory of `device` ("cpu", "cuda")."""
+        self._peak_flops, self._device = peak_flops, device
+        self._losses = Rolling(LOSS_WINDOW)
+        self._clipped = Rolling(CLIP_WINDOW)
+
+    def metrics(self, facts: StepFacts) -> dict[str, float]:
+        """Return all metrics of a step by name."""
+        return {
+            **self._loss(facts),
+            **self._optim(facts),
+            **_speed(facts, self._peak_flops),
+            **memory_metrics(self._device),
+            **_data(facts),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the windows as plain data."""
+        return {"losses": self._losses.to_list(), "clipped": self._clipped.to_list()}
+
+    def load(self, plain: Mapping[str, Any]) -> None:
+        """Go on from what `to_dict` returned."""
+        self._losses = Rolling(LOSS_WINDOW, plain["losses"])
+        self._clipped = Rolling(CLIP_WINDOW, plain["clipped"])
+
+    def _loss(self, facts: StepFacts) -> dict[str, float]:
+        limit = self._losses.median + OUTLIER_STDS * self._losses.std
+        if math.isfinite(facts.loss):
+            self._losses.add(facts.loss)
+        return {
+            "train/loss": facts.loss,
+            "train/perplexity": perplexity(facts.loss),
+            "train/loss_median": self._losses.median,
+            "train/loss_std": self._losses.std,
+            "train/loss_outlier": float(facts.loss > limit),
+        }
+
+    def _optim(self, facts: StepFacts) -> dict[str, float]:
+        after = clipped_norm(facts.gradient_norm, facts.clip)
+        if facts.applied:
+            self._clipped.add(float(after < facts.gradient_norm))
+        return {
+            "optim/learning_rate": facts.learning_rate,
+            "optim/gradient_norm": facts.gradient_norm,
+            "optim/gradient_norm_after_clip": after,
+            "optim/clip_rate": self._clipped.mean if len(self._clipped) else 0.0,
+            "optim/skipped": float(not facts.applied),
+        }
+
+
+def perplexity(loss: float) -> float:
+    """Return exp(loss); infinity where that is beyond a float, NaN for NaN."""
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf
+
+
+def clipped_norm(norm: float, clip: float | None) -> float:
+    """Return the gradient norm after clipping at `clip`; what is not finite is not clipped."""
+    return norm if clip is None or not math.isfinite(norm) else min(norm, clip)
+
+
+def model_flops_utilization(
+    tokens_per_second: float, flops_per_token: float, peak_flops: float
+) -> float:
+    """Return the share of the peak that the model's own FLOPs make up (arXiv 2204.02311)."""
+    return tokens_per_second * flops_per_token / peak_flops
+
+
+def _speed(facts: StepFacts, peak_flops: float) -> dict[str, float]:
+    total = sum(facts.seconds.values())
+    tokens_per_second = facts.num_targets / total if total else 0.0
+    mfu = model_flops_utilization(tokens_per_second, facts.flops_per_token, peak_flops)
+    laps = ("data", "forward", "backward", "optimizer")
+    return {
+        "perf/tokens_per_second": tokens_per_second,
+        "perf/samples_per_second": facts.rows / total if total else 0.0,
+        **{f"perf/{lap}_time": facts.seconds.get(lap, 0.0) for lap in laps},
+        "perf/total_step_time": total,
+        "perf/mfu": mfu,
+    }
+
+
+def _data(facts: StepFacts) -> dict[str, float]:
+    clip = {} if facts.clip is None else {"curriculum/clip": facts.clip}
+    return {
+        "data/batch_size": facts.rows,
+        "data/sequence_length": facts.seq_len,
+        "data/actual_tokens": facts.num_targets,
+        "data/padding_ratio": 1 - facts.num_targets / (facts.rows * facts.seq_len),
+        "data/tokens_seen": facts.tokens_seen,
+        "curriculum/phase": facts.phase,
+        "curriculum/lr_scale": facts.lr_scale,
+    } | clip

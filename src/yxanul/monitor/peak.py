@@ -1,0 +1,129 @@
+"""The matrix-product peak of a device: from the vendors' data sheets, or measured.
+
+Figures are dense (no sparsity) with fp32 accumulation, in FLOP/s; MFU divides by them.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Literal, NamedTuple
+
+import torch
+
+MEASURED_SECONDS = 0.3
+GPU_SIZE, CPU_SIZE = 8192, 1024
+
+
+class Peak(NamedTuple):
+    """FLOPs a second, and whether they were read in the table or measured here."""
+
+    flops_per_second: float
+    source: Literal["table", "measured"]
+
+
+class Sheet(NamedTuple):
+    """TFLOP/s of one GPU; None where it has no such units."""
+
+    fp32: float
+    tf32: float | None
+    fp16: float | None
+    bf16: float | None
+    fp8: float | None = None
+
+
+GPUS: dict[str, Sheet] = {
+    # Data center, NVIDIA data sheets (those that print sparse figures are halved).
+    "v100": Sheet(15.7, None, 125, None),
+    "v100 pcie": Sheet(14, None, 112, None),
+    "t4": Sheet(8.1, None, 65, None),
+    "a100": Sheet(19.5, 156, 312, 312),
+    "a100 pcie": Sheet(19.5, 156, 312, 312),
+    "a800": Sheet(19.5, 156, 312, 312),
+    "a30": Sheet(10.3, 82, 165, 165),
+    "a40": Sheet(37.4, 74.8, 149.7, 149.7),
+    "a10": Sheet(31.2, 62.5, 125, 125),
+    "l4": Sheet(30.3, 60, 121, 121, 242),
+    "l40": Sheet(90.5, 90.5, 181, 181, 362),
+    "l40s": Sheet(91.6, 183, 362, 362, 733),
+    "h100": Sheet(67, 494.7, 989.4, 989.4, 1978.9),
+    "h100 pcie": Sheet(51, 378, 756, 756, 1513),
+    "h100 nvl": Sheet(60, 417.5, 835.5, 835.5, 1671),
+    "h800": Sheet(67, 494.7, 989.4, 989.4, 1978.9),
+    "h20": Sheet(44, 74, 148, 148, 296),
+    "h200": Sheet(67, 494.7, 989.4, 989.4, 1978.9),
+    "h200 nvl": Sheet(60, 417.5, 835.5, 835.5, 1671),
+    "gh200": Sheet(67, 494.7, 989.4, 989.4, 1978.9),
+    "b200": Sheet(75, 1125, 2250, 2250, 4500),
+    "gb200": Sheet(80, 1250, 2500, 2500, 5000),
+    # Workstations and desktops, NVIDIA architecture white papers (fp32 accumulation).
+    "rtx a6000": Sheet(38.7, 77.4, 154.8, 154.8),
+    "rtx 6000 ada generation": Sheet(91.1, 182.1, 364.2, 364.2, 728.5),
+    "rtx 3090": Sheet(35.6, 35.6, 71, 71),
+    "rtx 3090 ti": Sheet(40, 40, 80, 80),
+    "rtx 4080": Sheet(48.7, 48.7, 97.5, 97.5, 194.9),
+    "rtx 4090": Sheet(82.6, 82.6, 165.2, 165.2, 330.3),
+    "rtx 5090": Sheet(104.8, 104.8, 209.5, 209.5, 419),
+    # AMD data sheet.
+    "mi300x": Sheet(163.4, 653.7, 1307.4, 1307.4, 2614.9),
+}
+"""By what is left of the name that torch reports, see `short_name`."""
+
+_NOISE = re.compile(r"nvidia|tesla|geforce|amd|instinct|sxm\d*|\d+gb|hbm\d\w?")
+_FIELDS = {
+    torch.float32: "fp32",
+    torch.float16: "fp16",
+    torch.bfloat16: "bf16",
+    torch.float8_e4m3fn: "fp8",
+    torch.float8_e5m2: "fp8",
+}
+
+
+def matmul_peak(device: torch.device | str, dtype: torch.dtype) -> Peak:
+    """Return the peak of products in `dtype`; a CPU or an unlisted GPU is measured (0.3 s)."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        listed = listed_peak(torch.cuda.get_device_name(device), dtype)
+        if listed is not None:
+            return Peak(listed, "table")
+    return Peak(measure_matmul(device, dtype), "measured")
+
+
+def short_name(name: str) -> str:
+    """Return a GPU's name without maker, form factor and memory: NVIDIA A100-SXM4-80GB is a100."""
+    words = re.split(r"[\s-]+", name.lower())
+    return " ".join(word for word in words if word and not _NOISE.fullmatch(word))
+
+
+def listed_peak(name: str, dtype: torch.dtype) -> float | None:
+    """Return the FLOP/s that the table has for a GPU's name, or None.
+
+    A name must match whole, so that no other GPU's peak is used: a laptop's RTX 4090 is no RTX
+    4090. fp32 is TF32 where torch was told to use that.
+    """
+    sheet = GPUS.get(short_name(name))
+    if sheet is None or dtype not in _FIELDS:
+        return None
+    field = _FIELDS[dtype]
+    if field == "fp32" and torch.get_float32_matmul_precision() != "highest":
+        field = "tf32" if sheet.tf32 is not None else "fp32"
+    teraflops = getattr(sheet, field)
+    return None if teraflops is None else teraflops * 1e12
+
+
+def measure_matmul(device: torch.device | str, dtype: torch.dtype) -> float:
+    """Return the FLOP/s of the best of several large square matrix products."""
+    device = torch.device(device)
+    size = GPU_SIZE if device.type == "cuda" else CPU_SIZE
+    generator = torch.Generator().manual_seed(0)
+    left = torch.randn(size, size, generator=generator).to(device, dtype)
+    out = left @ left
+    best = float("inf")
+    deadline = time.perf_counter() + MEASURED_SECONDS
+    while time.perf_counter() < deadline or best == float("inf"):
+        start = time.perf_counter()
+        torch.mm(left, left, out=out)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best

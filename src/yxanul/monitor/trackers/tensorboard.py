@@ -1,0 +1,53 @@
+"""TensorBoard event files, in the run folder's `tensorboard`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from yxanul.base.errors import missing_package
+from yxanul.base.run_folder import RunFolder
+
+FLUSH_SECONDS = 5
+
+
+class TensorboardTracker:
+    """Writes scalars and texts; after a rewind TensorBoard hides what came later before."""
+
+    def __init__(self, run: RunFolder):
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise missing_package("tensorboard", "track") from None
+        self._make_writer = SummaryWriter
+        self._folder = str(run.path / "tensorboard")
+        self._purge_step: int | None = None
+        self._writer: Any = None
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Write each metric as a scalar."""
+        for name, value in metrics.items():
+            self._open().add_scalar(name, value, step)
+
+    def text(self, step: int, name: str, text: str) -> None:
+        """Write the text."""
+        self._open().add_text(name, text, step)
+
+    def rewind(self, step: int) -> None:
+        """Begin a new event file that purges all later steps."""
+        self.close()
+        self._purge_step = step + 1
+
+    def close(self) -> None:
+        """Flush and close the event file; the next record begins another."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _open(self) -> Any:
+        if self._writer is None:
+            self._writer = self._make_writer(
+                self._folder, purge_step=self._purge_step, flush_secs=FLUSH_SECONDS
+            )
+            self._purge_step = None
+        return self._writer

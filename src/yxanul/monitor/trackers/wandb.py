@@ -1,0 +1,65 @@
+"""Weights & Biases; `WANDB_MODE=offline` and its other variables are honoured."""
+
+from __future__ import annotations
+
+import html
+import os
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from yxanul.base.errors import missing_package
+from yxanul.base.files import read_json, write_json
+from yxanul.base.run_folder import RunFolder
+
+
+class WandbTracker:
+    """Logs to one W&B run for the whole life of a run folder, however often it is resumed."""
+
+    def __init__(self, run: RunFolder):
+        try:
+            import wandb  # pyright: ignore[reportMissingImports]
+        except ImportError:
+            raise missing_package("wandb", "track") from None
+        self._wandb: Any = wandb
+        self._folder = run
+        self._run: Any = None
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Log the metrics of `step`; a step that W&B has already is not sent again."""
+        run = self._open()
+        if step >= run.step:
+            run.log(dict(metrics), step=step)
+
+    def text(self, step: int, name: str, text: str) -> None:
+        """Log the text as it stands."""
+        run = self._open()
+        if step >= run.step:
+            run.log({name: self._wandb.Html(f"<pre>{html.escape(text)}</pre>")}, step=step)
+
+    def rewind(self, step: int) -> None:
+        """Leave what W&B has: it never takes back a step, and a resumed run repeats it exactly."""
+
+    def close(self) -> None:
+        """End the W&B run; the next record resumes it."""
+        if self._run is not None:
+            self._run.finish()
+            self._run = None
+
+    def _open(self) -> Any:
+        if self._run is None:
+            self._folder.path.mkdir(parents=True, exist_ok=True)
+            self._run = self._wandb.init(
+                project=os.environ.get("WANDB_PROJECT", "yxanul"),
+                name=self._folder.name,
+                dir=str(self._folder.path),
+                id=self._id(),
+                resume="allow",
+            )
+        return self._run
+
+    def _id(self) -> str:
+        path = self._folder.path / "wandb.json"
+        if not path.exists():
+            write_json(path, {"schema_version": 1, "id": uuid.uuid4().hex[:12]})
+        return str(read_json(path)["id"])

@@ -1,0 +1,120 @@
+"""Settings of the optimizer and its learning-rate schedule."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from yxanul.base.settings import Settings
+
+DEFAULT_WARMUP_FRACTION = 0.01
+DEFAULT_FLOOR_FRACTION = 0.1
+DEFAULT_DECAY_FRACTION = 0.2
+
+Clock = Literal["steps", "tokens"]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+WITH_FLOOR = ("linear", "cosine", "wsd")
+
+
+class ScheduleSettings(Settings):
+    """How the learning rate moves from the first update to the last."""
+
+    name: Literal["linear_to_zero", "linear", "cosine", "constant", "wsd"] = "linear_to_zero"
+    """What follows the linear warm-up."""
+    warmup_steps: int | None = Field(default=None, ge=0)
+    """Warm-up in updates; the peak is the rate of the last of them."""
+    warmup_tokens: int | None = Field(default=None, ge=0)
+    """Warm-up in target tokens; the whole schedule is then counted in tokens."""
+    warmup_fraction: float | None = Field(default=None, ge=0, lt=1)
+    """Warm-up as a share of the run; 0.01 where no warm-up is given."""
+    horizon: Clock | None = None
+    """What progress is counted in; absent: what the warm-up is counted in, else steps."""
+    floor_rate: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Rate of the last update (linear, cosine, wsd)."""
+    floor_fraction: float | None = Field(default=None, ge=0, le=1)
+    """The same as a share of the peak; 0.1 where linear or cosine have neither, zero for wsd."""
+    decay_fraction: float | None = Field(default=None, gt=0, le=1)
+    """Share of the run over which wsd comes down; 0.2 where it is absent."""
+
+    @property
+    def clock(self) -> Clock:
+        """What the schedule counts progress in."""
+        if self.horizon is not None:
+            return self.horizon
+        return "tokens" if self.warmup_tokens is not None else "steps"
+
+    @model_validator(mode="after")
+    def _check_warmup(self) -> ScheduleSettings:
+        names = ("warmup_steps", "warmup_tokens", "warmup_fraction")
+        given = [name for name in names if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(
+                f"one of warmup_steps, warmup_tokens and warmup_fraction,"
+                f" found {' and '.join(given)} (set what you do not want to null)"
+            )
+        for unit in ("steps", "tokens"):
+            if getattr(self, f"warmup_{unit}") is not None and self.clock != unit:
+                raise ValueError(f"a warm-up in {unit} goes with a horizon in {unit}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_end(self) -> ScheduleSettings:
+        if self.floor_rate is not None and self.floor_fraction is not None:
+            raise ValueError("one of floor_rate and floor_fraction, found both")
+        has_floor = self.floor_rate is not None or self.floor_fraction is not None
+        if has_floor and self.name not in WITH_FLOOR:
+            raise ValueError(f"the schedule {self.name} has no floor; linear, cosine and wsd do")
+        if self.decay_fraction is not None and self.name != "wsd":
+            raise ValueError(f"decay_fraction belongs to the schedule wsd, not to {self.name}")
+        if self.name == "wsd":
+            decay = self.decay_fraction or DEFAULT_DECAY_FRACTION
+            if decay + (self.warmup_fraction or 0) > 1:
+                raise ValueError("warmup_fraction and decay_fraction add up to more than the run")
+        return self
+
+
+class OptimSettings(Settings):
+    """Which optimizer, at which rate."""
+
+    name: Literal["adamw", "muon"] = "adamw"
+    """Muon moves the matrices along orthogonalised momentum, everything else by AdamW."""
+    peak_rate: Rate
+    """Learning rate at the end of the warm-up."""
+    weight_decay: float = Field(default=0.1, ge=0, allow_inf_nan=False)
+    """Decoupled, times the rate; gains and every 1-D parameter have none."""
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
+    """AdamW's memory of the gradient and of its square."""
+    eps: float = Field(default=1e-8, gt=0, allow_inf_nan=False)
+    """AdamW's guard against division by zero."""
+    clip: float | None = Field(default=1.0, gt=0)
+    """Largest gradient norm; null clips nothing."""
+    muon_rate: Rate | None = None
+    """Peak rate of the matrices under muon; absent: peak_rate, as updates have AdamW's size."""
+    schedule: ScheduleSettings = ScheduleSettings()
+    """How the rate moves."""
+
+    @property
+    def floor_rate(self) -> float | None:
+        """Rate of the last update; None where the schedule has no floor."""
+        schedule = self.schedule
+        if schedule.floor_rate is not None:
+            return schedule.floor_rate
+        if schedule.floor_fraction is not None:
+            return schedule.floor_fraction * self.peak_rate
+        if schedule.name in ("linear", "cosine"):
+            return DEFAULT_FLOOR_FRACTION * self.peak_rate
+        return None
+
+    @model_validator(mode="after")
+    def _check(self) -> OptimSettings:
+        floor = self.schedule.floor_rate
+        if floor is not None and floor > self.peak_rate:
+            raise ValueError(
+                f"the floor of the schedule ({floor:g}) is above the peak_rate ({self.peak_rate:g})"
+            )
+        if self.muon_rate is not None and self.name != "muon":
+            raise ValueError(f"muon_rate belongs to the optimizer muon, not to {self.name}")
+        return self

@@ -1,0 +1,157 @@
+"""Muon: momentum, made orthogonal, for matrices; AdamW for tables and gains.
+
+Shapes: G matrices of equal shape, R rows, C columns, M = min(R, C).
+
+Muon is by Jordan et al. 2024 (kellerjordan.github.io/posts/muon). The size of the update is that
+of Liu et al. 2025 (arXiv 2502.16982): 0.2 sqrt(max(R, C)) gives it the root mean square of an
+AdamW update, so that both parts share one rate and one weight decay.
+"""
+
+# torch's multi-tensor operations are public in all but name.
+# pyright: reportPrivateImportUsage=false
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.optim.adamw import adamw
+
+from yxanul.optim.adamw import FUSED_DEVICES
+from yxanul.optim.config import OptimSettings
+
+MOMENTUM = 0.95
+UPDATE_SIZE = 0.2
+NUM_ITERATIONS = 5
+QUINTIC = (3.4445, -4.7750, 2.0315)
+"""Odd polynomial whose iteration brings singular values of (0, 1] near 1 in five rounds."""
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon over the groups whose `orthogonal` is true, AdamW over all others."""
+
+    def __init__(self, groups: list[dict[str, Any]], *, betas: tuple[float, float], eps: float):
+        devices = {param.device.type for group in groups for param in group["params"]}
+        defaults = {
+            "orthogonal": False,
+            "momentum": MOMENTUM,
+            "betas": betas,
+            "eps": eps,
+            "fused": devices.issubset(FUSED_DEVICES),  # torch reads it, too, when it loads a state
+        }
+        super().__init__(groups, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Apply one update; parameters without a gradient stay as they are."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            params = [param for param in group["params"] if param.grad is not None]
+            if params and group["orthogonal"]:
+                self._step_muon(params, group)
+            elif params:
+                self._step_adamw(params, group)
+        return loss
+
+    def _step_muon(self, params: list[torch.Tensor], group: dict[str, Any]) -> None:
+        for param in params:
+            if not self.state[param]:
+                self.state[param]["momentum"] = torch.zeros_like(param)
+        momenta = [self.state[param]["momentum"] for param in params]
+        grads = [param.grad for param in params if param.grad is not None]
+        torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
+        nesterov = torch._foreach_lerp(grads, momenta, group["momentum"])
+        torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
+        for members in _by_shape(nesterov):
+            updates = orthogonal_together([nesterov[i] for i in members])
+            size = UPDATE_SIZE * math.sqrt(max(params[members[0]].shape))
+            targets = [params[i] for i in members]
+            torch._foreach_add_(targets, updates, alpha=-group["lr"] * size)
+
+    def _step_adamw(self, params: list[torch.Tensor], group: dict[str, Any]) -> None:
+        for param in params:
+            if not self.state[param]:
+                self.state[param] = {
+                    "step": torch.zeros((), dtype=torch.float32, device=param.device),
+                    "exp_avg": torch.zeros_like(param),
+                    "exp_avg_sq": torch.zeros_like(param),
+                }
+        states = [self.state[param] for param in params]
+        adamw(
+            params,
+            [param.grad for param in params if param.grad is not None],
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [],
+            [state["step"] for state in states],
+            fused=group["fused"],
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+        )
+
+
+def build_muon(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.Optimizer:
+    """Return Muon over the matrices of `groups` and AdamW over the rest, as one optimizer."""
+    for group in groups:
+        if group["role"] != "matrix":
+            continue
+        for name, param in zip(group["names"], group["params"], strict=True):
+            if param.ndim != 2:
+                raise ValueError(f"muon moves 2-D matrices; {name} has shape {tuple(param.shape)}")
+        group["orthogonal"] = True
+        group["base_rate"] = group["lr"] = settings.muon_rate or settings.peak_rate
+    return Muon(groups, betas=settings.betas, eps=settings.eps)
+
+
+def orthogonal_together(matrices: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Return the nearest (about) orthogonal matrix of each, in the dtype of `product_dtype`.
+
+    All have one shape and go through the iteration as one stack: many small products cost more
+    than one batch.
+    """
+    first = matrices[0]
+    stack_GRC = first.new_empty(len(matrices), *first.shape, dtype=product_dtype(first.device))
+    norms = torch._foreach_norm(matrices, 2, dtype=torch.float32)
+    for matrix, norm, slot in zip(matrices, norms, stack_GRC, strict=True):
+        torch.mul(matrix, 1 / (norm + 1e-7), out=slot)
+    return list(newton_schulz(stack_GRC))
+
+
+def newton_schulz(x_GRC: torch.Tensor) -> torch.Tensor:
+    """Bring all singular values of each matrix, at most 1 before, near 1."""
+    a, b, c = QUINTIC
+    is_tall = x_GRC.shape[1] > x_GRC.shape[2]
+    for _ in range(NUM_ITERATIONS):
+        pair = (x_GRC.mT, x_GRC) if is_tall else (x_GRC, x_GRC.mT)
+        gram_GMM = torch.bmm(*pair)
+        poly_GMM = torch.baddbmm(gram_GMM, gram_GMM, gram_GMM, beta=b, alpha=c)
+        pair = (x_GRC, poly_GMM) if is_tall else (poly_GMM, x_GRC)
+        x_GRC = torch.baddbmm(x_GRC, *pair, beta=a)
+    return x_GRC
+
+
+def product_dtype(device: torch.device) -> torch.dtype:
+    """Return bf16 where the device multiplies it fast, else fp32."""
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def _by_shape(matrices: Sequence[torch.Tensor]) -> list[list[int]]:
+    members: dict[torch.Size, list[int]] = defaultdict(list)
+    for i, matrix in enumerate(matrices):
+        members[matrix.shape].append(i)
+    return list(members.values())

@@ -1,0 +1,1 @@
+"""Planning: what this machine can do."""

@@ -1,0 +1,83 @@
+"""Budgets: steps, tokens, epochs or minutes become the plan of a stage."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+from yxanul.base.seeds import derive_seed
+from yxanul.model.language_model import LanguageModel
+from yxanul.model.roles import parameter_roles
+from yxanul.optim.build import build_optimizer
+from yxanul.optim.config import OptimSettings
+from yxanul.stages.config import StageSettings
+from yxanul.train.config import TrainSettings
+from yxanul.train.curriculum import Phase, Plan, make_plan
+from yxanul.train.precision.twin import Twin
+
+MEASURED_SECONDS = 1.5
+"""How long each phase's step is timed for a budget in minutes."""
+
+
+def plan_steps(
+    stage: StageSettings, train: TrainSettings, optim: OptimSettings, steps: int
+) -> Plan:
+    """Return the plan of a stage that lasts `steps` updates."""
+    return make_plan(stage.curriculum, stage.mix, train, clip=optim.clip, steps=steps)
+
+
+def plan_tokens(
+    stage: StageSettings, train: TrainSettings, optim: OptimSettings, tokens: int
+) -> Plan:
+    """Return the plan of a stage that lasts `tokens` target tokens."""
+    return make_plan(stage.curriculum, stage.mix, train, clip=optim.clip, tokens=tokens)
+
+
+def epoch_tokens(mix: Mapping[str, float], available: Mapping[str, int]) -> int:
+    """Return the tokens after which the first source of a mix has been seen once."""
+    total = sum(mix.values())
+    return round(min(available[name] * total / weight for name, weight in mix.items() if weight))
+
+
+def tokens_for_minutes(
+    minutes: float, plan_of: Callable[[int], Plan], seconds_of: Callable[[Phase], float]
+) -> tuple[int, float]:
+    """Return the tokens that fit into `minutes`, and the speed in tokens a second.
+
+    `plan_of(tokens)` gives a plan and `seconds_of(phase)` the measured time of one of its steps.
+    """
+    tokens, speed = 1_000_000_000, 0.0
+    for _ in range(4):  # where phases start at fixed steps, the mean speed depends on the length
+        plan = plan_of(tokens)
+        seconds = sum(phase.num_steps * seconds_of(phase) for phase in plan.phases)
+        speed = plan.total_tokens / seconds
+        tokens = max(1, round(minutes * 60 * speed))
+    return tokens, speed
+
+
+def step_seconds(model: LanguageModel, precision: str, optim: OptimSettings, phase: Phase) -> float:
+    """Time one training step of a phase on a copy of the model; the run itself is untouched."""
+    twin = Twin(copy.deepcopy(model), precision)
+    roles = parameter_roles(twin.master)
+    optimizer = build_optimizer(twin.master.named_parameters(), roles, optim)
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(derive_seed(0, "step_seconds"))
+    shape = (phase.micro_rows, phase.seq_len)
+    ids_BT = torch.randint(0, model.settings.num_tokens, shape, generator=generator).to(device)
+    times: list[float] = []
+    deadline = time.perf_counter() + MEASURED_SECONDS
+    while len(times) < 3 or time.perf_counter() < deadline:
+        start = time.perf_counter()
+        for _ in range(-(-phase.rows // phase.micro_rows)):
+            (twin.model.loss(ids_BT, ids_BT).total / ids_BT.numel()).backward()
+            twin.collect()
+        optimizer.step()
+        twin.refresh()
+        optimizer.zero_grad()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return sorted(times[1:])[len(times[1:]) // 2]

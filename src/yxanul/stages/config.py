@@ -1,0 +1,114 @@
+"""Settings of a stage: its mix, budget, curriculum, rate and gate."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from yxanul.base.settings import Settings
+from yxanul.optim.config import ScheduleSettings
+from yxanul.train.config import PhaseSettings
+
+
+class Budget(Settings):
+    """How long a stage lasts: exactly one of the four."""
+
+    steps: int | None = Field(None, gt=0)
+    """Optimizer updates."""
+    tokens: int | None = Field(None, gt=0)
+    """Target tokens, rounded up to a whole step."""
+    epochs: float | None = Field(None, gt=0)
+    """Passes over the training tokens of the stage's mix."""
+    minutes: float | None = Field(None, gt=0)
+    """Minutes of training; turned into tokens once, by measurement, and written down."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Budget:
+        given = [name for name, value in self if value is not None]
+        if len(given) != 1:
+            found = " and ".join(given) or "none"
+            raise ValueError(f"one of steps, tokens, epochs and minutes, found {found}")
+        return self
+
+
+class Limit(Settings):
+    """A bound that a measured figure has to keep."""
+
+    at_most: float = Field(gt=0)
+    """The largest value that passes."""
+
+
+class GateSettings(Settings):
+    """What held-out text has to show before the next stage may start."""
+
+    bits_per_byte: dict[str, Limit] = Field(default_factory=dict)
+    """By domain: bits per byte at the end of the stage."""
+    perplexity: dict[str, Limit] = Field(default_factory=dict)
+    """By domain: perplexity at the end of the stage."""
+    progress: Limit | None = Limit(at_most=1.0)
+    """Perplexity of each domain in the stage's mix, against what it was when the stage began."""
+    forgetting: Limit | None = Limit(at_most=1.5)
+    """Perplexity of each domain of earlier stages, against its best so far."""
+
+
+class StageOptim(Settings):
+    """What a stage changes in the recipe's `optim` section."""
+
+    peak_rate: float | None = Field(None, gt=0)
+    """Peak learning rate of this stage."""
+    weight_decay: float | None = Field(None, ge=0)
+    """Weight decay of this stage."""
+    schedule: ScheduleSettings | None = None
+    """Schedule of this stage."""
+
+
+class StageSettings(Settings):
+    """One stage of the program."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    """What the ledger and the metrics call it."""
+    mix: dict[str, float] = Field(min_length=1)
+    """Weight of each source."""
+    budget: Budget
+    """How long it lasts."""
+    curriculum: tuple[PhaseSettings, ...] = Field(min_length=1)
+    """Its phases, in order."""
+    optim: StageOptim = StageOptim()
+    """What it changes in the recipe's `optim` section."""
+    gate: GateSettings = GateSettings()
+    """What it has to show at its end."""
+
+    @model_validator(mode="after")
+    def _check(self) -> StageSettings:
+        for mix in [self.mix, *(phase.mix for phase in self.curriculum if phase.mix)]:
+            if any(not 0 <= weight < float("inf") for weight in mix.values()) or not any(
+                mix.values()
+            ):
+                raise ValueError("a mix has weights of at least 0, and one above 0")
+        _check_starts(self.curriculum)
+        return self
+
+    def domains(self) -> list[str]:
+        """Return the sources that any phase of this stage draws from."""
+        mixes = [phase.mix or self.mix for phase in self.curriculum]
+        return sorted({name for mix in mixes for name, weight in mix.items() if weight > 0})
+
+
+def _check_starts(phases: tuple[PhaseSettings, ...]) -> None:
+    """Refuse a curriculum whose phases are counted in different units or out of order."""
+    if len(phases) == 1 and phases[0].share is None:
+        if phases[0].from_step or phases[0].from_tokens:
+            raise ValueError("the first phase starts at 0")
+        return
+    for unit in ("share", "from_step", "from_tokens"):
+        starts = [getattr(phase, unit) for phase in phases]
+        if all(start is None for start in starts):
+            continue
+        if any(start is None for start in starts):
+            raise ValueError(f"either every phase has {unit} or none has")
+        if unit == "share":
+            if abs(sum(starts) - 1) > 1e-6:
+                raise ValueError(f"the shares of a curriculum add up to 1, found {sum(starts):g}")
+        elif starts[0] != 0 or sorted(set(starts)) != starts:
+            raise ValueError(f"{unit} starts at 0 and rises from phase to phase, found {starts}")
+        return
+    raise ValueError("each of several phases needs share, from_step or from_tokens")

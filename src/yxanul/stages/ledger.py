@@ -1,0 +1,110 @@
+"""The ledger: what was decided, measured and judged in a run, stage by stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from yxanul.base.errors import YxanulError
+from yxanul.base.files import read_json, write_json
+from yxanul.eval.score import Score
+from yxanul.stages.gates import Verdict
+
+SCHEMA_VERSION = 1
+
+Status = Literal["running", "passed", "failed"]
+
+
+@dataclass
+class Entry:
+    """One stage in the ledger."""
+
+    name: str
+    status: Status
+    tokens: int
+    """Planned target tokens: what the budget came to."""
+    steps: int
+    """Planned updates."""
+    first_step: int
+    """Updates that the run had done when the stage began."""
+    at_start: dict[str, Score]
+    """Scores of the stage's domains before its first step."""
+    minutes: float | None = None
+    """The budget, where it was given in minutes."""
+    tokens_per_second: float | None = None
+    """The measured speed that turned those minutes into tokens."""
+    at_end: dict[str, Score] = field(default_factory=dict)
+    """Scores of all domains so far, at the gate."""
+    verdict: dict[str, Any] | None = None
+    """The gate's findings."""
+
+    def judged(self, scores: dict[str, Score], verdict: Verdict) -> None:
+        """Note a verdict and the scores it is based on."""
+        self.at_end, self.verdict = scores, verdict.to_dict()
+        self.status = "passed" if verdict.passed else "failed"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        scores = {name: _plain(getattr(self, name)) for name in ("at_start", "at_end")}
+        return self.__dict__ | scores
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> Entry:
+        """Read what `to_dict` returned."""
+        scores = {name: _scores(plain[name]) for name in ("at_start", "at_end")}
+        return cls(**plain | scores)
+
+
+@dataclass
+class Ledger:
+    """The entries of all stages begun so far; every change is on disk before work goes on."""
+
+    path: Path
+    decisions: dict[str, Any] = field(default_factory=dict)
+    """What `auto` came to on this machine."""
+    entries: list[Entry] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, path: Path) -> Ledger:
+        """Read the ledger at `path`, or begin an empty one."""
+        if not path.exists():
+            return cls(path)
+        plain = read_json(path)
+        if plain.get("schema_version") != SCHEMA_VERSION:
+            raise YxanulError(
+                f"{path} has another version",
+                found=plain.get("schema_version"),
+                wanted=SCHEMA_VERSION,
+            )
+        return cls(path, plain["decisions"], [Entry.from_dict(entry) for entry in plain["stages"]])
+
+    def write(self) -> None:
+        """Put the ledger on disk, whole or not at all."""
+        entries = [entry.to_dict() for entry in self.entries]
+        write_json(
+            self.path,
+            {"schema_version": SCHEMA_VERSION, "decisions": self.decisions, "stages": entries},
+        )
+
+    def entry(self, name: str) -> Entry | None:
+        """Return the entry of a stage that has begun."""
+        return next((entry for entry in self.entries if entry.name == name), None)
+
+    def best_perplexity(self, before: str) -> dict[str, float]:
+        """Return, by domain, the best perplexity at the gates of the stages ahead of `before`."""
+        best: dict[str, float] = {}
+        for entry in self.entries:
+            if entry.name == before:
+                break
+            for domain, score in entry.at_end.items():
+                best[domain] = min(best.get(domain, score.perplexity), score.perplexity)
+        return best
+
+
+def _plain(scores: dict[str, Score]) -> dict[str, Any]:
+    return {domain: score.to_dict() for domain, score in scores.items()}
+
+
+def _scores(plain: dict[str, Any]) -> dict[str, Score]:
+    return {domain: Score.from_dict(score) for domain, score in plain.items()}

@@ -1,0 +1,41 @@
+"""From what a step or an evaluation gave to metrics under their public names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from yxanul.eval.score import Score
+from yxanul.model.config import ModelSettings
+from yxanul.model.count import flops_per_token
+from yxanul.monitor.metrics import StepFacts
+from yxanul.train.trainer import StepReport
+
+
+def step_facts(report: StepReport, model: ModelSettings) -> StepFacts:
+    """Return what the recorder wants to know of a step."""
+    phase = report.phase
+    return StepFacts(
+        loss=report.loss,
+        learning_rate=report.rate,
+        gradient_norm=report.gradient_norm,
+        clip=report.clip,
+        applied=report.applied,
+        lr_scale=phase.rate_scale,
+        phase=phase.index,
+        rows=phase.rows,
+        seq_len=phase.seq_len,
+        num_targets=report.num_targets,
+        tokens_seen=report.progress.tokens_seen,
+        seconds=report.seconds,
+        flops_per_token=flops_per_token(model, phase.seq_len).total,
+    )
+
+
+def validation_metrics(scores: Mapping[str, Score]) -> dict[str, float]:
+    """Return loss, perplexity and bits per byte of each domain, and their means over domains."""
+    metrics: dict[str, float] = {}
+    for name in ("loss", "perplexity", "bits_per_byte"):
+        figures = {domain: getattr(score, name) for domain, score in scores.items()}
+        metrics[f"val/{name}"] = sum(figures.values()) / len(figures)
+        metrics |= {f"val/{domain}/{name}": figure for domain, figure in figures.items()}
+    return metrics

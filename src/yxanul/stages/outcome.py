@@ -1,0 +1,86 @@
+"""What came out of a run: scores, a sample, and what a compressor needs for the same text."""
+
+from __future__ import annotations
+
+import lzma
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yxanul.bundle import open_bundle
+from yxanul.data.manifest import read_manifest
+from yxanul.eval.score import Score
+from yxanul.generate.config import SampleSettings
+from yxanul.generate.decode import complete
+from yxanul.stages.corpus import data_folder
+from yxanul.stages.ledger import Entry
+from yxanul.stages.session import Session
+
+LONGEST_SAMPLE = 400
+"""Tokens of the sample that ends a run, at most: it should come to its own end."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of a run, for people and for --json."""
+
+    run: Path
+    steps: int
+    tokens: int
+    stages: list[Entry]
+    scores: dict[str, Score]
+    """On all held-out text, by domain, as the last gate measured them."""
+    xz: dict[str, float]
+    """By domain: bits per byte of `xz -9e` on the same held-out text."""
+    synthetic: frozenset[str]
+    """The domains whose text was written by programs."""
+    prompt: str
+    samples: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        scores = {
+            domain: score.to_dict()
+            | {"xz_bits_per_byte": self.xz[domain], "synthetic": domain in self.synthetic}
+            for domain, score in self.scores.items()
+        }
+        return {
+            "run": str(self.run),
+            "steps": self.steps,
+            "tokens": self.tokens,
+            "stages": [entry.to_dict() for entry in self.stages],
+            "held_out": scores,
+            "samples": self.samples,
+        }
+
+
+def conclude(session: Session) -> Outcome:
+    """Gather the last gate's scores, compare with xz, and write a sample for the first prompt."""
+    folder = data_folder(session.run, session.recipe)
+    entries = session.ledger.entries
+    scores = entries[-1].at_end
+    prompts = session.recipe.eval.sample_prompts or ("",)
+    bundle = open_bundle(session.run.path)
+    settings = SampleSettings(max_tokens=LONGEST_SAMPLE, temperature=0.6, seed=session.recipe.seed)
+    samples = [
+        prompt + complete(bundle.model, bundle.tokenizer, prompt, settings)[0].text
+        for prompt in prompts
+    ]
+    return Outcome(
+        run=session.run.path,
+        steps=bundle.step,
+        tokens=sum(entry.tokens for entry in entries),
+        stages=entries,
+        scores=scores,
+        xz={domain: xz_bits_per_byte(folder / domain / "held-out.txt") for domain in scores},
+        synthetic=frozenset(d for d in scores if read_manifest(folder / d).synthetic),
+        prompt=prompts[0],
+        samples=samples,
+    )
+
+
+def xz_bits_per_byte(path: Path) -> float:
+    """Return what `xz -9e` needs for a file, in bits per byte of it."""
+    content = path.read_bytes()
+    packed = lzma.compress(content, preset=9 | lzma.PRESET_EXTREME)
+    return 8 * len(packed) / len(content)

@@ -1,0 +1,148 @@
+"""The program: stage after stage, each ended by its gate."""
+
+from __future__ import annotations
+
+from yxanul.base.errors import GateFailed
+from yxanul.data.mix import MixCursor
+from yxanul.model.roles import parameter_roles
+from yxanul.optim.build import build_optimizer
+from yxanul.optim.config import OptimSettings
+from yxanul.optim.schedules import check_schedule
+from yxanul.optim.state import load_optimizer
+from yxanul.stages import budget
+from yxanul.stages.chores import StageChores
+from yxanul.stages.config import StageSettings
+from yxanul.stages.gates import Evidence, judge
+from yxanul.stages.ledger import Entry
+from yxanul.stages.session import Session
+from yxanul.train.curriculum import Phase, Plan
+from yxanul.train.progress import Progress
+from yxanul.train.trainer import Trainer
+
+
+def run_program(session: Session) -> list[Entry]:
+    """Train every stage that has not passed its gate; raise GateFailed at the first that fails."""
+    progress = session.saved.progress if session.saved else Progress("", 0, 0, 0, MixCursor())
+    for index, stage in enumerate(session.recipe.stages):
+        entry = session.ledger.entry(stage.name)
+        if entry is not None and entry.status == "passed":
+            continue
+        if progress.stage != stage.name:
+            progress = progress.in_stage(stage.name)
+        progress = run_stage(session, index, progress)
+    return session.ledger.entries
+
+
+def run_stage(session: Session, index: int, progress: Progress) -> Progress:
+    """Train one stage to its end and judge it; the verdict is on disk before this returns."""
+    stage = session.recipe.stages[index]
+    optim = stage_optim(session.recipe.optim, stage)
+    chores = StageChores(session, index)
+    entry = session.ledger.entry(stage.name)
+    if entry is None:
+        entry = Entry(stage.name, "running", 0, 0, progress.step, chores.score(stage.domains()))
+        session.ledger.entries.append(entry)
+    plan = settle_plan(session, stage, optim, entry)
+    session.ledger.write()
+    trainer = make_trainer(session, plan, optim, progress, chores)
+    if progress.stage_step < plan.total_steps:
+        entry.status = "running"
+        trainer.run()
+    pass_gate(session, index, entry, chores)
+    return trainer.progress
+
+
+def settle_plan(session: Session, stage: StageSettings, optim: OptimSettings, entry: Entry) -> Plan:
+    """Turn the stage's budget into a plan; minutes are measured once and kept in the ledger."""
+    train, wanted = session.recipe.train, stage.budget
+    if wanted.steps is not None:
+        plan = budget.plan_steps(stage, train, optim, wanted.steps)
+    elif wanted.minutes is not None:
+        if entry.minutes != wanted.minutes:
+            _measure(session, stage, optim, entry)
+        plan = budget.plan_tokens(stage, train, optim, entry.tokens)
+    else:
+        one_epoch = budget.epoch_tokens(stage.mix, session.train_tokens)
+        tokens = wanted.tokens or round((wanted.epochs or 0) * one_epoch)
+        plan = budget.plan_tokens(stage, train, optim, tokens)
+    if wanted.minutes is None:
+        entry.tokens = plan.total_tokens
+    entry.steps = plan.total_steps
+    check_schedule(optim, total_steps=plan.total_steps, total_tokens=plan.total_tokens)
+    return plan
+
+
+def _measure(session: Session, stage: StageSettings, optim: OptimSettings, entry: Entry) -> None:
+    """Time each phase's step and turn the stage's minutes into tokens."""
+    minutes = stage.budget.minutes
+    assert minutes is not None
+    known: dict[tuple[int, int], float] = {}
+
+    def seconds_of(phase: Phase) -> float:
+        shape = (phase.rows, phase.seq_len)
+        if shape not in known:
+            twin = session.twin
+            known[shape] = budget.step_seconds(twin.master, twin.precision, optim, phase)
+        return known[shape]
+
+    def plan_of(tokens: int) -> Plan:
+        return budget.plan_tokens(stage, session.recipe.train, optim, tokens)
+
+    entry.tokens, speed = budget.tokens_for_minutes(minutes, plan_of, seconds_of)
+    entry.minutes, entry.tokens_per_second = minutes, speed
+    session.ui.say(
+        f"stage '{stage.name}': {minutes:g} minutes at {speed:,.0f} tokens/s are"
+        f" {entry.tokens:,} tokens"
+    )
+
+
+def make_trainer(
+    session: Session, plan: Plan, optim: OptimSettings, progress: Progress, chores: StageChores
+) -> Trainer:
+    """Put a trainer together; within a stage the optimizer goes on from the checkpoint."""
+    master = session.twin.master
+    optimizer = build_optimizer(master.named_parameters(), parameter_roles(master), optim)
+    if progress.stage_step and session.saved is not None:
+        load_optimizer(optimizer, session.saved.optimizer, session.saved.optimizer_state)
+    session.saved = None
+    return Trainer(
+        twin=session.twin,
+        optimizer=optimizer,
+        feed=session.feed,
+        plan=plan,
+        optim=optim,
+        progress=progress,
+        max_bad_steps=session.recipe.train.max_bad_steps,
+        ui=session.ui,
+        stop=session.stop,
+        record=chores.record,
+        save=chores.save,
+        chores=chores.table(),
+        device=session.device,
+    )
+
+
+def pass_gate(session: Session, index: int, entry: Entry, chores: StageChores) -> None:
+    """Score all domains so far, write the verdict down, and raise GateFailed if it says no."""
+    stages = session.recipe.stages[: index + 1]
+    domains = sorted({domain for stage in stages for domain in stage.domains()})
+    scores = chores.score(domains)
+    best = session.ledger.best_perplexity(before=entry.name)
+    verdict = judge(stages[-1].gate, Evidence(entry.at_start, scores, best))
+    entry.judged(scores, verdict)
+    session.ledger.write()
+    for finding in verdict.findings:
+        session.ui.say(f"gate of stage '{entry.name}': {finding}")
+    if not verdict.passed:
+        raise GateFailed(
+            f"stage '{entry.name}' did not pass its gate",
+            found="; ".join(map(str, verdict.failures)),
+            hint=f"give it more with stages.{index}.budget=..., or loosen stages.{index}.gate,"
+            " and run the same command again: it goes on from here",
+        )
+
+
+def stage_optim(optim: OptimSettings, stage: StageSettings) -> OptimSettings:
+    """Return the recipe's optimizer settings with what the stage changes."""
+    changes = {name: value for name, value in stage.optim if value is not None}
+    return OptimSettings.model_validate(optim.model_dump() | changes)

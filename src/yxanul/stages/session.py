@@ -1,0 +1,132 @@
+"""What the stages of one run share: recipe, model, data, ledger, trackers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from yxanul.base.errors import YxanulError
+from yxanul.base.files import write_json
+from yxanul.base.interrupt import StopRequest
+from yxanul.base.run_folder import RunFolder
+from yxanul.base.seeds import derive_seed
+from yxanul.base.ui import Ui
+from yxanul.checkpoint.read import newest_intact, read_checkpoint
+from yxanul.data.batches import Feed
+from yxanul.data.order import SourceOrder
+from yxanul.data.shards import Shards
+from yxanul.model.language_model import LanguageModel
+from yxanul.monitor.alerts import Watch
+from yxanul.monitor.metrics import StepRecorder
+from yxanul.monitor.peak import matmul_peak
+from yxanul.monitor.trackers import Tracker, open_trackers
+from yxanul.recipe import Recipe
+from yxanul.stages.corpus import open_shards
+from yxanul.stages.environment import describe_environment
+from yxanul.stages.ledger import Ledger
+from yxanul.tokenizer.tokenizer import Tokenizer
+from yxanul.train.precision.twin import DTYPES, Twin, choose_device, choose_precision
+from yxanul.train.progress import Progress
+
+
+@dataclass
+class Saved:
+    """What the newest intact checkpoint holds."""
+
+    progress: Progress
+    optimizer: dict[str, torch.Tensor]
+    optimizer_state: dict[str, Any]
+    recorder: dict[str, Any]
+    watch: dict[str, Any]
+
+
+@dataclass
+class Session:
+    """The parts of a run that outlive a stage."""
+
+    run: RunFolder
+    recipe: Recipe
+    ui: Ui
+    stop: StopRequest
+    tokenizer: Tokenizer
+    twin: Twin
+    feed: Feed
+    held_out: dict[str, Shards]
+    train_tokens: dict[str, int]
+    ledger: Ledger
+    device: torch.device
+    tracker: Tracker
+    recorder: StepRecorder
+    watch: Watch
+    saved: Saved | None
+
+
+def open_session(run: RunFolder, recipe: Recipe, ui: Ui, stop: StopRequest) -> Session:
+    """Open a prepared run: build its model, or load the newest intact checkpoint."""
+    if not run.tokenizer.exists():
+        raise YxanulError(f"{run.path} has no tokenizer yet", hint="run `yxanul prepare` first")
+    tokenizer = Tokenizer.load(run.tokenizer)
+    shards = open_shards(run, recipe, "train", tokenizer)
+    ledger, device = Ledger.open(run.ledger), choose_device(recipe.train.device)
+    precision = _decide_precision(ledger, recipe, device)
+    peak = matmul_peak(device, DTYPES[precision])
+    write_json(run.environment, describe_environment() | {"peak_flops": peak._asdict()})
+    model = LanguageModel(recipe.model.resolved(tokenizer.vocab_size))
+    model.init_weights(torch.Generator().manual_seed(derive_seed(recipe.seed, "weights")))
+    session = Session(
+        run=run,
+        recipe=recipe,
+        ui=ui,
+        stop=stop,
+        tokenizer=tokenizer,
+        twin=Twin(model.to(device), precision),
+        feed=Feed({name: SourceOrder(one, recipe.seed) for name, one in shards.items()}),
+        held_out=open_shards(run, recipe, "validation", tokenizer),
+        train_tokens={name: one.num_tokens for name, one in shards.items()},
+        ledger=ledger,
+        device=device,
+        tracker=open_trackers(recipe.monitor.trackers, run),
+        recorder=StepRecorder(peak.flops_per_second, device.type),
+        watch=Watch(),
+        saved=_load_newest(run, model, ui),
+    )
+    _go_on_from(session)
+    return session
+
+
+def _go_on_from(session: Session) -> None:
+    """Bring all that records a run back to where the checkpoint was written."""
+    if session.saved is None:
+        session.tracker.rewind(0)
+        return
+    session.twin.refresh()
+    session.recorder.load(session.saved.recorder)
+    session.watch.load(session.saved.watch)
+    session.tracker.rewind(session.saved.progress.step)
+
+
+def _decide_precision(ledger: Ledger, recipe: Recipe, device: torch.device) -> str:
+    """Return the precision; what `auto` came to on this machine is decided once a run."""
+    asked = recipe.train.precision
+    if ledger.decisions.get("asked_precision") != asked:
+        precision = choose_precision(asked, device)
+        ledger.decisions |= {"asked_precision": asked, "precision": precision}
+        ledger.write()
+    return ledger.decisions["precision"]
+
+
+def _load_newest(run: RunFolder, model: LanguageModel, ui: Ui) -> Saved | None:
+    path, damaged = newest_intact(run.checkpoints)
+    for reason in damaged:
+        ui.warn(f"{reason}; going back to the checkpoint before")
+    if path is None:
+        return None
+    tensors, state = read_checkpoint(path)
+    model.load_state_dict(tensors["model"])
+    progress = Progress.from_dict(state["progress"])
+    ui.say(f"going on from {path.name} (stage '{progress.stage}', step {progress.stage_step})")
+    return Saved(
+        progress, tensors["optimizer"], state["optimizer"], state["recorder"], state["watch"]
+    )

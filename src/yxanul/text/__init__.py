@@ -1,0 +1,1 @@
+"""Documents: where they come from, what is dropped, and what is held out for validation."""

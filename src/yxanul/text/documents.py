@@ -1,0 +1,48 @@
+"""The values that leave this package: documents, what was dropped, and parts of a source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CAUSES = {
+    "broken_utf8": "holds bytes that are not UTF-8",
+    "not_utf8": "is a file in UTF-16 or UTF-32, not UTF-8",
+    "empty": "is empty",
+    "bad_json": "is not a JSON object",
+    "missing_column": "lacks a column that the text is made of",
+    "not_text": "has a value that is not text where the text should be",
+    "too_long": "is too long to be one JSON value",
+    "truncated": "ends too early: the file was cut short",
+    "corrupt": "cannot be unpacked: its bytes are damaged",
+    "unreadable": "cannot be opened or read",
+}
+"""Why a document (or the rest of a file) is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text, with a name that is unique in its source."""
+
+    id: str
+    source: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Something that is no usable document: a cause out of CAUSES, and the place."""
+
+    cause: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a source: the unit of work and of resuming.
+
+    The fingerprint changes when the content may have changed; size_bytes may be unknown.
+    """
+
+    name: str
+    size_bytes: int | None
+    fingerprint: str

@@ -1,0 +1,105 @@
+"""Arithmetic word problems with worked steps, made by a program: the domain "math"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+from yxanul.base.seeds import derive_seed
+from yxanul.text.sources.builtin.draws import Draws
+from yxanul.text.sources.builtin.grammar import Template, Words, compile_template, expand
+from yxanul.text.sources.builtin.math_kinds import KINDS
+from yxanul.text.sources.builtin.plans import Plans, take_distinct
+from yxanul.text.sources.builtin.tales.cast import BOYS, GIRLS
+
+DOMAIN = "math"
+NAMES: tuple[str, ...] = (*GIRLS, *BOYS)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem: its kind, its numbers by letter, and what is asked, worked out, answered."""
+
+    kind: str
+    numbers: dict[str, int]
+    question: str
+    steps: tuple[str, ...]
+    answer: int
+
+    def text(self) -> str:
+        """Return the document: question, steps, and the answer after four hash signs."""
+        steps = "\n".join(self.steps)
+        return f"Question: {self.question}\nAnswer: {steps}\n#### {self.answer}"
+
+
+def document(index: int, seed: int) -> str:
+    """Return problem `index` of `seed`; all problems below `num_problems()` are different."""
+    return problem(index, seed).text()
+
+
+def num_problems() -> int:
+    """Return how many indexes have a plan of their own; beyond, the plans come round again."""
+    return _plans().count
+
+
+def problem(index: int, seed: int, make_draws: Callable[[int], Draws] = Draws) -> Problem:
+    """Return problem `index` with its parts apart. Its question names every main choice."""
+    draws = make_draws(derive_seed(seed, DOMAIN, index))
+    which, (thing, first, second, *chosen) = _plans().plan(index, seed)
+    kind = KINDS[which]
+    numbers = {
+        letter: span[choice]
+        for (letter, span), choice in zip(kind.ranges.items(), chosen, strict=True)
+    }
+    numbers |= kind.work_out(numbers)
+    words = _words(kind.things[thing], take_distinct(NAMES, (first, second)), numbers)
+    questions, steps = _templates()[which]
+    return Problem(
+        kind.name,
+        numbers,
+        _said(draws.pick(questions), words, draws),
+        tuple(_said(draws.pick(ways), words, draws) for ways in steps),
+        numbers[f"r{len(steps)}"],
+    )
+
+
+def _words(thing: dict[str, str], names: list[str], numbers: dict[str, int]) -> Words:
+    name, other = names
+    is_she = name in GIRLS
+    return {
+        "name": name,
+        "other": other,
+        "he": "she" if is_she else "he",
+        "He": "She" if is_she else "He",
+        "him": "her" if is_she else "him",
+        **thing,
+        **{letter: str(number) for letter, number in numbers.items()},
+    }
+
+
+def _said(template: Template, words: Words, draws: Draws) -> str:
+    out: list[str] = []
+    expand(template, words, draws.below, out)
+    return "".join(out)
+
+
+@cache
+def _plans() -> Plans:
+    return Plans(
+        [
+            (len(kind.things), len(NAMES), len(NAMES) - 1, *map(len, kind.ranges.values()))
+            for kind in KINDS
+        ]
+    )
+
+
+@cache
+def _templates() -> list[tuple[tuple[Template, ...], tuple[tuple[Template, ...], ...]]]:
+    return [
+        (
+            tuple(map(compile_template, kind.questions)),
+            tuple(tuple(map(compile_template, ways)) for ways in kind.steps),
+        )
+        for kind in KINDS
+    ]

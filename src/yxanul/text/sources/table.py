@@ -1,0 +1,28 @@
+"""The table of sources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from yxanul.base.tables import pick
+from yxanul.text.config import CommonSettings
+from yxanul.text.sources.builtin_source import BuiltinSource
+from yxanul.text.sources.hub import HubSource
+from yxanul.text.sources.jsonl import JsonlSource
+from yxanul.text.sources.parquet import ParquetSource
+from yxanul.text.sources.plain import PlainSource
+from yxanul.text.sources.source import Source
+
+SOURCES: dict[str, Callable[[str, Any], Source]] = {
+    "builtin": BuiltinSource,
+    "plain": PlainSource,
+    "jsonl": JsonlSource,
+    "parquet": ParquetSource,
+    "hub": HubSource,
+}
+
+
+def open_source(name: str, settings: CommonSettings) -> Source:
+    """Open the source that `settings` describe under `name`; nothing is read yet."""
+    return pick(SOURCES, getattr(settings, "kind", ""), "source of text")(name, settings)

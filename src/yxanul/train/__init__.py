@@ -1,0 +1,1 @@
+"""Training: the loop, its curriculum, precision, progress and chores."""

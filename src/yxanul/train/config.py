@@ -1,0 +1,65 @@
+"""Settings of training and of the phases of a curriculum."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from yxanul.base.settings import Settings
+from yxanul.checkpoint.config import CheckpointSettings
+
+
+class PhaseSettings(Settings):
+    """One phase of a curriculum: from where on, and with which shapes and scales."""
+
+    seq_len: int = Field(gt=0)
+    """Tokens in a row."""
+    share: float | None = Field(None, gt=0, le=1)
+    """Share of the stage's budget, in the unit the budget is counted in."""
+    from_step: int | None = Field(None, ge=0)
+    """The stage's step at which the phase starts (steps already done)."""
+    from_tokens: int | None = Field(None, ge=0)
+    """The stage's token count at (or just after) which the phase starts."""
+    rows: int | None = Field(None, gt=0)
+    """Rows of a micro-batch; absent: rows follow from `train.batch_tokens`."""
+    accumulation: int = Field(1, gt=0)
+    """Micro-batches a step; goes with `rows`."""
+    rate_scale: float = Field(1.0, gt=0)
+    """Factor on the scheduled learning rate."""
+    clip: float | None = Field(None, gt=0)
+    """Largest gradient norm; absent: `optim.clip`."""
+    mix: dict[str, float] | None = None
+    """Weight of each source; absent: the stage's mix."""
+
+    @model_validator(mode="after")
+    def _check(self) -> PhaseSettings:
+        if self.accumulation > 1 and self.rows is None:
+            raise ValueError("accumulation needs rows (the rows of one micro-batch)")
+        starts = [self.share, self.from_step, self.from_tokens]
+        if sum(start is not None for start in starts) > 1:
+            raise ValueError("a phase has one of share, from_step and from_tokens")
+        return self
+
+
+class TrainSettings(Settings):
+    """How a model is trained, whatever the stage."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the model; master weights and optimizer state are always fp32."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; auto takes a GPU where there is one."""
+    batch_tokens: int = Field(4096, gt=0)
+    """Target tokens a step, for phases that do not give rows."""
+    micro_batch: int | Literal["auto"] = "auto"
+    """Rows that go through the model at once; auto keeps a micro-batch near 8,192 tokens."""
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    """When to write checkpoints and how many to keep."""
+    max_bad_steps: int = Field(10, gt=0)
+    """Stop after so many updates in a row that were skipped for a non-finite loss or gradient."""
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainSettings:
+        if self.micro_batch != "auto" and self.micro_batch < 1:
+            raise ValueError("micro_batch is at least 1, or auto")
+        return self

@@ -1,0 +1,171 @@
+"""The plan of a stage: which step has which shape, scales and mix. Pure arithmetic, no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from yxanul.base.errors import YxanulError
+from yxanul.train.config import PhaseSettings, TrainSettings
+
+AUTO_MICRO_TOKENS = 8_192
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of steps that are alike."""
+
+    index: int
+    seq_len: int
+    rows: int
+    """Rows of a whole step: micro-batch rows x accumulation."""
+    micro_rows: int
+    """Rows of one micro-batch; the last of a step may have fewer."""
+    first_step: int
+    num_steps: int
+    rate_scale: float
+    clip: float | None
+    mix: dict[str, float]
+
+    @property
+    def step_tokens(self) -> int:
+        """Target tokens of one step."""
+        return self.rows * self.seq_len
+
+    @property
+    def num_tokens(self) -> int:
+        """Target tokens of the whole phase."""
+        return self.num_steps * self.step_tokens
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The phases of a stage, walked to its end."""
+
+    phases: tuple[Phase, ...]
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer updates of the stage."""
+        return sum(phase.num_steps for phase in self.phases)
+
+    @property
+    def total_tokens(self) -> int:
+        """Target tokens of the stage."""
+        return sum(phase.num_tokens for phase in self.phases)
+
+    @property
+    def total_rows(self) -> int:
+        """Sequences of the stage."""
+        return sum(phase.num_steps * phase.rows for phase in self.phases)
+
+    @property
+    def longest(self) -> int:
+        """The longest sequence of the stage."""
+        return max(phase.seq_len for phase in self.phases)
+
+    def phase_at(self, steps_done: int) -> Phase:
+        """Return the phase of the step that comes after `steps_done` steps."""
+        for phase in reversed(self.phases):
+            if phase.num_steps and phase.first_step <= steps_done:
+                return phase
+        raise IndexError(steps_done)
+
+    def tokens_after(self, steps_done: int) -> int:
+        """Return the stage's target tokens after `steps_done` steps."""
+        return sum(
+            min(max(steps_done - phase.first_step, 0), phase.num_steps) * phase.step_tokens
+            for phase in self.phases
+        )
+
+
+def make_plan(
+    curriculum: Sequence[PhaseSettings],
+    mix: dict[str, float],
+    train: TrainSettings,
+    *,
+    clip: float | None,
+    steps: int | None = None,
+    tokens: int | None = None,
+) -> Plan:
+    """Walk a curriculum to its end, given in steps or in tokens (exactly one of the two)."""
+    assert (steps is None) != (tokens is None)
+    phases: list[Phase] = []
+    steps_done = tokens_done = 0
+    for index, settings in enumerate(curriculum):
+        rows, micro_rows = _rows(settings, train)
+        step_tokens = rows * settings.seq_len
+        end_step, end_tokens = _end_of_phase(curriculum, index, steps, tokens)
+        if end_step is not None:
+            num_steps = max(0, end_step - steps_done)
+        else:
+            num_steps = max(0, math.ceil((end_tokens - tokens_done) / step_tokens))
+        phases.append(
+            Phase(
+                index=index,
+                seq_len=settings.seq_len,
+                rows=rows,
+                micro_rows=micro_rows,
+                first_step=steps_done,
+                num_steps=num_steps,
+                rate_scale=settings.rate_scale,
+                clip=settings.clip if settings.clip is not None else clip,
+                mix=settings.mix or mix,
+            )
+        )
+        steps_done += num_steps
+        tokens_done += num_steps * step_tokens
+    return _cut(Plan(tuple(phases)), steps, tokens)
+
+
+def _end_of_phase(
+    curriculum: Sequence[PhaseSettings], index: int, steps: int | None, tokens: int | None
+) -> tuple[int | None, int]:
+    """Return where a phase ends: a step, or (when that is None) a token count."""
+    if index + 1 == len(curriculum):
+        return steps, tokens or 0
+    following = curriculum[index + 1]
+    if following.from_step is not None:
+        return following.from_step, 0
+    if following.from_tokens is not None:
+        return None, following.from_tokens
+    share = math.fsum(phase.share or 0 for phase in curriculum[: index + 1])
+    if steps is not None:
+        return round(share * steps), 0
+    return None, round(share * (tokens or 0))
+
+
+def _cut(plan: Plan, steps: int | None, tokens: int | None) -> Plan:
+    """Drop what lies beyond the budget when later phases start after its end."""
+    kept: list[Phase] = []
+    steps_done = tokens_done = 0
+    for phase in plan.phases:
+        if steps is not None:
+            room = steps - steps_done
+        else:
+            room = math.ceil(((tokens or 0) - tokens_done) / phase.step_tokens)
+        num_steps = min(phase.num_steps, max(0, room))
+        if num_steps:
+            kept.append(replace(phase, first_step=steps_done, num_steps=num_steps))
+        steps_done += num_steps
+        tokens_done += num_steps * phase.step_tokens
+    return Plan(tuple(kept))
+
+
+def _rows(settings: PhaseSettings, train: TrainSettings) -> tuple[int, int]:
+    """Return the rows of a step and of a micro-batch."""
+    if settings.rows is not None:
+        rows, micro_rows = settings.rows * settings.accumulation, settings.rows
+    elif train.batch_tokens < settings.seq_len:
+        raise YxanulError(
+            "a step is shorter than one row",
+            found=f"train.batch_tokens {train.batch_tokens}, seq_len {settings.seq_len}",
+            wanted="batch_tokens of at least the longest seq_len",
+        )
+    else:
+        rows = train.batch_tokens // settings.seq_len
+        micro_rows = max(1, min(rows, AUTO_MICRO_TOKENS // settings.seq_len))
+    if train.micro_batch != "auto":
+        micro_rows = min(rows, train.micro_batch)
+    return rows, micro_rows

@@ -1,0 +1,59 @@
+"""Progress: where a run stands, as a value that a checkpoint can hold."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from yxanul.data.mix import MixCursor
+
+
+@dataclass(frozen=True)
+class Best:
+    """The lowest mean bits per byte that the running stage has seen, and when."""
+
+    step: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Position in the program, the stage and every data stream."""
+
+    stage: str
+    stage_step: int
+    """Updates done in this stage."""
+    step: int
+    """Updates done in all stages: what metrics and checkpoints count in."""
+    tokens_seen: int
+    """Target tokens trained on in all stages."""
+    cursor: MixCursor
+    bad_steps: int = 0
+    """Updates in a row that were skipped because something was not finite."""
+    best: Best | None = None
+
+    def after_step(self, tokens: int, cursor: MixCursor, applied: bool) -> Progress:
+        """Return the progress after one more step of `tokens` target tokens."""
+        return replace(
+            self,
+            stage_step=self.stage_step + 1,
+            step=self.step + 1,
+            tokens_seen=self.tokens_seen + tokens,
+            cursor=cursor,
+            bad_steps=0 if applied else self.bad_steps + 1,
+        )
+
+    def in_stage(self, stage: str) -> Progress:
+        """Return the progress at the start of a following stage: the data streams go on."""
+        return replace(self, stage=stage, stage_step=0, bad_steps=0, best=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self) | {"cursor": self.cursor.to_dict()}
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> Progress:
+        """Read what `to_dict` returned."""
+        best = plain["best"]
+        cursor = MixCursor.from_dict(plain["cursor"])
+        return cls(**plain | {"cursor": cursor, "best": Best(**best) if best else None})

@@ -1,0 +1,239 @@
+"""Whatever happens to a checkpoint, it is either read whole or named with file and reason."""
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from yxanul.base.errors import YxanulError
+from yxanul.checkpoint import layout
+from yxanul.checkpoint import write as write_module
+from yxanul.checkpoint.read import (
+    CheckpointDamaged,
+    looks_whole,
+    newest_intact,
+    read_checkpoint,
+    verify_checkpoint,
+)
+from yxanul.checkpoint.write import write_checkpoint
+
+
+def write(folder, step):
+    generator = torch.Generator().manual_seed(step)
+    tensors = {
+        "model": {"w": torch.randn(40, 50, generator=generator)},
+        "optimizer": {"exp_avg.w": torch.randn(40, 50, generator=generator)},
+    }
+    return write_checkpoint(folder, step, tensors, {"step": step})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for step in (9, 10, 100):
+        write(tmp_path, step)
+    return tmp_path
+
+
+def flip(path, position):
+    content = bytearray(path.read_bytes())
+    content[position] ^= 0x10
+    path.write_bytes(content)
+
+
+def cut(path, size):
+    path.write_bytes(path.read_bytes()[:size])
+
+
+def newer_schema(path):
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(manifest | {"schema_version": 2}))
+
+
+def lying_manifest(path):
+    """A truncated file whose size and checksum the manifest has: only safetensors can tell."""
+    cut(path / "model.safetensors", 500)
+    manifest = write_module._manifest(path, 100, {})
+    del manifest["files"]["manifest.json"]
+    manifest["checksum"] = layout.manifest_checksum(manifest)
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+HARMS = {
+    "flipped bit": (lambda p: flip(p / "model.safetensors", 4000), "model.safetensors: .*checksum"),
+    "flipped header": (lambda p: flip(p / "optimizer.safetensors", 12), "optimizer.*checksum"),
+    "truncated": (lambda p: cut(p / "model.safetensors", 4000), "model.safetensors: 4,000 bytes"),
+    "empty file": (lambda p: cut(p / "state.json", 0), "state.json: 0 bytes"),
+    "missing tensors": (lambda p: (p / "optimizer.safetensors").unlink(), "optimizer.*missing"),
+    "missing state": (lambda p: (p / "state.json").unlink(), "state.json: it is missing"),
+    "missing manifest": (lambda p: (p / "manifest.json").unlink(), "manifest.json: it is missing"),
+    "cut manifest": (lambda p: cut(p / "manifest.json", 60), "manifest.json: it is not valid JSON"),
+    "binary manifest": (lambda p: (p / "manifest.json").write_bytes(b"\xff\x00"), "not valid JSON"),
+    "other manifest": (lambda p: (p / "manifest.json").write_text("[]"), "no schema_version"),
+    "flipped manifest": (lambda p: flip(p / "manifest.json", 150), "manifest.json"),
+    "newer schema": (newer_schema, "schema version 2 is newer"),
+    "empty folder": (lambda p: (shutil.rmtree(p), p.mkdir()), "manifest.json: it is missing"),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_damage_is_named_and_the_one_before_is_taken(folder, harm):
+    path = folder / "step-00000100"
+    verify_checkpoint(path)
+    do_harm, sentence = HARMS[harm]
+    do_harm(path)
+    with pytest.raises(CheckpointDamaged, match=sentence):
+        read_checkpoint(path)
+    best, damaged = newest_intact(folder)
+    assert best == folder / "step-00000010"
+    assert len(damaged) == 1 and str(path) in str(damaged[0])
+    assert read_checkpoint(best)[1] == {"step": 10}
+
+
+def test_a_file_that_is_no_safetensors_is_named(folder):
+    lying_manifest(folder / "step-00000100")
+    with pytest.raises(CheckpointDamaged, match=r"model\.safetensors: it is no whole"):
+        read_checkpoint(folder / "step-00000100")
+
+
+def test_every_single_flipped_byte_is_noticed(tmp_path):
+    path = write_checkpoint(tmp_path, 1, {"model": {"w": torch.arange(3)}}, {"a": [1, 2]})
+    for file in sorted(path.iterdir()):
+        content = file.read_bytes()
+        for position in range(0, len(content), 3):
+            flip(file, position)
+            with pytest.raises(CheckpointDamaged):
+                read_checkpoint(path)
+            file.write_bytes(content)
+    read_checkpoint(path)
+
+
+def test_all_damaged_gives_none_and_every_reason(folder):
+    for path in folder.iterdir():
+        flip(path / "model.safetensors", 999)
+    best, damaged = newest_intact(folder)
+    assert best is None
+    order = [str(error).split("step-")[1][:8] for error in damaged]
+    assert order == ["00000100", "00000010", "00000009"]
+
+
+def test_no_folder_has_no_checkpoint(tmp_path):
+    assert newest_intact(tmp_path / "absent") == (None, [])
+
+
+def test_an_absent_file_of_tensors_is_named(folder):
+    with pytest.raises(CheckpointDamaged, match=r"ema\.safetensors: it is not in the manifest"):
+        read_checkpoint(folder / "step-00000100", only=["ema"])
+
+
+def test_looks_whole_sees_missing_and_cut_files(folder):
+    path = folder / "step-00000100"
+    assert looks_whole(path)
+    cut(path / "model.safetensors", 4000)
+    assert not looks_whole(path)
+    assert not looks_whole(folder / "absent")
+
+
+def test_leftovers_of_a_killed_writer_are_ignored_and_then_cleaned(folder):
+    half = folder / ".step-00000200.123.partial"
+    shutil.copytree(folder / "step-00000100", half)
+    (half / "manifest.json").unlink()
+    assert newest_intact(folder) == (folder / "step-00000100", [])
+    assert half.exists()  # a reader must not clean up under a writer
+    write(folder, 300)
+    assert not half.exists()
+
+
+@pytest.mark.parametrize("victim", ["save_file", "write_json", "sha256_of"])
+@pytest.mark.parametrize("blow", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
+def test_a_failure_in_mid_write_leaves_all_as_it_was(folder, monkeypatch, victim, blow):
+    before = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    real, calls = getattr(write_module, victim), []
+
+    def fail(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 2:
+            raise blow
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(write_module, victim, fail)
+    wanted = YxanulError if isinstance(blow, OSError) else KeyboardInterrupt
+    for step in (100, 101):  # one that is there already, and a new one
+        with pytest.raises(wanted) as caught:
+            write(folder, step)
+        if wanted is YxanulError:
+            assert "No space left" in str(caught.value) and caught.value.hint
+        calls.clear()
+    after = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    assert after == before
+
+
+def test_our_own_bugs_do_not_pass_for_a_full_disk(tmp_path, monkeypatch):
+    def fail(*args):
+        raise write_module.SafetensorError("a bug of ours")
+
+    monkeypatch.setattr(write_module, "save_file", fail)
+    with pytest.raises(write_module.SafetensorError):
+        write(tmp_path, 1)
+
+
+FULL_DISK = """
+import pathlib, resource, signal, sys, torch
+from yxanul.base.errors import YxanulError
+from yxanul.checkpoint.write import write_checkpoint
+folder = pathlib.Path(sys.argv[1])
+write_checkpoint(folder, 1, {"model": {"w": torch.zeros(10)}}, {})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+try:
+    write_checkpoint(folder, 2, {"model": {"w": torch.zeros(100_000)}}, {})
+except YxanulError as error:
+    print(error)
+"""
+
+
+def test_a_real_write_error_of_the_system_is_one_line(tmp_path):
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "step 2 could not be written" in result.stdout and "File too large" in result.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+    verify_checkpoint(tmp_path / "step-00000001")
+
+
+ENDLESS_WRITER = """
+import pathlib, sys, torch
+from yxanul.checkpoint.keep import rotate
+from yxanul.checkpoint.layout import checkpoint_steps
+from yxanul.checkpoint.write import write_checkpoint
+folder, step = pathlib.Path(sys.argv[1]), 0
+step = max(checkpoint_steps(folder), default=0)
+while True:
+    step += 1
+    tensors = {"model": {"w": torch.full((20_000,), step)}}
+    write_checkpoint(folder, step, tensors, {"step": step})
+    rotate(folder, keep=2, best=None)
+    print(step, flush=True)
+"""
+
+
+def test_killed_at_any_moment_there_is_an_intact_checkpoint(tmp_path):
+    reached = 0
+    for delay in (0.0, 0.003, 0.011, 0.023):
+        command = [sys.executable, "-c", ENDLESS_WRITER, str(tmp_path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            for _ in range(3):
+                reached = int(writer.stdout.readline())
+            time.sleep(delay)
+            os.kill(writer.pid, signal.SIGKILL)
+        path, damaged = newest_intact(tmp_path)
+        assert damaged == [] and path is not None
+        tensors, state = read_checkpoint(path)
+        assert state["step"] >= reached
+        assert tensors["model"]["w"].unique().tolist() == [state["step"]]

@@ -1,0 +1,195 @@
+"""The verbs as people call them: their output, their JSON, their errors and exit codes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recipes import write_tiny
+
+VERBS = ("run", "prepare", "train", "eval", "generate", "show", "schema", "doctor")
+
+
+def yxanul(*arguments: object, stdin: str | None = None, cwd: Path | None = None):
+    return subprocess.run(
+        [sys.executable, "-m", "yxanul", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        input=stdin,
+        cwd=cwd,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run of the tiny recipe, and what `run --json` said."""
+    folder = tmp_path_factory.mktemp("verbs")
+    result = yxanul("run", write_tiny(folder), "--out", folder / "run", "--json")
+    assert result.returncode == 0, result.stderr
+    return folder / "run", json.loads(result.stdout)
+
+
+def test_run_says_what_came_out(finished):
+    _, facts = finished
+    assert facts["steps"] == 14 + 10
+    assert [stage["name"] for stage in facts["stages"]] == ["one", "two"]
+    assert all(stage["verdict"]["passed"] for stage in facts["stages"])
+    assert set(facts["held_out"]) == {"stories", "math"}
+    assert all(domain["synthetic"] for domain in facts["held_out"].values())
+    assert facts["samples"][0].startswith("Once")
+
+
+def test_a_run_folder_has_its_layout(finished):
+    run, _ = finished
+    for name in (
+        "recipe.yaml",
+        "environment.json",
+        "tokenizer.json",
+        "metrics.jsonl",
+        "ledger.json",
+    ):
+        assert (run / name).is_file(), name
+    checkpoints = sorted(path.name for path in (run / "checkpoints").iterdir())
+    assert checkpoints[-1] == "step-00000024" and len(checkpoints) <= 3
+    files = {path.name for path in (run / "checkpoints" / checkpoints[-1]).iterdir()}
+    assert files == {"model.safetensors", "optimizer.safetensors", "state.json", "manifest.json"}
+
+
+def test_every_step_is_in_the_metrics_once(finished):
+    run, _ = finished
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    steps = [line["step"] for line in lines if "train/loss" in line]
+    assert steps == list(range(1, 25))
+
+
+def test_a_finished_run_is_not_trained_again(finished):
+    run, _ = finished
+    before = (run / "metrics.jsonl").read_bytes()
+    result = yxanul("run", run.parent / "tiny.yaml", "--out", run, "--json")
+    assert result.returncode == 0, result.stderr
+    assert (run / "metrics.jsonl").read_bytes() == before
+
+
+def test_eval_by_domain_and_of_a_file(finished, tmp_path):
+    run, facts = finished
+    by_domain = json.loads(yxanul("eval", run, "--checkpoint", "last", "--json").stdout)["texts"]
+    assert by_domain["stories"]["tokens"] == facts["held_out"]["stories"]["tokens"]
+    assert by_domain["stories"]["loss"] == pytest.approx(
+        facts["held_out"]["stories"]["loss"], rel=1e-4
+    )
+    text = tmp_path / "held-out.txt"
+    text.write_bytes((run / "data" / "stories" / "held-out.txt").read_bytes())
+    result = yxanul("eval", run, "--checkpoint", "last", "--text", text, "--json")
+    (score,) = json.loads(result.stdout)["texts"].values()
+    assert score["tokens"] == by_domain["stories"]["tokens"]
+    assert score["bytes"] == by_domain["stories"]["bytes"]
+    assert score["loss"] == pytest.approx(by_domain["stories"]["loss"], rel=1e-5)
+
+
+def test_generate(finished):
+    run, _ = finished
+    plain = yxanul("generate", run, "Once", "--max-tokens", 5, "--seed", 3)
+    assert plain.returncode == 0 and plain.stdout.startswith("Once")
+    again = yxanul("generate", run, "--max-tokens", 5, "--seed", 3, stdin="Once")
+    assert again.stdout == plain.stdout
+    result = yxanul("generate", run, "Once", "--max-tokens", 5, "--samples", 3, "--json")
+    samples = json.loads(result.stdout)["samples"]
+    assert len(samples) == 3
+    assert {sample["finish_reason"] for sample in samples} <= {"length", "stop", "end_of_text"}
+
+
+def test_show_a_recipe_walks_its_plan(tmp_path):
+    recipe = write_tiny(tmp_path)
+    facts = json.loads(yxanul("show", recipe, "--json").stdout)
+    assert facts["total_steps"] == 24
+    assert facts["total_tokens"] == 24 * 256
+    assert facts["total_sequences"] == 7 * 8 + 7 * 4 + 10 * 4
+    assert facts["phases"][1]["clip"] == 0.7
+    assert facts["recipe"]["optim"]["peak_rate"] == 0.01
+    assert yxanul("show", recipe).returncode == 0
+
+
+def test_show_a_preset_is_exact():
+    facts = json.loads(yxanul("show", "yxanul-177m", "--json").stdout)
+    assert facts["parameters"] == 177_230_720
+    assert facts["flops_per_token"] > 6 * 177_230_720
+    assert "177,230,720" in yxanul("show", "yxanul-177m").stdout
+
+
+def test_show_a_run(finished):
+    run, _ = finished
+    facts = json.loads(yxanul("show", run, "--json").stdout)
+    assert [stage["status"] for stage in facts["stages"]] == ["passed", "passed"]
+
+
+def test_prepare_reports_by_source(tmp_path):
+    result = yxanul("prepare", write_tiny(tmp_path), "--out", tmp_path / "run", "--json")
+    facts = json.loads(result.stdout)
+    assert facts["documents"] == 240
+    assert facts["sources"]["math"]["documents"] == 120
+    assert facts["sources"]["math"]["tokens"] == facts["sources"]["math"]["bytes"] + 120
+    trained = yxanul("train", tmp_path / "tiny.yaml", "--out", tmp_path / "run", "--json")
+    assert json.loads(trained.stdout)["steps"] == 24
+
+
+def test_train_without_shards_says_what_to_do(tmp_path):
+    result = yxanul("train", write_tiny(tmp_path), "--out", tmp_path / "run")
+    assert result.returncode == 2
+    assert "yxanul prepare" in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_a_failed_gate_has_its_code_and_goes_on_afterwards(tmp_path):
+    recipe, out = write_tiny(tmp_path), tmp_path / "run"
+    hard = "stages.0.gate={bits_per_byte: {stories: {at_most: 0.01}}}"
+    failed = yxanul("run", recipe, hard, "--out", out)
+    assert failed.returncode == 3
+    assert "bits_per_byte of stories" in failed.stderr and "stages.0.gate" in failed.stderr
+    assert yxanul("run", recipe, hard, "--out", out).returncode == 3
+    passed = yxanul("run", recipe, "--out", out, "--json")
+    assert passed.returncode == 0, passed.stderr
+    assert json.loads(passed.stdout)["steps"] == 24
+    assert "the recipe has changed" in passed.stderr
+
+
+def test_another_model_on_the_same_folder_is_refused(finished):
+    run, _ = finished
+    result = yxanul("run", run.parent / "tiny.yaml", "model.depth=3", "--out", run)
+    assert result.returncode == 2
+    assert "model.depth: 2 -> 3" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "quikstart"], "did you mean 'quickstart'"),
+        (["run", "quickstart", "optim.peak_rat=1"], "did you mean 'peak_rate'"),
+        (["eval", "nowhere"], "nowhere"),
+        (["generate", "nowhere", "x"], "nowhere"),
+        (["show", "yxanul-178m"], "yxanul-178m"),
+        (["run", "own-text", "data.sources.mine.path=no/such/folder"], "no/such/folder"),
+    ],
+)
+def test_mistakes_are_one_line_and_code_2(tmp_path, arguments, said):
+    result = yxanul(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert said in result.stderr and "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_examples_in_its_help(verb):
+    result = yxanul(verb, "--help")
+    assert result.returncode == 0
+    assert "Examples" in result.stdout and f"yxanul {verb}" in result.stdout
+
+
+def test_schema_is_json():
+    assert json.loads(yxanul("schema").stdout)["title"] == "Recipe"
+
+
+def test_doctor_measures(tmp_path):
+    facts = json.loads(yxanul("doctor", "--no-compile", "--json").stdout)
+    assert facts["matmul (TFLOP/s)"]["fp32"] > 0
+    assert facts["packages"]["torch"] and facts["advice"]

@@ -1,0 +1,54 @@
+"""What every learning-rate schedule must do, on either clock."""
+
+from typing import get_args
+
+import pytest
+
+from yxanul.optim.config import OptimSettings, ScheduleSettings
+from yxanul.optim.schedules import SCHEDULES, learning_rate
+
+PEAK, TOTAL, SIZE = 3.3e-4, 97, 13
+WARMUPS = [
+    {"warmup_steps": 11},
+    {"warmup_tokens": 11 * SIZE},
+    {"warmup_fraction": 11 / TOTAL},
+    {"warmup_fraction": 11 / TOTAL, "horizon": "tokens"},
+]
+
+
+def walk(settings):
+    return [
+        learning_rate(
+            settings, step=s, total_steps=TOTAL, tokens=s * SIZE, total_tokens=TOTAL * SIZE
+        )
+        for s in range(1, TOTAL + 1)
+    ]
+
+
+def test_every_name_in_the_settings_is_in_the_table():
+    names = get_args(ScheduleSettings.model_fields["name"].annotation)
+    assert set(names) == set(SCHEDULES)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("warmup", WARMUPS, ids=str)
+class TestSchedule:
+    def test_rises_to_the_exact_peak_and_never_above(self, name, warmup):
+        rates = walk(OptimSettings(peak_rate=PEAK, schedule={"name": name, **warmup}))
+        assert max(rates) == PEAK == rates[10]
+        assert rates[:11] == pytest.approx([PEAK * s / 11 for s in range(1, 12)])
+
+    def test_never_rises_after_the_warmup_and_wastes_no_update(self, name, warmup):
+        rates = walk(OptimSettings(peak_rate=PEAK, schedule={"name": name, **warmup}))
+        assert rates[10:] == sorted(rates[10:], reverse=True)
+        assert rates[-1] > 0
+
+    def test_ends_exactly_where_it_says(self, name, warmup):
+        schedule = {"name": name, **warmup}
+        if name in ("linear", "cosine", "wsd"):
+            schedule["floor_rate"] = 1.7e-5
+        rates = walk(OptimSettings(peak_rate=PEAK, schedule=schedule))
+        ends = {"linear_to_zero": rates[-2] / 2, "constant": PEAK}
+        assert rates[-1] == pytest.approx(ends.get(name, 1.7e-5), rel=1e-12)
+        if name not in ends:
+            assert rates[-1] == 1.7e-5

@@ -1,0 +1,55 @@
+import pytest
+from pydantic import ValidationError
+
+from yxanul.optim import OptimSettings, ScheduleSettings
+
+
+def test_defaults_and_round_trip():
+    settings = OptimSettings(peak_rate=1e-3)
+    assert (settings.name, settings.betas, settings.clip) == ("adamw", (0.9, 0.95), 1.0)
+    assert OptimSettings.model_validate(settings.model_dump()) == settings
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"peak_rate": 0}, "greater than 0"),
+        ({"peak_rate": float("inf")}, "finite"),
+        ({"betas": (0.9, 1.0)}, "less than 1"),
+        ({"betas": (-0.1, 0.9)}, "greater than or equal to 0"),
+        ({"clip": 0}, "greater than 0"),
+        ({"muon_rate": 1e-2}, "belongs to the optimizer muon"),
+        ({"peak_rates": 1e-2}, "Extra inputs"),
+        ({"schedule": {"name": "cosine", "floor_rate": 2e-3}}, "above the peak_rate"),
+    ],
+)
+def test_impossible_settings_are_refused(changes, sentence):
+    with pytest.raises(ValidationError, match=sentence):
+        OptimSettings.model_validate({"peak_rate": 1e-3, **changes})
+
+
+@pytest.mark.parametrize(
+    ("schedule", "sentence"),
+    [
+        ({"warmup_steps": 5, "warmup_fraction": 0.1}, "warmup_steps and warmup_fraction"),
+        ({"warmup_steps": 0, "warmup_tokens": 0}, "warmup_steps and warmup_tokens"),
+        ({"name": "linear_to_zero", "floor_rate": 0.0}, "has no floor"),
+        ({"name": "constant", "floor_fraction": 0.1}, "has no floor"),
+        ({"name": "cosine", "floor_fraction": 0.1, "floor_rate": 1e-5}, "found both"),
+        ({"name": "cosine", "decay_fraction": 0.1}, "belongs to the schedule wsd"),
+        ({"name": "wsd", "decay_fraction": 0.9, "warmup_fraction": 0.2}, "more than the run"),
+        ({"warmup_steps": 5, "horizon": "tokens"}, "horizon in steps"),
+        ({"warmup_tokens": 5, "horizon": "steps"}, "horizon in tokens"),
+        ({"warmup_fraction": 1.0}, "less than 1"),
+    ],
+)
+def test_contradicting_schedules_are_refused(schedule, sentence):
+    with pytest.raises(ValidationError, match=sentence):
+        ScheduleSettings.model_validate(schedule)
+
+
+def test_the_clock_follows_the_warmup():
+    assert ScheduleSettings(warmup_steps=3).clock == "steps"
+    assert ScheduleSettings(warmup_tokens=3).clock == "tokens"
+    assert ScheduleSettings(warmup_fraction=0.1).clock == "steps"
+    assert ScheduleSettings(warmup_fraction=0.1, horizon="tokens").clock == "tokens"

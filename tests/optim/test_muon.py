@@ -1,0 +1,103 @@
+import pytest
+import torch
+
+from yxanul.optim.adamw import build_adamw
+from yxanul.optim.config import OptimSettings
+from yxanul.optim.groups import parameter_groups
+from yxanul.optim.muon import QUINTIC, build_muon, orthogonal_together
+
+
+def slow_orthogonal(matrix):
+    """The published iteration on one matrix in fp64: the slow twin."""
+    a, b, c = QUINTIC
+    x = matrix.double()
+    x = x.mT if len(matrix) > matrix.shape[1] else x
+    x = x / x.norm()
+    for _ in range(5):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.mT if len(matrix) > matrix.shape[1] else x
+
+
+@pytest.fixture(params=[torch.float32, torch.bfloat16], ids=str)
+def product_dtype(request, monkeypatch):
+    monkeypatch.setattr("yxanul.optim.muon.product_dtype", lambda device: request.param)
+    return request.param
+
+
+@pytest.mark.parametrize("shape", [(16, 40), (40, 16), (24, 24), (1, 8)])
+def test_the_batch_equals_the_iteration_one_by_one(shape, product_dtype):
+    generator = torch.Generator().manual_seed(1)
+    matrices = [torch.randn(shape, generator=generator) * scale for scale in (1e-8, 1.0, 1e8)]
+    tolerance = 1e-5 if product_dtype == torch.float32 else 0.05
+    for fast, matrix in zip(orthogonal_together(matrices), matrices, strict=True):
+        wanted = slow_orthogonal(matrix)
+        if matrix.norm() > 1e-5:
+            assert (fast - wanted).norm() < tolerance * wanted.norm()
+
+
+def test_singular_values_come_near_one(product_dtype):
+    generator = torch.Generator().manual_seed(2)
+    (whole,) = orthogonal_together([torch.randn(32, 96, generator=generator)])
+    values = torch.linalg.svdvals(whole.float())
+    assert values.min() > 0.5 and values.max() < 1.3
+
+
+def test_an_update_has_the_size_of_adamw():
+    """0.2 per element, so that one rate and one decay serve both parts."""
+    generator = torch.Generator().manual_seed(3)
+    for shape in [(64, 64), (32, 128), (128, 32)]:
+        weight = torch.nn.Parameter(torch.zeros(shape))
+        settings = OptimSettings(name="muon", peak_rate=1.0, weight_decay=0)
+        groups = parameter_groups([("w", weight)], {"w": "matrix"}, settings)
+        optimizer = build_muon(groups, settings)
+        weight.grad = torch.randn(shape, generator=generator)
+        optimizer.step()
+        assert 0.14 < weight.square().mean().sqrt() < 0.24
+
+
+def test_tables_and_gains_move_exactly_as_under_adamw():
+    generator = torch.Generator().manual_seed(4)
+    start = {"t": torch.randn(9, 4, generator=generator), "g": torch.randn(4, generator=generator)}
+    roles = {"t": "table", "g": "gain"}
+    ends = []
+    for build, name in ((build_muon, "muon"), (build_adamw, "adamw")):
+        settings = OptimSettings(name=name, peak_rate=1e-2)
+        named = {key: torch.nn.Parameter(value.clone()) for key, value in start.items()}
+        optimizer = build(parameter_groups(named.items(), roles, settings), settings)
+        for _ in range(5):
+            for parameter in named.values():
+                parameter.grad = parameter.detach().sin()
+            optimizer.step()
+        ends.append(named)
+    assert all(torch.equal(ends[0][key], ends[1][key]) for key in start)
+
+
+def test_the_batch_does_not_mix_its_members():
+    """A matrix moves the same whether others of its shape are there or not."""
+    generator = torch.Generator().manual_seed(5)
+    matrices = [torch.randn(8, 12, generator=generator) for _ in range(3)]
+    alone = orthogonal_together(matrices[:1])[0]
+    together = orthogonal_together(matrices)[0]
+    assert torch.allclose(alone.float(), together.float(), atol=0.02)
+
+
+def test_matrices_of_more_axes_are_refused():
+    settings = OptimSettings(name="muon", peak_rate=1e-2)
+    named = [("w", torch.nn.Parameter(torch.zeros(2, 3, 4)))]
+    with pytest.raises(ValueError, match="2-D"):
+        build_muon(parameter_groups(named, {"w": "matrix"}, settings), settings)
+
+
+def test_step_takes_a_closure():
+    settings = OptimSettings(name="muon", peak_rate=1e-2)
+    weight = torch.nn.Parameter(torch.ones(3, 3))
+    optimizer = build_muon(parameter_groups([("w", weight)], {"w": "matrix"}, settings), settings)
+
+    def closure():
+        loss = weight.square().sum()
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure) == 9.0
+    assert not torch.equal(weight, torch.ones(3, 3))

@@ -1,0 +1,61 @@
+import pytest
+
+from yxanul.base.errors import YxanulError
+from yxanul.text.config import PlainSettings
+from yxanul.text.documents import CAUSES, Document, Dropped, Part
+from yxanul.text.prepare import prepared
+from yxanul.text.split import is_held_out
+
+PART = Part("part", None, "")
+
+
+class ListedSource:
+    """A source of given items."""
+
+    name, synthetic, notes = "listed", False, ()
+
+    def __init__(self, items, on_problem="drop"):
+        self.items = items
+        self.settings = PlainSettings(path="nowhere", on_problem=on_problem)
+
+    def parts(self):
+        return [PART]
+
+    def read(self, part):
+        return iter(self.items)
+
+
+def documents(*texts):
+    return [Document(f"d#{n}", "listed", text) for n, text in enumerate(texts)]
+
+
+def test_each_document_has_the_side_that_its_text_decides():
+    texts = [f"text {n}" for n in range(300)]
+    sides = [side for side, _ in prepared(ListedSource(documents(*texts)), PART, 0.1)]
+    assert sides == ["validation" if is_held_out(text, 0.1) else "train" for text in texts]
+    assert 0 < sides.count("validation") < 100
+
+
+def test_empty_documents_are_dropped_and_their_neighbours_stay():
+    items = list(prepared(ListedSource(documents("a", "", " \n\t ", "b")), PART, 0.0))
+    assert items[1:3] == [Dropped("empty", "d#1"), Dropped("empty", "d#2")]
+    assert [item[1].text for item in (items[0], items[3])] == ["a", "b"]
+
+
+def test_what_a_source_dropped_goes_through():
+    broken = Dropped("broken_utf8", "d#7")
+    assert list(prepared(ListedSource([broken]), PART, 0.1)) == [broken]
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_stop_makes_a_problem_an_error_that_names_the_place(cause):
+    source = ListedSource([*documents("a"), Dropped(cause, "file.txt#3")], on_problem="stop")
+    items = prepared(source, PART, 0.0)
+    assert next(items)[0] == "train"
+    with pytest.raises(YxanulError, match=r"listed.*file\.txt#3"):
+        next(items)
+
+
+def test_stop_counts_empty_documents_as_problems():
+    with pytest.raises(YxanulError, match="d#0 is empty"):
+        list(prepared(ListedSource(documents(" "), on_problem="stop"), PART, 0.0))

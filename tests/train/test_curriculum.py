@@ -1,0 +1,95 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from yxanul.base.errors import YxanulError
+from yxanul.train.config import PhaseSettings, TrainSettings
+from yxanul.train.curriculum import make_plan
+
+ULTRA = {
+    "from_step": [0, 2000, 5000, 10000, 20000, 35000, 55000, 80000, 110000, 140000],
+    "seq_len": [8, 16, 32, 64, 128, 256, 512, 768, 1536, 2048],
+    "rows": [4096, 4096, 2048, 1024, 512, 256, 128, 128, 64, 32],
+    "accumulation": [1] * 9 + [2],
+    "rate_scale": [0.3, 0.4, 0.5, 0.6, 0.75, 0.85, 0.95, 1, 1, 1],
+    "clip": [0.5, 0.5, 0.7, 0.8, 0.9, 1, 1, 1, 1, 1],
+}
+
+
+def phases(table):
+    columns = zip(*table.values(), strict=True)
+    return [PhaseSettings(**dict(zip(table, column, strict=True))) for column in columns]
+
+
+def walk(plan):
+    """Count tokens and rows by asking for the phase of every single step."""
+    tokens = rows = 0
+    for step in range(plan.total_steps):
+        phase = plan.phase_at(step)
+        tokens += phase.step_tokens
+        rows += phase.rows
+    return tokens, rows
+
+
+def test_ultra_totals_are_exact():
+    plan = make_plan(phases(ULTRA), {"web": 1.0}, TrainSettings(), clip=1.0, steps=200_000)
+    assert (plan.total_tokens, plan.total_rows) == (18_939_904_000, 66_560_000)
+    assert walk(plan) == (18_939_904_000, 66_560_000)
+
+
+def test_a_change_takes_effect_on_its_very_step():
+    plan = make_plan(phases(ULTRA), {"web": 1.0}, TrainSettings(), clip=1.0, steps=200_000)
+    assert plan.phase_at(1_999).clip == 0.5 and plan.phase_at(1_999).rate_scale == 0.3
+    assert plan.phase_at(2_000).rate_scale == 0.4 and plan.phase_at(2_000).seq_len == 16
+    assert plan.phase_at(139_999).rows == 64 and plan.phase_at(140_000).rows == 64
+    assert plan.phase_at(140_000).micro_rows == 32
+
+
+def test_shares_of_steps_and_of_tokens():
+    curriculum = [PhaseSettings(seq_len=64, share=0.2), PhaseSettings(seq_len=256, share=0.8)]
+    train = TrainSettings(batch_tokens=1024)
+    by_steps = make_plan(curriculum, {"a": 1.0}, train, clip=None, steps=100)
+    assert [phase.num_steps for phase in by_steps.phases] == [20, 80]
+    by_tokens = make_plan(curriculum, {"a": 1.0}, train, clip=None, tokens=100_000)
+    assert by_tokens.total_tokens == 100_352  # rounded up to a whole step
+    assert by_tokens.phases[0].num_tokens == 20_480
+
+
+def test_token_phases_reach_their_counts_exactly_where_steps_divide_them():
+    lengths = [8, 16, 32, 64, 128, 256, 512, 768, 1536, 2048]
+    millions = [10, 20, 30, 40, 75, 100, 125, 150, 200, 250]
+    starts = [sum(millions[:i]) * 1_000_000 for i in range(10)]
+    curriculum = [
+        PhaseSettings(seq_len=t, from_tokens=s) for t, s in zip(lengths, starts, strict=True)
+    ]
+    train = TrainSettings(batch_tokens=61_440)
+    plan = make_plan(curriculum, {"a": 1.0}, train, clip=None, tokens=1_000_000_000)
+    assert 0 <= plan.total_tokens - 1_000_000_000 < 65_536
+    for phase, start in zip(plan.phases, starts, strict=True):
+        assert 0 <= plan.tokens_after(phase.first_step) - start < 65_536
+
+
+def test_a_budget_shorter_than_the_curriculum_cuts_it():
+    plan = make_plan(phases(ULTRA), {"web": 1.0}, TrainSettings(), clip=1.0, steps=3_000)
+    assert plan.total_steps == 3_000
+    assert [phase.num_steps for phase in plan.phases] == [2_000, 1_000]
+
+
+@given(
+    steps=st.integers(1, 500),
+    shares=st.lists(st.integers(1, 20), min_size=1, max_size=6),
+    batch_tokens=st.integers(64, 4096),
+)
+def test_steps_are_neither_lost_nor_added(steps, shares, batch_tokens):
+    total = sum(shares)
+    curriculum = [PhaseSettings(seq_len=8 * (i + 1), share=s / total) for i, s in enumerate(shares)]
+    train = TrainSettings(batch_tokens=batch_tokens)
+    plan = make_plan(curriculum, {"a": 1.0}, train, clip=None, steps=steps)
+    assert plan.total_steps == steps
+    assert plan.tokens_after(steps) == plan.total_tokens == walk(plan)[0]
+
+
+def test_a_step_shorter_than_a_row_is_refused():
+    curriculum = [PhaseSettings(seq_len=256)]
+    with pytest.raises(YxanulError, match="batch_tokens 128"):
+        make_plan(curriculum, {"a": 1.0}, TrainSettings(batch_tokens=128), clip=None, steps=1)
