@@ -127,9 +127,9 @@ def test_show_a_run(finished):
 def test_prepare_reports_by_source(tmp_path):
     result = yxanul("prepare", write_tiny(tmp_path), "--out", tmp_path / "run", "--json")
     facts = json.loads(result.stdout)
-    assert facts["documents"] == 240
-    assert facts["sources"]["math"]["documents"] == 120
-    assert facts["sources"]["math"]["tokens"] == facts["sources"]["math"]["bytes"] + 120
+    assert facts["documents"] == {"stories": 120, "math": 120}
+    assert facts["tokens"]["math"] == facts["bytes"]["math"] + 120
+    assert facts["dropped"] == {"stories": {}, "math": {}}
     trained = yxanul("train", tmp_path / "tiny.yaml", "--out", tmp_path / "run", "--json")
     assert json.loads(trained.stdout)["steps"] == 24
 

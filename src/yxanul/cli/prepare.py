@@ -43,10 +43,9 @@ def command(
 def report_table(report: dict[str, Any]) -> str:
     """Return one line a source: documents, tokens, bytes, what was dropped and why."""
     lines = [f"{'source':<16}{'documents':>12}{'tokens':>14}{'bytes':>14}  dropped"]
-    for name, count in report["sources"].items():
-        dropped = ", ".join(f"{n:,} {cause}" for cause, n in count["dropped"].items()) or "none"
-        lines.append(
-            f"{name:<16}{count['documents']:>12,}{count['tokens']:>14,}{count['bytes']:>14,}"
-            f"  {dropped}"
-        )
+    for name, causes in report["dropped"].items():
+        documents, tokens, size = (report[what][name] for what in ("documents", "tokens", "bytes"))
+        dropped = ", ".join(f"{count:,} {cause}" for cause, count in causes.items()) or "none"
+        note = "  (synthetic)" if report["synthetic"][name] else ""
+        lines.append(f"{name:<16}{documents:>12,}{tokens:>14,}{size:>14,}  {dropped}{note}")
     return "\n".join(lines)

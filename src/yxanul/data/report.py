@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,12 +27,20 @@ class CorpusReport:
     sources: dict[str, SourceReport]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data: documents, tokens, bytes and dropped, each by source."""
-        names = ("documents", "tokens", "bytes", "dropped", "synthetic")
+        """Return plain data: documents, tokens, bytes and dropped, each by source.
+
+        `splits` has the same figures of training and validation apart.
+        """
+        counted = ("documents", "tokens", "bytes")
         return {
-            name: {source: getattr(report, name) for source, report in self.sources.items()}
-            for name in names
+            **{name: self._by_source(name, lambda splits: sum(splits.values())) for name in counted},
+            "dropped": self._by_source("dropped"),
+            "synthetic": self._by_source("synthetic"),
+            "splits": {name: self._by_source(name) for name in counted},
         }
+
+    def _by_source(self, name: str, of: Callable[[Any], Any] = lambda value: value) -> dict[str, Any]:
+        return {source: of(getattr(report, name)) for source, report in self.sources.items()}
 
 
 def report_on(manifests: Mapping[str, Manifest]) -> CorpusReport:

@@ -60,7 +60,7 @@ def test_passing_faults_are_tried_again_after_longer_and_longer_waits(fault):
 def test_in_the_end_the_fault_is_told():
     waits = []
     load_dataset, calls = loads(*[HttpFault(503)] * 9)
-    with pytest.raises(YxanulError, match="could not be reached.*503 for some address"):
+    with pytest.raises(YxanulError, match=r"could not be reached.*503 for some address"):
         load(WANTED, load_dataset, waits.append)
     assert len(calls) == len(WAITS_SECONDS) + 1
 
@@ -84,7 +84,7 @@ def test_a_full_disk_is_told(monkeypatch):
     fault = RuntimeError("writing failed")
     fault.__cause__ = OSError(errno.ENOSPC, "No space left on device")
     load_dataset, _ = loads(fault)
-    with pytest.raises(YxanulError, match="disk is full.*HF_HOME"):
+    with pytest.raises(YxanulError, match=r"disk is full.*HF_HOME"):
         load(WANTED, load_dataset, pytest.fail)
 
 

@@ -20,11 +20,10 @@ class JsonlTracker:
     """
 
     def __init__(self, run: RunFolder):
-        """Open the file for appending; a last line that a killed process tore is dropped."""
+        """Take up the file; a last line that a killed process tore is dropped."""
         self._path = run.metrics
         self._path.parent.mkdir(parents=True, exist_ok=True)
         _drop_torn_line(self._path)
-        self._file: IO[str] | None = None
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append the metrics of `step` as one line."""
@@ -36,24 +35,19 @@ class JsonlTracker:
 
     def rewind(self, step: int) -> None:
         """Drop every line of a later step and every broken one; the file is replaced whole."""
-        self.close()
         if not self._path.exists():
             return
         with atomic_file(self._path) as file, open(self._path, "rb") as lines:
             file.writelines(_lines_until(step, lines))
 
     def close(self) -> None:
-        """Close the file; the next record opens it again."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Do nothing: the file is open only while a line is written."""
 
     def _append(self, line: dict[str, Any]) -> None:
+        text = json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
         try:
-            if self._file is None:
-                self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115
-            self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
-            self._file.flush()
+            with open(self._path, "ab") as file:
+                file.write(text.encode())
         except OSError as error:
             raise YxanulError(f"{self._path} cannot be written", found=error) from error
 

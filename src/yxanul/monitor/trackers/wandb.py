@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from yxanul.base.errors import missing_package
+from yxanul.base.errors import YxanulError, missing_package
 from yxanul.base.files import read_json, write_json
 from yxanul.base.run_folder import RunFolder
 
@@ -49,13 +49,20 @@ class WandbTracker:
     def _open(self) -> Any:
         if self._run is None:
             self._folder.path.mkdir(parents=True, exist_ok=True)
-            self._run = self._wandb.init(
-                project=os.environ.get("WANDB_PROJECT", "yxanul"),
-                name=self._folder.name,
-                dir=str(self._folder.path),
-                id=self._id(),
-                resume="allow",
-            )
+            try:
+                self._run = self._wandb.init(
+                    project=os.environ.get("WANDB_PROJECT", "yxanul"),
+                    name=self._folder.name,
+                    dir=str(self._folder.path),
+                    id=self._id(),
+                    resume="allow",
+                )
+            except self._wandb.errors.Error as error:
+                raise YxanulError(
+                    "W&B could not be started",
+                    found=error,
+                    hint="log in with `wandb login`, or set WANDB_MODE=offline",
+                ) from error
         return self._run
 
     def _id(self) -> str:

@@ -157,7 +157,7 @@ STEP = (
     "{friend} [stayed close|went with {him}]. {step}",
     "{hero} [thought about it|waited a little]. Then {he} was ready. {step}",
     "{His} heart beat fast, but {hero} did not [run away|stop]. {step}",
-    '"[One, two, three|Now or never]," {hero} whispered. {step}',
+    '"[I can do this|Now or never]," {hero} whispered. {step}',
     "{hero} held {friend}'s hand [very tight|for a moment]. {step}",
 )
 

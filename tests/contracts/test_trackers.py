@@ -1,0 +1,187 @@
+"""What every tracker must do; each is read back with what its own users read it with."""
+
+import json
+import math
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import get_args
+
+import pytest
+
+from yxanul.base.errors import YxanulError
+from yxanul.base.run_folder import RunFolder
+from yxanul.monitor.config import TrackerName
+from yxanul.monitor.trackers import TRACKERS, open_trackers
+
+
+class FakeWandb(ModuleType):
+    """The little of W&B that we use, with its rule that a step never goes back."""
+
+    def __init__(self):
+        super().__init__("wandb")
+        self.runs = {}
+        self.errors = SimpleNamespace(Error=type("Error", (Exception,), {}))
+
+    def init(self, *, id, resume, dir, name, project):
+        assert resume == "allow"
+        run = self.runs.setdefault(id, SimpleNamespace(rows={}, step=0, html={}))
+        run.log = lambda metrics, step: self._log(run, metrics, step)
+        run.finish = lambda: setattr(run, "step", run.step + 1)
+        return run
+
+    def Html(self, text):
+        return SimpleNamespace(text=text)
+
+    def _log(self, run, metrics, step):
+        assert step >= run.step, "W&B drops steps that go back"
+        run.step = step
+        run.rows.setdefault(step, {}).update(metrics)
+
+
+@pytest.fixture(autouse=True)
+def wandb(monkeypatch):
+    fake = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    return fake
+
+
+def read_jsonl(run, wandb):
+    seen = {}
+    for line in run.metrics.read_text().splitlines() if run.metrics.exists() else ():
+        record = json.loads(line)
+        for name, value in record.items():
+            if name != "step":
+                seen.setdefault(name, []).append((record["step"], value))
+    return seen
+
+
+def read_tensorboard(run, wandb):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = run.path / "tensorboard"
+    if not folder.exists():
+        return {}
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})
+    events.Reload()
+    seen = {
+        name: [(event.step, event.value) for event in events.Scalars(name)]
+        for name in events.Tags()["scalars"]
+    }
+    for name in events.Tags()["tensors"]:
+        seen[name.removesuffix("/text_summary")] = [
+            (event.step, event.tensor_proto.string_val[0].decode())
+            for event in events.Tensors(name)
+        ]
+    return seen
+
+
+def read_wandb(run, wandb):
+    seen = {}
+    for fake_run in wandb.runs.values():
+        for step, row in fake_run.rows.items():
+            for name, value in row.items():
+                plain = value if isinstance(value, float | int) else value.text
+                seen.setdefault(name, []).append((step, plain))
+    return seen
+
+
+READERS = {"jsonl": read_jsonl, "tensorboard": read_tensorboard, "wandb": read_wandb}
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunFolder(tmp_path / "runs" / "a-run")
+
+
+def test_every_name_in_the_settings_is_in_the_table():
+    assert set(get_args(TrackerName)) == set(TRACKERS) == set(READERS)
+
+
+@pytest.mark.parametrize("name", TRACKERS)
+class TestTracker:
+    def test_what_is_logged_can_be_read(self, name, run, wandb):
+        tracker = open_trackers([name], run)
+        for step in range(1, 4):
+            tracker.log(step, {"train/loss": 1.5 / step, "curriculum/phase": 2})
+        tracker.log(3, {"val/loss": 0.25})
+        tracker.close()
+        seen = READERS[name](run, wandb)
+        assert [step for step, _ in seen["train/loss"]] == [1, 2, 3]
+        assert [value for _, value in seen["train/loss"]] == pytest.approx([1.5, 0.75, 0.5])
+        assert seen["curriculum/phase"] == [(1, 2), (2, 2), (3, 2)]
+        assert seen["val/loss"] == [(3, 0.25)]
+
+    def test_text_is_kept(self, name, run, wandb):
+        tracker = open_trackers([name], run)
+        tracker.text(7, "samples/0", "Zoë & the fox\nran")
+        tracker.close()
+        ((step, text),) = READERS[name](run, wandb)["samples/0"]
+        assert step == 7 and "Zoë" in text and "the fox\nran" in text
+
+    def test_after_a_rewind_each_step_is_there_once(self, name, run, wandb):
+        first = open_trackers([name], run)
+        for step in range(1, 10):
+            first.log(step, {"train/loss": float(step)})
+        first.close()
+        second = open_trackers([name], run)
+        second.rewind(5)
+        for step in range(6, 13):
+            second.log(step, {"train/loss": float(step)})
+        second.close()
+        seen = READERS[name](run, wandb)["train/loss"]
+        assert seen == [(step, float(step)) for step in range(1, 13)]
+
+    def test_rewinding_an_open_tracker_and_twice(self, name, run, wandb):
+        tracker = open_trackers([name], run)
+        for step in range(1, 6):
+            tracker.log(step, {"train/loss": float(step)})
+        tracker.rewind(3)
+        tracker.rewind(3)
+        for step in range(4, 7):
+            tracker.log(step, {"train/loss": float(step)})
+        tracker.close()
+        seen = READERS[name](run, wandb)["train/loss"]
+        assert seen == [(step, float(step)) for step in range(1, 7)]
+
+    def test_rewinding_before_anything_was_logged(self, name, run, wandb):
+        tracker = open_trackers([name], run)
+        tracker.rewind(0)
+        tracker.log(1, {"train/loss": 1.0})
+        tracker.close()
+        assert READERS[name](run, wandb)["train/loss"] == [(1, 1.0)]
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_nan_and_infinity_do_no_harm(self, name, run, wandb):
+        tracker = open_trackers([name], run)
+        tracker.log(1, {"train/loss": math.nan, "train/perplexity": math.inf})
+        tracker.log(2, {"train/loss": 0.5, "train/perplexity": 2.0})
+        tracker.close()
+        assert READERS[name](run, wandb)["train/loss"][-1] == (2, 0.5)
+
+    def test_closing_twice_and_unused_is_fine(self, name, run, wandb):
+        tracker = open_trackers([name], run)
+        tracker.close()
+        tracker.log(1, {"a": 1.0})
+        tracker.close()
+        tracker.close()
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "wandb"])
+def test_a_missing_package_is_one_line(name, run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(YxanulError, match=rf"'{name}' is not installed.*yxanul\[track\]"):
+        open_trackers([name], run)
+
+
+def test_several_at_once(run, wandb):
+    tracker = open_trackers(["jsonl", "wandb"], run)
+    tracker.log(1, {"a": 1.0})
+    tracker.text(1, "b", "c")
+    tracker.close()
+    assert read_jsonl(run, wandb)["a"] == read_wandb(run, wandb)["a"] == [(1, 1.0)]
+
+
+def test_an_unknown_tracker_is_named(run):
+    with pytest.raises(YxanulError, match=r"unknown tracker 'jsonk'.*did you mean 'jsonl'"):
+        open_trackers(["jsonk"], run)

@@ -1,0 +1,178 @@
+import dataclasses
+import json
+import math
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from yxanul.monitor import MonitorSettings
+from yxanul.monitor.memory import memory_metrics
+from yxanul.monitor.metrics import (
+    STEP_METRICS,
+    StepFacts,
+    StepRecorder,
+    clipped_norm,
+    model_flops_utilization,
+    perplexity,
+)
+from yxanul.monitor.rolling import Rolling
+
+FACTS = StepFacts(
+    loss=2.0,
+    learning_rate=3e-4,
+    gradient_norm=4.0,
+    clip=0.5,
+    applied=True,
+    lr_scale=0.75,
+    phase=3,
+    rows=8,
+    seq_len=100,
+    num_targets=600,
+    tokens_seen=12_345,
+    seconds={"data": 0.1, "forward": 0.5, "backward": 1.0, "optimizer": 0.4},
+    flops_per_token=1e6,
+)
+
+
+def recorder():
+    return StepRecorder(peak_flops=1e9, device="cpu")
+
+
+def test_every_name_is_documented_and_every_documented_name_is_there():
+    assert set(recorder().metrics(FACTS)) == set(STEP_METRICS)
+    without_clip = recorder().metrics(dataclasses.replace(FACTS, clip=None))
+    assert set(STEP_METRICS) - set(without_clip) == {"curriculum/clip"}
+
+
+def test_figures_of_a_step():
+    metrics = recorder().metrics(FACTS)
+    assert metrics["train/perplexity"] == math.exp(2.0)
+    assert metrics["perf/total_step_time"] == pytest.approx(2.0)
+    assert metrics["perf/tokens_per_second"] == pytest.approx(300.0)
+    assert metrics["perf/samples_per_second"] == pytest.approx(4.0)
+    assert metrics["perf/mfu"] == pytest.approx(300 * 1e6 / 1e9)
+    assert metrics["data/padding_ratio"] == pytest.approx(0.25)
+    assert metrics["data/tokens_seen"] == 12_345
+    assert (metrics["curriculum/phase"], metrics["curriculum/lr_scale"]) == (3, 0.75)
+
+
+def test_throughput_counts_targets_and_nothing_else():
+    """Rows, micro-batches and padding do not raise it."""
+    wider = dataclasses.replace(FACTS, rows=64, seq_len=1000)
+    speed = recorder().metrics(wider)["perf/tokens_per_second"]
+    assert speed == recorder().metrics(FACTS)["perf/tokens_per_second"]
+
+
+def test_the_norm_before_clipping_is_not_the_one_after():
+    metrics = recorder().metrics(FACTS)
+    assert metrics["optim/gradient_norm"] == 4.0
+    assert metrics["optim/gradient_norm_after_clip"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("norm", "clip", "after"),
+    [(4, 0.5, 0.5), (0.4, 0.5, 0.4), (4, None, 4), (math.inf, 1, math.inf)],
+)
+def test_clipped_norm(norm, clip, after):
+    assert clipped_norm(norm, clip) == after
+
+
+def test_clip_rate_is_the_share_of_recent_applied_updates():
+    rec = recorder()
+    small = dataclasses.replace(FACTS, gradient_norm=0.1)
+    skipped = dataclasses.replace(FACTS, gradient_norm=math.nan, applied=False)
+    rates = [rec.metrics(f)["optim/clip_rate"] for f in (FACTS, small, small, skipped, FACTS)]
+    assert rates == pytest.approx([1, 1 / 2, 1 / 3, 1 / 3, 2 / 4])
+    for _ in range(100):
+        last = rec.metrics(small)
+    assert last["optim/clip_rate"] == 0.0
+
+
+def test_an_outlier_is_judged_by_the_losses_before_it():
+    rec = recorder()
+    for i in range(50):
+        assert rec.metrics(dataclasses.replace(FACTS, loss=2 + 0.01 * (i % 2)))["train/loss"] > 0
+    assert rec.metrics(dataclasses.replace(FACTS, loss=2.01))["train/loss_outlier"] == 0
+    assert rec.metrics(dataclasses.replace(FACTS, loss=2.5))["train/loss_outlier"] == 1
+
+
+def test_a_loss_that_is_not_finite_stays_out_of_the_window():
+    rec = recorder()
+    rec.metrics(FACTS)
+    metrics = rec.metrics(dataclasses.replace(FACTS, loss=math.nan, applied=False))
+    assert math.isnan(metrics["train/loss"]) and math.isnan(metrics["train/perplexity"])
+    assert metrics["train/loss_median"] == 2.0
+    assert metrics["optim/skipped"] == 1.0
+
+
+def test_a_resumed_recorder_goes_on_exactly():
+    straight, first, second = recorder(), recorder(), recorder()
+    steps = [
+        dataclasses.replace(FACTS, loss=3 + math.sin(i), gradient_norm=i % 3) for i in range(140)
+    ]
+    wanted = [straight.metrics(facts) for facts in steps]
+    for facts in steps[:75]:
+        first.metrics(facts)
+    second.load(json.loads(json.dumps(first.to_dict())))
+    names = [name for name in STEP_METRICS if not name.startswith("memory")]
+    for facts, want in zip(steps[75:], wanted[75:], strict=True):
+        got = second.metrics(facts)
+        assert {name: got[name] for name in names} == {name: want[name] for name in names}
+
+
+def test_perplexity_never_raises():
+    assert perplexity(0.0) == 1.0
+    assert perplexity(1e4) == math.inf
+    assert math.isnan(perplexity(math.nan))
+
+
+def test_mfu_is_a_share():
+    assert model_flops_utilization(1e5, 6e6, 1.2e12) == pytest.approx(0.5)
+
+
+def test_host_memory_is_that_of_the_process():
+    before = memory_metrics("cpu")
+    assert 0.001 < before["memory/allocated_gb"] <= before["memory/max_allocated_gb"] + 0.01
+    ballast = bytearray(200 * 2**20)
+    ballast[::4096] = b"x" * len(ballast[::4096])
+    after = memory_metrics("cpu")
+    assert after["memory/allocated_gb"] - before["memory/allocated_gb"] > 0.15
+
+
+def test_rolling_window():
+    window = Rolling(3, [9.0, 1.0])
+    for value in (2.0, 6.0):
+        window.add(value)
+    assert window.to_list() == [1.0, 2.0, 6.0]
+    assert (window.mean, window.median) == (3.0, 2.0)
+    assert window.std == pytest.approx(statistics.stdev([1, 2, 6]))
+    assert Rolling(3, [4.0]).std == 0
+    assert math.isnan(Rolling(3).median) and math.isnan(Rolling(3).mean)
+
+
+def test_metric_names_have_the_form_that_dashboards_know():
+    assert all(re.fullmatch(r"[a-z]+/[a-z_]+", name) for name in STEP_METRICS)
+
+
+def test_settings():
+    assert MonitorSettings().trackers == ("jsonl",)
+    with pytest.raises(ValueError, match="each tracker once"):
+        MonitorSettings(trackers=("jsonl", "jsonl"))
+    with pytest.raises(ValueError, match="'jsonl', 'tensorboard' or 'wandb'"):
+        MonitorSettings.model_validate({"trackers": ["csv"]})
+
+
+def test_all_but_the_peak_loads_without_torch():
+    source = Path(__file__).resolve().parents[2] / "src" / "yxanul" / "monitor"
+    modules = [
+        ".".join(("yxanul", "monitor", *path.relative_to(source).with_suffix("").parts))
+        for path in source.rglob("*.py")
+        if path.stem not in ("peak", "__init__")
+    ]
+    code = f"import sys, {', '.join(modules)}; print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == "False", result.stderr
