@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import sysconfig
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib import import_module
@@ -19,8 +18,6 @@ from yxanul.text.sources.ranges import parse_range, range_name, ranges
 DOCUMENTS = 10_000
 DOCUMENTS_A_PART = 1000
 MODULES_A_PART = 32
-_PACKAGE = "yxanul.text.sources.builtin"
-_GENERATORS = {"stories": "stories", "math": "math_problems", "reasoning": "reasoning"}
 
 
 class BuiltinSource:
@@ -33,12 +30,12 @@ class BuiltinSource:
     @property
     def synthetic(self) -> bool:
         """Whether rules make the text."""
-        return self.settings.domain in _GENERATORS
+        return self.settings.domain != "python"
 
     @property
     def notes(self) -> list[str]:
         """Tells of text that is made up."""
-        return [import_module(_PACKAGE).SYNTHETIC_NOTICE] if self.synthetic else []
+        return [_generators().SYNTHETIC_NOTICE] if self.synthetic else []
 
     def parts(self) -> list[Part]:
         """Runs of documents, or of modules."""
@@ -68,19 +65,30 @@ class BuiltinSource:
 
     def _generated(self, numbers: range) -> Iterator[Document]:
         domain, seed = self.settings.domain, self.settings.seed
-        document = import_module(f"{_PACKAGE}.{_GENERATORS[domain]}").document
+        document = _generators().DOMAINS[domain]
         for number in numbers:
             yield Document(f"{domain}#{number}", self.name, document(number, seed))
 
-    def _python(self, numbers: range) -> Iterator[Document]:
+    def _python(self, numbers: range) -> Iterator[Document | Dropped]:
         library = _python_sources()
         for path in library.modules()[numbers.start : numbers.stop]:
-            for suffix, text in library.documents(path):
-                yield Document(f"{_module_name(path)}#{suffix}", self.name, text)
+            name = _module_name(path)
+            try:
+                for suffix, text in library.documents(path):
+                    yield Document(f"{name}#{suffix}", self.name, text)
+            except (UnicodeDecodeError, SyntaxError):
+                yield Dropped("broken_utf8", name)
+            except OSError:
+                yield Dropped("unreadable", name)
+
+
+# Both are imported when they are used: they are many files, and a recipe needs none of them.
+def _generators() -> Any:
+    return import_module("yxanul.text.sources.builtin")
 
 
 def _python_sources() -> Any:
-    return import_module(f"{_PACKAGE}.python_sources")
+    return import_module("yxanul.text.sources.builtin.python_sources")
 
 
 @lru_cache(maxsize=1)
@@ -99,5 +107,4 @@ def _modules_digest(modules: tuple[Path, ...]) -> str:
 
 def _module_name(path: Path) -> str:
     """Return the path of a module inside the standard library."""
-    library = Path(sysconfig.get_path("stdlib"))
-    return (path.relative_to(library) if path.is_relative_to(library) else path).as_posix()
+    return path.relative_to(_python_sources().library_folder()).as_posix()

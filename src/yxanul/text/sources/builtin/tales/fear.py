@@ -156,7 +156,7 @@ STEP = (
     "So {hero} [was brave and tried|gave it a try]. {step}",
     "{friend} [stayed close|went with {him}]. {step}",
     "{hero} [thought about it|waited a little]. Then {he} was ready. {step}",
-    "{His} heart beat fast, but {hero} did not [run away|stop]. {step}",
+    "{hero}'s heart beat fast, but {he} did not [run away|stop]. {step}",
     '"[I can do this|Now or never]," {hero} whispered. {step}',
     "{hero} held {friend}'s hand [very tight|for a moment]. {step}",
 )

@@ -150,7 +150,7 @@ ELDER_SAYS = (
 
 TIP = (
     'Then {his} friend {friend_full} came along. "I know a trick," {f_he_said}. "{tip}."',
-    'The next day, {he} asked {his} friend {friend_full}. "{tip}," {friend_said}.',
+    'The next day, {hero} asked {his} friend {friend_full}. "{tip}," {friend_said}.',
     '{His} friend {friend_full} had learned it last [summer|winter]. "{tip}," {f_he} told {him}.',
     '"May I show you?" asked {his} friend {friend_full}. "{tip}. [That is all|You will see]."',
     '{friend_full} [watched|looked at] {him} for a while. "{tip}," {f_he_said}.',
@@ -176,13 +176,13 @@ PRACTICE = (
 
 SUCCESS = (
     "And then, one [fine|sunny] [morning|day], it worked! {success}",
-    "[At last|Finally], {he} got it. {success}",
+    "[At last|Finally], {hero} got it. {success}",
     'Then it happened. {success} "[I can do it|Look at me]!" {he} [shouted|cried].',
     "After [a week|many days], something was different. {success}",
     "{success} {hero} could [hardly|not] believe it.",
     "[This time|Now], {hero} was ready. {success}",
     "Nobody could believe it at first. {success}",
-    "And one day, without thinking, {he} just did it. {success}",
+    "And one day, without thinking, {hero} just did it. {success}",
 )
 
 CHEER = (

@@ -165,15 +165,15 @@ STUFF = (
 )
 
 WORK = (
-    "{He} sat down [on the floor|at the table] and worked [all morning|for a long time].",
+    "{hero} sat down [on the floor|at the table] and worked [all morning|for a long time].",
     "{hero} worked hard and slowly until it was [ready|done].",
-    "{He} sang [a song|to {himself}] while {he} worked.",
+    "{hero} sang [a song|to {himself}] while {he} worked.",
     "It was [not easy|hard work], but {hero} did not mind.",
-    "{He} [worked and worked|did not even stop for lunch].",
-    "{His} hands were [busy|dirty], and {his} [face|heart] was full of joy.",
-    "{He} [cut|pulled] and [pushed|turned], and the time went by [quickly|like the wind].",
-    "{He} made a picture of it first, and then {he} [began|started] to work.",
-    "{He} [worked until lunch|did one thing after another], and the floor was [full of little "
+    "{hero} [worked and worked|did not even stop for lunch].",
+    "{hero}'s hands were [busy|dirty], and {his} [face|heart] was full of joy.",
+    "{hero} [cut|pulled] and [pushed|turned], and the time went by [quickly|like the wind].",
+    "{hero} made a picture of it first, and then {he} [began|started] to work.",
+    "{hero} [worked until lunch|did one thing after another], and the floor was [full of little "
     "pieces|a mess].",
 )
 

@@ -1,0 +1,220 @@
+"""What every kind of source must do: parametrised over the table."""
+
+import json
+import pickle
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import chain
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from yxanul.base.errors import YxanulError
+from yxanul.text import config
+from yxanul.text.config import CommonSettings
+from yxanul.text.documents import CAUSES, Document, Dropped
+from yxanul.text.prepare import prepared
+from yxanul.text.sources import SOURCES, open_source, parquet
+
+COUNT = 40
+TEXTS = [f"text number {n}: été, 文字 🙂" for n in range(COUNT)]
+
+
+@dataclass
+class Case:
+    """Settings, how many documents they give, what is dropped, and a file to change."""
+
+    settings: CommonSettings
+    documents: int
+    dropped: dict = field(default_factory=dict)
+    file: object = None
+
+
+def plain(folder):
+    lines = [text.encode() for text in TEXTS]
+    (folder / "a.txt").write_bytes(b"\n".join([*lines[:20], b"bro\xffken"]))
+    (folder / "b.txt").write_bytes(b"\n".join(lines[20:]))
+    settings = config.PlainSettings(path=str(folder), split_by="lines")
+    return Case(settings, COUNT, {"broken_utf8": 1}, folder / "b.txt")
+
+
+def jsonl(folder):
+    rows = [json.dumps({"text": text}) for text in TEXTS]
+    (folder / "a.jsonl").write_text("\n".join([*rows[:20], "{oops", '{"text": "\\udfff"}']))
+    (folder / "b.jsonl").write_text("\n".join([*rows[20:], '{"text": 1}']))
+    dropped = {"bad_json": 1, "broken_utf8": 1, "not_text": 1}
+    return Case(config.JsonlSettings(path=str(folder)), COUNT, dropped, folder / "b.jsonl")
+
+
+def parquet_files(folder):
+    columns = {"text": [*TEXTS, None], "n": list(range(COUNT + 1))}
+    pq.write_table(pa.table(columns), folder / "a.parquet", row_group_size=10)
+    (folder / "b.parquet").write_bytes(b"PAR1 cut short")
+    dropped = {"missing_column": 1, "truncated": 1}
+    return Case(config.ParquetSettings(path=str(folder)), COUNT, dropped, folder / "b.parquet")
+
+
+def hub(folder):
+    """A local folder goes the same way as a name on the hub."""
+    rows = [json.dumps({"text": text}) for text in [*TEXTS, None]]
+    (folder / "train.jsonl").write_text("\n".join(rows))
+    return Case(config.HubSettings(name=str(folder)), COUNT, {"missing_column": 1})
+
+
+def builtin(folder):
+    return Case(config.BuiltinSettings(domain="math", documents=COUNT), COUNT)
+
+
+CASES = {"plain": plain, "jsonl": jsonl, "parquet": parquet_files, "hub": hub, "builtin": builtin}
+
+
+@pytest.fixture(params=list(SOURCES))
+def case(request, tmp_path, monkeypatch):
+    """A small source of one kind, in several parts where its files allow it."""
+    monkeypatch.setattr(parquet, "PART_BYTES", 2000)
+    monkeypatch.setattr("yxanul.text.sources.hub.ROWS_A_PART", 15)
+    monkeypatch.setattr("yxanul.text.sources.builtin_source.DOCUMENTS_A_PART", 15)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    if request.param == "hub":
+        monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache/datasets"))
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    return CASES[request.param](folder)
+
+
+def read_all(settings):
+    source = open_source("mine", settings)
+    return [item for part in source.parts() for item in source.read(part)]
+
+
+def test_every_source_has_a_case():
+    assert set(CASES) == set(SOURCES)
+
+
+def test_an_unknown_kind_is_an_error():
+    with pytest.raises(YxanulError, match="unknown source of text"):
+        open_source("mine", CommonSettings())
+
+
+def test_what_is_read_is_what_is_there(case):
+    items = read_all(case.settings)
+    documents = [item for item in items if isinstance(item, Document)]
+    assert len(documents) == case.documents
+    assert Counter(item.cause for item in items if isinstance(item, Dropped)) == case.dropped
+    assert {document.source for document in documents} == {"mine"}
+    if case.settings.kind != "builtin":
+        assert [document.text for document in documents] == TEXTS
+
+
+def test_ids_are_unique_and_text(case):
+    ids = [item.id for item in read_all(case.settings) if isinstance(item, Document)]
+    assert len(set(ids)) == len(ids)
+    assert all(isinstance(name, str) and name.encode() for name in ids)
+
+
+def test_parts_are_stable_and_named_apart(case):
+    parts = open_source("mine", case.settings).parts()
+    assert parts == open_source("mine", case.settings).parts()
+    assert len({part.name for part in parts}) == len(parts) > 1
+
+
+def test_opening_reads_nothing(case):
+    settings = case.settings
+    if "path" in type(settings).model_fields:
+        settings = settings.model_copy(update={"path": "/there/is/nothing"})
+        with pytest.raises(YxanulError, match="/there/is/nothing"):
+            open_source("mine", settings).parts()
+    assert open_source("mine", settings).name == "mine"
+
+
+def test_any_part_may_be_read_at_any_time(case):
+    source = open_source("mine", case.settings)
+    parts = source.parts()
+    in_order = [list(source.read(part)) for part in parts]
+    anew = [list(open_source("mine", case.settings).read(part)) for part in reversed(parts)]
+    assert anew[::-1] == in_order
+    together = [source.read(part) for part in parts]
+    taken = [next(items) for items in together]
+    assert [[first, *rest] for first, rest in zip(taken, together, strict=True)] == in_order
+
+
+def test_sources_and_what_they_give_cross_processes(case):
+    source = open_source("mine", case.settings)
+    parts = source.parts()
+    settings, items = pickle.loads(pickle.dumps((case.settings, list(source.read(parts[0])))))
+    assert settings == case.settings
+    assert items == list(
+        pickle.loads(pickle.dumps(source)).read(pickle.loads(pickle.dumps(parts[0])))
+    )
+
+
+WORKER = """
+import json, sys
+from pydantic import TypeAdapter
+from yxanul.text.config import SourceSettings
+from yxanul.text.documents import Part
+from yxanul.text.sources import open_source
+settings = TypeAdapter(SourceSettings).validate_json(sys.argv[1])
+part = Part(*json.loads(sys.argv[2]))
+items = open_source("mine", settings).read(part)
+print(json.dumps([[type(i).__name__, *(getattr(i, f) for f in i.__slots__)] for i in items]))
+"""
+
+
+def test_another_process_reads_the_same(case):
+    source = open_source("mine", case.settings)
+    part = source.parts()[-1]
+    arguments = [case.settings.model_dump_json(), json.dumps([part.name, None, part.fingerprint])]
+    result = subprocess.run(
+        [sys.executable, "-c", WORKER, *arguments], capture_output=True, text=True, check=True
+    )
+    items = [[type(i).__name__, *(getattr(i, f) for f in i.__slots__)] for i in source.read(part)]
+    assert json.loads(result.stdout) == items
+
+
+@pytest.mark.parametrize("limit", [1, 17, 1000])
+def test_a_limit_gives_the_first_documents(case, limit):
+    limited = case.settings.model_copy(update={"limit": limit})
+    everything = read_all(case.settings)
+    items = read_all(limited)
+    assert items == everything[:limit]
+    source = open_source("mine", limited)
+    assert source.parts() == open_source("mine", limited).parts()
+
+
+def test_problems_are_counted_or_stop(case):
+    source = open_source("mine", case.settings)
+    items = list(chain.from_iterable(prepared(source, part, 0.1) for part in source.parts()))
+    counted = Counter(item.cause for item in items if isinstance(item, Dropped))
+    assert counted == case.dropped
+    assert set(counted) <= set(CAUSES)
+    strict = open_source("mine", case.settings.model_copy(update={"on_problem": "stop"}))
+    stopping = chain.from_iterable(prepared(strict, part, 0.1) for part in strict.parts())
+    if case.dropped:
+        with pytest.raises(YxanulError, match="source 'mine'"):
+            list(stopping)
+    else:
+        assert list(stopping) == items
+
+
+def test_a_changed_file_changes_its_part_alone(case):
+    if case.file is None:
+        return
+    source = open_source("mine", case.settings)
+    before = {part.name: part.fingerprint for part in source.parts()}
+    case.file.write_bytes(case.file.read_bytes() + b" ")
+    after = {part.name: part.fingerprint for part in source.parts()}
+    changed = [name for name in before if before[name] != after[name]]
+    assert before.keys() == after.keys()
+    assert len(changed) == 1
+    assert changed[0].startswith(case.file.name)
+
+
+def test_a_part_of_another_source_is_an_error_or_nothing_to_read(case):
+    part = open_source("mine", case.settings).parts()[0]
+    wrong = type(part)("no such part", None, "")
+    with pytest.raises(YxanulError, match="no such part"):
+        list(open_source("mine", case.settings).read(wrong))

@@ -1,0 +1,43 @@
+import pytest
+import torch
+
+from yxanul.model.blocks.side import document_mask, document_positions
+
+DOCUMENTS = torch.tensor([[3, 3, 3, 4, 5, 5, 5, 5], [9, 9, 9, 9, 9, 9, 9, 9]])
+
+
+def test_positions_restart():
+    assert document_positions(DOCUMENTS).tolist() == [
+        [0, 1, 2, 0, 0, 1, 2, 3],
+        [0, 1, 2, 3, 4, 5, 6, 7],
+    ]
+
+
+def test_mask_is_the_same_document_and_not_later():
+    mask = document_mask(DOCUMENTS)
+    assert mask.shape == (2, 1, 8, 8)
+    for b, i, j in torch.cartesian_prod(torch.arange(2), torch.arange(8), torch.arange(8)):
+        expected = (DOCUMENTS[b, i] == DOCUMENTS[b, j]) & (j <= i)
+        assert mask[b, 0, i, j] == expected
+
+
+@pytest.mark.parametrize("positions", ["rope", "learned", "rope+learned"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_packed_documents_equal_documents_alone(build, positions, dtype):
+    model = build(positions=positions, document_masking=True, init_std=0.2).to(dtype)
+    lengths = [5, 1, 9, 3]
+    generator = torch.Generator().manual_seed(2)
+    alone = [torch.randint(0, 50, (1, n), generator=generator) for n in lengths]
+    numbers = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))[None]
+    packed = model.hidden(torch.cat(alone, 1), numbers)
+    apart = torch.cat([model.hidden(ids) for ids in alone], 1)
+    near = 1e-5 if dtype == torch.float32 else 0.1
+    torch.testing.assert_close(packed, apart, rtol=near, atol=near)
+    together = model.hidden(torch.cat(alone, 1))
+    assert (together - apart).abs().max() > 0.1
+
+
+def test_without_document_masking_the_numbers_change_nothing(build):
+    model = build(init_std=0.2)
+    ids = torch.arange(16).view(2, 8)
+    assert torch.equal(model.hidden(ids, DOCUMENTS), model.hidden(ids))

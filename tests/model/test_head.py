@@ -1,0 +1,101 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from yxanul.model import head
+from yxanul.model.head import IGNORE, ChunkRows, linear_cross_entropy, token_losses
+
+CHUNK_ROWS = head.chunk_rows
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks(monkeypatch):
+    monkeypatch.setattr(head, "chunk_rows", lambda *_: ChunkRows(16, 5))
+
+
+def example(rows=50, width=24, stored=64, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(3)
+    hidden = torch.randn(rows, width, generator=generator).to(dtype)
+    weight = torch.randn(stored, width, generator=generator).to(dtype)
+    targets = torch.randint(0, 50, (rows,), generator=generator)
+    targets[[0, 7, 20, 21, 49]] = IGNORE
+    return hidden.requires_grad_(), weight.requires_grad_(), targets
+
+
+def plain(hidden, weight, targets, num_tokens):
+    logits = hidden.float() @ weight.float()[:num_tokens].T
+    return F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum")
+
+
+@pytest.mark.parametrize("num_tokens", [50, 64])
+def test_equals_cross_entropy_of_the_product(num_tokens):
+    hidden, weight, targets = example()
+    expected = plain(hidden, weight, targets, num_tokens)
+    grads = torch.autograd.grad(expected * 0.7, (hidden, weight))
+    loss = linear_cross_entropy(hidden, weight, targets, num_tokens)
+    (loss.total * 0.7).backward()
+    assert loss.total.dtype == torch.float32 and loss.count.item() == 45
+    torch.testing.assert_close(loss.total, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(hidden.grad, grads[0], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(weight.grad, grads[1], rtol=1e-5, atol=1e-5)
+    assert hidden.grad[7].abs().max() == 0
+    assert weight.grad[num_tokens:].abs().sum() == 0
+
+
+def test_bf16_weights_and_hidden_states():
+    hidden, weight, targets = example(rows=400, dtype=torch.bfloat16)
+    expected = plain(hidden, weight, targets, 50)
+    grads = torch.autograd.grad(expected, (hidden, weight))
+    loss = linear_cross_entropy(hidden, weight, targets, 50)
+    loss.total.backward()
+    assert loss.total.dtype == torch.float32
+    assert hidden.grad.dtype == weight.grad.dtype == torch.bfloat16
+    torch.testing.assert_close(loss.total, expected, rtol=1e-3, atol=0)
+    for ours, exact in zip((hidden.grad, weight.grad), grads, strict=True):
+        error = (ours - exact).float().norm() / exact.float().norm()
+        assert error < 0.01
+
+
+def test_weight_gradient_is_summed_in_fp32():
+    """In bf16 a sum of 1024 equal small products would stop growing at 256 of them."""
+    rows = 1024
+    hidden = torch.full((rows, 1), 1.0, dtype=torch.bfloat16)
+    weight = torch.zeros(16, 1, dtype=torch.bfloat16, requires_grad=True)
+    linear_cross_entropy(hidden, weight, torch.zeros(rows, dtype=torch.int64), 16).total.backward()
+    torch.testing.assert_close(weight.grad[1].float().item(), rows / 16, rtol=1e-2, atol=0)
+
+
+def test_losses_far_below_one_float_step_stay_finite():
+    hidden, weight = torch.tensor([[1.0]]), torch.tensor([[0.0], [200.0]] + [[0.0]] * 14)
+    losses = token_losses(hidden, weight, torch.tensor([0]), 16)
+    assert losses.tolist() == [200.0]
+
+
+def test_token_losses_are_the_parts_of_the_sum():
+    hidden, weight, targets = example()
+    losses = token_losses(hidden, weight, targets, 50)
+    expected = F.cross_entropy(
+        hidden @ weight[:50].T, targets, ignore_index=IGNORE, reduction="none"
+    )
+    assert not losses.requires_grad and losses.dtype == torch.float32
+    torch.testing.assert_close(losses, expected.detach(), rtol=1e-5, atol=1e-5)
+    with torch.no_grad():
+        quiet = linear_cross_entropy(hidden, weight, targets, 50)
+    torch.testing.assert_close(quiet.total, losses.sum())
+    assert not quiet.total.requires_grad
+
+
+def test_a_frozen_weight_gets_no_gradient():
+    hidden, weight, targets = example()
+    frozen = weight.detach()
+    linear_cross_entropy(hidden, frozen, targets, 50).total.backward()
+    expected = torch.autograd.grad(plain(hidden, frozen, targets, 50), hidden)[0]
+    torch.testing.assert_close(hidden.grad, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("vocab_size", [320, 4096, 50304, 200064])
+def test_chunks_are_bounded(vocab_size):
+    cpu = CHUNK_ROWS(vocab_size, torch.device("cpu"))
+    gpu = CHUNK_ROWS(vocab_size, torch.device("cuda"))
+    assert cpu.softmax >= 8 and cpu.softmax * vocab_size * 4 <= max(2**21, 32 * vocab_size)
+    assert gpu.product * vocab_size * 4 <= 2**30

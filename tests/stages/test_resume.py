@@ -1,0 +1,160 @@
+"""A run that is stopped and goes on is, to the bit, the run that was never stopped."""
+
+import json
+import shutil
+import signal
+
+import pytest
+import torch
+from recipes import write_tiny
+
+from yxanul.base.errors import Interrupted, YxanulError
+from yxanul.base.interrupt import StopRequest
+from yxanul.base.run_folder import RunFolder
+from yxanul.base.ui import SilentUi
+from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
+from yxanul.checkpoint.read import read_checkpoint
+from yxanul.recipe import load_recipe
+from yxanul.stages.corpus import prepare
+from yxanul.stages.program import run_program
+from yxanul.stages.resume import settle_recipe
+from yxanul.stages.session import open_session
+
+
+class StopsAfter(StopRequest):
+    """A stop request that comes by itself when a number of steps is done."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.left = steps or -1
+
+    def raise_if_asked(self, what, hint):
+        if self.signal_number is not None:
+            raise Interrupted(what, signal_number=self.signal_number, hint=hint)
+
+    def count(self):
+        self.left -= 1
+        if self.left == 0:
+            self.signal_number = signal.SIGTERM
+
+
+class Warnings(SilentUi):
+    def __init__(self):
+        self.lines = []
+
+    def warn(self, line):
+        self.lines.append(line)
+
+
+def go(recipe, folder, steps=None, ui=None):
+    """Run a recipe in `folder`; with `steps`, stop after so many."""
+    run, ui = RunFolder(folder), ui or SilentUi()
+    settle_recipe(run, recipe, ui)
+    prepare(run, recipe, ui)
+    stop = StopsAfter(steps)
+    session = open_session(run, recipe, ui, stop)
+    log = session.tracker.log
+
+    def log_and_count(step, metrics):
+        log(step, metrics)
+        if "train/loss" in metrics:
+            stop.count()
+
+    session.tracker.log = log_and_count
+    try:
+        run_program(session)
+    except Interrupted:
+        assert steps is not None
+    finally:
+        session.tracker.close()
+    return run
+
+
+def trained(run):
+    path = checkpoint_path(run.checkpoints, checkpoint_steps(run.checkpoints)[-1])
+    tensors, state = read_checkpoint(path)
+    metrics = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    timed = ("perf/", "memory/")
+    kept = [{k: v for k, v in line.items() if not k.startswith(timed)} for line in metrics]
+    return tensors, state, kept, json.loads(run.ledger.read_text())
+
+
+def assert_equal_runs(one, other):
+    (tensors, *rest), (other_tensors, *other_rest) = trained(one), trained(other)
+    assert rest == other_rest
+    for stem, named in tensors.items():
+        assert named.keys() == other_tensors[stem].keys()
+        for name, tensor in named.items():
+            assert torch.equal(tensor, other_tensors[stem][name]), name
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    return load_recipe(str(write_tiny(tmp_path_factory.mktemp("recipe"))))
+
+
+@pytest.fixture(scope="module")
+def straight(recipe, tmp_path_factory):
+    return go(recipe, tmp_path_factory.mktemp("straight"))
+
+
+@pytest.fixture
+def prepared_folder(straight, tmp_path):
+    """A run folder with tokenizer and shards, so that only training is repeated."""
+    for name in ("tokenizer.json", "recipe.yaml"):
+        shutil.copy(straight.path / name, tmp_path / name)
+    shutil.copytree(straight.data, tmp_path / "data")
+    return tmp_path
+
+
+@pytest.mark.parametrize("stops", [[1], [3, 2], [7], [9, 3], [13], [14], [15], [18, 1, 1], [23]])
+def test_resumed_equals_straight_to_the_bit(recipe, straight, prepared_folder, stops):
+    for steps in stops:
+        go(recipe, prepared_folder, steps)
+    assert_equal_runs(go(recipe, prepared_folder), straight)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_bf16_resumes_to_the_bit_too(tmp_path, optimizer):
+    overrides = ["train.precision=bf16", f"optim.name={optimizer}", "train.micro_batch=3"]
+    recipe = load_recipe(str(write_tiny(tmp_path)), overrides)
+    straight = go(recipe, tmp_path / "straight")
+    go(recipe, tmp_path / "stopped", 9)
+    assert_equal_runs(go(recipe, tmp_path / "stopped"), straight)
+
+
+def test_a_corrupt_newest_checkpoint_is_named_and_the_one_before_is_used(
+    recipe, straight, prepared_folder
+):
+    run = go(recipe, prepared_folder, 12)
+    newest = checkpoint_path(run.checkpoints, checkpoint_steps(run.checkpoints)[-1])
+    content = bytearray((newest / "model.safetensors").read_bytes())
+    content[len(content) // 2] ^= 1
+    (newest / "model.safetensors").write_bytes(content)
+    ui = Warnings()
+    assert_equal_runs(go(recipe, prepared_folder, ui=ui), straight)
+    assert any(newest.name in line and "model.safetensors" in line for line in ui.lines)
+
+
+def test_the_micro_batch_changes_nothing_but_rounding(recipe, straight, tmp_path):
+    whole = trained(straight)[0]["model"]
+    override = load_recipe(str(write_tiny(tmp_path)), ["train.micro_batch=1"])
+    split = trained(go(override, tmp_path / "run"))[0]["model"]
+    for name, tensor in whole.items():
+        torch.testing.assert_close(split[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+def test_another_recipe_says_what_differs(recipe, straight, prepared_folder, tmp_path):
+    run, ui = RunFolder(prepared_folder), Warnings()
+    other = load_recipe(str(write_tiny(tmp_path)), ["stages.0.budget={steps: 15}"])
+    settle_recipe(run, other, ui)
+    assert ui.lines == ["the recipe has changed since this run began: stages.0.budget.steps: 14 -> 15"]
+    changed = load_recipe(str(write_tiny(tmp_path)), ["model.width=64"])
+    with pytest.raises(YxanulError, match="model.width: 32 -> 64"):
+        settle_recipe(run, changed, ui)
+
+
+def test_each_token_is_trained_on_as_the_mix_says(straight):
+    positions = trained(straight)[1]["progress"]["cursor"]["positions"]
+    # 14 steps of stories alone, then 40 rows of 64 of which a quarter are stories
+    assert positions == {"stories": 14 * 256 + 10 * 64, "math": 30 * 64}
