@@ -97,9 +97,9 @@ def test_initial_weights_follow_the_rule_and_the_generator():
     [
         {"preset": "nano", "vocab_size": 4096},
         {"preset": "micro", "vocab_size": 4096},
-        {"preset": "mini", "vocab_size": 8192},
-        {"preset": "yxanul-177m", "depth": 3},
-        {"preset": "micro", "vocab_size": 5000, "head": "untied"},
+        {"preset": "mini", "vocab_size": 8192, "depth": 3},
+        {"preset": "yxanul-177m", "depth": 2},
+        {"preset": "nano", "vocab_size": 5000, "head": "untied"},
     ],
 )
 def test_loss_at_the_start_is_that_of_guessing(fields, generator):

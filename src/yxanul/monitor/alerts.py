@@ -79,10 +79,9 @@ def not_finite(step: int, metrics: Mapping[str, float], history: History) -> str
     """See NaN or infinity."""
     for name in FINITE:
         value = metrics.get(name, 0.0)
-        if not math.isfinite(value):
-            return f"{name} is {value}, so that the update was not applied"
-        if name.startswith("optim/num_") and value > 0:
-            return f"{name} is {value:g}, so that the update was not applied"
+        if not math.isfinite(value) or (name.startswith("optim/num_") and value > 0):
+            skipped = "" if name.startswith("val/") else ", so that the update was not applied"
+            return f"{name} is {value:g}{skipped}"
     return None
 
 

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from hashlib import blake2b
 
 import pytest
 
@@ -30,3 +31,11 @@ def test_any_order_and_any_index(domain):
     forward = [document(n, 4) for n in range(30)]
     assert [document(n, 4) for n in reversed(range(30))] == forward[::-1]
     assert document(10**12, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_two_hundred_thousand_documents_are_all_different(domain):
+    document = DOMAINS[domain]
+    digests = {blake2b(document(n, 0).encode(), digest_size=16).digest() for n in range(200_000)}
+    assert len(digests) == 200_000

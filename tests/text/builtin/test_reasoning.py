@@ -12,7 +12,7 @@ from yxanul.text.sources.builtin.puzzles import PUZZLES
 from yxanul.text.sources.builtin.puzzles.order import SCALES
 from yxanul.text.sources.builtin.puzzles.puzzle import NAMES
 
-GOLDEN = {0: "", 12345: ""}
+GOLDEN = {0: "1eb28805385af084", 12345: "37719baed160f96c"}
 NAME = re.compile("|".join(rf"\b{name}\b" for name in NAMES))
 
 
@@ -25,12 +25,18 @@ def people_in(text: str) -> list[str]:
     return list(dict.fromkeys(NAME.findall(text)))
 
 
+def parts(pattern: str, text: str) -> tuple[str, ...]:
+    found = re.search(pattern, text)
+    assert found, (pattern, text)
+    return found.groups()
+
+
 def solve_order(question: str) -> set[str]:
     people = people_in(question)
     more = {scale.more: 1 for scale in SCALES} | {scale.less: -1 for scale in SCALES}
     ends = {scale.most: 1 for scale in SCALES} | {scale.least: -1 for scale in SCALES}
     clues = re.findall(r"(\w+) is (\w+) than (\w+)\.", question)
-    second, end = re.search(r"Who is (?:in )?the (second )?(\w+)\?", question).groups()
+    second, end = parts(r"Who is (?:in )?the (second )?(\w+)\?", question)
     answers = set()
     for row in permutations(people):
         if all((row.index(b) - row.index(a)) * more[word] > 0 for a, word, b in clues):
@@ -98,7 +104,7 @@ def solve_syllogism(question: str) -> set[str]:
             *(not inside[a] for a in re.findall(rf"{who} is not a (\w+)\.", question)),
         ]
         if all(rules):
-            possible.add(inside[re.search(rf"Is {who} a (\w+)\?", question).group(1)])
+            possible.add(inside[parts(rf"Is {who} a (\w+)\?", question)[0]])
     return {"we cannot know" if len(possible) == 2 else "yes" if possible == {True} else "no"}
 
 
@@ -108,23 +114,23 @@ def solve_tracking(question: str) -> set[str]:
     seen: dict[str, str] = {}
     people, away = people_in(question), set()
     for sentence in told.split(". "):
-        who = NAME.search(sentence).group()
+        who = people_in(sentence)[0]
         if "leaves" in sentence or "goes out" in sentence:
             away.add(who)
         elif "comes back" in sentence:
             away.discard(who)
         else:
-            thing = re.search(r"(?:puts|lays|moves|takes) the (\w+)", sentence).group(1)
-            spot = re.search(r"(?:into|in|to) the (\w+)\.?$", sentence).group(1)
+            thing = parts(r"(?:puts|lays|moves|takes) the (\w+)", sentence)[0]
+            spot = parts(r"(?:into|in|to) the (\w+)\.?$", sentence)[0]
             start = re.search(r"(?:from|out of) the (\w+)", sentence)
             assert start is None or where[thing][-1] == start.group(1)
             where.setdefault(thing, []).append(spot)
             seen |= {name: spot for name in people if name not in away}
-    thing = re.search(r"the (\w+)", asked).group(1)
+    thing = parts(r"the (\w+)", asked)[0]
     if "look for" in asked:
-        return {"in the " + seen[NAME.search(asked).group()]}
+        return {"in the " + seen[people_in(asked)[0]]}
     if "before" in asked:
-        later = re.search(r"in the (\w+)\?", asked).group(1)
+        later = parts(r"in the (\w+)\?", asked)[0]
         return {"in the " + where[thing][where[thing].index(later) - 1]}
     return {"in the " + where[thing][-1]}
 
@@ -185,7 +191,7 @@ def test_thoughts_about_an_order_are_the_clues_turned_one_way(sample):
         if puzzle.kind.startswith("order"):
             row = puzzle.thoughts[-2].partition(": ")[2].rstrip(".").split(", ")
             for thought in puzzle.thoughts[:-2]:
-                upper, lower = re.search(r"(\w+) is \w+ than (\w+)(?:\.|, as)", thought).groups()
+                upper, lower = parts(r"(\w+) is \w+ than (\w+)(?:\.|, as)", thought)
                 assert row.index(lower) == row.index(upper) + 1
 
 

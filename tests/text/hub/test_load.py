@@ -97,6 +97,7 @@ def assert_matches(text, expected):
         assert at >= 0, f"{piece!r} is not in {text!r}"
 
 
+@pytest.mark.slow
 def test_options_choose_what_is_read(ask):
     two, some, file, template = ask(
         {"name": "ann/several", "config": "two"},
@@ -111,6 +112,7 @@ def test_options_choose_what_is_read(ask):
     assert template["notes"] == []
 
 
+@pytest.mark.slow
 def test_without_hub_and_without_cache(ask):
     (answer,) = ask({"name": "ann/tales"}, HF_HUB_OFFLINE="1")
     assert "unset HF_HUB_OFFLINE" in answer["error"]

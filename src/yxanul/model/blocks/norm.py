@@ -63,12 +63,14 @@ class _CpuRmsNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, gain, scale = ctx.saved_tensors
-        grad, fp32_gain = grad.contiguous(), gain.float()
+        # In bf16 the kernel would sum the gain's gradient over all rows in bf16.
+        grad, wide, wide_gain = (t.float() for t in (grad.contiguous(), x, gain))
         d_x, d_gain, _ = torch.ops.aten.native_layer_norm_backward(
-            grad, x, gain.shape, torch.zeros_like(scale), scale, fp32_gain, None, _WANTED
+            grad, wide, gain.shape, torch.zeros_like(scale), scale, wide_gain, None, _WANTED
         )
-        missing = (grad @ gain).unsqueeze(-1).mul(scale / x.shape[-1])
-        return d_x.add_(missing.to(x.dtype)), d_gain.to(gain.dtype), None
+        missing = (grad @ wide_gain).unsqueeze(-1) * (scale / x.shape[-1])
+        return d_x.add_(missing).to(x.dtype), d_gain.to(gain.dtype), None
+
 
 
 NORMS: dict[str, type[RmsNorm] | type[LayerNorm]] = {"rmsnorm": RmsNorm, "layernorm": LayerNorm}

@@ -97,7 +97,7 @@ THINK = (
     '"We should [find out whose it is|give it back]," {friend_said}, and {hero} [nodded|agreed].',
     '"Would you be happy with it?" {friend_asked}. {hero} thought [hard|for a while]. "No," '
     "{he_said} at last.",
-    "But then {hero} looked at {friend} and knew that [it was not right|they had to give it back].",
+    "Then {hero} looked at {friend} and knew that [it was not right|they had to give it back].",
 )
 
 ASK = (

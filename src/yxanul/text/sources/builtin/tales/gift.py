@@ -50,7 +50,7 @@ GIFTS: Slot = (
     _gift(
         "a warm scarf",
         "{He} knitted row after row of soft red wool.",
-        "But one day the wool was used up, and the scarf was still too short.",
+        "But then the wool was used up, and the scarf was still too short.",
         "I have some green wool for the other half",
         "Red and green are my two favorite colors",
     ),
@@ -126,7 +126,7 @@ WORK = (
 )
 
 TROUBLE = (
-    '{trouble} "[Oh no|What now]!" cried {hero}.',
+    '{trouble} "[Oh no|Help]!" cried {hero}.',
     "{trouble} {hero} [wanted to cry|sat down and cried].",
     "{trouble} All that work was for nothing!",
     "{trouble} {hero} did not know [what to do|how to go on].",

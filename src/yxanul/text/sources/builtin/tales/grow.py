@@ -117,10 +117,10 @@ SEED = (
 
 PLANT = (
     "{hero} dug a hole {bed} and put the seed in.",
-    "{He} planted the seed {bed} and [gave it some water|covered it with earth].",
+    "{hero} planted the seed {bed} and [gave it some water|covered it with earth].",
     '"Sleep well, little seed," {hero_said}, and planted it {bed}.',
     "{hero} planted it {bed}, where the sun was [warm|strong].",
-    "{He} [looked for a good place|thought for a while] and then planted the seed {bed}.",
+    "{hero} [looked for a good place|thought for a while] and then planted the seed {bed}.",
     '"This is your new home," {hero_said} to the seed, and put it in the earth {bed}.',
     "There was a good place {bed}. {hero} put the seed there and [gave it some water|sang a song "
     "for it].",
@@ -142,8 +142,8 @@ FRIEND = (
     '"Seeds are slow," said {his} friend {friend_full}. "[Let us sing to it|Give it time]."',
     '{hero} told {his} friend {friend_full} about it. "[It is busy under the earth|Good things '
     'need time]," {friend_said}.',
-    '{friend_full} came to [see it|visit]. "[I will wait with you|It is only sleeping]," '
-    "{friend_said}.",
+    '{His} friend {friend_full} came to [see it|visit]. "[I will wait with you|It is only '
+    'sleeping]," {friend_said}.',
     '{His} best friend, {friend_full}, laughed. "[You can not pull a plant out of the earth|'
     'It will come when it is ready]," {f_he_said}.',
     '"Nothing grows here," {hero} told {his} friend {friend_full}. "[Wait a little more|It only '

@@ -110,7 +110,7 @@ WISH = (
 )
 
 FIRST_TRY = (
-    "So {he} tried. {fail}",
+    "So {hero} tried. {fail}",
     "The first time, it went wrong. {fail}",
     "{He} [tried and tried|tried again and again]. {fail}",
     "It looked so easy, but it was not. {fail}",
@@ -153,7 +153,7 @@ TIP = (
     'The next day, {hero} asked {his} friend {friend_full}. "{tip}," {friend_said}.',
     '{His} friend {friend_full} had learned it last [summer|winter]. "{tip}," {f_he} told {him}.',
     '"May I show you?" asked {his} friend {friend_full}. "{tip}. [That is all|You will see]."',
-    '{friend_full} [watched|looked at] {him} for a while. "{tip}," {f_he_said}.',
+    '{His} friend {friend_full} [watched|looked at] {him} for a while. "{tip}," {f_he_said}.',
     '{His} best friend was {friend_full}. "Try it like this," {friend_said}. "{tip}."',
     '{hero} was lucky, because {his} friend {friend_full} could do it well. "{tip}," '
     "{friend_said}.",

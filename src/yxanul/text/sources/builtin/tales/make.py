@@ -24,7 +24,7 @@ THINGS: Slot = (
     _thing(
         "kite",
         "paper and string",
-        "The kite [fell down on its nose|would not stay up|came down] every time.",
+        "The kite [fell down on its nose every time|would not stay up|came down every time].",
         "It needs a long tail",
         "The kite flew up, up, up into the blue sky.",
         "They [ran up and down with it|let it dance in the wind] until the sun went down.",
@@ -210,7 +210,7 @@ FRIEND = (
     '"[Everyone fails sometimes|The first try is always hard]," {friend_said}. "{idea}."',
     '"[Cheer up|Do not be sad]," said {his} friend {friend_full}. "{idea}. Come, '
     '[we can fix it|let us try again]!"',
-    "{He} went to {his} friend {friend_full} and told {f_him} [everything|what had happened]. "
+    "{hero} went to {his} friend {friend_full} and told {f_him} [everything|what had happened]. "
     '"{idea}," {friend_said}.',
     'At the [door|window] stood {his} friend {friend_full}. "{idea}," {friend_said}. "[That is '
     'all|I am sure of it]."',

@@ -118,7 +118,7 @@ SHARED = (
     "{shared} It was [so much fun|wonderful].",
     "And so they did. {shared}",
     "{shared} They laughed [so loudly that everyone turned around|until it hurt].",
-    '{shared} "[This is much better|Why did we not think of this before]?" {hero_said}.',
+    '{shared} "[This is much better!|Why did we not think of this before?]" {hero_said}.',
     "[From then on|Now], there was no more fighting. {shared}",
     "Soon they were [happy|friends] again. {shared}",
     "{shared} The time [flew by|went by like the wind].",
