@@ -37,7 +37,7 @@ class Recipe(Settings):
 
     description: str = ""
     """One line for people who choose among recipes."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     """The one number all randomness is derived from."""
     tokenizer: TokenizerSettings = BpeSettings()
     """How text becomes tokens."""
@@ -199,10 +199,13 @@ def _keys_in_tree(value: Any, loc: Sequence[str | int], kind: str) -> Keys:
     """Turn pydantic's location into keys of the tree: it also names the kinds of unions."""
     keys: list[str | int] = []
     for part in loc:
-        inside = isinstance(value, dict) and part in value
-        if inside or (isinstance(value, list) and isinstance(part, int)):
+        if isinstance(value, dict) and part in value:
             value = value[part]
-            keys.append(part)
+        elif isinstance(value, list) and isinstance(part, int):
+            value = value[part]
+        else:
+            continue
+        keys.append(part)
     if kind == "missing":
         keys.append(loc[-1])
     return tuple(keys)

@@ -38,10 +38,12 @@ def settings_of(kv_heads, positions, head, masking, ffn, norm, qk_norm):
 
 @pytest.fixture(params=grid(), ids=lambda parts: "-".join(str(part) for part in parts))
 def model(request):
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
     model = LanguageModel(settings_of(*request.param))
     model.init_weights(torch.Generator().manual_seed(0))
-    return model
+    yield model
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

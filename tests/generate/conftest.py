@@ -20,6 +20,14 @@ class ByteStandIn:
         return bytes(ids).decode(errors="replace")
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def tokenizer():
     return ByteStandIn()
@@ -27,7 +35,6 @@ def tokenizer():
 
 @pytest.fixture(scope="session")
 def model():
-    torch.set_num_threads(1)
     model = LanguageModel(
         ModelSettings(
             width=32, depth=2, num_heads=4, num_kv_heads=2, vocab_size=257, max_seq_len=40,

@@ -1,4 +1,4 @@
-"""Tiny models, and two threads at most."""
+"""Tiny models on one thread: they are too small to share."""
 
 import pytest
 import torch
@@ -10,9 +10,9 @@ TINY = {"width": 32, "depth": 2, "num_heads": 4, "max_seq_len": 32, "vocab_size"
 
 
 @pytest.fixture(autouse=True)
-def _few_threads():
+def _one_thread():
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
 

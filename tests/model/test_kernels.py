@@ -4,10 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from yxanul.model.blocks.cpu_attention import CpuAttention
+from yxanul.model.blocks import ffn, norm
 from yxanul.model.blocks.ffn import FFNS
 from yxanul.model.blocks.norm import LayerNorm, RmsNorm
 from yxanul.model.blocks.rope import rope_tables, rotate
+from yxanul.model.blocks.sdpa import CpuAttention
 from yxanul.model.blocks.side import document_mask
 
 ONE_PERCENT = 1e-2
@@ -58,8 +59,8 @@ def test_rms_norm():
 def test_rms_norm_of_a_slice_as_for_q_and_k():
     qkv = normal(2, 5, 6, 16)
 
-    def heads(norm):
-        return lambda x, gain: norm(x[:, :, 1:4], gain)
+    def heads(function):
+        return lambda x, gain: function(x[:, :, 1:4], gain)
 
     assert_twins(heads(fast_rms_norm), heads(plain_rms_norm), qkv, normal(16, seed=1))
 
@@ -103,11 +104,11 @@ def test_rotated_products_depend_on_the_distance_only():
 
 
 def plain_gated(activation):
-    def ffn(x, gate_up, down):
+    def feed_forward(x, gate_up, down):
         gate, up = (x @ gate_up.T).chunk(2, -1)
         return (activation(gate) * up) @ down.T
 
-    return ffn
+    return feed_forward
 
 
 PLAIN_FFNS = {
@@ -119,7 +120,7 @@ PLAIN_FFNS = {
 
 
 @pytest.mark.parametrize("name", FFNS)
-def test_ffn(name):
+def test_feed_forward(name):
     module = FFNS[name](16, 24)
     names = [n for n, _ in module.named_parameters()]
     weights = [normal(*p.shape, seed=2) * 0.3 for p in module.parameters()]
@@ -160,3 +161,16 @@ def test_cpu_attention(length, kv_heads, masked):
     slow = plain_attention(causal if mask is None else mask)
     assert_twins(fast, slow, q, k, v)
     assert_near_in_bf16(fast, slow, q, k, v)
+
+
+def test_the_formulas_for_compilers_are_the_same(monkeypatch):
+    x, models = normal(2, 3, 16), [RmsNorm(16, 1e-5), FFNS["swiglu"](16, 24), FFNS["geglu"](16, 24)]
+    for model in models:
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(4))
+    on_cpu = [values_and_gradients(model, x) for model in models]
+    for module in (norm, ffn):
+        monkeypatch.setattr(module, "is_eager_cpu", lambda _: False)
+    for model, expected in zip(models, on_cpu, strict=True):
+        for ours, theirs in zip(values_and_gradients(model, x), expected, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)

@@ -44,11 +44,11 @@ def test_singular_values_come_near_one(product_dtype):
 
 
 def test_an_update_has_the_size_of_adamw():
-    """0.2 per element, so that one rate and one decay serve both parts."""
+    """0.2 per element, whatever the shape."""
     generator = torch.Generator().manual_seed(3)
     for shape in [(64, 64), (32, 128), (128, 32)]:
         weight = torch.nn.Parameter(torch.zeros(shape))
-        settings = OptimSettings(name="muon", peak_rate=1.0, weight_decay=0)
+        settings = OptimSettings(name="muon", peak_rate=1.0, muon_rate=1.0, weight_decay=0)
         groups = parameter_groups([("w", weight)], {"w": "matrix"}, settings)
         optimizer = build_muon(groups, settings)
         weight.grad = torch.randn(shape, generator=generator)
@@ -87,6 +87,17 @@ def test_matrices_of_more_axes_are_refused():
     named = [("w", torch.nn.Parameter(torch.zeros(2, 3, 4)))]
     with pytest.raises(ValueError, match="2-D"):
         build_muon(parameter_groups(named, {"w": "matrix"}, settings), settings)
+
+
+def test_the_rate_of_matrices_follows_the_peak_unless_it_is_given():
+    def rate(**changes):
+        settings = OptimSettings(name="muon", peak_rate=1e-3, **changes)
+        named = [("w", torch.nn.Parameter(torch.zeros(2, 2)))]
+        groups = parameter_groups(named, {"w": "matrix"}, settings)
+        return build_muon(groups, settings).param_groups[0]["base_rate"]
+
+    assert rate() == 4e-3
+    assert rate(muon_rate=7e-3) == 7e-3
 
 
 def test_step_takes_a_closure():

@@ -12,6 +12,9 @@ from yxanul.cli.options import JsonOption, Overrides
 if TYPE_CHECKING:
     from yxanul.recipe import Recipe
 
+ASSUMED_VOCAB_SIZE = 4096
+"""For presets whose vocabulary is the tokenizer's: what the base recipe trains."""
+
 NAME = "show"
 EXAMPLES = """**Examples**
 
@@ -48,7 +51,8 @@ def show_preset(name: str) -> tuple[dict[str, Any], str]:
     from yxanul.model import count
     from yxanul.model.config import ModelSettings
 
-    settings = ModelSettings(preset=name).resolved(None)
+    settings = ModelSettings.model_validate({"preset": name})
+    settings = settings.resolved(settings.vocab_size or ASSUMED_VOCAB_SIZE)
     table = count.parameter_table(settings)
     flops = count.flops_per_token(settings, settings.max_seq_len)
     facts = {
@@ -62,7 +66,7 @@ def show_preset(name: str) -> tuple[dict[str, Any], str]:
         "kv_bytes_per_token": count.kv_bytes_per_token(settings),
         "model": settings.model_dump(mode="json"),
     }
-    lines = [f"{name}: {facts['parameters']:,} parameters"]
+    lines = [f"{name}: {facts['parameters']:,} parameters, a vocabulary of {settings.num_tokens:,}"]
     lines += [f"  {part:<28}{number:>14,}" for part, number in table.items()]
     lines.append(f"training FLOPs a token at {settings.max_seq_len} tokens: {flops.total:,}")
     lines += [f"  {part:<28}{number:>14,}" for part, number in flops.to_dict().items()]

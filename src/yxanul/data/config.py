@@ -15,9 +15,9 @@ class DataSettings(Settings):
 
     sources: dict[str, SourceSettings] = Field(min_length=1)
     """Where text comes from, each under a name that mixes and results use."""
-    validation_fraction: float = Field(0.02, gt=0, lt=1)
+    validation_fraction: float = Field(default=0.02, gt=0, lt=1)
     """The share of documents that is held out of training, in every source."""
-    workers: int | None = Field(None, ge=1)
+    workers: int | None = Field(default=None, ge=1)
     """Processes that encode text; left out: one for each core."""
     folder: str | None = None
     """Where encoded text is kept; a folder outside of the run is shared between runs."""

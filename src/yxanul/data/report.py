@@ -33,14 +33,18 @@ class CorpusReport:
         """
         counted = ("documents", "tokens", "bytes")
         return {
-            **{name: self._by_source(name, lambda splits: sum(splits.values())) for name in counted},
+            **{name: self._by_source(name, _sum) for name in counted},
             "dropped": self._by_source("dropped"),
             "synthetic": self._by_source("synthetic"),
             "splits": {name: self._by_source(name) for name in counted},
         }
 
-    def _by_source(self, name: str, of: Callable[[Any], Any] = lambda value: value) -> dict[str, Any]:
+    def _by_source(self, name: str, of: Callable[[Any], Any] = lambda x: x) -> dict[str, Any]:
         return {source: of(getattr(report, name)) for source, report in self.sources.items()}
+
+
+def _sum(splits: Mapping[Split, int]) -> int:
+    return sum(splits.values())
 
 
 def report_on(manifests: Mapping[str, Manifest]) -> CorpusReport:

@@ -92,7 +92,7 @@ class OptimSettings(Settings):
     clip: float | None = Field(default=1.0, gt=0)
     """Largest gradient norm; null clips nothing."""
     muon_rate: Rate | None = None
-    """Peak rate of the matrices under muon; absent: peak_rate, as updates have AdamW's size."""
+    """Peak rate of the matrices under muon; absent: four times peak_rate."""
     schedule: ScheduleSettings = ScheduleSettings()
     """How the rate moves."""
 

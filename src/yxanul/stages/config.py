@@ -12,13 +12,13 @@ from yxanul.train.config import PhaseSettings
 class Budget(Settings):
     """How long a stage lasts: exactly one of the four."""
 
-    steps: int | None = Field(None, gt=0)
+    steps: int | None = Field(default=None, gt=0)
     """Optimizer updates."""
-    tokens: int | None = Field(None, gt=0)
+    tokens: int | None = Field(default=None, gt=0)
     """Target tokens, rounded up to a whole step."""
-    epochs: float | None = Field(None, gt=0)
+    epochs: float | None = Field(default=None, gt=0)
     """Passes over the training tokens of the stage's mix."""
-    minutes: float | None = Field(None, gt=0)
+    minutes: float | None = Field(default=None, gt=0)
     """Minutes of training; turned into tokens once, by measurement, and written down."""
 
     @model_validator(mode="after")
@@ -53,9 +53,9 @@ class GateSettings(Settings):
 class StageOptim(Settings):
     """What a stage changes in the recipe's `optim` section."""
 
-    peak_rate: float | None = Field(None, gt=0)
+    peak_rate: float | None = Field(default=None, gt=0)
     """Peak learning rate of this stage."""
-    weight_decay: float | None = Field(None, ge=0)
+    weight_decay: float | None = Field(default=None, ge=0)
     """Weight decay of this stage."""
     schedule: ScheduleSettings | None = None
     """Schedule of this stage."""

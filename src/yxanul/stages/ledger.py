@@ -53,7 +53,8 @@ class Entry:
     def from_dict(cls, plain: dict[str, Any]) -> Entry:
         """Read what `to_dict` returned."""
         scores = {name: _scores(plain[name]) for name in ("at_start", "at_end")}
-        return cls(**plain | scores)
+        fields: dict[str, Any] = {**plain, **scores}
+        return cls(**fields)
 
 
 @dataclass

@@ -19,9 +19,9 @@ class BpeSettings(Settings):
     """A byte-level BPE trained on the run's own training text."""
 
     kind: Literal["bpe"] = "bpe"
-    vocab_size: int = Field(4096, ge=257, le=1_000_000)
+    vocab_size: int = Field(default=4096, ge=257, le=1_000_000)
     """Ids to aim at: 256 bytes, the merges, and the end of text; little text may give fewer."""
-    sample_bytes: int = Field(20_000_000, gt=0)
+    sample_bytes: int = Field(default=20_000_000, gt=0)
     """Bytes of text that the merges are learnt from, at most."""
 
 

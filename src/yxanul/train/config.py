@@ -15,19 +15,19 @@ class PhaseSettings(Settings):
 
     seq_len: int = Field(gt=0)
     """Tokens in a row."""
-    share: float | None = Field(None, gt=0, le=1)
+    share: float | None = Field(default=None, gt=0, le=1)
     """Share of the stage's budget, in the unit the budget is counted in."""
-    from_step: int | None = Field(None, ge=0)
+    from_step: int | None = Field(default=None, ge=0)
     """The stage's step at which the phase starts (steps already done)."""
-    from_tokens: int | None = Field(None, ge=0)
+    from_tokens: int | None = Field(default=None, ge=0)
     """The stage's token count at (or just after) which the phase starts."""
-    rows: int | None = Field(None, gt=0)
+    rows: int | None = Field(default=None, gt=0)
     """Rows of a micro-batch; absent: rows follow from `train.batch_tokens`."""
-    accumulation: int = Field(1, gt=0)
+    accumulation: int = Field(default=1, gt=0)
     """Micro-batches a step; goes with `rows`."""
-    rate_scale: float = Field(1.0, gt=0)
+    rate_scale: float = Field(default=1.0, gt=0)
     """Factor on the scheduled learning rate."""
-    clip: float | None = Field(None, gt=0)
+    clip: float | None = Field(default=None, gt=0)
     """Largest gradient norm; absent: `optim.clip`."""
     mix: dict[str, float] | None = None
     """Weight of each source; absent: the stage's mix."""
@@ -49,13 +49,13 @@ class TrainSettings(Settings):
     """Arithmetic of the model; master weights and optimizer state are always fp32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes a GPU where there is one."""
-    batch_tokens: int = Field(4096, gt=0)
+    batch_tokens: int = Field(default=4096, gt=0)
     """Target tokens a step, for phases that do not give rows."""
     micro_batch: int | Literal["auto"] = "auto"
     """Rows that go through the model at once; auto keeps a micro-batch near 8,192 tokens."""
     checkpoint: CheckpointSettings = CheckpointSettings()
     """When to write checkpoints and how many to keep."""
-    max_bad_steps: int = Field(10, gt=0)
+    max_bad_steps: int = Field(default=10, gt=0)
     """Stop after so many updates in a row that were skipped for a non-finite loss or gradient."""
 
     @model_validator(mode="after")

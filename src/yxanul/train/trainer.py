@@ -13,7 +13,7 @@ from yxanul.base.errors import YxanulError
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.ui import Task, Ui
 from yxanul.data.batches import Batch, Feed
-from yxanul.data.mix import plan_rows
+from yxanul.data.mix import MixCursor, plan_rows
 from yxanul.optim.clip import clip_gradients
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.groups import set_rate
@@ -104,7 +104,7 @@ class Trainer:
         set_rate(self.optimizer, rate / self.optim.peak_rate)
         return rate
 
-    def fetch(self, phase: Phase) -> tuple[list[Batch], object]:
+    def fetch(self, phase: Phase) -> tuple[list[Batch], MixCursor]:
         """Return the step's micro-batches, and the position in the data after them."""
         rows, cursor = plan_rows(self.progress.cursor, phase.mix, phase.rows, phase.seq_len)
         starts = range(0, len(rows), phase.micro_rows)

@@ -1,19 +1,17 @@
 """Causal self-attention with any number of key and value heads.
 
-Letters: B batch, T time (queries), S keys, D width, H query heads, G key and value heads,
-K head width.
+Letters: B batch, T time, D width, H query heads, G key and value heads, N heads of all three
+kinds, K head width.
 """
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from yxanul.model.blocks.cpu_attention import CpuAttention
 from yxanul.model.blocks.linear import Linear
 from yxanul.model.blocks.norm import NORMS
 from yxanul.model.blocks.rope import rotate
+from yxanul.model.blocks.sdpa import attend
 from yxanul.model.blocks.side import Side
 from yxanul.model.config import ModelSettings
 
@@ -41,20 +39,8 @@ class Attention(nn.Module):
             q_BTHK, k_BTGK = rotate(q_BTHK, side.rope), rotate(k_BTGK, side.rope)
         if side.cache is not None:
             k_BTGK, v_BTGK = side.cache.append(self.layer, k_BTGK, v_BTGK)
-        return self.output(attend(q_BTHK, k_BTGK, v_BTGK, side).flatten(2))
-
-
-def attend(q_BTHK: Tensor, k_BSGK: Tensor, v_BSGK: Tensor, side: Side) -> Tensor:
-    """Return what every query gathers from the keys that it sees, BTHK."""
-    on_cpu, low = q_BTHK.device.type == "cpu", q_BTHK.dtype == torch.bfloat16
-    if on_cpu and low and torch.is_grad_enabled():
-        return CpuAttention.apply(q_BTHK, k_BSGK, v_BSGK, side.mask)
-    return F.scaled_dot_product_attention(
-        *(x.transpose(1, 2) for x in (q_BTHK, k_BSGK, v_BSGK)),
-        attn_mask=side.mask,
-        is_causal=side.is_causal and side.mask is None,
-        enable_gqa=True,
-    ).transpose(1, 2)
+        y_BTHK = attend(q_BTHK, k_BTGK, v_BTGK, side.mask, side.is_causal)
+        return self.output(y_BTHK.flatten(2))
 
 
 def _no_norm(width: int, eps: float) -> nn.Module:

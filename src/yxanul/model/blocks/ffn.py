@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from yxanul.model.blocks.eager import is_eager_cpu
 from yxanul.model.blocks.linear import Linear
 
 
@@ -52,7 +53,7 @@ class GatedFfn(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Return the update of the residual stream, BTD."""
-        return self.down(_Gate.apply(self.gate_up(x_BTD), self.activation))
+        return self.down(_gated(self.gate_up(x_BTD), self.activation))
 
 
 class PlainFfn(nn.Module):
@@ -67,6 +68,13 @@ class PlainFfn(nn.Module):
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Return the update of the residual stream, BTD."""
         return self.down(self.activation(self.up(x_BTD)))
+
+
+def _gated(gate_up: Tensor, activation: Activation) -> Tensor:
+    if is_eager_cpu(gate_up):
+        return _Gate.apply(gate_up, activation)
+    gate, up = gate_up.chunk(2, -1)
+    return activation.value(gate) * up
 
 
 class _Gate(torch.autograd.Function):

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from yxanul.model.blocks.eager import is_eager_cpu
+
 _WANTED = [True, True, False]
 """Of LayerNorm's three gradients: the input's and the gain's, as there is no bias."""
 
@@ -26,7 +28,7 @@ class RmsNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` normalised, in the same shape."""
-        if x.device.type == "cpu":
+        if is_eager_cpu(x):
             return _CpuRmsNorm.apply(x, self.gain, self.eps)
         return F.rms_norm(x, self.gain.shape, self.gain, self.eps)
 
@@ -70,7 +72,6 @@ class _CpuRmsNorm(torch.autograd.Function):
         )
         missing = (grad @ wide_gain).unsqueeze(-1) * (scale / x.shape[-1])
         return d_x.add_(missing).to(x.dtype), d_gain.to(gain.dtype), None
-
 
 
 NORMS: dict[str, type[RmsNorm] | type[LayerNorm]] = {"rmsnorm": RmsNorm, "layernorm": LayerNorm}

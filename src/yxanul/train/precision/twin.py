@@ -32,7 +32,8 @@ class Twin:
     def refresh(self) -> None:
         """Cast the master's weights into the model."""
         if not self.is_master:
-            torch._foreach_copy_(_weights(self.model), _weights(self.master))
+            for weight, master in zip(_weights(self.model), _weights(self.master), strict=True):
+                weight.copy_(master)
 
     @torch.no_grad()
     def collect(self) -> None:

@@ -1,11 +1,10 @@
-"""Attention for training in bf16 on the CPU.
+"""Scaled dot-product attention: PyTorch's, and one for training in bf16 on the CPU.
 
-The forward pass is PyTorch's flash kernel. Its backward kernel leaves the CPU's matrix units
-idle in bf16; plain matrix products over blocks of queries are about three times as fast.
+The CPU's flash kernel leaves its matrix units idle in the backward pass in bf16; plain matrix
+products over blocks of queries are about three times as fast.
 
-Letters: B batch, T time (as many keys as queries), H query heads, G key and value heads,
-R query heads to a key head (H = G R), K head width; in a block N = B G rows of matrices,
-Q queries (R heads of them), S keys up to the block's end.
+Letters: B batch, T time (queries), S keys, H query heads, G key and value heads, R query heads to
+a key head (H = G R), K head width; in a block N = B G rows of matrices, Q queries (of R heads).
 """
 
 from __future__ import annotations
@@ -17,7 +16,32 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from yxanul.model.blocks.eager import is_eager_cpu
+
 QUERIES_IN_BLOCK = 128
+
+
+def attend(
+    q_BTHK: Tensor, k_BSGK: Tensor, v_BSGK: Tensor, mask: Tensor | None, is_causal: bool
+) -> Tensor:
+    """Return softmax(q k^T / sqrt(K)) v, BTHK, over the keys that each query sees.
+
+    These are the keys where `mask` (bool, broadcasts to BHTS) is true; without a mask those up to
+    the query's own if `is_causal`, else all.
+    """
+    trains = torch.is_grad_enabled() and q_BTHK.shape[1] == k_BSGK.shape[1]
+    if trains and is_eager_cpu(q_BTHK) and q_BTHK.dtype == torch.bfloat16:
+        return CpuAttention.apply(q_BTHK, k_BSGK, v_BSGK, mask)
+    return _flash(q_BTHK, k_BSGK, v_BSGK, mask, is_causal)
+
+
+def _flash(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
+    return F.scaled_dot_product_attention(
+        *(x.transpose(1, 2) for x in (q, k, v)),
+        attn_mask=mask,
+        is_causal=is_causal and mask is None,
+        enable_gqa=q.shape[2] != k.shape[2],
+    ).transpose(1, 2)
 
 
 class CpuAttention(torch.autograd.Function):
@@ -27,12 +51,7 @@ class CpuAttention(torch.autograd.Function):
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """Return BTHK, and keep what the backward pass recomputes from."""
         ctx.save_for_backward(q, k, v, mask)
-        return F.scaled_dot_product_attention(
-            *(x.transpose(1, 2) for x in (q, k, v)),
-            attn_mask=mask,
-            is_causal=mask is None,
-            enable_gqa=True,
-        ).transpose(1, 2)
+        return _flash(q, k, v, mask, is_causal=True)
 
     @staticmethod
     @once_differentiable
