@@ -5,9 +5,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from yxanul.base.ui import SilentUi
+from yxanul.generate.text_stream import TextStream
 from yxanul.tokenizer.build import TOKENIZERS, build_tokenizer
 from yxanul.tokenizer.config import BpeSettings, ByteSettings, FileSettings, Gpt2Settings
-from yxanul.tokenizer.stream import StreamDecoder
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 TEXTS = [
@@ -61,8 +61,8 @@ def test_batches_equal_single_texts(tokenizer, texts):
 def test_streaming_any_ids_equals_decoding_them(tokenizer, data):
     some_ids = st.lists(st.integers(0, tokenizer.vocab_size - 1), max_size=20)
     ids = data.draw(some_ids)
-    stream = StreamDecoder(tokenizer)
-    pieces = [stream.push(i) for i in ids]
+    stream = TextStream(tokenizer, [])
+    pieces = [stream.feed(i) for i in ids]
     assert "".join(pieces) + stream.flush() == tokenizer.decode(ids)
 
 

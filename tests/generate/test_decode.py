@@ -23,10 +23,14 @@ def full_pass(model, prompt, num_tokens):
     return ids[len(prompt) :]
 
 
+def until_end(ids):
+    return ids[: ids.index(END)] if END in ids else ids
+
+
 class Letters:
     """Every id is a letter of its own, so that text tells the ids."""
 
-    end_of_text_id = -1
+    end_of_text_id = END
 
     def encode(self, text):
         return [ord(letter) - 1000 for letter in text]
@@ -39,8 +43,8 @@ def test_greedy_equals_the_full_pass(model):
     letters, prompt = Letters(), [5, 200, 31]
     settings = SampleSettings(**GREEDY, max_tokens=30, num_samples=2)
     for one in complete(model, letters, letters.decode(prompt), settings):
-        assert letters.encode(one.text) == full_pass(model, prompt, 30)
-        assert one.finished == "length"
+        assert letters.encode(one.text) == until_end(full_pass(model, [END, *prompt], 30))
+        assert one.text
 
 
 def test_a_seed_decides_and_every_sample_is_its_own(model, tokenizer):
@@ -104,21 +108,15 @@ def test_characters_are_never_cut(model, tokenizer, script):
 def test_prompt_and_text_fill_the_context_and_no_more(model, tokenizer):
     settings = SampleSettings(max_tokens=1000, temperature=0.0)
     (one,) = complete(model, Letters(), Letters().decode([1] * 30), settings)
-    assert one.finished == "length" and len(one.text) == 10
-    assert complete(model, tokenizer, "x" * 40, settings) == [Completion("", "length")]
-    with pytest.raises(YxanulError, match="found 41 tokens; wanted at most 40"):
-        complete(model, tokenizer, "x" * 41, settings)
+    assert len(one.text) == len(until_end(full_pass(model, [END, *[1] * 30], 9)))
+    assert complete(model, tokenizer, "x" * 39, settings) == [Completion("", "length")]
+    with pytest.raises(YxanulError, match=r"found 41 tokens .* wanted at most 40"):
+        complete(model, tokenizer, "x" * 40, settings)
 
 
 def test_an_empty_prompt_begins_a_document(model):
-    class Ending(Letters):
-        end_of_text_id = END
-
-    settings = SampleSettings(**GREEDY, max_tokens=8)
-    (one,) = complete(model, Ending(), "", settings)
-    expected = full_pass(model, [END], 8)
-    until_end = expected[: expected.index(END)] if END in expected else expected
-    assert Letters().encode(one.text) == until_end
+    (one,) = complete(model, Letters(), "", SampleSettings(**GREEDY, max_tokens=8))
+    assert Letters().encode(one.text) == until_end(full_pass(model, [END], 8))
 
 
 def test_a_token_with_id_zero_may_end_a_text(model, script):

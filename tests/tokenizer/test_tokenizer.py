@@ -9,7 +9,6 @@ from yxanul.base.ui import SilentUi
 from yxanul.tokenizer.build import build_tokenizer
 from yxanul.tokenizer.byte_alphabet import byte_symbols
 from yxanul.tokenizer.config import BpeSettings, ByteSettings, FileSettings
-from yxanul.tokenizer.stream import StreamDecoder
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 
@@ -51,27 +50,6 @@ def test_an_id_outside_the_vocabulary_is_an_error(byte, bad):
 def test_half_a_surrogate_pair_is_an_error(byte):
     with pytest.raises(YxanulError, match="broken Unicode"):
         byte.encode("\ud800")
-
-
-def test_a_stream_gives_characters_whole(byte):
-    stream = StreamDecoder(byte)
-    assert [stream.push(i) for i in "é🦊".encode()] == ["", "é", "", "", "", "🦊"]
-    assert stream.flush() == ""
-
-
-def test_a_stream_cut_within_a_character_shows_it(byte):
-    stream = StreamDecoder(byte)
-    assert stream.push(0xE2) == ""
-    assert stream.flush() == "\ufffd"
-
-
-def test_a_stream_of_another_family(tmp_path):
-    tokenizer = Tokenizer.load(unigram(tmp_path / "tokenizer.json"))
-    ids = tokenizer.encode("the cat")
-    stream = StreamDecoder(tokenizer)
-    pieces = [stream.push(i) for i in ids]
-    assert pieces == ["the", " cat"]
-    assert stream.flush() == ""
 
 
 def test_another_family_keeps_the_end_of_text_out_of_the_text(tmp_path):

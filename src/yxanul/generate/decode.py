@@ -63,11 +63,12 @@ def stream(
 ) -> Iterator[Piece]:
     """Continue the prompt, giving text as soon as it is certain.
 
-    An empty prompt begins a new document. Samples end independently of each other, and what a
+    The prompt is read as the beginning of a document: behind an end of text, as every document
+    stood in training. Samples end independently of each other, and what a
     sample says does not depend on how many there are. Prompt and new tokens together never
     exceed the model's max_seq_len. Raises YxanulError if the prompt alone is longer.
     """
-    prompt_ids = tokenizer.encode(prompt) or [tokenizer.end_of_text_id]
+    prompt_ids = [tokenizer.end_of_text_id, *tokenizer.encode(prompt)]
     num_new = min(settings.max_tokens, _room(model, prompt_ids))
     samples = [_Sample(n, tokenizer, prompt_ids, settings) for n in range(settings.num_samples)]
     device = model.embedding.tokens.device
@@ -98,7 +99,7 @@ class _Sample:
         self.number = number
         self.finished: Finish | None = None
         self._end_of_text = tokenizer.end_of_text_id
-        self._text = TextStream(tokenizer, prompt)
+        self._text = TextStream(tokenizer, prompt[1:])
         self._stop = StopFinder(settings.stop)
 
     def take(self, token: int) -> Iterator[Piece]:
@@ -128,7 +129,7 @@ def _room(model: LanguageModel, prompt: list[int]) -> int:
     if len(prompt) > longest:
         raise YxanulError(
             "the prompt is longer than the model's max_seq_len",
-            found=f"{len(prompt)} tokens",
+            found=f"{len(prompt)} tokens with the end of text in front",
             wanted=f"at most {longest}",
         )
     return longest - len(prompt)
