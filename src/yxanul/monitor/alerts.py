@@ -17,6 +17,8 @@ QUIET_STEPS = 200
 LARGEST_GRADIENT, SMALLEST_GRADIENT = 100.0, 1e-6
 LARGEST_GAP = 1.0
 LARGEST_CLIP_RATE = 0.2
+SETTLING_STEPS = 200
+"""The first updates, far from any optimum, are clipped in every healthy run."""
 FINITE = ("train/loss", "optim/gradient_norm", "val/loss", "optim/num_nans", "optim/num_infs")
 
 
@@ -104,7 +106,7 @@ def no_improvement(step: int, metrics: Mapping[str, float], history: History) ->
 def clipping(step: int, metrics: Mapping[str, float], history: History) -> str | None:
     """See more than a fifth of the updates clipped."""
     rate = metrics.get("optim/clip_rate", 0.0)
-    if history.num_steps < WINDOW or not rate > LARGEST_CLIP_RATE:
+    if history.num_steps < SETTLING_STEPS or not rate > LARGEST_CLIP_RATE:
         return None
     return f"{rate:.0%} of the last updates were clipped"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from yxanul.base.errors import GateFailed
 from yxanul.data.mix import MixCursor
 from yxanul.model.roles import parameter_roles
+from yxanul.monitor.alerts import Watch
 from yxanul.optim.build import build_optimizer
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.schedules import check_schedule
@@ -44,6 +45,8 @@ def run_stage(session: Session, index: int, progress: Progress) -> Progress:
         session.ledger.entries.append(entry)
     plan = settle_plan(session, stage, optim, entry)
     session.ledger.write()
+    if progress.stage_step == 0:
+        session.watch = Watch()  # another mix has another loss: that is no spike
     trainer = make_trainer(session, plan, optim, progress, chores)
     if progress.stage_step < plan.total_steps:
         entry.status = "running"

@@ -1,0 +1,109 @@
+"""What the README says holds: its commands, its paths, its table of presets."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recipes import write_tiny
+from yxanul.model.config import ModelSettings
+from yxanul.model.count import count_parameters
+from yxanul.model.zoo import PRESETS
+from yxanul.recipe import installed_recipes, load_recipe
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```\n(.*?)```", README, re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    """Return every yxanul command of the README's blocks, as words."""
+    joined = "\n".join(BLOCKS).replace("\\\n", " ")
+    found = []
+    for line in joined.splitlines():
+        for part in line.removeprefix("$ ").split("&&"):
+            words = shlex.split(part, comments=True) if "yxanul" in part[:9] else []
+            if words[:1] == ["yxanul"]:
+                found.append(words[1:])
+    return found
+
+
+def yxanul(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "yxanul", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+
+
+def test_there_are_commands():
+    assert len(commands()) > 10
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder in which the README's runs, texts and recipes exist, small."""
+    folder = tmp_path_factory.mktemp("readme")
+    recipe = write_tiny(folder)
+    (folder / "quickstart.yaml").write_text(recipe.read_text())
+    texts = folder / "my-texts"
+    texts.mkdir()
+    for number in range(40):
+        story = f"Story {number}. " + "The small fox ran over the hill to the red barn. " * 30
+        (texts / f"{number}.txt").write_text(story)
+    (folder / "another-text.txt").write_text("The small fox ran home.")
+    (folder / "tinystories.txt").write_text((texts / "1.txt").read_text() * 40)
+    return folder
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_command_runs(words, place):
+    """Run it as written, with the tiny recipe in place of quickstart and tiny budgets."""
+    words = ["quickstart.yaml" if word == "quickstart" else word for word in words]
+    words = [word for word in words if not word.startswith("stages.0.budget")]
+    if "quickstart.yaml" in words and words[0] != "show" and "--out" not in words:
+        words += ["--out", "runs/quickstart"]
+    if words[:2] == ["run", "own-text"]:
+        words += ["stages.0.budget={steps: 3}", "model.depth=1", "tokenizer.vocab_size=300"]
+        words += ["stages.0.gate.progress=null", "data.validation_fraction=0.2"]
+    if words[0] == "doctor":
+        words += ["--no-compile"]
+    wanted = 2 if "optim.peak_rat=1e-3" in words else 0
+    result = yxanul(*words, cwd=place)
+    assert result.returncode == wanted, result.stderr
+
+
+def test_the_mistake_is_quoted_as_it_is(place):
+    result = yxanul("run", "own-text", "optim.peak_rat=1e-3", cwd=place)
+    assert result.stderr.strip() in README
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make ([a-z-]+)", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_table_of_presets_is_exact():
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \| ([\d,]+) \|", README, re.MULTILINE)
+    assert {name for name, _ in rows} == set(PRESETS)
+    for name, parameters in rows:
+        settings = ModelSettings.model_validate({"preset": name})
+        count = count_parameters(settings.resolved(settings.vocab_size or 4096))
+        assert f"{count:,}" == parameters, name
+
+
+def test_recipes_and_paths_exist():
+    names = set(installed_recipes()) - {"base"}
+    assert all(f"`{name}`" in README for name in names)
+    for name in re.findall(r"^  ([a-z_]+(?:/|\.py))", BLOCKS[-1], re.MULTILINE):
+        assert (ROOT / "src" / "yxanul" / name).exists(), name
+    for name in re.findall(r"\]\(([^)]+)\)", README):
+        assert (ROOT / name).exists(), name
+
+
+def test_resolved_recipes_are_what_editors_check(place):
+    result = yxanul("schema", cwd=place)
+    properties = json.loads(result.stdout)["properties"]
+    assert set(load_recipe("quickstart").model_dump()) <= set(properties)
