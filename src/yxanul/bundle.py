@@ -35,7 +35,7 @@ class Bundle:
 def open_bundle(path: Path, checkpoint: str = "best") -> Bundle:
     """Load a run's checkpoint: `best` (the newest where none is best yet), `last`, or a step."""
     run = RunFolder(path)
-    tensors, state = read_checkpoint(find_checkpoint(run, checkpoint))
+    tensors, state = read_checkpoint(find_checkpoint(run, checkpoint), only=("model",))
     tokenizer = Tokenizer.load(run.tokenizer)
     if state["tokenizer"] != tokenizer.digest:
         raise YxanulError(
@@ -58,12 +58,13 @@ def find_checkpoint(run: RunFolder, which: str) -> Path:
     if not steps:
         hint = None if run.recipe.is_file() else "a run folder is what `yxanul run` makes"
         raise YxanulError(f"{run.path} has no checkpoint", hint=hint)
-    best = read_best(run.path)
-    if which == "best" and best is not None:
-        return checkpoint_path(run.checkpoints, best.step)
+    if which == "best":
+        best = read_best(run.path)
+        if best is not None and best.step in steps:
+            return checkpoint_path(run.checkpoints, best.step)
     if which in ("best", "last"):
         return checkpoint_path(run.checkpoints, steps[-1])
-    if which.isdigit() and int(which) in steps:
+    if which.isdecimal() and int(which) in steps:
         return checkpoint_path(run.checkpoints, int(which))
     choices = ", ".join(map(str, steps))
     raise YxanulError(

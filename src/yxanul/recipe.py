@@ -82,12 +82,32 @@ class Recipe(Settings):
                 f"the gate of stage '{stage.name}' judges '{min(unseen)}',"
                 " which no stage has trained by then"
             )
+        self._check_lengths(stage)
+        self._check_warmup(stage)
+
+    def _check_lengths(self, stage: StageSettings) -> None:
         longest = max(phase.seq_len for phase in stage.curriculum)
+        for phase in stage.curriculum:
+            if phase.rows is None and phase.seq_len > self.train.batch_tokens:
+                raise ValueError(
+                    f"stage '{stage.name}' has rows of {phase.seq_len} tokens; a step has"
+                    f" train.batch_tokens {self.train.batch_tokens}"
+                )
+        longest = max(longest, self.eval.seq_len or 0)
         if longest > self.model.max_seq_len:
             raise ValueError(
-                f"stage '{stage.name}' trains rows of {longest} tokens; the model's max_seq_len"
-                f" is {self.model.max_seq_len}"
+                f"stage '{stage.name}' or eval has rows of {longest} tokens; the model's"
+                f" max_seq_len is {self.model.max_seq_len}"
             )
+
+    def _check_warmup(self, stage: StageSettings) -> None:
+        schedule = stage.optim.schedule or self.optim.schedule
+        for unit in ("steps", "tokens"):
+            warmup, budget = getattr(schedule, f"warmup_{unit}"), getattr(stage.budget, unit)
+            if warmup is not None and budget is not None and warmup >= budget:
+                raise ValueError(
+                    f"the warm-up of stage '{stage.name}' takes {warmup} of its {budget} {unit}"
+                )
 
 
 def installed_recipes() -> dict[str, Path]:
@@ -133,6 +153,18 @@ def check_tree(tree: MarkedTree) -> Recipe:
     except ValidationError as error:
         lines = [_line(tree, dict(mistake)) for mistake in error.errors()]
         raise RecipeError("\n".join(dict.fromkeys(lines))) from None
+
+
+def recipe_schema() -> dict[str, Any]:
+    """Return the JSON schema of a recipe file, which may leave to its ancestors what it likes."""
+    schema = Recipe.model_json_schema()
+    schema["properties"]["extends"] = {
+        "type": "string",
+        "description": "An installed recipe, or a path: what this one starts from.",
+    }
+    for node in (schema, *schema["$defs"].values()):
+        node.pop("required", None)
+    return schema
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -199,9 +231,9 @@ def _keys_in_tree(value: Any, loc: Sequence[str | int], kind: str) -> Keys:
     """Turn pydantic's location into keys of the tree: it also names the kinds of unions."""
     keys: list[str | int] = []
     for part in loc:
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and isinstance(part, int):
+        if (isinstance(value, dict) and part in value) or (
+            isinstance(value, list) and isinstance(part, int)
+        ):
             value = value[part]
         else:
             continue

@@ -146,7 +146,9 @@ def test_a_failed_gate_has_its_code_and_goes_on_afterwards(tmp_path):
     failed = yxanul("run", recipe, hard, "--out", out)
     assert failed.returncode == 3
     assert "bits_per_byte of stories" in failed.stderr and "stages.0.gate" in failed.stderr
-    assert yxanul("run", recipe, hard, "--out", out).returncode == 3
+    again = yxanul("run", recipe, hard, "--out", out, "--json")
+    assert again.returncode == 3
+    assert not json.loads(again.stdout)["stages"][0]["verdict"]["passed"]
     passed = yxanul("run", recipe, "--out", out, "--json")
     assert passed.returncode == 0, passed.stderr
     assert json.loads(passed.stdout)["steps"] == 24

@@ -21,12 +21,15 @@ _FLOAT = re.compile(
 )
 
 
+_UNWANTED = ("tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")
+
+
 class _Loader(yaml.SafeLoader):
     """PyYAML follows YAML 1.1, in which `1e-5` is text; here it is the number it looks like."""
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:float"]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _UNWANTED]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
@@ -84,8 +87,8 @@ def read(path: Path) -> MarkedTree:
 
 def parse(text: str, name: str) -> MarkedTree:
     """Parse YAML text; `name` stands in front of line and column in the marks."""
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         tree = MarkedTree(None)
         tree.value = _convert(loader, node, (), tree.marks, name) if node else None
@@ -95,8 +98,8 @@ def parse(text: str, name: str) -> MarkedTree:
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
         problem = getattr(error, "problem", None) or str(error).replace("\n", " ")
         raise YxanulError(f"{place}: not valid YAML", found=problem) from None
-    finally:
-        loader.dispose()
+    except RecursionError:
+        raise YxanulError(f"{name}: nested too deeply") from None
 
 
 def _convert(
@@ -143,7 +146,7 @@ def _key_in(node: Any, name: str, place: str) -> str | int:
     if isinstance(node, dict):
         return name
     if isinstance(node, list):
-        if name.isdigit() and int(name) < len(node):
+        if name.isdecimal() and int(name) < len(node):
             return int(name)
         raise YxanulError(place, found=f"'{name}'", wanted=f"a number below {len(node)}")
     raise YxanulError(place, hint=f"there is nothing below which '{name}' could be set")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from yxanul.base.errors import YxanulError
 
 
 class Settings(BaseModel):
@@ -11,3 +15,17 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
     )
+
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def checked(kind: type[AnySettings], **fields: Any) -> AnySettings:
+    """Return settings made of a person's words; what does not fit is an error in one line."""
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"])) or kind.__name__
+        wanted = str(first["msg"]).removeprefix("Value error, ")
+        raise YxanulError(name, found=repr(first["input"]), wanted=wanted) from None

@@ -53,8 +53,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if not isinstance(version, int):
         raise _damaged(path, MANIFEST, "it has no schema_version")
     if version > SCHEMA_VERSION:
-        raise _damaged(
-            path, MANIFEST, f"schema version {version} is newer than ours, {SCHEMA_VERSION}"
+        raise YxanulError(
+            f"the checkpoint {path} was written by a newer yxanul",
+            found=f"schema version {version}",
+            wanted=f"at most {SCHEMA_VERSION}",
         )
     if manifest.get("checksum") != manifest_checksum(manifest):
         raise _damaged(path, MANIFEST, "its checksum differs from its content's")

@@ -34,3 +34,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"yxanul: {place}{error.strerror or error}\n")
+        sys.exit(2)

@@ -45,7 +45,7 @@ def command(
             scores = score_files(bundle.model, bundle.tokenizer, text, shape, ui)
         else:
             held_out = open_held_out(bundle.data, bundle.tokenizer)
-            scores = score_domains(bundle.model, held_out, shape, ui)
+            scores = score_domains(bundle.model, held_out, dict.fromkeys(held_out, shape), ui)
     if as_json:
         by_name = {name: score.to_dict() for name, score in scores.items()}
         settings = {"seq_len": shape.seq_len, "stride": shape.stride}

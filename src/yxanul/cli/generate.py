@@ -49,13 +49,15 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Continue a prompt; one sample streams as it is written."""
+    from yxanul.base.settings import checked
     from yxanul.bundle import open_bundle
     from yxanul.cli.output import print_json, print_text
     from yxanul.generate.config import SampleSettings
     from yxanul.generate.decode import complete, stream
 
     start = read_prompt(prompt, prompt_file)
-    settings = SampleSettings(
+    settings = checked(
+        SampleSettings,
         max_tokens=max_tokens,
         temperature=temperature,
         top_k=top_k,
@@ -76,9 +78,9 @@ def command(
         for number, one in enumerate(completions, 1):
             print_text(f"--- {number} ({one.finished})\n{start}{one.text}\n")
         return
-    sys.stdout.write(start)
-    for piece in stream(bundle.model, bundle.tokenizer, start, settings):
-        sys.stdout.write(piece.text)
+    pieces = stream(bundle.model, bundle.tokenizer, start, settings)
+    for number, piece in enumerate(pieces):
+        sys.stdout.write(piece.text if number else start + piece.text)
         sys.stdout.flush()
     sys.stdout.write("\n")
 
@@ -91,7 +93,7 @@ def read_prompt(prompt: str | None, prompt_file: Path | None) -> str:
         if prompt is not None:
             raise YxanulError("two prompts", found="PROMPT and --prompt-file", wanted="one of them")
         try:
-            return prompt_file.read_text(encoding="utf-8")
+            return prompt_file.read_text(encoding="utf-8").removesuffix("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise YxanulError(f"cannot read the prompt from {prompt_file}", found=error) from None
     if prompt == "-" or (prompt is None and not sys.stdin.isatty()):

@@ -47,7 +47,7 @@ class LogUi:
         """Write a line now and then, and one at the end."""
         task = _LogTask(self, title, total, unit)
         yield task
-        task.report()
+        task.report(ended=True)
 
 
 class _LogTask:
@@ -64,12 +64,12 @@ class _LogTask:
             self.last = now
             self.report()
 
-    def report(self) -> None:
+    def report(self, ended: bool = False) -> None:
         seconds = max(time.monotonic() - self.start, 1e-9)
         speed = self.done / seconds
         parts = [f"{self.title}: {self.done:,.0f}/{self.total:,.0f} {self.unit}"]
         parts.append(f"{speed:,.0f}/s")
-        if self.done < self.total and speed:
+        if not ended and self.done < self.total and speed:
             parts.append(f"{format_seconds((self.total - self.done) / speed)} left")
         else:
             parts.append(f"took {format_seconds(seconds)}")

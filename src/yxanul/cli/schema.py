@@ -16,6 +16,6 @@ EXAMPLES = """**Examples**
 def command(as_json: JsonOption = True) -> None:
     """Print the JSON schema of recipes, so that editors complete and check them."""
     from yxanul.cli.output import print_text
-    from yxanul.recipe import Recipe
+    from yxanul.recipe import recipe_schema
 
-    print_text(json.dumps(Recipe.model_json_schema(), indent=2))
+    print_text(json.dumps(recipe_schema(), indent=2))

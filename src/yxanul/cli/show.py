@@ -12,9 +12,6 @@ from yxanul.cli.options import JsonOption, Overrides
 if TYPE_CHECKING:
     from yxanul.recipe import Recipe
 
-ASSUMED_VOCAB_SIZE = 4096
-"""For presets whose vocabulary is the tokenizer's: what the base recipe trains."""
-
 NAME = "show"
 EXAMPLES = """**Examples**
 
@@ -31,10 +28,14 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Show a recipe with its plan, a preset with its exact parameters, or where a run stands."""
+    from yxanul.base.errors import YxanulError
     from yxanul.cli.output import print_json, print_text
     from yxanul.model.zoo import PRESETS
 
-    if (Path(what) / "recipe.yaml").is_file():
+    is_run = (Path(what) / "recipe.yaml").is_file()
+    if overrides and (is_run or what in PRESETS):
+        raise YxanulError("overrides go with a recipe", found=f"'{overrides[0]}' after {what}")
+    if is_run:
         facts, text = show_run(Path(what))
     elif what in PRESETS:
         facts, text = show_preset(what)
@@ -51,8 +52,7 @@ def show_preset(name: str) -> tuple[dict[str, Any], str]:
     from yxanul.model import count
     from yxanul.model.config import ModelSettings
 
-    settings = ModelSettings.model_validate({"preset": name})
-    settings = settings.resolved(settings.vocab_size or ASSUMED_VOCAB_SIZE)
+    settings = ModelSettings.model_validate({"preset": name}).resolved(None)
     table = count.parameter_table(settings)
     flops = count.flops_per_token(settings, settings.max_seq_len)
     facts = {
@@ -145,21 +145,27 @@ def _phase_line(phase: dict[str, Any]) -> str:
 def show_run(folder: Path) -> tuple[dict[str, Any], str]:
     """Return where a run stands: stages, verdicts, checkpoints."""
     from yxanul.base.run_folder import RunFolder
+    from yxanul.checkpoint.keep import read_best
     from yxanul.checkpoint.layout import checkpoint_steps
     from yxanul.stages.ledger import Ledger
 
     run = RunFolder(folder)
     ledger = Ledger.open(run.ledger)
-    steps = checkpoint_steps(run.checkpoints)
+    steps, best = checkpoint_steps(run.checkpoints), read_best(folder)
     facts = {
         "run": str(folder),
         "decisions": ledger.decisions,
         "stages": [entry.to_dict() for entry in ledger.entries],
         "checkpoints": steps,
+        "best": best and {"step": best.step, best.metric: best.value},
     }
     lines = [f"{folder}: checkpoints at steps {', '.join(map(str, steps)) or 'none yet'}"]
+    if best is not None:
+        lines.append(f"best: step {best.step}, {best.metric} {best.value:.4f}")
     for entry in ledger.entries:
-        lines.append(f"stage '{entry.name}': {entry.status}, {entry.steps:,} steps planned")
+        planned = f"{entry.steps:,} steps, {entry.tokens:,} tokens planned"
+        lines.append(f"stage '{entry.name}': {entry.status}, {planned}")
+        lines += [f"  gate: {line}" for line in entry.findings()]
         for domain, score in entry.at_end.items():
             lines.append(
                 f"  {domain}: perplexity {score.perplexity:.3f},"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ def carry_out(
     recipe: str, overrides: list[str], out: Path, as_json: bool, *, with_prepare: bool
 ) -> None:
     """Do the work of `run` and of `train`, and show what came out."""
+    from yxanul.base.errors import GateFailed
     from yxanul.base.files import folder_lock
     from yxanul.base.interrupt import StopRequest
     from yxanul.base.run_folder import RunFolder
@@ -42,7 +44,7 @@ def carry_out(
     run, ui = RunFolder(out), make_ui()
     with StopRequest().handled() as stop, folder_lock(run.path):
         from yxanul.stages.corpus import prepare
-        from yxanul.stages.outcome import conclude
+        from yxanul.stages.outcome import conclude, stage_facts
         from yxanul.stages.program import run_program
         from yxanul.stages.resume import settle_recipe
         from yxanul.stages.session import open_session
@@ -51,7 +53,12 @@ def carry_out(
         if with_prepare:
             prepare(run, resolved, ui)
         session = open_session(run, resolved, ui, stop)
-        run_program(session)
+        try:
+            run_program(session)
+        except GateFailed:
+            if as_json:
+                print_json(stage_facts(session))
+            raise
         outcome = conclude(session)
     if as_json:
         print_json(outcome.to_dict())
@@ -68,9 +75,10 @@ def summary(outcome: Outcome) -> str:
         lines.append(f"stage '{entry.name}': {entry.status}, {entry.tokens:,} tokens")
     lines.append("held-out bits per byte:")
     for domain, score in outcome.scores.items():
-        xz = f"  (xz -9e of the same text: {outcome.xz[domain]:.3f})"
+        needed = outcome.xz[domain]
+        xz = f"  (xz -9e of the same text: {needed:.3f})" if needed else ""
         note = "  synthetic" if domain in outcome.synthetic else ""
         lines.append(f"  {domain:<16}{score.bits_per_byte:.3f}{xz}{note}")
-    lines.append(f"the run lies in {outcome.run}; talk to it with:")
-    lines.append(f'  yxanul generate {outcome.run} "{outcome.prompt}"')
+    lines.append(f"the run lies in {outcome.run}; go on with:")
+    lines.append(f'  yxanul generate {shlex.quote(str(outcome.run))} "{outcome.prompt}"')
     return "\n".join(lines)

@@ -51,14 +51,14 @@ def score_shards(
 
 
 def score_domains(
-    model: LanguageModel, domains: dict[str, Shards], shape: WindowShape, ui: Ui
+    model: LanguageModel, domains: dict[str, Shards], shapes: dict[str, WindowShape], ui: Ui
 ) -> dict[str, Score]:
-    """Score every domain in full."""
+    """Score every domain in full, each in windows of its own shape."""
     total = sum(shards.num_tokens for shards in domains.values())
     scores: dict[str, Score] = {}
     with ui.task("score held-out text", total, "tokens") as bar:
         for name, shards in domains.items():
-            scores[name] = score_shards(model, shards, shape)
+            scores[name] = score_shards(model, shards, shapes[name])
             bits = scores[name].bits_per_byte
             bar.advance(shards.num_tokens, f"{name} {bits:.3f} bits per byte")
     return scores

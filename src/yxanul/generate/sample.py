@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from yxanul.base.errors import YxanulError
 from yxanul.generate.config import SampleSettings
 
 Filter = Callable[[Tensor, float], Tensor]
@@ -28,6 +29,9 @@ def sample(
     logits_BV = penalise(logits_BV, ids_BS, settings.repetition_penalty)
     if settings.temperature == 0:
         return logits_BV.argmax(-1)
+    if not torch.isfinite(logits_BV).all():
+        raise YxanulError("the model's scores are not finite", hint="its training has diverged")
+    logits_BV = logits_BV - logits_BV.amax(-1, keepdim=True)
     shares_BV = torch.softmax(filtered(logits_BV / settings.temperature, settings), -1)
     rows = zip(shares_BV, generators, strict=True)
     return torch.cat([torch.multinomial(row, 1, generator=generator) for row, generator in rows])

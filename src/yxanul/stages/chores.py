@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
+from yxanul.base.errors import YxanulError
 from yxanul.base.files import write_text
-from yxanul.checkpoint.keep import rotate, write_best
+from yxanul.checkpoint.keep import read_best, rotate, write_best
 from yxanul.checkpoint.write import write_checkpoint
+from yxanul.data.batches import WindowShape
 from yxanul.eval.perplexity import score_domains, score_shards, window_shape
 from yxanul.eval.score import Score
 from yxanul.generate.config import SampleSettings
 from yxanul.generate.decode import complete
 from yxanul.optim.state import optimizer_tensors
+from yxanul.stages.config import StageSettings
 from yxanul.stages.metrics import step_facts, validation_metrics
-from yxanul.stages.session import Session
+from yxanul.stages.session import BEST_METRIC, Session
 from yxanul.train.chores import Chore
 from yxanul.train.progress import Best
 from yxanul.train.trainer import StepReport, Trainer
-
-BEST_METRIC = "val/bits_per_byte"
 
 
 class StageChores:
@@ -30,10 +32,15 @@ class StageChores:
         self.session = session
         stages = session.recipe.stages[: index + 1]
         self.domains = sorted({domain for stage in stages for domain in stage.domains()})
-        trained = max(phase.seq_len for stage in stages for phase in stage.curriculum)
-        self.seq_len = session.recipe.eval.seq_len or trained
-        self.shape = window_shape(self.seq_len, session.recipe.eval.stride)
+        self.seq_len = max(map(longest_row, stages))
+        self.shapes = {domain: self._shape(domain) for domain in self.domains}
         self._saved_at = time.monotonic()
+
+    def _shape(self, domain: str) -> WindowShape:
+        """Return how a domain is scored: in every stage as in the first that trained it."""
+        settings, stages = self.session.recipe.eval, self.session.recipe.stages
+        first = next(stage for stage in stages if domain in stage.domains())
+        return window_shape(settings.seq_len or longest_row(first), settings.stride)
 
     def table(self) -> list[Chore]:
         """Return the chores in their order: a checkpoint comes after what it is to hold."""
@@ -57,20 +64,20 @@ class StageChores:
     def score(self, domains: Collection[str]) -> dict[str, Score]:
         """Score all held-out text of the domains, with the arithmetic of the training."""
         held_out = {domain: self.session.held_out[domain] for domain in domains}
-        return score_domains(self.session.twin.model, held_out, self.shape, self.session.ui)
+        return score_domains(self.session.twin.model, held_out, self.shapes, self.session.ui)
 
     def evaluate(self, trainer: Trainer) -> None:
         """Score a part of each domain's held-out text, write samples, note a new best."""
         session, step = self.session, trainer.progress.step
         model, at_most = session.twin.model, session.recipe.eval.max_tokens
         scores = {
-            domain: score_shards(model, session.held_out[domain], self.shape, at_most)
+            domain: score_shards(model, session.held_out[domain], self.shapes[domain], at_most)
             for domain in self.domains
         }
         metrics = validation_metrics(scores)
         self._log(step, metrics)
         best, value = trainer.progress.best, metrics[BEST_METRIC]
-        if best is None or value < best.value:
+        if math.isfinite(value) and (best is None or value < best.value):
             trainer.progress = replace(trainer.progress, best=Best(step, value))
         bits = ", ".join(f"{name} {score.bits_per_byte:.4f}" for name, score in scores.items())
         session.ui.say(f"step {step}: held-out bits per byte: {bits}")
@@ -79,10 +86,14 @@ class StageChores:
     def _write_samples(self, step: int) -> None:
         session, settings = self.session, self.session.recipe.eval
         sampling = SampleSettings(max_tokens=settings.sample_tokens, seed=session.recipe.seed)
-        texts = [
-            prompt + complete(session.twin.model, session.tokenizer, prompt, sampling)[0].text
-            for prompt in settings.sample_prompts
-        ]
+        try:
+            texts = [
+                prompt + complete(session.twin.model, session.tokenizer, prompt, sampling)[0].text
+                for prompt in settings.sample_prompts
+            ]
+        except YxanulError as error:  # a sample is worth a warning, not a run
+            session.ui.warn(f"no sample: {error}")
+            return
         if texts:
             write_text(session.run.samples / f"step-{step:08}.txt", "\n\n".join(texts) + "\n")
             session.tracker.text(step, "samples", "\n\n".join(texts))
@@ -119,6 +130,12 @@ class StageChores:
         write_checkpoint(folder, progress.step, {"model": model, "optimizer": tensors}, state)
         if best is not None:
             write_best(session.run.path, best.step, BEST_METRIC, best.value)
+        named = read_best(session.run.path)  # of the stage before, until this one has its own
         keep = session.recipe.train.checkpoint.keep
-        rotate(folder, keep=keep, best=best.step if best else None)
+        rotate(folder, keep=keep, best=named.step if named else None)
         self._saved_at = time.monotonic()
+
+
+def longest_row(stage: StageSettings) -> int:
+    """Return the longest sequence that a stage trains."""
+    return max(phase.seq_len for phase in stage.curriculum)

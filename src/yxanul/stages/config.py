@@ -17,7 +17,7 @@ class Budget(Settings):
     tokens: int | None = Field(default=None, gt=0)
     """Target tokens, rounded up to a whole step."""
     epochs: float | None = Field(default=None, gt=0)
-    """Passes over the training tokens of the stage's mix."""
+    """Passes over the source of the mix that is used up first."""
     minutes: float | None = Field(default=None, gt=0)
     """Minutes of training; turned into tokens once, by measurement, and written down."""
 
@@ -84,6 +84,8 @@ class StageSettings(Settings):
                 mix.values()
             ):
                 raise ValueError("a mix has weights of at least 0, and one above 0")
+        if self.budget.epochs is not None and any(phase.mix for phase in self.curriculum):
+            raise ValueError("a budget in epochs needs one mix for all phases; use tokens")
         _check_starts(self.curriculum)
         return self
 

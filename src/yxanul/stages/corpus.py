@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from yxanul.base.errors import YxanulError
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import Ui
 from yxanul.data.encode import CorpusReport, prepare_corpus
-from yxanul.data.manifest import Split
+from yxanul.data.manifest import Split, read_manifest
+from yxanul.data.plan import make_header
 from yxanul.data.sample import training_texts
 from yxanul.data.shards import Shards
 from yxanul.recipe import Recipe
@@ -43,4 +45,11 @@ def open_shards(
     """Open the shards of every source that a stage uses; missing ones are an error."""
     folder = data_folder(run, recipe)
     used = sorted({name for stage in recipe.stages for name in stage.domains()})
+    for name in used:
+        header = make_header(name, recipe.data.sources[name], recipe.data, tokenizer)
+        if read_manifest(folder / name).header != header:
+            raise YxanulError(
+                f"the shards of '{name}' in {folder} are of other text or another tokenizer",
+                hint="run `yxanul prepare` with this recipe, or give data.folder another name",
+            )
     return {name: Shards.open(folder, name, split, tokenizer.digest) for name in used}

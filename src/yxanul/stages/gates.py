@@ -59,6 +59,11 @@ class Verdict:
         """The findings that did not pass."""
         return [finding for finding in self.findings if not finding.passed]
 
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> Verdict:
+        """Read what `to_dict` returned."""
+        return cls(tuple(Finding(**finding) for finding in plain["findings"]))
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for the ledger."""
         return {"passed": self.passed, "findings": [asdict(finding) for finding in self.findings]}

@@ -32,6 +32,8 @@ class Entry:
     """Scores of the stage's domains before its first step."""
     minutes: float | None = None
     """The budget, where it was given in minutes."""
+    minutes_tokens: int | None = None
+    """The tokens that those minutes came to."""
     tokens_per_second: float | None = None
     """The measured speed that turned those minutes into tokens."""
     at_end: dict[str, Score] = field(default_factory=dict)
@@ -43,6 +45,12 @@ class Entry:
         """Note a verdict and the scores it is based on."""
         self.at_end, self.verdict = scores, verdict.to_dict()
         self.status = "passed" if verdict.passed else "failed"
+
+    def findings(self) -> list[str]:
+        """Return what the gate found, a line each."""
+        return (
+            [str(one) for one in Verdict.from_dict(self.verdict).findings] if self.verdict else []
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""
@@ -78,7 +86,11 @@ class Ledger:
                 found=plain.get("schema_version"),
                 wanted=SCHEMA_VERSION,
             )
-        return cls(path, plain["decisions"], [Entry.from_dict(entry) for entry in plain["stages"]])
+        try:
+            entries = [Entry.from_dict(entry) for entry in plain["stages"]]
+            return cls(path, plain["decisions"], entries)
+        except (KeyError, TypeError) as error:
+            raise YxanulError(f"{path} was written by another version", found=error) from None
 
     def write(self) -> None:
         """Put the ledger on disk, whole or not at all."""

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yxanul.bundle import open_bundle
-from yxanul.data.manifest import read_manifest
 from yxanul.eval.score import Score
 from yxanul.generate.config import SampleSettings
 from yxanul.generate.decode import complete
@@ -16,6 +14,7 @@ from yxanul.stages.corpus import data_folder
 from yxanul.stages.ledger import Entry
 from yxanul.stages.session import Session
 
+LONGEST_FOR_XZ_BYTES = 20_000_000
 LONGEST_SAMPLE = 400
 """Tokens of the sample that ends a run, at most: it should come to its own end."""
 
@@ -25,13 +24,13 @@ class Outcome:
     """The end of a run, for people and for --json."""
 
     run: Path
-    steps: int
-    tokens: int
+    facts: dict[str, Any]
+    """What `stage_facts` says of the run."""
     stages: list[Entry]
     scores: dict[str, Score]
     """On all held-out text, by domain, as the last gate measured them."""
-    xz: dict[str, float]
-    """By domain: bits per byte of `xz -9e` on the same held-out text."""
+    xz: dict[str, float | None]
+    """By domain: bits per byte of `xz -9e` on the same held-out text, unless that is very long."""
     synthetic: frozenset[str]
     """The domains whose text was written by programs."""
     prompt: str
@@ -44,43 +43,46 @@ class Outcome:
             | {"xz_bits_per_byte": self.xz[domain], "synthetic": domain in self.synthetic}
             for domain, score in self.scores.items()
         }
-        return {
-            "run": str(self.run),
-            "steps": self.steps,
-            "tokens": self.tokens,
-            "stages": [entry.to_dict() for entry in self.stages],
-            "held_out": scores,
-            "samples": self.samples,
-        }
+        return self.facts | {"held_out": scores, "samples": self.samples}
+
+
+def stage_facts(session: Session) -> dict[str, Any]:
+    """Return how far a run came, whether to its end or to a closed gate."""
+    return {
+        "run": str(session.run.path),
+        "steps": session.progress.step,
+        "tokens": session.progress.tokens_seen,
+        "stages": [entry.to_dict() for entry in session.ledger.entries],
+    }
 
 
 def conclude(session: Session) -> Outcome:
-    """Gather the last gate's scores, compare with xz, and write a sample for the first prompt."""
+    """Gather the last gate's scores, compare with xz, and write a sample for each prompt."""
     folder = data_folder(session.run, session.recipe)
     entries = session.ledger.entries
     scores = entries[-1].at_end
     prompts = session.recipe.eval.sample_prompts or ("",)
-    bundle = open_bundle(session.run.path)
     settings = SampleSettings(max_tokens=LONGEST_SAMPLE, temperature=0.6, seed=session.recipe.seed)
     samples = [
-        prompt + complete(bundle.model, bundle.tokenizer, prompt, settings)[0].text
+        prompt + complete(session.twin.model, session.tokenizer, prompt, settings)[0].text
         for prompt in prompts
     ]
     return Outcome(
         run=session.run.path,
-        steps=bundle.step,
-        tokens=sum(entry.tokens for entry in entries),
+        facts=stage_facts(session),
         stages=entries,
         scores=scores,
         xz={domain: xz_bits_per_byte(folder / domain / "held-out.txt") for domain in scores},
-        synthetic=frozenset(d for d in scores if read_manifest(folder / d).synthetic),
+        synthetic=frozenset(d for d in scores if session.held_out[d].synthetic),
         prompt=prompts[0],
         samples=samples,
     )
 
 
-def xz_bits_per_byte(path: Path) -> float:
-    """Return what `xz -9e` needs for a file, in bits per byte of it."""
+def xz_bits_per_byte(path: Path) -> float | None:
+    """Return what `xz -9e` needs for a file, in bits per byte of it; None for a very long one."""
+    if path.stat().st_size > LONGEST_FOR_XZ_BYTES:
+        return None
     content = path.read_bytes()
     packed = lzma.compress(content, preset=9 | lzma.PRESET_EXTREME)
     return 8 * len(packed) / len(content)

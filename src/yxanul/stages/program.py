@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from yxanul.base.errors import GateFailed
-from yxanul.data.mix import MixCursor
 from yxanul.model.roles import parameter_roles
 from yxanul.monitor.alerts import Watch
 from yxanul.optim.build import build_optimizer
@@ -17,42 +16,65 @@ from yxanul.stages.gates import Evidence, judge
 from yxanul.stages.ledger import Entry
 from yxanul.stages.session import Session
 from yxanul.train.curriculum import Phase, Plan
-from yxanul.train.progress import Progress
 from yxanul.train.trainer import Trainer
 
 
-def run_program(session: Session) -> list[Entry]:
+def run_program(session: Session) -> None:
     """Train every stage that has not passed its gate; raise GateFailed at the first that fails."""
-    progress = session.saved.progress if session.saved else Progress("", 0, 0, 0, MixCursor())
+    believe_ledger(session)
     for index, stage in enumerate(session.recipe.stages):
         entry = session.ledger.entry(stage.name)
-        if entry is not None and entry.status == "passed":
-            continue
-        if progress.stage != stage.name:
-            progress = progress.in_stage(stage.name)
-        progress = run_stage(session, index, progress)
-    return session.ledger.entries
+        if entry is None or entry.status != "passed":
+            run_stage(session, index)
 
 
-def run_stage(session: Session, index: int, progress: Progress) -> Progress:
+def believe_ledger(session: Session) -> None:
+    """Take back what the ledger says of work that the loaded checkpoint does not hold.
+
+    A checkpoint may be lost or damaged after a verdict on it was written down.
+    """
+    progress, names = session.progress, [stage.name for stage in session.recipe.stages]
+    at = names.index(progress.stage) if progress.stage in names else -1
+    kept = []
+    for entry in session.ledger.entries:
+        index = names.index(entry.name)
+        unfinished = index == at and progress.stage_step < entry.steps
+        if entry.status != "running" and (index > at or unfinished):
+            session.ui.warn(f"stage '{entry.name}' goes on: its last checkpoint is not there")
+            entry.status = "running"
+        # What a stage began from is true only if the stage before it is whole.
+        whole_before = index <= at or (index == at + 1 and not (kept and kept[-1][1]))
+        if not whole_before:
+            break
+        kept.append((entry, unfinished))
+    session.ledger.entries = [entry for entry, _ in kept]
+
+
+def run_stage(session: Session, index: int) -> None:
     """Train one stage to its end and judge it; the verdict is on disk before this returns."""
+    session.stop.raise_if_asked("stopped between two stages", "the same command goes on")
     stage = session.recipe.stages[index]
+    if session.progress.stage != stage.name:
+        session.progress = session.progress.in_stage(stage.name)
     optim = stage_optim(session.recipe.optim, stage)
     chores = StageChores(session, index)
     entry = session.ledger.entry(stage.name)
     if entry is None:
-        entry = Entry(stage.name, "running", 0, 0, progress.step, chores.score(stage.domains()))
+        first_step, scores = session.progress.step, chores.score(stage.domains())
+        entry = Entry(stage.name, "running", 0, 0, first_step, scores)
         session.ledger.entries.append(entry)
     plan = settle_plan(session, stage, optim, entry)
     session.ledger.write()
-    if progress.stage_step == 0:
+    if session.progress.stage_step == 0:
         session.watch = Watch()  # another mix has another loss: that is no spike
-    trainer = make_trainer(session, plan, optim, progress, chores)
-    if progress.stage_step < plan.total_steps:
+    if session.progress.stage_step < plan.total_steps:
         entry.status = "running"
-        trainer.run()
+        trainer = make_trainer(session, plan, optim, chores)
+        try:
+            trainer.run()
+        finally:
+            session.progress = trainer.progress
     pass_gate(session, index, entry, chores)
-    return trainer.progress
 
 
 def settle_plan(session: Session, stage: StageSettings, optim: OptimSettings, entry: Entry) -> Plan:
@@ -61,16 +83,14 @@ def settle_plan(session: Session, stage: StageSettings, optim: OptimSettings, en
     if wanted.steps is not None:
         plan = budget.plan_steps(stage, train, optim, wanted.steps)
     elif wanted.minutes is not None:
-        if entry.minutes != wanted.minutes:
+        if entry.minutes != wanted.minutes or entry.minutes_tokens is None:
             _measure(session, stage, optim, entry)
-        plan = budget.plan_tokens(stage, train, optim, entry.tokens)
+        plan = budget.plan_tokens(stage, train, optim, entry.minutes_tokens or 1)
     else:
         one_epoch = budget.epoch_tokens(stage.mix, session.train_tokens)
         tokens = wanted.tokens or round((wanted.epochs or 0) * one_epoch)
         plan = budget.plan_tokens(stage, train, optim, tokens)
-    if wanted.minutes is None:
-        entry.tokens = plan.total_tokens
-    entry.steps = plan.total_steps
+    entry.steps, entry.tokens = plan.total_steps, plan.total_tokens
     check_schedule(optim, total_steps=plan.total_steps, total_tokens=plan.total_tokens)
     return plan
 
@@ -91,21 +111,20 @@ def _measure(session: Session, stage: StageSettings, optim: OptimSettings, entry
     def plan_of(tokens: int) -> Plan:
         return budget.plan_tokens(stage, session.recipe.train, optim, tokens)
 
-    entry.tokens, speed = budget.tokens_for_minutes(minutes, plan_of, seconds_of)
-    entry.minutes, entry.tokens_per_second = minutes, speed
+    tokens, speed = budget.tokens_for_minutes(minutes, plan_of, seconds_of)
+    entry.minutes, entry.minutes_tokens, entry.tokens_per_second = minutes, tokens, speed
     session.ui.say(
-        f"stage '{stage.name}': {minutes:g} minutes at {speed:,.0f} tokens/s are"
-        f" {entry.tokens:,} tokens"
+        f"stage '{stage.name}': {minutes:g} minutes at {speed:,.0f} tokens/s are {tokens:,} tokens"
     )
 
 
 def make_trainer(
-    session: Session, plan: Plan, optim: OptimSettings, progress: Progress, chores: StageChores
+    session: Session, plan: Plan, optim: OptimSettings, chores: StageChores
 ) -> Trainer:
     """Put a trainer together; within a stage the optimizer goes on from the checkpoint."""
     master = session.twin.master
     optimizer = build_optimizer(master.named_parameters(), parameter_roles(master), optim)
-    if progress.stage_step and session.saved is not None:
+    if session.progress.stage_step and session.saved is not None:
         load_optimizer(optimizer, session.saved.optimizer, session.saved.optimizer_state)
     session.saved = None
     return Trainer(
@@ -114,7 +133,7 @@ def make_trainer(
         feed=session.feed,
         plan=plan,
         optim=optim,
-        progress=progress,
+        progress=session.progress,
         max_bad_steps=session.recipe.train.max_bad_steps,
         ui=session.ui,
         stop=session.stop,

@@ -7,6 +7,7 @@ from yxanul.base.files import write_text
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import Ui
 from yxanul.recipe import Recipe, differences, dump_recipe, load_recipe
+from yxanul.stages.ledger import Ledger
 
 FIXED = ("seed", "tokenizer.", "data.sources.", "data.validation_fraction", "model.")
 """Keys whose change would make what is on disk wrong."""
@@ -18,9 +19,11 @@ def settle_recipe(run: RunFolder, recipe: Recipe, ui: Ui) -> None:
     A change of the data, the tokenizer or the model is refused; any other is named and taken.
     """
     if run.recipe.exists():
-        changes = differences(load_recipe(str(run.recipe)), recipe)
+        begun_with = _recipe_of(run)
+        changes = differences(begun_with, recipe)
         changes.pop("description", None)
-        fixed = {key: change for key, change in changes.items() if key.startswith(FIXED)}
+        fixed_keys = FIXED + _passed_stages(run, begun_with)
+        fixed = {key: change for key, change in changes.items() if key.startswith(fixed_keys)}
         if fixed:
             raise YxanulError(
                 f"{run.path} was begun with another recipe",
@@ -32,3 +35,26 @@ def settle_recipe(run: RunFolder, recipe: Recipe, ui: Ui) -> None:
         if not changes:
             return
     write_text(run.recipe, dump_recipe(recipe))
+
+
+def _recipe_of(run: RunFolder) -> Recipe:
+    try:
+        return load_recipe(str(run.recipe))
+    except YxanulError as error:
+        raise YxanulError(
+            f"{run.path} was begun by another version of yxanul",
+            found=error,
+            hint="choose another folder with --out",
+        ) from None
+
+
+def _passed_stages(run: RunFolder, recipe: Recipe) -> tuple[str, ...]:
+    """Return the keys of stages that are behind the run; its gates may change without effect."""
+    entries = {entry.name: entry for entry in Ledger.open(run.ledger).entries}
+    keys: list[str] = []
+    for index, stage in enumerate(recipe.stages):
+        if stage.name in entries:
+            keys.append(f"stages.{index}.name")
+        if stage.name in entries and entries[stage.name].status == "passed":
+            keys += [f"stages.{index}.{name}" for name in ("mix", "budget", "curriculum", "optim")]
+    return tuple(keys)

@@ -13,8 +13,11 @@ from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.seeds import derive_seed
 from yxanul.base.ui import Ui
+from yxanul.checkpoint.keep import write_best
+from yxanul.checkpoint.layout import checkpoint_steps
 from yxanul.checkpoint.read import newest_intact, read_checkpoint
 from yxanul.data.batches import Feed
+from yxanul.data.mix import MixCursor
 from yxanul.data.order import SourceOrder
 from yxanul.data.shards import Shards
 from yxanul.model.language_model import LanguageModel
@@ -29,6 +32,9 @@ from yxanul.stages.ledger import Ledger
 from yxanul.tokenizer.tokenizer import Tokenizer
 from yxanul.train.precision.twin import DTYPES, Twin, choose_device, choose_precision
 from yxanul.train.progress import Progress
+
+BEST_METRIC = "val/bits_per_byte"
+"""What decides which checkpoint of a stage is the best: the mean over its domains."""
 
 
 @dataclass
@@ -61,6 +67,7 @@ class Session:
     recorder: StepRecorder
     watch: Watch
     saved: Saved | None
+    progress: Progress
 
 
 def open_session(run: RunFolder, recipe: Recipe, ui: Ui, stop: StopRequest) -> Session:
@@ -75,6 +82,7 @@ def open_session(run: RunFolder, recipe: Recipe, ui: Ui, stop: StopRequest) -> S
     write_json(run.environment, describe_environment() | {"peak_flops": peak._asdict()})
     model = LanguageModel(recipe.model.resolved(tokenizer.vocab_size))
     model.init_weights(torch.Generator().manual_seed(derive_seed(recipe.seed, "weights")))
+    saved = _load_newest(run, model, ui)
     session = Session(
         run=run,
         recipe=recipe,
@@ -90,7 +98,8 @@ def open_session(run: RunFolder, recipe: Recipe, ui: Ui, stop: StopRequest) -> S
         tracker=open_trackers(recipe.monitor.trackers, run),
         recorder=StepRecorder(peak.flops_per_second, device.type),
         watch=Watch(),
-        saved=_load_newest(run, model, ui),
+        saved=saved,
+        progress=saved.progress if saved else Progress("", 0, 0, 0, MixCursor()),
     )
     _go_on_from(session)
     return session
@@ -101,7 +110,9 @@ def _go_on_from(session: Session) -> None:
     if session.saved is None:
         session.tracker.rewind(0)
         return
-    session.twin.refresh()
+    best, steps = session.saved.progress.best, checkpoint_steps(session.run.checkpoints)
+    if best is not None and best.step in steps:  # it may have died between checkpoint and this
+        write_best(session.run.path, best.step, BEST_METRIC, best.value)
     session.recorder.load(session.saved.recorder)
     session.watch.load(session.saved.watch)
     session.tracker.rewind(session.saved.progress.step)
@@ -121,6 +132,11 @@ def _load_newest(run: RunFolder, model: LanguageModel, ui: Ui) -> Saved | None:
     path, damaged = newest_intact(run.checkpoints)
     for reason in damaged:
         ui.warn(f"{reason}; going back to the checkpoint before")
+    if path is None and damaged:
+        raise YxanulError(
+            f"no checkpoint in {run.checkpoints} is intact",
+            hint=f"delete it and {run.ledger.name} to begin anew",
+        )
     if path is None:
         return None
     tensors, state = read_checkpoint(path)

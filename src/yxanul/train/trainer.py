@@ -65,14 +65,14 @@ class Trainer:
         """Train to the end of the plan; on a signal save and raise `Interrupted`."""
         done = self.progress.stage_step
         total = self.plan.total_tokens - self.plan.tokens_after(done)
-        with self.ui.task(f"train {self.progress.stage}", total, "tokens") as bar:
+        title = f"train {self.progress.stage}"
+        with self.stop.deferred(), self.ui.task(title, total, "tokens") as bar:
             while self.progress.stage_step < self.plan.total_steps:
-                with self.stop.deferred():
-                    report = self.step()
-                    self.record(report)
-                    self._show(bar, report)
-                    self._do_chores()
-                    self._stop_if_asked()
+                report = self.step()
+                self.record(report)
+                self._show(bar, report)
+                self._do_chores()
+                self._stop_if_asked()
                 self._refuse_to_diverge()
 
     def step(self) -> StepReport:

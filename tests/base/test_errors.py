@@ -1,0 +1,60 @@
+import multiprocessing
+import pickle
+import signal
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+
+from yxanul.base.errors import GateFailed, Interrupted, YxanulError, missing_package, near_miss
+
+ERRORS = [
+    YxanulError("it broke", found=3, wanted="at most 2", hint="lower it"),
+    YxanulError("it broke"),
+    GateFailed("stage 'one' did not pass", found="12"),
+    Interrupted("stopped", signal_number=signal.SIGTERM, hint="go on"),
+]
+
+
+def raise_it(error):
+    raise error
+
+
+def state_of(error):
+    return type(error), str(error), error.exit_code, vars(error)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_pickled_it_is_the_same(error):
+    assert state_of(pickle.loads(pickle.dumps(error))) == state_of(error)
+
+
+def test_errors_cross_a_process_border():
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        for error in ERRORS:
+            with pytest.raises(type(error)) as caught:
+                pool.submit(raise_it, error).result()
+            found = caught.value
+            assert (type(found), str(found)) == (type(error), str(error))
+            assert (found.exit_code, found.hint) == (error.exit_code, error.hint)
+
+
+def test_the_message_says_what_found_wanted_and_hint_in_this_order():
+    assert str(ERRORS[0]) == "it broke; found 3; wanted at most 2; lower it"
+    assert str(YxanulError("no", wanted=0, found=0)) == "no; found 0; wanted 0"
+    assert str(ERRORS[1]) == "it broke"
+
+
+def test_exit_codes():
+    assert [error.exit_code for error in ERRORS] == [2, 2, 3, 128 + 15]
+    assert Interrupted("x", signal_number=signal.SIGINT).exit_code == 130
+
+
+def test_near_misses():
+    assert near_miss("adamv", ["adamw", "muon"]) == "did you mean 'adamw'?"
+    assert near_miss("zzz", ["adamw", "muon"]) is None
+
+
+def test_a_missing_package_names_its_extra():
+    expected = "the package 'datasets' is not installed; pip install 'yxanul[data]'"
+    assert str(missing_package("datasets", "data")) == expected

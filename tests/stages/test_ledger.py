@@ -1,0 +1,73 @@
+import json
+import math
+
+import pytest
+
+from yxanul.base.errors import YxanulError
+from yxanul.eval.score import Score
+from yxanul.stages.gates import Finding, Verdict
+from yxanul.stages.ledger import Entry, Ledger
+
+
+def entry(name, **at_end):
+    scores = {domain: Score(math.log(value), 10, 40) for domain, value in at_end.items()}
+    return Entry(name, "passed", 1000, 10, 0, {"wiki": Score(8 / 3, 10, 40)}, at_end=scores)
+
+
+def verdict(passed):
+    return Verdict((Finding("progress", "wiki", 1 / 3, 1.0, passed),))
+
+
+def test_what_is_written_is_read_back_exactly(tmp_path):
+    first = entry("one")
+    first.judged({"wiki": Score(1 / 3, 7, 31)}, verdict(True))
+    second = Entry("two", "running", 5, 1, 10, {}, minutes=0.1, tokens_per_second=1234.567)
+    path = tmp_path / "ledger.json"
+    Ledger(path, {"precision": "bf16"}, [first, second]).write()
+    read = Ledger.open(path)
+    assert read == Ledger(path, {"precision": "bf16"}, [first, second])
+    written = path.read_bytes()
+    read.write()
+    assert path.read_bytes() == written
+
+
+def test_no_ledger_is_an_empty_one(tmp_path):
+    ledger = Ledger.open(tmp_path / "ledger.json")
+    assert (ledger.entries, ledger.decisions) == ([], {})
+    assert not ledger.path.exists()
+
+
+@pytest.mark.parametrize("version", [0, 2, None, "1"])
+def test_another_version_is_refused(tmp_path, version):
+    path = tmp_path / "ledger.json"
+    Ledger(path).write()
+    plain = json.loads(path.read_text()) | {"schema_version": version}
+    path.write_text(json.dumps(plain))
+    with pytest.raises(YxanulError, match=r"ledger\.json has another version.*wanted 1"):
+        Ledger.open(path)
+
+
+@pytest.mark.parametrize(("passed", "status"), [(True, "passed"), (False, "failed")])
+def test_a_verdict_is_kept_with_its_scores(passed, status):
+    judged, scores = entry("one"), {"wiki": Score(1.0, 1, 1)}
+    judged.judged(scores, verdict(passed))
+    assert (judged.status, judged.at_end) == (status, scores)
+    assert judged.verdict == verdict(passed).to_dict()
+
+
+def test_entries_are_found_by_name():
+    one, two = entry("one"), entry("two")
+    ledger = Ledger(None, entries=[one, two])
+    assert ledger.entry("two") is two
+    assert ledger.entry("three") is None
+
+
+def test_best_perplexity_is_the_lowest_of_the_stages_before():
+    ledger = Ledger(
+        None,
+        entries=[entry("a", wiki=9), entry("b", wiki=5, code=7), entry("c", wiki=6, code=3)],
+    )
+    assert ledger.best_perplexity(before="a") == {}
+    assert ledger.best_perplexity(before="b") == pytest.approx({"wiki": 9})
+    assert ledger.best_perplexity(before="c") == pytest.approx({"wiki": 5, "code": 7})
+    assert ledger.best_perplexity(before="d") == pytest.approx({"wiki": 5, "code": 3})

@@ -1,0 +1,109 @@
+"""A tiny trainer over streams that a formula makes."""
+
+import numpy as np
+import pytest
+import torch
+
+from yxanul.base.interrupt import StopRequest
+from yxanul.base.ui import SilentUi
+from yxanul.data.batches import Batch
+from yxanul.data.mix import MixCursor
+from yxanul.model.config import ModelSettings
+from yxanul.model.language_model import LanguageModel
+from yxanul.model.roles import parameter_roles
+from yxanul.optim.build import build_optimizer
+from yxanul.optim.config import OptimSettings
+from yxanul.train.curriculum import Phase, Plan
+from yxanul.train.precision.twin import Twin
+from yxanul.train.progress import Progress
+from yxanul.train.trainer import Trainer
+
+VOCAB = 16
+
+
+class StreamFeed:
+    """Cuts rows out of one endless stream; `ignored` targets of a row are not scored."""
+
+    def __init__(self, stream, ignored=lambda start: 0):
+        self.stream, self.ignored = stream, ignored
+        self.batches = []
+
+    def batch(self, rows, seq_len):
+        ids = np.stack([self.stream[row.start : row.start + seq_len + 1] for row in rows])
+        targets = ids[:, 1:].copy()
+        for row, target in zip(rows, targets, strict=True):
+            target[: self.ignored(row.start)] = -100
+        both = (torch.from_numpy(part.copy()) for part in (ids[:, :-1], targets))
+        batch = Batch(*both, torch.zeros(len(rows), seq_len, dtype=torch.int64))
+        self.batches.append(batch)
+        return batch
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def random_stream():
+    return np.random.default_rng(5).integers(0, VOCAB, 100_000)
+
+
+@pytest.fixture
+def counting_stream():
+    return np.arange(100_000) % VOCAB
+
+
+@pytest.fixture
+def make_phase():
+    """A function that makes a phase from what differs from the usual one."""
+
+    def make(**fields):
+        usual = {
+            "index": 0,
+            "seq_len": 8,
+            "rows": 4,
+            "micro_rows": 4,
+            "first_step": 0,
+            "num_steps": 5,
+            "rate_scale": 1.0,
+            "clip": None,
+            "mix": {"made": 1.0},
+        }
+        return Phase(**{**usual, **fields})
+
+    return make
+
+
+@pytest.fixture
+def make_trainer(random_stream, make_phase):
+    """A function that makes a trainer of a tiny model; `reports` collects what it records."""
+
+    def make(*phases, precision="fp32", feed=None, optim=None, **fields):
+        settings = ModelSettings(width=32, depth=2, num_heads=2, max_seq_len=32, vocab_size=VOCAB)
+        model = LanguageModel(settings)
+        model.init_weights(torch.Generator().manual_seed(1))
+        optim = optim or OptimSettings(peak_rate=1e-2, schedule={"name": "constant"})
+        reports = []
+        usual = {
+            "twin": Twin(model, precision),
+            "optimizer": build_optimizer(model.named_parameters(), parameter_roles(model), optim),
+            "feed": feed or StreamFeed(random_stream),
+            "plan": Plan(phases or (make_phase(),)),
+            "optim": optim,
+            "progress": Progress("one", 0, 0, 0, MixCursor()),
+            "max_bad_steps": 3,
+            "ui": SilentUi(),
+            "stop": StopRequest(),
+            "record": reports.append,
+            "save": lambda trainer: None,
+        }
+        trainer = Trainer(**{**usual, **fields})
+        trainer.reports = reports
+        return trainer
+
+    make.feed = StreamFeed
+    return make
