@@ -223,7 +223,6 @@ def test_a_batch_of_ignored_targets_counts_nothing(model):
     assert score_batches(model, [Batch(ids, torch.full_like(ids, -100), ids)]) == (0.0, 0)
 
 
-@pytest.mark.xfail(strict=True, reason="score_batches does not hand on the documents of a batch")
 def test_packed_batches_are_equal_too_with_document_masking(tokenizer):
     model = make_model(tokenizer.vocab_size, document_masking=True)
     ids = torch.arange(16)[None]

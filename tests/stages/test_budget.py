@@ -39,9 +39,6 @@ def test_minutes_at_a_steady_speed():
     assert tokens == 2 * 60 * 512
 
 
-SLOW = pytest.mark.xfail(strict=True, reason="four rounds are too few: up to a tenth too long")
-
-
 @pytest.mark.parametrize(
     ("unit", "minutes"),
     [
@@ -51,8 +48,8 @@ SLOW = pytest.mark.xfail(strict=True, reason="four rounds are too few: up to a t
         ("from_step", 600),
         ("from_tokens", 7),
         ("from_tokens", 600),
-        pytest.param("from_step", 1, marks=SLOW),
-        pytest.param("from_tokens", 1, marks=SLOW),
+        pytest.param("from_step", 1),
+        pytest.param("from_tokens", 1),
     ],
 )
 def test_minutes_of_phases_of_different_speed_are_filled(unit, minutes):

@@ -304,7 +304,6 @@ def test_a_finished_stage_is_not_trained_further(make_trainer):
     assert same(weights_of(trainer), before) and trainer.progress.step == 5
 
 
-@pytest.mark.xfail(strict=True, reason="set_rate does not say how many tokens the step has")
 def test_the_step_that_ends_a_warmup_in_tokens_has_the_peak(make_trainer, make_phase):
     """It does so also where the steps grow in the middle of the warm-up."""
     phases = (

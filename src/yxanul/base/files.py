@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from yxanul.base.errors import YxanulError
 
 _TEMPORARY = ".partial"
+_REPLACED = f".replaced{_TEMPORARY}"
 
 
 @contextlib.contextmanager
@@ -38,7 +39,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder that is renamed to `path`, synced, when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
-    replaced = path.with_name(f".{path.name}.{os.getpid()}.replaced{_TEMPORARY}")
+    replaced = path.with_name(f".{path.name}.{os.getpid()}{_REPLACED}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
@@ -61,7 +62,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def remove_leftovers(folder: Path) -> None:
     """Delete temporary files and folders that a killed process left directly in `folder`."""
     for leftover in folder.glob(f".*{_TEMPORARY}"):
-        if leftover.is_dir():
+        original = folder / leftover.name[1:].rsplit(".", 3)[0]
+        if leftover.name.endswith(_REPLACED) and not original.exists():
+            os.rename(leftover, original)  # killed between two renames: this is the only copy
+        elif leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink(missing_ok=True)
@@ -90,9 +94,11 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file; a missing or broken one is an error in one line."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise YxanulError(f"{path} is missing") from None
+    except OSError as error:
+        raise YxanulError(f"cannot read {path}", found=error.strerror) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise YxanulError(f"{path} is not valid JSON", found=error) from None
 

@@ -29,9 +29,9 @@ def score_batches(model: LanguageModel, batches: Iterable[Batch]) -> tuple[float
     """Return the summed loss in nats over all targets, and their number."""
     device = next(model.parameters()).device
     nats, tokens = 0.0, 0
-    for batch in batches:
-        ids_BT, targets_BT = batch.ids_BT.to(device), batch.targets_BT.to(device)
-        loss = model.loss(ids_BT, targets_BT)
+    for made in batches:
+        batch = made.to(device)
+        loss = model.loss(batch.ids_BT, batch.targets_BT, batch.documents_BT)
         nats += float(loss.total)
         tokens += int(loss.count)
     return nats, tokens

@@ -50,7 +50,7 @@ def tokens_for_minutes(
     `plan_of(tokens)` gives a plan and `seconds_of(phase)` the measured time of one of its steps.
     """
     tokens, speed = 1_000_000_000, 0.0
-    for _ in range(4):  # where phases start at fixed steps, the mean speed depends on the length
+    for _ in range(40):  # where phases start at fixed steps, the mean speed depends on the length
         plan = plan_of(tokens)
         seconds = sum(phase.num_steps * seconds_of(phase) for phase in plan.phases)
         speed = plan.total_tokens / seconds

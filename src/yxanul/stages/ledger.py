@@ -48,9 +48,9 @@ class Entry:
 
     def findings(self) -> list[str]:
         """Return what the gate found, a line each."""
-        return (
-            [str(one) for one in Verdict.from_dict(self.verdict).findings] if self.verdict else []
-        )
+        if self.verdict is None:
+            return []
+        return [str(finding) for finding in Verdict.from_dict(self.verdict).findings]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""

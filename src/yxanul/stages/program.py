@@ -74,6 +74,7 @@ def run_stage(session: Session, index: int) -> None:
             trainer.run()
         finally:
             session.progress = trainer.progress
+    session.stop.raise_if_asked("stopped before a gate; the state is saved", "run it again")
     pass_gate(session, index, entry, chores)
 
 
@@ -88,7 +89,7 @@ def settle_plan(session: Session, stage: StageSettings, optim: OptimSettings, en
         plan = budget.plan_tokens(stage, train, optim, entry.minutes_tokens or 1)
     else:
         one_epoch = budget.epoch_tokens(stage.mix, session.train_tokens)
-        tokens = wanted.tokens or round((wanted.epochs or 0) * one_epoch)
+        tokens = wanted.tokens or max(1, round((wanted.epochs or 0) * one_epoch))
         plan = budget.plan_tokens(stage, train, optim, tokens)
     entry.steps, entry.tokens = plan.total_steps, plan.total_tokens
     check_schedule(optim, total_steps=plan.total_steps, total_tokens=plan.total_tokens)

@@ -100,6 +100,7 @@ class Trainer:
             total_steps=self.plan.total_steps,
             tokens=self.plan.tokens_after(done + 1),
             total_tokens=self.plan.total_tokens,
+            step_tokens=phase.step_tokens,
         )
         set_rate(self.optimizer, rate / self.optim.peak_rate)
         return rate
