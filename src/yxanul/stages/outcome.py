@@ -62,7 +62,7 @@ def conclude(session: Session) -> Outcome:
     entries = session.ledger.entries
     scores = entries[-1].at_end
     prompts = session.recipe.eval.sample_prompts or ("",)
-    settings = SampleSettings(max_tokens=LONGEST_SAMPLE, temperature=0.6, seed=session.recipe.seed)
+    settings = SampleSettings(max_tokens=LONGEST_SAMPLE, temperature=0.3, seed=session.recipe.seed)
     samples = [
         prompt + complete(session.twin.model, session.tokenizer, prompt, settings)[0].text
         for prompt in prompts
