@@ -53,7 +53,8 @@ def place(tmp_path_factory):
         story = f"Story {number}. " + "The small fox ran over the hill to the red barn. " * 30
         (texts / f"{number}.txt").write_text(story)
     (folder / "another-text.txt").write_text("The small fox ran home.")
-    (folder / "tinystories.txt").write_text((texts / "1.txt").read_text() * 40)
+    stories = [path.read_text() for path in sorted(texts.iterdir())]
+    (folder / "tinystories.txt").write_text("\n<|endoftext|>\n".join(stories))
     return folder
 
 

@@ -159,3 +159,44 @@ def test_each_token_is_trained_on_as_the_mix_says(straight):
     positions = trained(straight)[1]["progress"]["cursor"]["positions"]
     # 14 steps of stories alone, then 40 rows of 64 of which a quarter are stories
     assert positions == {"stories": 14 * 256 + 10 * 64, "math": 30 * 64}
+
+
+def test_a_verdict_without_its_checkpoint_is_not_believed(recipe, straight, prepared_folder):
+    run, ui = go(recipe, prepared_folder), Warnings()
+    newest = checkpoint_path(run.checkpoints, checkpoint_steps(run.checkpoints)[-1])
+    (newest / "model.safetensors").write_bytes(b"")
+    assert_equal_runs(go(recipe, prepared_folder, ui=ui), straight)
+    assert any("stage 'two' goes on" in line for line in ui.lines)
+
+
+def test_a_ledger_without_any_checkpoint_is_not_believed(recipe, straight, prepared_folder):
+    run = go(recipe, prepared_folder)
+    shutil.rmtree(run.checkpoints)
+    assert_equal_runs(go(recipe, prepared_folder), straight)
+
+
+def test_nothing_is_begun_anew_over_damaged_checkpoints(recipe, prepared_folder):
+    run = go(recipe, prepared_folder, 12)
+    for step in checkpoint_steps(run.checkpoints):
+        (checkpoint_path(run.checkpoints, step) / "state.json").unlink()
+    metrics = run.metrics.read_bytes()
+    with pytest.raises(YxanulError, match="is intact"):
+        go(recipe, prepared_folder)
+    assert run.metrics.read_bytes() == metrics
+
+
+def test_shards_of_other_text_are_refused(recipe, prepared_folder, tmp_path):
+    other = load_recipe(
+        str(write_tiny(tmp_path)), ["data.sources.stories.seed=1", f"data.folder={tmp_path}/data"]
+    )
+    with pytest.raises(YxanulError, match="'stories' .* are of other text"):
+        open_session(RunFolder(prepared_folder), other, SilentUi(), StopRequest())
+
+
+def test_a_passed_stage_cannot_be_changed(recipe, prepared_folder, tmp_path):
+    go(recipe, prepared_folder)
+    run = RunFolder(prepared_folder)
+    for override in ("stages.0.budget={steps: 20}", "stages.0.name=uno", "stages.0.mix={math: 1}"):
+        other = load_recipe(str(write_tiny(tmp_path)), [override])
+        with pytest.raises(YxanulError, match=r"stages\.0\."):
+            settle_recipe(run, other, SilentUi())
