@@ -46,9 +46,12 @@ def open_bundle(path: Path, checkpoint: str = "best") -> Bundle:
     model = LanguageModel(ModelSettings.model_validate(state["model"]))
     model.load_state_dict(tensors["model"])
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    data = Path(state["data_folder"]).expanduser() if state["data_folder"] else run.data
     return Bundle(
-        model.to(device).eval(), tokenizer, state["progress"]["step"], state["seq_len"], data
+        model.to(device).eval(),
+        tokenizer,
+        state["progress"]["step"],
+        state["seq_len"],
+        run.data(state["data_folder"]),
     )
 
 

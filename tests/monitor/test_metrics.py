@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from yxanul.base.figures import perplexity
 from yxanul.monitor import MonitorSettings
 from yxanul.monitor.memory import memory_metrics
 from yxanul.monitor.metrics import (
@@ -17,7 +18,6 @@ from yxanul.monitor.metrics import (
     StepRecorder,
     clipped_norm,
     model_flops_utilization,
-    perplexity,
 )
 from yxanul.monitor.rolling import Rolling
 

@@ -103,7 +103,7 @@ def prepared_folder(straight, tmp_path):
     """A run folder with tokenizer and shards, so that only training is repeated."""
     for name in ("tokenizer.json", "recipe.yaml"):
         shutil.copy(straight.path / name, tmp_path / name)
-    shutil.copytree(straight.data, tmp_path / "data")
+    shutil.copytree(straight.data(None), tmp_path / "data")
     return tmp_path
 
 
@@ -189,7 +189,7 @@ def test_shards_of_other_text_are_refused(recipe, prepared_folder, tmp_path):
     other = load_recipe(
         str(write_tiny(tmp_path)), ["data.sources.stories.seed=1", f"data.folder={tmp_path}/data"]
     )
-    with pytest.raises(YxanulError, match="'stories' .* are of other text"):
+    with pytest.raises(YxanulError, match=r"'stories' .* are of other text"):
         open_session(RunFolder(prepared_folder), other, SilentUi(), StopRequest())
 
 

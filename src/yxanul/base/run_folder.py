@@ -32,10 +32,9 @@ class RunFolder:
         """The tokenizer in the format of the `tokenizers` library."""
         return self.path / "tokenizer.json"
 
-    @property
-    def data(self) -> Path:
-        """The shards, unless the recipe shares a folder between runs."""
-        return self.path / "data"
+    def data(self, shared: str | None) -> Path:
+        """The shards: in the run, or in the folder that several runs share."""
+        return Path(shared).expanduser() if shared else self.path / "data"
 
     @property
     def metrics(self) -> Path:

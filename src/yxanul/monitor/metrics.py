@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from yxanul.base.figures import perplexity
 from yxanul.monitor.memory import memory_metrics
 from yxanul.monitor.rolling import Rolling
 
@@ -123,14 +124,6 @@ class StepRecorder:
             "optim/clip_rate": self._clipped.mean if len(self._clipped) else 0.0,
             "optim/skipped": float(not facts.applied),
         }
-
-
-def perplexity(loss: float) -> float:
-    """Return exp(loss); infinity where that is beyond a float, NaN for NaN."""
-    try:
-        return math.exp(loss)
-    except OverflowError:
-        return math.inf
 
 
 def clipped_norm(norm: float, clip: float | None) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from yxanul.base.errors import YxanulError
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import Ui
@@ -20,7 +18,7 @@ from yxanul.tokenizer.tokenizer import Tokenizer
 def prepare(run: RunFolder, recipe: Recipe, ui: Ui) -> CorpusReport:
     """Make tokenizer and shards of a run; what an interrupted call has finished is kept."""
     return prepare_corpus(
-        recipe.data, make_tokenizer(run, recipe, ui), data_folder(run, recipe), ui
+        recipe.data, make_tokenizer(run, recipe, ui), run.data(recipe.data.folder), ui
     )
 
 
@@ -34,16 +32,11 @@ def make_tokenizer(run: RunFolder, recipe: Recipe, ui: Ui) -> Tokenizer:
     return tokenizer
 
 
-def data_folder(run: RunFolder, recipe: Recipe) -> Path:
-    """Return where the shards lie: in the run, or where the recipe shares them."""
-    return Path(recipe.data.folder).expanduser() if recipe.data.folder else run.data
-
-
 def open_shards(
     run: RunFolder, recipe: Recipe, split: Split, tokenizer: Tokenizer
 ) -> dict[str, Shards]:
     """Open the shards of every source that a stage uses; missing ones are an error."""
-    folder = data_folder(run, recipe)
+    folder = run.data(recipe.data.folder)
     used = sorted({name for stage in recipe.stages for name in stage.domains()})
     for name in used:
         header = make_header(name, recipe.data.sources[name], recipe.data, tokenizer)

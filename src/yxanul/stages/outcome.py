@@ -10,7 +10,6 @@ from typing import Any
 from yxanul.eval.score import Score
 from yxanul.generate.config import SampleSettings
 from yxanul.generate.decode import complete
-from yxanul.stages.corpus import data_folder
 from yxanul.stages.ledger import Entry
 from yxanul.stages.session import Session
 
@@ -58,7 +57,7 @@ def stage_facts(session: Session) -> dict[str, Any]:
 
 def conclude(session: Session) -> Outcome:
     """Gather the last gate's scores, compare with xz, and write a sample for each prompt."""
-    folder = data_folder(session.run, session.recipe)
+    folder = session.run.data(session.recipe.data.folder)
     entries = session.ledger.entries
     scores = entries[-1].at_end
     prompts = session.recipe.eval.sample_prompts or ("",)
