@@ -7,7 +7,7 @@ out is one frozen `Recipe`; every mistake is reported at once, each with the pla
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -231,13 +231,9 @@ def _keys_in_tree(value: Any, loc: Sequence[str | int], kind: str) -> Keys:
     """Turn pydantic's location into keys of the tree: it also names the kinds of unions."""
     keys: list[str | int] = []
     for part in loc:
-        if (isinstance(value, dict) and part in value) or (
-            isinstance(value, list) and isinstance(part, int)
-        ):
+        if part in _keys_of(value):
             value = value[part]
-        else:
-            continue
-        keys.append(part)
+            keys.append(part)
     if kind == "missing":
         keys.append(loc[-1])
     return tuple(keys)
@@ -272,3 +268,10 @@ def _alternatives(nodes: list[dict[str, Any]], schema: dict[str, Any]) -> list[d
         queue += node.get("anyOf", []) + node.get("oneOf", []) + node.get("allOf", [])
         plain.append(node)
     return plain
+
+
+def _keys_of(value: Any) -> Collection[str | int]:
+    """Return what can stand in brackets behind a value."""
+    if isinstance(value, dict):
+        return value.keys()
+    return range(len(value)) if isinstance(value, list) else ()
