@@ -5,6 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
+from raising import raise_it
 from yxanul.base.errors import GateFailed, Interrupted, YxanulError, missing_package, near_miss
 
 ERRORS = [
@@ -13,10 +14,6 @@ ERRORS = [
     GateFailed("stage 'one' did not pass", found="12"),
     Interrupted("stopped", signal_number=signal.SIGTERM, hint="go on"),
 ]
-
-
-def raise_it(error):
-    raise error
 
 
 def state_of(error):

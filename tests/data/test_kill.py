@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="ne
 FILES, WORKERS = 6, 2
 
 SCRIPT = """
+import signal
 import sys
 from pathlib import Path
 from yxanul.base.ui import SilentUi
@@ -28,6 +29,7 @@ from yxanul.data.encode import prepare_corpus
 from yxanul.tokenizer.build import build_tokenizer
 from yxanul.tokenizer.config import ByteSettings
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
 texts, out = sys.argv[1:]
 plain = {"kind": "jsonl", "path": texts}
 settings = {"sources": {"tales": plain}, "validation_fraction": 0.2, "workers": 2}
