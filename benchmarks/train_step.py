@@ -50,7 +50,7 @@ def ours(model: LanguageModel, precision: str, ids: torch.Tensor, targets: torch
         optimizer.step()
         twin.refresh()
         optimizer.zero_grad()
-        return float(loss)
+        return float(loss.detach())
 
     return step
 
@@ -70,7 +70,7 @@ def plain(model: LanguageModel, precision: str, ids: torch.Tensor, targets: torc
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        return float(loss)
+        return float(loss.detach())
 
     return step
 
