@@ -12,3 +12,14 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the folder of real text (shared/data) is absent")
     return folder
+
+
+@pytest.fixture
+def one_thread():
+    """Run torch on one thread: for models that are too small to share."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -10,11 +10,8 @@ TINY = {"width": 32, "depth": 2, "num_heads": 4, "max_seq_len": 32, "vocab_size"
 
 
 @pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _one_thread(one_thread):
+    pass
 
 
 @pytest.fixture
