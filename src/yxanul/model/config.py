@@ -47,24 +47,43 @@ class ModelSettings(Settings):
     """Feed-forward kind: two gated, two plain (relu2 is the squared relu)."""
     ffn_width: PositiveInt = Field(default_factory=_default_ffn_width)
     """Features inside the feed-forward; default 8/3 (gated, rounded up to 64) or 4 widths."""
-    norm: Literal["rmsnorm", "layernorm"] = "rmsnorm"
-    """Norm before attention, before the feed-forward and before the head; a gain, no bias."""
+    norm: Literal["rmsnorm", "zero_centered_rmsnorm", "layernorm"] = "rmsnorm"
+    """Norm before attention, before the feed-forward and before the head; a gain, no bias.
+    The zero-centred kind multiplies by 1 + gain, which starts at 0 (Gemma)."""
+    post_norm: bool = False
+    """Also normalise what attention and feed-forward give, before it is added (Gemma 2 and 3)."""
     norm_eps: PositiveFloat = 1e-5
     """Added to the mean square inside a norm."""
     positions: Literal["rope", "learned", "rope+learned"] = "rope"
     """How the model knows where a token stands."""
     rope_theta: PositiveFloat = 10_000.0
     """Base of the rotary wavelengths."""
+    rope_theta_local: PositiveFloat | None = None
+    """Base of the rotary wavelengths in local layers; null: that of the others."""
+    layer_pattern: str = Field(default="G", pattern="^[GL]+$")
+    """One letter a layer, repeated over the depth: G global, L local, as in LLLLLG (Gemma 3)."""
+    window: PositiveInt | None = None
+    """Tokens that a local layer sees, the current one included."""
     max_seq_len: PositiveInt = 2048
     """Longest sequence in tokens, in training and in generation."""
     qk_norm: bool = False
     """Normalise queries and keys over the head width, before the rotation."""
+    query_scale: PositiveFloat | None = None
+    """Multiplies the scores of attention; null: 1 / sqrt(head_width)."""
+    embedding_scale: bool = False
+    """Multiply embeddings by sqrt(width) (Gemma)."""
     embedding_rank: PositiveInt | None = None
     """Factorise the embedding into (vocabulary x rank) times (rank x width); null: one table."""
     head: Literal["tied", "untied", "folded"] = "tied"
     """Output: the embedding again, a matrix of its own, or both factors again (folded)."""
     init_std: PositiveFloat = 0.02
     """Standard deviation of the initial weights; output projections get / sqrt(2 depth)."""
+    head_init_std: PositiveFloat | None = None
+    """Standard deviation of an untied head's initial weights; null: init_std."""
+    logit_soft_cap: PositiveFloat | None = None
+    """Bend scores into this range: cap * tanh(scores / cap) (Gemma 2)."""
+    z_loss: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Adds this times log(sum(exp(scores)))^2 to the loss that is trained on (PaLM)."""
     document_masking: bool = False
     """Tokens see only their own document; positions restart at its beginning."""
     vocab_size: PositiveInt | None = None
@@ -108,7 +127,17 @@ class ModelSettings(Settings):
             raise ValueError(
                 f"embedding_rank {self.embedding_rank} saves nothing at width {self.width}"
             )
+        if "L" in self.layer_kinds and self.window is None:
+            raise ValueError(f"layer_pattern '{self.layer_pattern}' has local layers: give window")
+        if self.window is not None and "L" not in self.layer_kinds:
+            raise ValueError("window says what local layers see; layer_pattern has no L")
         return self
+
+    @property
+    def layer_kinds(self) -> str:
+        """One letter for each layer, G (global) or L (local)."""
+        repeats = -(-self.depth // len(self.layer_pattern))
+        return (self.layer_pattern * repeats)[: self.depth]
 
     def resolved(self, vocab_size: int | None) -> ModelSettings:
         """Return these settings with the tokenizer's vocabulary; refuse another size.

@@ -52,7 +52,7 @@ class TokenFlops:
     attention_full: int
     """Scores and sums of values over the whole square: 12 L H K T."""
     attention_causal: int
-    """The half of it that a causal kernel has to compute: 6 L H K T."""
+    """What a causal kernel with windows has to compute: half of it, 6 L H K T, without windows."""
 
     @property
     def total(self) -> int:
@@ -61,7 +61,7 @@ class TokenFlops:
 
     @property
     def total_causal(self) -> int:
-        """What has to be computed: 6 N + 6 L H K T."""
+        """What has to be computed: 6 N + 6 L H K T, less where layers have a window."""
         return self.blocks + self.head + self.attention_causal
 
     def to_dict(self) -> dict[str, int]:
@@ -77,8 +77,10 @@ def flops_per_token(settings: ModelSettings, seq_len: int) -> TokenFlops:
     if settings.head == "folded":
         head += projection
     matrices = settings.depth * (_attention_matrices(settings) + _ffn(settings)) + projection
-    square = settings.depth * settings.num_heads * settings.head_width * seq_len
-    return TokenFlops(6 * matrices, 6 * head, 12 * square, 6 * square)
+    wide = settings.num_heads * settings.head_width
+    full = 12 * wide * settings.depth * seq_len
+    causal = sum(_causal_flops(wide, seq_len, window) for window in _windows(settings, seq_len))
+    return TokenFlops(6 * matrices, 6 * head, full, round(causal))
 
 
 def weight_bytes(settings: ModelSettings) -> dict[str, int]:
@@ -87,9 +89,28 @@ def weight_bytes(settings: ModelSettings) -> dict[str, int]:
 
 
 def kv_bytes_per_token(settings: ModelSettings, bytes_per_value: int = 2) -> int:
-    """Return the bytes that the cache of keys and values holds for one token; bf16 by default."""
+    """Return the bytes that one token adds to a cache that keeps all of them; bf16 by default."""
     values = 2 * settings.depth * settings.num_kv_heads * settings.head_width
     return values * bytes_per_value
+
+
+def kv_cache_bytes(settings: ModelSettings, length: int, bytes_per_value: int = 2) -> int:
+    """Return the bytes of a cache for `length` tokens: local layers keep their window only."""
+    values = 2 * settings.num_kv_heads * settings.head_width
+    return values * bytes_per_value * sum(_windows(settings, length))
+
+
+def _windows(settings: ModelSettings, length: int) -> list[int]:
+    """Return how many of `length` tokens each layer sees at most."""
+    local = min(settings.window or length, length)
+    return [local if kind == "L" else length for kind in settings.layer_kinds]
+
+
+def _causal_flops(wide: int, seq_len: int, window: int) -> float:
+    """Return a layer's training FLOPs of attention a token; the mean number of keys seen is
+    window - window^2 / (2 T), or T / 2 if there is no narrower window.
+    """
+    return 12 * wide * (window - window**2 / (2 * seq_len))
 
 
 def _embedding(settings: ModelSettings) -> int:
@@ -118,4 +139,4 @@ def _ffn(settings: ModelSettings) -> int:
 
 
 def _norms(settings: ModelSettings) -> int:
-    return 2 * settings.width
+    return (4 if settings.post_norm else 2) * settings.width
