@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from yxanul.model.blocks.side import document_mask, document_positions
+from yxanul.model.attend.sight import Sight, document_positions
 
 DOCUMENTS = torch.tensor([[3, 3, 3, 4, 5, 5, 5, 5], [9, 9, 9, 9, 9, 9, 9, 9]])
 
@@ -14,7 +14,7 @@ def test_positions_restart():
 
 
 def test_mask_is_the_same_document_and_not_later():
-    mask = document_mask(DOCUMENTS)
+    mask = Sight(documents_BT=DOCUMENTS).mask(slice(0, 8), slice(0, 8), DOCUMENTS.device)
     assert mask.shape == (2, 1, 8, 8)
     for b, i, j in torch.cartesian_prod(torch.arange(2), torch.arange(8), torch.arange(8)):
         expected = (DOCUMENTS[b, i] == DOCUMENTS[b, j]) & (j <= i)

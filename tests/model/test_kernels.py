@@ -7,9 +7,7 @@ import torch.nn.functional as F
 from yxanul.model.blocks import ffn, norm
 from yxanul.model.blocks.ffn import FFNS
 from yxanul.model.blocks.norm import LayerNorm, RmsNorm
-from yxanul.model.blocks.rope import rope_tables, rotate
-from yxanul.model.blocks.sdpa import CpuAttention
-from yxanul.model.blocks.side import document_mask
+from yxanul.model.blocks.rope import RopeTables, rotate
 
 ONE_PERCENT = 1e-2
 
@@ -85,18 +83,19 @@ def test_rotation_is_rotate_half():
     length, width = 7, 16
     angles = torch.outer(torch.arange(length), 10_000.0 ** (-torch.arange(0, width, 2) / width))
     cos, sin = (torch.cat([f(angles)] * 2, -1).unsqueeze(1) for f in (torch.cos, torch.sin))
-    rope = rope_tables(9, width, 10_000.0).at(slice(0, length), torch.float32)
+    like = torch.empty(0)
+    rope = RopeTables(width, 10_000.0, 9).at(slice(0, length), length, like)
     x = normal(2, length, 3, width)
     assert_twins(lambda x: rotate(x, rope), lambda x: half_turned(x, cos, sin), x)
     assert_near_in_bf16(lambda x: rotate(x, rope), lambda x: half_turned(x, cos, sin), x)
 
 
 def test_rotated_products_depend_on_the_distance_only():
-    rope = rope_tables(40, 16, 10_000.0)
+    rope = RopeTables(16, 10_000.0, 40)
     q, k = normal(1, 1, 1, 16), normal(1, 1, 1, 16, seed=1)
 
     def score(i, j):
-        at = [rope.at(slice(n, n + 1), torch.float32) for n in (i, j)]
+        at = [rope.at(slice(n, n + 1), n + 1, q) for n in (i, j)]
         return (rotate(q, at[0]) * rotate(k, at[1])).sum().item()
 
     assert score(5, 2) == pytest.approx(score(33, 30), abs=1e-4)
@@ -130,37 +129,6 @@ def test_feed_forward(name):
 
     assert len(weights) == 2
     assert_twins(fast, PLAIN_FFNS[name], normal(2, 3, 16), *weights)
-
-
-def documents(batch, length):
-    starts = normal(batch, length) > 1.2
-    return starts.cumsum(1)
-
-
-def plain_attention(mask):
-    def attention(q, k, v):
-        repeats = q.shape[2] // k.shape[2]
-        k, v = (x.repeat_interleave(repeats, 2) for x in (k, v))
-        scores = torch.einsum("bthk,bshk->bhts", q, k) * q.shape[-1] ** -0.5
-        return torch.einsum("bhts,bshk->bthk", scores.masked_fill(~mask, -1e30).softmax(-1), v)
-
-    return attention
-
-
-@pytest.mark.parametrize("length", [1, 60, 128, 300])
-@pytest.mark.parametrize("kv_heads", [1, 2, 4])
-@pytest.mark.parametrize("masked", [False, True])
-def test_cpu_attention(length, kv_heads, masked):
-    q, k, v = normal(2, length, 4, 16), *(normal(2, length, kv_heads, 16, seed=s) for s in (1, 2))
-    causal = torch.ones(length, length, dtype=torch.bool).tril()
-    mask = document_mask(documents(2, length)) if masked else None
-
-    def fast(q, k, v):
-        return CpuAttention.apply(q, k, v, mask)
-
-    slow = plain_attention(causal if mask is None else mask)
-    assert_twins(fast, slow, q, k, v)
-    assert_near_in_bf16(fast, slow, q, k, v)
 
 
 def test_the_formulas_for_compilers_are_the_same(monkeypatch):

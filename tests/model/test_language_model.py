@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from yxanul.base.errors import YxanulError
+from yxanul.model.blocks.rope import RopeTables, rope_tables
 from yxanul.model.config import ModelSettings
 from yxanul.model.head import IGNORE
 from yxanul.model.language_model import LanguageModel
@@ -138,16 +139,24 @@ def test_a_bf16_twin_stays_near_its_master(build, generator, kind):
         assert error < 0.1, name
 
 
-def test_rotary_tables_stay_exact_through_casts_and_the_meta_device(build):
-    exact = build().rope_cos
-    assert exact.dtype == torch.float32
-    assert torch.equal(build().to(torch.bfloat16).to(torch.float32).rope_cos, exact)
-    with torch.device("meta"):
-        on_meta = LanguageModel(build().settings)
-    assert on_meta.rope_cos.is_meta
-    assert torch.equal(on_meta.to_empty(device="cpu").rope_cos, exact)
-    assert not any("rope" in name for name in on_meta.state_dict())
+def test_rotary_tables_are_exact_in_any_order_of_asking():
+    exact = rope_tables(64, 16, 10_000.0)
+    tables = RopeTables(16, 10_000.0, max_seq_len=600)
+    for dtype in (torch.bfloat16, torch.float32):
+        for end in (3, 40, 500, 600):
+            rope = tables.at(slice(1, 3), end, torch.empty(0, dtype=dtype))
+            assert rope.cos.dtype == dtype and rope.cos.shape == (2, 1, 16)
+            assert torch.equal(rope.cos.squeeze(1), exact.cos[1:3].to(dtype))
+            assert torch.equal(rope.sin.squeeze(1), exact.sin[1:3].to(dtype))
 
+
+def test_rotary_tables_made_while_generating_serve_training(build):
+    model = build()
+    ids = torch.zeros(1, 4, dtype=torch.int64)
+    with torch.inference_mode():
+        model.hidden(ids)
+    model.loss(ids, ids).total.backward()
+    assert not any("rope" in name for name in model.state_dict())
 
 def test_weights_load_into_another_model(build, generator):
     model, other = build(init_std=0.1), LanguageModel(build().settings)

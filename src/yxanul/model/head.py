@@ -22,9 +22,22 @@ class LossSum:
     """A loss before averaging: divide by the number of targets of the whole step."""
 
     total: Tensor
-    """Sum of the losses, in nats; fp32, 0-dimensional."""
+    """What to train on: the cross-entropies and, if there is one, the z-loss; fp32, 0-dim."""
+    cross_entropy: Tensor
+    """Sum of the cross-entropies alone, in nats; fp32, 0-dimensional, without gradient."""
     count: Tensor
     """Number of targets that were scored; int64, 0-dimensional."""
+
+
+class Scoring(NamedTuple):
+    """How scores become losses."""
+
+    num_tokens: int
+    """Rows of the weight from here on are padding and take no part."""
+    soft_cap: float | None = None
+    """Bends scores: cap * tanh(score / cap) (arXiv 2408.00118)."""
+    z_loss: float = 0.0
+    """Adds this times log(sum(exp(scores)))^2 to what is trained on (arXiv 2204.02311)."""
 
 
 class ChunkRows(NamedTuple):
@@ -45,32 +58,36 @@ def chunk_rows(vocab_size: int, device: torch.device) -> ChunkRows:
 
 
 def linear_cross_entropy(
-    hidden_NX: Tensor, weight_VX: Tensor, targets_N: Tensor, num_tokens: int
+    hidden_NX: Tensor, weight_VX: Tensor, targets_N: Tensor, scoring: Scoring
 ) -> LossSum:
     """Return the summed cross-entropy of hidden W^T against the targets, without `IGNORE`.
 
-    Rows of the weight from `num_tokens` on are padding and take no part. Equal to
-    `F.cross_entropy(hidden @ weight[:num_tokens].T, targets, reduction="sum")`.
+    Equal to `F.cross_entropy(hidden @ weight[:num_tokens].T, targets, reduction="sum")`.
     """
     count = (targets_N != IGNORE).sum()
     if torch.is_grad_enabled():
-        total = _LinearCrossEntropy.apply(hidden_NX, weight_VX, targets_N, num_tokens)
+        total, cross_entropy = _LinearCrossEntropy.apply(hidden_NX, weight_VX, targets_N, scoring)
     else:
-        total = token_losses(hidden_NX, weight_VX, targets_N, num_tokens).sum()
-    return LossSum(total, count)
+        total = cross_entropy = token_losses(hidden_NX, weight_VX, targets_N, scoring).sum()
+    return LossSum(total, cross_entropy, count)
 
 
 @torch.no_grad()
 def token_losses(
-    hidden_NX: Tensor, weight_VX: Tensor, targets_N: Tensor, num_tokens: int
+    hidden_NX: Tensor, weight_VX: Tensor, targets_N: Tensor, scoring: Scoring
 ) -> Tensor:
     """Return the cross-entropy of every row in nats, fp32, 0 where the target is `IGNORE`."""
     rows = chunk_rows(weight_VX.shape[0], hidden_NX.device)
     losses_N = hidden_NX.new_zeros(len(targets_N), dtype=torch.float32)
     for chunk in _slices(len(targets_N), rows.product):
         logits = hidden_NX[chunk] @ weight_VX.T
-        losses_N[chunk] = _score(logits, targets_N[chunk], num_tokens, rows.softmax, False)
+        losses_N[chunk] = _score(logits, targets_N[chunk], scoring, rows.softmax, False)[0]
     return losses_N
+
+
+def capped(logits: Tensor, soft_cap: float | None) -> Tensor:
+    """Return the logits, bent into the range of the cap if there is one."""
+    return logits if soft_cap is None else soft_cap * torch.tanh(logits / soft_cap)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -82,49 +99,64 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden_NX: Tensor, weight_VX: Tensor, targets_N: Tensor, num_tokens: int
-    ) -> Tensor:
+        ctx: Any, hidden_NX: Tensor, weight_VX: Tensor, targets_N: Tensor, scoring: Scoring
+    ) -> tuple[Tensor, Tensor]:
         needs_weight = weight_VX.requires_grad
         rows = chunk_rows(weight_VX.shape[0], hidden_NX.device)
-        total = hidden_NX.new_zeros((), dtype=torch.float32)
+        sums = hidden_NX.new_zeros(2, dtype=torch.float32)
         d_hidden_NX = torch.empty_like(hidden_NX)
         d_weight_VX = torch.zeros_like(weight_VX, dtype=torch.float32) if needs_weight else None
         scratch = hidden_NX.new_empty(min(rows.product, len(targets_N)), weight_VX.shape[0])
         for chunk in _slices(len(targets_N), rows.product):
             x, targets = hidden_NX[chunk], targets_N[chunk]
             logits = torch.mm(x, weight_VX.T, out=scratch[: len(x)])
-            total += _score(logits, targets, num_tokens, rows.softmax, True).sum()
+            sums += _score(logits, targets, scoring, rows.softmax, True).sum(1)
             torch.mm(logits, weight_VX, out=d_hidden_NX[chunk])
             if d_weight_VX is not None:
                 _add_product(d_weight_VX, logits, x)
         d_weight = None if d_weight_VX is None else d_weight_VX.to(weight_VX.dtype)
         ctx.save_for_backward(d_hidden_NX, d_weight)
-        return total
+        total, cross_entropy = sums.sum(), sums[0]
+        ctx.mark_non_differentiable(cross_entropy)
+        return total, cross_entropy
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, grad: Tensor, _: Tensor
+    ) -> tuple[Tensor, Tensor | None, None, None]:
         d_hidden_NX, d_weight_VX = ctx.saved_tensors
         return d_hidden_NX * grad, None if d_weight_VX is None else d_weight_VX * grad, None, None
 
 
 def _score(
-    logits: Tensor, targets: Tensor, num_tokens: int, softmax_rows: int, turn_into_gradient: bool
+    logits: Tensor, targets: Tensor, scoring: Scoring, softmax_rows: int, turn_into_gradient: bool
 ) -> Tensor:
-    """Return the loss of every row; overwrite the logits with the loss's gradient if asked."""
-    losses = logits.new_empty(len(logits), dtype=torch.float32)
+    """Return every row's cross-entropy and z-loss, 2N; overwrite the logits with the gradient
+    of their sum if asked.
+    """
+    losses = logits.new_zeros(2, len(logits), dtype=torch.float32)
     scratch = logits.new_empty(min(softmax_rows, len(logits)), logits.shape[1], dtype=torch.float32)
     for part in _slices(len(logits), softmax_rows):
         target = targets[part].unsqueeze(1)
         scored, target = target != IGNORE, target.clamp(min=0)
-        z = scratch[: len(target)].copy_(logits[part])
-        z[:, num_tokens:] = -torch.inf
+        z, cap = scratch[: len(target)].copy_(logits[part]), scoring.soft_cap
+        slope = None
+        if cap is not None:
+            z.div_(cap).tanh_()
+            slope = 1 - z.square() if turn_into_gradient else None
+            z.mul_(cap)
+        z[:, scoring.num_tokens :] = -torch.inf
         top, at_target = z.amax(-1, keepdim=True), z.gather(1, target)
         normaliser = z.sub_(top).exp_().sum(-1, keepdim=True)
-        losses[part] = ((normaliser.log() + top - at_target) * scored).squeeze(1)
+        log_sum = normaliser.log() + top
+        losses[0, part] = ((log_sum - at_target) * scored).squeeze(1)
+        if scoring.z_loss:
+            losses[1, part] = (scoring.z_loss * log_sum.square() * scored).squeeze(1)
         if turn_into_gradient:
-            z.mul_(scored / normaliser).scatter_add_(1, target, -scored.float())
-            logits[part] = z
+            pull = scored * (1 + 2 * scoring.z_loss * log_sum) / normaliser
+            z.mul_(pull).scatter_add_(1, target, -scored.float())
+            logits[part] = z if slope is None else z.mul_(slope)
     return losses
 
 

@@ -5,20 +5,21 @@ Letters: B batch, T time, D width, V vocabulary, N = B T, X input features of th
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from yxanul.base.errors import YxanulError
+from yxanul.model.attend.backend import Shape, View
+from yxanul.model.attend.choice import choose
+from yxanul.model.attend.sight import Sight, document_positions
 from yxanul.model.blocks.block import Block
 from yxanul.model.blocks.embedding import Embedding
 from yxanul.model.blocks.norm import NORMS
-from yxanul.model.blocks.rope import Rope, rope_tables
-from yxanul.model.blocks.side import Side, document_mask, document_positions, later_mask
+from yxanul.model.blocks.rope import RopeTables
+from yxanul.model.blocks.side import Side
 from yxanul.model.cache import KvCache
 from yxanul.model.config import ModelSettings
-from yxanul.model.head import LossSum, linear_cross_entropy, token_losses
+from yxanul.model.head import LossSum, Scoring, capped, linear_cross_entropy, token_losses
 
 _OUTPUTS = ("attention.output.weight", "ffn.down.weight")
 """The projections back into the residual stream: they start smaller, as there are 2 depth."""
@@ -30,9 +31,6 @@ class LanguageModel(nn.Module):
     Its weights are unset until `init_weights` draws them or a checkpoint is loaded.
     """
 
-    rope_cos: Tensor | None
-    rope_sin: Tensor | None
-
     def __init__(self, settings: ModelSettings):
         super().__init__()
         self.settings = settings
@@ -42,22 +40,30 @@ class LanguageModel(nn.Module):
         self.head = None
         if settings.head == "untied":
             self.head = nn.Parameter(torch.empty(settings.num_stored_tokens, settings.width))
-        self._set_rope(torch.get_default_device())
+        self.attention_backend = "auto"
+        self._ropes = _rope_tables(settings)
 
     @torch.no_grad()
     def init_weights(self, generator: torch.Generator) -> None:
-        """Draw all weights from the generator, in a fixed order; gains are 1, padding rows 0."""
-        std = self.settings.init_std
+        """Draw all weights from the generator, in a fixed order; gains change nothing at first,
+        padding rows are 0.
+        """
         for name, parameter in self.named_parameters():
             if parameter.ndim == 1:
-                parameter.fill_(1.0)
+                parameter.fill_(NORMS[self.settings.norm].start)
                 continue
-            scale = (2 * self.settings.depth) ** -0.5 if name.endswith(_OUTPUTS) else 1.0
             values = torch.empty(parameter.shape, dtype=torch.float32, device=generator.device)
-            parameter.copy_(values.normal_(0.0, std * scale, generator=generator))
+            parameter.copy_(values.normal_(0.0, self._init_std(name), generator=generator))
         for table in (self.embedding.tokens, self.head):
             if table is not None:
                 table[self.settings.num_tokens :] = 0.0
+
+    def _init_std(self, name: str) -> float:
+        settings = self.settings
+        if name == "head":
+            return settings.head_init_std or settings.init_std
+        scale = (2 * settings.depth) ** -0.5 if name.endswith(_OUTPUTS) else 1.0
+        return settings.init_std * scale
 
     def tables(self) -> list[nn.Parameter]:
         """Return the parameters that hold one row a token or a position."""
@@ -75,7 +81,7 @@ class LanguageModel(nn.Module):
     ) -> LossSum:
         """Return the sum of the cross-entropies in nats, and how many targets it covers."""
         x_NX, weight_VX = self._head(self.hidden(ids_BT, documents_BT))
-        return linear_cross_entropy(x_NX, weight_VX, targets_BT.flatten(), self.settings.num_tokens)
+        return linear_cross_entropy(x_NX, weight_VX, targets_BT.flatten(), self._scoring())
 
     def token_losses(
         self, ids_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None = None
@@ -83,7 +89,7 @@ class LanguageModel(nn.Module):
         """Return every target's cross-entropy in nats (BT, fp32, 0 where ignored), no gradient."""
         with torch.no_grad():
             x_NX, weight_VX = self._head(self.hidden(ids_BT, documents_BT))
-        losses_N = token_losses(x_NX, weight_VX, targets_BT.flatten(), self.settings.num_tokens)
+        losses_N = token_losses(x_NX, weight_VX, targets_BT.flatten(), self._scoring())
         return losses_N.view_as(targets_BT)
 
     def hidden(
@@ -106,7 +112,12 @@ class LanguageModel(nn.Module):
         """Return fp32 scores of the vocabulary (without its padding) for `hidden[..., D]`."""
         x_NX, weight_VX = self._head(hidden)
         logits = x_NX @ weight_VX[: self.settings.num_tokens].T
-        return logits.float().view(*hidden.shape[:-1], -1)
+        logits = capped(logits.float(), self.settings.logit_soft_cap)
+        return logits.view(*hidden.shape[:-1], -1)
+
+    def _scoring(self) -> Scoring:
+        settings = self.settings
+        return Scoring(settings.num_tokens, settings.logit_soft_cap, settings.z_loss)
 
     def _head(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Return the head's input NX and its weight VX, whatever kind of head it is."""
@@ -122,16 +133,37 @@ class LanguageModel(nn.Module):
         """Return the tokens' positions and the side inputs of this pass."""
         num_seen, num_new = 0 if cache is None else cache.num_seen, ids_BT.shape[1]
         self._check_length(num_seen + num_new)
-        positions, mask = slice(num_seen, num_seen + num_new), None
-        if documents_BT is not None and self.settings.document_masking:
-            positions, mask = document_positions(documents_BT), document_mask(documents_BT)
-        elif num_seen:
-            mask = later_mask(num_seen, num_new, ids_BT.device)
-        rope = None
-        if self.rope_cos is not None and self.rope_sin is not None:
-            dtype = self.embedding.tokens.dtype
-            rope = Rope(self.rope_cos, self.rope_sin).at(positions, dtype)
-        return positions, Side(rope, mask, is_causal=not num_seen, cache=cache)
+        if not self.settings.document_masking or num_seen:
+            documents_BT = None
+        positions = slice(0, num_new) if cache is None else cache.positions(num_new)
+        if documents_BT is not None:
+            positions = document_positions(documents_BT)
+        weight = self.embedding.tokens
+        ropes = {k: r.at(positions, num_seen + num_new, weight) for k, r in self._ropes.items()}
+        if cache is not None and num_seen:
+            return positions, Side(ropes, cache.views(num_new, ids_BT.device), cache)
+        views = {k: self._view(k, ids_BT, documents_BT) for k in set(self.settings.layer_kinds)}
+        return positions, Side(ropes, views, cache)
+
+    def _view(self, kind: str, ids_BT: Tensor, documents_BT: Tensor | None) -> View:
+        """Return what layers of a kind see in a full pass, and the back end for it."""
+        settings, weight = self.settings, self.embedding.tokens
+        batch, length = ids_BT.shape
+        window = settings.window if kind == "L" else None
+        shape = Shape(
+            weight.device.type,
+            weight.dtype,
+            batch,
+            length,
+            settings.num_heads,
+            settings.num_kv_heads,
+            settings.head_width,
+            None if window is None or window >= length else window,
+            documents_BT is not None,
+        )
+        sight = Sight(shape.window, documents_BT)
+        backend = choose(shape, self.attention_backend, torch.is_grad_enabled())
+        return View(sight, shape, backend, backend.prepare(sight, shape, weight.device))
 
     def _check_length(self, length: int) -> None:
         if length > self.settings.max_seq_len:
@@ -141,17 +173,13 @@ class LanguageModel(nn.Module):
                 wanted=f"at most {self.settings.max_seq_len}",
             )
 
-    def _set_rope(self, device: torch.device) -> None:
-        tables = None, None
-        if "rope" in self.settings.positions:
-            settings = self.settings
-            tables = rope_tables(settings.max_seq_len, settings.head_width, settings.rope_theta)
-        for name, table in zip(("rope_cos", "rope_sin"), tables, strict=True):
-            table = None if table is None else table.to(device)
-            self.register_buffer(name, table, persistent=False)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LanguageModel:
-        """Move or cast the model; the tables of RoPE are made anew and so stay fp32 and exact."""
-        super()._apply(fn, recurse)
-        self._set_rope(self.embedding.tokens.device)
-        return self
+def _rope_tables(settings: ModelSettings) -> dict[str, RopeTables]:
+    """Return the rotary tables by kind of layer; none without rotary positions."""
+    if "rope" not in settings.positions:
+        return {}
+    theta = {"G": settings.rope_theta, "L": settings.rope_theta_local or settings.rope_theta}
+    return {
+        kind: RopeTables(settings.head_width, theta[kind], settings.max_seq_len)
+        for kind in sorted(set(settings.layer_kinds))
+    }

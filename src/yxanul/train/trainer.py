@@ -115,17 +115,17 @@ class Trainer:
     def accumulate(
         self, micro_batches: Sequence[Batch], num_targets: int, watch: Stopwatch
     ) -> float:
-        """Sum the gradients of the micro-batches of a step; return the mean loss in nats.
+        """Sum the gradients of the micro-batches of a step; return the mean cross-entropy in nats.
 
         Each micro-batch counts by its target tokens, so that any split gives the same sum.
         """
         total = torch.zeros((), device=self.device)
         for batch in micro_batches:
-            loss = self.twin.model.loss(batch.ids_BT, batch.targets_BT, batch.documents_BT).total
+            loss = self.twin.model.loss(batch.ids_BT, batch.targets_BT, batch.documents_BT)
             watch.lap("forward")
-            (loss / num_targets).backward()
+            (loss.total / num_targets).backward()
             self.twin.collect()
-            total += loss.detach()
+            total += loss.cross_entropy
             watch.lap("backward")
         return float(total) / num_targets
 

@@ -9,24 +9,25 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from yxanul.model.blocks.linear import Linear
-from yxanul.model.blocks.norm import NORMS
+from yxanul.model.blocks.norm import NORMS, no_norm
 from yxanul.model.blocks.rope import rotate
-from yxanul.model.blocks.sdpa import attend
 from yxanul.model.blocks.side import Side
 from yxanul.model.config import ModelSettings
 
 
 class Attention(nn.Module):
-    """softmax(q k^T / sqrt(K)) v; one matrix makes q, k and v (GQA: arXiv 2305.13245)."""
+    """softmax(scale q k^T) v; one matrix makes q, k and v (GQA: arXiv 2305.13245)."""
 
     def __init__(self, settings: ModelSettings, layer: int):
         super().__init__()
         self.layer = layer
+        self.kind = settings.layer_kinds[layer]
         self.heads = (settings.num_heads, settings.num_kv_heads, settings.num_kv_heads)
         self.head_width = settings.head_width
+        self.scale = settings.query_scale or settings.head_width**-0.5
         self.qkv = Linear(settings.width, sum(self.heads) * settings.head_width)
         self.output = Linear(settings.num_heads * settings.head_width, settings.width)
-        norm = NORMS[settings.norm] if settings.qk_norm else _no_norm
+        norm = NORMS[settings.norm] if settings.qk_norm else no_norm
         self.q_norm = norm(settings.head_width, settings.norm_eps)
         self.k_norm = norm(settings.head_width, settings.norm_eps)
 
@@ -35,13 +36,10 @@ class Attention(nn.Module):
         qkv_BTNK = self.qkv(x_BTD).unflatten(-1, (-1, self.head_width))
         q_BTHK, k_BTGK, v_BTGK = qkv_BTNK.split(self.heads, dim=2)
         q_BTHK, k_BTGK = self.q_norm(q_BTHK), self.k_norm(k_BTGK)
-        if side.rope is not None:
-            q_BTHK, k_BTGK = rotate(q_BTHK, side.rope), rotate(k_BTGK, side.rope)
+        if side.ropes:
+            rope = side.ropes[self.kind]
+            q_BTHK, k_BTGK = rotate(q_BTHK, rope), rotate(k_BTGK, rope)
         if side.cache is not None:
             k_BTGK, v_BTGK = side.cache.append(self.layer, k_BTGK, v_BTGK)
-        y_BTHK = attend(q_BTHK, k_BTGK, v_BTGK, side.mask, side.is_causal)
+        y_BTHK = side.views[self.kind].attend(q_BTHK, k_BTGK, v_BTGK, self.scale)
         return self.output(y_BTHK.flatten(2))
-
-
-def _no_norm(width: int, eps: float) -> nn.Module:
-    return nn.Identity()

@@ -21,6 +21,7 @@ class Embedding(nn.Module):
         row = settings.embedding_rank or settings.width
         self.tokens = nn.Parameter(torch.empty(settings.num_stored_tokens, row))
         self.projection = Linear(row, settings.width) if settings.embedding_rank else None
+        self.scale = settings.width**0.5 if settings.embedding_scale else None
         self.positions = None
         if "learned" in settings.positions:
             self.positions = nn.Parameter(torch.empty(settings.max_seq_len, settings.width))
@@ -30,6 +31,8 @@ class Embedding(nn.Module):
         x_BTD = F.embedding(ids_BT, self.tokens)
         if self.projection is not None:
             x_BTD = self.projection(x_BTD)
+        if self.scale is not None:
+            x_BTD = x_BTD * torch.tensor(self.scale, dtype=x_BTD.dtype)
         if self.positions is not None:
             x_BTD = x_BTD + self.positions[positions]
         return x_BTD

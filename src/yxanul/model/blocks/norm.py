@@ -21,9 +21,12 @@ _WANTED = [True, True, False]
 class RmsNorm(nn.Module):
     """y = gain * x / sqrt(mean(x^2) + eps) over the last axis (arXiv 1910.07467)."""
 
+    start = 1.0
+    """Where the gain begins."""
+
     def __init__(self, width: int, eps: float):
         super().__init__()
-        self.gain = nn.Parameter(torch.ones(width))
+        self.gain = nn.Parameter(torch.full((width,), self.start))
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
@@ -33,12 +36,27 @@ class RmsNorm(nn.Module):
         return F.rms_norm(x, self.gain.shape, self.gain, self.eps)
 
 
+class ZeroCenteredRmsNorm(RmsNorm):
+    """RMSNorm times 1 + gain: weight decay pulls towards no change (Gemma, arXiv 2403.08295)."""
+
+    start = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` normalised, in the same shape; computed in fp32."""
+        factor = 1.0 + self.gain.float()
+        if is_eager_cpu(x):
+            return _CpuRmsNorm.apply(x, factor, self.eps)
+        return F.rms_norm(x.float(), factor.shape, factor, self.eps).to(x.dtype)
+
+
 class LayerNorm(nn.Module):
     """y = gain * (x - mean(x)) / sqrt(var(x) + eps) over the last axis, without a bias."""
 
+    start = 1.0
+
     def __init__(self, width: int, eps: float):
         super().__init__()
-        self.gain = nn.Parameter(torch.ones(width))
+        self.gain = nn.Parameter(torch.full((width,), self.start))
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
@@ -74,4 +92,13 @@ class _CpuRmsNorm(torch.autograd.Function):
         return d_x.add_(missing).to(x.dtype), d_gain.to(gain.dtype), None
 
 
-NORMS: dict[str, type[RmsNorm] | type[LayerNorm]] = {"rmsnorm": RmsNorm, "layernorm": LayerNorm}
+NORMS: dict[str, type[RmsNorm] | type[LayerNorm]] = {
+    "rmsnorm": RmsNorm,
+    "zero_centered_rmsnorm": ZeroCenteredRmsNorm,
+    "layernorm": LayerNorm,
+}
+
+
+def no_norm(width: int, eps: float) -> nn.Module:
+    """Return what stands where there is no norm."""
+    return nn.Identity()

@@ -13,20 +13,48 @@ from torch.autograd.function import once_differentiable
 
 
 class Rope(NamedTuple):
-    """Cosines and signed sines of the angles, one row a position; shapes broadcast to BTNK."""
+    """Cosines and signed sines of the angles of some positions; shapes broadcast to BTNK."""
 
     cos: Tensor
     sin: Tensor
 
-    def at(self, positions: Tensor | slice, dtype: torch.dtype) -> Rope:
-        """Return the rows of `positions` (a slice, or an index BT), ready for BTNK."""
-        return Rope(*(table[positions].unsqueeze(-2).to(dtype) for table in self))
+
+class RopeTables:
+    """The angles of all positions up to the longest sequence so far, computed once.
+
+    A table is exact in fp32 whatever the dtype it is asked for in, and grows by doubling, as few
+    sequences are as long as they may be.
+    """
+
+    def __init__(self, head_width: int, theta: float, max_seq_len: int):
+        self._head_width = head_width
+        self._theta = theta
+        self._max_seq_len = max_seq_len
+        self._tables: dict[tuple[torch.device, torch.dtype], Rope] = {}
+
+    def at(self, positions: Tensor | slice, end: int, like: Tensor) -> Rope:
+        """Return the rows of `positions` (a slice, or an index BT) on `like`'s device, in its dtype.
+
+        All positions are below `end`.
+        """
+        key = (like.device, like.dtype)
+        if key not in self._tables or len(self._tables[key].cos) < end:
+            self._tables[key] = self._make(end, like)
+        return Rope(*(table[positions].unsqueeze(-2) for table in self._tables[key]))
+
+    @torch.inference_mode(False)
+    def _make(self, end: int, like: Tensor) -> Rope:
+        length = min(max(256, 2 ** (end - 1).bit_length()), self._max_seq_len)
+        exact = rope_tables(length, self._head_width, self._theta)
+        return Rope(*(table.to(like.device, like.dtype) for table in exact))
 
 
 def rope_tables(length: int, head_width: int, theta: float) -> Rope:
     """Return the fp32 tables TK for positions 0 .. length - 1."""
-    pairs = torch.arange(0, head_width, 2, dtype=torch.float64) / head_width
-    angles = torch.outer(torch.arange(length, dtype=torch.float64), theta**-pairs)
+    device = torch.device("cpu")
+    pairs = torch.arange(0, head_width, 2, dtype=torch.float64, device=device) / head_width
+    index = torch.arange(length, dtype=torch.float64, device=device)
+    angles = torch.outer(index, theta**-pairs)
     cos, sin = angles.cos().float(), angles.sin().float()
     return Rope(torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1))
 

@@ -1,0 +1,146 @@
+"""Flash attention on a GPU: PyTorch's variable-length kernel, and the package flash-attn.
+
+Both take windows without a mask, and documents as sequences of their own (arXiv 2307.08691).
+
+Letters: B batch, T time, N = B T, H query heads, G key and value heads, K head width.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from yxanul.model.attend.backend import Backend, Shape, View
+from yxanul.model.attend.sight import Sight, document_positions
+
+
+class Sequences(NamedTuple):
+    """Where the sequences of a batch begin when its rows are laid end to end."""
+
+    starts: Tensor
+    """The first token of each and, last, the number of tokens; int32."""
+    longest: int
+
+
+def find_sequences(sight: Sight, batch: int, length: int, device: torch.device) -> Sequences:
+    """Return the rows, or the documents within them, as sequences."""
+    if sight.documents_BT is None:
+        starts = torch.arange(0, (batch + 1) * length, length, dtype=torch.int32, device=device)
+        return Sequences(starts, length)
+    first_N = document_positions(sight.documents_BT).flatten() == 0
+    starts = torch.nonzero(first_N).squeeze(1).to(torch.int32)
+    return Sequences(torch.cat([starts, starts.new_full((1,), batch * length)]), length)
+
+
+class Varlen(Backend):
+    """torch.nn.attention.varlen.varlen_attn."""
+
+    name = "varlen"
+
+    def reason_against(self, shape: Shape) -> str | None:
+        """It needs a GPU, half precision, and a PyTorch that has what the shape asks for."""
+        reason = _reason_against_flash(shape)
+        if reason is not None:
+            return reason
+        arguments = _varlen_arguments()
+        if shape.num_heads != shape.num_kv_heads and "enable_gqa" not in arguments:
+            return "this PyTorch's varlen_attn has no grouped heads"
+        return None if "window_size" in arguments else "this PyTorch's varlen_attn has no windows"
+
+    def prepare(self, sight: Sight, shape: Shape, device: torch.device) -> Sequences:
+        """Return where each sequence begins."""
+        return find_sequences(sight, shape.batch, shape.length, device)
+
+    def attend(
+        self, q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, view: View, scale: float
+    ) -> Tensor:
+        """Return the weighted means of the values, BTHK."""
+        from torch.nn.attention.varlen import varlen_attn
+
+        starts, longest = view.prepared
+        grouped = q_BTHK.shape[2] != k_BTGK.shape[2]
+        y_NHK = varlen_attn(
+            *(x.flatten(0, 1) for x in (q_BTHK, k_BTGK, v_BTGK)),
+            starts,
+            starts,
+            longest,
+            longest,
+            scale=scale,
+            window_size=_window_size(view.sight),
+            **({"enable_gqa": True} if grouped else {}),
+        )
+        assert isinstance(y_NHK, Tensor)
+        return y_NHK.view(q_BTHK.shape)
+
+
+class Flash(Backend):
+    """The package flash-attn, where it is installed."""
+
+    name = "flash"
+
+    def reason_against(self, shape: Shape) -> str | None:
+        """It needs a GPU, half precision and the package."""
+        reason = _reason_against_flash(shape)
+        return reason or (None if _flash_attn() else "the package flash-attn is not installed")
+
+    def prepare(self, sight: Sight, shape: Shape, device: torch.device) -> Sequences | None:
+        """Return where each document begins, if there are documents."""
+        if sight.documents_BT is None:
+            return None
+        return find_sequences(sight, shape.batch, shape.length, device)
+
+    def attend(
+        self, q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, view: View, scale: float
+    ) -> Tensor:
+        """Return the weighted means of the values, BTHK."""
+        package = _flash_attn()
+        options = {
+            "softmax_scale": scale,
+            "causal": True,
+            "window_size": _window_size(view.sight),
+        }
+        if view.prepared is None:
+            return package.flash_attn_func(q_BTHK, k_BTGK, v_BTGK, **options)
+        starts, longest = view.prepared
+        flat = (x.flatten(0, 1) for x in (q_BTHK, k_BTGK, v_BTGK))
+        y_NHK = package.flash_attn_varlen_func(*flat, starts, starts, longest, longest, **options)
+        return y_NHK.view(q_BTHK.shape)
+
+
+def _window_size(sight: Sight) -> tuple[int, int]:
+    """Return how many tokens are seen before and after a query; -1 before it means all."""
+    return (-1 if sight.window is None else sight.window - 1, 0)
+
+
+def _reason_against_flash(shape: Shape) -> str | None:
+    if shape.device != "cuda":
+        return "no kernel without a GPU"
+    if shape.dtype not in (torch.bfloat16, torch.float16):
+        return "half precision only"
+    if torch.cuda.get_device_capability() < (8, 0):
+        return "needs compute capability 8.0"
+    return None if shape.head_width <= 256 else "head width above 256"
+
+
+@functools.cache
+def _varlen_arguments() -> frozenset[str]:
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return frozenset()
+    function: Callable[..., Any] = varlen_attn
+    return frozenset(inspect.signature(function).parameters)
+
+
+@functools.cache
+def _flash_attn() -> Any:
+    try:
+        return importlib.import_module("flash_attn")
+    except ImportError:
+        return None

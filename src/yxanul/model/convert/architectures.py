@@ -1,0 +1,166 @@
+"""The architectures of `transformers` that our blocks can express: one row each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yxanul.base.errors import YxanulError
+from yxanul.base.settings import checked
+from yxanul.model.config import ModelSettings
+from yxanul.model.convert import parts
+from yxanul.model.convert.keys import Keys
+from yxanul.model.convert.parts import Part
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a folder of one architecture says, and what its weights are called."""
+
+    name: str
+    """Its class, as in `architectures` of a config.json."""
+    model_type: str
+    """Its short name, as in `model_type` of a config.json."""
+    defaults: Mapping[str, Any]
+    """What its configuration class in transformers 5 assumes for keys that are left out."""
+    parts: tuple[Part, ...]
+    """The groups of keys it has."""
+    norms: Mapping[str, str]
+    """Names of the norms in a layer, ours to theirs."""
+    heads_divide_width: bool = False
+    """Whether its configuration class refuses a width that is no multiple of the heads."""
+
+    def read(self, config: Mapping[str, Any], file: Path) -> ModelSettings:
+        """Return the settings for a config.json; raise where it says what we cannot express."""
+        keys = Keys(config, self.defaults, file)
+        fields: dict[str, Any] = {}
+        for part in self.parts:
+            fields |= part.read(keys)
+        return checked(ModelSettings, **fields)
+
+    def write(self, settings: ModelSettings) -> dict[str, Any]:
+        """Return the config.json for settings; whether it says all of them is not checked."""
+        keys: dict[str, Any] = {"architectures": [self.name], "model_type": self.model_type}
+        for part in self.parts:
+            keys |= part.write(settings)
+        return keys
+
+
+_NORMS = {
+    "attention_norm": "input_layernorm",
+    "ffn_norm": "post_attention_layernorm",
+}
+_QK_NORMS = {
+    "attention.q_norm": "self_attn.q_norm",
+    "attention.k_norm": "self_attn.k_norm",
+}
+
+LLAMA = Architecture(
+    name="LlamaForCausalLM",
+    model_type="llama",
+    defaults={
+        "vocab_size": 32000,
+        "hidden_size": 4096,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "hidden_act": "silu",
+        "max_position_embeddings": 2048,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": False,
+    },
+    parts=(
+        parts.SHAPE,
+        parts.activation("hidden_act"),
+        parts.ONE_ROPE,
+        parts.fixed(norm="rmsnorm"),
+    ),
+    norms=_NORMS,
+    heads_divide_width=True,
+)
+
+QWEN3 = Architecture(
+    name="Qwen3ForCausalLM",
+    model_type="qwen3",
+    defaults={
+        "vocab_size": 151936,
+        "hidden_size": 4096,
+        "intermediate_size": 22016,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 32,
+        "head_dim": 128,
+        "hidden_act": "silu",
+        "max_position_embeddings": 32768,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": False,
+        "use_sliding_window": False,
+        "sliding_window": 4096,
+        "max_window_layers": 28,
+    },
+    parts=(
+        parts.SHAPE,
+        parts.activation("hidden_act"),
+        parts.ONE_ROPE,
+        parts.QWEN_LAYERS,
+        parts.fixed(norm="rmsnorm", qk_norm=True),
+    ),
+    norms={**_NORMS, **_QK_NORMS},
+)
+
+GEMMA3 = Architecture(
+    name="Gemma3ForCausalLM",
+    model_type="gemma3_text",
+    defaults={
+        "vocab_size": 262208,
+        "hidden_size": 2304,
+        "intermediate_size": 9216,
+        "num_hidden_layers": 26,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "head_dim": 256,
+        "hidden_activation": "gelu_pytorch_tanh",
+        "max_position_embeddings": 131072,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": True,
+        "query_pre_attn_scalar": 256,
+        "sliding_window": 4096,
+    },
+    parts=(
+        parts.SHAPE,
+        parts.activation("hidden_activation"),
+        parts.TWO_ROPES,
+        parts.GEMMA_LAYERS,
+        parts.QUERY_SCALE,
+        parts.SOFT_CAP,
+        parts.fixed(
+            norm="zero_centered_rmsnorm", post_norm=True, qk_norm=True, embedding_scale=True
+        ),
+    ),
+    norms={
+        "attention_norm": "input_layernorm",
+        "attention_post_norm": "post_attention_layernorm",
+        "ffn_norm": "pre_feedforward_layernorm",
+        "ffn_post_norm": "post_feedforward_layernorm",
+        **_QK_NORMS,
+    },
+    heads_divide_width=True,
+)
+
+ARCHITECTURES = {row.name: row for row in (LLAMA, QWEN3, GEMMA3)}
+"""By the class that a config.json names."""
+
+
+def architecture_of(config: Mapping[str, Any], file: Path) -> Architecture:
+    """Return the row for a config.json, by its class or, where it names none, its model_type."""
+    names, model_type = config.get("architectures") or [], config.get("model_type")
+    for row in ARCHITECTURES.values():
+        if row.name in names or (not names and row.model_type == model_type):
+            return row
+    raise YxanulError(
+        f"{file}: the architecture is none that we know",
+        found=", ".join(map(str, names)) or model_type or "nothing",
+        wanted=", ".join(ARCHITECTURES),
+    )

@@ -1,0 +1,75 @@
+"""Their tensors and ours: names, shapes, and which of theirs lie together in one of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from yxanul.model.config import ModelSettings
+from yxanul.model.convert.architectures import Architecture
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def tensor_names(settings: ModelSettings, architecture: Architecture) -> dict[str, Shapes]:
+    """Map every tensor of ours to theirs with their shapes, in the order of its rows."""
+    table = settings.num_tokens, settings.width
+    found: dict[str, Shapes] = {"embedding.tokens": {"model.embed_tokens.weight": table}}
+    for n in range(settings.depth):
+        for ours, theirs in _layer(settings, architecture).items():
+            shapes = {f"model.layers.{n}.{name}.weight": shape for name, shape in theirs.items()}
+            found[f"blocks.{n}.{ours}"] = shapes
+    found["norm.gain"] = {"model.norm.weight": (settings.width,)}
+    if settings.head == "untied":
+        found["head"] = {"lm_head.weight": table}
+    return found
+
+
+def _layer(settings: ModelSettings, architecture: Architecture) -> dict[str, Shapes]:
+    width, ffn_width = settings.width, settings.ffn_width
+    queries = settings.num_heads * settings.head_width
+    keys = settings.num_kv_heads * settings.head_width
+    found: dict[str, Shapes] = {
+        "attention.qkv.weight": {
+            "self_attn.q_proj": (queries, width),
+            "self_attn.k_proj": (keys, width),
+            "self_attn.v_proj": (keys, width),
+        },
+        "attention.output.weight": {"self_attn.o_proj": (width, queries)},
+        "ffn.gate_up.weight": {
+            "mlp.gate_proj": (ffn_width, width),
+            "mlp.up_proj": (ffn_width, width),
+        },
+        "ffn.down.weight": {"mlp.down_proj": (width, ffn_width)},
+    }
+    for ours, theirs in architecture.norms.items():
+        in_heads = ours.startswith("attention.")
+        found[f"{ours}.gain"] = {theirs: (settings.head_width if in_heads else width,)}
+    return found
+
+
+def to_ours(
+    names: Mapping[str, Shapes], read: Callable[[str], Tensor], settings: ModelSettings
+) -> dict[str, Tensor]:
+    """Return our tensors, `read` one by one: joined, tables padded with rows of zeros."""
+    padding = settings.num_stored_tokens - settings.num_tokens
+    found: dict[str, Tensor] = {}
+    for ours, theirs in names.items():
+        parts = [read(name) for name in theirs]
+        joined = torch.cat(parts) if len(parts) > 1 else parts[0]
+        is_table = ours in ("embedding.tokens", "head")
+        found[ours] = F.pad(joined, (0, 0, 0, padding)) if is_table and padding else joined
+    return found
+
+
+def to_theirs(names: Mapping[str, Shapes], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return their tensors, cut out of ours; padding is left behind."""
+    found: dict[str, Tensor] = {}
+    for name, shapes in names.items():
+        rows = [shape[0] for shape in shapes.values()]
+        parts = ours[name][: sum(rows)].split(rows)
+        found |= dict(zip(shapes, parts, strict=True))
+    return found

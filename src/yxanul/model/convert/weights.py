@@ -1,0 +1,115 @@
+"""The weight files of a `transformers` folder: one safetensors file, or several with an index."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from yxanul.base.errors import YxanulError
+from yxanul.base.files import read_json
+
+WEIGHTS = "model.safetensors"
+_INDEX = f"{WEIGHTS}.index.json"
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+_IGNORED = "rotary_emb.inv_freq"
+"""A buffer that old folders hold although it follows from the settings."""
+
+
+class WeightFiles:
+    """The tensors of a folder, found by name and read one at a time."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._files: dict[str, Path] = {}
+        for path in weight_files(folder):
+            self._look_into(path)
+
+    def check(self, wanted: Mapping[str, tuple[int, ...]], architecture: str) -> None:
+        """Raise one error that names every tensor that is missing, unknown or misshapen."""
+        problems = [
+            *(f"{name} is missing" for name in wanted if name not in self._shapes),
+            *(f"{name} is unknown" for name in self._shapes if name not in wanted),
+            *(
+                f"{name} is {_by(self._shapes[name])} instead of {_by(shape)}"
+                for name, shape in wanted.items()
+                if self._shapes.get(name, shape) != shape
+            ),
+        ]
+        if problems:
+            raise YxanulError(
+                f"the weights in {self.folder} are not those of a {architecture} "
+                "with this config.json",
+                found=_listed(problems),
+            )
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._shapes
+
+    def forget(self, name: str) -> None:
+        """Leave a tensor out, as if it were not there."""
+        del self._shapes[name], self._files[name]
+
+    def read(self, name: str) -> Tensor:
+        """Return a tensor in fp32."""
+        path = self._files[name]
+        try:
+            with safe_open(path, framework="pt") as file:
+                tensor: Tensor = file.get_tensor(name)
+        except (SafetensorError, OSError) as error:
+            raise _unreadable(path, error) from None
+        if tensor.dtype not in _DTYPES:
+            wanted = ", ".join(str(dtype).removeprefix("torch.") for dtype in _DTYPES)
+            found = str(tensor.dtype).removeprefix("torch.")
+            raise YxanulError(f"{path}: the type of {name}", found=found, wanted=wanted)
+        return tensor.float()
+
+    def _look_into(self, path: Path) -> None:
+        try:
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118 - it is no dictionary
+                    if not name.endswith(_IGNORED):
+                        self._shapes[name] = tuple(file.get_slice(name).get_shape())
+                        self._files[name] = path
+        except (SafetensorError, OSError) as error:
+            raise _unreadable(path, error) from None
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files of a folder; raise where it has none, or lacks one."""
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if (folder / _INDEX).is_file():
+        index = read_json(folder / _INDEX)
+        names = index.get("weight_map") if isinstance(index, dict) else None
+        if not isinstance(names, dict):
+            raise YxanulError(f"{folder / _INDEX} has no weight_map")
+        return [folder / Path(str(name)).name for name in sorted(set(names.values()), key=str)]
+    pickled = sorted(path.name for path in folder.glob("pytorch_model*"))
+    raise YxanulError(
+        f"{folder} has no {WEIGHTS}",
+        found=pickled[0] if pickled else None,
+        hint="pickled weights may run code when they are read: load them with transformers where "
+        "you trust them, then model.save_pretrained(folder) writes safetensors"
+        if pickled
+        else None,
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> YxanulError:
+    if not path.is_file():
+        return YxanulError(f"{path} is missing")
+    return YxanulError(f"{path} is no whole safetensors file", found=error)
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape)) or "a number"
+
+
+def _listed(problems: Sequence[str], most: int = 6) -> str:
+    more = [f"{len(problems) - most} more"] if len(problems) > most else []
+    return ", ".join([*problems[:most], *more])
