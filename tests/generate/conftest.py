@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from yxanul.generate import decode
+from yxanul.generate import ids
 from yxanul.model.config import ModelSettings
 from yxanul.model.language_model import LanguageModel
 
@@ -11,7 +11,7 @@ from yxanul.model.language_model import LanguageModel
 class ByteStandIn:
     """Ids are bytes; 256 is the end of text."""
 
-    vocab_size, end_of_text_id = 257, 256
+    vocab_size, begin_id, end_of_text_id = 257, 256, 256
 
     def encode(self, text):
         return list(text.encode())
@@ -48,6 +48,6 @@ def script(monkeypatch):
 
     def script(*rows):
         steps = iter(torch.tensor(rows).T)
-        monkeypatch.setattr(decode, "sample", lambda *_: next(steps))
+        monkeypatch.setattr(ids, "sample", lambda *_: next(steps))
 
     return script

@@ -32,7 +32,7 @@ def score_batches(model: LanguageModel, batches: Iterable[Batch]) -> tuple[float
     for made in batches:
         batch = made.to(device)
         loss = model.loss(batch.ids_BT, batch.targets_BT, batch.documents_BT)
-        nats += float(loss.total)
+        nats += float(loss.cross_entropy)
         tokens += int(loss.count)
     return nats, tokens
 
@@ -76,7 +76,7 @@ def score_file(model: LanguageModel, tokenizer: Tokenizer, path: Path, shape: Wi
     """Score a text file: one document, or several with the end-of-text line between them."""
     documents = read_documents(path)
     encoded = [[*tokenizer.encode(text), tokenizer.end_of_text_id] for text in documents]
-    nats, tokens = score_batches(model, text_batches(encoded, tokenizer.end_of_text_id, shape))
+    nats, tokens = score_batches(model, text_batches(encoded, tokenizer.begin_id, shape))
     return Score(nats / tokens, tokens, sum(len(text.encode()) for text in documents))
 
 

@@ -1,6 +1,6 @@
 """Keys and values of the tokens already seen, so that each new token costs one step.
 
-Letters: B batch, T time, S slots, G key and value heads, K head width.
+Letters: B batch, T time, S slots, N key heads and then as many value heads, K head width.
 """
 
 from __future__ import annotations
@@ -40,16 +40,21 @@ class KvCache:
         """The tokens of each row, if they differ."""
         self.is_static = False
         """Attend to every slot behind a mask, so that each step has the same shapes."""
-        heads = (settings.num_kv_heads, settings.head_width)
-        self._pairs = [
-            torch.zeros((2, batch, self.slots[kind], *heads), dtype=dtype, device=device)
+        heads = (2 * settings.num_kv_heads, settings.head_width)
+        self._layers = [
+            torch.zeros((batch, self.slots[kind], *heads), dtype=dtype, device=device)
             for kind in self.kinds
         ]
 
     @property
+    def batch(self) -> int:
+        """Number of rows."""
+        return len(self._layers[0])
+
+    @property
     def num_bytes(self) -> int:
         """Memory held, in bytes."""
-        return sum(pair.nbytes for pair in self._pairs)
+        return sum(kv_BSNK.nbytes for kv_BSNK in self._layers)
 
     def positions(self, num_new: int) -> Tensor | slice:
         """Return where the next tokens stand: a slice, or an index BT if rows differ."""
@@ -62,25 +67,19 @@ class KvCache:
         assert self.num_seen + num_new <= self.length, "the cache is full"
         return {kind: Masked(self._mask(kind, num_new, device)) for kind in set(self.kinds)}
 
-    def append(self, layer: int, k_BTGK: Tensor, v_BTGK: Tensor) -> tuple[Tensor, Tensor]:
-        """Store a layer's new keys and values; return all that the new tokens may see."""
-        slots, num_new = self.slots[self.kinds[layer]], k_BTGK.shape[1]
-        assert self.num_seen + num_new <= self.length, "the cache is full"
-        pair, new = self._pairs[layer], (k_BTGK, v_BTGK)
-        if not self.num_seen:
-            self._fill(pair, new, slots)
-            return new
-        if self.lengths_B is not None:
-            return self._append_by_row(pair, new, slots)
-        start, end = self.num_seen, self.num_seen + num_new
-        if num_new > 1 and end > slots:
-            k_old, v_old = pair.clone()
-            self._fill(pair, new, slots)
-            return torch.cat([k_old, k_BTGK], 1), torch.cat([v_old, v_BTGK], 1)
-        for n, x_BTGK in enumerate(new):
-            pair[n, :, start % slots : start % slots + num_new] = x_BTGK
-        k, v = pair[:, :, : min(end, slots)]
-        return k, v
+    def append(self, layer: int, kv_BTNK: Tensor) -> Tensor:
+        """Store a layer's new keys and values; return all that the new tokens may see, BSNK."""
+        slots, num_new = self.slots[self.kinds[layer]], kv_BTNK.shape[1]
+        end, stored = self.num_seen + num_new, self._layers[layer]
+        assert end <= self.length, "the cache is full"
+        if num_new == 1 and self.num_seen:
+            return self._append_one(stored, kv_BTNK, slots)
+        if end <= slots:
+            stored[:, self.num_seen : end] = kv_BTNK
+            return stored[:, :end] if self.num_seen else kv_BTNK
+        seen = torch.cat([stored, kv_BTNK], 1) if self.num_seen else kv_BTNK
+        self._fill_ring(stored, kv_BTNK, slots)
+        return seen
 
     def advance(self, num_new: int) -> None:
         """Count the tokens as seen, once all layers have stored them."""
@@ -92,39 +91,34 @@ class KvCache:
         """Return a cache of `batch` equal rows from this one of a single row."""
         copy = object.__new__(KvCache)
         copy.__dict__ = dict(self.__dict__)
-        copy._pairs = [pair.repeat(1, batch, 1, 1, 1) for pair in self._pairs]
+        copy._layers = [kv_BSNK.repeat(batch, 1, 1, 1) for kv_BSNK in self._layers]
         if self.lengths_B is not None:
             copy.lengths_B = self.lengths_B.repeat(batch)
         return copy
 
-    def _fill(self, pair: Tensor, new: tuple[Tensor, Tensor], slots: int) -> None:
-        """Store tokens of which no later one may be overwritten by an earlier one."""
-        num_new = new[0].shape[1]
-        for n, x_BTGK in enumerate(new):
-            old = pair[n]
-            if self.num_seen + num_new <= slots:
-                old[:, self.num_seen : self.num_seen + num_new] = x_BTGK
-            elif self.lengths_B is None:
-                kept = min(num_new, slots)
-                stop = self.num_seen + num_new
-                place = torch.arange(stop - kept, stop, device=x_BTGK.device) % slots
-                old[:, place] = x_BTGK[:, -kept:]
-            else:
-                last_B1 = self.lengths_B.unsqueeze(1) - 1
-                slot_S = torch.arange(slots, device=x_BTGK.device)
-                source_BS = (last_B1 - (last_B1 - slot_S) % slots).clamp_(min=0)
-                row_B1 = torch.arange(len(x_BTGK), device=x_BTGK.device).unsqueeze(1)
-                old.copy_(x_BTGK[row_B1, source_BS])
+    def _append_one(self, stored_BSNK: Tensor, kv_B1NK: Tensor, slots: int) -> Tensor:
+        if self.lengths_B is None:
+            stored_BSNK[:, self.num_seen % slots] = kv_B1NK[:, 0]
+        else:
+            row_B = torch.arange(len(kv_B1NK), device=kv_B1NK.device)
+            stored_BSNK[row_B, self.lengths_B % slots] = kv_B1NK[:, 0]
+        return stored_BSNK[:, : self._num_shown(slots)]
 
-    def _append_by_row(
-        self, pair: Tensor, new: tuple[Tensor, Tensor], slots: int
-    ) -> tuple[Tensor, Tensor]:
-        assert self.lengths_B is not None and new[0].shape[1] == 1
-        row_B = torch.arange(len(self.lengths_B), device=self.lengths_B.device)
-        for n, x_B1GK in enumerate(new):
-            pair[n, row_B, self.lengths_B % slots] = x_B1GK.squeeze(1)
-        k, v = pair[:, :, : self._num_shown(slots)]
-        return k, v
+    def _fill_ring(self, stored_BSNK: Tensor, kv_BTNK: Tensor, slots: int) -> None:
+        """Store the last of more tokens than there are free slots."""
+        batch, num_new = kv_BTNK.shape[:2]
+        device = kv_BTNK.device
+        if self.lengths_B is None:
+            kept = min(num_new, slots)
+            end = self.num_seen + num_new
+            slot_T = torch.arange(end - kept, end, device=device) % slots
+            stored_BSNK[:, slot_T] = kv_BTNK[:, -kept:]
+            return
+        assert not self.num_seen, "rows of different lengths take one token at a time"
+        last_B1 = self.lengths_B.unsqueeze(1) - 1
+        slot_S = torch.arange(slots, device=device)
+        source_BS = (last_B1 - (last_B1 - slot_S) % slots).clamp_(min=0)
+        stored_BSNK.copy_(kv_BTNK[torch.arange(batch, device=device).unsqueeze(1), source_BS])
 
     def _num_shown(self, slots: int) -> int:
         return slots if self.is_static else min(self.num_seen + 1, slots)

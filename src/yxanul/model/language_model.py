@@ -100,7 +100,7 @@ class LanguageModel(nn.Module):
         `documents_BT` numbers the documents of packed rows; it counts only if the settings ask
         for document masking. With a cache, `ids_BT` follow the tokens that it has seen.
         """
-        positions, side = self._beside(ids_BT, documents_BT, cache)
+        positions, side = self.beside(ids_BT, documents_BT, cache)
         x_BTD = self.embedding(ids_BT, positions)
         for block in self.blocks:
             x_BTD = block(x_BTD, side)
@@ -127,7 +127,7 @@ class LanguageModel(nn.Module):
             x_NX = x_NX @ self.embedding.projection.weight
         return x_NX, self.embedding.tokens if self.head is None else self.head
 
-    def _beside(
+    def beside(
         self, ids_BT: Tensor, documents_BT: Tensor | None, cache: KvCache | None
     ) -> tuple[Tensor | slice, Side]:
         """Return the tokens' positions and the side inputs of this pass."""
@@ -139,7 +139,8 @@ class LanguageModel(nn.Module):
         if documents_BT is not None:
             positions = document_positions(documents_BT)
         weight = self.embedding.tokens
-        ropes = {k: r.at(positions, num_seen + num_new, weight) for k, r in self._ropes.items()}
+        end = num_new if cache is None else cache.length
+        ropes = {k: r.at(positions, end, weight) for k, r in self._ropes.items()}
         if cache is not None and num_seen:
             return positions, Side(ropes, cache.views(num_new, ids_BT.device), cache)
         views = {k: self._view(k, ids_BT, documents_BT) for k in set(self.settings.layer_kinds)}

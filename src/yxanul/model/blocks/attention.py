@@ -6,6 +6,7 @@ kinds, K head width.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from yxanul.model.blocks.linear import Linear
@@ -40,6 +41,7 @@ class Attention(nn.Module):
             rope = side.ropes[self.kind]
             q_BTHK, k_BTGK = rotate(q_BTHK, rope), rotate(k_BTGK, rope)
         if side.cache is not None:
-            k_BTGK, v_BTGK = side.cache.append(self.layer, k_BTGK, v_BTGK)
+            kv_BSNK = side.cache.append(self.layer, torch.cat([k_BTGK, v_BTGK], 2))
+            k_BTGK, v_BTGK = kv_BSNK.chunk(2, dim=2)
         y_BTHK = side.views[self.kind].attend(q_BTHK, k_BTGK, v_BTGK, self.scale)
         return self.output(y_BTHK.flatten(2))

@@ -29,6 +29,10 @@ class RmsNorm(nn.Module):
         self.gain = nn.Parameter(torch.full((width,), self.start))
         self.eps = eps
 
+    def factor(self) -> Tensor:
+        """Return what the normalised values are multiplied by."""
+        return self.gain
+
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` normalised, in the same shape."""
         if is_eager_cpu(x):
@@ -41,9 +45,13 @@ class ZeroCenteredRmsNorm(RmsNorm):
 
     start = 0.0
 
+    def factor(self) -> Tensor:
+        """Return what the normalised values are multiplied by, in fp32."""
+        return 1.0 + self.gain.float()
+
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` normalised, in the same shape; computed in fp32."""
-        factor = 1.0 + self.gain.float()
+        factor = self.factor()
         if is_eager_cpu(x):
             return _CpuRmsNorm.apply(x, factor, self.eps)
         return F.rms_norm(x.float(), factor.shape, factor, self.eps).to(x.dtype)

@@ -23,7 +23,7 @@ class RopeTables:
     """The angles of all positions up to the longest sequence so far, computed once.
 
     A table is exact in fp32 whatever the dtype it is asked for in, and grows by doubling, as few
-    sequences are as long as they may be.
+    sequences are as long as they may be. A captured graph may still read a table that is outgrown.
     """
 
     def __init__(self, head_width: int, theta: float, max_seq_len: int):
@@ -31,6 +31,7 @@ class RopeTables:
         self._theta = theta
         self._max_seq_len = max_seq_len
         self._tables: dict[tuple[torch.device, torch.dtype], Rope] = {}
+        self._outgrown: list[Rope] = []
 
     def at(self, positions: Tensor | slice, end: int, like: Tensor) -> Rope:
         """Return the rows of `positions` (a slice, or an index BT) on `like`'s device, in its dtype.
@@ -39,6 +40,8 @@ class RopeTables:
         """
         key = (like.device, like.dtype)
         if key not in self._tables or len(self._tables[key].cos) < end:
+            if key in self._tables:
+                self._outgrown.append(self._tables[key])
             self._tables[key] = self._make(end, like)
         return Rope(*(table[positions].unsqueeze(-2) for table in self._tables[key]))
 
@@ -61,6 +64,9 @@ def rope_tables(length: int, head_width: int, theta: float) -> Rope:
 
 def rotate(x_BTNK: Tensor, rope: Rope) -> Tensor:
     """Turn every pair of features (i, i + K/2) by its angle."""
+    if not torch.is_grad_enabled():
+        swapped = x_BTNK.roll(x_BTNK.shape[-1] // 2, -1)
+        return torch.addcmul(x_BTNK * rope.cos, swapped, rope.sin)
     return _Rotation.apply(x_BTNK, rope.cos.to(x_BTNK.dtype), rope.sin.to(x_BTNK.dtype))
 
 

@@ -38,7 +38,11 @@ class Architecture:
         fields: dict[str, Any] = {}
         for part in self.parts:
             fields |= part.read(keys)
-        return checked(ModelSettings, **fields)
+        try:
+            return checked(ModelSettings, **fields)
+        except YxanulError as error:
+            what = f"{file}: {error.what}"
+            raise YxanulError(what, found=error.found, wanted=error.wanted) from None
 
     def write(self, settings: ModelSettings) -> dict[str, Any]:
         """Return the config.json for settings; whether it says all of them is not checked."""

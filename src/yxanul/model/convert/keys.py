@@ -10,15 +10,16 @@ from yxanul.base.errors import YxanulError
 
 
 class Keys:
-    """A config.json over the defaults of its configuration class; null stands for left out."""
+    """A config.json over the defaults of its configuration class."""
 
     def __init__(self, given: Mapping[str, Any], defaults: Mapping[str, Any], file: Path):
         self.file = file
-        self._values = {**defaults, **{k: v for k, v in given.items() if v is not None}}
+        self._values = {**defaults, **given}
 
     def get(self, key: str, otherwise: Any = None) -> Any:
-        """Return the value of a key."""
-        return self._values.get(key, otherwise)
+        """Return the value of a key, `otherwise` where it is null or nobody gives it."""
+        value = self._values.get(key)
+        return otherwise if value is None else value
 
     def whole(self, key: str, otherwise: int | None = None) -> int:
         """Return a whole number above 0."""

@@ -85,7 +85,7 @@ def activation(key: str) -> Part:
     names = {ours: theirs for theirs, ours in ACTIVATIONS.items()}
     return Part(
         lambda keys: {"ffn": ACTIVATIONS[keys.one_of(key, ACTIVATIONS)]},
-        lambda settings: {key: names.get(settings.ffn)},
+        lambda settings: {key: names[settings.ffn]} if settings.ffn in names else {},
     )
 
 
@@ -118,7 +118,7 @@ def _read_two_ropes(keys: Keys) -> Fields:
         _theta(keys, f"rope_parameters.{kind}", groups.get(kind) or {}, otherwise)
         for kind, otherwise in zip(_LAYER_TYPES, usual, strict=True)
     )
-    return {"rope_theta": theta, "rope_theta_local": local}
+    return {"rope_theta": theta, "rope_theta_local": None if local == theta else local}
 
 
 def _write_two_ropes(settings: ModelSettings) -> Fields:
@@ -151,9 +151,11 @@ def _theta(keys: Keys, key: str, group: Any, otherwise: Any) -> float:
 
 def _read_qwen_layers(keys: Keys) -> Fields:
     """Without layer_types, layers from max_window_layers on are local, if windows are used."""
-    windows = keys.flag("use_sliding_window")
-    first_local = keys.get("max_window_layers") if windows else None
-    return _layers(keys, lambda n: windows and n >= first_local, windows)
+    windows = keys.flag("use_sliding_window") and keys.get("sliding_window") is not None
+    num_global = keys.get("max_window_layers")
+    if not isinstance(num_global, int):
+        raise keys.misfit("max_window_layers", num_global, "a whole number")
+    return _layers(keys, lambda n: windows and n >= num_global, windows)
 
 
 def _read_gemma_layers(keys: Keys) -> Fields:
@@ -200,7 +202,14 @@ def _write_qwen_layers(settings: ModelSettings) -> Fields:
 
 
 QWEN_LAYERS = Part(_read_qwen_layers, _write_qwen_layers)
-GEMMA_LAYERS = Part(_read_gemma_layers, _write_layers)
+
+
+def _write_gemma_layers(settings: ModelSettings) -> Fields:
+    # A window is wanted even where no layer uses it.
+    return {**_write_layers(settings), "sliding_window": settings.window or settings.max_seq_len}
+
+
+GEMMA_LAYERS = Part(_read_gemma_layers, _write_gemma_layers)
 
 
 def _read_query_scale(keys: Keys) -> Fields:

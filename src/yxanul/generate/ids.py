@@ -1,0 +1,110 @@
+"""Decoding on ids: several prompts of any lengths grow together, token by token, with a cache.
+
+Letters: B rows, T tokens of a pass, S tokens so far, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from yxanul.base.errors import YxanulError
+from yxanul.base.seeds import derive_seed
+from yxanul.generate.config import SampleSettings
+from yxanul.generate.sample import sample
+from yxanul.generate.steps import make_step
+from yxanul.model.cache import KvCache
+from yxanul.model.language_model import LanguageModel
+
+
+def generate_ids(
+    model: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    settings: SampleSettings,
+    end: int | None = None,
+) -> list[list[int]]:
+    """Return what follows each prompt: at most `max_tokens` ids, up to and without `end`.
+
+    Rows do not influence each other. Raises YxanulError if a prompt is empty or too long.
+    """
+    found: list[list[int]] = [[] for _ in prompts]
+    ended = [False] * len(prompts)
+    for new_B in next_tokens(model, prompts, settings):
+        for row, token in enumerate(new_B):
+            ended[row] = ended[row] or token == end
+            if not ended[row]:
+                found[row].append(token)
+        if all(ended):
+            break
+    return found
+
+
+def next_tokens(
+    model: LanguageModel, prompts: Sequence[Sequence[int]], settings: SampleSettings
+) -> Iterator[list[int]]:
+    """Give the next id of every row, again and again, until `max_tokens` or the model is full."""
+    room = model.settings.max_seq_len - max(map(len, prompts))
+    _check(prompts, model.settings.max_seq_len)
+    num_new = min(settings.max_tokens, room)
+    device = model.embedding.tokens.device
+    generators = [
+        torch.Generator(device).manual_seed(derive_seed(settings.seed, "sample", row))
+        for row in range(len(prompts))
+    ]
+    seen_BS = _padded(prompts, device)
+    step = logits_BV = None
+    for _ in range(num_new):
+        if step is None or logits_BV is None:
+            logits_BV, cache = read_prompts(model, prompts, num_new)
+            step = make_step(model, cache)
+        else:
+            logits_BV = step(seen_BS[:, -1:])
+        new_B = sample(logits_BV, seen_BS, settings, generators)
+        seen_BS = torch.cat([seen_BS, new_B.unsqueeze(1)], 1)
+        yield new_B.tolist()
+
+
+@torch.inference_mode()
+def read_prompts(
+    model: LanguageModel, prompts: Sequence[Sequence[int]], num_new: int
+) -> tuple[Tensor, KvCache]:
+    """Return the scores BV after each prompt, and a cache with room for `num_new` more tokens.
+
+    The same prompt many times is read once.
+    """
+    same = all(prompt == prompts[0] for prompt in prompts)
+    weight, rows = model.embedding.tokens, prompts[:1] if same else prompts
+    lengths = [len(prompt) for prompt in rows]
+    cache = KvCache(
+        model.settings, len(rows), max(lengths) + num_new, weight.dtype, weight.device
+    )
+    if min(lengths) < max(lengths):
+        cache.lengths_B = torch.tensor(lengths, device=weight.device)
+    hidden_BTD = model.hidden(_padded(rows, weight.device), cache=cache)
+    last_B = torch.tensor(lengths, device=weight.device) - 1
+    row_B = torch.arange(len(rows), device=weight.device)
+    logits_BV = model.logits(hidden_BTD[row_B, last_B])
+    if same and len(prompts) > 1:
+        return logits_BV.expand(len(prompts), -1), cache.repeat(len(prompts))
+    return logits_BV, cache
+
+
+def _padded(prompts: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+    """Return the prompts as BT, filled up on the right with ids that they have."""
+    longest = max(map(len, prompts))
+    rows = [[*prompt, *[prompt[0]] * (longest - len(prompt))] for prompt in prompts]
+    return torch.tensor(rows, device=device)
+
+
+def _check(prompts: Sequence[Sequence[int]], longest: int) -> None:
+    for prompt in prompts:
+        if not prompt:
+            raise YxanulError("a prompt has no tokens", wanted="at least one")
+        if len(prompt) > longest:
+            raise YxanulError(
+                "the prompt is longer than the model's max_seq_len",
+                found=f"{len(prompt)} tokens with the end of text in front",
+                wanted=f"at most {longest}",
+            )

@@ -1,0 +1,89 @@
+"""One decoding step: a token a row in, scores out. On a GPU it is captured as a graph.
+
+Letters: B rows, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from yxanul.model.cache import KvCache
+from yxanul.model.language_model import LanguageModel
+from yxanul.model.token_step import TokenStep
+
+Step = Callable[[Tensor], Tensor]
+"""From the newest ids B1 to the scores BV of the next ones."""
+
+
+def make_step(model: LanguageModel, cache: KvCache) -> Step:
+    """Return the step for this model and cache: without modules on a CPU, a graph on a GPU."""
+    if model.embedding.tokens.device.type == "cuda":
+        return GraphStep(model, cache)
+    return TokenStep(model, cache)
+
+
+class EagerStep:
+    """A step that runs op by op."""
+
+    def __init__(self, model: LanguageModel, cache: KvCache):
+        self._model = model
+        self._cache = cache
+
+    @torch.inference_mode()
+    def __call__(self, ids_B1: Tensor) -> Tensor:
+        """Return the scores BV of what follows `ids_B1`."""
+        return self._model.logits(self._model.hidden(ids_B1, cache=self._cache)[:, -1])
+
+
+class GraphStep:
+    """A step that is captured once as a CUDA graph and replayed: no launch costs.
+
+    The cache becomes static: every step attends to all slots behind a mask, and the rows' lengths
+    live on the device.
+    """
+
+    def __init__(self, model: LanguageModel, cache: KvCache):
+        self._eager = EagerStep(model, cache)
+        self._cache = cache
+        self._graph: torch.cuda.CUDAGraph | None = None
+        make_static(cache, model.embedding.tokens.device)
+
+    @torch.inference_mode()
+    def __call__(self, ids_B1: Tensor) -> Tensor:
+        """Return the scores BV of what follows `ids_B1`; they are overwritten by the next call."""
+        if self._graph is None:
+            self._capture(ids_B1)
+        assert self._graph is not None
+        self._ids_B1.copy_(ids_B1)
+        self._graph.replay()
+        self._cache.num_seen += 1
+        return self._logits_BV
+
+    def _capture(self, ids_B1: Tensor) -> None:
+        """Record one step; what it did to the cache's counts is undone, its slots are rewritten."""
+        lengths_B, num_seen = self._cache.lengths_B, self._cache.num_seen
+        assert lengths_B is not None
+        before_B = lengths_B.clone()
+        self._ids_B1 = ids_B1.clone()
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            self._eager(self._ids_B1)
+        torch.cuda.current_stream().wait_stream(side)
+        lengths_B.copy_(before_B)
+        self._cache.num_seen = num_seen
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._logits_BV = self._eager(self._ids_B1)
+        lengths_B.copy_(before_B)
+        self._cache.num_seen = num_seen
+
+
+def make_static(cache: KvCache, device: torch.device) -> None:
+    """Give every step of a cache the same shapes."""
+    cache.is_static = True
+    if cache.lengths_B is None:
+        cache.lengths_B = torch.full((cache.batch,), cache.num_seen, device=device)
