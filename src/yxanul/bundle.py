@@ -1,7 +1,8 @@
-"""A run folder becomes a model and its tokenizer, ready to use."""
+"""A run folder, or a folder of the `transformers` layout, becomes a model and its tokenizer."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,13 @@ from yxanul.checkpoint.keep import read_best
 from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
 from yxanul.checkpoint.read import read_checkpoint
 from yxanul.model.config import ModelSettings
+from yxanul.model.convert import is_pretrained, read_pretrained, read_settings
 from yxanul.model.language_model import LanguageModel
+from yxanul.tokenizer.pretrained import load_pretrained_tokenizer
 from yxanul.tokenizer.tokenizer import Tokenizer
+
+PRETRAINED_SEQ_LEN = 2048
+"""The longest row assumed for a model of which it is not known how it was trained."""
 
 
 @dataclass(frozen=True)
@@ -24,16 +30,21 @@ class Bundle:
     model: LanguageModel
     """On the CPU or the GPU, in fp32, in evaluation mode."""
     tokenizer: Tokenizer
-    step: int
-    """The updates it has had."""
+    step: int | None
+    """The updates it has had; None if that is not known."""
     seq_len: int
-    """The longest row it was trained with."""
-    data: Path
-    """Where the shards of its run lie."""
+    """The longest row it was trained with, or a usual length if that is not known."""
+    data: Path | None
+    """Where the shards of its run lie; None for a model that is no run of ours."""
 
 
 def open_bundle(path: Path, checkpoint: str = "best") -> Bundle:
-    """Load a run's checkpoint: `best` (the newest where none is best yet), `last`, or a step."""
+    """Load a run's checkpoint: `best` (the newest where none is best yet), `last`, or a step.
+
+    A folder of the `transformers` layout is taken too: its weights are `best` and `last` in one.
+    """
+    if is_pretrained(path):
+        return _open_pretrained(path, checkpoint)
     run = RunFolder(path)
     tensors, state = read_checkpoint(find_checkpoint(run, checkpoint), only=("model",))
     tokenizer = Tokenizer.load(run.tokenizer)
@@ -43,11 +54,8 @@ def open_bundle(path: Path, checkpoint: str = "best") -> Bundle:
             found=tokenizer.digest[:12],
             wanted=state["tokenizer"][:12],
         )
-    model = LanguageModel(ModelSettings.model_validate(state["model"]))
-    model.load_state_dict(tensors["model"])
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     return Bundle(
-        model.to(device).eval(),
+        _ready(ModelSettings.model_validate(state["model"]), tensors["model"]),
         tokenizer,
         state["progress"]["step"],
         state["seq_len"],
@@ -55,11 +63,30 @@ def open_bundle(path: Path, checkpoint: str = "best") -> Bundle:
     )
 
 
+def _open_pretrained(folder: Path, checkpoint: str) -> Bundle:
+    if checkpoint not in ("best", "last"):
+        raise YxanulError(
+            f"{folder} has no checkpoint '{checkpoint}'",
+            hint="it is a transformers folder, which holds one set of weights",
+        )
+    tokenizer = load_pretrained_tokenizer(folder, read_settings(folder).num_tokens)
+    settings, tensors = read_pretrained(folder)
+    seq_len = min(settings.max_seq_len, PRETRAINED_SEQ_LEN)
+    return Bundle(_ready(settings, tensors), tokenizer, None, seq_len, None)
+
+
+def _ready(settings: ModelSettings, tensors: Mapping[str, torch.Tensor]) -> LanguageModel:
+    model = LanguageModel(settings)
+    model.load_state_dict(tensors)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
 def find_checkpoint(run: RunFolder, which: str) -> Path:
     """Return the folder of a checkpoint named `best`, `last` or by its step."""
     steps = checkpoint_steps(run.checkpoints)
     if not steps:
-        hint = None if run.recipe.is_file() else "a run folder is what `yxanul run` makes"
+        hint = "give a folder that `yxanul run` made, or one of transformers with a config.json"
+        hint = None if run.recipe.is_file() else hint
         raise YxanulError(f"{run.path} has no checkpoint", hint=hint)
     if which == "best":
         best = read_best(run.path)

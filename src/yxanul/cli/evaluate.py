@@ -14,7 +14,9 @@ EXAMPLES = """**Examples**
 
 `yxanul eval runs/quickstart`
 
-`yxanul eval runs/quickstart --text my-story.txt --text another.txt --json`"""
+`yxanul eval runs/quickstart --text my-story.txt --text another.txt --json`
+
+`yxanul eval models/some-llama --text my-story.txt`"""
 
 
 def command(
@@ -32,7 +34,11 @@ def command(
     checkpoint: CheckpointOption = "best",
     as_json: JsonOption = False,
 ) -> None:
-    """Score the run's held-out text by domain, or the given files."""
+    """Score the run's held-out text by domain, or the given files.
+
+    RUN may be a folder of the `transformers` layout (Llama, Qwen3, Gemma 3): give files then.
+    """
+    from yxanul.base.errors import YxanulError
     from yxanul.base.interrupt import StopRequest
     from yxanul.bundle import open_bundle
     from yxanul.cli.output import make_ui, print_json, print_text
@@ -43,6 +49,11 @@ def command(
         shape = window_shape(seq_len or bundle.seq_len, stride)
         if text:
             scores = score_files(bundle.model, bundle.tokenizer, text, shape, ui)
+        elif bundle.data is None:
+            raise YxanulError(
+                f"{run} is a transformers folder: it has no held-out text",
+                hint="give texts with --text FILE",
+            )
         else:
             held_out = open_held_out(bundle.data, bundle.tokenizer)
             scores = score_domains(bundle.model, held_out, dict.fromkeys(held_out, shape), ui)
@@ -51,7 +62,8 @@ def command(
         settings = {"seq_len": shape.seq_len, "stride": shape.stride}
         print_json({"run": str(run), "step": bundle.step, **settings, "texts": by_name})
         return
-    print_text(f"step {bundle.step}, context {shape.seq_len}, stride {shape.stride}")
+    weights = str(run) if bundle.step is None else f"step {bundle.step}"
+    print_text(f"{weights}, context {shape.seq_len}, stride {shape.stride}")
     print_text(f"{'text':<24}{'loss':>8}{'perplexity':>12}{'bits/byte':>11}{'tokens':>12}")
     for name, score in scores.items():
         figures = f"{score.loss:>8.4f}{score.perplexity:>12.3f}{score.bits_per_byte:>11.4f}"

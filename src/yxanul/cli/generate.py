@@ -17,6 +17,8 @@ EXAMPLES = """**Examples**
 
 `yxanul generate runs/quickstart --prompt-file start.txt --temperature 0.7 --top-p 0.95 --samples 3`
 
+`yxanul generate models/some-llama "Once upon a time"`
+
 `echo "Once upon a time" | yxanul generate runs/quickstart -`"""
 
 

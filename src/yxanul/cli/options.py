@@ -27,7 +27,12 @@ JsonOption = Annotated[
     bool, typer.Option("--json", help="One JSON object on stdout, and nothing else there.")
 ]
 RunArgument = Annotated[
-    Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="A run folder, or a model folder of `transformers` (Llama, Qwen3, Gemma 3).",
+        show_default=False,
+    ),
 ]
 CheckpointOption = Annotated[
     str, typer.Option("--checkpoint", help="Which one: `best`, `last`, or a step's number.")

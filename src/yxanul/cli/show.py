@@ -1,4 +1,4 @@
-"""`yxanul show`: a recipe's plan, a preset's table of parts, or a run's state."""
+"""`yxanul show`: a recipe's plan, the table of parts of a preset or a model, a run's state."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from yxanul.cli.options import JsonOption, Overrides
 
 if TYPE_CHECKING:
+    from yxanul.model.config import ModelSettings
     from yxanul.recipe import Recipe
 
 NAME = "show"
@@ -19,11 +20,13 @@ EXAMPLES = """**Examples**
 
 `yxanul show yxanul-177m`
 
-`yxanul show runs/quickstart`"""
+`yxanul show runs/quickstart`
+
+`yxanul show models/some-llama`"""
 
 
 def command(
-    what: Annotated[str, typer.Argument(metavar="RECIPE|PRESET|RUN", help="What to show.")],
+    what: Annotated[str, typer.Argument(metavar="RECIPE|PRESET|RUN|FOLDER", help="What to show.")],
     overrides: Overrides = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -32,13 +35,16 @@ def command(
     from yxanul.cli.output import print_json, print_text
     from yxanul.model.zoo import PRESETS
 
-    is_run = (Path(what) / "recipe.yaml").is_file()
-    if overrides and (is_run or what in PRESETS):
+    folder = Path(what)
+    is_run, is_folder = (folder / "recipe.yaml").is_file(), (folder / "config.json").is_file()
+    if overrides and (is_run or is_folder or what in PRESETS):
         raise YxanulError("overrides go with a recipe", found=f"'{overrides[0]}' after {what}")
     if is_run:
-        facts, text = show_run(Path(what))
+        facts, text = show_run(folder)
     elif what in PRESETS:
         facts, text = show_preset(what)
+    elif is_folder:
+        facts, text = show_folder(folder)
     else:
         facts, text = show_recipe(what, overrides or [])
     if as_json:
@@ -49,31 +55,56 @@ def command(
 
 def show_preset(name: str) -> tuple[dict[str, Any], str]:
     """Return a preset's exact table of parameters, its FLOPs and bytes."""
-    from yxanul.model import count
     from yxanul.model.config import ModelSettings
 
-    settings = ModelSettings.model_validate({"preset": name}).resolved(None)
-    table = count.parameter_table(settings)
+    facts = model_facts(ModelSettings.model_validate({"preset": name}).resolved(None))
+    return {"preset": name, **facts}, model_text(name, facts)
+
+
+def show_folder(folder: Path) -> tuple[dict[str, Any], str]:
+    """Return the same for the model in a folder of the `transformers` layout."""
+    from yxanul.model.convert import read_settings
+
+    facts = model_facts(read_settings(folder))
+    return {"folder": str(folder), **facts}, model_text(str(folder), facts)
+
+
+def model_facts(settings: ModelSettings) -> dict[str, Any]:
+    """Return what a model is made of and what it costs."""
+    from yxanul.model import count
+
     flops = count.flops_per_token(settings, settings.max_seq_len)
-    facts = {
-        "preset": name,
+    return {
         "parameters": count.count_parameters(settings),
-        "parts": table,
+        "parts": count.parameter_table(settings),
         "seq_len": settings.max_seq_len,
+        "layers": settings.layer_kinds,
         "flops_per_token": flops.total,
         "flops": flops.to_dict(),
         "weight_bytes": count.weight_bytes(settings),
         "kv_bytes_per_token": count.kv_bytes_per_token(settings),
+        "kv_cache_bytes": count.kv_cache_bytes(settings, settings.max_seq_len),
         "model": settings.model_dump(mode="json"),
     }
-    lines = [f"{name}: {facts['parameters']:,} parameters, a vocabulary of {settings.num_tokens:,}"]
-    lines += [f"  {part:<28}{number:>14,}" for part, number in table.items()]
-    lines.append(f"training FLOPs a token at {settings.max_seq_len} tokens: {flops.total:,}")
-    lines += [f"  {part:<28}{number:>14,}" for part, number in flops.to_dict().items()]
+
+
+def model_text(name: str, facts: dict[str, Any]) -> str:
+    """Return the facts of a model for people."""
+    model, length = facts["model"], facts["seq_len"]
+    lines = [f"{name}: {facts['parameters']:,} parameters, a vocabulary of {model['vocab_size']:,}"]
+    lines += [f"  {part:<28}{number:>14,}" for part, number in facts["parts"].items()]
+    if model["window"] is not None:
+        kinds = f"{facts['layers']} (L sees {model['window']:,} tokens, G all)"
+        lines.append(f"layers: {kinds}")
+    lines.append(f"training FLOPs a token at {length} tokens: {facts['flops_per_token']:,}")
+    lines += [f"  {part:<28}{number:>14,}" for part, number in facts["flops"].items()]
     for dtype, size in facts["weight_bytes"].items():
         lines.append(f"weights in {dtype}: {size / 2**20:,.1f} MiB")
     lines.append(f"KV cache in bf16: {facts['kv_bytes_per_token']:,} bytes a token")
-    return facts, "\n".join(lines)
+    if model["window"] is not None:
+        whole = f"{facts['kv_cache_bytes'] / 2**20:,.1f} MiB"
+        lines.append(f"  {whole} for {length:,} tokens, as local layers keep their window only")
+    return "\n".join(lines)
 
 
 def show_recipe(name: str, overrides: list[str]) -> tuple[dict[str, Any], str]:

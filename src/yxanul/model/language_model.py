@@ -18,6 +18,7 @@ from yxanul.model.blocks.norm import NORMS
 from yxanul.model.blocks.rope import RopeTables
 from yxanul.model.blocks.side import Side
 from yxanul.model.cache import KvCache
+from yxanul.model.compiled import compiled_run_block, run_block
 from yxanul.model.config import ModelSettings
 from yxanul.model.head import LossSum, Scoring, capped, linear_cross_entropy, token_losses
 
@@ -41,6 +42,7 @@ class LanguageModel(nn.Module):
         if settings.head == "untied":
             self.head = nn.Parameter(torch.empty(settings.num_stored_tokens, settings.width))
         self.attention_backend = "auto"
+        self.compiles = False
         self._ropes = _rope_tables(settings)
 
     @torch.no_grad()
@@ -102,8 +104,9 @@ class LanguageModel(nn.Module):
         """
         positions, side = self.beside(ids_BT, documents_BT, cache)
         x_BTD = self.embedding(ids_BT, positions)
+        run = compiled_run_block() if self.compiles and torch.is_grad_enabled() else run_block
         for block in self.blocks:
-            x_BTD = block(x_BTD, side)
+            x_BTD = run(block, x_BTD, side)
         if cache is not None:
             cache.advance(ids_BT.shape[1])
         return self.norm(x_BTD)

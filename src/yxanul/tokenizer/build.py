@@ -35,12 +35,12 @@ def build_tokenizer(settings: TokenizerSettings, texts: Texts, ui: Ui) -> Tokeni
 def build_byte(settings: ByteSettings, texts: Texts, ui: Ui) -> Tokenizer:
     """Return the tokenizer whose ids are the bytes themselves; the end of text is 256."""
     vocab = {symbol: byte for byte, symbol in enumerate(byte_symbols())}
-    return Tokenizer(_byte_level(models.BPE(vocab=vocab, merges=[])), END_OF_TEXT)
+    return Tokenizer(byte_level(models.BPE(vocab=vocab, merges=[])), END_OF_TEXT)
 
 
 def build_bpe(settings: BpeSettings, texts: Texts, ui: Ui) -> Tokenizer:
     """Train a byte-level BPE; the same text gives the same merges; the end of text is last."""
-    raw = _byte_level(models.BPE())
+    raw = byte_level(models.BPE())
     trainer = trainers.BpeTrainer(
         vocab_size=settings.vocab_size - 1,
         min_frequency=2,
@@ -74,7 +74,7 @@ def build_gpt2(settings: Gpt2Settings, texts: Texts, ui: Ui) -> Tokenizer:
         model = models.BPE.from_file(*map(str, files))
     except Exception as error:  # the library raises nothing narrower
         raise YxanulError(f"{settings.path} holds no GPT-2 vocabulary", found=error) from None
-    return Tokenizer(_byte_level(model), END_OF_TEXT)
+    return Tokenizer(byte_level(model), END_OF_TEXT)
 
 
 def build_file(settings: FileSettings, texts: Texts, ui: Ui) -> Tokenizer:
@@ -93,9 +93,10 @@ TOKENIZERS: dict[str, Callable[[Any, Texts, Ui], Tokenizer]] = {
 }
 
 
-def _byte_level(model: models.Model) -> library.Tokenizer:
+def byte_level(model: models.Model, add_prefix_space: bool = False) -> library.Tokenizer:
+    """Return a tokenizer that cuts text as GPT-2 does and reads it as bytes."""
     raw = library.Tokenizer(model)
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space, use_regex=True)
     raw.decoder = decoders.ByteLevel()
     return raw
 

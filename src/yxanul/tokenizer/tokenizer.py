@@ -19,7 +19,18 @@ from yxanul.tokenizer.end_of_text import find_end_of_text
 class Tokenizer:
     """Text to ids and back. Text never yields the end of text: only `end_of_text_id` does."""
 
-    def __init__(self, raw: library.Tokenizer, end_of_text: str) -> None:
+    def __init__(
+        self,
+        raw: library.Tokenizer,
+        end_of_text: str,
+        begin_of_text: str | None = None,
+        num_ids: int = 0,
+    ) -> None:
+        """Wrap a tokenizer of the library.
+
+        `begin_of_text` stands in front of documents in place of an end of text. `num_ids` is the
+        vocabulary of a model that knows more ids than there are tokens: they are empty text.
+        """
         # Re-adding makes it special also where the file keeps it as an ordinary added token.
         raw.add_special_tokens([library.AddedToken(end_of_text, special=True, normalized=False)])
         raw.no_truncation()
@@ -28,33 +39,22 @@ class Tokenizer:
         self._raw = raw
         self.end_of_text = end_of_text
         self.end_of_text_id: int = raw.get_vocab()[end_of_text]
-        self.vocab_size: int = max(raw.get_vocab().values()) + 1
+        self.begin_id: int = raw.get_vocab()[begin_of_text or end_of_text]
+        """What stands before a document; the end of the one before it, unless told otherwise."""
+        self.vocab_size: int = max(*raw.get_vocab().values(), num_ids - 1) + 1
 
     @classmethod
     def load(cls, path: Path, end_of_text: str | None = None) -> Tokenizer:
         """Read a tokenizer.json (or the one in the folder `path`)."""
         file = path / "tokenizer.json" if path.is_dir() else path
-        try:
-            text = file.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise YxanulError(f"there is no tokenizer at {file}") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise YxanulError(f"{file} cannot be read as a tokenizer", found=error) from None
-        return cls.from_json(text, end_of_text, file)
+        raw = read_library_tokenizer(file)
+        return cls(raw, find_end_of_text(raw.get_vocab(), file.parent, end_of_text))
 
     @classmethod
-    def from_json(
-        cls, text: str, end_of_text: str | None = None, file: Path | None = None
-    ) -> Tokenizer:
-        """Make a tokenizer from the content of a tokenizer.json; `file` is where it lies."""
-        try:
-            raw = library.Tokenizer.from_str(text)
-        except Exception as error:  # the library raises nothing narrower
-            raise YxanulError(
-                f"{file or 'the text'} is not a tokenizer of the tokenizers library", found=error
-            ) from None
-        beside = None if file is None else file.parent
-        return cls(raw, find_end_of_text(raw.get_vocab(), beside, end_of_text))
+    def from_json(cls, text: str, end_of_text: str | None = None) -> Tokenizer:
+        """Make a tokenizer from the content of a tokenizer.json."""
+        raw = _parse(text, "the text")
+        return cls(raw, find_end_of_text(raw.get_vocab(), None, end_of_text))
 
     def to_json(self) -> str:
         """Return the content of a tokenizer.json that the stock library loads."""
@@ -125,6 +125,16 @@ class Tokenizer:
         return [self._raw.id_to_token(i) or "" for i in ids]
 
     @cached_property
+    def num_ids_in_use(self) -> int:
+        """One more than the highest id that a model has to read: that of a document's beginning or
+        end, or of a token of text. Other special tokens never come out of text.
+        """
+        added = self._raw.get_added_tokens_decoder()
+        special = {i for i, token in added.items() if token.special}
+        text = set(self._raw.get_vocab().values()) - special
+        return max(text | {self.begin_id, self.end_of_text_id}) + 1
+
+    @cached_property
     def is_byte_level(self) -> bool:
         """Whether ids are bytes joined: then decoding is exact for every text."""
         return isinstance(self._raw.decoder, library.decoders.ByteLevel)
@@ -143,3 +153,23 @@ class Tokenizer:
                 raise YxanulError(
                     f"there is no token {i}", wanted=f"ids from 0 to {self.vocab_size - 1}"
                 )
+
+
+def read_library_tokenizer(file: Path) -> library.Tokenizer:
+    """Read a tokenizer.json as the `tokenizers` library does; a bad one is an error in one line."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise YxanulError(f"there is no tokenizer at {file}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise YxanulError(f"{file} cannot be read as a tokenizer", found=error) from None
+    return _parse(text, str(file))
+
+
+def _parse(text: str, where: str) -> library.Tokenizer:
+    try:
+        return library.Tokenizer.from_str(text)
+    except Exception as error:  # the library raises nothing narrower
+        raise YxanulError(
+            f"{where} is not a tokenizer of the tokenizers library", found=error
+        ) from None

@@ -1,0 +1,45 @@
+"""Compiled layers: one graph serves all of them, so that compiling takes seconds, not minutes.
+
+Only training passes are compiled. Evaluation and generation meet too many shapes.
+
+Letters: B batch, T time, D width.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from yxanul.model.blocks.block import Block
+from yxanul.model.blocks.side import Side
+
+GRAPHS = 64
+"""Shapes, kinds of layer and modes that are compiled before it falls back to op by op."""
+
+RunBlock = Callable[[Block, Tensor, Side], Tensor]
+
+
+def run_block(block: Block, x_BTD: Tensor, side: Side) -> Tensor:
+    """Return the residual stream after the layer, BTD."""
+    return block(x_BTD, side)
+
+
+@functools.cache
+def compiled_run_block() -> RunBlock:
+    """Return `run_block` compiled: parameters are inputs of its graph, so all layers share it."""
+    torch._dynamo.config.recompile_limit = max(GRAPHS, torch._dynamo.config.recompile_limit)
+    return torch.compile(run_block, dynamic=False)
+
+
+@functools.cache
+def reason_against_compiling(device: str) -> str | None:
+    """Return why torch.compile does not work here, or None; tried once, on a small function."""
+    function = torch.compile(lambda x: torch.nn.functional.silu(x) * x + 1)
+    try:
+        function(torch.ones(64, device=device))
+    except Exception as error:  # a missing compiler shows itself in many ways
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return None
