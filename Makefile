@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/installed
+PEERS = $(VENV)/peers
 
-.PHONY: demo test test-all check bench clean
+.PHONY: demo test test-all check bench bench-step bench-decode clean
 
 demo: $(VENV)/demo
 	$(BIN)/yxanul run quickstart
@@ -20,8 +21,13 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: $(INSTALLED)
-	$(BIN)/python benchmarks/train_step.py
+bench: bench-step bench-decode
+
+bench-step: $(PEERS)
+	$(BIN)/python benchmarks/step.py
+
+bench-decode: $(PEERS)
+	$(BIN)/python benchmarks/decode.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +39,12 @@ $(VENV)/demo: $(VENV)/bin/python pyproject.toml constraints.txt
 $(INSTALLED): $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $(INSTALLED) $(VENV)/demo
+
+# litgpt and transformers want different versions of a package that no benchmark uses.
+$(PEERS): $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
+	$(BIN)/pip install --quiet -c constraints.txt --no-deps litgpt
+	touch $@
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info

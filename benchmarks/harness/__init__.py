@@ -1,0 +1,1 @@
+"""What both benchmarks share: shapes, start weights, processes, rounds, ratios, tables, files."""
