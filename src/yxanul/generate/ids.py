@@ -62,7 +62,8 @@ def next_tokens(
         else:
             logits_BV = step(seen_BS[:, -1:])
         new_B = sample(logits_BV, seen_BS, settings, generators)
-        seen_BS = torch.cat([seen_BS, new_B.unsqueeze(1)], 1)
+        new_B1 = new_B.unsqueeze(1)
+        seen_BS = new_B1 if settings.repetition_penalty == 1 else torch.cat([seen_BS, new_B1], 1)
         yield new_B.tolist()
 
 
@@ -77,9 +78,7 @@ def read_prompts(
     same = all(prompt == prompts[0] for prompt in prompts)
     weight, rows = model.embedding.tokens, prompts[:1] if same else prompts
     lengths = [len(prompt) for prompt in rows]
-    cache = KvCache(
-        model.settings, len(rows), max(lengths) + num_new, weight.dtype, weight.device
-    )
+    cache = KvCache(model.settings, len(rows), max(lengths) + num_new, weight.dtype, weight.device)
     if min(lengths) < max(lengths):
         cache.lengths_B = torch.tensor(lengths, device=weight.device)
     hidden_BTD = model.hidden(_padded(rows, weight.device), cache=cache)

@@ -98,11 +98,11 @@ class KvCache:
 
     def _append_one(self, stored_BSNK: Tensor, kv_B1NK: Tensor, slots: int) -> Tensor:
         if self.lengths_B is None:
-            stored_BSNK[:, self.num_seen % slots] = kv_B1NK[:, 0]
+            stored_BSNK.narrow(1, self.num_seen % slots, 1).copy_(kv_B1NK)
         else:
             row_B = torch.arange(len(kv_B1NK), device=kv_B1NK.device)
             stored_BSNK[row_B, self.lengths_B % slots] = kv_B1NK[:, 0]
-        return stored_BSNK[:, : self._num_shown(slots)]
+        return stored_BSNK.narrow(1, 0, self._num_shown(slots))
 
     def _fill_ring(self, stored_BSNK: Tensor, kv_BTNK: Tensor, slots: int) -> None:
         """Store the last of more tokens than there are free slots."""

@@ -5,6 +5,8 @@ Letters: B batch, T time, D width, V vocabulary, N = B T, X input features of th
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -67,6 +69,10 @@ class LanguageModel(nn.Module):
         scale = (2 * settings.depth) ** -0.5 if name.endswith(_OUTPUTS) else 1.0
         return settings.init_std * scale
 
+    def layers(self) -> list[Block]:
+        """Return the blocks, first to last."""
+        return [cast(Block, block) for block in self.blocks]
+
     def tables(self) -> list[nn.Parameter]:
         """Return the parameters that hold one row a token or a position."""
         found = (self.embedding.tokens, self.embedding.positions, self.head)
@@ -105,7 +111,7 @@ class LanguageModel(nn.Module):
         positions, side = self.beside(ids_BT, documents_BT, cache)
         x_BTD = self.embedding(ids_BT, positions)
         run = compiled_run_block() if self.compiles and torch.is_grad_enabled() else run_block
-        for block in self.blocks:
+        for block in self.layers():
             x_BTD = run(block, x_BTD, side)
         if cache is not None:
             cache.advance(ids_BT.shape[1])

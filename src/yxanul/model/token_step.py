@@ -1,169 +1,214 @@
 """One token a row through the whole model, for decoding on a CPU.
 
 With one token there is so little to compute that calling modules and making small tensors takes
-most of the time. Here it is the same arithmetic with as few operations as possible: `hidden` and
-`logits` of the model, which it is tested against.
+most of the time. Here is the same arithmetic with as few operations as possible, each writing into
+a tensor that is there already. It equals `hidden` and `logits` of the model.
 
-Letters: B rows, D width, M query, key and value heads (in this order), N key and value heads,
+Letters: B rows, D width, M heads of queries, then keys, then values, N heads of keys and values,
 H query heads, G key heads, R = H / G, S slots, K head width, F feed-forward width, V vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from yxanul.model.blocks.attention import Attention
 from yxanul.model.blocks.block import Block
-from yxanul.model.blocks.ffn import GatedFfn
-from yxanul.model.blocks.norm import LayerNorm, RmsNorm
+from yxanul.model.blocks.ffn import GatedFfn, PlainFfn
+from yxanul.model.blocks.norm import RmsNorm
 from yxanul.model.blocks.rope import Rope
 from yxanul.model.cache import KvCache
 from yxanul.model.config import ModelSettings
 from yxanul.model.language_model import LanguageModel
 
-Function = Callable[[Tensor], Tensor]
+Action = Callable[[], object]
+"""Something that reads and writes tensors chosen before."""
 
 
 class TokenStep:
     """From each row's newest id to the scores of the next one; the cache counts along."""
 
+    @torch.inference_mode()
     def __init__(self, model: LanguageModel, cache: KvCache):
         self._model = model
         self._cache = cache
-        self._layers = [_flatten(block, model.settings) for block in model.blocks]
-        self._norm = _norm(model.norm)
+        self._rows = _Rows(model.settings, cache.batch, model.embedding.tokens)
+        self._layers = [
+            _Layer(self._rows, block, cache.kinds[number], cache, number)
+            for number, block in enumerate(model.layers())
+        ]
+        self._norm = _norm_into(model.norm, self._rows.x_BD, self._rows.h_BD)
 
     @torch.inference_mode()
     def __call__(self, ids_B1: Tensor) -> Tensor:
         """Return the scores BV of what follows `ids_B1`."""
-        model, cache = self._model, self._cache
-        positions, side = model.beside(ids_B1, None, cache)
-        x_BD = model.embedding(ids_B1, positions).squeeze(1)
-        turns = {kind: _turn(rope, model.settings) for kind, rope in side.ropes.items()}
-        masks = {kind: view.mask for kind, view in cache.views(1, ids_B1.device).items()}
-        for number, layer in enumerate(self._layers):
-            kind = cache.kinds[number]
-            qkv_BMK = layer.qkv(layer.attention_norm(x_BD))
-            if kind in turns:
-                qkv_BMK = _turned(qkv_BMK, turns[kind])
-            q_BHK, kv_BNK = qkv_BMK.tensor_split((layer.num_heads,), 1)
-            kv_BSNK = cache.append(number, kv_BNK.unsqueeze(1))
-            y_BD = layer.output(_attend(q_BHK, kv_BSNK, masks[kind], layer.scale))
-            x_BD = x_BD + layer.attention_post_norm(y_BD)
-            x_BD = x_BD + layer.ffn_post_norm(layer.ffn(layer.ffn_norm(x_BD)))
-        cache.advance(1)
-        return model.logits(self._norm(x_BD))
+        positions, side = self._model.beside(ids_B1, None, self._cache)
+        self._rows.x_BD.copy_(self._model.embedding(ids_B1, positions).squeeze(1))
+        turns = {kind: _Turn(rope) for kind, rope in side.ropes.items()}
+        masks = {kind: view.mask for kind, view in self._cache.views(1, ids_B1.device).items()}
+        for layer in self._layers:
+            layer.run(turns.get(layer.kind), masks[layer.kind])
+        self._cache.advance(1)
+        self._norm()
+        return self._model.logits(self._rows.h_BD)
 
 
-class _Layer(NamedTuple):
-    """A block as functions of rows."""
+class _Rows:
+    """The tensors that all layers write into, and views of their parts."""
 
-    attention_norm: Function
-    qkv: Function
-    """From BD to BMK, queries and keys normalised if they are to be."""
-    output: Function
-    """From BHK to BD."""
-    attention_post_norm: Function
-    ffn_norm: Function
-    ffn: Function
-    ffn_post_norm: Function
-    num_heads: int
-    scale: float
+    def __init__(self, settings: ModelSettings, batch: int, like: Tensor):
+        heads, groups, wide = settings.num_heads, settings.num_kv_heads, settings.head_width
 
+        def rows(*shape: int) -> Tensor:
+            return like.new_zeros(batch, *shape)
 
-def _flatten(block: Block, settings: ModelSettings) -> _Layer:
-    attention = block.attention
-    return _Layer(
-        _norm(block.attention_norm),
-        _qkv(block, settings),
-        _linear(attention.output.weight, flatten=True),
-        _norm(block.attention_post_norm),
-        _norm(block.ffn_norm),
-        _ffn(block),
-        _norm(block.ffn_post_norm),
-        settings.num_heads,
-        attention.scale,
-    )
+        self.x_BD, self.h_BD, self.update_BD = (rows(settings.width) for _ in range(3))
+        self.qkv_BMK, self.turned_BMK = (rows(heads + 2 * groups, wide) for _ in range(2))
+        self.gate_up_B2F, self.inner_BF = rows(2, settings.ffn_width), rows(settings.ffn_width)
+        turned = heads + groups
+        self.turned = [(x[:, :turned], x[:, turned:]) for x in (self.qkv_BMK, self.turned_BMK)]
+        self.halves = [part.tensor_split(2, -1) for part, _ in self.turned]
 
 
-def _linear(weight: Tensor, flatten: bool = False) -> Function:
-    """Return x W^T; a single row in bf16 is faster as a vector."""
+class _Turn:
+    """The angles of one step, for queries and keys: cosines, and signed sines by halves."""
 
-    def linear(x: Tensor) -> Tensor:
-        x_BD = x.flatten(1) if flatten else x
-        if len(x_BD) == 1 and weight.dtype == torch.bfloat16:
-            return torch.mv(weight, x_BD[0]).unsqueeze(0)
-        return F.linear(x_BD, weight)
-
-    return linear
+    def __init__(self, rope: Rope):
+        self.cos, sin = (table.squeeze(-3) for table in rope)
+        self.sin_low, self.sin_high = sin.tensor_split(2, -1)
 
 
-def _norm(module: torch.nn.Module) -> Function:
-    """Return a norm over the last axis of BD; the mean square is a product, not a reduction."""
-    if isinstance(module, LayerNorm):
-        return module
+class _Layer:
+    """A block whose inputs and outputs are the rows' tensors."""
+
+    def __init__(self, rows: _Rows, block: Block, kind: str, cache: KvCache, number: int):
+        attention = block.attention
+        self.kind, self._rows, self._cache, self._number = kind, rows, cache, number
+        self._scale = attention.scale
+        self._before_attention = _norm_into(block.attention_norm, rows.x_BD, rows.h_BD)
+        self._qkv = _product(attention.qkv.weight, rows.h_BD, rows.qkv_BMK.flatten(1))
+        self._qk_norm = _qk_norm(attention, rows.qkv_BMK)
+        self._plain = _heads(rows.qkv_BMK, attention)
+        self._after_turn = _heads(rows.turned_BMK, attention)
+        self._add_output = _addition(attention.output.weight, block.attention_post_norm, rows)
+        self._before_ffn = _norm_into(block.ffn_norm, rows.x_BD, rows.h_BD)
+        self._inner = _inner(block.ffn, rows)
+        self._add_down = _addition(block.ffn.down.weight, block.ffn_post_norm, rows)
+
+    def run(self, turn: _Turn | None, mask: Tensor | None) -> None:
+        """Read the residual stream and add both updates to it."""
+        self._before_attention()
+        self._qkv()
+        self._qk_norm()
+        q_BGRK, kv_B1NK = self._plain if turn is None else self._turned(turn)
+        kv_BNSK = self._cache.append(self._number, kv_B1NK).transpose(1, 2)
+        k_BGSK, v_BGSK = kv_BNSK.tensor_split(2, 1)
+        y_BGRK = nn.functional.scaled_dot_product_attention(
+            q_BGRK, k_BGSK, v_BGSK, mask, scale=self._scale
+        )
+        self._add_output(y_BGRK.reshape(len(y_BGRK), -1))
+        self._before_ffn()
+        self._inner()
+        self._add_down(self._rows.inner_BF)
+
+    def _turned(self, turn: _Turn) -> tuple[Tensor, Tensor]:
+        (qk, v), (qk_turned, v_copy) = self._rows.turned
+        (low, high), (low_turned, high_turned) = self._rows.halves
+        torch.mul(qk, turn.cos, out=qk_turned)
+        low_turned.addcmul_(high, turn.sin_low)
+        high_turned.addcmul_(low, turn.sin_high)
+        v_copy.copy_(v)
+        return self._after_turn
+
+
+def _heads(qkv_BMK: Tensor, attention: Attention) -> tuple[Tensor, Tensor]:
+    """Return the queries as BGRK and the keys and values as B1NK."""
+    num_heads, num_kv_heads, _ = attention.heads
+    q_BHK, kv_BNK = qkv_BMK[:, :num_heads], qkv_BMK[:, num_heads:]
+    return q_BHK.unflatten(1, (num_kv_heads, -1)), kv_BNK.unsqueeze(1)
+
+
+def _norm_into(module: nn.Module, x_BD: Tensor, out_BD: Tensor) -> Action:
+    """Return what writes the norm of x into `out`, which may be x itself.
+
+    The mean square is a product, as for a few numbers that is faster than a reduction.
+    """
     if not isinstance(module, RmsNorm):
-        return lambda x: x
-    gain, eps = module.factor().float(), torch.full((1, 1, 1), module.eps)
-    mean = 1 / len(gain)
+        return lambda: out_BD.copy_(module(x_BD))
+    gain, eps = module.factor().float(), x_BD.new_full((1, 1, 1), module.eps, dtype=torch.float32)
+    casts = x_BD.dtype != torch.float32
+    wide_BD = torch.empty_like(x_BD, dtype=torch.float32) if casts else x_BD
+    result_BD = wide_BD if casts else out_BD
+    row_B1D, column_BD1 = wide_BD.unsqueeze(1), wide_BD.unsqueeze(2)
+    mean_B11 = eps.new_empty(len(x_BD), 1, 1)
+    mean_B1 = mean_B11.squeeze(2)
 
-    def norm(x_BD: Tensor) -> Tensor:
-        wide = x_BD.float().unsqueeze(1)
-        mean_B11 = torch.baddbmm(eps, wide, wide.transpose(1, 2), alpha=mean)
-        return (wide * mean_B11.rsqrt_()).mul_(gain).squeeze(1).to(x_BD.dtype)
+    def norm() -> None:
+        if casts:
+            wide_BD.copy_(x_BD)
+        torch.baddbmm(eps, row_B1D, column_BD1, alpha=1 / len(gain), out=mean_B11)
+        torch.mul(wide_BD, mean_B1.rsqrt_(), out=result_BD)
+        result_BD.mul_(gain)
+        if casts:
+            out_BD.copy_(wide_BD)
 
     return norm
 
 
-def _qkv(block: Block, settings: ModelSettings) -> Function:
-    linear, attention = _linear(block.attention.qkv.weight), block.attention
-    shape = (-1, attention.head_width)
-    if not settings.qk_norm:
-        return lambda x_BD: linear(x_BD).unflatten(1, shape)
-
-    def qkv(x_BD: Tensor) -> Tensor:
-        q, k, v = linear(x_BD).unflatten(1, shape).split(attention.heads, 1)
-        return torch.cat([attention.q_norm(q), attention.k_norm(k), v], 1)
-
-    return qkv
+def _product(weight: Tensor, x_BD: Tensor, out: Tensor) -> Action:
+    """Return what writes x W^T into `out`; a single row in bf16 is faster as a vector."""
+    if len(x_BD) == 1 and weight.dtype == torch.bfloat16:
+        x_D, out_1 = x_BD[0], out[0]
+        return lambda: torch.mv(weight, x_D, out=out_1)
+    transposed = weight.T
+    return lambda: torch.mm(x_BD, transposed, out=out)
 
 
-def _ffn(block: Block) -> Function:
-    if not isinstance(block.ffn, GatedFfn):
-        return block.ffn
-    gate_up, down = _linear(block.ffn.gate_up.weight), _linear(block.ffn.down.weight)
-    activation = block.ffn.activation.value
+def _addition(weight: Tensor, post_norm: nn.Module, rows: _Rows) -> Callable[[Tensor], object]:
+    """Return what adds norm(y W^T) to the residual stream; without a norm in one operation."""
+    x_BD, update_BD, transposed = rows.x_BD, rows.update_BD, weight.T
+    single = len(x_BD) == 1 and weight.dtype == torch.bfloat16
+    if isinstance(post_norm, nn.Identity) and not single:
+        return lambda y: x_BD.addmm_(y, transposed)
+    normalise = _norm_into(post_norm, update_BD, update_BD)
 
-    def ffn(x_BD: Tensor) -> Tensor:
-        gate_BF, up_BF = gate_up(x_BD).tensor_split(2, 1)
-        return down(activation(gate_BF).mul_(up_BF))
+    def add(y: Tensor) -> None:
+        if single:
+            torch.mv(weight, y[0], out=update_BD[0])
+        else:
+            torch.mm(y, transposed, out=update_BD)
+        normalise()
+        x_BD.add_(update_BD)
 
-    return ffn
-
-
-def _turn(rope: Rope, settings: ModelSettings) -> Rope:
-    """Return angles for all heads, MK or BMK: those of the values are zero."""
-    turned = settings.num_heads + settings.num_kv_heads
-    cos, sin = (table.squeeze(-3) for table in rope)
-    shape = (*cos.shape[:-2], turned, cos.shape[-1])
-    rest = (*cos.shape[:-2], settings.num_kv_heads, cos.shape[-1])
-    return Rope(
-        torch.cat([cos.expand(shape), cos.new_ones(rest)], -2),
-        torch.cat([sin.expand(shape), sin.new_zeros(rest)], -2),
-    )
+    return add
 
 
-def _turned(x_BMK: Tensor, turn: Rope) -> Tensor:
-    return torch.addcmul(x_BMK * turn.cos, x_BMK.roll(x_BMK.shape[-1] // 2, -1), turn.sin)
+def _qk_norm(attention: Attention, qkv_BMK: Tensor) -> Action:
+    if isinstance(attention.q_norm, nn.Identity):
+        return lambda: None
+    q, k, _ = qkv_BMK.split(attention.heads, 1)
+
+    def norm() -> None:
+        q.copy_(attention.q_norm(q))
+        k.copy_(attention.k_norm(k))
+
+    return norm
 
 
-def _attend(q_BHK: Tensor, kv_BSNK: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-    """Return BHK; the heads that share keys are several queries of one head."""
-    k_BGSK, v_BGSK = kv_BSNK.transpose(1, 2).tensor_split(2, 1)
-    q_BGRK = q_BHK.view(len(q_BHK), k_BGSK.shape[1], -1, q_BHK.shape[-1])
-    y_BGRK = F.scaled_dot_product_attention(q_BGRK, k_BGSK, v_BGSK, mask, scale=scale)
-    return y_BGRK.reshape(q_BHK.shape)
+def _inner(ffn: GatedFfn | PlainFfn, rows: _Rows) -> Action:
+    """Return what computes the inside of the feed-forward from the normalised stream."""
+    if isinstance(ffn, PlainFfn):
+        up, activation = ffn.up, ffn.activation
+        return lambda: rows.inner_BF.copy_(activation(up(rows.h_BD)))
+    fill = _product(ffn.gate_up.weight, rows.h_BD, rows.gate_up_B2F.flatten(1))
+    gate_BF, up_BF = rows.gate_up_B2F.unbind(1)
+    activate = ffn.activation.value
+
+    def inner() -> None:
+        fill()
+        torch.mul(activate(gate_BF), up_BF, out=rows.inner_BF)
+
+    return inner

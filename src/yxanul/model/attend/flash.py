@@ -64,16 +64,18 @@ class Varlen(Backend):
         from torch.nn.attention.varlen import varlen_attn
 
         starts, longest = view.prepared
-        grouped = q_BTHK.shape[2] != k_BTGK.shape[2]
+        grouped: dict[str, Any] = {"enable_gqa": True} if q_BTHK.shape[2] != k_BTGK.shape[2] else {}
         y_NHK = varlen_attn(
-            *(x.flatten(0, 1) for x in (q_BTHK, k_BTGK, v_BTGK)),
+            q_BTHK.flatten(0, 1),
+            k_BTGK.flatten(0, 1),
+            v_BTGK.flatten(0, 1),
             starts,
             starts,
             longest,
             longest,
             scale=scale,
             window_size=_window_size(view.sight),
-            **({"enable_gqa": True} if grouped else {}),
+            **grouped,
         )
         assert isinstance(y_NHK, Tensor)
         return y_NHK.view(q_BTHK.shape)

@@ -102,7 +102,7 @@ class _Gate(torch.autograd.Function):
         return d_gate_up, None
 
 
-FFNS: dict[str, Callable[[int, int], nn.Module]] = {
+FFNS: dict[str, Callable[[int, int], GatedFfn | PlainFfn]] = {
     "swiglu": partial(GatedFfn, activation=SILU),
     "geglu": partial(GatedFfn, activation=GELU),
     "gelu": partial(PlainFfn, activation=_gelu),

@@ -34,9 +34,9 @@ class RopeTables:
         self._outgrown: list[Rope] = []
 
     def at(self, positions: Tensor | slice, end: int, like: Tensor) -> Rope:
-        """Return the rows of `positions` (a slice, or an index BT) on `like`'s device, in its dtype.
+        """Return the rows of `positions`, all below `end`, on the device of `like`, in its dtype.
 
-        All positions are below `end`.
+        Positions are a slice, or an index BT.
         """
         key = (like.device, like.dtype)
         if key not in self._tables or len(self._tables[key].cos) < end:
