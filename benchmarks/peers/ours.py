@@ -9,6 +9,7 @@ from torch import Tensor
 
 from peers import DecodeJob, StepJob, Trainee
 from peers.tensors import load_tensors
+from yxanul.base.ui import SilentUi
 from yxanul.generate.config import SampleSettings
 from yxanul.generate.ids import generate_ids
 from yxanul.model.config import ModelSettings
@@ -16,14 +17,13 @@ from yxanul.model.convert import read_pretrained
 from yxanul.model.convert.architectures import LLAMA
 from yxanul.model.convert.names import tensor_names, to_ours
 from yxanul.model.language_model import LanguageModel
-from yxanul.train.precision.twin import Twin
+from yxanul.train.config import TrainSettings
+from yxanul.train.engine import make_engine
 
 
 def trainee(job: StepJob, compiled: bool = False) -> Trainee:
     """Return our model as the trainer trains it."""
-    twin = Twin(build_model(job), job.precision)
-    if compiled:
-        twin.model.compile_blocks()
+    twin = make_engine(build_model(job), TrainSettings(compile=compiled), job.precision, SilentUi())
 
     def loss(ids_BT: Tensor, targets_BT: Tensor) -> Tensor:
         return twin.model.loss(ids_BT, targets_BT).total / targets_BT.numel()

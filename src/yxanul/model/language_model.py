@@ -73,6 +73,10 @@ class LanguageModel(nn.Module):
         """Return the blocks, first to last."""
         return [cast(Block, block) for block in self.blocks]
 
+    def compile_blocks(self) -> None:
+        """Compile the layers and the head's softmax when they are first trained with a shape."""
+        self.compiles = True
+
     def tables(self) -> list[nn.Parameter]:
         """Return the parameters that hold one row a token or a position."""
         found = (self.embedding.tokens, self.embedding.positions, self.head)
@@ -126,7 +130,7 @@ class LanguageModel(nn.Module):
 
     def _scoring(self) -> Scoring:
         settings = self.settings
-        return Scoring(settings.num_tokens, settings.logit_soft_cap, settings.z_loss)
+        return Scoring(settings.num_tokens, settings.logit_soft_cap, settings.z_loss, self.compiles)
 
     def _head(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Return the head's input NX and its weight VX, whatever kind of head it is."""

@@ -7,15 +7,16 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import scaled_dot_product_attention
 
 from yxanul.base.ui import Ui
+from yxanul.model.attend import BACKENDS, Shape
+from yxanul.model.attend.choice import candidates, choose, known_times, stored_times, times_file
+from yxanul.model.compiled import reason_against_compiling
 from yxanul.monitor.peak import measure_matmul
+from yxanul.train.precision.twin import DTYPES, choose_precision
 
 PACKAGES = {
     "torch": "core",
@@ -34,11 +35,12 @@ PACKAGES = {
 """Packages we use, and the extra of ours that brings each."""
 
 ATTENTION = {
-    "flash": SDPBackend.FLASH_ATTENTION,
-    "memory-efficient": SDPBackend.EFFICIENT_ATTENTION,
-    "cudnn": SDPBackend.CUDNN_ATTENTION,
-    "math": SDPBackend.MATH,
+    "rows of 256": (16, 256, None, False),
+    "rows of 1024": (4, 1024, None, False),
+    "with a window of 256": (4, 1024, 256, False),
+    "with documents apart": (4, 1024, None, True),
 }
+"""What attention is timed on: batch, length, window, documents; 4 heads of 64 share 2 of keys."""
 
 
 def examine(ui: Ui, *, with_compile: bool) -> dict[str, Any]:
@@ -49,7 +51,7 @@ def examine(ui: Ui, *, with_compile: bool) -> dict[str, Any]:
         bar.advance(1, "matmul")
         report["matmul (TFLOP/s)"] = matmul_speeds(device)
         bar.advance(1, "attention")
-        report["attention (ms)"] = attention_times(device)
+        report["attention (ms of forward and backward)"] = attention_times(device)
         bar.advance(1, "compile")
         if with_compile:
             report["compile"] = {"torch.compile": try_compile(device)}
@@ -96,32 +98,30 @@ def matmul_speeds(device: torch.device) -> dict[str, float]:
 
 
 def attention_times(device: torch.device) -> dict[str, str]:
-    """Time forward and backward of causal attention (4 x 8 heads x 256 x 64) in each back end."""
-    shape_BHTK = (4, 8, 256, 64)
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    results: dict[str, str] = {}
-    for name, backend in ATTENTION.items():
-        q_BHTK, k_BHTK, v_BHTK = (
-            torch.randn(shape_BHTK, device=device, dtype=dtype, requires_grad=True)
-            for _ in range(3)
-        )
-
-        def attend(backend=backend, qkv=(q_BHTK, k_BHTK, v_BHTK)) -> None:
-            with sdpa_kernel(backend):
-                scaled_dot_product_attention(*qkv, is_causal=True).sum().backward()
-
-        results[name] = _time_or_reason(attend, device)
-    return results
+    """Return what every back end takes, forward and backward, and which one `auto` uses."""
+    dtype = DTYPES[choose_precision("auto", device)]
+    shapes = {
+        title: Shape(device.type, dtype, batch, length, 4, 2, 64, window, documents)
+        for title, (batch, length, window, documents) in ATTENTION.items()
+    }
+    found: dict[str, str] = {}
+    for title, shape in shapes.items():
+        times = known_times(shape)
+        listed = ", ".join(f"{name} {spent:.1f}" for name, spent in times.items())
+        found[title] = f"{choose(shape, 'auto', trains=True).name} ({listed})"
+    simplest = next(iter(shapes.values()))
+    for name in sorted(set(BACKENDS) - set(candidates(simplest))):
+        found[name] = BACKENDS[name].reason_against(simplest) or "the definition, for tests"
+    found["shapes remembered"] = f"{len(stored_times())} in {times_file()}"
+    return found
 
 
 def try_compile(device: torch.device) -> str:
     """Compile a small function; return how long it took or why it failed."""
-    compiled = torch.compile(lambda x: torch.nn.functional.silu(x) * x + 1)
     start = time.perf_counter()
-    try:
-        compiled(torch.randn(1024, device=device))
-    except Exception as error:  # a missing compiler shows itself in many ways
-        return f"does not work: {_first_line(error)}"
+    reason = reason_against_compiling(device.type)
+    if reason is not None:
+        return f"does not work: {reason}"
     return f"works, first call {time.perf_counter() - start:.1f} s"
 
 
@@ -142,25 +142,3 @@ def advice(report: dict[str, Any]) -> list[str]:
     if "does not work" in report.get("compile", {}).get("torch.compile", ""):
         lines.append("torch.compile needs a C++ compiler (Debian, Ubuntu: apt install g++)")
     return lines
-
-
-def _time_or_reason(action: Callable[[], None], device: torch.device) -> str:
-    import warnings
-
-    times = []
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an unfit back end warns before it raises
-            for _ in range(5):
-                start = time.perf_counter()
-                action()
-                if device.type == "cuda":
-                    torch.cuda.synchronize()
-                times.append(time.perf_counter() - start)
-    except RuntimeError as error:
-        return f"not here ({_first_line(error)})"
-    return f"{1000 * min(times):.2f}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

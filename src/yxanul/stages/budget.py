@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 import torch
 
 from yxanul.base.seeds import derive_seed
-from yxanul.model.language_model import LanguageModel
 from yxanul.model.roles import parameter_roles
 from yxanul.optim.build import build_optimizer
 from yxanul.optim.config import OptimSettings
@@ -58,15 +57,15 @@ def tokens_for_minutes(
     return tokens, speed
 
 
-def step_seconds(model: LanguageModel, precision: str, optim: OptimSettings, phase: Phase) -> float:
+def step_seconds(twin: Twin, optim: OptimSettings, phase: Phase) -> float:
     """Time one training step of a phase on a copy of the model; the run itself is untouched."""
-    twin = Twin(copy.deepcopy(model), precision)
+    twin = copy.deepcopy(twin)
     roles = parameter_roles(twin.master)
     optimizer = build_optimizer(twin.master.named_parameters(), roles, optim)
-    device = next(model.parameters()).device
+    device = next(twin.model.parameters()).device
     generator = torch.Generator().manual_seed(derive_seed(0, "step_seconds"))
     shape = (phase.micro_rows, phase.seq_len)
-    ids_BT = torch.randint(0, model.settings.num_tokens, shape, generator=generator).to(device)
+    ids_BT = torch.randint(0, twin.model.settings.num_tokens, shape, generator=generator).to(device)
     times: list[float] = []
     deadline = time.perf_counter() + MEASURED_SECONDS
     while len(times) < 3 or time.perf_counter() < deadline:

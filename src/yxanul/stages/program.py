@@ -106,7 +106,7 @@ def _measure(session: Session, stage: StageSettings, optim: OptimSettings, entry
         shape = (phase.rows, phase.seq_len)
         if shape not in known:
             twin = session.twin
-            known[shape] = budget.step_seconds(twin.master, twin.precision, optim, phase)
+            known[shape] = budget.step_seconds(twin, optim, phase)
         return known[shape]
 
     def plan_of(tokens: int) -> Plan:

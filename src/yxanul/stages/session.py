@@ -30,6 +30,7 @@ from yxanul.stages.corpus import open_shards
 from yxanul.stages.environment import describe_environment
 from yxanul.stages.ledger import Ledger
 from yxanul.tokenizer.tokenizer import Tokenizer
+from yxanul.train.engine import make_engine
 from yxanul.train.precision.twin import DTYPES, Twin, choose_device, choose_precision
 from yxanul.train.progress import Progress
 
@@ -89,7 +90,7 @@ def open_session(run: RunFolder, recipe: Recipe, ui: Ui, stop: StopRequest) -> S
         ui=ui,
         stop=stop,
         tokenizer=tokenizer,
-        twin=Twin(model.to(device), precision),
+        twin=make_engine(model.to(device), recipe.train, precision, ui),
         feed=Feed({name: SourceOrder(one, recipe.seed) for name, one in shards.items()}),
         held_out=open_shards(run, recipe, "validation", tokenizer),
         train_tokens={name: one.num_tokens for name, one in shards.items()},

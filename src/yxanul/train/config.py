@@ -49,6 +49,10 @@ class TrainSettings(Settings):
     """Arithmetic of the model; master weights and optimizer state are always fp32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes a GPU where there is one."""
+    compile: bool | Literal["auto"] = "auto"
+    """Compile the layers by torch.compile; auto does so on a GPU. It costs seconds at the start."""
+    attention: Literal["auto", "sdpa", "blocks", "flex", "varlen", "flash", "plain"] = "auto"
+    """Attention back end; auto measures once for each shape and remembers."""
     batch_tokens: int = Field(default=4096, gt=0)
     """Target tokens a step, for phases that do not give rows."""
     micro_batch: int | Literal["auto"] = "auto"

@@ -5,9 +5,9 @@ Letters: B batch, T time, H query heads, G key and value heads, K head width.
 
 from __future__ import annotations
 
-import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -71,42 +71,54 @@ def known_times(shape: Shape) -> Times:
     """Return the times of a shape: from memory, from the cache folder, or measured now."""
     key = _key(shape)
     if key not in _known:
-        stored = stored_times()
-        _known[key] = stored.get(key) or measure(shape)
-        if key not in stored:
-            _store({**stored_times(), key: _known[key]})
+        times = _usable(stored_times().get(key), shape)
+        if times is None:
+            times = measure(shape)
+            _store({**stored_times(), key: times})
+        _known[key] = times
     return _known[key]
 
 
+def _usable(stored: Any, shape: Shape) -> Times | None:
+    """Return what a file says if it is the times of just the back ends there are now."""
+    if not isinstance(stored, dict) or set(stored) != set(candidates(shape)):
+        return None
+    return stored if all(isinstance(time, float | int) for time in stored.values()) else None
+
+
 def measure(shape: Shape, repeats: int = 5) -> Times:
-    """Time every back end that can do the shape, in turn, on random values."""
+    """Return the best time of every back end that can do the shape, tried in turn.
+
+    The best, as other work on the machine can only make it slower.
+    """
     device = torch.device(shape.device)
     views = {name: _view(shape, name, device) for name in candidates(shape)}
     times: dict[str, list[float]] = {name: [] for name in views}
     for _ in range(repeats + 1):
         for name, view in views.items():
             times[name].append(_time(view, device))
-    return {name: round(statistics.median(spent[1:]), 3) for name, spent in times.items()}
+    return {name: round(min(spent[1:]), 3) for name, spent in times.items()}
 
 
-def stored_times() -> dict[str, Times]:
-    """Return all that the cache folder knows; nothing if it cannot be read."""
+def stored_times() -> dict[str, Any]:
+    """Return all that the cache folder says, unchecked; nothing if it cannot be read."""
     try:
-        stored = read_json(_file())
+        stored = read_json(times_file())
     except (OSError, YxanulError, ValueError):
         return {}
     return stored if isinstance(stored, dict) else {}
 
 
-def _store(times: dict[str, Times]) -> None:
+def _store(times: dict[str, Any]) -> None:
     try:
-        _file().parent.mkdir(parents=True, exist_ok=True)
-        write_json(_file(), times)
+        times_file().parent.mkdir(parents=True, exist_ok=True)
+        write_json(times_file(), times)
     except (OSError, YxanulError):
         pass  # a place that cannot be written to only costs measuring again
 
 
-def _file() -> Path:
+def times_file() -> Path:
+    """Return where measured times are kept."""
     return cache_folder() / "attention.json"
 
 
