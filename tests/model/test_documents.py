@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from yxanul.model.attend import blocks
 from yxanul.model.attend.sight import Sight, document_positions
 
 DOCUMENTS = torch.tensor([[3, 3, 3, 4, 5, 5, 5, 5], [9, 9, 9, 9, 9, 9, 9, 9]])
@@ -41,3 +42,41 @@ def test_without_document_masking_the_numbers_change_nothing(build):
     model = build(init_std=0.2)
     ids = torch.arange(16).view(2, 8)
     assert torch.equal(model.hidden(ids, DOCUMENTS), model.hidden(ids))
+
+
+SIGHTS = {
+    "global": {},
+    "windows": {"layer_pattern": "L", "window": 4, "num_kv_heads": 2},
+    "mixed": {"layer_pattern": "LG", "window": 2, "num_kv_heads": 1, "qk_norm": True},
+    "wide windows": {"layer_pattern": "LG", "window": 30},
+}
+
+
+@pytest.mark.parametrize("backend", ["plain", "sdpa", "blocks"])
+@pytest.mark.parametrize("sight", SIGHTS)
+@pytest.mark.parametrize("positions", ["rope", "rope+learned"])
+def test_packed_documents_train_as_documents_alone(build, monkeypatch, backend, sight, positions):
+    """Two rows of documents, cut differently: every loss and every gradient is the same."""
+    monkeypatch.setattr(blocks, "QUERIES_IN_BLOCK", 8)
+    model = build(document_masking=True, init_std=0.2, positions=positions, **SIGHTS[sight])
+    model.attention_backend = backend
+    generator = torch.Generator().manual_seed(2)
+    lengths = [[5, 1, 9, 3], [8, 10]]
+    ids, targets = torch.randint(0, 50, (2, 2, 18), generator=generator)
+    documents = torch.stack(
+        [torch.arange(len(row)).repeat_interleave(torch.tensor(row)) for row in lengths]
+    )
+    packed = model.token_losses(ids, targets, documents)
+    model.loss(ids, targets, documents).total.backward()
+    gradients = [parameter.grad.clone() for parameter in model.parameters()]
+    model.zero_grad()
+    for row, cuts in enumerate(lengths):
+        start = 0
+        for length in cuts:
+            part = (slice(row, row + 1), slice(start, start + length))
+            alone = model.token_losses(ids[part], targets[part])
+            torch.testing.assert_close(packed[part], alone, rtol=1e-5, atol=1e-5)
+            model.loss(ids[part], targets[part]).total.backward()
+            start += length
+    for got, (name, parameter) in zip(gradients, model.named_parameters(), strict=True):
+        assert (got - parameter.grad).norm() <= 1e-5 * parameter.grad.norm(), name
