@@ -129,8 +129,13 @@ class LanguageModel(nn.Module):
         return logits.view(*hidden.shape[:-1], -1)
 
     def _scoring(self) -> Scoring:
-        settings = self.settings
-        return Scoring(settings.num_tokens, settings.logit_soft_cap, settings.z_loss, self.compiles)
+        settings, on_gpu = self.settings, self.embedding.tokens.device.type == "cuda"
+        return Scoring(
+            settings.num_tokens,
+            settings.logit_soft_cap,
+            settings.z_loss,
+            compiled=self.compiles and on_gpu,  # on a CPU the other way is faster
+        )
 
     def _head(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Return the head's input NX and its weight VX, whatever kind of head it is."""
