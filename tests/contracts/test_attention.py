@@ -4,9 +4,10 @@ from itertools import product
 
 import pytest
 import torch
+from torch.nn.attention.flex_attention import flex_attention
 
 from yxanul.base.errors import YxanulError
-from yxanul.model.attend import BACKENDS
+from yxanul.model.attend import BACKENDS, flex
 from yxanul.model.attend.backend import Shape, View
 from yxanul.model.attend.choice import choose
 from yxanul.model.attend.sight import Sight
@@ -185,3 +186,17 @@ def test_it_is_known_by_its_name_and_says_what_it_cannot_do(name):
     else:
         with pytest.raises(YxanulError, match=reason):
             choose(shape, name, trains=True)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize("kv_heads", KV_HEADS)
+@pytest.mark.parametrize(("window", "documents"), [(None, True), (5, False), (5, True)])
+def test_flex_attends_as_the_definition_does(monkeypatch, kv_heads, window, documents):
+    """Forward and op by op, which a CPU can do too."""
+    monkeypatch.setattr(flex, "_compiled", lambda: flex_attention)
+    shape = shape_of(60, kv_heads, window, torch.float32, documents)
+    q, k, v, _ = (x.detach() for x in inputs(shape))
+    with torch.no_grad():
+        expected = view_of(DEFINITION, shape, window).attend(q, k, v, SCALE)
+        found = view_of(BACKENDS["flex"], shape, window).attend(q, k, v, SCALE)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)

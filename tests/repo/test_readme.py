@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from recipes import write_tiny
 from yxanul.model.config import ModelSettings
@@ -84,6 +85,20 @@ def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"^make ([a-z-]+)", README, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_python_runs(place, monkeypatch):
+    """In a folder where `my-llama` is a tiny model of that architecture."""
+    from yxanul.model.convert import read_settings, write_pretrained
+    from yxanul.model.language_model import LanguageModel
+
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    model = LanguageModel(ModelSettings(width=32, depth=2, num_heads=2, vocab_size=50))
+    model.init_weights(torch.Generator().manual_seed(0))
+    write_pretrained(model, place / "my-llama")
+    monkeypatch.chdir(place)
+    exec(compile(code, "README.md", "exec"), {})
+    assert read_settings(place / "my-llama-again") == read_settings(place / "my-llama")
 
 
 def test_the_table_of_presets_is_exact():

@@ -315,3 +315,16 @@ def test_the_step_that_ends_a_warmup_in_tokens_has_the_peak(make_trainer, make_p
     trainer = make_trainer(*phases, optim=optim)
     trainer.run()  # 8 tokens a step, then 64: the fifth step goes from 32 to 96
     assert [report.rate == 1e-2 for report in trainer.reports].index(True) == 4
+
+
+def test_a_z_loss_is_trained_on_but_not_reported(make_trainer):
+    reports, gradients = [], []
+    for z_loss in (0.0, 0.1):
+        trainer = make_trainer()
+        settings = trainer.twin.model.settings
+        trainer.twin.model.settings = settings.model_copy(update={"z_loss": z_loss})
+        report, found = first_step(trainer)
+        reports.append(report.loss)
+        gradients.append(torch.cat([gradient.flatten() for gradient in found]))
+    assert reports[0] == reports[1]
+    assert (gradients[0] - gradients[1]).norm() > 0.01 * gradients[0].norm()

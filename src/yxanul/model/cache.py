@@ -5,11 +5,21 @@ Letters: B batch, T time, S slots, N key heads and then as many value heads, K h
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from yxanul.model.attend.sdpa import Masked
 from yxanul.model.config import ModelSettings
+
+
+class Place(NamedTuple):
+    """Where a token goes in a layer of some kind."""
+
+    slot: int
+    num_shown: int
+    """The slots from the first on that it sees, its own included."""
 
 
 class KvCache:
@@ -66,6 +76,18 @@ class KvCache:
         """Return what tokens that follow others see, by kind of layer."""
         assert self.num_seen + num_new <= self.length, "the cache is full"
         return {kind: Masked(self._mask(kind, num_new, device)) for kind in set(self.kinds)}
+
+    def place(self, kind: str) -> Place | None:
+        """Return where the next token goes, the same in all rows; None where rows differ."""
+        if self.lengths_B is not None:
+            return None
+        assert self.num_seen < self.length, "the cache is full"
+        slots = self.slots[kind]
+        return Place(self.num_seen % slots, self._num_shown(slots))
+
+    def stored(self, layer: int) -> Tensor:
+        """Return all slots of a layer, BSNK, to write into and read from by `place`."""
+        return self._layers[layer]
 
     def append(self, layer: int, kv_BTNK: Tensor) -> Tensor:
         """Store a layer's new keys and values; return all that the new tokens may see, BSNK."""

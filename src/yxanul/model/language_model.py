@@ -139,7 +139,7 @@ class LanguageModel(nn.Module):
 
     def _head(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Return the head's input NX and its weight VX, whatever kind of head it is."""
-        x_NX = hidden.flatten(0, -2)
+        x_NX = hidden.reshape(-1, hidden.shape[-1])
         if self.settings.head == "folded":
             assert self.embedding.projection is not None
             x_NX = x_NX @ self.embedding.projection.weight

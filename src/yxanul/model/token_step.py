@@ -15,12 +15,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from yxanul.model.attend.sdpa import Masked
 from yxanul.model.blocks.attention import Attention
 from yxanul.model.blocks.block import Block
 from yxanul.model.blocks.ffn import GatedFfn, PlainFfn
 from yxanul.model.blocks.norm import RmsNorm
 from yxanul.model.blocks.rope import Rope
-from yxanul.model.cache import KvCache
+from yxanul.model.cache import KvCache, Place
 from yxanul.model.config import ModelSettings
 from yxanul.model.language_model import LanguageModel
 
@@ -48,9 +49,10 @@ class TokenStep:
         positions, side = self._model.beside(ids_B1, None, self._cache)
         self._rows.x_BD.copy_(self._model.embedding(ids_B1, positions).squeeze(1))
         turns = {kind: _Turn(rope) for kind, rope in side.ropes.items()}
-        masks = {kind: view.mask for kind, view in self._cache.views(1, ids_B1.device).items()}
+        masks = {k: view.mask for k, view in side.views.items() if isinstance(view, Masked)}
+        places = {kind: self._cache.place(kind) for kind in masks}
         for layer in self._layers:
-            layer.run(turns.get(layer.kind), masks[layer.kind])
+            layer.run(turns.get(layer.kind), places[layer.kind], masks[layer.kind])
         self._cache.advance(1)
         self._norm()
         return self._model.logits(self._rows.h_BD)
@@ -88,6 +90,8 @@ class _Layer:
         attention = block.attention
         self.kind, self._rows, self._cache, self._number = kind, rows, cache, number
         self._scale = attention.scale
+        self._stored_BSNK = cache.stored(number)
+        self._k_BGSK, self._v_BGSK = self._stored_BSNK.transpose(1, 2).tensor_split(2, 1)
         self._before_attention = _norm_into(block.attention_norm, rows.x_BD, rows.h_BD)
         self._qkv = _product(attention.qkv.weight, rows.h_BD, rows.qkv_BMK.flatten(1))
         self._qk_norm = _qk_norm(attention, rows.qkv_BMK)
@@ -98,14 +102,13 @@ class _Layer:
         self._inner = _inner(block.ffn, rows)
         self._add_down = _addition(block.ffn.down.weight, block.ffn_post_norm, rows)
 
-    def run(self, turn: _Turn | None, mask: Tensor | None) -> None:
+    def run(self, turn: _Turn | None, place: Place | None, mask: Tensor | None) -> None:
         """Read the residual stream and add both updates to it."""
         self._before_attention()
         self._qkv()
         self._qk_norm()
         q_BGRK, kv_B1NK = self._plain if turn is None else self._turned(turn)
-        kv_BNSK = self._cache.append(self._number, kv_B1NK).transpose(1, 2)
-        k_BGSK, v_BGSK = kv_BNSK.tensor_split(2, 1)
+        k_BGSK, v_BGSK = self._remembered(kv_B1NK, place)
         y_BGRK = nn.functional.scaled_dot_product_attention(
             q_BGRK, k_BGSK, v_BGSK, mask, scale=self._scale
         )
@@ -113,6 +116,15 @@ class _Layer:
         self._before_ffn()
         self._inner()
         self._add_down(self._rows.inner_BF)
+
+    def _remembered(self, kv_B1NK: Tensor, place: Place | None) -> tuple[Tensor, Tensor]:
+        """Store the token's keys and values; return all that it sees."""
+        if place is None:
+            k, v = self._cache.append(self._number, kv_B1NK).transpose(1, 2).tensor_split(2, 1)
+            return k, v
+        self._stored_BSNK.narrow(1, place.slot, 1).copy_(kv_B1NK)
+        shown = place.num_shown
+        return self._k_BGSK.narrow(2, 0, shown), self._v_BGSK.narrow(2, 0, shown)
 
     def _turned(self, turn: _Turn) -> tuple[Tensor, Tensor]:
         (qk, v), (qk_turned, v_copy) = self._rows.turned
@@ -138,24 +150,44 @@ def _norm_into(module: nn.Module, x_BD: Tensor, out_BD: Tensor) -> Action:
     """
     if not isinstance(module, RmsNorm):
         return lambda: out_BD.copy_(module(x_BD))
-    gain, eps = module.factor().float(), x_BD.new_full((1, 1, 1), module.eps, dtype=torch.float32)
-    casts = x_BD.dtype != torch.float32
+    gain, casts = module.factor().float(), x_BD.dtype != torch.float32
     wide_BD = torch.empty_like(x_BD, dtype=torch.float32) if casts else x_BD
     result_BD = wide_BD if casts else out_BD
-    row_B1D, column_BD1 = wide_BD.unsqueeze(1), wide_BD.unsqueeze(2)
-    mean_B11 = eps.new_empty(len(x_BD), 1, 1)
-    mean_B1 = mean_B11.squeeze(2)
+    scale = _scale_of_one if len(x_BD) == 1 else _scale_of_many
+    multiply = scale(wide_BD, gain, module.eps, result_BD)
 
     def norm() -> None:
         if casts:
             wide_BD.copy_(x_BD)
-        torch.baddbmm(eps, row_B1D, column_BD1, alpha=1 / len(gain), out=mean_B11)
-        torch.mul(wide_BD, mean_B1.rsqrt_(), out=result_BD)
-        result_BD.mul_(gain)
+        multiply()
         if casts:
             out_BD.copy_(wide_BD)
 
     return norm
+
+
+def _scale_of_one(x_1D: Tensor, gain: Tensor, eps: float, out_1D: Tensor) -> Action:
+    """Return what writes gain * x / sqrt(mean(x^2) + eps) for a single row."""
+    x_D, zero, width = x_1D[0], torch.zeros_like(gain), len(gain)
+
+    def multiply() -> None:
+        mean = torch.dot(x_D, x_D).item() / width
+        torch.addcmul(zero, x_1D, gain, value=(mean + eps) ** -0.5, out=out_1D)
+
+    return multiply
+
+
+def _scale_of_many(x_BD: Tensor, gain: Tensor, eps: float, out_BD: Tensor) -> Action:
+    """Return the same for several rows."""
+    row_B1D, column_BD1 = x_BD.unsqueeze(1), x_BD.unsqueeze(2)
+    eps_111, mean_B11 = x_BD.new_full((1, 1, 1), eps), x_BD.new_empty(len(x_BD), 1, 1)
+    mean_B1, share = mean_B11.squeeze(2), 1 / len(gain)
+
+    def multiply() -> None:
+        torch.baddbmm(eps_111, row_B1D, column_BD1, alpha=share, out=mean_B11)
+        torch.mul(x_BD, mean_B1.rsqrt_(), out=out_BD).mul_(gain)
+
+    return multiply
 
 
 def _product(weight: Tensor, x_BD: Tensor, out: Tensor) -> Action:

@@ -107,7 +107,7 @@ def attention_times(device: torch.device) -> dict[str, str]:
     found: dict[str, str] = {}
     for title, shape in shapes.items():
         times = known_times(shape)
-        listed = ", ".join(f"{name} {spent:.1f}" for name, spent in times.items())
+        listed = ", ".join(f"{name} {spent or 'failed'}" for name, spent in times.items())
         found[title] = f"{choose(shape, 'auto', trains=True).name} ({listed})"
     simplest = next(iter(shapes.values()))
     for name in sorted(set(BACKENDS) - set(candidates(simplest))):

@@ -240,3 +240,16 @@ RULES = [
 @pytest.mark.parametrize(("shape", "trains", "expected"), RULES)
 def test_the_rule_on_a_cpu(shape, trains, expected):
     assert by_rule(shape, trains) == expected
+
+
+def test_a_back_end_that_fails_while_it_is_measured_is_passed_over(monkeypatch, cache_home):
+    def attend(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(type(BACKENDS["blocks"]), "attend", attend)
+    times = known_times(LARGE)
+    assert times["blocks"] is None and times["sdpa"] > 0
+    assert choose(LARGE._replace(dtype=torch.bfloat16), "auto", trains=True).name == "sdpa"
+    forget(monkeypatch)
+    monkeypatch.setattr(choice, "measure", lambda _: pytest.fail("measured again"))
+    assert known_times(LARGE) == times

@@ -25,8 +25,8 @@ WORTH_MEASURING = 2**20
 WORTH_CHANGING = 0.95
 """Another back end than the rule's has to take less than this share of its time."""
 
-Times = dict[str, float]
-"""Milliseconds of a forward and backward pass by back end."""
+Times = dict[str, float | None]
+"""Milliseconds of a forward and backward pass by back end; None where it did not work."""
 
 _known: dict[str, Times] = {}
 
@@ -43,9 +43,9 @@ def choose(shape: Shape, name: str, trains: bool) -> Backend:
     scores = shape.batch * shape.num_heads * shape.length**2
     if not trains or scores < WORTH_MEASURING or len(candidates(shape)) == 1:
         return BACKENDS[usual]
-    times = known_times(shape)
-    fastest = min(times, key=times.__getitem__)
-    changes = times[fastest] < WORTH_CHANGING * times.get(usual, float("inf"))
+    times = {name: spent for name, spent in known_times(shape).items() if spent is not None}
+    fastest = min(times, key=times.__getitem__, default=usual)
+    changes = usual not in times or times[fastest] < WORTH_CHANGING * times[usual]
     return BACKENDS[fastest if changes else usual]
 
 
@@ -83,7 +83,7 @@ def _usable(stored: Any, shape: Shape) -> Times | None:
     """Return what a file says if it is the times of just the back ends there are now."""
     if not isinstance(stored, dict) or set(stored) != set(candidates(shape)):
         return None
-    return stored if all(isinstance(time, float | int) for time in stored.values()) else None
+    return stored if all(isinstance(time, float | int | None) for time in stored.values()) else None
 
 
 def measure(shape: Shape, repeats: int = 5) -> Times:
@@ -91,13 +91,17 @@ def measure(shape: Shape, repeats: int = 5) -> Times:
 
     The best, as other work on the machine can only make it slower.
     """
-    device = torch.device(shape.device)
-    views = {name: _view(shape, name, device) for name in candidates(shape)}
-    times: dict[str, list[float]] = {name: [] for name in views}
+    times: dict[str, list[float | None]] = {name: [] for name in candidates(shape)}
     for _ in range(repeats + 1):
-        for name, view in views.items():
-            times[name].append(_time(view, device))
-    return {name: round(min(spent[1:]), 3) for name, spent in times.items()}
+        for name, spent in times.items():
+            if None not in spent:
+                spent.append(_time(shape, name))
+    return {name: _best(spent[1:]) for name, spent in times.items()}
+
+
+def _best(spent: list[float | None]) -> float | None:
+    worked = [one for one in spent if one is not None]
+    return round(min(worked), 3) if len(worked) == len(spent) and worked else None
 
 
 def stored_times() -> dict[str, Any]:
@@ -135,6 +139,32 @@ def _key(shape: Shape) -> str:
     )
 
 
+def _time(shape: Shape, name: str) -> float | None:
+    """Return the milliseconds of one forward and backward pass; None if it does not work."""
+    device = torch.device(shape.device)
+    heads = (shape.num_heads, shape.num_kv_heads, shape.num_kv_heads)
+    generator = torch.Generator(device).manual_seed(0)
+    try:
+        view = _view(shape, name, device)
+        with torch.enable_grad():
+            q_BTHK, k_BTGK, v_BTGK = (
+                torch.randn(
+                    (shape.batch, shape.length, n, shape.head_width),
+                    dtype=shape.dtype,
+                    device=device,
+                    generator=generator,
+                    requires_grad=True,
+                )
+                for n in heads
+            )
+            start = _now(device)
+            y_BTHK = view.attend(q_BTHK, k_BTGK, v_BTGK, shape.head_width**-0.5)
+            y_BTHK.backward(torch.ones_like(y_BTHK))
+            return 1000 * (_now(device) - start)
+    except RuntimeError:  # no memory, no kernel, or it does not compile
+        return None
+
+
 def _view(shape: Shape, name: str, device: torch.device) -> View:
     documents_BT = None
     if shape.documents:
@@ -142,28 +172,6 @@ def _view(shape: Shape, name: str, device: torch.device) -> View:
         documents_BT = thirds.expand(shape.batch, -1)
     sight = Sight(shape.window, documents_BT)
     return View(sight, shape, BACKENDS[name], BACKENDS[name].prepare(sight, shape, device))
-
-
-def _time(view: View, device: torch.device) -> float:
-    """Return the milliseconds of one forward and backward pass."""
-    shape = view.shape
-    heads = (shape.num_heads, shape.num_kv_heads, shape.num_kv_heads)
-    generator = torch.Generator(device).manual_seed(0)
-    with torch.enable_grad():
-        q_BTHK, k_BTGK, v_BTGK = (
-            torch.randn(
-                (shape.batch, shape.length, n, shape.head_width),
-                dtype=shape.dtype,
-                device=device,
-                generator=generator,
-                requires_grad=True,
-            )
-            for n in heads
-        )
-        start = _now(device)
-        y_BTHK = view.attend(q_BTHK, k_BTGK, v_BTGK, shape.head_width**-0.5)
-        y_BTHK.backward(torch.ones_like(y_BTHK))
-        return 1000 * (_now(device) - start)
 
 
 def _now(device: torch.device) -> float:

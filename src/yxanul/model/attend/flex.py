@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from yxanul.model.attend.backend import Backend, Shape, View
 from yxanul.model.attend.sight import Sight
@@ -37,7 +38,7 @@ class Flex(Backend):
         self, q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, view: View, scale: float
     ) -> Tensor:
         """Return the weighted means of the values, BTHK."""
-        y_BHTK = _compiled()(
+        y_BHTK = _flex_attention()(
             *(x.transpose(1, 2) for x in (q_BTHK, k_BTGK, v_BTGK)),
             block_mask=view.prepared,
             scale=scale,
@@ -67,15 +68,14 @@ def _block_mask_without_documents(length: int, window: int | None, device: torch
 
 
 def _block_mask(sight: Sight, batch: int | None, length: int, device: torch.device) -> Any:
-    from torch.nn.attention.flex_attention import create_block_mask
-
     return create_block_mask(rule(sight), batch, None, length, length, device=device)
 
 
-@functools.cache
-def _compiled() -> Callable[..., Tensor]:
-    from torch.nn.attention.flex_attention import flex_attention
+def _flex_attention() -> Callable[..., Any]:
+    """Return the function: compiled by itself, unless what calls it is being compiled."""
+    return flex_attention if torch.compiler.is_compiling() else _compiled()
 
-    if torch.compiler.is_compiling():
-        return flex_attention
+
+@functools.cache
+def _compiled() -> Callable[..., Any]:
     return torch.compile(flex_attention, dynamic=False)

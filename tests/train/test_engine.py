@@ -1,0 +1,42 @@
+"""What the settings say about the computation reaches the model."""
+
+import pytest
+import torch
+
+from yxanul.base.ui import SilentUi
+from yxanul.model.config import ModelSettings
+from yxanul.model.language_model import LanguageModel
+from yxanul.train import engine
+from yxanul.train.config import TrainSettings
+
+
+class Listening(SilentUi):
+    def __init__(self):
+        self.warnings = []
+
+    def warn(self, line):
+        self.warnings.append(line)
+
+
+@pytest.fixture
+def model():
+    model = LanguageModel(ModelSettings(width=16, depth=1, num_heads=2, vocab_size=40))
+    model.init_weights(torch.Generator().manual_seed(0))
+    return model
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_cpu_computes_op_by_op_unless_told_otherwise(model, precision):
+    settings = TrainSettings(attention="plain")
+    twin = engine.make_engine(model, settings, precision, SilentUi())
+    assert twin.model.attention_backend == "plain" and not twin.model.compiles
+
+
+def test_compiling_is_a_wish_that_falls_back_with_a_line(model, monkeypatch):
+    monkeypatch.setattr(engine, "reason_against_compiling", lambda _: None)
+    ui = Listening()
+    twin = engine.make_engine(model, TrainSettings(compile=True), "bf16", ui)
+    assert twin.model.compiles and not ui.warnings
+    monkeypatch.setattr(engine, "reason_against_compiling", lambda _: "no g++")
+    twin = engine.make_engine(model, TrainSettings(compile=True), "fp32", ui)
+    assert len(ui.warnings) == 1 and "no g++" in ui.warnings[0]
