@@ -107,8 +107,10 @@ def test_a_frozen_weight_gets_no_gradient():
 
 
 @pytest.mark.parametrize("vocab_size", [320, 4096, 50304, 200064])
-def test_chunks_are_bounded(vocab_size):
-    cpu = CHUNK_ROWS(vocab_size, torch.device("cpu"))
-    gpu = CHUNK_ROWS(vocab_size, torch.device("cuda"))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_chunks_are_bounded(vocab_size, dtype):
+    cpu = CHUNK_ROWS(vocab_size, torch.device("cpu"), dtype)
+    gpu = CHUNK_ROWS(vocab_size, torch.device("cuda"), dtype)
+    assert 256 <= cpu.product <= 2048 and cpu.product * vocab_size * dtype.itemsize <= 2**28
     assert cpu.softmax >= 8 and cpu.softmax * vocab_size * 4 <= max(2**21, 32 * vocab_size)
     assert gpu.product * vocab_size * 4 <= 2**30

@@ -53,13 +53,13 @@ class ChunkRows(NamedTuple):
     """Rows in fp32 during the softmax: on a CPU few enough to stay in its cache."""
 
 
-def chunk_rows(vocab_size: int, device: torch.device) -> ChunkRows:
+def chunk_rows(vocab_size: int, device: torch.device, dtype: torch.dtype) -> ChunkRows:
     """Return sizes that were fastest in measurements.
 
-    On a CPU a product is at most 256 MiB of fp32 and a softmax 2 MiB; on a GPU both are 1 GiB.
+    On a CPU a product is at most 256 MiB and a softmax 2 MiB of fp32; on a GPU both are 1 GiB.
     """
     if device.type == "cpu":
-        product = max(256, min(2048, 2**26 // vocab_size))
+        product = max(256, min(2048, 2**28 // (dtype.itemsize * vocab_size)))
         return ChunkRows(product, max(8, 2**19 // vocab_size))
     rows = max(256, min(8192, 2**28 // vocab_size))
     return ChunkRows(rows, rows)
@@ -85,7 +85,7 @@ def token_losses(
     hidden_NX: Tensor, weight_VX: Tensor, targets_N: Tensor, scoring: Scoring
 ) -> Tensor:
     """Return the cross-entropy of every row in nats, fp32, 0 where the target is `IGNORE`."""
-    rows = chunk_rows(weight_VX.shape[0], hidden_NX.device)
+    rows = chunk_rows(weight_VX.shape[0], hidden_NX.device, hidden_NX.dtype)
     losses_N = hidden_NX.new_zeros(len(targets_N), dtype=torch.float32)
     for chunk in _slices(len(targets_N), rows.product):
         logits = hidden_NX[chunk] @ weight_VX.T
@@ -110,7 +110,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx: Any, hidden_NX: Tensor, weight_VX: Tensor, targets_N: Tensor, scoring: Scoring
     ) -> tuple[Tensor, Tensor]:
         needs_weight = weight_VX.requires_grad
-        rows = chunk_rows(weight_VX.shape[0], hidden_NX.device)
+        rows = chunk_rows(weight_VX.shape[0], hidden_NX.device, hidden_NX.dtype)
         sums = hidden_NX.new_zeros(2, dtype=torch.float32)
         d_hidden_NX = torch.empty_like(hidden_NX)
         d_weight_VX = torch.zeros_like(weight_VX, dtype=torch.float32) if needs_weight else None
