@@ -3,7 +3,10 @@
 import pytest
 import torch
 
-from yxanul.model import compiled
+from yxanul.model import compiled, compiler
+from yxanul.model.attend import BACKENDS
+from yxanul.model.attend.flash import find_sequences
+from yxanul.model.attend.plain import Plain
 from yxanul.model.head import Scoring, _score, rows_with_gradient
 
 pytestmark = [
@@ -71,7 +74,7 @@ def test_one_graph_serves_all_layers_of_a_kind(build, generator, traced, kind, d
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_real_compiler_changes_nothing(build, generator, kind):
-    if (reason := compiled.reason_against_compiling("cpu")) is not None:
+    if (reason := compiler.reason_against_compiling("cpu")) is not None:
         pytest.skip(f"torch.compile does not work here: {reason}")
     torch._dynamo.reset()
     model = build(depth=3, init_std=0.1, **KINDS[kind])
@@ -85,12 +88,12 @@ def test_the_reason_against_is_one_line(monkeypatch):
     def broken(function):
         raise RuntimeError("no compiler\nand much more")
 
-    compiled.reason_against_compiling.cache_clear()
+    compiler.reason_against_compiling.cache_clear()
     monkeypatch.setattr(torch, "compile", broken)
     try:
-        assert compiled.reason_against_compiling("cpu") == "no compiler"
+        assert compiler.reason_against_compiling("cpu") == "no compiler"
     finally:
-        compiled.reason_against_compiling.cache_clear()
+        compiler.reason_against_compiling.cache_clear()
 
 
 @pytest.mark.parametrize("soft_cap", [None, 3.0])
@@ -104,3 +107,35 @@ def test_the_formula_for_the_compiler_is_that_of_the_head(generator, soft_cap, z
     expected = _score(logits, targets, scoring, 7, True)
     torch.testing.assert_close(losses, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(gradient, logits, rtol=1e-5, atol=1e-6)
+
+
+def test_another_number_of_documents_is_no_other_graph(build, generator, monkeypatch):
+    """Where each document begins is a tensor whose length changes from batch to batch."""
+    torch._dynamo.reset()
+    graphs = []
+
+    class BySequences(Plain):
+        def prepare(self, sight, shape, device):
+            mask = super().prepare(sight, shape, device)
+            return mask, find_sequences(sight, shape.batch, shape.length, device).starts
+
+        def attend(self, q_BTHK, k_BTGK, v_BTGK, view, scale):
+            mask, starts = view.prepared
+            y_BTHK = super().attend(q_BTHK, k_BTGK, v_BTGK, view._replace(prepared=mask), scale)
+            return y_BTHK + 0 * starts.sum()
+
+    def count(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    run = torch.compile(compiled.run_block, dynamic=False, backend=count)
+    monkeypatch.setattr("yxanul.model.language_model.compiled_run_block", lambda: run)
+    monkeypatch.setitem(BACKENDS, "plain", BySequences())
+    model = build(document_masking=True)
+    model.attention_backend, model.compiles = "plain", True
+    ids = torch.randint(0, 50, (2, 16), generator=generator)
+    for length in range(2, 10):
+        documents = (torch.arange(16) // length).expand(2, -1)
+        model.loss(ids, ids, documents).total.backward()
+    torch._dynamo.reset()
+    assert len(graphs) <= 2

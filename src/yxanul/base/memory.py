@@ -22,5 +22,8 @@ def keep_freed_memory() -> bool:
         set_option = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    options = ((_M_MMAP_THRESHOLD, _LARGEST), (_M_TRIM_THRESHOLD, _LARGEST), (_M_TOP_PAD, 2**26))
+    # Older versions refuse more than 32 MiB. The others alone would make matters worse.
+    if not any(set_option(_M_MMAP_THRESHOLD, most) == 1 for most in (_LARGEST, 2**25)):
+        return False
+    options = ((_M_TRIM_THRESHOLD, _LARGEST), (_M_TOP_PAD, 2**26))
     return all([set_option(option, value) == 1 for option, value in options])

@@ -92,6 +92,8 @@ class KvCache:
     def append(self, layer: int, kv_BTNK: Tensor) -> Tensor:
         """Store a layer's new keys and values; return all that the new tokens may see, BSNK."""
         slots, num_new = self.slots[self.kinds[layer]], kv_BTNK.shape[1]
+        one_by_one = self.lengths_B is not None and self.num_seen > 0
+        assert num_new == 1 or not one_by_one, "rows of different lengths take one at a time"
         end, stored = self.num_seen + num_new, self._layers[layer]
         assert end <= self.length, "the cache is full"
         if num_new == 1 and self.num_seen:
@@ -136,7 +138,6 @@ class KvCache:
             slot_T = torch.arange(end - kept, end, device=device) % slots
             stored_BSNK[:, slot_T] = kv_BTNK[:, -kept:]
             return
-        assert not self.num_seen, "rows of different lengths take one token at a time"
         last_B1 = self.lengths_B.unsqueeze(1) - 1
         slot_S = torch.arange(slots, device=device)
         source_BS = (last_B1 - (last_B1 - slot_S) % slots).clamp_(min=0)

@@ -32,14 +32,3 @@ def compiled_run_block() -> RunBlock:
     """Return `run_block` compiled: parameters are inputs of its graph, so all layers share it."""
     torch._dynamo.config.recompile_limit = max(GRAPHS, torch._dynamo.config.recompile_limit)
     return torch.compile(run_block, dynamic=False)
-
-
-@functools.cache
-def reason_against_compiling(device: str) -> str | None:
-    """Return why torch.compile does not work here, or None; tried once, on a small function."""
-    try:
-        function = torch.compile(lambda x: torch.nn.functional.silu(x) * x + 1)
-        function(torch.ones(64, device=device))
-    except Exception as error:  # a missing compiler shows itself in many ways
-        return (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return None

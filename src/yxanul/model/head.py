@@ -24,7 +24,8 @@ class LossSum:
     """A loss before averaging: divide by the number of targets of the whole step."""
 
     total: Tensor
-    """What to train on: the cross-entropies and, if there is one, the z-loss; fp32, 0-dim."""
+    """What to train on: the cross-entropies and, if there is one, the z-loss; fp32, 0-dim.
+    Where no gradient is asked for, the cross-entropies alone."""
     cross_entropy: Tensor
     """Sum of the cross-entropies alone, in nats; fp32, 0-dimensional, without gradient."""
     count: Tensor

@@ -14,7 +14,7 @@ import torch
 from yxanul.base.ui import Ui
 from yxanul.model.attend import BACKENDS, Shape
 from yxanul.model.attend.choice import candidates, choose, known_times, stored_times, times_file
-from yxanul.model.compiled import reason_against_compiling
+from yxanul.model.compiler import reason_against_compiling
 from yxanul.monitor.peak import measure_matmul
 from yxanul.train.precision.twin import DTYPES, choose_precision
 
@@ -51,7 +51,7 @@ def examine(ui: Ui, *, with_compile: bool) -> dict[str, Any]:
         bar.advance(1, "matmul")
         report["matmul (TFLOP/s)"] = matmul_speeds(device)
         bar.advance(1, "attention")
-        report["attention (ms of forward and backward)"] = attention_times(device)
+        report["attention (ms of forward and backward, measured once)"] = attention_times(device)
         bar.advance(1, "compile")
         if with_compile:
             report["compile"] = {"torch.compile": try_compile(device)}

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from yxanul import __version__
+from yxanul.base.machine import processor_name
 
 
 def describe_environment() -> dict[str, Any]:
@@ -18,18 +19,9 @@ def describe_environment() -> dict[str, Any]:
         "yxanul": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "system": platform.platform(),
-        "processor": _processor(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpus": gpus,
     }
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if "model name" in line]
-        return names[0] if names else platform.processor()
-    except OSError:
-        return platform.processor()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from yxanul.base.memory import keep_freed_memory
 from yxanul.base.ui import Ui
-from yxanul.model.compiled import reason_against_compiling
+from yxanul.model.compiler import reason_against_compiling
 from yxanul.model.language_model import LanguageModel
 from yxanul.train.config import TrainSettings
 from yxanul.train.precision.twin import Twin

@@ -66,8 +66,3 @@ class View(NamedTuple):
     def attend(self, q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, scale: float) -> Tensor:
         """Return softmax(scale q k^T) v over the keys in sight, BTHK."""
         return self.backend.attend(q_BTHK, k_BTGK, v_BTGK, self, scale)
-
-
-def is_plain_shape_only(shape: Shape) -> str | None:
-    """Return the reason against shapes with a window or documents."""
-    return None if shape.is_plain else "neither windows nor documents"

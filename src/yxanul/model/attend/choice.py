@@ -14,6 +14,7 @@ import torch
 from yxanul.base.cache import cache_folder
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import read_json, write_json
+from yxanul.base.machine import processor_name
 from yxanul.base.tables import pick
 from yxanul.model.attend import BACKENDS
 from yxanul.model.attend.backend import Backend, Shape, View
@@ -127,7 +128,7 @@ def times_file() -> Path:
 
 
 def _key(shape: Shape) -> str:
-    kind = f"{torch.get_num_threads()} threads"
+    kind = f"{processor_name()} {torch.get_num_threads()} threads"
     if shape.device == "cuda":
         kind = torch.cuda.get_device_name()
     dtype = str(shape.dtype).removeprefix("torch.")

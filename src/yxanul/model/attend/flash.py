@@ -35,7 +35,9 @@ def find_sequences(sight: Sight, batch: int, length: int, device: torch.device) 
         return Sequences(starts, length)
     first_N = document_positions(sight.documents_BT).flatten() == 0
     starts = torch.nonzero(first_N).squeeze(1).to(torch.int32)
-    return Sequences(torch.cat([starts, starts.new_full((1,), batch * length)]), length)
+    starts = torch.cat([starts, starts.new_full((1,), batch * length)])
+    torch._dynamo.mark_dynamic(starts, 0)  # or each number of documents would be compiled anew
+    return Sequences(starts, length)
 
 
 class Varlen(Backend):
@@ -49,6 +51,8 @@ class Varlen(Backend):
         if reason is not None:
             return reason
         arguments = _varlen_arguments()
+        if shape.head_width % 8:
+            return "head width no multiple of 8"
         if shape.num_heads != shape.num_kv_heads and "enable_gqa" not in arguments:
             return "this PyTorch's varlen_attn has no grouped heads"
         return None if "window_size" in arguments else "this PyTorch's varlen_attn has no windows"

@@ -1,4 +1,4 @@
-"""FlexAttention: windows and documents as a rule instead of a mask (arXiv 2412.05496).
+"""FlexAttention: windows and documents as a rule that skips whole blocks (arXiv 2412.05496).
 
 Letters: B batch, T time, H query heads, G key and value heads, K head width.
 """
@@ -15,6 +15,7 @@ from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from yxanul.model.attend.backend import Backend, Shape, View
 from yxanul.model.attend.sight import Sight
+from yxanul.model.compiler import reason_against_compiling
 
 
 class Flex(Backend):
@@ -26,7 +27,10 @@ class Flex(Backend):
         """On a CPU it has no backward pass; its compiled kernels want heads of at least 16."""
         if shape.device != "cuda":
             return "no backward pass without a GPU"
-        return None if shape.head_width >= 16 else "head width below 16"
+        if shape.head_width < 16:
+            return "head width below 16"
+        reason = reason_against_compiling(shape.device)
+        return None if reason is None else f"torch.compile does not work here: {reason}"
 
     def prepare(self, sight: Sight, shape: Shape, device: torch.device) -> Any:
         """Return the map of the blocks that are seen; kept for passes without documents."""
@@ -63,6 +67,7 @@ def rule(sight: Sight) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
 
 
 @functools.lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def _block_mask_without_documents(length: int, window: int | None, device: torch.device) -> Any:
     return _block_mask(Sight(window), None, length, device)
 

@@ -57,13 +57,25 @@ def sdpa(
     """
     if q_BTHK.shape[1] == 1:
         return _one_query(q_BTHK, k_BSGK, v_BSGK, mask, scale)
+    repeats = q_BTHK.shape[2] // k_BSGK.shape[2]
+    if repeats > 1 and not _shares_heads(q_BTHK, mask):
+        k_BSGK, v_BSGK = (x.repeat_interleave(repeats, 2) for x in (k_BSGK, v_BSGK))
+        repeats = 1
     return F.scaled_dot_product_attention(
         *(x.transpose(1, 2) for x in (q_BTHK, k_BSGK, v_BSGK)),
         attn_mask=mask,
         is_causal=is_causal,
         scale=scale,
-        enable_gqa=q_BTHK.shape[2] != k_BSGK.shape[2],
+        enable_gqa=repeats > 1,
     ).transpose(1, 2)
+
+
+def _shares_heads(q: Tensor, mask: Tensor | None) -> bool:
+    """Return whether a kernel that never holds all scores takes fewer key heads than queries.
+
+    On a GPU only those for half precision without a mask do; the others want the heads repeated.
+    """
+    return q.device.type != "cuda" or (mask is None and q.dtype != torch.float32)
 
 
 def _one_query(

@@ -1,0 +1,15 @@
+"""What this machine is called."""
+
+from __future__ import annotations
+
+import platform
+
+
+def processor_name() -> str:
+    """Return the name of the processor, empty if nothing says it."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if "model name" in line]
+        return names[0] if names else platform.processor()
+    except OSError:
+        return platform.processor()
