@@ -23,9 +23,10 @@ from typing import Any
 import torch
 
 from harness.group import Group
-from harness.report import RESULTS, describe_machine, say, show_table, spread, write_results
+from harness.options import PRECISIONS, fill_in, make_parser
+from harness.report import describe_machine, say, show_table, spread, write_results
 from harness.rounds import agreeing, alternating, ratios_of, repeats_for
-from harness.shapes import DECODE_SHAPES, default_shapes
+from harness.shapes import DECODE_SHAPES
 from harness.weights import write_weights
 from peers import DECODERS
 
@@ -98,28 +99,13 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--shapes", nargs="+", choices=DECODE_SHAPES, help="default: the device's")
-    parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"])
-    parser.add_argument(
-        "--contenders", nargs="+", choices=DECODERS, default=list(DECODERS), metavar="NAME"
-    )
+    parser = make_parser(__doc__, DECODE_SHAPES, DECODERS)
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8])
-    parser.add_argument("--rounds", type=int, default=4, help="rounds of each contender")
-    parser.add_argument("--seconds", type=float, default=2.0, help="a round lasts at least this")
     parser.add_argument("--repeats", type=int, help="calls a round, instead of --seconds")
     parser.add_argument("--prompt-tokens", type=int, default=64)
     parser.add_argument("--new-tokens", type=int, default=128)
-    parser.add_argument("--threads", type=int, help="of torch; default: all cores")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", choices=["cpu", "cuda"])
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
-    options = parser.parse_args(arguments)
-    options.device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    options.shapes = options.shapes or default_shapes(DECODE_SHAPES, options.device)
-    options.precisions = options.precisions or ["fp32", "bf16"]
+    options = fill_in(parser.parse_args(arguments), DECODE_SHAPES)
+    options.precisions = options.precisions or PRECISIONS
     return options
 
 

@@ -30,8 +30,8 @@ from typing import Any
 import torch
 
 from harness.group import Group
+from harness.options import PRECISIONS, fill_in, make_parser
 from harness.report import (
-    RESULTS,
     describe_machine,
     mebibytes,
     say,
@@ -40,7 +40,7 @@ from harness.report import (
     write_results,
 )
 from harness.rounds import alternating, disagreements, ratios_of, repeats_for
-from harness.shapes import STEP_SHAPES, Shape, default_shapes
+from harness.shapes import STEP_SHAPES, Shape
 from harness.weights import write_weights
 from peers import STEPPERS
 from yxanul.model.count import flops_per_token
@@ -148,27 +148,12 @@ def show(row: dict[str, Any]) -> None:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--shapes", nargs="+", choices=STEP_SHAPES, help="default: the device's")
-    parser.add_argument("--precisions", nargs="+", choices=list(TOLERANCE))
-    parser.add_argument(
-        "--contenders", nargs="+", choices=STEPPERS, default=list(STEPPERS), metavar="NAME"
-    )
-    parser.add_argument("--rounds", type=int, default=4, help="rounds of each contender")
-    parser.add_argument("--seconds", type=float, default=2.0, help="a round lasts at least this")
+    parser = make_parser(__doc__, STEP_SHAPES, STEPPERS)
     parser.add_argument("--steps", type=int, help="steps a round, instead of --seconds")
     parser.add_argument("--seq-len", type=int, help="default: the shape's")
     parser.add_argument("--tokens", type=int, help="tokens a step; default: the shape's")
-    parser.add_argument("--threads", type=int, help="of torch; default: all cores")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", choices=["cpu", "cuda"])
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
-    options = parser.parse_args(arguments)
-    options.device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    options.shapes = options.shapes or default_shapes(STEP_SHAPES, options.device)
-    default = ["bf16"] if options.device == "cuda" else list(TOLERANCE)
+    options = fill_in(parser.parse_args(arguments), STEP_SHAPES)
+    default = ["bf16"] if options.device == "cuda" else PRECISIONS
     options.precisions = options.precisions or default
     return options
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,6 +92,6 @@ DECODE_SHAPES: dict[str, Shape] = {
 """For generation."""
 
 
-def default_shapes(table: dict[str, Shape], device: str) -> list[str]:
+def default_shapes(table: Mapping[str, Shape], device: str) -> list[str]:
     """Return the shapes meant for a device."""
     return [name for name, shape in table.items() if shape.purpose == device]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 
 
+@functools.cache
 def processor_name() -> str:
     """Return the name of the processor, empty if nothing says it."""
     try:

@@ -45,26 +45,27 @@ def next_tokens(
     model: LanguageModel, prompts: Sequence[Sequence[int]], settings: SampleSettings
 ) -> Iterator[list[int]]:
     """Give the next id of every row, again and again, until `max_tokens` or the model is full."""
-    room = model.settings.max_seq_len - max(map(len, prompts))
     _check(prompts, model.settings.max_seq_len)
+    room = model.settings.max_seq_len - max(map(len, prompts))
     num_new = min(settings.max_tokens, room)
+    if not num_new:
+        return
     device = model.embedding.tokens.device
     generators = [
         torch.Generator(device).manual_seed(derive_seed(settings.seed, "sample", row))
         for row in range(len(prompts))
     ]
-    seen_BS = _padded(prompts, device)
-    step = logits_BV = None
-    for _ in range(num_new):
-        if step is None or logits_BV is None:
-            logits_BV, cache = read_prompts(model, prompts, num_new)
-            step = make_step(model, cache)
-        else:
-            logits_BV = step(seen_BS[:, -1:])
-        new_B = sample(logits_BV, seen_BS, settings, generators)
-        new_B1 = new_B.unsqueeze(1)
-        seen_BS = new_B1 if settings.repetition_penalty == 1 else torch.cat([seen_BS, new_B1], 1)
+    penalised_BS = _padded(prompts, device)
+    logits_BV, cache = read_prompts(model, prompts, num_new)
+    step = make_step(model, cache)
+    for remaining in reversed(range(num_new)):
+        new_B = sample(logits_BV, penalised_BS, settings, generators)
         yield new_B.tolist()
+        if not remaining:
+            return
+        if settings.repetition_penalty != 1:
+            penalised_BS = torch.cat([penalised_BS, new_B.unsqueeze(1)], 1)
+        logits_BV = step(new_B.unsqueeze(1))
 
 
 @torch.inference_mode()
@@ -104,6 +105,6 @@ def _check(prompts: Sequence[Sequence[int]], longest: int) -> None:
         if len(prompt) > longest:
             raise YxanulError(
                 "the prompt is longer than the model's max_seq_len",
-                found=f"{len(prompt)} tokens with the end of text in front",
+                found=f"{len(prompt)} tokens with what begins a text",
                 wanted=f"at most {longest}",
             )

@@ -81,7 +81,6 @@ class KvCache:
         """Return where the next token goes, the same in all rows; None where rows differ."""
         if self.lengths_B is not None:
             return None
-        assert self.num_seen < self.length, "the cache is full"
         slots = self.slots[kind]
         return Place(self.num_seen % slots, self._num_shown(slots))
 
@@ -97,7 +96,7 @@ class KvCache:
         end, stored = self.num_seen + num_new, self._layers[layer]
         assert end <= self.length, "the cache is full"
         if num_new == 1 and self.num_seen:
-            return self._append_one(stored, kv_BTNK, slots)
+            return self._append_one(layer, kv_BTNK)
         if end <= slots:
             stored[:, self.num_seen : end] = kv_BTNK
             return stored[:, :end] if self.num_seen else kv_BTNK
@@ -120,13 +119,16 @@ class KvCache:
             copy.lengths_B = self.lengths_B.repeat(batch)
         return copy
 
-    def _append_one(self, stored_BSNK: Tensor, kv_B1NK: Tensor, slots: int) -> Tensor:
-        if self.lengths_B is None:
-            stored_BSNK.narrow(1, self.num_seen % slots, 1).copy_(kv_B1NK)
-        else:
-            row_B = torch.arange(len(kv_B1NK), device=kv_B1NK.device)
-            stored_BSNK[row_B, self.lengths_B % slots] = kv_B1NK[:, 0]
-        return stored_BSNK.narrow(1, 0, self._num_shown(slots))
+    def _append_one(self, layer: int, kv_B1NK: Tensor) -> Tensor:
+        stored_BSNK, kind = self._layers[layer], self.kinds[layer]
+        place = self.place(kind)
+        if place is not None:
+            stored_BSNK.narrow(1, place.slot, 1).copy_(kv_B1NK)
+            return stored_BSNK.narrow(1, 0, place.num_shown)
+        assert self.lengths_B is not None
+        row_B = torch.arange(len(kv_B1NK), device=kv_B1NK.device)
+        stored_BSNK[row_B, self.lengths_B % self.slots[kind]] = kv_B1NK[:, 0]
+        return stored_BSNK.narrow(1, 0, self._num_shown(self.slots[kind]))
 
     def _fill_ring(self, stored_BSNK: Tensor, kv_BTNK: Tensor, slots: int) -> None:
         """Store the last of more tokens than there are free slots."""

@@ -180,9 +180,8 @@ class LanguageModel(nn.Module):
             None if window is None or window >= length else window,
             documents_BT is not None,
         )
-        sight = Sight(shape.window, documents_BT)
         backend = choose(shape, self.attention_backend, torch.is_grad_enabled())
-        return View(sight, shape, backend, backend.prepare(sight, shape, weight.device))
+        return backend.view(Sight(shape.window, documents_BT), shape, weight.device)
 
     def _check_length(self, length: int) -> None:
         if length > self.settings.max_seq_len:

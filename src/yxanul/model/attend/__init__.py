@@ -8,12 +8,7 @@ from yxanul.model.attend.plain import Plain
 from yxanul.model.attend.sdpa import Sdpa
 
 BACKENDS: dict[str, Backend] = {
-    "plain": Plain(),
-    "sdpa": Sdpa(),
-    "blocks": Blocks(),
-    "flex": Flex(),
-    "varlen": Varlen(),
-    "flash": Flash(),
+    backend.name: backend for backend in (Plain(), Sdpa(), Blocks(), Flex(), Varlen(), Flash())
 }
 """All of them; `plain` is the definition that the others are tested against."""
 

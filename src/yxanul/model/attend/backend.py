@@ -48,6 +48,10 @@ class Backend(ABC):
         """Return what all layers of the same sight share (a mask, lengths), made once a pass."""
         return None
 
+    def view(self, sight: Sight, shape: Shape, device: torch.device) -> View:
+        """Return what the layers of one kind need for a pass."""
+        return View(sight, shape, self, self.prepare(sight, shape, device))
+
     @abstractmethod
     def attend(
         self, q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, view: View, scale: float

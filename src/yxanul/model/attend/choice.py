@@ -171,8 +171,7 @@ def _view(shape: Shape, name: str, device: torch.device) -> View:
     if shape.documents:
         thirds = torch.arange(shape.length, device=device) * 3 // shape.length
         documents_BT = thirds.expand(shape.batch, -1)
-    sight = Sight(shape.window, documents_BT)
-    return View(sight, shape, BACKENDS[name], BACKENDS[name].prepare(sight, shape, device))
+    return BACKENDS[name].view(Sight(shape.window, documents_BT), shape, device)
 
 
 def _now(device: torch.device) -> float:
