@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import Field, field_validator, model_validator
 
 from yxanul.base.settings import Settings
+from yxanul.text.filters.config import FilterSettings, ScoreFilterSettings
 from yxanul.text.template import parse_template
 
 END_OF_TEXT = "<|endoftext|>"
@@ -19,6 +20,16 @@ class CommonSettings(Settings):
     """What a document that cannot be used does: it is counted and left out, or it ends the run."""
     limit: int | None = Field(default=None, ge=1)
     """Only the first so many documents are read (those that are left out count too)."""
+    filters: tuple[FilterSettings, ...] | None = None
+    """What documents must have; left out: what `data.filters` says."""
+    max_epochs: float | None = Field(default=None, gt=0)
+    """How often a run may see the source at most; then the rest of the mix takes its share."""
+
+    @property
+    def score_columns(self) -> list[str]:
+        """The columns that filters look at, beside those that the text is made of."""
+        scores = (one for one in self.filters or () if isinstance(one, ScoreFilterSettings))
+        return list(dict.fromkeys(one.column for one in scores))
 
 
 class ColumnSettings(CommonSettings):

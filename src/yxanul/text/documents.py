@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 CAUSES = {
     "broken_utf8": "holds bytes that are not UTF-8",
@@ -15,6 +17,15 @@ CAUSES = {
     "truncated": "ends too early: the file was cut short",
     "corrupt": "cannot be unpacked: its bytes are damaged",
     "unreadable": "cannot be opened or read",
+    "too_short": "is shorter than the filter wants",
+    "too_big": "is longer than the filter wants",
+    "score": "has a score beyond the filter's bounds, or none",
+    "language": "is not in the wanted languages",
+    "repetition": "repeats itself",
+    "quality": "is scored too low by the quality function",
+    "contaminated": "shares a run of words with a benchmark's test",
+    "duplicate": "has the text of an earlier document",
+    "near_duplicate": "is nearly the text of an earlier document",
 }
 """Why a document (or the rest of a file) is left out."""
 
@@ -26,6 +37,8 @@ class Document:
     id: str
     source: str
     text: str
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    """The values of the columns that filters look at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +47,8 @@ class Dropped:
 
     cause: str
     where: str
+    text: str = ""
+    """The text, where there is one: the beginning is kept to be looked at."""
 
 
 @dataclass(frozen=True, slots=True)

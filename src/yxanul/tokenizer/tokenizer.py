@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import tokenizers as library
 
 from yxanul.base.errors import YxanulError
@@ -89,6 +90,18 @@ class Tokenizer:
             self._without_end(text) if self.end_of_text_id in ids else ids
             for text, ids in zip(texts, rows, strict=True)
         ]
+
+    def encode_documents(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ids of all texts in a row, an end of text after each, and where each ends.
+
+        The ids are uint32 [N], the ends int64 [len(texts)].
+        """
+        rows = self.encode_batch(texts)
+        ends = np.cumsum([len(row) + 1 for row in rows], dtype=np.int64)
+        ids = np.full(ends[-1] if len(rows) else 0, self.end_of_text_id, np.uint32)
+        for row, end in zip(rows, ends.tolist(), strict=True):
+            ids[end - 1 - len(row) : end - 1] = row
+        return ids, ends
 
     def _without_end(self, text: str) -> list[int]:
         """Encode a text in which the model itself finds the end of text's name as a plain word."""

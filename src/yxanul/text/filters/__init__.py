@@ -1,0 +1,1 @@
+"""Filters: what a document must have to be trained on."""
