@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 INSTALLED = $(VENV)/installed
 PEERS = $(VENV)/peers
 
-.PHONY: demo test test-all check bench bench-step bench-decode clean
+.PHONY: demo test test-all check bench bench-step bench-decode bench-data clean
 
 demo: $(VENV)/demo
 	$(BIN)/yxanul run quickstart
@@ -21,13 +21,16 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: bench-step bench-decode
+bench: bench-step bench-decode bench-data
 
 bench-step: $(PEERS)
 	$(BIN)/python benchmarks/step.py
 
 bench-decode: $(PEERS)
 	$(BIN)/python benchmarks/decode.py
+
+bench-data: $(PEERS)
+	$(BIN)/python benchmarks/data.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from yxanul.base.cache import is_address
 from yxanul.base.errors import YxanulError
 from yxanul.base.run_folder import RunFolder
 from yxanul.checkpoint.keep import read_best
@@ -36,6 +37,8 @@ class Bundle:
     """The longest row it was trained with, or a usual length if that is not known."""
     data: Path | None
     """Where the shards of its run lie; None for a model that is no run of ours."""
+    data_address: str | None = None
+    """What they are copies of, where they are kept at an address."""
 
 
 def open_bundle(path: Path, checkpoint: str = "best") -> Bundle:
@@ -54,12 +57,14 @@ def open_bundle(path: Path, checkpoint: str = "best") -> Bundle:
             found=tokenizer.digest[:12],
             wanted=state["tokenizer"][:12],
         )
+    kept = state["data_folder"]
     return Bundle(
         _ready(ModelSettings.model_validate(state["model"]), tensors["model"]),
         tokenizer,
         state["progress"]["step"],
         state["seq_len"],
-        run.data(state["data_folder"]),
+        run.data(kept),
+        kept if kept and is_address(kept) else None,
     )
 
 

@@ -69,7 +69,8 @@ class Recipe(Settings):
         seen = {name for earlier in self.stages[: index + 1] for name in earlier.domains()}
         phase_mixes = [phase.mix for phase in stage.curriculum if phase.mix]
         gated = {*stage.gate.bits_per_byte, *stage.gate.perplexity}
-        for name in {name for mix in [stage.mix, *phase_mixes] for name in mix} | gated:
+        epochs = stage.budget.epochs if isinstance(stage.budget.epochs, dict) else {}
+        for name in {name for mix in [stage.mix, epochs, *phase_mixes] for name in mix} | gated:
             if name not in self.data.sources:
                 hint = near_miss(name, self.data.sources)
                 choices = ", ".join(self.data.sources)

@@ -4,10 +4,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from yxanul.base.chat import CHAT_TEMPLATES
 from yxanul.base.ui import SilentUi
 from yxanul.generate.text_stream import TextStream
 from yxanul.tokenizer.build import TOKENIZERS, build_tokenizer
-from yxanul.tokenizer.config import BpeSettings, ByteSettings, FileSettings, Gpt2Settings
+from yxanul.tokenizer.config import (
+    BpeSettings,
+    ByteSettings,
+    FileSettings,
+    Gpt2Settings,
+    SuperBpeSettings,
+    SuperBpeT80kSettings,
+)
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 TEXTS = [
@@ -25,6 +33,10 @@ def settings_of(kind, request, folder):
         return ByteSettings()
     if kind == "bpe":
         return BpeSettings(vocab_size=300)
+    if kind == "superbpe":
+        return SuperBpeSettings(vocab_size=320, transition=270)
+    if kind == "superbpe-t80k":
+        return SuperBpeT80kSettings(path=str(request.getfixturevalue("shared_data") / "superbpe"))
     if kind == "gpt2":
         return Gpt2Settings(path=str(request.getfixturevalue("shared_data") / "gpt2"))
     if kind == "file":
@@ -91,3 +103,26 @@ def test_saved_and_loaded_it_is_the_same(tokenizer, tmp_path):
 def test_tokens_can_be_read(tokenizer):
     text = "A plain line of words."
     assert "".join(tokenizer.tokens(tokenizer.encode(text))) == text
+
+
+@pytest.mark.parametrize("kind", sorted(TOKENIZERS))
+def test_tokens_of_the_user_are_found_in_text(kind, request, tmp_path):
+    """They follow the vocabulary, are one token each in any text, and are saved with the rest."""
+    wanted = settings_of(kind, request, tmp_path)
+    more = {"special_tokens": ("<step>", "<calculation>"), "chat_template": "chatml"}
+    tokenizer = build_tokenizer(wanted.model_copy(update=more), lambda: TEXTS, SilentUi())
+    names = ["<step>", "<calculation>", "<|im_start|>", "<|im_end|>"]
+    ids = list(range(tokenizer.vocab_size - 4, tokenizer.vocab_size))
+    assert tokenizer.end_of_text_id == ids[0] - 1
+    assert tokenizer.encode("".join(names)) == ids
+    assert tokenizer.tokens(ids) == names
+    text = "a<step> b<|im_end|>c <|endoftext|>"
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert tokenizer.end_of_text_id not in tokenizer.encode(text)
+    documents, ends = tokenizer.encode_documents([text, "<step>"])
+    assert documents[: ends[0] - 1].tolist() == tokenizer.encode(text)
+    tokenizer.save(tmp_path / "saved" / "tokenizer.json")
+    loaded = Tokenizer.load(tmp_path / "saved")
+    assert loaded.digest == tokenizer.digest
+    assert loaded.encode(text) == tokenizer.encode(text)
+    assert loaded.chat_template == tokenizer.chat_template == CHAT_TEMPLATES["chatml"]

@@ -9,6 +9,7 @@ import pytest
 from yxanul.base.ui import SilentUi
 from yxanul.data.manifest import SPLITS, Header, Manifest, ShardEntry, SplitEntry, shard_files
 from yxanul.data.shards import Shards
+from yxanul.data.verify import verify_sources
 from yxanul.tokenizer.build import build_tokenizer
 from yxanul.tokenizer.config import ByteSettings
 
@@ -90,3 +91,15 @@ def _manifest(source, entries, end, vocab_size):
         shards=tuple(entries),
     )
     return Manifest(header=header, synthetic=False, dropped={}, splits=dict.fromkeys(SPLITS, split))
+
+
+@pytest.fixture(scope="session")
+def assert_sound():
+    """A function that reads all sources in a folder and finds no fault."""
+
+    def check(folder: Path, tokenizer) -> None:
+        folders = {path.parent.name: path.parent for path in folder.glob("*/manifest.json")}
+        checks = verify_sources(folders, lambda header: tokenizer, SilentUi())
+        assert checks and not [fault for one in checks.values() for fault in one.faults]
+
+    return check

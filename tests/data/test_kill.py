@@ -141,7 +141,7 @@ def test_a_killed_worker_is_an_error_and_the_next_call_goes_on(
     os.kill(worker, signal.SIGKILL)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert "YxanulError: a worker process that encoded text was killed" in errors
+    assert "YxanulError: a worker process that prepared text was killed" in errors
     assert "the same command goes on" in errors
     done = num_done(out)
     assert done < FILES

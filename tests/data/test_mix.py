@@ -65,22 +65,28 @@ def test_across_phases_no_source_is_a_longest_row_away(phases):
     assert cursor.debts == {source: asked[source] - taken[source] for source in "abc"}
 
 
-@quick
+mixes_of_five = st.lists(st.integers(0, 99), min_size=5, max_size=5).filter(any)
+
+
+@settings(max_examples=200, deadline=None)
 @given(
     phases=st.lists(
-        st.tuples(mixes, st.integers(0, 40), st.sampled_from([8, 32, 100, 512])),
+        st.tuples(mixes_of_five, st.integers(0, 40), st.sampled_from([8, 32, 100, 512])),
         min_size=1,
         max_size=6,
     )
 )
-def test_five_sources_that_come_and_go_stay_near(phases):
+def test_five_sources_that_come_and_go_stay_within_little_more_than_a_row(phases):
+    """A source that has no weight for a while keeps its debt: then a tenth of a row may be added
+    to another's."""
     cursor, longest = MixCursor(), 0
     for weights, num_rows, seq_len in phases:
         longest = max(longest, seq_len)
+        mix = dict(zip("abcde", weights, strict=True))
         for _ in range(num_rows):
-            _, cursor = plan_rows(cursor, weights, 1, seq_len)
+            _, cursor = plan_rows(cursor, mix, 1, seq_len)
             assert sum(cursor.debts.values()) == 0
-            assert all(abs(debt) < 3 * longest for debt in cursor.debts.values())
+            assert all(abs(debt) <= 1.2 * longest for debt in cursor.debts.values())
 
 
 def test_debts_from_long_rows_are_worked_off():

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from yxanul.data.order import SourceOrder, permutation
+from yxanul.base.seeds import derive_seed
+from yxanul.data.order import SourceOrder, first_order, permutation
 
 END = 0
 quick = settings(
@@ -24,23 +25,40 @@ def numbered(shards):
     return [[[next(following) for _ in range(size)] + [END] for size in sizes] for sizes in shards]
 
 
-def stream_of(order, epochs):
-    """The stream told by the slow way: permutation after permutation, document by document."""
-    shards = order.shards
-    ids, documents = [], []
+def stream_of(shards, seed, group_tokens, epochs):
+    """The stream told by the slow way: parts in their order, group after group, document by
+    document."""
+    own = derive_seed(seed, "order", shards.source)
+    ids, documents, running = [], [], 0
     for epoch in range(epochs):
-        seen = order._epoch(epoch).documents.tolist()
-        for place, number in enumerate(seen):
-            ids += shards.document(number).tolist()
-            documents += [epoch * len(seen) + place] * int(shards.lengths[number])
+        of_epoch = derive_seed(own, epoch)
+        parts = permutation(shards.num_parts, derive_seed(own, epoch, "parts")).tolist()
+        number = 0
+        while parts:
+            group, tokens = [], 0
+            while parts and tokens < group_tokens:
+                shard = shards.shard(parts.pop(0))
+                tokens += shard.num_tokens
+                cuts = zip(shard.starts, shard.starts[1:], strict=False) if shard.num_tokens else ()
+                group += [shard.ids[start:end].tolist() for start, end in cuts]
+            if not tokens:
+                continue
+            for place in permutation(len(group), derive_seed(of_epoch, number)).tolist():
+                ids += group[place]
+                documents += [running] * len(group[place])
+                running += 1
+            number += 1
     return ids, documents
 
 
 @quick
-@given(shards=corpora, seed=st.integers(0, 5), data=st.data())
-def test_any_read_is_a_stretch_of_the_stream(make_shards, shards, seed, data):
-    order = SourceOrder(make_shards(numbered(shards)), seed)
-    ids, documents = stream_of(order, 3)
+@given(
+    shards=corpora, seed=st.integers(0, 5), group=st.sampled_from([1, 9, 30, 999]), data=st.data()
+)
+def test_any_read_is_a_stretch_of_the_stream(make_shards, shards, seed, group, data):
+    made = make_shards(numbered(shards))
+    order = SourceOrder(made, seed, group)
+    ids, documents = stream_of(made, seed, group, 3)
     start = data.draw(st.integers(0, len(ids)))
     end = data.draw(st.integers(start, len(ids)))
     some_ids, some_documents = order.read(start, end - start)
@@ -50,10 +68,14 @@ def test_any_read_is_a_stretch_of_the_stream(make_shards, shards, seed, data):
 
 
 @quick
-@given(shards=corpora, cuts=st.lists(st.integers(1, 12), min_size=1, max_size=30))
-def test_reads_of_any_lengths_see_every_token_once_an_epoch(make_shards, shards, cuts):
+@given(
+    shards=corpora,
+    cuts=st.lists(st.integers(1, 12), min_size=1, max_size=30),
+    group=st.sampled_from([1, 20, 999]),
+)
+def test_reads_of_any_lengths_see_every_token_once_an_epoch(make_shards, shards, cuts, group):
     made = make_shards(numbered(shards))
-    order = SourceOrder(made, 7)
+    order = SourceOrder(made, 7, group)
     wanted = sorted(i for shard in numbered(shards) for document in shard for i in document)
     ids, at = [], 0
     while at < 2 * made.num_tokens:
@@ -65,9 +87,9 @@ def test_reads_of_any_lengths_see_every_token_once_an_epoch(make_shards, shards,
 
 
 def test_a_read_may_span_many_epochs(make_shards):
-    order = SourceOrder(make_shards([[[1, END], [2, END]]]), 0)
-    ids, documents = order.read(1, 400)
-    whole, numbers = stream_of(order, 101)
+    made = make_shards([[[1, END], [2, END]]])
+    ids, documents = SourceOrder(made, 0).read(1, 400)
+    whole, numbers = stream_of(made, 0, 999, 101)
     assert ids.tolist() == whole[1:401]
     assert documents.tolist() == numbers[1:401]
 
@@ -97,6 +119,33 @@ def test_positions_beyond_32_bits(make_shards):
     ids, documents = order.read(epoch * shards.num_tokens, shards.num_tokens)
     assert sorted(ids.tolist()) == [0, 0, 1, 2, 3]
     assert documents[0] == 2 * epoch
+
+
+class Watched:
+    """Parts that note which of them were looked at."""
+
+    def __init__(self, shards):
+        self.source, self.num_parts, self._shards = shards.source, shards.num_parts, shards
+        self.seen = []
+
+    def shard(self, number):
+        self.seen.append(number)
+        return self._shards.shard(number)
+
+
+def test_only_the_parts_up_to_the_position_are_looked_at(make_shards):
+    """Then training can begin before all parts are encoded."""
+    made = make_shards([[[n, END]] * 3 for n in range(1, 9)])
+    parts = Watched(made)
+    order, first = SourceOrder(parts, 3, group_tokens=10), first_order(8, 3, made.source).tolist()
+    order.read(0, 12)
+    assert parts.seen == first[:2]
+    order.read(10, 14)
+    assert parts.seen == first[:4]
+    order.read(0, 48)
+    assert parts.seen == first
+    order.read(48, 1)
+    assert len(parts.seen) > 8, "the second epoch needs the length of the first"
 
 
 def test_the_permutation_never_changes():

@@ -141,7 +141,9 @@ def test_the_micro_batch_changes_nothing_but_rounding(recipe, straight, tmp_path
     override = load_recipe(str(write_tiny(tmp_path)), ["train.micro_batch=1"])
     split = trained(go(override, tmp_path / "run"))[0]["model"]
     for name, tensor in whole.items():
-        torch.testing.assert_close(split[name], tensor, rtol=1e-3, atol=1e-4)
+        # Adam turns the rounding of a gradient near zero into a step of full size: a few weights
+        # may differ by more than rounding, all of them together may not.
+        assert (split[name] - tensor).norm() < 5e-3 * tensor.norm(), name
 
 
 def test_another_recipe_says_what_differs(recipe, straight, prepared_folder, tmp_path):

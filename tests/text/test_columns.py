@@ -68,6 +68,36 @@ def test_a_chat_becomes_paragraphs():
     assert text_of({"m": CHAT}, template="Chat:\n{m}").startswith("Chat:\nuser: Hi")
 
 
+def test_a_chat_in_another_form():
+    marked = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello!<|im_end|>\n"
+    assert text_of({"messages": CHAT}, chat="chatml") == marked
+    sharegpt = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello!"}]
+    assert text_of({"conversations": sharegpt}, chat="chatml") == marked
+    assert text_of({"m": CHAT}, template="{m}END", chat="chatml") == marked + "END"
+    own = "{% for message in messages %}[{{ message.content }}]{% endfor %}"
+    assert text_of({"messages": CHAT}, chat=own) == "[Hi][Hello!]"
+    refusing = "{{ raise_exception('no') }}{{ messages }}"
+    assert text_of({"messages": CHAT}, chat=refusing) == Dropped("not_text", "n#0")
+    assert text_of({"p": ["a", "b"]}, text_column="p", chat="chatml") == "a\n\nb"
+
+
+def test_scores_stand_beside_the_text():
+    filters = ({"kind": "score", "column": "score", "at_least": 3},)
+    rows = [{"text": "a", "score": 3.5, "lang": "en"}, {"text": "b", "score": None}, {"text": "c"}]
+    columns = choose(rows, filters=filters)
+    assert columns.names == ["text", "score"]
+    documents = [columns.document(row, "mine", "n") for row in rows]
+    assert [(d.text, d.scores) for d in documents] == [("a", {"score": 3.5}), ("b", {}), ("c", {})]
+    assert choose(rows).document(rows[0], "mine", "n").scores == {}
+    with pytest.raises(YxanulError, match=r"no column 'score'.*did you mean 'scores'"):
+        choose([{"text": "a", "scores": 1}], filters=filters)
+
+
+def test_what_few_rows_have_is_no_guess():
+    rows = [{"content": "about the set"}, *[{"title": "t", "body": "a long text"}] * 4]
+    assert choose(rows).names == ["body"]
+
+
 def test_a_list_of_strings_becomes_paragraphs():
     assert text_of({"paragraphs": ["a", "b"]}, text_column="paragraphs") == "a\n\nb"
 

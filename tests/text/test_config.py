@@ -29,11 +29,21 @@ def test_unknown_keys_are_refused():
         {"limit": 0},
         {"text_column": ""},
         {"on_problem": "ignore"},
+        {"chat": "chatlm"},
+        {"chat": "{% for m in messages %}"},
+        {"chat": "{{ no_messages }}"},
     ],
 )
 def test_settings_without_sense_are_refused(wrong):
     with pytest.raises(ValidationError):
         JsonlSettings(path="x", **wrong)
+
+
+def test_a_chat_template_is_checked_at_birth():
+    assert JsonlSettings(path="x").chat == "plain"
+    assert JsonlSettings(path="x", chat="{{ messages }}").chat == "{{ messages }}"
+    with pytest.raises(ValidationError, match="did you mean 'chatml'"):
+        JsonlSettings(path="x", chat="chatlm")
 
 
 @pytest.mark.parametrize("separator", ["", "a\nb", " --- "])

@@ -140,13 +140,13 @@ def test_a_long_array_streams(tmp_path, peak_bytes):
     assert peak.bytes < 6_000_000
 
 
-def test_another_first_file_may_mean_another_column(tmp_path, read):
+def test_another_file_may_mean_another_column(tmp_path, read):
     (tmp_path / "b.jsonl").write_text(lines({"body": "one", "text": "x"}))
     settings = JsonlSettings(path=str(tmp_path))
     before = read(settings)
-    (tmp_path / "a.jsonl").write_text(lines({"body": "two"}))
+    (tmp_path / "a.jsonl").write_text(lines(*[{"body": "two"}] * 3))
     after = read(settings)
-    assert (before.texts, after.texts) == (["x"], ["two", "one"])
+    assert (before.texts, after.texts) == (["x"], ["two"] * 3 + ["one"])
     assert before.parts[0].fingerprint != after.parts[1].fingerprint
 
 
@@ -169,6 +169,56 @@ def test_a_column_that_is_not_there_is_an_error_with_the_near_miss(jsonl):
 def test_no_row_at_all_is_an_error(tmp_path, jsonl):
     with pytest.raises(YxanulError, match="one JSON object a line"):
         jsonl('{\n "text":\n "spread over lines"\n}')
+
+
+def wikipedia(folder, count=20):
+    """A set like that of Wikipedia: the first file is about the others."""
+    (folder / "000_about.jsonl").write_text(
+        lines({"total_articles": count * 50, "description": "Articles. " * 5000})
+    )
+    for file in range(count):
+        rows = [{"text": f"t {file} {n}", "title": "a", "token_count": n} for n in range(50)]
+        (folder / f"part_{file:03}.jsonl").write_text(lines(*rows))
+
+
+def test_a_first_file_that_is_about_the_others(tmp_path, read):
+    wikipedia(tmp_path)
+    filters = ({"kind": "score", "column": "token_count", "at_least": 3},)
+    for settings in ({}, {"text_column": "text"}, {"template": "{text}"}, {"id_column": "title"}):
+        result = read(JsonlSettings(path=str(tmp_path), **settings))
+        assert len(result.texts) == 1000
+        assert result.dropped == {"missing_column": 1}
+        assert len(result.notes) == (not settings.keys() & {"text_column", "template"})
+    result = read(JsonlSettings(path=str(tmp_path), filters=filters))
+    assert result.documents[7].scores == {"token_count": 7}
+    with pytest.raises(YxanulError, match=r"no column 'txt'; found total_.*did you mean 'text'"):
+        read(JsonlSettings(path=str(tmp_path), text_column="txt"))
+    with pytest.raises(YxanulError, match="no column 'tokens'"):
+        other = ({"kind": "score", "column": "tokens", "at_least": 3},)
+        read(JsonlSettings(path=str(tmp_path), filters=other))
+
+
+def test_a_column_of_one_file_in_many_is_found(tmp_path, read):
+    for number in range(40):
+        (tmp_path / f"{number:02}.jsonl").write_text(lines({"n": number}))
+    with pytest.raises(YxanulError, match="no column of text; found n"):
+        read(JsonlSettings(path=str(tmp_path)))
+    (tmp_path / "17.jsonl").write_text(lines({"words": "here"}))
+    for settings in ({}, {"text_column": "words"}):
+        result = read(JsonlSettings(path=str(tmp_path), **settings))
+        assert result.texts == ["here"]
+        assert result.dropped == {"missing_column": 39}
+
+
+def test_real_chats_in_another_form(shared_data, read):
+    for name, count in (("reasoning_messages_123", 123), ("reason_tool_use_demo_50", 50)):
+        path = shared_data / "instruct" / f"{name}.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        result = read(JsonlSettings(path=str(path), chat="chatml"))
+        assert len(result.texts) == count
+        for text, row in zip(result.texts, rows, strict=True):
+            assert text.count("<|im_start|>") == text.count("<|im_end|>\n") == len(row["messages"])
+            assert text.startswith(f"<|im_start|>{row['messages'][0]['role']}\n")
 
 
 def count_lines(path):

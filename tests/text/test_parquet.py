@@ -95,6 +95,33 @@ def test_a_file_without_the_column_is_counted(write, read, tmp_path):
     assert result.items[-1] == Dropped("missing_column", "b.parquet")
 
 
+def test_a_first_file_that_is_about_the_others(write, read, tmp_path):
+    write("a.parquet", total=[3], description=["about " * 1000])
+    for name in "bcd":
+        write(f"{name}.parquet", text=texts(20), score=[n / 2 for n in range(19)] + [None])
+    write("e.parquet", text=["without a score"])
+    filters = ({"kind": "score", "column": "score", "at_least": 3},)
+    settings = ParquetSettings(path=str(tmp_path), filters=filters, id_column="total")
+    result = read(settings)
+    assert result.items[0] == Dropped("missing_column", "a.parquet")
+    assert result.dropped == {"missing_column": 1}
+    assert len(result.texts) == 61
+    assert result.documents[18].scores == {"score": 9.0}
+    assert result.documents[19].scores == result.documents[-1].scores == {}
+    for limit in (1, 30):
+        limited = read(settings.model_copy(update={"limit": limit}))
+        assert limited.items == result.items[:limit]
+    with pytest.raises(YxanulError, match=r"no column 'txt'.*did you mean 'text'"):
+        read(ParquetSettings(path=str(tmp_path), text_column="txt"))
+
+
+def test_dictionaries_and_large_strings_are_text(write, read):
+    column = pa.array(texts(9) * 2).dictionary_encode()
+    assert read(ParquetSettings(path=str(write(body=column, n=[1] * 18)))).texts == texts(9) * 2
+    column = pa.array(texts(9), pa.large_string())
+    assert read(ParquetSettings(path=str(write(body=column)))).texts == texts(9)
+
+
 def test_errors_name_what_is_wrong(write, tmp_path):
     path = write(text=texts(5), url=texts(5))
     with pytest.raises(YxanulError, match=r"'tetx'; found text, url; did you mean 'text'"):
@@ -129,3 +156,7 @@ def test_documents_of_the_shared_data(shared_data, read):
     result = read(ParquetSettings(path=str(path)))
     assert result.texts == pq.read_table(path)["text"].to_pylist()
     assert len(result.texts) == 150
+    filters = ({"kind": "score", "column": "score", "at_least": 3},)
+    scored = read(ParquetSettings(path=str(path), filters=filters))
+    assert scored.texts == result.texts
+    assert [d.scores["score"] for d in scored.documents] == pq.read_table(path)["score"].to_pylist()

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import PlainSettings
 from yxanul.text.documents import Dropped
-from yxanul.text.sources import open_source
-from yxanul.text.sources.passages import Line, by_passage
+from yxanul.text.sources import open_source, passages
+from yxanul.text.sources.bytestream import split_blocks
+from yxanul.text.sources.passages import Lines, by_passage, decode_blocks
 
 
 @pytest.fixture
@@ -32,6 +33,7 @@ def test_documents_between_separator_lines(plain):
 
 def test_separators_at_the_ends_make_no_documents(plain):
     assert plain("<|endoftext|>\none\n<|endoftext|>\n\n").texts == ["one"]
+    assert plain(" \n<|endoftext|>\none\n").texts == ["one"]
 
 
 def test_nothing_between_two_separators_is_an_empty_document(plain):
@@ -86,20 +88,45 @@ PARAGRAPHS = st.lists(st.text("ab \n", max_size=30), max_size=30)
 @given(PARAGRAPHS, st.integers(1, 60))
 def test_passages_lose_nothing_but_blank_space(paragraphs, passage_chars):
     text = "\n\n".join(paragraphs)
-    lines = [Line(line, True, True) for line in text.split("\n")]
-    passages = list(by_passage(lines, passage_chars))
-    assert "".join("".join(passages).split()) == "".join(text.split())
-    assert all(passage.strip() for passage in passages)
+    lines = [Lines(line, True, True) for line in text.split("\n")]
+    found = list(by_passage(lines, passage_chars))
+    assert "".join("".join(found).split()) == "".join(text.split())
+    assert all(passage.strip() for passage in found)
 
 
 @given(PARAGRAPHS, PARAGRAPHS, st.integers(1, 60))
 def test_what_follows_a_passage_does_not_change_it(first, second, passage_chars):
     def cut(paragraphs):
         lines = "\n\n".join(paragraphs).split("\n")
-        return list(by_passage([Line(line, True, True) for line in lines], passage_chars))
+        return list(by_passage([Lines(line, True, True) for line in lines], passage_chars))
 
     alone, together = cut(first), cut([*first, *second])
     assert together[: max(len(alone) - 1, 0)] == alone[:-1]
+
+
+SCRAPS = st.lists(
+    st.sampled_from(
+        ["a", "word ", " ", "\n", "\n", "\n\n", "\r\n", "##", "\n##\n", "\xa0", "\x1c"]
+    ),
+    max_size=60,
+)
+
+
+@given(SCRAPS, st.integers(1, 30), st.integers(1, 20), st.integers(4, 40))
+def test_lines_together_are_lines_one_by_one(scraps, chunk_bytes, most_chars, passage_chars):
+    data = "".join(scraps).encode()
+    chunks = [data[at : at + chunk_bytes] for at in range(0, len(data), chunk_bytes)]
+    together = list(decode_blocks(split_blocks(chunks, passage_chars)))
+    alone = [Lines(text, e, s) for many, e, s in together for text in many.split("\n")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passages, "MAX_DOCUMENT_CHARS", 3 * most_chars)
+        for cut in (
+            lambda lines: passages.by_passage(lines, most_chars),
+            lambda lines: passages.by_separator(lines, "##"),
+            passages.by_line,
+            passages.by_file,
+        ):
+            assert list(cut(together)) == list(cut(alone))
 
 
 def test_another_file_changes_nothing(tmp_path, read):
@@ -194,10 +221,17 @@ def test_a_file_of_one_shape_streams(tmp_path, peak_bytes, block, split_by):
 
 
 def test_blank_lines_are_not_gathered(peak_bytes):
-    lines = [Line("", True, True)] * 200_000
+    lines = [Lines("", True, True)] * 200_000
     with peak_bytes() as peak:
         assert list(by_passage(lines, 100)) == []
     assert peak.bytes < 100_000
+
+
+def test_plain_text_has_no_scores(tmp_path):
+    (tmp_path / "a.txt").write_text("one")
+    filters = ({"kind": "score", "column": "score", "at_least": 3},)
+    with pytest.raises(YxanulError, match="no column 'score'"):
+        open_source("mine", PlainSettings(path=str(tmp_path), filters=filters)).parts()
 
 
 def test_documents_of_the_shared_data(shared_data, read):

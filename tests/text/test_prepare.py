@@ -2,7 +2,7 @@ import pytest
 
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import PlainSettings
-from yxanul.text.documents import CAUSES, Document, Dropped, Part
+from yxanul.text.documents import CAUSES, CHOICES, PROBLEMS, Document, Dropped, Part
 from yxanul.text.prepare import prepared
 from yxanul.text.split import is_held_out
 
@@ -47,7 +47,7 @@ def test_what_a_source_dropped_goes_through():
     assert list(prepared(ListedSource([broken]), PART, 0.1)) == [broken]
 
 
-@pytest.mark.parametrize("cause", CAUSES)
+@pytest.mark.parametrize("cause", PROBLEMS)
 def test_stop_makes_a_problem_an_error_that_names_the_place(cause):
     source = ListedSource([*documents("a"), Dropped(cause, "file.txt#3")], on_problem="stop")
     items = prepared(source, PART, 0.0)
@@ -59,3 +59,54 @@ def test_stop_makes_a_problem_an_error_that_names_the_place(cause):
 def test_stop_counts_empty_documents_as_problems():
     with pytest.raises(YxanulError, match="d#0 is empty"):
         list(prepared(ListedSource(documents(" "), on_problem="stop"), PART, 0.0))
+
+
+class Without:
+    """A filter of texts with some word; it notes what it was asked."""
+
+    def __init__(self, word, cause):
+        self.word, self.name, self.asked = word, cause, []
+
+    def cause(self, document):
+        self.asked.append(document.text)
+        return self.name if self.word in document.text else None
+
+
+def test_the_first_filter_that_objects_decides():
+    filters = [Without("red", "quality"), Without("blue", "language")]
+    source = ListedSource(documents("red", "blue", "red blue", " ", "green"))
+    items = list(prepared(source, PART, 0.0, filters))
+    assert items[:4] == [
+        Dropped("quality", "d#0", "red"),
+        Dropped("language", "d#1", "blue"),
+        Dropped("quality", "d#2", "red blue"),
+        Dropped("empty", "d#3"),
+    ]
+    assert items[4][1].text == "green"
+    assert filters[0].asked == ["red", "blue", "red blue", "green"]
+    assert filters[1].asked == ["blue", "green"]
+
+
+def test_filters_do_not_change_the_sides_of_what_stays():
+    texts = [f"text {n}" for n in range(300)]
+    everything = dict(
+        (document.text, side)
+        for side, document in prepared(ListedSource(documents(*texts)), PART, 0.1)
+    )
+    filtered = prepared(ListedSource(documents(*texts)), PART, 0.1, [Without("7", "quality")])
+    stays = [item for item in filtered if isinstance(item, tuple)]
+    assert len(stays) == sum("7" not in text for text in texts)
+    assert all(everything[document.text] == side for side, document in stays)
+
+
+@pytest.mark.parametrize("cause", CHOICES)
+def test_stop_does_not_stop_for_what_a_filter_drops(cause):
+    source = ListedSource(documents("a", "b"), on_problem="stop")
+    items = list(prepared(source, PART, 0.0, [Without("a", cause)]))
+    assert items[0] == Dropped(cause, "d#0", "a")
+    assert items[1][1].text == "b"
+
+
+def test_every_cause_is_a_problem_or_a_choice():
+    assert CAUSES == {**PROBLEMS, **CHOICES}
+    assert not PROBLEMS.keys() & CHOICES.keys()

@@ -8,7 +8,7 @@ from yxanul.base.errors import YxanulError
 from yxanul.base.ui import SilentUi
 from yxanul.tokenizer.build import build_tokenizer
 from yxanul.tokenizer.byte_alphabet import byte_symbols
-from yxanul.tokenizer.config import BpeSettings, ByteSettings, FileSettings
+from yxanul.tokenizer.config import BpeSettings, ByteSettings, FileSettings, Gpt2Settings
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 
@@ -122,3 +122,18 @@ def test_a_vocabulary_with_a_gap_reaches_to_its_last_id(tmp_path):
     loaded = Tokenizer.load(tmp_path)
     assert loaded.vocab_size == 301
     assert loaded.decode([65, 280, 66]) == "AB"
+
+
+def test_a_long_text_is_encoded_in_pieces_with_the_same_ids(monkeypatch, shared_data):
+    """GPT-2's tokens never reach over the cuts."""
+    from yxanul.tokenizer import tokenizer as module
+
+    gpt2 = build_tokenizer(Gpt2Settings(path=str(shared_data / "gpt2")), lambda: [], SilentUi())
+    text = (shared_data / "stories" / "tinystories.txt").read_text()[:60_000]
+    odd = "a  b \n c's  'd " * 50 + "x" * 500 + "  " + "\u3000 y\t z" * 30
+    texts = [text, odd, "short", "w" * 3000, " " * 3000]
+    whole = gpt2.encode_batch(texts)
+    for size in (1, 7, 100, 999):
+        monkeypatch.setattr(module, "_PIECE_CHARS", size)
+        assert gpt2.encode_batch(texts) == whole
+        assert [gpt2.encode(text) for text in texts] == whole

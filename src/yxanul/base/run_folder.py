@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from yxanul.base.cache import fetched_folder, is_address
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -33,7 +35,10 @@ class RunFolder:
         return self.path / "tokenizer.json"
 
     def data(self, shared: str | None) -> Path:
-        """The shards: in the run, or in the folder that several runs share."""
+        """The shards: in the run, or in the folder that several runs share; of an address, the
+        copies here."""
+        if shared and is_address(shared):
+            return fetched_folder(shared)
         return Path(shared).expanduser() if shared else self.path / "data"
 
     @property

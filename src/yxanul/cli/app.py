@@ -7,7 +7,18 @@ import sys
 import typer
 
 from yxanul.base.errors import YxanulError
-from yxanul.cli import doctor, evaluate, generate, prepare, run, schema, show, train
+from yxanul.cli import (
+    data,
+    doctor,
+    evaluate,
+    generate,
+    prepare,
+    run,
+    schema,
+    show,
+    tokenizer,
+    train,
+)
 
 app = typer.Typer(
     name="yxanul",
@@ -19,6 +30,8 @@ app = typer.Typer(
 )
 for verb in (run, prepare, train, evaluate, generate, show, schema, doctor):
     app.command(verb.NAME, epilog=verb.EXAMPLES)(verb.command)
+for verbs in (tokenizer, data):
+    app.add_typer(verbs.group, name=verbs.NAME)
 
 
 def main() -> None:

@@ -42,6 +42,7 @@ def command(
     from yxanul.base.interrupt import StopRequest
     from yxanul.bundle import open_bundle
     from yxanul.cli.output import make_ui, print_json, print_text
+    from yxanul.data.fetch import fetch_shards
     from yxanul.eval.perplexity import open_held_out, score_domains, score_files, window_shape
 
     with StopRequest().handled():
@@ -55,6 +56,8 @@ def command(
                 hint="give texts with --text FILE",
             )
         else:
+            if bundle.data_address is not None:
+                fetch_shards(bundle.data_address, ui, splits=["validation"])
             held_out = open_held_out(bundle.data, bundle.tokenizer)
             scores = score_domains(bundle.model, held_out, dict.fromkeys(held_out, shape), ui)
     if as_json:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from yxanul.cli.options import JsonOption, OutOption, Overrides, RecipeArgument, run_folder_of
 
@@ -11,16 +14,29 @@ EXAMPLES = """**Examples**
 
 `yxanul prepare quickstart`
 
-`yxanul prepare own-text data.sources.mine.path=~/books --out runs/books`"""
+`yxanul prepare own-text data.sources.mine.path=~/books --out runs/books`
+
+`yxanul prepare my-corpus data.folder=s3://bucket/corpus --engine ray`"""
 
 
 def command(
     recipe: RecipeArgument,
     overrides: Overrides = None,
     out: OutOption = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine",
+            metavar="processes|ray",
+            help="Who encodes: processes of this machine, or the Ray cluster of RAY_ADDRESS."
+            "  [default: data.engine]",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make the tokenizer and encode all text into shards; an interrupted call goes on."""
+    from yxanul.base.cache import is_address
     from yxanul.base.files import folder_lock
     from yxanul.base.interrupt import StopRequest
     from yxanul.base.run_folder import RunFolder
@@ -29,7 +45,8 @@ def command(
     from yxanul.stages.corpus import prepare
     from yxanul.stages.resume import settle_recipe
 
-    resolved = load_recipe(recipe, overrides or ())
+    chosen = [f"data.engine={engine}"] if engine else []
+    resolved = load_recipe(recipe, [*(overrides or ()), *chosen])
     run, ui = RunFolder(run_folder_of(recipe, out)), make_ui()
     with StopRequest().handled(), folder_lock(run.path):
         settle_recipe(run, resolved, ui)
@@ -37,15 +54,52 @@ def command(
     if as_json:
         print_json(report)
     else:
-        print_text(report_table(report))
+        folder = resolved.data.folder
+        shown = folder if folder and is_address(folder) else run.data(folder)
+        print_text(report_table(report, run.path, shown))
 
 
-def report_table(report: dict[str, Any]) -> str:
-    """Return one line a source: documents, tokens, bytes, what was dropped and why."""
-    lines = [f"{'source':<16}{'documents':>12}{'tokens':>14}{'bytes':>14}  dropped"]
-    for name, causes in report["dropped"].items():
-        documents, tokens, size = (report[what][name] for what in ("documents", "tokens", "bytes"))
-        dropped = ", ".join(f"{count:,} {cause}" for cause, count in causes.items()) or "none"
-        note = "  (synthetic)" if report["synthetic"][name] else ""
-        lines.append(f"{name:<16}{documents:>12,}{tokens:>14,}{size:>14,}  {dropped}{note}")
-    return "\n".join(lines)
+def report_table(report: dict[str, Any], run: Path, folder: Path | str) -> str:
+    """Return the figures of every source, what was left out and why, and lengths as a picture.
+
+    `folder` is that of the run's shards.
+    """
+    from yxanul.cli.pictures import left_out, length_bars, length_columns
+
+    names, lengths = list(report["documents"]), report["lengths"]
+    lines = report_figures(report)
+    outs = {n: left_out(report["dropped"][n], report["documents"][n]) for n in names}
+    if any(outs.values()):
+        width = max(len(name) for name in names if outs[name])
+        lines += ["", "left out, with the share of all documents:"]
+        lines += [f"  {name:<{width}}  {out}" for name, out in outs.items() if out]
+        place = f"{folder}/{names[0] if len(names) == 1 else 'SOURCE'}/dropped.jsonl"
+        lines.append(f"samples of them: {place}, or yxanul data show {run} --dropped")
+    picture = length_bars(lengths[names[0]]) if len(names) == 1 else length_columns(lengths)
+    return "\n".join([*lines, "", "documents by tokens:", *(f"  {line}" for line in picture)])
+
+
+def report_figures(report: dict[str, Any]) -> list[str]:
+    """Return a table with a line for each source, and their sum."""
+    from yxanul.cli.pictures import percent, table
+
+    def row(name: str, documents: int, tokens: int, held_out: int, out: int) -> list[str]:
+        figures = (documents, tokens, sizes[name], documents - held_out, held_out)
+        chars = f"{ratios[name]:.2f}" if name in ratios else ""
+        shown = f"{out:,} ({percent(out, documents + out)})" if out else "0"
+        return [f"{name}{notes.get(name, '')}", *(f"{n:,}" for n in figures), chars, shown]
+
+    sizes, ratios = dict(report["bytes"]), report["chars_per_token"]
+    notes = {name: " (synthetic)" for name, is_so in report["synthetic"].items() if is_so}
+    columns = [
+        [report["documents"][n] for n in ratios],
+        [report["tokens"][n] for n in ratios],
+        [report["splits"]["documents"][n]["validation"] for n in ratios],
+        [sum(report["dropped"][n].values()) for n in ratios],
+    ]
+    rows = [row(name, *figures) for name, *figures in zip(ratios, *columns, strict=True)]
+    if len(rows) > 1:
+        sizes["total"] = sum(report["bytes"].values())
+        rows.append(row("total", *map(sum, columns)))
+    header = ("source", "documents", "tokens", "bytes", "train", "held out")
+    return table((*header, "chars/token", "left out"), rows)

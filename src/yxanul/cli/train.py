@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,22 +44,22 @@ def carry_out(
     resolved = load_recipe(recipe, overrides)
     run, ui = RunFolder(out), make_ui()
     with StopRequest().handled() as stop, folder_lock(run.path):
-        from yxanul.stages.corpus import prepare
         from yxanul.stages.outcome import conclude, stage_facts
+        from yxanul.stages.preparation import begin
         from yxanul.stages.program import run_program
         from yxanul.stages.resume import settle_recipe
         from yxanul.stages.session import open_session
 
         settle_recipe(run, resolved, ui)
-        if with_prepare:
-            prepare(run, resolved, ui)
-        session = open_session(run, resolved, ui, stop)
-        try:
-            run_program(session)
-        except GateFailed:
-            if as_json:
-                print_json(stage_facts(session))
-            raise
+        with begin(run, resolved, ui, stop) if with_prepare else nullcontext() as preparation:
+            session = open_session(run, resolved, ui, stop, preparation)
+            try:
+                run_program(session)
+            except GateFailed:
+                if as_json:
+                    print_json(stage_facts(session))
+                raise
+            session.wait_for_all_text()
         outcome = conclude(session)
     if as_json:
         print_json(outcome.to_dict())

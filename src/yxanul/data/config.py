@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from pydantic import Field, field_validator
 
 from yxanul.base.settings import Settings
-from yxanul.text.config import SourceSettings
+from yxanul.text.config import CommonSettings, SourceSettings
+from yxanul.text.dedup.config import DeduplicateSettings
+from yxanul.text.filters.config import FilterSettings
 
 
 class DataSettings(Settings):
@@ -17,10 +20,23 @@ class DataSettings(Settings):
     """Where text comes from, each under a name that mixes and results use."""
     validation_fraction: float = Field(default=0.02, gt=0, lt=1)
     """The share of documents that is held out of training, in every source."""
+    filters: tuple[FilterSettings, ...] = ()
+    """What documents must have, in every source that has no filters of its own."""
+    deduplicate: DeduplicateSettings | None = None
+    """Leave out copies of documents, within sources and between them; left out: none."""
+    decontaminate: bool = True
+    """Leave documents out that share 13 words in a row with a test of `eval.benchmarks`."""
+    engine: Literal["processes", "ray"] = "processes"
+    """Who encodes: processes of this machine, or a Ray cluster."""
     workers: int | None = Field(default=None, ge=1)
     """Processes that encode text; left out: one for each core."""
+    shuffle_tokens: int = Field(default=1 << 25, gt=0)
+    """Documents are shuffled within groups of parts that hold so many tokens."""
+    train_early: bool = True
+    """`run` trains as soon as the first group of parts is encoded, and encodes the rest beside."""
     folder: str | None = None
-    """Where encoded text is kept; a folder outside of the run is shared between runs."""
+    """Where encoded text is kept: a folder outside of the run is shared between runs, an fsspec
+    address (s3://bucket/corpus, file:///mnt/shared/corpus) between machines."""
 
     @field_validator("sources")
     @classmethod
@@ -33,3 +49,8 @@ class DataSettings(Settings):
         if len({name.lower() for name in sources}) < len(sources):
             raise ValueError("two sources have names that differ in upper and lower case only")
         return sources
+
+    def source(self, name: str) -> CommonSettings:
+        """Return the settings of a source, with the filters that it has or takes over."""
+        own = self.sources[name]
+        return own if own.filters is not None else own.model_copy(update={"filters": self.filters})

@@ -2,94 +2,214 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, zip_longest
 from pathlib import Path
 
 from yxanul.base.errors import YxanulError
-from yxanul.base.files import atomic_file, folder_lock, sync_folder, write_json
+from yxanul.base.files import atomic_file, write_json
 from yxanul.base.ui import Ui
+from yxanul.data.carry import carrying
+from yxanul.data.claim import open_place
 from yxanul.data.config import DataSettings
+from yxanul.data.duplicates import copies_of_parts
+from yxanul.data.exclusions import Benchmarks, benchmark_ngrams, comparison_digest
 from yxanul.data.manifest import (
     SPLITS,
+    DroppedSample,
     Manifest,
     PartRecord,
     held_out_path,
     make_manifest,
     read_manifest,
+    record_path,
+    write_outline,
 )
+from yxanul.data.order import first_order
 from yxanul.data.part import HELD_OUT_SEPARATOR, PartTask
-from yxanul.data.plan import Job, make_header, plan_job, remove_all_leftovers
+from yxanul.data.place import Place
+from yxanul.data.plan import Job, make_header, open_job, plan_job, remove_all_leftovers
+from yxanul.data.ray_engine import work_on_ray
 from yxanul.data.report import CorpusReport, report_on
-from yxanul.data.workers import Results, encoders, wait_for_orphans
+from yxanul.data.workbench import Engine
+from yxanul.data.workers import wait_for_orphans, work_here, work_in_processes
 from yxanul.tokenizer.tokenizer import Tokenizer
+
+_SAMPLES_A_CAUSE = 50
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What goes on beside the work, in another thread of the process."""
+
+    on_planned: Callable[[], None] = lambda: None
+    """Called when the outlines are written, and no record of a part is out of date."""
+    check: Callable[[], None] = lambda: None
+    """Called now and then; what it raises ends the work."""
+    in_processes: bool = False
+    """Whether this process is busy, so that others have to do the work."""
 
 
 def prepare_corpus(
-    settings: DataSettings, tokenizer: Tokenizer, folder: Path, ui: Ui
+    settings: DataSettings,
+    tokenizer: Tokenizer,
+    folder: Path,
+    ui: Ui,
+    *,
+    seed: int = 0,
+    benchmarks: Benchmarks | None = None,
+    beside: Beside | None = None,
 ) -> CorpusReport:
-    """Encode all sources into `folder`, what is done already excepted, and report on them.
+    """Encode all sources into `folder`, what is done already excepted, and report on them. Where
+    settings.folder is an address, they are encoded into that.
 
-    The files are the same for any number of workers, and after any number of interruptions.
+    The files are the same for any number of workers, and after any number of interruptions. Parts
+    are encoded in the order in which a run with this `seed` reads them.
     Raises a YxanulError when a source leaves nothing to train on or nothing to validate on.
     """
-    with folder_lock(folder):
-        wait_for_orphans(folder)
+    benchmarks = benchmarks or {}
+    comparison = comparison_digest(settings, benchmarks)
+    with open_place(settings.folder, folder) as place:
+        wait_for_orphans(place.folder)
+        ngrams = benchmark_ngrams(place.folder, benchmarks, ui)
+        place.push([ngrams] if ngrams else [])
         jobs = [
-            plan_job(folder / name, make_header(name, source, settings, tokenizer), source, ui)
-            for name, source in settings.sources.items()
+            open_job(
+                place,
+                make_header(name, settings, tokenizer, comparison),
+                settings.source(name),
+            )
+            for name in settings.sources
         ]
-        tasks = [task for job in jobs for task in job.to_do]
-        workers = min(settings.workers or _num_cores(), len(tasks))
-        try:
-            with encoders(workers, tokenizer, folder, tasks) as results:
-                manifests = {job.header.source: _work_off(job, results, ui) for job in jobs}
-        finally:
+        beside = beside or Beside()
+        with _engine(settings, tokenizer, place, jobs, beside) as there:
+            engine = carrying(there, place)
+            copies = copies_of_parts(settings.deduplicate, place, jobs, ngrams, engine, ui)
             for job in jobs:
-                remove_all_leftovers(job.folder)
+                plan_job(job, ngrams, copies.get(job.header.source), ui)
+            if any(job.to_do for job in jobs):
+                tokenizer.make_ready()
+            try:
+                manifests = _encode(jobs, engine, seed, ui, beside)
+            finally:
+                for job in jobs:
+                    remove_all_leftovers(job.folder)
     return report_on(manifests)
 
 
-def _work_off(job: Job, results: Results, ui: Ui) -> Manifest:
-    """Encode what is missing of a source, then write its manifest."""
-    if job.to_do:
-        _withdraw(job.folder)
-        job.done.update(_encode_parts(job, results, ui))
-    records = [job.done[number] for number in range(job.num_parts)]
-    manifest = make_manifest(job.header, job.synthetic, records)
+@contextlib.contextmanager
+def _engine(
+    settings: DataSettings, tokenizer: Tokenizer, place: Place, jobs: Sequence[Job], beside: Beside
+) -> Iterator[Engine]:
+    """Give who does the work: not more processes than there are parts."""
+    if settings.engine == "ray":
+        with work_on_ray(settings.workers, tokenizer, place) as engine:
+            yield engine
+        return
+    workers = min(settings.workers or _num_cores(), sum(len(job.parts) for job in jobs))
+    early = beside.in_processes and any(len(job.parts) > 1 for job in jobs)
+    if workers <= 1 and not early:
+        with work_here(tokenizer) as engine:
+            yield engine
+    else:
+        with work_in_processes(workers, tokenizer, place.folder) as engine:
+            yield engine
+
+
+def _encode(
+    jobs: Sequence[Job], engine: Engine, seed: int, ui: Ui, beside: Beside
+) -> dict[str, Manifest]:
+    """Encode what is missing, and write each source's manifest when its last part is done."""
+    manifests = {job.header.source: _finish(job) for job in jobs if not job.to_do}
+    by_name = {job.header.source: job for job in jobs if job.to_do}
+    for job in by_name.values():
+        records = [record_path(task.folder, task.number) for task in job.to_do]
+        job.place.remove([job.folder / "manifest.json", *records])
+        job.place.push([write_outline(job.folder, job.outline)])
+        for note in job.notes:
+            ui.say(f"{job.header.source}: {note}")
+    beside.on_planned()
+    tasks = _in_turn(list(by_name.values()), seed)
+    for task, record in _with_progress(tasks, engine, ui, beside.check):
+        job = by_name[task.header.source]
+        job.done[task.number] = record
+        if len(job.done) == len(job.parts):
+            job.place.look()
+            manifests[job.header.source] = _finish(job)
+    return {job.header.source: manifests[job.header.source] for job in jobs}
+
+
+def _in_turn(jobs: Sequence[Job], seed: int) -> list[PartTask]:
+    """Return what is to be done, the sources in turn, in the order in which a run reads them."""
+    orders = []
+    for job in jobs:
+        places = first_order(len(job.parts), seed, job.header.source).tolist()
+        to_do = {task.number: task for task in job.to_do}
+        orders.append([to_do[number] for number in places if number in to_do])
+    rounds = chain.from_iterable(zip_longest(*orders))
+    return [task for task in rounds if task is not None]
+
+
+def _with_progress(
+    tasks: Sequence[PartTask], engine: Engine, ui: Ui, check: Callable[[], None]
+) -> Iterator[tuple[PartTask, PartRecord]]:
+    """Wait for the parts to be done, and show how far they are."""
+    if not tasks:
+        return
+    sizes = [task.part.size_bytes for task in tasks]
+    unit, total = ("parts", len(tasks)) if None in sizes else ("B", sum(filter(None, sizes)))
+    names = list(dict.fromkeys(task.header.source for task in tasks))
+    started = time.monotonic()
+    with ui.task(f"encode {', '.join(names)}", total, unit) as bar:
+        for result in engine.results(tasks):
+            check()
+            seconds, counts = max(time.monotonic() - started, 1e-9), engine.counts
+            note = (
+                f"{counts.documents / seconds:,.0f} documents/s,"
+                f" {counts.tokens / seconds:,.0f} tokens/s"
+            )
+            if result is None:
+                bar.advance(0, note)
+                continue
+            task, record = result
+            assert isinstance(task, PartTask)
+            bar.advance(1 if unit == "parts" else task.part.size_bytes or 0, note)
+            yield task, record
+
+
+def _finish(job: Job) -> Manifest:
+    """Write the manifest of a source whose parts are all done."""
+    records = [job.done[number] for number in range(len(job.parts))]
+    manifest = make_manifest(job.outline, job.done)
     _check_not_empty(manifest)
-    if not _is_finished(job.folder, manifest):
-        _withdraw(job.folder)
-        _remove_surplus(job.folder, job.num_parts)
-        _join_held_out(job.folder, job.num_parts)
-        write_json(job.folder / "manifest.json", manifest.model_dump(mode="json"))
+    if not _is_finished(job, manifest):
+        files = [job.folder / name for name in ("held-out.txt", "dropped.jsonl", "manifest.json")]
+        job.place.remove(files[-1:])
+        _check_whole(job)
+        _remove_surplus(job)
+        _join_held_out(job)
+        _write_dropped(files[1], records)
+        outline = write_outline(job.folder, job.outline)
+        write_json(files[2], manifest.model_dump(mode="json"))
+        job.place.push([outline, *files])
     return manifest
 
 
-def _encode_parts(job: Job, results: Results, ui: Ui) -> dict[int, PartRecord]:
-    """Wait for the parts to be done, show how far they are, pass on what the source notes."""
-    records: dict[int, PartRecord] = {}
-    said: set[str] = set()
-    sizes = _sizes(job.to_do)
-    unit = "parts" if sizes is None else "B"
-    total = len(job.to_do) if sizes is None else sum(sizes.values())
-    with ui.task(f"encode {job.header.source}", total, unit) as bar:
-        for task, record, notes in results(job.to_do):
-            records[task.number] = record
-            bar.advance(1 if sizes is None else sizes[task.number])
-            for note in notes:
-                if note not in said:
-                    said.add(note)
-                    ui.say(f"{job.header.source}: {note}")
-    return records
-
-
-def _sizes(tasks: Sequence[PartTask]) -> dict[int, int] | None:
-    """Return the parts' sizes in bytes, or None if any is unknown."""
-    sizes = {task.number: task.part.size_bytes for task in tasks}
-    known = {number: size for number, size in sizes.items() if size is not None}
-    return known if len(known) == len(sizes) else None
+def _check_whole(job: Job) -> None:
+    """What was written on many machines must have come to one place."""
+    lost = [task.part.name for task in job.tasks if not job.is_whole(task, job.done[task.number])]
+    if lost:
+        raise YxanulError(
+            f"{len(lost)} parts of '{job.header.source}' are not where they were written",
+            found=f"nothing whole of {lost[0]}",
+            hint="all machines must reach data.folder; the same command goes on",
+        )
 
 
 def _check_not_empty(manifest: Manifest) -> None:
@@ -119,39 +239,47 @@ def _check_not_empty(manifest: Manifest) -> None:
         )
 
 
-def _is_finished(folder: Path, manifest: Manifest) -> bool:
+def _is_finished(job: Job, manifest: Manifest) -> bool:
     try:
-        return read_manifest(folder) == manifest and (folder / "held-out.txt").is_file()
+        same = read_manifest(job.folder) == manifest
     except YxanulError:
         return False
+    others = [job.place.size(job.folder / name) for name in ("held-out.txt", "dropped.jsonl")]
+    return same and None not in others
 
 
-def _withdraw(folder: Path) -> None:
-    """Take the manifest away before anything under it changes."""
-    if (folder / "manifest.json").exists():
-        (folder / "manifest.json").unlink()
-        sync_folder(folder)
-
-
-def _remove_surplus(folder: Path, num_parts: int) -> None:
+def _remove_surplus(job: Job) -> None:
     """Delete the files of parts that are no more."""
     for name in ("parts", *SPLITS):
-        for path in (folder / name).glob("[0-9]*.*"):
-            if int(path.stem) >= num_parts:
-                path.unlink()
+        paths = job.place.files(job.folder / name, "[0-9]*.*")
+        job.place.remove(path for path in paths if int(path.stem) >= len(job.parts))
 
 
-def _join_held_out(folder: Path, num_parts: int) -> None:
+def _join_held_out(job: Job) -> None:
     """Write the held-out text of all parts into one file, a separator between two documents."""
-    with atomic_file(folder / "held-out.txt") as joined:
-        for number in range(num_parts):
-            path = held_out_path(folder, number)
+    paths = [held_out_path(job.folder, number) for number in range(len(job.parts))]
+    job.place.pull(paths)
+    with atomic_file(job.folder / "held-out.txt") as joined:
+        for path in paths:
             if path.stat().st_size == 0:
                 continue
             if joined.tell():
                 joined.write(HELD_OUT_SEPARATOR)
             with open(path, "rb") as part:
                 shutil.copyfileobj(part, joined)
+
+
+def _write_dropped(path: Path, records: Sequence[PartRecord]) -> None:
+    """Write the first documents that were left out for each cause, to be looked at."""
+    kept: dict[str, list[DroppedSample]] = {}
+    for sample in (sample for record in records for sample in record.samples):
+        of_cause = kept.setdefault(sample.cause, [])
+        if len(of_cause) < _SAMPLES_A_CAUSE:
+            of_cause.append(sample)
+    with atomic_file(path) as file:
+        for sample in chain.from_iterable(kept[cause] for cause in sorted(kept)):
+            line = json.dumps(sample.model_dump(), ensure_ascii=False)
+            file.write(line.encode() + b"\n")
 
 
 def _num_cores() -> int:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -10,15 +13,15 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from yxanul.base.errors import YxanulError
-from yxanul.base.files import read_json
+from yxanul.base.files import read_json, write_json
 from yxanul.base.settings import Settings
-from yxanul.text.documents import Part
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Split = Literal["train", "validation"]
 SPLITS: tuple[Split, ...] = ("train", "validation")
 
+_OUTLINE = "outline.json"
 _KINDS_OF_FILE = (".ids", ".offsets", ".bytes")
 
 
@@ -30,7 +33,9 @@ class Header(Settings):
     source: str
     """The source's name."""
     settings: str
-    """The digest of the source's settings."""
+    """The digest of the source's settings, its filters among them."""
+    comparison: str = ""
+    """The digest of what else drops documents: benchmarks looked for, copies removed."""
     validation_fraction: float
     """The share that is held out."""
     tokenizer: str
@@ -57,21 +62,41 @@ class ShardEntry(Settings):
     """Tokens in it, the ends of text included."""
     bytes: int
     """Bytes of UTF-8 that the text had."""
+    chars: int = 0
+    """Characters that the text had."""
+    lengths: tuple[int, ...] = ()
+    """At place n, how many documents have 2^n to 2^(n+1) - 1 tokens."""
     sha256: dict[str, str]
     """Checksum of each file, by the end of its name."""
+
+
+_NOTHING = ShardEntry(documents=0, tokens=0, bytes=0, sha256={})
+
+
+class DroppedSample(Settings):
+    """A document that was left out, for people to look at."""
+
+    cause: str
+    """Why."""
+    where: str
+    """Its name, or its place."""
+    text: str
+    """How it begins."""
 
 
 class PartRecord(Settings):
     """The mark that a part is done, written last."""
 
     key: str
-    """The digest of the header it was made under."""
+    """The digest of all but the text that decided about it."""
     part: str
     """The part's name."""
     fingerprint: str
     """What the part's content looked like."""
     dropped: dict[str, int]
     """Documents left out, by cause."""
+    samples: tuple[DroppedSample, ...] = ()
+    """The first of them, by cause."""
     shards: dict[Split, ShardEntry]
     """What it became."""
 
@@ -85,6 +110,10 @@ class SplitEntry(Settings):
     """Tokens in all shards."""
     bytes: int
     """Bytes of text in all shards."""
+    chars: int = 0
+    """Characters of text in all shards."""
+    lengths: tuple[int, ...] = ()
+    """At place n, how many documents have 2^n to 2^(n+1) - 1 tokens."""
     shards: tuple[ShardEntry, ...]
     """Shard number n lies under shard_name(n)."""
 
@@ -100,6 +129,17 @@ class Manifest(Settings):
     """Documents left out, by cause."""
     splits: dict[Split, SplitEntry] = Field(min_length=len(SPLITS))
     """Training and validation."""
+
+
+class Outline(Settings):
+    """What a source is going to become, written before its first part is encoded."""
+
+    header: Header
+    """What it is made under."""
+    synthetic: bool
+    """Whether the text is made up by rules."""
+    num_parts: int
+    """How many parts it has."""
 
 
 def shard_name(number: int) -> str:
@@ -122,18 +162,23 @@ def shard_sizes(entry: ShardEntry, dtype: str) -> dict[str, int]:
     }
 
 
-def make_manifest(header: Header, synthetic: bool, records: list[PartRecord]) -> Manifest:
-    """Sum the records of all parts up."""
-    dropped: dict[str, int] = {}
-    for record in records:
-        for cause, count in record.dropped.items():
-            dropped[cause] = dropped.get(cause, 0) + count
+def make_manifest(outline: Outline, records: Mapping[int, PartRecord]) -> Manifest:
+    """Sum the records of the parts up; a part without a record counts as empty."""
+    dropped: Counter[str] = Counter()
+    for record in records.values():
+        dropped.update(record.dropped)
     return Manifest(
-        header=header,
-        synthetic=synthetic,
+        header=outline.header,
+        synthetic=outline.synthetic,
         dropped=dict(sorted(dropped.items())),
         splits={
-            split: _sum_split([record.shards[split] for record in records]) for split in SPLITS
+            split: _sum_split(
+                [
+                    records[number].shards[split] if number in records else _NOTHING
+                    for number in range(outline.num_parts)
+                ]
+            )
+            for split in SPLITS
         },
     )
 
@@ -147,7 +192,11 @@ def read_manifest(folder: Path) -> Manifest:
             found=f"no {path}",
             hint="run yxanul prepare",
         )
-    content = read_json(path)
+    return parse_manifest(read_json(path), path)
+
+
+def parse_manifest(content: object, path: Path) -> Manifest:
+    """Return the manifest whose plain content stood in the file `path`."""
     try:
         manifest = Manifest.model_validate(content)
     except ValidationError as error:
@@ -164,19 +213,41 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def read_record(folder: Path, number: int, header: Header, part: Part) -> PartRecord | None:
-    """Return the record of a part if it is done, of this content and header; else None."""
+def write_outline(folder: Path, outline: Outline) -> Path:
+    """Write down what a source is going to become; return where."""
+    write_json(folder / _OUTLINE, outline.model_dump(mode="json"))
+    return folder / _OUTLINE
+
+
+def read_outline(folder: Path) -> Outline:
+    """Read what a source is going to become; it is there before any part is."""
     try:
-        record = PartRecord.model_validate(read_json(record_path(folder, number)))
+        return Outline.model_validate(read_json(folder / _OUTLINE))
+    except ValidationError as error:
+        raise YxanulError(f"{folder / _OUTLINE} is broken", found=error.errors()[0]) from None
+
+
+def read_record(folder: Path, number: int) -> PartRecord | None:
+    """Return the record of a part, or None if there is none that is sound."""
+    try:
+        return PartRecord.model_validate(read_json(record_path(folder, number)))
     except (YxanulError, ValidationError):
         return None
-    if (record.key, record.part, record.fingerprint) != (header.key, part.name, part.fingerprint):
-        return None
+
+
+def is_done(
+    folder: Path,
+    number: int,
+    record: PartRecord,
+    dtype: str,
+    size_of: Callable[[Path], int | None],
+) -> bool:
+    """Tell whether all files of a part are there as its record says."""
     for split, entry in record.shards.items():
-        files, sizes = shard_files(folder / split, number), shard_sizes(entry, header.dtype)
-        if not all(_has_size(files[end], sizes[end]) for end in sizes):
-            return None
-    return record if held_out_path(folder, number).is_file() else None
+        files, sizes = shard_files(folder / split, number), shard_sizes(entry, dtype)
+        if not all(size_of(files[end]) == sizes[end] for end in sizes):
+            return False
+    return size_of(held_out_path(folder, number)) is not None
 
 
 def record_path(folder: Path, number: int) -> Path:
@@ -194,9 +265,7 @@ def _sum_split(entries: list[ShardEntry]) -> SplitEntry:
         documents=sum(entry.documents for entry in entries),
         tokens=sum(entry.tokens for entry in entries),
         bytes=sum(entry.bytes for entry in entries),
+        chars=sum(entry.chars for entry in entries),
+        lengths=tuple(map(sum, zip_longest(*(entry.lengths for entry in entries), fillvalue=0))),
         shards=tuple(entries),
     )
-
-
-def _has_size(path: Path, size_bytes: int) -> bool:
-    return path.is_file() and path.stat().st_size == size_bytes

@@ -93,9 +93,7 @@ class _Interleave:
     def __init__(
         self, debts: Mapping[str, Fraction], shares: Mapping[str, Fraction], seq_len: int
     ) -> None:
-        own = {source: debts.get(source, Fraction(0)) for source in shares}
-        surplus = sum(own.values(), Fraction(0))  # what sources without weight are owed
-        start = {source: own[source] - surplus * share for source, share in shares.items()}
+        start = {source: debts.get(source, Fraction(0)) for source in shares}
         scale = math.lcm(*(value.denominator for value in (*start.values(), *shares.values())))
         self._names = list(shares)
         self._owed = [int(debt * scale) for debt in start.values()]
@@ -110,12 +108,12 @@ class _Interleave:
         for i, gain in enumerate(self._gain):
             owed[i] += gain
         most = max(owed)
-        if most >= row:
-            chosen = owed.index(most)
-        else:
+        if 0 < most < row:
             chosen = min(
                 (i for i, debt in enumerate(owed) if debt > 0),
                 key=lambda i: (row - owed[i]) * self._slowness[i],
             )
+        else:
+            chosen = owed.index(most)
         owed[chosen] -= row
         return self._names[chosen]

@@ -1,36 +1,50 @@
-"""The order in which a source's documents are read: a pure function of seed and position."""
+"""The order in which a source's documents are read: a pure function of seed and position.
+
+An epoch takes the source's parts in a random order and gathers them into groups of so many
+tokens; within a group the documents are in a random order. So a group can be read as soon as its
+own parts are encoded, and the order is the same as when all of them are.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from bisect import bisect_right
+from collections.abc import Sequence
+from functools import cached_property
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from yxanul.base.seeds import derive_seed
-from yxanul.data.shards import Shards
+from yxanul.data.shards import Shard
 
+GROUP_TOKENS = 1 << 25
 _EPOCHS_KEPT = 2
 
 
-class _Epoch(NamedTuple):
-    """One pass over all documents: in which order, and where each begins in it."""
+class Parts(Protocol):
+    """The shards of a source, some of which may have to be waited for."""
 
-    documents: np.ndarray
-    ends: np.ndarray
+    source: str
+    num_parts: int
+
+    def shard(self, number: int) -> Shard:
+        """Return what part `number` became; wait until it is there."""
+        ...
 
 
 class SourceOrder:
     """An endless stream of tokens: all documents in one random order, then in another, ..."""
 
-    def __init__(self, shards: Shards, seed: int) -> None:
-        self.shards = shards
-        self._seed = derive_seed(seed, "order", shards.source)
+    def __init__(self, parts: Parts, seed: int, group_tokens: int = GROUP_TOKENS) -> None:
+        self.parts = parts
+        self._seed = derive_seed(seed, "order", parts.source)
+        self._group_tokens = group_tokens
         self._epochs: dict[int, _Epoch] = {}
 
-    @property
+    @cached_property
     def epoch_tokens(self) -> int:
-        """Tokens until every document was read once."""
-        return self.shards.num_tokens
+        """Tokens until every document was read once; all parts are waited for."""
+        return sum(self.parts.shard(number).num_tokens for number in range(self.parts.num_parts))
 
     def read(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return `count` tokens from position `start` on, and to which document each belongs.
@@ -40,9 +54,9 @@ class SourceOrder:
         pieces: list[tuple[np.ndarray, np.ndarray]] = []
         end = start + count
         while start < end:
-            epoch, inside = divmod(start, self.epoch_tokens)
-            here = min(end - start, self.epoch_tokens - inside)
-            pieces.append(self._read_epoch(epoch, inside, here))
+            group = self._group_at(start)
+            here = min(end, group.end) - start
+            pieces.append(group.read(start - group.start, here))
             start += here
         if len(pieces) == 1:
             return pieces[0]
@@ -50,31 +64,144 @@ class SourceOrder:
         ids, documents = zip(*pieces, strict=True) if pieces else ([empty], [empty])
         return np.concatenate(ids), np.concatenate(documents)
 
-    def _read_epoch(self, number: int, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read within one epoch: whole documents, but for a cut first and last one."""
-        epoch = self._epoch(number)
-        end = start + count
-        first = int(np.searchsorted(epoch.ends, start, side="right"))
-        last = int(np.searchsorted(epoch.ends, end, side="left"))
-        documents = epoch.documents[first : last + 1]
-        places = self.shards.starts[documents]
-        lengths = self.shards.starts[documents + 1] - places
-        ends = epoch.ends[first : last + 1]
-        skip = start - (int(ends[0]) - int(lengths[0]))
-        counts = lengths.copy()
-        counts[0] -= skip
-        places[0] += skip
-        counts[-1] -= int(ends[-1]) - end
-        running = np.arange(first, last + 1) + number * self.shards.num_documents
-        return self.shards.join(places, counts), np.repeat(running, counts)
+    def _group_at(self, position: int) -> _Group:
+        """Return the group that holds a position. As long as it is in the first epoch, only the
+        parts up to there are looked at."""
+        group = self._epoch(0).group_at(position)
+        if group is None:
+            group = self._epoch(position // self.epoch_tokens).group_at(position)
+        assert group is not None
+        return group
 
     def _epoch(self, number: int) -> _Epoch:
         if number not in self._epochs:
-            while len(self._epochs) >= _EPOCHS_KEPT:
-                del self._epochs[next(iter(self._epochs))]
-            documents = permutation(self.shards.num_documents, derive_seed(self._seed, number))
-            self._epochs[number] = _Epoch(documents, np.cumsum(self.shards.lengths[documents]))
+            others = [kept for kept in self._epochs if kept]
+            if len(others) >= _EPOCHS_KEPT:
+                del self._epochs[others[0]]
+            start = number * self.epoch_tokens if number else 0
+            first_document = number * self._epoch_documents if number else 0
+            places = permutation(self.parts.num_parts, derive_seed(self._seed, number, "parts"))
+            self._epochs[number] = _Epoch(
+                self.parts, places, derive_seed(self._seed, number), self._group_tokens,
+                _Place(start, first_document),
+            )  # fmt: skip
         return self._epochs[number]
+
+    @cached_property
+    def _epoch_documents(self) -> int:
+        return sum(self.parts.shard(number).num_documents for number in range(self.parts.num_parts))
+
+
+def first_order(num_parts: int, seed: int, source: str) -> np.ndarray:
+    """Return the numbers of a source's parts in the order in which the first epoch reads them."""
+    return permutation(num_parts, derive_seed(derive_seed(seed, "order", source), 0, "parts"))
+
+
+class _Place(NamedTuple):
+    """A token's position in the stream, and the running number of its document."""
+
+    token: int
+    document: int
+
+
+class _Epoch:
+    """One pass over all parts, group after group."""
+
+    def __init__(
+        self, parts: Parts, places: np.ndarray, seed: int, group_tokens: int, start: _Place
+    ) -> None:
+        self._parts, self._places = parts, places.tolist()
+        self._seed, self._group_tokens = seed, group_tokens
+        self._groups: list[_Group] = []
+        self._starts: list[int] = []
+        self._gathered, self._end = 0, start
+        self._last: _Group | None = None
+
+    def group_at(self, position: int) -> _Group | None:
+        """Return the group that holds a position, or None if the epoch ends before it."""
+        while self._end.token <= position:
+            if self._gathered == len(self._places):
+                return None
+            self._gather()
+        group = self._groups[bisect_right(self._starts, position) - 1]
+        if self._last is not None and group is not self._last:
+            self._last.forget()
+        self._last = group
+        return group
+
+    def _gather(self) -> None:
+        """Put the next parts into a group, until it has its tokens."""
+        shards: list[Shard] = []
+        tokens = documents = 0
+        for number in self._places[self._gathered :]:
+            shards.append(self._parts.shard(number))
+            tokens += shards[-1].num_tokens
+            documents += shards[-1].num_documents
+            if tokens >= self._group_tokens:
+                break
+        self._gathered += len(shards)
+        if tokens:
+            seed = derive_seed(self._seed, len(self._groups))
+            self._groups.append(_Group(shards, seed, self._end, tokens))
+            self._starts.append(self._end.token)
+        self._end = _Place(self._end.token + tokens, self._end.document + documents)
+
+
+class _Layout(NamedTuple):
+    """A group's documents in their order: in which shard, where there, and where each ends."""
+
+    shards: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+
+
+class _Group:
+    """Some parts, whose documents are read in a random order."""
+
+    def __init__(self, shards: Sequence[Shard], seed: int, place: _Place, tokens: int) -> None:
+        self._shards = [shard for shard in shards if shard.num_tokens]
+        self._seed, self._first_document = seed, place.document
+        self.start, self.end = place.token, place.token + tokens
+
+    def read(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return tokens and running document numbers: whole documents, but for the two ends."""
+        layout = self._layout
+        first = int(np.searchsorted(layout.ends, start, side="right"))
+        last = int(np.searchsorted(layout.ends, start + count, side="left"))
+        ends = layout.ends[first : last + 1]
+        before = int(layout.ends[first - 1]) if first else 0
+        counts = np.diff(ends, prepend=before)
+        places = layout.starts[first : last + 1].copy()
+        places[0] += start - before
+        counts[0] -= start - before
+        counts[-1] -= int(ends[-1]) - (start + count)
+        ids = self._join(layout.shards[first : last + 1], places, counts)
+        running = np.arange(first, last + 1) + self._first_document
+        return ids, np.repeat(running, counts)
+
+    def forget(self) -> None:
+        """Free what can be made again."""
+        self.__dict__.pop("_layout", None)
+
+    @cached_property
+    def _layout(self) -> _Layout:
+        sizes = [shard.num_documents for shard in self._shards]
+        documents = permutation(sum(sizes), self._seed)
+        starts = np.concatenate([shard.starts[:-1] for shard in self._shards])[documents]
+        lengths = np.concatenate([np.diff(shard.starts) for shard in self._shards])[documents]
+        shards = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)[documents]
+        return _Layout(shards, starts, np.cumsum(lengths))
+
+    def _join(self, shards: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Return the tokens [start, start + count) of each run, one after the other: int64."""
+        ids = [shard.ids for shard in self._shards]
+        if len(ids) == 1:
+            ends = np.cumsum(counts)
+            places = np.repeat(starts - (ends - counts), counts)
+            places += np.arange(ends[-1])
+            return ids[0][places].astype(np.int64)
+        runs = zip(shards.tolist(), starts.tolist(), (starts + counts).tolist(), strict=True)
+        return np.concatenate([ids[shard][start:end] for shard, start, end in runs], dtype=np.int64)
 
 
 def permutation(count: int, seed: int) -> np.ndarray:

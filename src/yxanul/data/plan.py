@@ -3,39 +3,73 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from yxanul.base.errors import YxanulError
-from yxanul.base.files import remove_leftovers
+from yxanul.base.files import remove_leftovers, sha256_of
 from yxanul.base.ui import Ui
 from yxanul.data.config import DataSettings
-from yxanul.data.manifest import SPLITS, Header, PartRecord, read_manifest, read_record
+from yxanul.data.manifest import (
+    SPLITS,
+    Header,
+    Outline,
+    PartRecord,
+    is_done,
+    read_manifest,
+    read_record,
+)
 from yxanul.data.part import PartTask
+from yxanul.data.place import Place
 from yxanul.text.config import CommonSettings
+from yxanul.text.documents import Part
+from yxanul.text.filters.table import filters_digest
 from yxanul.text.sources import open_source
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 
-@dataclass(frozen=True)
+@dataclass
 class Job:
-    """One source: what is to be done, and what is done already."""
+    """One source: its parts, and what is done of them."""
 
+    place: Place
     folder: Path
     header: Header
+    settings: CommonSettings
     synthetic: bool
-    num_parts: int
-    to_do: list[PartTask]
-    done: dict[int, PartRecord]
+    parts: list[Part]
+    notes: list[str]
+    tasks: list[PartTask] = field(default_factory=list)
+    """One for each part."""
+    done: dict[int, PartRecord] = field(default_factory=dict)
+
+    @property
+    def to_do(self) -> list[PartTask]:
+        """The tasks that are not done."""
+        return [task for task in self.tasks if task.number not in self.done]
+
+    def is_whole(self, task: PartTask, record: PartRecord) -> bool:
+        """Tell whether all files of a part are there."""
+        return is_done(task.folder, task.number, record, self.header.dtype, self.place.size)
+
+    @property
+    def outline(self) -> Outline:
+        """What the source is going to become."""
+        return Outline(header=self.header, synthetic=self.synthetic, num_parts=len(self.parts))
 
 
 def make_header(
-    name: str, source: CommonSettings, settings: DataSettings, tokenizer: Tokenizer
+    name: str, settings: DataSettings, tokenizer: Tokenizer, comparison: str = ""
 ) -> Header:
-    """Return everything but the text itself that decides what `source` becomes."""
+    """Return everything but the text itself that decides what the source `name` becomes."""
+    source = settings.source(name)
+    words = [source.model_dump(mode="json", exclude={"max_epochs"}), filters_digest(source.filters)]
+    plain = json.dumps(words, sort_keys=True)
     return Header(
         source=name,
-        settings=hashlib.sha256(source.model_dump_json().encode()).hexdigest(),
+        settings=hashlib.sha256(plain.encode()).hexdigest(),
+        comparison=comparison,
         validation_fraction=settings.validation_fraction,
         tokenizer=tokenizer.digest,
         vocab_size=tokenizer.vocab_size,
@@ -44,34 +78,57 @@ def make_header(
     )
 
 
-def plan_job(folder: Path, header: Header, settings: CommonSettings, ui: Ui) -> Job:
-    """Compare a source with what lies in its folder."""
+def open_job(place: Place, header: Header, settings: CommonSettings) -> Job:
+    """Look at a source: which parts it has."""
     source = open_source(header.source, settings)
-    parts = source.parts()
-    remove_all_leftovers(folder)
-    tasks = [PartTask(folder, number, part, settings, header) for number, part in enumerate(parts)]
-    records = {task.number: read_record(folder, task.number, header, task.part) for task in tasks}
-    done = {number: record for number, record in records.items() if record is not None}
-    to_do = [task for task in tasks if task.number not in done]
-    _say_why(folder, header, len(to_do), len(tasks), ui)
-    return Job(folder, header, source.synthetic, len(parts), to_do, done)
+    folder, parts = place.folder / header.source, source.parts()
+    return Job(place, folder, header, settings, source.synthetic, parts, list(source.notes))
 
 
-def _say_why(folder: Path, header: Header, num_to_do: int, num_parts: int, ui: Ui) -> None:
+def plan_job(job: Job, ngrams: Path | None, copies: list[Path] | None, ui: Ui) -> None:
+    """Give a job its tasks, and compare them with what lies in its folder."""
+    remove_all_leftovers(job.folder)
+    for number, part in enumerate(job.parts):
+        mine = copies[number] if copies else None
+        task = PartTask(job.folder, number, part, job.settings, job.header, ngrams, mine)
+        # Copies depend on other parts and sources: what they are is part of the key.
+        others = [sha256_of(mine) if mine else "", ngrams.name if ngrams else ""]
+        words = [job.header.key, *others]
+        key = hashlib.sha256("\n".join(words).encode()).hexdigest()
+        job.tasks.append(replace(task, key=key))
+    for task in job.tasks:
+        record = _finished(job, task)
+        if record is not None:
+            job.done[task.number] = record
+    _say_why(job, ui)
+
+
+def _finished(job: Job, task: PartTask) -> PartRecord | None:
+    """Return the record of a part if it is done, of this content and under this key."""
+    record = read_record(task.folder, task.number)
+    if record is None or (record.key, record.part) != (task.key, task.part.name):
+        return None
+    if record.fingerprint != task.part.fingerprint:
+        return None
+    return record if job.is_whole(task, record) else None
+
+
+def _say_why(job: Job, ui: Ui) -> None:
     """Warn when finished work is done again."""
-    if not (folder / "manifest.json").exists():
+    if not (job.folder / "manifest.json").exists():
         return
+    name = job.header.source
     try:
-        before = read_manifest(folder).header
+        before = read_manifest(job.folder).header
     except YxanulError as error:
-        ui.warn(f"{error.what}: {header.source} is encoded again")
+        ui.warn(f"{error.what}: {name} is encoded again")
         return
-    changed = [key for key, value in header if getattr(before, key) != value]
+    changed = [key for key, value in job.header if getattr(before, key) != value]
     if changed:
-        ui.warn(f"{header.source} is encoded again: {', '.join(changed)} changed")
-    elif num_to_do:
+        ui.warn(f"{name} is encoded again: {', '.join(changed)} changed")
+    elif job.to_do:
         ui.warn(
-            f"{header.source}: {num_to_do} of {num_parts} parts are new or have changed and "
+            f"{name}: {len(job.to_do)} of {len(job.parts)} parts are new or have changed and "
             "are encoded again"
         )
 

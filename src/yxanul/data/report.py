@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from yxanul.data.manifest import Manifest, Split
+from yxanul.data.manifest import SPLITS, Manifest, Split, SplitEntry
+
+_COUNTED = ("documents", "tokens", "bytes")
 
 
 @dataclass(frozen=True)
@@ -16,8 +18,16 @@ class SourceReport:
     documents: dict[Split, int]
     tokens: dict[Split, int]
     bytes: dict[Split, int]
+    chars: dict[Split, int]
+    lengths: tuple[int, ...]
+    """At place n, how many documents have 2^n to 2^(n+1) - 1 tokens."""
     dropped: dict[str, int]
     synthetic: bool
+
+    @property
+    def chars_per_token(self) -> float:
+        """Characters of text to a token, ends of text not counted."""
+        return _sum(self.chars) / max(1, _sum(self.tokens) - _sum(self.documents))
 
 
 @dataclass(frozen=True)
@@ -27,24 +37,31 @@ class CorpusReport:
     sources: dict[str, SourceReport]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data: documents, tokens, bytes and dropped, each by source.
+        """Return plain data: documents, tokens, bytes, dropped and so on, each by source.
 
-        `splits` has the same figures of training and validation apart.
+        `splits` has the same figures of training and validation apart; `lengths` counts documents
+        by the number of tokens that they have at least: 1, 2, 4, 8 ...
         """
-        counted = ("documents", "tokens", "bytes")
+        reports = self.sources.items()
+        sums = {name: {s: _sum(getattr(r, name)) for s, r in reports} for name in _COUNTED}
         return {
-            **{name: self._by_source(name, _sum) for name in counted},
-            "dropped": self._by_source("dropped"),
-            "synthetic": self._by_source("synthetic"),
-            "splits": {name: self._by_source(name) for name in counted},
+            **sums,
+            "dropped": {source: report.dropped for source, report in reports},
+            "synthetic": {source: report.synthetic for source, report in reports},
+            "chars_per_token": {source: report.chars_per_token for source, report in reports},
+            "lengths": {source: _histogram(report.lengths) for source, report in reports},
+            "splits": {name: {s: getattr(r, name) for s, r in reports} for name in _COUNTED},
         }
-
-    def _by_source(self, name: str, of: Callable[[Any], Any] = lambda x: x) -> dict[str, Any]:
-        return {source: of(getattr(report, name)) for source, report in self.sources.items()}
 
 
 def _sum(splits: Mapping[Split, int]) -> int:
     return sum(splits.values())
+
+
+def _histogram(lengths: tuple[int, ...]) -> dict[str, int]:
+    """Return how many documents have at least so many tokens, and less than twice as many."""
+    first = next((place for place, count in enumerate(lengths) if count), 0)
+    return {str(1 << place): lengths[place] for place in range(first, len(lengths))}
 
 
 def report_on(manifests: Mapping[str, Manifest]) -> CorpusReport:
@@ -58,6 +75,13 @@ def _source(manifest: Manifest) -> SourceReport:
         documents={split: entry.documents for split, entry in splits.items()},
         tokens={split: entry.tokens for split, entry in splits.items()},
         bytes={split: entry.bytes for split, entry in splits.items()},
+        chars={split: entry.chars for split, entry in splits.items()},
+        lengths=_added([splits[split] for split in SPLITS]),
         dropped=dict(manifest.dropped),
         synthetic=manifest.synthetic,
     )
+
+
+def _added(entries: list[SplitEntry]) -> tuple[int, ...]:
+    places = range(max(len(entry.lengths) for entry in entries))
+    return tuple(sum(dict(enumerate(e.lengths)).get(n, 0) for e in entries) for n in places)

@@ -1,4 +1,4 @@
-"""Worker processes that encode parts, and that never outlive the process they work for."""
+"""Worker processes that prepare text, and that never outlive the process they work for."""
 
 from __future__ import annotations
 
@@ -9,50 +9,50 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from yxanul.base.errors import YxanulError
-from yxanul.data.manifest import PartRecord
-from yxanul.data.part import PartTask, encode_part
-from yxanul.text.sources import Source, open_source
+from yxanul.data.workbench import Counts, Engine, Task, Workbench
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 _ORPHANS_SECONDS = 30.0
-
-PartResult = tuple[PartTask, PartRecord, list[str]]
-"""A finished part, and what the source notes for people."""
-
-Results = Callable[[Sequence[PartTask]], Iterator[PartResult]]
-"""Gives the results of some of the tasks as they are done."""
+_TICK_SECONDS = 0.5
+# So many tasks wait for each worker: a million parts need not be pickled at once.
+_WAITING_A_WORKER = 4
 
 
 @contextlib.contextmanager
-def encoders(
-    num_workers: int, tokenizer: Tokenizer, folder: Path, tasks: Sequence[PartTask]
-) -> Iterator[Results]:
-    """Work on all `tasks`, in processes if there is more than one worker. Leaving the block
-    early, by Ctrl-C or an error, ends them at once; so does the death of this process."""
-    if num_workers <= 1:
-        encode = _Encoder(tokenizer)
-        yield lambda some: map(encode, some)
-        return
+def work_here(tokenizer: Tokenizer) -> Iterator[Engine]:
+    """Give an engine that does every task in this process."""
+    yield _Here(tokenizer)
+
+
+@contextlib.contextmanager
+def work_in_processes(num_workers: int, tokenizer: Tokenizer, folder: Path) -> Iterator[Engine]:
+    """Give an engine of processes. Leaving the block early, by Ctrl-C or an error, ends them at
+    once; so does the death of this process."""
     context = multiprocessing.get_context("spawn")
     lifeline, held_end = context.Pipe(duplex=False)
+    tally = context.Array("q", len(Counts._fields))
     pool = ProcessPoolExecutor(
         num_workers,
         mp_context=context,
         initializer=_start_worker,
-        initargs=(lifeline, str(_lock_file(folder)), tokenizer.to_json(), tokenizer.end_of_text),
+        initargs=(
+            lifeline,
+            str(lock_file(folder)),
+            tally,
+            tokenizer.to_json(),
+            tokenizer.end_of_text,
+        ),
     )
     try:
-        with _without_interrupts():
-            futures = {id(task): pool.submit(_work, task) for task in tasks}
-        yield lambda some: _as_completed([futures[id(task)] for task in some])
+        yield _Processes(pool, tally, num_workers * _WAITING_A_WORKER)
         pool.shutdown()
     finally:
         held_end.close()
@@ -63,7 +63,7 @@ def encoders(
 def wait_for_orphans(folder: Path) -> None:
     """Wait until the workers of a killed process, which end by themselves, are gone."""
     deadline = time.monotonic() + _ORPHANS_SECONDS
-    with open(_lock_file(folder), "a") as file:
+    with open(lock_file(folder), "a") as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -77,8 +77,71 @@ def wait_for_orphans(folder: Path) -> None:
                 time.sleep(0.02)
 
 
-def _lock_file(folder: Path) -> Path:
+def lock_file(folder: Path) -> Path:
+    """Return the file that workers hold as long as they may write to a folder."""
     return folder / ".workers"
+
+
+class _Here:
+    """Does tasks one after the other."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.counts = Counts()
+        self._bench = Workbench(tokenizer, self._count)
+
+    def results(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any] | None]:
+        for task in tasks:
+            yield task, task.run(self._bench)
+
+    def _count(self, counts: Counts) -> None:
+        self.counts = self.counts.plus(counts)
+
+
+class _Processes:
+    """Does tasks in a pool of processes."""
+
+    def __init__(self, pool: ProcessPoolExecutor, tally: Any, at_once: int) -> None:
+        self._pool, self._tally, self._at_once = pool, tally, at_once
+
+    @property
+    def counts(self) -> Counts:
+        with self._tally.get_lock():
+            return Counts(*self._tally)
+
+    def results(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any] | None]:
+        waiting, running = iter(tasks), {}
+        while True:
+            for task in waiting:
+                running[self._submit(task)] = task
+                if len(running) >= self._at_once:
+                    break
+            if not running:
+                return
+            done, _ = wait(running, timeout=_TICK_SECONDS, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield running.pop(future), _result(future)
+            yield None
+
+    def _submit(self, task: Task) -> Future[Any]:
+        try:
+            with _without_interrupts():
+                return self._pool.submit(_work, task)
+        except BrokenProcessPool:
+            raise _killed() from None
+
+
+def _result(future: Future[Any]) -> Any:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise _killed() from None
+
+
+def _killed() -> YxanulError:
+    return YxanulError(
+        "a worker process that prepared text was killed",
+        hint="if memory ran out, lower data.workers; the same command goes on with what is missing",
+    )
 
 
 @contextlib.contextmanager
@@ -91,48 +154,29 @@ def _without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _as_completed(futures: list[Future[PartResult]]) -> Iterator[PartResult]:
-    try:
-        for future in as_completed(futures):
-            yield future.result()
-    except BrokenProcessPool:
-        raise YxanulError(
-            "a worker process that encoded text was killed",
-            hint="if memory ran out, lower data.workers; the same command goes on "
-            "with what is missing",
-        ) from None
-
-
-class _Encoder:
-    """Encodes parts in this process; opens each source once."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._sources: dict[str, Source] = {}
-
-    def __call__(self, task: PartTask) -> PartResult:
-        name = task.header.source
-        if name not in self._sources:
-            self._sources[name] = open_source(name, task.settings)
-        source = self._sources[name]
-        record = encode_part(task, source, self._tokenizer)
-        return task, record, list(source.notes)
-
-
 class _Worker:
-    """What a worker process keeps between two parts."""
+    """What a worker process keeps between two tasks."""
 
-    encode: _Encoder
+    bench: Workbench
     lock: IO[str]
 
 
-def _start_worker(lifeline: Connection, lock: str, tokenizer: str, end_of_text: str) -> None:
+def _start_worker(
+    lifeline: Connection, lock: str, tally: Any, tokenizer: str, end_of_text: str
+) -> None:
     """Set this process up: it dies with its parent, shares the lock, has its tokenizer."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["RAYON_NUM_THREADS"] = "1"
     threading.Thread(target=_die_with, args=(lifeline,), daemon=True).start()
     _Worker.lock = open(lock)  # noqa: SIM115 - held as long as the process lives
     fcntl.flock(_Worker.lock, fcntl.LOCK_SH)
-    _Worker.encode = _Encoder(Tokenizer.from_json(tokenizer, end_of_text))
+
+    def count(counts: Counts) -> None:
+        with tally.get_lock():
+            for place, more in enumerate(counts):
+                tally[place] += more
+
+    _Worker.bench = Workbench(Tokenizer.from_json(tokenizer, end_of_text), count)
 
 
 def _die_with(lifeline: Connection) -> None:
@@ -142,5 +186,5 @@ def _die_with(lifeline: Connection) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _work(task: PartTask) -> PartResult:
-    return _Worker.encode(task)
+def _work(task: Task) -> Any:
+    return task.run(_Worker.bench)

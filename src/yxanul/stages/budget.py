@@ -35,10 +35,40 @@ def plan_tokens(
     return make_plan(stage.curriculum, stage.mix, train, clip=optim.clip, tokens=tokens)
 
 
+def plan_stage(
+    stage: StageSettings,
+    train: TrainSettings,
+    optim: OptimSettings,
+    available: Mapping[str, int],
+    minutes_tokens: int | None,
+) -> Plan:
+    """Return the plan of a stage. `available` has the training tokens of its sources (asked for
+    epochs only), `minutes_tokens` what the minutes of its budget came to."""
+    wanted = stage.budget
+    if wanted.steps is not None:
+        return plan_steps(stage, train, optim, wanted.steps)
+    if wanted.epochs is not None:
+        mix, tokens = epochs_of(stage, available)
+        return plan_tokens(stage.model_copy(update={"mix": mix}), train, optim, tokens)
+    tokens = wanted.tokens if wanted.tokens is not None else minutes_tokens
+    assert tokens is not None
+    return plan_tokens(stage, train, optim, tokens)
+
+
 def epoch_tokens(mix: Mapping[str, float], available: Mapping[str, int]) -> int:
     """Return the tokens after which the first source of a mix has been seen once."""
     total = sum(mix.values())
     return round(min(available[name] * total / weight for name, weight in mix.items() if weight))
+
+
+def epochs_of(stage: StageSettings, available: Mapping[str, int]) -> tuple[dict[str, float], int]:
+    """Return the mix and the tokens of a stage whose budget is in epochs."""
+    epochs = stage.budget.epochs
+    assert epochs is not None
+    if isinstance(epochs, dict):
+        mix = {name: passes * available[name] for name, passes in epochs.items()}
+        return mix, max(1, round(sum(mix.values())))
+    return stage.mix, max(1, round(epochs * epoch_tokens(stage.mix, available)))
 
 
 def tokens_for_minutes(

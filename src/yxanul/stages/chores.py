@@ -19,6 +19,7 @@ from yxanul.generate.decode import complete
 from yxanul.optim.state import optimizer_tensors
 from yxanul.stages.config import StageSettings
 from yxanul.stages.metrics import step_facts, validation_metrics
+from yxanul.stages.preparation import starts_early
 from yxanul.stages.session import BEST_METRIC, Session
 from yxanul.train.chores import Chore
 from yxanul.train.progress import Best
@@ -66,14 +67,17 @@ class StageChores:
         held_out = {domain: self.session.held_out[domain] for domain in domains}
         return score_domains(self.session.twin.model, held_out, self.shapes, self.session.ui)
 
+    def score_at_start(self, index: int, domains: Collection[str]) -> dict[str, Score]:
+        """Score the domains before the first step. A run that may begin before all text is there
+        scores only the beginning of it, whether or not the rest has come by now."""
+        if index or not starts_early(self.session.recipe):
+            return self.score(domains)
+        return self._score_some(domains)
+
     def evaluate(self, trainer: Trainer) -> None:
         """Score a part of each domain's held-out text, write samples, note a new best."""
         session, step = self.session, trainer.progress.step
-        model, at_most = session.twin.model, session.recipe.eval.max_tokens
-        scores = {
-            domain: score_shards(model, session.held_out[domain], self.shapes[domain], at_most)
-            for domain in self.domains
-        }
+        scores = self._score_some(self.domains)
         metrics = validation_metrics(scores)
         self._log(step, metrics)
         best, value = trainer.progress.best, metrics[BEST_METRIC]
@@ -82,6 +86,14 @@ class StageChores:
         bits = ", ".join(f"{name} {score.bits_per_byte:.4f}" for name, score in scores.items())
         session.ui.say(f"step {step}: held-out bits per byte: {bits}")
         self._write_samples(step)
+
+    def _score_some(self, domains: Collection[str]) -> dict[str, Score]:
+        session = self.session
+        model, at_most = session.twin.model, session.recipe.eval.max_tokens
+        return {
+            domain: score_shards(model, session.held_out[domain], self.shapes[domain], at_most)
+            for domain in domains
+        }
 
     def _write_samples(self, step: int) -> None:
         session, settings = self.session, self.session.recipe.eval

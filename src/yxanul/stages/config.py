@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from yxanul.base.settings import Settings
@@ -16,8 +18,9 @@ class Budget(Settings):
     """Optimizer updates."""
     tokens: int | None = Field(default=None, gt=0)
     """Target tokens, rounded up to a whole step."""
-    epochs: float | None = Field(default=None, gt=0)
-    """Passes over the source of the mix that is used up first."""
+    epochs: Annotated[float, Field(gt=0)] | dict[str, float] | None = None
+    """Passes over the source of the mix that is used up first; or passes over each source, by
+    name, which also make the mix."""
     minutes: float | None = Field(default=None, gt=0)
     """Minutes of training; turned into tokens once, by measurement, and written down."""
 
@@ -28,6 +31,12 @@ class Budget(Settings):
             found = " and ".join(given) or "none"
             raise ValueError(f"one of steps, tokens, epochs and minutes, found {found}")
         return self
+
+    @property
+    def needs_all_text(self) -> bool:
+        """Whether it cannot be counted before all text is encoded: a busy machine would also be
+        measured wrongly."""
+        return self.epochs is not None or self.minutes is not None
 
 
 class Limit(Settings):
@@ -66,8 +75,8 @@ class StageSettings(Settings):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
     """What the ledger and the metrics call it."""
-    mix: dict[str, float] = Field(min_length=1)
-    """Weight of each source."""
+    mix: dict[str, float] = Field(default_factory=dict)
+    """Weight of each source; left out where the budget gives epochs by source."""
     budget: Budget
     """How long it lasts."""
     curriculum: tuple[PhaseSettings, ...] = Field(min_length=1)
@@ -79,7 +88,11 @@ class StageSettings(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> StageSettings:
-        for mix in [self.mix, *(phase.mix for phase in self.curriculum if phase.mix)]:
+        by_source = isinstance(self.budget.epochs, dict)
+        if by_source and self.mix:
+            raise ValueError("epochs by source make the mix: leave mix out")
+        own = self.budget.epochs if isinstance(self.budget.epochs, dict) else self.mix
+        for mix in [own, *(phase.mix for phase in self.curriculum if phase.mix)]:
             if any(not 0 <= weight < float("inf") for weight in mix.values()) or not any(
                 mix.values()
             ):
@@ -91,7 +104,8 @@ class StageSettings(Settings):
 
     def domains(self) -> list[str]:
         """Return the sources that any phase of this stage draws from."""
-        mixes = [phase.mix or self.mix for phase in self.curriculum]
+        by_source = self.budget.epochs if isinstance(self.budget.epochs, dict) else self.mix
+        mixes = [phase.mix or by_source for phase in self.curriculum]
         return sorted({name for mix in mixes for name, weight in mix.items() if weight > 0})
 
 

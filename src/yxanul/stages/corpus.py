@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from yxanul.base.cache import is_address
 from yxanul.base.errors import YxanulError
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import Ui
-from yxanul.data.encode import CorpusReport, prepare_corpus
-from yxanul.data.manifest import Split, read_manifest
+from yxanul.data.encode import Beside, CorpusReport, prepare_corpus
+from yxanul.data.exclusions import Benchmarks, comparison_digest
+from yxanul.data.fetch import fetch_shards
+from yxanul.data.manifest import Header, Split, read_manifest
+from yxanul.data.order import first_order
 from yxanul.data.plan import make_header
 from yxanul.data.sample import training_texts
 from yxanul.data.shards import Shards
@@ -17,8 +23,21 @@ from yxanul.tokenizer.tokenizer import Tokenizer
 
 def prepare(run: RunFolder, recipe: Recipe, ui: Ui) -> CorpusReport:
     """Make tokenizer and shards of a run; what an interrupted call has finished is kept."""
+    return encode(run, recipe, make_tokenizer(run, recipe, ui), ui)
+
+
+def encode(
+    run: RunFolder, recipe: Recipe, tokenizer: Tokenizer, ui: Ui, beside: Beside | None = None
+) -> CorpusReport:
+    """Make the shards of a run."""
     return prepare_corpus(
-        recipe.data, make_tokenizer(run, recipe, ui), run.data(recipe.data.folder), ui
+        recipe.data,
+        tokenizer,
+        run.data(recipe.data.folder),
+        ui,
+        seed=recipe.seed,
+        benchmarks=benchmarks_of(recipe),
+        beside=beside,
     )
 
 
@@ -32,17 +51,44 @@ def make_tokenizer(run: RunFolder, recipe: Recipe, ui: Ui) -> Tokenizer:
     return tokenizer
 
 
+def used_sources(recipe: Recipe) -> list[str]:
+    """Return the sources that a stage uses."""
+    return sorted({name for stage in recipe.stages for name in stage.domains()})
+
+
 def open_shards(
-    run: RunFolder, recipe: Recipe, split: Split, tokenizer: Tokenizer
+    run: RunFolder, recipe: Recipe, split: Split, tokenizer: Tokenizer, ui: Ui
 ) -> dict[str, Shards]:
-    """Open the shards of every source that a stage uses; missing ones are an error."""
-    folder = run.data(recipe.data.folder)
-    used = sorted({name for stage in recipe.stages for name in stage.domains()})
-    for name in used:
-        header = make_header(name, recipe.data.sources[name], recipe.data, tokenizer)
-        if read_manifest(folder / name).header != header:
-            raise YxanulError(
-                f"the shards of '{name}' in {folder} are of other text or another tokenizer",
-                hint="run `yxanul prepare` with this recipe, or give data.folder another name",
-            )
-    return {name: Shards.open(folder, name, split, tokenizer.digest) for name in used}
+    """Open the shards of every source that a stage uses; missing ones are an error. What lies at
+    an address is copied here first.
+
+    Their documents come part by part in the order in which the run reads the parts first.
+    """
+    folder, address = run.data(recipe.data.folder), recipe.data.folder
+    if address is not None and is_address(address):
+        fetch_shards(address, ui, used_sources(recipe), [split])
+    shards: dict[str, Shards] = {}
+    for name in used_sources(recipe):
+        manifest = read_manifest(folder / name)
+        check_header(manifest.header, folder, name, recipe, tokenizer)
+        order = first_order(len(manifest.splits[split].shards), recipe.seed, name).tolist()
+        shards[name] = Shards(folder / name, manifest, split, order)
+    return shards
+
+
+def check_header(
+    header: Header, folder: Path, name: str, recipe: Recipe, tokenizer: Tokenizer
+) -> None:
+    """Refuse shards that were made of other text, or under other settings."""
+    comparison = comparison_digest(recipe.data, benchmarks_of(recipe))
+    if header != make_header(name, recipe.data, tokenizer, comparison):
+        raise YxanulError(
+            f"the shards of '{name}' in {folder} are of other text or another tokenizer",
+            hint="run `yxanul prepare` with this recipe, or give data.folder another name",
+        )
+
+
+def benchmarks_of(recipe: Recipe) -> Benchmarks:
+    """Return the benchmarks whose test sets training must not see."""
+    named = recipe.eval.benchmarks if recipe.data.decontaminate else {}
+    return {name: one.path for name, one in named.items()}

@@ -30,6 +30,8 @@ class Entry:
     """Updates that the run had done when the stage began."""
     at_start: dict[str, Score]
     """Scores of the stage's domains before its first step."""
+    positions: dict[str, int] = field(default_factory=dict)
+    """Tokens of each source that the run had read when the stage began."""
     minutes: float | None = None
     """The budget, where it was given in minutes."""
     minutes_tokens: int | None = None

@@ -14,6 +14,7 @@ from yxanul.stages.chores import StageChores
 from yxanul.stages.config import StageSettings
 from yxanul.stages.gates import Evidence, judge
 from yxanul.stages.ledger import Entry
+from yxanul.stages.repeats import HARMLESS_EPOCHS, bounded_plan, bounds_of, repeats
 from yxanul.stages.session import Session
 from yxanul.train.curriculum import Phase, Plan
 from yxanul.train.trainer import Trainer
@@ -56,12 +57,15 @@ def run_stage(session: Session, index: int) -> None:
     stage = session.recipe.stages[index]
     if session.progress.stage != stage.name:
         session.progress = session.progress.in_stage(stage.name)
+    if stage.budget.needs_all_text:
+        session.wait_for_all_text()
     optim = stage_optim(session.recipe.optim, stage)
     chores = StageChores(session, index)
     entry = session.ledger.entry(stage.name)
     if entry is None:
-        first_step, scores = session.progress.step, chores.score(stage.domains())
-        entry = Entry(stage.name, "running", 0, 0, first_step, scores)
+        first_step, scores = session.progress.step, chores.score_at_start(index, stage.domains())
+        seen = dict(session.progress.cursor.positions)
+        entry = Entry(stage.name, "running", 0, 0, first_step, scores, seen)
         session.ledger.entries.append(entry)
     plan = settle_plan(session, stage, optim, entry)
     session.ledger.write()
@@ -80,19 +84,37 @@ def run_stage(session: Session, index: int) -> None:
 
 def settle_plan(session: Session, stage: StageSettings, optim: OptimSettings, entry: Entry) -> Plan:
     """Turn the stage's budget into a plan; minutes are measured once and kept in the ledger."""
-    train, wanted = session.recipe.train, stage.budget
-    if wanted.steps is not None:
-        plan = budget.plan_steps(stage, train, optim, wanted.steps)
-    elif wanted.minutes is not None:
-        if entry.minutes != wanted.minutes or entry.minutes_tokens is None:
-            _measure(session, stage, optim, entry)
-        plan = budget.plan_tokens(stage, train, optim, entry.minutes_tokens or 1)
-    else:
-        one_epoch = budget.epoch_tokens(stage.mix, session.train_tokens)
-        tokens = wanted.tokens or max(1, round((wanted.epochs or 0) * one_epoch))
-        plan = budget.plan_tokens(stage, train, optim, tokens)
+    minutes = stage.budget.minutes
+    if minutes is not None and (entry.minutes != minutes or entry.minutes_tokens is None):
+        _measure(session, stage, optim, entry)
+    train, available = session.recipe.train, session.train_tokens
+    plan = budget.plan_stage(stage, train, optim, available, entry.minutes_tokens)
+    plan = _with_bounds(session, plan, entry)
     entry.steps, entry.tokens = plan.total_steps, plan.total_tokens
     check_schedule(optim, total_steps=plan.total_steps, total_tokens=plan.total_tokens)
+    return plan
+
+
+def _with_bounds(session: Session, plan: Plan, entry: Entry) -> Plan:
+    """Keep sources within `max_epochs`, and warn of others that are repeated often."""
+    available, sources = session.train_tokens, session.recipe.data.sources
+    if session.preparation is not None:  # nobody knows yet how much text there is
+        return plan
+    bounds = bounds_of(plan, sources)
+    asked = repeats(plan, available, entry.positions)
+    plan = bounded_plan(plan, bounds, available, entry.positions)
+    for name, epochs in asked.items():
+        bound = bounds.get(name)
+        if bound is not None and epochs > bound:
+            session.ui.warn(
+                f"'{name}' would be read {epochs:.1f} times; after {bound:g} (max_epochs) the rest"
+                " of the mix takes its share"
+            )
+        elif bound is None and epochs > HARMLESS_EPOCHS:
+            session.ui.warn(
+                f"'{name}' will be read {epochs:.1f} times: beyond {HARMLESS_EPOCHS:g} a repeated"
+                " text teaches less and less; give more text, or bound it with max_epochs"
+            )
     return plan
 
 
@@ -147,6 +169,7 @@ def make_trainer(
 
 def pass_gate(session: Session, index: int, entry: Entry, chores: StageChores) -> None:
     """Score all domains so far, write the verdict down, and raise GateFailed if it says no."""
+    session.wait_for_all_text()
     stages = session.recipe.stages[: index + 1]
     domains = sorted({domain for stage in stages for domain in stage.domains()})
     scores = chores.score(domains)

@@ -9,7 +9,18 @@ from yxanul.base.ui import Ui
 from yxanul.recipe import Recipe, differences, dump_recipe, load_recipe
 from yxanul.stages.ledger import Ledger
 
-FIXED = ("seed", "tokenizer.", "data.sources.", "data.validation_fraction", "model.")
+FIXED = (
+    "seed",
+    "tokenizer.",
+    "data.sources.",
+    "data.validation_fraction",
+    "data.filters",
+    "data.deduplicate",
+    "data.decontaminate",
+    "data.shuffle_tokens",
+    "eval.benchmarks",
+    "model.",
+)
 """Keys whose change would make what is on disk wrong."""
 
 

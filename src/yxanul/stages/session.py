@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,9 @@ from yxanul.checkpoint.keep import write_best
 from yxanul.checkpoint.layout import checkpoint_steps
 from yxanul.checkpoint.read import newest_intact, read_checkpoint
 from yxanul.data.batches import Feed
+from yxanul.data.manifest import Split, read_manifest
 from yxanul.data.mix import MixCursor
-from yxanul.data.order import SourceOrder
+from yxanul.data.order import Parts, SourceOrder
 from yxanul.data.shards import Shards
 from yxanul.model.language_model import LanguageModel
 from yxanul.monitor.alerts import Watch
@@ -26,9 +28,10 @@ from yxanul.monitor.metrics import StepRecorder
 from yxanul.monitor.peak import matmul_peak
 from yxanul.monitor.trackers import Tracker, open_trackers
 from yxanul.recipe import Recipe
-from yxanul.stages.corpus import open_shards
+from yxanul.stages.corpus import open_shards, used_sources
 from yxanul.stages.environment import describe_environment
 from yxanul.stages.ledger import Ledger
+from yxanul.stages.preparation import Preparation
 from yxanul.tokenizer.tokenizer import Tokenizer
 from yxanul.train.engine import make_engine
 from yxanul.train.precision.twin import DTYPES, Twin, choose_device, choose_precision
@@ -69,14 +72,38 @@ class Session:
     watch: Watch
     saved: Saved | None
     progress: Progress
+    preparation: Preparation | None = None
+
+    def wait_for_all_text(self) -> None:
+        """Wait until all text is encoded, where training began before it was."""
+        if self.preparation is not None:
+            self.preparation.finish()
+            self.preparation = None
+            self.held_out = open_shards(
+                self.run, self.recipe, "validation", self.tokenizer, self.ui
+            )
+            self.train_tokens = _train_tokens(self.run, self.recipe)
 
 
-def open_session(run: RunFolder, recipe: Recipe, ui: Ui, stop: StopRequest) -> Session:
-    """Open a prepared run: build its model, or load the newest intact checkpoint."""
+def open_session(
+    run: RunFolder,
+    recipe: Recipe,
+    ui: Ui,
+    stop: StopRequest,
+    preparation: Preparation | None = None,
+) -> Session:
+    """Open a prepared run: build its model, or load the newest intact checkpoint.
+
+    Where `preparation` is still at work, the session holds the held-out text that is there.
+    """
     if not run.tokenizer.exists():
         raise YxanulError(f"{run.path} has no tokenizer yet", hint="run `yxanul prepare` first")
     tokenizer = Tokenizer.load(run.tokenizer)
-    shards = open_shards(run, recipe, "train", tokenizer)
+
+    def opened(split: Split) -> dict[str, Shards]:
+        return open_shards(run, recipe, split, tokenizer, ui)
+
+    shards = (preparation.shards if preparation else opened)("train")
     ledger, device = Ledger.open(run.ledger), choose_device(recipe.train.device)
     precision = _decide_precision(ledger, recipe, device)
     peak = matmul_peak(device, DTYPES[precision])
@@ -91,9 +118,9 @@ def open_session(run: RunFolder, recipe: Recipe, ui: Ui, stop: StopRequest) -> S
         stop=stop,
         tokenizer=tokenizer,
         twin=make_engine(model.to(device), recipe.train, precision, ui),
-        feed=Feed({name: SourceOrder(one, recipe.seed) for name, one in shards.items()}),
-        held_out=open_shards(run, recipe, "validation", tokenizer),
-        train_tokens={name: one.num_tokens for name, one in shards.items()},
+        feed=Feed(_orders(shards, recipe)),
+        held_out=preparation.first_held_out() if preparation else opened("validation"),
+        train_tokens={} if preparation else _train_tokens(run, recipe),
         ledger=ledger,
         device=device,
         tracker=open_trackers(recipe.monitor.trackers, run),
@@ -101,9 +128,21 @@ def open_session(run: RunFolder, recipe: Recipe, ui: Ui, stop: StopRequest) -> S
         watch=Watch(),
         saved=saved,
         progress=saved.progress if saved else Progress("", 0, 0, 0, MixCursor()),
+        preparation=preparation,
     )
     _go_on_from(session)
     return session
+
+
+def _orders(shards: Mapping[str, Parts], recipe: Recipe) -> dict[str, SourceOrder]:
+    tokens = recipe.data.shuffle_tokens
+    return {name: SourceOrder(one, recipe.seed, tokens) for name, one in shards.items()}
+
+
+def _train_tokens(run: RunFolder, recipe: Recipe) -> dict[str, int]:
+    folder = run.data(recipe.data.folder)
+    manifests = {name: read_manifest(folder / name) for name in used_sources(recipe)}
+    return {name: manifest.splits["train"].tokens for name, manifest in manifests.items()}
 
 
 def _go_on_from(session: Session) -> None:

@@ -6,8 +6,10 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
+from yxanul.base.chat import check_chat_template
+from yxanul.base.errors import YxanulError
 from yxanul.base.settings import Settings
-from yxanul.text.filters.config import FilterSettings, ScoreFilterSettings
+from yxanul.text.filters.config import FilterSettings, ScoreFilterSettings, ValueFilterSettings
 from yxanul.text.template import parse_template
 
 END_OF_TEXT = "<|endoftext|>"
@@ -28,7 +30,8 @@ class CommonSettings(Settings):
     @property
     def score_columns(self) -> list[str]:
         """The columns that filters look at, beside those that the text is made of."""
-        scores = (one for one in self.filters or () if isinstance(one, ScoreFilterSettings))
+        kinds = (ScoreFilterSettings, ValueFilterSettings)
+        scores = (one for one in self.filters or () if isinstance(one, kinds))
         return list(dict.fromkeys(one.column for one in scores))
 
 
@@ -39,6 +42,8 @@ class ColumnSettings(CommonSettings):
     """The column of the text; without it and without a template, a guess that is reported."""
     template: str | None = None
     """Text made of several columns, such as "Question: {question}\\nAnswer: {answer}"."""
+    chat: str = "plain"
+    """How a column of chat messages becomes text: plain, chatml, or a Jinja source."""
 
     @field_validator("template")
     @classmethod
@@ -46,6 +51,15 @@ class ColumnSettings(CommonSettings):
         if template is not None:
             parse_template(template)
         return template
+
+    @field_validator("chat")
+    @classmethod
+    def _chat_is_sound(cls, chat: str) -> str:
+        try:
+            check_chat_template(chat)
+        except YxanulError as error:
+            raise ValueError(str(error)) from None
+        return chat
 
     @model_validator(mode="after")
     def _one_way_to_the_text(self) -> Self:
@@ -67,19 +81,21 @@ class BuiltinSettings(CommonSettings):
 
 
 class PlainSettings(CommonSettings):
-    """Text files: one, a folder of them, or a glob."""
+    """Text files: one, a folder of them, or a glob; also .gz, .zst, .bz2 and .xz."""
 
     kind: Literal["plain"] = "plain"
     path: str = Field(min_length=1)
-    """A file, a folder (read with all its folders; hidden files are skipped) or a glob."""
+    """A file, a folder (read with all its folders; hidden files are skipped) or a glob, on this
+    machine or at an address such as s3://bucket/folder or https://host/file.txt."""
     split_by: Literal["auto", "file", "passages", "lines", "separator"] = "auto"
-    """What a document is; auto: what lies between separator lines, or passages without them."""
+    """What a document is; auto: what lies between separator lines, or passages where a file has
+    none in its first 64 MiB."""
     separator: str = Field(default=END_OF_TEXT, min_length=1)
     """What stands between two documents."""
     passage_chars: int = Field(default=4000, ge=16)
     """A passage is whole paragraphs, gathered until they have this many characters."""
     suffixes: tuple[str, ...] = (".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".org")
-    """How the names of a folder's files end (also before .gz or .zst)."""
+    """How the names of a folder's files end (also before .gz and the like)."""
 
     @field_validator("separator")
     @classmethod
@@ -90,11 +106,11 @@ class PlainSettings(CommonSettings):
 
 
 class JsonlSettings(ColumnSettings):
-    """JSON: one object a line, or one array of objects; also .gz and .zst."""
+    """JSON: one object a line, or one array of objects; also .gz, .zst, .bz2 and .xz."""
 
     kind: Literal["jsonl"] = "jsonl"
     path: str = Field(min_length=1)
-    """A file, a folder or a glob of .jsonl, .ndjson or .json files."""
+    """A file, a folder or a glob of .jsonl, .ndjson or .json files, here or at an address."""
     id_column: str | None = Field(default=None, min_length=1)
     """The column that names a document; without it, the file and a running number."""
 
@@ -104,17 +120,17 @@ class ParquetSettings(ColumnSettings):
 
     kind: Literal["parquet"] = "parquet"
     path: str = Field(min_length=1)
-    """A file, a folder or a glob of .parquet files."""
+    """A file, a folder or a glob of .parquet files, here or at an address."""
     id_column: str | None = Field(default=None, min_length=1)
     """The column that names a document; without it, the file and the row."""
 
 
 class HubSettings(ColumnSettings):
-    """A data set of the Hugging Face hub, downloaded once into the usual cache."""
+    """A data set of the Hugging Face hub; the token is HF_TOKEN, or that of `hf auth login`."""
 
     kind: Literal["hub"] = "hub"
     name: str = Field(min_length=1)
-    """Owner and name, such as roneneldan/TinyStories."""
+    """Owner and name, such as roneneldan/TinyStories; ./name is a folder with a copy of a set."""
     config: str | None = None
     """Which configuration, where the set has several."""
     split: str = Field(default="train", min_length=1)
@@ -123,6 +139,15 @@ class HubSettings(ColumnSettings):
     """A branch, tag or commit; a commit makes the run repeatable."""
     data_files: str | tuple[str, ...] | None = None
     """Only these files of the set (globs)."""
+    streaming: bool = False
+    """Read straight from the hub; else the files are downloaded once, into the usual cache."""
+
+    @field_validator("name")
+    @classmethod
+    def _name_has_an_owner(cls, name: str) -> str:
+        if name.startswith((".", "/")) or (name.count("/") == 1 and all(name.split("/"))):
+            return name
+        raise ValueError("must be owner and name, such as roneneldan/TinyStories")
 
 
 SourceSettings: TypeAlias = Annotated[

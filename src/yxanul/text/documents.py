@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-CAUSES = {
+PROBLEMS = {
     "broken_utf8": "holds bytes that are not UTF-8",
     "not_utf8": "is a file in UTF-16 or UTF-32, not UTF-8",
     "empty": "is empty",
@@ -17,9 +17,14 @@ CAUSES = {
     "truncated": "ends too early: the file was cut short",
     "corrupt": "cannot be unpacked: its bytes are damaged",
     "unreadable": "cannot be opened or read",
+}
+"""Why a document (or the rest of a file) cannot be used; `on_problem` decides what follows."""
+
+CHOICES = {
     "too_short": "is shorter than the filter wants",
     "too_big": "is longer than the filter wants",
     "score": "has a score beyond the filter's bounds, or none",
+    "value": "has another value in a column than the filter wants",
     "language": "is not in the wanted languages",
     "repetition": "repeats itself",
     "quality": "is scored too low by the quality function",
@@ -27,6 +32,9 @@ CAUSES = {
     "duplicate": "has the text of an earlier document",
     "near_duplicate": "is nearly the text of an earlier document",
 }
+"""Why a document that could be used is not wanted: the recipe said so, and nothing is wrong."""
+
+CAUSES = PROBLEMS | CHOICES
 """Why a document (or the rest of a file) is left out."""
 
 

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import tokenizers as library
-from tokenizers import decoders, models, pre_tokenizers, trainers
+from tokenizers import models
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.tables import pick
-from yxanul.base.ui import Task, Ui
+from yxanul.base.ui import Ui
+from yxanul.tokenizer.added import with_added
 from yxanul.tokenizer.byte_alphabet import byte_symbols
 from yxanul.tokenizer.config import (
     BpeSettings,
     ByteSettings,
     FileSettings,
     Gpt2Settings,
+    SuperBpeSettings,
+    SuperBpeT80kSettings,
     TokenizerSettings,
+    TrainedSettings,
 )
 from yxanul.tokenizer.end_of_text import END_OF_TEXT
+from yxanul.tokenizer.learn import learn_bpe
+from yxanul.tokenizer.pieces import byte_level
+from yxanul.tokenizer.sample import take_sample
+from yxanul.tokenizer.superbpe import T80K_TOKENS, read_bpe, read_t80k, train_superbpe
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 Texts = Callable[[], Iterable[str]]
+
+HUB_NAMES = {"gpt2": "openai-community/gpt2", "superbpe-t80k": "UW/OLMo2-8B-SuperBPE-t80k"}
+"""Where kinds without training come from if no path is given."""
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?<!\.json)")
 
 
 def build_tokenizer(settings: TokenizerSettings, texts: Texts, ui: Ui) -> Tokenizer:
@@ -35,21 +48,31 @@ def build_tokenizer(settings: TokenizerSettings, texts: Texts, ui: Ui) -> Tokeni
 def build_byte(settings: ByteSettings, texts: Texts, ui: Ui) -> Tokenizer:
     """Return the tokenizer whose ids are the bytes themselves; the end of text is 256."""
     vocab = {symbol: byte for byte, symbol in enumerate(byte_symbols())}
-    return Tokenizer(byte_level(models.BPE(vocab=vocab, merges=[])), END_OF_TEXT)
+    return with_added(byte_level(models.BPE(vocab=vocab, merges=[])), END_OF_TEXT, settings)
 
 
 def build_bpe(settings: BpeSettings, texts: Texts, ui: Ui) -> Tokenizer:
     """Train a byte-level BPE; the same text gives the same merges; the end of text is last."""
     raw = byte_level(models.BPE())
-    trainer = trainers.BpeTrainer(
-        vocab_size=settings.vocab_size - 1,
-        min_frequency=2,
-        initial_alphabet=list(byte_symbols()),
-        show_progress=False,
+    size, added = settings.sample_bytes, settings.added_tokens
+    with ui.task("train tokenizer", size, "B") as task:
+        learn_bpe(raw, take_sample(texts(), size, added, task), settings.num_learnt)
+    return _trained(raw, settings, ui)
+
+
+def build_superbpe(settings: SuperBpeSettings, texts: Texts, ui: Ui) -> Tokenizer:
+    """Train a SuperBPE: first inside words, then over their borders; the end of text is last."""
+    size, added = settings.sample_bytes, settings.added_tokens
+    with ui.task("tokenizer, read", size, "B") as task:
+        sample = [text.encode(errors="replace") for text in take_sample(texts(), size, added, task)]
+    return _trained(
+        train_superbpe(sample, settings.num_stage_one, settings.num_learnt, ui), settings, ui
     )
-    with ui.task("train tokenizer", settings.sample_bytes, "B") as task:
-        raw.train_from_iterator(_sample(texts(), settings.sample_bytes, task), trainer=trainer)
-    tokenizer = Tokenizer(raw, END_OF_TEXT)
+
+
+def _trained(raw: library.Tokenizer, settings: TrainedSettings, ui: Ui) -> Tokenizer:
+    """Return the trained tokenizer with its end of text; say so if it is smaller than asked."""
+    tokenizer = with_added(raw, END_OF_TEXT, settings)
     if tokenizer.vocab_size < settings.vocab_size:
         ui.warn(
             f"the text is enough for {tokenizer.vocab_size} tokens, not for the "
@@ -62,67 +85,80 @@ def build_bpe(settings: BpeSettings, texts: Texts, ui: Ui) -> Tokenizer:
 def build_gpt2(settings: Gpt2Settings, texts: Texts, ui: Ui) -> Tokenizer:
     """Read GPT-2's vocabulary from a folder, or fetch it from the hub."""
     if settings.path is None:
-        return _from_hub("openai-community/gpt2", END_OF_TEXT)
-    files = [Path(settings.path) / name for name in ("encoder.json", "vocab.bpe")]
-    for file in files:
-        if not file.is_file():
-            raise YxanulError(
-                f"{file} is missing",
-                wanted="a folder with encoder.json and vocab.bpe in tokenizer.path",
-            )
-    try:
-        model = models.BPE.from_file(*map(str, files))
-    except Exception as error:  # the library raises nothing narrower
-        raise YxanulError(f"{settings.path} holds no GPT-2 vocabulary", found=error) from None
-    return Tokenizer(byte_level(model), END_OF_TEXT)
+        return with_added(_from_hub(HUB_NAMES["gpt2"]), END_OF_TEXT, settings)
+    folder = Path(settings.path)
+    model = read_bpe(folder / "encoder.json", folder / "vocab.bpe", "GPT-2")
+    return with_added(byte_level(model), END_OF_TEXT, settings)
+
+
+def build_superbpe_t80k(settings: SuperBpeT80kSettings, texts: Texts, ui: Ui) -> Tokenizer:
+    """Read the published SuperBPE from a folder, or fetch it from the hub."""
+    if settings.path is None:
+        raw = _from_hub(HUB_NAMES["superbpe-t80k"])
+    else:
+        raw = read_t80k(Path(settings.path))
+    end = raw.id_to_token(T80K_TOKENS + 4)
+    if end is None:
+        raise YxanulError(
+            "this is not the SuperBPE t80k tokenizer",
+            found=f"{raw.get_vocab_size():,} tokens",
+            wanted=f"{T80K_TOKENS + 5:,}, the last of which ends a text",
+        )
+    return with_added(raw, end, settings)
 
 
 def build_file(settings: FileSettings, texts: Texts, ui: Ui) -> Tokenizer:
     """Read a tokenizer.json from a path, or fetch one from the hub."""
     path = Path(settings.path)
-    if not path.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+(?<!\.json)", settings.path):
-        return _from_hub(settings.path, settings.end_of_text)
-    return Tokenizer.load(path, settings.end_of_text)
+    if not path.exists() and is_hub_name(settings.path):
+        json = _from_hub(settings.path).to_str()
+        tokenizer = Tokenizer.from_json(json, settings.end_of_text)
+    else:
+        tokenizer = Tokenizer.load(path, settings.end_of_text)
+    template = tokenizer.chat_template
+    if settings.added_tokens or settings.chat_template is not None:
+        raw = library.Tokenizer.from_str(tokenizer.to_json())
+        tokenizer = with_added(raw, tokenizer.end_of_text, settings)
+        tokenizer.chat_template = tokenizer.chat_template or template
+    return tokenizer
 
 
 TOKENIZERS: dict[str, Callable[[Any, Texts, Ui], Tokenizer]] = {
     "byte": build_byte,
     "bpe": build_bpe,
+    "superbpe": build_superbpe,
     "gpt2": build_gpt2,
+    "superbpe-t80k": build_superbpe_t80k,
     "file": build_file,
 }
 
 
-def byte_level(model: models.Model, add_prefix_space: bool = False) -> library.Tokenizer:
-    """Return a tokenizer that cuts text as GPT-2 does and reads it as bytes."""
-    raw = library.Tokenizer(model)
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space, use_regex=True)
-    raw.decoder = decoders.ByteLevel()
-    return raw
+def is_hub_name(name: str) -> bool:
+    """Tell whether `name` looks like owner/name of a model on the hub."""
+    return _HUB_NAME.fullmatch(name) is not None
 
 
-def _sample(texts: Iterable[str], sample_bytes: int, task: Task) -> Iterator[str]:
-    """Yield texts until `sample_bytes` of UTF-8 have passed; none at all is an error."""
-    taken_bytes = 0
-    for text in texts:
-        yield text
-        size_bytes = len(text.encode("utf-8", errors="replace"))
-        taken_bytes += size_bytes
-        task.advance(size_bytes)
-        if taken_bytes >= sample_bytes:
-            return
-    if taken_bytes == 0:
-        raise YxanulError("there is no text to train the tokenizer on", hint="look at data.sources")
-
-
-def _from_hub(name: str, end_of_text: str | None) -> Tokenizer:
+def _from_hub(name: str) -> library.Tokenizer:
     try:
-        raw = library.Tokenizer.from_pretrained(name)
+        with _quiet_hub():
+            return library.Tokenizer.from_pretrained(name)
     except Exception as error:  # network, missing, gated: each client version has its own
-        first_line = str(error).strip().splitlines()[0]
+        first_line = str(error).strip().splitlines()[:1]
         raise YxanulError(
             f"the tokenizer '{name}' could not be fetched from the hub",
-            found=first_line,
+            found=first_line[0] if first_line else type(error).__name__,
             hint="check the name and the network, or give a local path in tokenizer.path",
         ) from None
-    return Tokenizer.from_json(raw.to_str(), end_of_text)
+
+
+@contextlib.contextmanager
+def _quiet_hub() -> Iterator[None]:
+    """Keep the hub's client from reporting each attempt: one line at the end is enough."""
+    from huggingface_hub.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers as library
-from tokenizers import models
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import read_json
-from yxanul.tokenizer.build import byte_level
+from yxanul.tokenizer.beside import declared_chat_template
 from yxanul.tokenizer.end_of_text import find_end_of_text
+from yxanul.tokenizer.pieces import byte_level, has_superwords, superword_level
+from yxanul.tokenizer.superbpe import read_bpe
 from yxanul.tokenizer.tokenizer import Tokenizer, read_library_tokenizer
 
 _IDS_FROM = ("generation_config.json", "config.json")
@@ -33,6 +34,7 @@ def load_pretrained_tokenizer(folder: Path, num_ids: int) -> Tokenizer:
     end = end or find_end_of_text(raw.get_vocab(), folder, None)
     begin = _put_in_front(raw) or next(_declared(folder, raw, "bos"), None)
     tokenizer = Tokenizer(raw, end, begin, num_ids)
+    tokenizer.chat_template = declared_chat_template(folder)
     if tokenizer.num_ids_in_use > num_ids:
         raise YxanulError(
             f"{folder}: the tokenizer gives more tokens than the model knows",
@@ -48,10 +50,10 @@ def _read(folder: Path) -> library.Tokenizer:
     vocab, merges = (folder / name for name in _GPT2_FILES)
     settings = _read_object(folder / "tokenizer_config.json")
     if vocab.is_file() and merges.is_file() and settings.get("tokenizer_class") in _GPT2_CLASSES:
-        try:
-            model = models.BPE.from_file(str(vocab), str(merges))
-        except Exception as error:  # the library raises nothing narrower
-            raise YxanulError(f"{folder} holds no GPT-2 vocabulary", found=error) from None
+        model = read_bpe(vocab, merges, "GPT-2")
+        raw = superword_level(model)
+        if has_superwords(raw.get_vocab()):
+            return raw
         return byte_level(model, bool(settings.get("add_prefix_space", False)))
     others = [name for name in ("tokenizer.model", *_GPT2_FILES) if (folder / name).is_file()]
     raise YxanulError(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -12,9 +13,14 @@ import numpy as np
 import tokenizers as library
 
 from yxanul.base.errors import YxanulError
-from yxanul.base.files import write_json, write_text
+from yxanul.base.files import write_text
+from yxanul.tokenizer.beside import declared_chat_template, write_beside
 from yxanul.tokenizer.byte_alphabet import token_bytes
 from yxanul.tokenizer.end_of_text import find_end_of_text
+from yxanul.tokenizer.fast import PACKAGE, FastEncoder, fast_encoder
+
+_PIECE_CHARS = 1 << 20
+_BETWEEN_WORDS = re.compile(r"\S(?= \S)")
 
 
 class Tokenizer:
@@ -43,13 +49,17 @@ class Tokenizer:
         self.begin_id: int = raw.get_vocab()[begin_of_text or end_of_text]
         """What stands before a document; the end of the one before it, unless told otherwise."""
         self.vocab_size: int = max(*raw.get_vocab().values(), num_ids - 1) + 1
+        self.chat_template: str | None = None
+        """The Jinja source that makes a text of a chat, where one belongs to the tokenizer."""
 
     @classmethod
     def load(cls, path: Path, end_of_text: str | None = None) -> Tokenizer:
         """Read a tokenizer.json (or the one in the folder `path`)."""
         file = path / "tokenizer.json" if path.is_dir() else path
         raw = read_library_tokenizer(file)
-        return cls(raw, find_end_of_text(raw.get_vocab(), file.parent, end_of_text))
+        tokenizer = cls(raw, find_end_of_text(raw.get_vocab(), file.parent, end_of_text))
+        tokenizer.chat_template = declared_chat_template(file.parent)
+        return tokenizer
 
     @classmethod
     def from_json(cls, text: str, end_of_text: str | None = None) -> Tokenizer:
@@ -62,10 +72,10 @@ class Tokenizer:
         return self._raw.to_str(pretty=True)
 
     def save(self, path: Path) -> None:
-        """Write a tokenizer.json; an unusual end of text is named in a file beside it."""
+        """Write a tokenizer.json; a file beside it has an unusual end of text, a chat template."""
+        # The tokenizer comes last: where it is, all of it is.
+        write_beside(path, self._raw.get_vocab(), self.end_of_text, self.chat_template)
         write_text(path, self.to_json() + "\n")
-        if find_end_of_text(self._raw.get_vocab(), path.parent, None) != self.end_of_text:
-            write_json(path.with_name("tokenizer_config.json"), {"eos_token": self.end_of_text})
 
     @cached_property
     def digest(self) -> str:
@@ -80,7 +90,24 @@ class Tokenizer:
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the ids of each text, as `encode` would, on all cores unless told otherwise."""
+        """Return the ids of each text, as `encode` would, on all cores unless told otherwise.
+
+        A text of more than a million characters is encoded in pieces, as the library takes a
+        hundred times a text's size. They begin with the space before a word, where tokens end
+        anyway, but for those of a SuperBPE.
+        """
+        if self._can_be_cut and any(len(text) > _PIECE_CHARS for text in texts):
+            return [
+                [i for piece in _in_pieces(text) for i in self._encode_pieces([piece])[0]]
+                for text in texts
+            ]
+        return self._encode_pieces(texts)
+
+    @cached_property
+    def _can_be_cut(self) -> bool:
+        return self.is_byte_level and self._raw.normalizer is None
+
+    def _encode_pieces(self, texts: Sequence[str]) -> list[list[int]]:
         try:
             encodings = self._raw.encode_batch_fast(list(texts), add_special_tokens=False)
         except TypeError:
@@ -94,14 +121,28 @@ class Tokenizer:
     def encode_documents(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return the ids of all texts in a row, an end of text after each, and where each ends.
 
-        The ids are uint32 [N], the ends int64 [len(texts)].
+        The ids are uint32 [N], the ends int64 [len(texts)]: those of `encode_batch`, but from a
+        faster package where one is installed and gives the same (see `fast.py`).
         """
-        rows = self.encode_batch(texts)
+        rows = self.encode_batch(texts) if self._fast is None else self._fast.encode(texts)
+        pieces = [np.zeros(0, np.uint32)]
+        end = np.array([self.end_of_text_id], np.uint32)
+        for row in rows:
+            pieces += [np.asarray(row, np.uint32), end]
         ends = np.cumsum([len(row) + 1 for row in rows], dtype=np.int64)
-        ids = np.full(ends[-1] if len(rows) else 0, self.end_of_text_id, np.uint32)
-        for row, end in zip(rows, ends.tolist(), strict=True):
-            ids[end - 1 - len(row) : end - 1] = row
-        return ids, ends
+        return np.concatenate(pieces), ends
+
+    def make_ready(self) -> str:
+        """Make what `encode_documents` needs, and return the package that it encodes with.
+
+        The first time on a machine that takes seconds, and is kept in the user's cache: a process
+        that starts workers calls this before.
+        """
+        return "tokenizers" if self._fast is None else PACKAGE
+
+    @cached_property
+    def _fast(self) -> FastEncoder | None:
+        return fast_encoder(self._raw, self.end_of_text, self.encode_batch)
 
     def _without_end(self, text: str) -> list[int]:
         """Encode a text in which the model itself finds the end of text's name as a plain word."""
@@ -166,6 +207,15 @@ class Tokenizer:
                 raise YxanulError(
                     f"there is no token {i}", wanted=f"ids from 0 to {self.vocab_size - 1}"
                 )
+
+
+def _in_pieces(text: str) -> Iterator[str]:
+    """Cut a long text before a space that stands between two words; where there is none, not."""
+    start = 0
+    while found := _BETWEEN_WORDS.search(text, start + _PIECE_CHARS):
+        yield text[start : found.end()]
+        start = found.end()
+    yield text[start:]
 
 
 def read_library_tokenizer(file: Path) -> library.Tokenizer:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from yxanul.base.clock import Stopwatch
-from yxanul.base.errors import YxanulError
+from yxanul.base.errors import Interrupted, YxanulError
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.ui import Task, Ui
 from yxanul.data.batches import Batch, Feed
@@ -110,7 +110,12 @@ class Trainer:
         rows, cursor = plan_rows(self.progress.cursor, phase.mix, phase.rows, phase.seq_len)
         starts = range(0, len(rows), phase.micro_rows)
         chunks = [rows[start : start + phase.micro_rows] for start in starts]
-        return [self.feed.batch(chunk, phase.seq_len).to(self.device) for chunk in chunks], cursor
+        try:
+            batches = [self.feed.batch(chunk, phase.seq_len) for chunk in chunks]
+        except Interrupted:  # it was told to stop while it waited for text
+            self.save(self)
+            raise
+        return [batch.to(self.device) for batch in batches], cursor
 
     def accumulate(
         self, micro_batches: Sequence[Batch], num_targets: int, watch: Stopwatch

@@ -1,159 +1,123 @@
-"""A stand-in for the hub on 127.0.0.1: as much of its HTTP interface as `load_dataset` needs."""
+"""A hub with some data sets, and processes that read them."""
 
 from __future__ import annotations
 
-import hashlib
+import gzip
+import io
 import json
-import re
-import threading
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-COMMIT = "a" * 40
-TOKEN = "hf_opensesame"
+from text.hub.hub_server import Hub, serve
 
 
-@dataclass
-class Hub:
-    """The data sets (files by path), which of them are gated, and how the server behaves."""
-
-    sets: dict[str, dict[str, bytes]]
-    gated: set[str] = field(default_factory=set)
-    busy_answers: int = 0
-    requests: list[str] = field(default_factory=list)
-    address: str = ""
-
-
-@contextmanager
-def serve(hub: Hub) -> Iterator[str]:
-    """Serve `hub` while the block runs; yields the address for HF_ENDPOINT."""
-    handler = type("BoundHandler", (_Handler,), {"hub": hub})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    hub: Hub
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        self._respond(self._path())
-
-    def do_HEAD(self) -> None:
-        self._respond(self._path())
-
-    def do_POST(self) -> None:
-        self._respond(self._path(), self.rfile.read(int(self.headers.get("Content-Length", 0))))
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-    def _path(self) -> str:
-        return unquote(urlsplit(self.path).path)
-
-    def _respond(self, path: str, body: bytes = b"") -> None:
-        self.hub.requests.append(f"{self.command} {path}")
-        if self.hub.busy_answers > 0:
-            self.hub.busy_answers -= 1
-            return self._send(503, b"{}")
-        match = re.fullmatch(r"/(?:api/)?datasets/([^/]+/[^/]+)(/.*)?", path)
-        if not match:
-            return self._send(404, b"{}")
-        name, rest = match[1], match[2] or ""
-        if name not in self.hub.sets:
-            return self._send(401, b"{}", {"X-Error-Code": "RepoNotFound"})
-        if name in self.hub.gated and TOKEN not in self.headers.get("Authorization", ""):
-            return self._send(401, b"{}", {"X-Error-Code": "GatedRepo"})
-        revision = re.match(r"/(?:resolve|revision|tree|paths-info)/([^/]+)", rest)
-        if revision and revision[1] not in ("main", COMMIT):
-            return self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
-        self._answer(name, rest, body)
-
-    def _answer(self, name: str, rest: str, body: bytes) -> None:
-        files = self.hub.sets[name]
-        kind, _, inside = rest.removeprefix("/").partition("/")
-        inside = inside.partition("/")[2]
-        if kind == "resolve":
-            return self._send_file(files.get(inside))
-        if kind == "tree":
-            return self._send_json([_entry(path, data) for path, data in sorted(files.items())])
-        if kind == "paths-info":
-            asked = set(re.findall(r"paths=([^&]+)", unquote(body.decode())))
-            found = [_entry(path, data) for path, data in files.items() if path in asked]
-            return self._send_json(found)
-        siblings = [{"rfilename": path} for path in files]
-        self._send_json({"id": name, "sha": COMMIT, "siblings": siblings, "tags": []})
-
-    def _send_file(self, data: bytes | None) -> None:
-        if data is None:
-            return self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
-        etag = f'"{hashlib.sha1(data).hexdigest()}"'
-        self._send(200, data, {"X-Repo-Commit": COMMIT, "ETag": etag})
-
-    def _send_json(self, value: object) -> None:
-        self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
-
-    def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for key, value in (headers or {}).items():
-            self.send_header(key, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-
-def _entry(path: str, data: bytes) -> dict[str, object]:
-    return {"type": "file", "path": path, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
-
-
-def stories(count: int) -> bytes:
+def stories(count: int, start: int = 0) -> bytes:
     """Return a JSON file of so many numbered stories."""
-    return b"".join(
-        json.dumps({"n": n, "text": f"story {n}"}).encode() + b"\n" for n in range(count)
-    )
+    rows = ({"n": n, "text": f"story {n}"} for n in range(start, start + count))
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
 
 
-CONFIGS = b"""---
-configs:
-- config_name: one
-  data_files: one.jsonl
-- config_name: two
-  data_files: two.jsonl
----
-"""
+def tables(count: int, start: int = 0) -> bytes:
+    """Return a parquet file of so many numbered stories, a hundred a row group."""
+    numbers = range(start, start + count)
+    sink = io.BytesIO()
+    columns = {"n": list(numbers), "text": [f"story {n}" for n in numbers]}
+    pq.write_table(pa.table(columns), sink, row_group_size=100)
+    return sink.getvalue()
+
+
+def configurations(**files: str) -> bytes:
+    """Return a README that gives each configuration its files."""
+    lines = [f"- config_name: {name}\n  data_files: {glob}\n" for name, glob in files.items()]
+    return f"---\nconfigs:\n{''.join(lines)}---\n".encode()
 
 
 @pytest.fixture(scope="session")
 def hub() -> Iterator[Hub]:
     """A hub with some data sets; `hub.address` is where it is."""
     plain = {"README.md": b"---\nlicense: mit\n---\nTales.\n", "train.jsonl": stories(300)}
-    made = Hub(
-        {
-            "ann/tales": plain,
-            "ann/gated": plain,
-            "ann/several": {
-                "README.md": CONFIGS,
-                "one.jsonl": stories(1),
-                "two.jsonl": stories(2),
-            },
-            "ann/empty": {"README.md": b"Nothing."},
-            "ann/script": {"README.md": b"Old.", "script.py": b"1"},
-            "ann/broken": {"README.md": b"Broken.", "train.jsonl": b"{oops\n"},
+    numbered = {f"part-{k}.jsonl": stories(20, 20 * k) for k in range(12)}
+    sets = {
+        "ann/tales": plain,
+        "ann/gated": plain,
+        "ann/several": {
+            "README.md": configurations(one="one.jsonl", two="two.jsonl"),
+            "one.jsonl": stories(1),
+            "two.jsonl": stories(2),
         },
-        gated={"ann/gated"},
-    )
+        "ann/empty": {"README.md": b"Nothing."},
+        "ann/script": {"README.md": b"Old.", "script.py": b"1"},
+        "ann/broken": {"README.md": b"Broken.", "train.jsonl": b"{oops\n"},
+        "ann/metadata": {"a-about.jsonl": b'{"source": "x", "license": "y"}\n' * 3, **numbered},
+        "ann/packed": {"train.jsonl.gz": gzip.compress(stories(300))},
+        "ann/lines": {"train.txt": b"One.\n<|endoftext|>\nTwo.\n<|endoftext|>\nThree.\n"},
+        "ann/tables": {
+            "README.md": configurations(big="big/*.parquet", small="small/*.parquet"),
+            "big/0.parquet": tables(250),
+            "big/1.parquet": tables(250, 250),
+            "small/0.parquet": tables(3, 900),
+        },
+        "ann/commas": {"train.csv": b"n,text\n" + b"".join(b"%d,tale\n" % n for n in range(50))},
+        "ann/long": {f"{k}.jsonl": stories(9000, 9000 * k) for k in range(3)},
+    }
+    made = Hub()
+    for name, files in sets.items():
+        made.put(name, files)
+    made.gated["ann/gated"] = 401
     with serve(made) as made.address:
         yield made
+
+
+@contextmanager
+def reader(folder: Path, **environment: str):
+    """Give a function that opens sources in one process with its own cache."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
+    own = {"HF_HOME": str(folder), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", str(Path(__file__).with_name("hub_reader.py"))],
+        env={**inherited, **own, "HF_HUB_ETAG_TIMEOUT": "1", **environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+
+    def ask(*settings: dict, workers: int = 0) -> list[dict]:
+        process.stdin.write(json.dumps([settings, workers]) + "\n")
+        process.stdin.flush()
+        line = process.stdout.readline()
+        assert line, process.communicate()[1]
+        return json.loads(line)
+
+    try:
+        yield ask
+    finally:
+        process.communicate()
+
+
+@pytest.fixture(scope="session")
+def ask(hub, tmp_path_factory):
+    """A function that opens sources of the hub, all in one process with one cache."""
+    with reader(tmp_path_factory.mktemp("hub"), HF_ENDPOINT=hub.address) as function:
+        yield function
+
+
+@pytest.fixture
+def ask_anew(hub, tmp_path):
+    """A function that opens sources of the hub in a process with its own environment."""
+
+    def run(*settings: dict, workers: int = 0, **environment: str) -> list[dict]:
+        with reader(tmp_path, **{"HF_ENDPOINT": hub.address, **environment}) as function:
+            return function(*settings, workers=workers)
+
+    return run

@@ -1,132 +1,193 @@
-"""The real `datasets.load_dataset` against a stand-in for the hub, in processes of their own."""
+"""The real client against a stand-in for the hub: what is read, and what is said."""
 
-import json
-import os
-import subprocess
-import sys
+import re
 
 import pytest
 
-# Prints, for each settings that come as JSON, what the source gives or the error.
-PROGRAM = """
-import json, sys
-from yxanul.base.errors import YxanulError
-from yxanul.text.config import HubSettings
-from yxanul.text.sources import hub_load, open_source
-hub_load.WAITS_SECONDS = (0.0, 0.0)
-for settings in json.loads(sys.argv[1]):
-    try:
-        source = open_source("mine", HubSettings(**settings))
-        parts = source.parts()
-        documents = [d for part in parts for d in source.read(part)]
-        print(json.dumps({
-            "parts": [(p.name, p.fingerprint) for p in parts],
-            "texts": [d.text for d in documents],
-            "ids": [d.id for d in documents],
-            "notes": source.notes,
-        }))
-    except YxanulError as error:
-        print(json.dumps({"error": str(error)}))
-"""
+STORIES = [f"story {n}" for n in range(300)]
 
 
-@pytest.fixture
-def ask(hub, tmp_path):
-    """A function that opens sources of the hub in a process with its own cache."""
-
-    def run(*settings, **environment):
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
-        more = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_XET": "1"}
-        result = subprocess.run(
-            [sys.executable, "-W", "error", "-c", PROGRAM, json.dumps(settings)],
-            env={**inherited, **more, **environment},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert result.returncode == 0, result.stderr
-        return [json.loads(line) for line in result.stdout.splitlines()]
-
-    return run
-
-
-def test_a_set_is_downloaded_once_and_then_needs_no_hub(ask, hub):
-    hub.requests.clear()
-    (first,) = ask({"name": "ann/tales"})
-    assert first["texts"] == [f"story {n}" for n in range(300)]
-    assert first["ids"][-1] == "train#299"
+def test_a_set_is_downloaded_once_and_then_needs_no_hub(ask_anew, hub):
+    with hub.watched() as requests:
+        (first,) = ask_anew({"name": "ann/tales"})
+    assert first["texts"] == STORIES
+    assert first["ids"][-1] == "train.jsonl#299"
     assert "'text'" in first["notes"][0]
-    downloads = [request for request in hub.requests if "train.jsonl" in request]
-    assert len(downloads) == 2, "one HEAD, one GET"
-    hub.requests.clear()
-    assert ask({"name": "ann/tales"}, HF_HUB_OFFLINE="1") == [first]
-    assert hub.requests == []
+    assert "1 files" in first["notes"][1]
+    assert "are downloaded" in first["notes"][1]
+    assert len([request for request in requests if "HEAD" in request and "train" in request]) == 1
+    with hub.watched() as requests:
+        (again,) = ask_anew({"name": "ann/tales"}, HF_HUB_OFFLINE="1")
+    assert requests == []
+    assert again == {**first, "notes": first["notes"][:1]}
 
 
 @pytest.mark.slow
-def test_a_gated_set_needs_the_right_token(ask, hub):
-    (without,) = ask({"name": "ann/gated"})
-    assert "gated" in without["error"]
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_gated_set_needs_the_right_token(ask_anew, hub, status, monkeypatch):
+    monkeypatch.setitem(hub.gated, "ann/gated", status)
+    (without,) = ask_anew({"name": "ann/gated"})
+    assert "is gated" in without["error"]
     assert "HF_TOKEN" in without["error"]
-    (opened,) = ask({"name": "ann/gated"}, HF_TOKEN="hf_opensesame")
-    assert len(opened["texts"]) == 300
+    (opened,) = ask_anew({"name": "ann/gated"}, HF_TOKEN="hf_opensesame")
+    assert opened["texts"] == STORIES
 
 
-def test_what_is_wrong_is_said_in_words(ask):
-    asked = {
-        "hub has no data set 'ann/nothing'": {"name": "ann/nothing"},
-        "gated.*HF_TOKEN": {"name": "ann/gated"},
-        "no revision 'v9'": {"name": "ann/tales", "revision": "v9"},
-        "trian.*choose one with split": {"name": "ann/tales", "split": "trian"},
-        "'one', 'two'.*choose one with config": {"name": "ann/several"},
-        "'three'.*choose one with config": {"name": "ann/several", "config": "three"},
-        "cannot be loaded.*data files": {"name": "ann/empty"},
-        "refs/convert/parquet": {"name": "ann/script"},
-        "cannot be loaded.*JSON": {"name": "ann/broken"},
-        "check data_files": {"name": "ann/tales", "data_files": "no*.jsonl"},
-        "no column 'tex'.*did you mean 'text'": {"name": "ann/tales", "text_column": "tex"},
-    }
-    for answer, expected in zip(ask(*asked.values()), asked, strict=True):
-        assert_matches(answer["error"], expected)
+WRONG = {
+    r"hub has no data set 'ann/nothing'.*HF_TOKEN": {"name": "ann/nothing"},
+    r"is gated; .*HF_TOKEN": {"name": "ann/gated"},
+    r"no revision 'v9'": {"name": "ann/tales", "revision": "v9"},
+    r"no split 'trian'; wanted 'train'; did you mean 'train'": {
+        "name": "ann/tales",
+        "split": "trian",
+    },
+    r"has several configurations; wanted 'one', 'two'; choose one with config": {
+        "name": "ann/several"
+    },
+    r"no configuration 'twoo'; wanted 'one', 'two'; did you mean 'two'": {
+        "name": "ann/several",
+        "config": "twoo",
+    },
+    r"no configuration 'xyz'; wanted 'one', 'two'; choose one with config": {
+        "name": "ann/several",
+        "config": "xyz",
+    },
+    r"'ann/empty' has no data files": {"name": "ann/empty"},
+    r"needs a script.*refs/convert/parquet": {"name": "ann/script"},
+    r"no row could be read from 'ann/broken'|train.jsonl": {"name": "ann/broken"},
+    r"no file for data_files; found .*train.jsonl; wanted train.json; did you mean 'train.jsonl'": {
+        "name": "ann/tales",
+        "data_files": "train.json",
+    },
+    r"no file for data_files; .*wanted no\*.jsonl": {
+        "name": "ann/tales",
+        "data_files": "no*.jsonl",
+    },
+    r"no column 'tex'.*did you mean 'text'": {"name": "ann/tales", "text_column": "tex"},
+    r"'ann/ta les' is no name of a data set": {"name": "ann/ta les"},
+    r"'ann/lines' has no columns": {"name": "ann/lines", "template": "{a}"},
+}
 
 
-def assert_matches(text, expected):
-    at = 0
-    for piece in expected.split(".*"):
-        at = text.find(piece, at)
-        assert at >= 0, f"{piece!r} is not in {text!r}"
+@pytest.mark.parametrize("expected", WRONG)
+def test_what_is_wrong_is_said_in_one_line(ask, expected):
+    (answer,) = ask(WRONG[expected])
+    assert re.search(expected, answer["error"]), answer["error"]
+    assert "\n" not in answer["error"]
+    assert answer["waited"] == [], "none of this passes"
 
 
-@pytest.mark.slow
 def test_options_choose_what_is_read(ask):
-    two, some, file, template = ask(
+    two, some, files, template = ask(
         {"name": "ann/several", "config": "two"},
         {"name": "ann/tales", "split": "train[:10]", "limit": 7},
         {"name": "ann/several", "data_files": ["two.jsonl", "one.jsonl"]},
         {"name": "ann/tales", "template": "{n}: {text}", "limit": 1},
     )
     assert two["texts"] == ["story 0", "story 1"]
-    assert some["texts"] == [f"story {n}" for n in range(7)]
-    assert sorted(file["texts"]) == ["story 0", "story 0", "story 1"]
+    assert some["texts"] == STORIES[:7]
+    assert sorted(files["texts"]) == ["story 0", "story 0", "story 1"]
     assert template["texts"] == ["0: story 0"]
     assert template["notes"] == []
 
 
-@pytest.mark.slow
-def test_without_hub_and_without_cache(ask):
-    (answer,) = ask({"name": "ann/tales"}, HF_HUB_OFFLINE="1")
-    assert "unset HF_HUB_OFFLINE" in answer["error"]
+LAYOUTS = {
+    "parquet": ({"name": "ann/tables", "config": "big"}, [f"story {n}" for n in range(500)]),
+    "other configuration": (
+        {"name": "ann/tables", "config": "small"},
+        ["story 900", "story 901", "story 902"],
+    ),
+    "packed": ({"name": "ann/packed"}, STORIES),
+    "text": ({"name": "ann/lines"}, ["One.", "Two.", "Three."]),
+    "csv": ({"name": "ann/commas", "text_column": "text"}, ["tale"] * 50),
+    "metadata first": ({"name": "ann/metadata"}, None),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("streaming", [False, True])
+def test_layouts_streamed_and_downloaded(ask, layout, streaming):
+    settings, texts = LAYOUTS[layout]
+    (answer,) = ask({**settings, "streaming": streaming})
+    if texts is not None:
+        assert answer["texts"] == texts
+    else:
+        assert sorted(answer["texts"]) == sorted(f"story {n}" for n in range(240))
+        assert answer["dropped"] == [["missing_column", f"a-about.jsonl#{n}"] for n in range(3)]
+
+
+def test_streaming_gives_the_same_documents_and_leaves_nothing_behind(ask, ask_anew, tmp_path):
+    settings = {"name": "ann/long"}
+    (downloaded,) = ask(settings)
+    (streamed,) = ask_anew({**settings, "streaming": True})
+    same = ("parts", "texts", "ids", "dropped")
+    assert [downloaded[key] for key in same] == [streamed[key] for key in same]
+    assert len(downloaded["texts"]) == len(set(downloaded["texts"])) == 27_000
+    assert len(downloaded["parts"]) > 3, "a large file has several parts"
+    blobs = [path for path in tmp_path.rglob("blobs/*") if path.stat().st_size > 1000]
+    assert blobs == []
+
+
+@pytest.mark.parametrize("name", ["ann/long", "ann/tables"])
+def test_a_limit_downloads_no_more_than_it_needs(ask_anew, hub, name):
+    with hub.watched() as requests:
+        (answer,) = ask_anew({"name": name, "limit": 5, "data_files": "**"})
+    assert answer["texts"] == [f"story {n}" for n in range(5)]
+    (download,) = whole_files(requests)
+    assert "/0." in download
 
 
 @pytest.mark.slow
-def test_a_hub_that_is_down(ask):
-    (answer,) = ask({"name": "ann/tales"}, HF_ENDPOINT="http://127.0.0.1:9")
-    assert "could not be reached" in answer["error"]
+def test_several_processes_get_the_same_documents(ask, ask_anew, hub):
+    for settings in ({"name": "ann/long"}, {"name": "ann/tables", "config": "big"}):
+        (alone,) = ask(settings)
+        with hub.watched() as requests:
+            (together,) = ask_anew(settings, workers=3)
+        assert together["texts"] == alone["texts"]
+        assert together["parts"] == alone["parts"]
+        downloads = whole_files(requests)
+        assert len(downloads) == len(set(downloads)) > 1, "each file once"
+
+
+def test_all_parts_are_of_one_commit_though_main_moves(ask, hub):
+    first = {"train.jsonl": stories_of("old", 50)}
+    old = hub.put("ann/moving", first)
+    settings = {"name": "ann/moving"}
+    (before,) = ask(settings)
+    hub.put("ann/moving", {**first, "README.md": b"Only words."})
+    (words,) = ask(settings)
+    assert words["parts"] == before["parts"], "what has not changed is not encoded again"
+    hub.put("ann/moving", {"train.jsonl": stories_of("new", 50)})
+    after, pinned = ask(settings, {**settings, "revision": old})
+    assert before["texts"] == pinned["texts"] == [f"old {n}" for n in range(50)]
+    assert before["parts"] == pinned["parts"]
+    assert after["texts"] == [f"new {n}" for n in range(50)]
+    assert [mark for _, mark in after["parts"]] != [mark for _, mark in before["parts"]]
+
+
+def whole_files(requests):
+    """Return the downloads of data files among some requests."""
+    return [r for r in requests if re.fullmatch(r"GET .*/resolve/.*\d\.(jsonl|parquet)", r)]
+
+
+def test_a_run_stays_at_its_commit_though_main_moves_meanwhile(ask_anew, hub):
+    hub.put("ann/hasty", {f"{k}.jsonl": stories_of("old", 9) for k in range(3)})
+    new = {f"{k}.jsonl": stories_of("new", 9) for k in range(3)}
+    with hub.failing("GET .*/resolve/.*jsonl", 1, meanwhile=lambda: hub.put("ann/hasty", new)):
+        (answer,) = ask_anew({"name": "ann/hasty"}, workers=2)
+    assert set(answer["texts"]) == {f"old {n}" for n in range(9)}
+    (later,) = ask_anew({"name": "ann/hasty"})
+    assert set(later["texts"]) == {f"new {n}" for n in range(9)}
+
+
+def stories_of(word, count):
+    return b"".join(b'{"text": "%s %d"}\n' % (word.encode(), n) for n in range(count))
 
 
 @pytest.mark.slow
-def test_a_hub_that_is_busy_for_a_while(ask, hub):
-    hub.busy_answers = 12
-    (answer,) = ask({"name": "ann/tales"})
-    assert len(answer["texts"]) == 300
-    assert hub.busy_answers == 0
+def test_without_hub_and_without_cache(ask_anew):
+    downloaded, streamed = ask_anew(
+        {"name": "ann/tales"}, {"name": "ann/tales", "streaming": True}, HF_HUB_OFFLINE="1"
+    )
+    assert "unset HF_HUB_OFFLINE" in downloaded["error"]
+    assert "unset HF_HUB_OFFLINE" in streamed["error"]

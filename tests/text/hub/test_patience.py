@@ -7,8 +7,9 @@ import pytest
 
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import HubSettings
-from yxanul.text.sources import hub_load, open_source
-from yxanul.text.sources.hub_load import WAITS_SECONDS, Wanted, load
+from yxanul.text.sources import hub_load, hub_plan, open_source
+from yxanul.text.sources.hub_faults import LONGEST_WAIT_SECONDS, WAITS_SECONDS, patiently
+from yxanul.text.sources.hub_wanted import Wanted, wanted_by
 
 WANTED = Wanted("ann/tales")
 
@@ -16,9 +17,9 @@ WANTED = Wanted("ann/tales")
 class HttpFault(OSError):
     """As the hub's client raises it: with the response."""
 
-    def __init__(self, status):
+    def __init__(self, status, headers=None):
         super().__init__(f"{status} for some address")
-        self.response = SimpleNamespace(status_code=status)
+        self.response = SimpleNamespace(status_code=status, headers=headers or {})
 
 
 class TransportError(Exception):
@@ -31,80 +32,119 @@ def online(monkeypatch):
     monkeypatch.delenv("HF_DATASETS_OFFLINE", raising=False)
 
 
-def loads(*answers):
-    """Return a stand-in for load_dataset with these answers, one a call, and its calls."""
-    left, calls = list(answers), []
+def gives(*answers):
+    """Return a function with these answers, one a call; `left` has those to come."""
+    left = list(answers)
 
-    def load_dataset(*arguments, **options):
-        calls.append((arguments, options))
+    def action():
         answer = left.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    return load_dataset, calls
+    return action, left
 
 
-PASSING = [HttpFault(429), HttpFault(500), HttpFault(503), ConnectionError(), TimeoutError()]
+PASSING = [
+    *map(HttpFault, (408, 429, 500, 502, 503, 504)),
+    ConnectionError(),
+    TimeoutError(),
+    TransportError("reset"),
+    OSError("Consistency check failed: file should be of size 9 but has size 7"),
+]
 
 
-@pytest.mark.parametrize("fault", [*PASSING, TransportError("reset")], ids=repr)
+@pytest.mark.parametrize("fault", PASSING, ids=repr)
 def test_passing_faults_are_tried_again_after_longer_and_longer_waits(fault):
     waits = []
-    load_dataset, calls = loads(fault, fault, "the set")
-    assert load(WANTED, load_dataset, waits.append) == "the set"
-    assert len(calls) == 3
+    tries = len(WAITS_SECONDS)
+    action, left = gives(*[fault] * tries, "the set")
+    assert patiently(WANTED, action, waits.append) == "the set"
+    assert left == []
     assert waits == list(WAITS_SECONDS) == sorted(set(WAITS_SECONDS))
 
 
 def test_in_the_end_the_fault_is_told():
-    waits = []
-    load_dataset, calls = loads(*[HttpFault(503)] * 9)
+    action, left = gives(*[HttpFault(503)] * 9)
     with pytest.raises(YxanulError, match=r"could not be reached.*503 for some address"):
-        load(WANTED, load_dataset, waits.append)
-    assert len(calls) == len(WAITS_SECONDS) + 1
+        patiently(WANTED, action, lambda seconds: None)
+    assert len(left) == 9 - len(WAITS_SECONDS) - 1
+
+
+@pytest.mark.parametrize(("asked", "waited"), [("9", 9), ("99999", LONGEST_WAIT_SECONDS)])
+def test_the_server_says_how_long_to_wait(asked, waited):
+    waits = []
+    action, _ = gives(HttpFault(429, {"Retry-After": asked}), HttpFault(503), "the set")
+    patiently(WANTED, action, waits.append)
+    assert waits == [waited, WAITS_SECONDS[1]]
 
 
 @pytest.mark.parametrize("fault", [HttpFault(401), HttpFault(404), ValueError("bad"), KeyError()])
 def test_other_faults_are_not_tried_again(fault):
-    load_dataset, calls = loads(fault)
+    action, left = gives(fault, "the set")
     with pytest.raises(YxanulError, match="'ann/tales' cannot be loaded"):
-        load(WANTED, load_dataset, pytest.fail)
-    assert len(calls) == 1
+        patiently(WANTED, action, pytest.fail)
+    assert left == ["the set"]
+
+
+def test_an_error_in_our_own_words_stays_as_it_is():
+    action, _ = gives(YxanulError("no such thing"))
+    with pytest.raises(YxanulError, match=r"^no such thing$"):
+        patiently(WANTED, action, pytest.fail)
 
 
 def test_a_fault_behind_another_counts():
     fault = RuntimeError("download failed")
     fault.__cause__ = HttpFault(502)
-    load_dataset, _ = loads(fault, "the set")
-    assert load(WANTED, load_dataset, lambda seconds: None) == "the set"
+    action, _ = gives(fault, "the set")
+    assert patiently(WANTED, action, lambda seconds: None) == "the set"
 
 
-def test_a_full_disk_is_told(monkeypatch):
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_told(number):
     fault = RuntimeError("writing failed")
-    fault.__cause__ = OSError(errno.ENOSPC, "No space left on device")
-    load_dataset, _ = loads(fault)
-    with pytest.raises(YxanulError, match=r"disk is full.*HF_HOME"):
-        load(WANTED, load_dataset, pytest.fail)
+    fault.__cause__ = OSError(number, "No space left on device")
+    action, _ = gives(fault)
+    with pytest.raises(YxanulError, match=r"disk is full.*HF_HOME.*streaming: true"):
+        patiently(WANTED, action, pytest.fail)
+
+
+def test_a_token_that_is_not_accepted():
+    fault = HttpFault(401)
+    fault.args = ("Invalid credentials in Authorization header",)
+    action, _ = gives(fault)
+    with pytest.raises(YxanulError, match="does not accept the token"):
+        patiently(WANTED, action, pytest.fail)
 
 
 def test_nobody_waits_for_a_hub_that_is_switched_off(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    load_dataset, calls = loads(ConnectionError("offline"))
+    action, left = gives(ConnectionError("offline"), "the set")
     with pytest.raises(YxanulError, match="unset HF_HUB_OFFLINE"):
-        load(WANTED, load_dataset, pytest.fail)
-    assert len(calls) == 1
+        patiently(WANTED, action, pytest.fail)
+    assert left == ["the set"]
 
 
 def test_what_is_asked_of_the_client():
-    load_dataset, calls = loads("the set")
-    load(Wanted("a/b", "one", "test", "v1", ("x.jsonl",)), load_dataset)
-    options = {"split": "test", "revision": "v1", "data_files": ["x.jsonl"]}
-    assert calls == [(("a/b", "one"), options)]
+    settings = HubSettings(name="a/b", config="one", revision="v1", data_files=("x.jsonl",))
+    wanted = wanted_by(settings)
+    assert wanted == Wanted("a/b", "one", "train", "v1", ("x.jsonl",))
+    assert wanted.options == {"revision": "v1", "data_files": ["x.jsonl"]}
+    assert not wanted.is_pinned
+    assert wanted._replace(revision="0" * 40).is_pinned
+    assert wanted.digest != wanted._replace(config="two").digest
+
+
+@pytest.mark.parametrize("name", ["tales", "a/b/c", "ann/"])
+def test_a_name_has_an_owner(name):
+    with pytest.raises(ValueError, match="owner and name"):
+        HubSettings(name=name)
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "datasets", None)
-    hub_load.load_once.cache_clear()
+    for package in ("datasets", "huggingface_hub"):
+        monkeypatch.setitem(__import__("sys").modules, package, None)
+    hub_load.load_whole.cache_clear()
+    hub_plan.find_plan.cache_clear()
     with pytest.raises(YxanulError, match=r"pip install 'yxanul\[data\]'"):
         open_source("mine", HubSettings(name="ann/tales")).parts()

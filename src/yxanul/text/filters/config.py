@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from yxanul.base.settings import Settings
 
+Shares: TypeAlias = dict[Annotated[int, Field(ge=1)], Annotated[float, Field(gt=0, le=1)]]
+
 
 class LengthFilterSettings(Settings):
     """Documents of a sensible length."""
@@ -50,6 +52,16 @@ class ScoreFilterSettings(Settings):
         return self
 
 
+class ValueFilterSettings(Settings):
+    """Documents whose row has one of some values in a column, such as a set's own `source`."""
+
+    kind: Literal["value"] = "value"
+    column: str = Field(min_length=1)
+    """The column that is looked at."""
+    one_of: tuple[str | int | bool, ...] = Field(min_length=1)
+    """The values that stay."""
+
+
 class LanguageFilterSettings(Settings):
     """Documents in some languages, as a library guesses them from the text."""
 
@@ -72,11 +84,11 @@ class RepetitionFilterSettings(Settings):
     """Highest share of characters in lines that stood before."""
     duplicate_paragraph_chars: float = Field(default=0.20, gt=0, le=1)
     """Highest share of characters in paragraphs that stood before."""
-    top_ngram_chars: dict[int, float] = {2: 0.20, 3: 0.18, 4: 0.16}
-    """By n: highest share of characters in the most frequent n-gram of words."""
-    duplicate_ngram_chars: dict[int, float] = {
-        5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.10,
-    }  # fmt: skip
+    top_ngram_chars: Shares = Field(default={2: 0.20, 3: 0.18, 4: 0.16})
+    """By n: highest share of characters in the most frequent n-gram of words; other n are free."""
+    duplicate_ngram_chars: Shares = Field(
+        default={5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.10}
+    )
     """By n: highest share of characters in n-grams of words that occur more than once."""
 
 
@@ -94,6 +106,7 @@ class QualityFilterSettings(Settings):
 FilterSettings: TypeAlias = Annotated[
     LengthFilterSettings
     | ScoreFilterSettings
+    | ValueFilterSettings
     | LanguageFilterSettings
     | RepetitionFilterSettings
     | QualityFilterSettings,

@@ -33,8 +33,11 @@ def text_like(schema: pa.Schema) -> list[str]:
     import pyarrow.types as types
 
     def could(kind: pa.DataType) -> bool:
+        if types.is_dictionary(kind):
+            return could(kind.value_type)
         if types.is_list(kind) or types.is_large_list(kind):
             return could(kind.value_type) or types.is_struct(kind.value_type)
-        return types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind)
+        texts = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
+        return any(is_kind(kind) for is_kind in texts)
 
     return [field.name for field in schema if could(field.type)]

@@ -3,18 +3,51 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, islice
 
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import JsonlSettings, PlainSettings
 from yxanul.text.documents import Document, Dropped, Part
+from yxanul.text.sources import spans
+from yxanul.text.sources.bytestream import ByteStream
 from yxanul.text.sources.files import File, digest_of, find_files
+from yxanul.text.sources.ranges import ranges
 
 # More files than this are gathered into parts of several: each part costs files of its own.
 FILES_AS_PARTS = 256
 GATHERED_BYTES = 8 << 20
+_FINDING_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A file, or the documents that begin in a range of it, cut in one way."""
+
+    file: File
+    numbers: range | None = None
+    way: str = ""
+
+    @property
+    def place(self) -> str:
+        """What the names of its documents begin with."""
+        return f"{self.file.name}@{self.numbers.start}" if self.numbers else self.file.name
+
+    @property
+    def name(self) -> str:
+        """The name of a part that is this piece; `read` finds the range and the way in it."""
+        if not self.numbers:
+            return self.file.name
+        return f"{self.place}-{self.numbers.stop} {self.way}"
+
+    @property
+    def size_bytes(self) -> int | None:
+        """How many bytes it has, if that is known."""
+        return len(self.numbers) if self.numbers else self.file.size_bytes
 
 
 class FileSource(ABC):
@@ -23,58 +56,115 @@ class FileSource(ABC):
     synthetic = False
     suffixes: Sequence[str] = ()
 
-    def __init__(self, name: str, settings: PlainSettings | JsonlSettings):
+    def __init__(
+        self,
+        name: str,
+        settings: PlainSettings | JsonlSettings,
+        files: Sequence[File] | None = None,
+    ):
+        """`files` are read in place of what the path in the settings stands for."""
         self.name = name
         self.settings = settings
-        self._plan: dict[str, list[File]] = {}
+        self._given = files
+        self._whole: dict[str, list[Piece]] = {}
 
     @property
     def notes(self) -> list[str]:
         """What a person should be told."""
         return []
 
+    @cached_property
     def files(self) -> list[File]:
-        """Return the files, sorted by name; none is a YxanulError."""
-        return find_files(self.settings.path, self.suffixes)
+        """The files, sorted by name, as they were when the parts were listed last."""
+        given = self._given
+        found = find_files(self.settings.path, self.suffixes) if given is None else given
+        return sorted(found, key=lambda file: file.name)
 
     def parts(self) -> list[Part]:
-        """A part for every file; of several files where there are many; one if there is a limit."""
-        self._plan = self._groups()
+        """A part for every file, for every range of a large one, or for several small ones.
+
+        Under a limit there is one part.
+        """
+        vars(self).pop("files", None)
+        self._whole = self._groups()
         way = self.way_of_reading()
+        plan: dict[str, list[Piece]] = {}
+        for name, pieces in self._whole.items():
+            cut = self._ranges(pieces[0].file) if len(pieces) == 1 else []
+            plan.update({piece.name: [piece] for piece in cut} or {name: pieces})
         return [
-            Part(name, self._size(files), _fingerprint(files, way))
-            for name, files in self._plan.items()
+            Part(name, self._size(pieces), _fingerprint(pieces, way))
+            for name, pieces in plan.items()
         ]
 
     def read(self, part: Part) -> Iterator[Document | Dropped]:
-        """Yield the documents of the part's files, in order."""
-        if part.name not in self._plan:
-            self._plan = self._groups()
-        if part.name not in self._plan:
-            raise YxanulError(f"'{part.name}' is gone from {self.settings.path}")
-        records = chain.from_iterable(map(self.records, self._plan[part.name]))
+        """Yield the documents of the part, in order."""
+        if not self._whole:
+            self._whole = self._groups()
+        pieces = self._whole.get(part.name) or self._range_named(part.name)
+        records = chain.from_iterable(map(self.records, pieces))
         return islice(records, self.settings.limit)
 
     @abstractmethod
-    def records(self, file: File) -> Iterator[Document | Dropped]:
-        """Yield the documents of one file, and what cannot be used in its place."""
+    def records(self, piece: Piece) -> Iterator[Document | Dropped]:
+        """Yield the documents of one piece, and what cannot be used in its place."""
+
+    @abstractmethod
+    def way_of_cutting(self, file: File) -> str | None:
+        """Return the way in which a large file is cut, None if it has to be read in one go."""
+
+    @abstractmethod
+    def finder(self, way: str) -> spans.Find:
+        """Return what finds the first document of a range in a file that is cut this way."""
 
     def way_of_reading(self) -> str:
         """Return what besides the files decides about the text, such as a guessed column."""
         return ""
 
-    def _size(self, files: Sequence[File]) -> int | None:
-        # Only a part of the files is read under a limit.
-        if self.settings.limit is not None:
-            return None
-        return sum(file.size_bytes for file in files)
+    def stream(self, piece: Piece) -> ByteStream | Dropped:
+        """Return the bytes of a piece; a Dropped if its file cannot even be opened."""
+        if piece.numbers is None:
+            return ByteStream(piece.file)
+        size = piece.file.size_bytes or 0
+        try:
+            with piece.file.open(_FINDING_BYTES) as file:
+                span = spans.span_of(file, piece.numbers, size, self.finder(piece.way))
+        except OSError:
+            return Dropped("unreadable", piece.place)
+        return ByteStream(piece.file, span or spans.Span(size, size))
 
-    def _groups(self) -> dict[str, list[File]]:
-        files = self.files()
+    def _ranges(self, file: File) -> list[Piece]:
+        """Return the ranges of a large file; nothing if it is read whole."""
+        size = file.size_bytes or 0
+        if size <= spans.RANGE_BYTES or self.settings.limit is not None or file.is_packed:
+            return []
+        way = self.way_of_cutting(file) if file.can_be_read_from_the_middle() else None
+        if way is None:
+            return []
+        return [Piece(file, numbers, way) for numbers in ranges(size, spans.RANGE_BYTES)]
+
+    def _range_named(self, name: str) -> list[Piece]:
+        match = re.fullmatch(r"(.*)@(\d+)-(\d+) (\w+)", name, re.DOTALL)
+        if match:
+            for piece in chain.from_iterable(self._whole.values()):
+                if piece.file.name == match[1]:
+                    return [Piece(piece.file, range(int(match[2]), int(match[3])), match[4])]
+        raise YxanulError(f"'{name}' is gone from {self.settings.path}")
+
+    def _size(self, pieces: Sequence[Piece]) -> int | None:
+        # Only a part of the files is read under a limit.
+        sizes = [piece.size_bytes for piece in pieces]
+        if self.settings.limit is not None or None in sizes:
+            return None
+        return sum(size or 0 for size in sizes)
+
+    def _groups(self) -> dict[str, list[Piece]]:
+        """Return whole files by the name of their part."""
+        files = self.files
         if self.settings.limit is not None:
-            return {f"first {self.settings.limit}": files}
+            return {f"first {self.settings.limit}": [Piece(file) for file in files]}
         groups = [[file] for file in files] if len(files) <= FILES_AS_PARTS else gathered(files)
-        return {_group_name(group): group for group in groups}
+        return {_group_name(group): [Piece(file) for file in group] for group in groups}
 
 
 def gathered(files: Sequence[File]) -> list[list[File]]:
@@ -82,11 +172,13 @@ def gathered(files: Sequence[File]) -> list[list[File]]:
     groups: list[list[File]] = [[]]
     size_bytes = 0
     for file in files:
-        if groups[-1] and (size_bytes + file.size_bytes > GATHERED_BYTES or _starts_group(file)):
+        # A file of unknown size may be a large one.
+        size = GATHERED_BYTES if file.size_bytes is None else file.size_bytes
+        if groups[-1] and (size_bytes + size > GATHERED_BYTES or _starts_group(file)):
             groups.append([])
             size_bytes = 0
         groups[-1].append(file)
-        size_bytes += file.size_bytes
+        size_bytes += size
     return groups
 
 
@@ -98,7 +190,8 @@ def _group_name(files: Sequence[File]) -> str:
     return files[0].name if len(files) == 1 else f"{files[0].name} to {files[-1].name}"
 
 
-def _fingerprint(files: Sequence[File], way: str) -> str:
+def _fingerprint(pieces: Sequence[Piece], way: str) -> str:
+    files = [piece.file for piece in pieces]
     if len(files) == 1 and not way:
         return files[0].fingerprint
     return digest_of(way, *(f"{file.name}\t{file.fingerprint}" for file in files))

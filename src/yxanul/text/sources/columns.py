@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from yxanul.base.chat import NoChat, render_chat, speaker_of
 from yxanul.base.errors import YxanulError, near_miss
 from yxanul.text.config import ColumnSettings
 from yxanul.text.documents import Document, Dropped
@@ -27,41 +28,70 @@ class RowProblem(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The way from a row to its text and id; `note` tells of a guess."""
+    """The way from a row to its text, id and scores; `note` tells of a guess."""
 
     pieces: Pieces
     id_column: str | None = None
     note: str | None = None
+    score_columns: tuple[str, ...] = ()
+    chat: str = "plain"
+
+    @property
+    def text_names(self) -> list[str]:
+        """The columns without which there is no text, each once."""
+        return list(dict.fromkeys(name for _, name in self.pieces if name is not None))
 
     @property
     def names(self) -> list[str]:
-        """The columns that are needed, each once."""
-        names = [name for _, name in self.pieces if name is not None]
-        return list(dict.fromkeys([*names, self.id_column] if self.id_column else names))
+        """All columns that are looked at, each once."""
+        others = [self.id_column] if self.id_column else []
+        return list(dict.fromkeys([*self.text_names, *others, *self.score_columns]))
+
+    @property
+    def way(self) -> str:
+        """What decides about text, id and scores: a mark for fingerprints."""
+        return repr((self.pieces, self.id_column, self.score_columns, self.chat))
 
     def document(self, row: Row, source: str, number: str) -> Document | Dropped:
         """Return the document of a row; `number` names it if no column does."""
         try:
-            text = self._text(row).replace("\r\n", "\n")
-            text.encode()
+            text = self._text(row)
+            if "\r" in text:
+                text = text.replace("\r\n", "\n")
+            if not text.isascii():
+                # A lone surrogate is no text.
+                text.encode()
         except RowProblem as problem:
             return Dropped(problem.cause, number)
         except UnicodeError:
             return Dropped("broken_utf8", number)
-        return Document(self._id(row, number), source, text)
+        name = self._id(row, number) if self.id_column else number
+        return Document(name, source, text, self._scores(row) if self.score_columns else {})
 
     def _text(self, row: Row) -> str:
-        in_template = any(literal for literal, _ in self.pieces) or len(self.pieces) > 1
+        pieces = self.pieces
+        if len(pieces) == 1 and not pieces[0][0]:
+            value = row.get(pieces[0][1] or "")
+            return value if isinstance(value, str) else _render(value, self.chat)
         texts = []
-        for literal, name in self.pieces:
+        for literal, name in pieces:
             texts.append(literal)
             if name is not None:
-                texts.append(_render(row.get(name), in_template))
+                value = row.get(name)
+                if not isinstance(value, str):
+                    # In a template, numbers are text as well.
+                    is_number = isinstance(value, int | float)
+                    value = str(value) if is_number else _render(value, self.chat)
+                texts.append(value)
         return "".join(texts)
 
     def _id(self, row: Row, number: str) -> str:
-        value = row.get(self.id_column) if self.id_column else None
+        value = row.get(self.id_column or "")
         return number if value is None else str(value).encode(errors="replace").decode()
+
+    def _scores(self, row: Row) -> dict[str, Any]:
+        found = ((name, row.get(name)) for name in self.score_columns)
+        return {name: value for name, value in found if value is not None}
 
 
 def choose_columns(
@@ -71,20 +101,22 @@ def choose_columns(
     where: str,
     id_column: str | None = None,
 ) -> Columns:
-    """Return the columns that `settings` name, or a guess from the first rows.
+    """Return the columns that `settings` name, or a guess from some rows.
 
     `names` are the columns there are; a column that is not there is a YxanulError.
     """
     note = None
-    if settings.template is not None:
-        pieces = parse_template(settings.template)
-    elif settings.text_column is not None:
-        pieces = (("", settings.text_column),)
-    else:
-        guess = _guess(names, rows(), where)
+    if (pieces := named_pieces(settings)) is None:
+        guess = guess_column(names, rows())
+        if guess is None:
+            raise YxanulError(
+                f"{where} has no column of text",
+                found=_listed(names),
+                hint="name it with text_column, or join several with template",
+            )
         pieces = (("", guess),)
         note = f"text is taken from the column '{guess}', a guess out of: {_listed(names)}"
-    columns = Columns(pieces, id_column, note)
+    columns = Columns(pieces, id_column, note, tuple(settings.score_columns), settings.chat)
     for name in columns.names:
         if name not in names:
             hint = near_miss(name, names)
@@ -92,26 +124,36 @@ def choose_columns(
     return columns
 
 
-def _guess(names: Sequence[str], rows: Sequence[Row], where: str) -> str:
+def named_pieces(settings: ColumnSettings) -> Pieces | None:
+    """Return what the settings say of the text, None where it has to be guessed."""
+    if settings.template is not None:
+        return parse_template(settings.template)
+    return (("", settings.text_column),) if settings.text_column is not None else None
+
+
+def guess_column(names: Sequence[str], rows: Sequence[Row]) -> str | None:
+    """Return the column that holds the text of most rows; None if none does."""
     values = {name: [row[name] for row in rows if row.get(name) is not None] for name in names}
+    written = {name: sum(map(_is_written, values[name])) for name in names}
+    # What few rows have is not what most are about: a file of figures stands beside the others.
+    enough = max(written.values(), default=0) / 2
+    names = [name for name in names if written[name] and written[name] >= enough]
     for name in LIKELY_NAMES:
-        if name in values and any(map(_is_text, values[name])):
+        if name in names and any(map(_is_text, values[name])):
             return name
-    texts = [name for name in names if values[name] and all(map(_is_text, values[name]))]
-    chats = [name for name in names if values[name] and all(map(_is_chat, values[name]))]
+    chats = [name for name in names if all(map(_is_chat, values[name]))]
+    texts = [name for name in names if all(map(_is_text, values[name]))]
     if chats or len(texts) == 1:
         return (chats or texts)[0]
-    if not texts:
-        raise YxanulError(
-            f"{where} has no column of text",
-            found=_listed(names),
-            hint="name it with text_column, or join several with template",
-        )
-    return max(texts, key=lambda name: sum(map(len, values[name])))
+    return max(texts, key=lambda name: sum(map(len, values[name])), default=None)
 
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names) or "no column at all"
+
+
+def _is_written(value: Any) -> bool:
+    return _is_text(value) or _is_chat(value)
 
 
 def _is_text(value: Any) -> bool:
@@ -121,53 +163,25 @@ def _is_text(value: Any) -> bool:
 def _is_chat(value: Any) -> bool:
     if not isinstance(value, list) or not value:
         return False
-    return all(isinstance(message, dict) and _speaker(message) for message in value)
+    return all(isinstance(message, dict) and speaker_of(message) for message in value)
 
 
-def _speaker(message: Row) -> str | None:
-    return message.get("role") or message.get("from")
-
-
-def _render(value: Any, in_template: bool) -> str:
-    """Return a value as text; inside a template numbers are text as well."""
-    if isinstance(value, str):
-        return value
+def _render(value: Any, chat: str) -> str:
+    """Return a value that is no plain text as text."""
     if value is None:
         raise RowProblem("missing_column")
     if isinstance(value, bytes):
         return value.decode()
-    if isinstance(value, list):
-        return "\n\n".join(_paragraph(item) for item in value)
-    if in_template and isinstance(value, int | float):
-        return str(value)
-    raise RowProblem("not_text")
+    if not isinstance(value, list):
+        raise RowProblem("not_text")
+    try:
+        if chat != "plain" and any(isinstance(item, Mapping) for item in value):
+            return render_chat(value, chat)
+        return "\n\n".join(map(_paragraph, value))
+    except (NoChat, YxanulError):
+        raise RowProblem("not_text") from None
 
 
 def _paragraph(item: Any) -> str:
     """Return one message of a chat as "role: content"; plain strings stay as they are."""
-    if isinstance(item, str):
-        return item
-    if not isinstance(item, dict) or not (speaker := _speaker(item)):
-        raise RowProblem("not_text")
-    content = item.get("content") if "content" in item else item.get("value")
-    return f"{speaker}: {_content(content)}"
-
-
-def _content(content: Any) -> str:
-    """Return a message's content: text, nothing, or a list of blocks that hold text."""
-    if isinstance(content, str):
-        return content
-    if content is None:
-        return ""
-    if not isinstance(content, list):
-        raise RowProblem("not_text")
-    return "\n".join(_block(block) for block in content)
-
-
-def _block(block: Any) -> str:
-    text = block
-    if isinstance(block, dict):
-        text = block.get("text") or block.get("value")
-    if not isinstance(text, str):
-        raise RowProblem("not_text")
-    return text
+    return item if isinstance(item, str) else render_chat([item], "plain")

@@ -1,4 +1,4 @@
-"""Finding the files that a path, a folder or a glob stands for."""
+"""Finding the files that a path, a folder, a glob or an fsspec address stands for."""
 
 from __future__ import annotations
 
@@ -8,25 +8,69 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from yxanul.base.errors import YxanulError, near_miss
+from yxanul.text.sources import remote
+from yxanul.text.sources.remote_listing import find_remote, no_file_to_read
 
-COMPRESSIONS = (".gz", ".zst")
+COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file and its name inside the source: relative, with "/", always valid text."""
+    """A file and its name inside the source: relative, with "/", always valid text.
+
+    The address is a path of this machine or one that fsspec knows. The size of a remote file may
+    be unknown. Another fingerprint means that the content may be another one.
+    """
 
     name: str
-    path: Path
-    size_bytes: int
-    modified_ns: int
+    address: str
+    size_bytes: int | None
+    fingerprint: str
 
     @property
-    def fingerprint(self) -> str:
-        """Size and time of the last change: cheap, and another one after every usual change."""
-        return f"{self.size_bytes}-{self.modified_ns}"
+    def is_remote(self) -> bool:
+        """Whether the file is behind an address rather than on this machine."""
+        return remote.is_remote(self.address)
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether its name ends like that of a compressed file."""
+        return self.name.lower().endswith(COMPRESSIONS)
+
+    def open(self, buffer_bytes: int | None = None) -> BinaryIO:
+        """Open the file for reading its bytes from any place.
+
+        A remote one is read in blocks of `buffer_bytes`, with patience; what fails there in spite
+        of it is a YxanulError. A local one raises an OSError.
+        """
+        if not self.is_remote:
+            return open(self.address, "rb")
+        from yxanul.text.sources.remote_file import BUFFER_BYTES, open_remote
+
+        return open_remote(self._entry, buffer_bytes or BUFFER_BYTES)
+
+    def can_be_read_from_the_middle(self) -> bool:
+        """Tell whether reading may begin anywhere without reading all that stands before."""
+        if not self.is_remote:
+            return True
+        from yxanul.text.sources.remote_file import answers_with_ranges
+
+        return answers_with_ranges(self._entry)
+
+    @property
+    def _entry(self) -> remote.Entry:
+        return remote.Entry(self.address, self.size_bytes, self.fingerprint)
+
+
+def local_file(path: Path, name: str | None = None) -> File:
+    """Return the file at `path`, under `name` or its own; its fingerprint is size and time."""
+    state = path.stat()
+    raw = os.fsencode(name or path.name)
+    name = raw.decode("utf-8", "backslashreplace")
+    return File(name, str(path), state.st_size, f"{state.st_size}-{state.st_mtime_ns}")
 
 
 def find_files(path: str, suffixes: Sequence[str]) -> list[File]:
@@ -34,14 +78,23 @@ def find_files(path: str, suffixes: Sequence[str]) -> list[File]:
 
     `suffixes` choose inside a folder only: who names a file or writes a glob means those files.
     """
+    if remote.is_remote(path):
+        found = find_remote(path, suffixes, endings(suffixes))
+        return sorted((File(name, *entry) for name, entry in found), key=lambda file: file.name)
+    path = path.removeprefix("file://").removeprefix("local://")
     start = Path(path).expanduser()
     if start.is_file():
-        return [_file(start, start.parent)]
+        return [local_file(start)]
     if start.is_dir():
         return _in_folder(start, suffixes)
     if glob.has_magic(path):
         return _by_glob(str(start))
     raise YxanulError(f"there is no file or folder {start}", hint=_neighbour(start))
+
+
+def endings(suffixes: Sequence[str]) -> tuple[str, ...]:
+    """Return how the names of wanted files end: each suffix alone and before a compression."""
+    return tuple(s + c for s in suffixes for c in ("", *COMPRESSIONS))
 
 
 def digest_of(*words: str) -> str:
@@ -51,15 +104,9 @@ def digest_of(*words: str) -> str:
 
 def _in_folder(folder: Path, suffixes: Sequence[str]) -> list[File]:
     everything = list(_walk(folder))
-    wanted = tuple(s + c for s in suffixes for c in ("", *COMPRESSIONS))
-    files = [file for file in everything if file.name.lower().endswith(wanted)]
+    files = [file for file in everything if file.name.lower().endswith(endings(suffixes))]
     if not files:
-        others = ", ".join(file.name for file in everything[:3])
-        raise YxanulError(
-            f"the folder {folder} has no file to read",
-            found=f"{len(everything)} other files ({others} ...)" if everything else "no file",
-            wanted="names that end in " + ", ".join(suffixes),
-        )
+        raise no_file_to_read(str(folder), [file.name for file in everything], suffixes)
     return sorted(files, key=lambda file: file.name)
 
 
@@ -88,10 +135,7 @@ def _by_glob(pattern: str) -> list[File]:
 
 
 def _file(path: Path, base: Path) -> File:
-    state = path.stat()
-    raw = os.fsencode(path.relative_to(base).as_posix())
-    name = raw.decode("utf-8", "backslashreplace")
-    return File(name, path, state.st_size, state.st_mtime_ns)
+    return local_file(path, path.relative_to(base).as_posix())
 
 
 def _neighbour(missing: Path) -> str | None:

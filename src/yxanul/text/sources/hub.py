@@ -3,86 +3,125 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Any
 
-from yxanul.text.config import HubSettings
+from yxanul.base.errors import YxanulError
+from yxanul.text.config import (
+    ColumnSettings,
+    HubSettings,
+    JsonlSettings,
+    ParquetSettings,
+    PlainSettings,
+)
 from yxanul.text.documents import Document, Dropped, Part
-from yxanul.text.sources.arrow_rows import ROWS_AT_ONCE, rows_of, text_like
-from yxanul.text.sources.columns import SAMPLE_ROWS, Columns, Row, choose_columns
-from yxanul.text.sources.files import digest_of
-from yxanul.text.sources.hub_load import Wanted, load_once
-from yxanul.text.sources.ranges import parse_range, range_name, ranges
+from yxanul.text.sources.hub_files import Access, HubFile
+from yxanul.text.sources.hub_plan import ROWS, Plan, find_plan
+from yxanul.text.sources.hub_rows import StreamedRows, WholeRows
+from yxanul.text.sources.hub_wanted import Wanted, wanted_by
+from yxanul.text.sources.jsonl import JsonlSource
+from yxanul.text.sources.parquet import ParquetSource
+from yxanul.text.sources.plain import PlainSource
+from yxanul.text.sources.source import Source
 
-if TYPE_CHECKING:
-    from datasets import Dataset
+_READERS: dict[str, tuple[Any, type[Any]]] = {
+    "json": (JsonlSource, JsonlSettings),
+    "parquet": (ParquetSource, ParquetSettings),
+    "text": (PlainSource, PlainSettings),
+}
 
-ROWS_A_PART = 20_000
+
+@dataclass(frozen=True, slots=True)
+class HubPart(Part):
+    """A part at a commit. Another commit with the same content leaves the fingerprint as it is."""
+
+    commit: str = ""
 
 
 class HubSource:
-    """The rows of one split, downloaded whole; one or several of their columns make the text."""
+    """One split of a data set at one commit, read by what reads such files elsewhere."""
 
     synthetic = False
 
     def __init__(self, name: str, settings: HubSettings):
         self.name = name
         self.settings = settings
+        self._wanted = wanted_by(settings)
+        self._readers: dict[str, _Reader] = {}
 
     @property
     def notes(self) -> list[str]:
-        """Which column was guessed."""
-        return [self._columns.note] if self._columns.note else []
+        """What was guessed, what the hub did not say, and what is going to be downloaded."""
+        plan = find_plan(self._wanted)
+        return [*([plan.note] if plan.note else []), *self._reader(plan.commit).notes]
 
     def parts(self) -> list[Part]:
-        """Runs of rows."""
-        total = min(len(self._dataset), self.settings.limit or len(self._dataset))
-        mark = digest_of(version_of(self._dataset), repr(self._columns.pieces))
-        split = self.settings.split
-        return [Part(range_name(split, rows), None, mark) for rows in ranges(total, ROWS_A_PART)]
+        """List the parts, each with the commit: whoever reads one reads that."""
+        commit = find_plan(self._wanted).commit
+        return [
+            HubPart(part.name, part.size_bytes, part.fingerprint, commit)
+            for part in self._reader(commit).parts()
+        ]
 
     def read(self, part: Part) -> Iterator[Document | Dropped]:
-        """Yield the documents of the part's rows."""
-        numbers = parse_range(self.name, part.name)
-        for number, row in zip(numbers, _rows(self._dataset, numbers, self._columns), strict=True):
-            name = f"{self.settings.split}#{number}"
-            if row is None:
-                yield Dropped("broken_utf8", name)
-            else:
-                yield self._columns.document(row, self.name, name)
+        """Yield the documents of a part."""
+        commit = part.commit if isinstance(part, HubPart) else ""
+        return self._reader(commit or find_plan(self._wanted).commit).read(part)
+
+    def _reader(self, commit: str) -> _Reader:
+        if commit not in self._readers:
+            wanted = self._wanted._replace(revision=commit)
+            self._readers[commit] = _Reader(self.name, self.settings, wanted)
+        return self._readers[commit]
+
+
+class _Reader:
+    """Reads a data set at one commit."""
+
+    def __init__(self, name: str, settings: HubSettings, wanted: Wanted):
+        self._settings = settings
+        self._plan = find_plan(wanted)
+        self._access = Access(wanted, settings.streaming)
+        self._files = [self._access.file(entry) for entry in self._plan.files]
+        self._source = _source(name, settings, wanted, self._plan, self._files)
 
     @property
-    def _dataset(self) -> Dataset:
-        chosen = self.settings
-        return load_once(
-            Wanted(chosen.name, chosen.config, chosen.split, chosen.revision, chosen.data_files)
+    def notes(self) -> list[str]:
+        missing = [file for file in self._files if self._access.cached(file) is None]
+        if self._settings.streaming or not missing:
+            return self._source.notes
+        size = sum(file.size_bytes or 0 for file in missing)
+        note = (
+            f"as they are read, up to {len(missing)} files of {size / 1e6:,.1f} MB are downloaded"
         )
+        return [*self._source.notes, note]
 
-    @cached_property
-    def _columns(self) -> Columns:
-        dataset, settings = self._dataset, self.settings
-        return choose_columns(
-            settings, dataset.column_names, lambda: _sample(dataset), f"'{settings.name}'"
+    def parts(self) -> list[Part]:
+        return self._source.parts()
+
+    def read(self, part: Part) -> Iterator[Document | Dropped]:
+        """Have a look at the columns first: that needs no download."""
+        _ = self._source.notes
+        self._access.downloads = not self._settings.streaming
+        return self._source.read(part)
+
+
+def _source(
+    name: str, settings: HubSettings, wanted: Wanted, plan: Plan, files: list[HubFile]
+) -> Source:
+    """Return the source that reads such files, or rows where `datasets` makes them."""
+    if plan.format == ROWS:
+        # Whole, the set would be there before its first row: too much for a few of them.
+        as_stream = settings.streaming or (settings.limit is not None and wanted.split.isalnum())
+        return (StreamedRows if as_stream else WholeRows)(name, settings, wanted)
+    kind, settings_of_kind = _READERS[plan.format]
+    if kind is PlainSource and (settings.template or settings.text_column not in (None, "text")):
+        raise YxanulError(
+            f"the data set '{wanted.name}' has no columns",
+            found="text files",
+            hint="leave text_column and template out",
         )
-
-
-def version_of(dataset: Dataset) -> str:
-    """Return what changes with the content: the client names its files after commit or content."""
-    files = [Path(file["filename"]).parts[-4:] for file in dataset.cache_files]
-    return repr((files, len(dataset))) if files else dataset._fingerprint
-
-
-def _rows(dataset: Dataset, numbers: range, columns: Columns) -> Iterator[Row | None]:
-    """Yield some rows as plain values; only the needed columns are looked at."""
-    table = dataset.select_columns(columns.names).with_format("arrow")
-    for start in range(numbers.start, numbers.stop, ROWS_AT_ONCE):
-        yield from rows_of(table[start : min(start + ROWS_AT_ONCE, numbers.stop)])
-
-
-def _sample(dataset: Dataset) -> list[Row]:
-    names = text_like(dataset.features.arrow_schema)
-    if not names:
-        return []
-    rows = dataset.select_columns(names).with_format("arrow")[:SAMPLE_ROWS]
-    return [row for row in rows_of(rows) if row is not None]
+    shared = settings_of_kind.model_fields.keys() & ColumnSettings.model_fields.keys()
+    options = {field: getattr(settings, field) for field in shared}
+    place = f"'{wanted.name}' at {wanted.revision}"
+    return kind(name, settings_of_kind(path=place, **options), files)

@@ -18,28 +18,49 @@ _BETWEEN_VALUES = re.compile(r"[\s,]*")
 
 def json_rows(stream: ByteStream, name: str) -> Iterator[Row | Dropped]:
     """Yield the rows of a file; `name` is the file's, for the places of what is dropped."""
-    read = _from_array if _begins_array(stream) else _from_lines
-    yield from read(stream, name)
+    if not _begins_array(stream):
+        yield from rows_by_lines(stream, name)
+        return
+    yield from _from_array(stream, name)
     if stream.problem:
         yield Dropped(stream.problem, name)
+
+
+def is_by_lines(stream: ByteStream) -> bool:
+    """Tell whether a file holds one value a line, and can be read at all."""
+    return not _begins_array(stream) and not stream.problem
 
 
 def _begins_array(stream: ByteStream) -> bool:
     return next((text for chunk in stream if (text := chunk.lstrip())), b"").startswith(b"[")
 
 
-def _from_lines(stream: ByteStream, name: str) -> Iterator[Row | Dropped]:
+def rows_by_lines(stream: ByteStream, name: str) -> Iterator[Row | Dropped]:
+    """Yield the object of each line; the lines may be those of a range of a file."""
     number, skipping = 1, False
+    decode = json.JSONDecoder().raw_decode
     for line, ends in split_lines(stream, MAX_VALUE_BYTES):
         if not ends and not skipping:
             yield Dropped("too_long", f"{name}:{number}")
-        elif not skipping and line.strip():
-            row = _parsed(line, f"{name}:{number}")
-            # The last line of a file that was cut short is no mistake of its own.
-            if not (stream.problem and isinstance(row, Dropped)):
+        elif not skipping:
+            row = None
+            try:
+                text = line.decode()
+                row, end = decode(text)
+                row = row if end == len(text) else None
+            except (ValueError, RecursionError):
+                pass
+            if isinstance(row, dict):
                 yield row
+            elif line.strip():
+                row = _parsed(line, f"{name}:{number}")
+                # The last line of a file that was cut short is no mistake of its own.
+                if not (stream.problem and isinstance(row, Dropped)):
+                    yield row
         skipping = not ends
         number += ends
+    if stream.problem:
+        yield Dropped(stream.problem, name)
 
 
 def _parsed(line: bytes, where: str) -> Row | Dropped:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 
-from yxanul.base.errors import YxanulError
 from yxanul.text.config import JsonlSettings
 from yxanul.text.documents import Document, Dropped
-from yxanul.text.sources.by_file import FileSource
+from yxanul.text.sources import spans
+from yxanul.text.sources.by_file import FileSource, Piece
 from yxanul.text.sources.bytestream import ByteStream
-from yxanul.text.sources.columns import SAMPLE_ROWS, Columns, Row, choose_columns
+from yxanul.text.sources.columns import Columns, Row
 from yxanul.text.sources.files import File
-from yxanul.text.sources.json_rows import json_rows
+from yxanul.text.sources.json_rows import is_by_lines, json_rows, rows_by_lines
+from yxanul.text.sources.sampling import choose_from_files
 
 
 class JsonlSource(FileSource):
@@ -22,40 +23,48 @@ class JsonlSource(FileSource):
     settings: JsonlSettings
     suffixes = (".jsonl", ".ndjson", ".json")
 
-    def __init__(self, name: str, settings: JsonlSettings):
-        super().__init__(name, settings)
+    def __init__(self, name: str, settings: JsonlSettings, files: Sequence[File] | None = None):
+        super().__init__(name, settings, files)
 
     @property
     def notes(self) -> list[str]:
         """Which column was guessed."""
         return [self._columns.note] if self._columns.note else []
 
-    def records(self, file: File) -> Iterator[Document | Dropped]:
-        """Yield the documents of one file, numbered unless a column names them."""
-        for number, row in enumerate(json_rows(ByteStream(file.path), file.name)):
+    def records(self, piece: Piece) -> Iterator[Document | Dropped]:
+        """Yield the documents of one file or one range, numbered unless a column names them."""
+        stream = self.stream(piece)
+        if isinstance(stream, Dropped):
+            yield stream
+            return
+        document, source, place = self._columns.document, self.name, piece.place
+        read = rows_by_lines if piece.numbers else json_rows
+        for number, row in enumerate(read(stream, place)):
             if isinstance(row, Dropped):
                 yield row
             else:
-                yield self._columns.document(row, self.name, f"{file.name}#{number}")
+                yield document(row, source, f"{place}#{number}")
+
+    def way_of_cutting(self, file: File) -> str | None:
+        """Objects of one line each lie in ranges; an array has to be read from its beginning."""
+        return "lines" if is_by_lines(ByteStream(file)) else None
+
+    def finder(self, way: str) -> spans.Find:
+        """Return what finds the first line of a range."""
+        return spans.find_line
 
     def way_of_reading(self) -> str:
-        """Return the columns: another first file may lead to another guess."""
-        return repr((self._columns.pieces, self._columns.id_column))
+        """Return the columns: another file may lead to another guess."""
+        return self._columns.way
 
     @cached_property
     def _columns(self) -> Columns:
-        settings, (where, rows) = self.settings, self._sample()
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        return choose_columns(settings, names, lambda: rows, where, settings.id_column)
+        wanted = "one JSON object a line, or one array of objects"
+        return choose_from_files(self.settings, self.files, _look, self.settings.path, wanted)
 
-    def _sample(self) -> tuple[str, list[Row]]:
-        """Return the first rows, and the name of the file that they are from."""
-        for file in self.files():
-            records = islice(json_rows(ByteStream(file.path), file.name), SAMPLE_ROWS)
-            rows = [row for row in records if not isinstance(row, Dropped)]
-            if rows:
-                return file.name, rows
-        raise YxanulError(
-            f"no row could be read from {self.settings.path}",
-            wanted="one JSON object a line, or one array of objects",
-        )
+
+def _look(file: File, most_rows: int) -> tuple[list[str], list[Row]]:
+    """Return the columns of the first rows, and these rows."""
+    records = islice(json_rows(ByteStream(file), file.name), most_rows)
+    rows = [row for row in records if not isinstance(row, Dropped)]
+    return list(dict.fromkeys(name for row in rows for name in row)), rows

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import ParquetSettings
 from yxanul.text.documents import Document, Dropped, Part
 from yxanul.text.sources.arrow_rows import ROWS_AT_ONCE, rows_of, text_like
-from yxanul.text.sources.columns import SAMPLE_ROWS, Columns, Row, choose_columns
+from yxanul.text.sources.columns import Columns, Row
 from yxanul.text.sources.files import File, digest_of, find_files
+from yxanul.text.sources.sampling import choose_from_files
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 PART_BYTES = 64 << 20
+BUFFER_BYTES = 1 << 20
+# A column's bytes come in reads of BUFFER_BYTES; less is read ahead of the small ones.
+_REMOTE_BLOCK_BYTES = 1 << 16
 _MAGIC = b"PAR1"
 
 
@@ -43,9 +48,11 @@ class ParquetSource:
 
     synthetic = False
 
-    def __init__(self, name: str, settings: ParquetSettings):
+    def __init__(self, name: str, settings: ParquetSettings, files: Sequence[File] | None = None):
+        """`files` are read in place of what the path in the settings stands for."""
         self.name = name
         self.settings = settings
+        self._given = files
 
     @property
     def notes(self) -> list[str]:
@@ -54,7 +61,8 @@ class ParquetSource:
 
     def parts(self) -> list[Part]:
         """Runs of row groups; a file that cannot be opened is a part as well."""
-        way = repr((self._columns.pieces, self._columns.id_column))
+        vars(self).pop("_files", None)
+        way = self._columns.way
         return [
             Part(run.name, run.size_bytes, digest_of(run.file.fingerprint, way))
             for run in self._ranges()
@@ -63,15 +71,16 @@ class ParquetSource:
     def read(self, part: Part) -> Iterator[Document | Dropped]:
         """Yield the documents of the part's row groups."""
         run = self._range_of(part)
-        opened = _open(run.file.path)
-        if isinstance(opened, str):
-            yield Dropped(opened, run.file.name)
-            return
-        with opened as parquet:
-            if set(self._columns.names) <= set(parquet.schema_arrow.names):
+        with opened(run.file) as parquet:
+            if isinstance(parquet, str):
+                yield Dropped(parquet, run.file.name)
+            elif self._has_text(parquet):
                 yield from self._documents(parquet, run)
             else:
                 yield Dropped("missing_column", run.file.name)
+
+    def _has_text(self, parquet: ParquetFile) -> bool:
+        return set(self._columns.text_names) <= set(parquet.schema_arrow.names)
 
     def _documents(self, parquet: ParquetFile, run: _Range) -> Iterator[Document | Dropped]:
         left = run.rows
@@ -87,7 +96,8 @@ class ParquetSource:
     ) -> Iterator[Document | Dropped]:
         import pyarrow as pa
 
-        rows = _rows(parquet, group, self._columns.names)
+        there = set(parquet.schema_arrow.names)
+        rows = _rows(parquet, group, [name for name in self._columns.names if name in there])
         try:
             for number, row in zip(numbers, rows, strict=False):
                 name = f"{file.name}#{number}"
@@ -98,27 +108,31 @@ class ParquetSource:
         except (OSError, pa.ArrowException):
             yield Dropped("corrupt", f"{file.name}, row group {group}")
 
+    @cached_property
     def _files(self) -> list[File]:
-        return find_files(self.settings.path, (".parquet",))
+        given = self._given
+        found = find_files(self.settings.path, (".parquet",)) if given is None else given
+        return sorted(found, key=lambda file: file.name)
 
     def _ranges(self) -> list[_Range]:
         """Return the parts, with the rows that the limit leaves to each."""
         left, limited = self.settings.limit, []
-        for run in (run for file in self._files() for run in self._ranges_of(file)):
+        for run in (run for file in self._files for run in self._ranges_of(file)):
             if left is None:
                 limited.append(run)
-            elif left > 0:
-                rows = min(left, run.rows)
-                left -= max(rows, 1)
-                limited.append(_Range(run.file, run.first, run.stop, rows, run.size_bytes))
+                continue
+            rows = min(left, run.rows)
+            limited.append(_Range(run.file, run.first, run.stop, rows, run.size_bytes))
+            left -= max(rows, 1)
+            if left <= 0:  # the files that follow are not even opened
+                break
         return limited
 
     def _ranges_of(self, file: File) -> list[_Range]:
-        opened = _open(file.path)
-        if isinstance(opened, str):
-            return [_Range(file, 0, 0, 0, file.size_bytes)]
         runs: list[_Range] = []
-        with opened as parquet:
+        with opened(file) as parquet:
+            if isinstance(parquet, str) or not self._has_text(parquet):
+                return [_Range(file, 0, 0, 0, file.size_bytes or 0)]
             for group in range(parquet.metadata.num_row_groups):
                 rows, size_bytes = self._extent(parquet, group)
                 last = runs[-1] if runs else None
@@ -139,59 +153,79 @@ class ParquetSource:
 
     def _range_of(self, part: Part) -> _Range:
         match = re.fullmatch(r"(.*):(\d+)-(\d+):(\d+)", part.name, re.DOTALL)
-        files = {file.name: file for file in self._files()}
+        files = {file.name: file for file in self._files}
         if not match or match[1] not in files:
             raise YxanulError(f"'{part.name}' is gone from {self.settings.path}")
         return _Range(files[match[1]], int(match[2]), int(match[3]), int(match[4]), 0)
 
     @cached_property
     def _columns(self) -> Columns:
-        """The columns, from the first file that can be opened and has rows."""
-        settings = self.settings
-        for file in self._files():
-            opened = _open(file.path)
-            if isinstance(opened, str) or not opened.metadata.num_rows:
-                continue
-            with opened as parquet:
-                names = parquet.schema_arrow.names
-                sample = lambda p=parquet: _sample(p)  # noqa: E731
-                return choose_columns(settings, names, sample, file.name, settings.id_column)
-        raise YxanulError(
-            f"no row could be read from {settings.path}", wanted="parquet files with rows"
-        )
+        wanted = "parquet files with rows"
+        return choose_from_files(self.settings, self._files, _look, self.settings.path, wanted)
 
 
-def _open(path: Path) -> ParquetFile | str:
-    """Open a file, or return the cause why not."""
+@contextmanager
+def opened(file: File) -> Iterator[ParquetFile | str]:
+    """Open a file while the block runs; in place of a broken one comes the cause."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    with contextlib.ExitStack() as stack:
+        try:
+            found = stack.enter_context(
+                pq.ParquetFile(_readable(file, stack), pre_buffer=False, buffer_size=BUFFER_BYTES)
+            )
+        except (OSError, pa.ArrowException):
+            found = _cause(file)
+        yield found
+
+
+def _readable(file: File, stack: contextlib.ExitStack) -> str | BinaryIO:
+    """Return what pyarrow reads: the path of a local file, or a remote one opened."""
+    if not file.is_remote:
+        return file.address
+    if not file.can_be_read_from_the_middle():
+        raise YxanulError(
+            f"{file.address} cannot be read: parquet is read from the middle, "
+            "and the server sends whole files only",
+            hint="download it first",
+        )
+    return stack.enter_context(file.open(_REMOTE_BLOCK_BYTES))
+
+
+def _cause(file: File) -> str:
+    """Return the cause why a file is no parquet that can be opened."""
     try:
-        return pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
-    except (OSError, pa.ArrowException):
-        pass
-    try:
-        with open(path, "rb") as file:
-            return "truncated" if file.read(len(_MAGIC)) == _MAGIC else "corrupt"
+        with file.open(_REMOTE_BLOCK_BYTES) as raw:
+            return "truncated" if raw.read(len(_MAGIC)) == _MAGIC else "corrupt"
     except OSError:
         return "unreadable"
 
 
 def _rows(parquet: ParquetFile, group: int, names: list[str]) -> Iterator[Row | None]:
-    batches = parquet.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=names)
+    batches = parquet.iter_batches(
+        ROWS_AT_ONCE, row_groups=[group], columns=names, use_threads=False
+    )
     for batch in batches:
         yield from rows_of(batch)
 
 
-def _sample(parquet: ParquetFile) -> list[Row]:
-    """Return the first rows of the first row group that can be read."""
+def _look(file: File, most_rows: int) -> tuple[list[str], list[Row]]:
+    """Return the columns, and the first rows of the first row group that can be read."""
     import pyarrow as pa
 
-    names = text_like(parquet.schema_arrow)
-    for group in range(parquet.metadata.num_row_groups):
-        try:
-            for batch in parquet.iter_batches(SAMPLE_ROWS, row_groups=[group], columns=names):
-                return [row for row in rows_of(batch) if row is not None]
-        except (OSError, pa.ArrowException):
-            continue
-    return []
+    with opened(file) as parquet:
+        if isinstance(parquet, str) or not parquet.metadata.num_rows:
+            return [], []
+        names = text_like(parquet.schema_arrow)
+        for group in range(parquet.metadata.num_row_groups):
+            try:
+                batches = parquet.iter_batches(
+                    most_rows, row_groups=[group], columns=names, use_threads=False
+                )
+                for batch in batches:
+                    rows = [row for row in rows_of(batch) if row is not None]
+                    return parquet.schema_arrow.names, rows
+            except (OSError, pa.ArrowException):
+                continue
+        return parquet.schema_arrow.names, []

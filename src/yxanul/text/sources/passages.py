@@ -2,32 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Generator, Iterable, Iterator
 from typing import NamedTuple
 
-MAX_LINE_BYTES = 1 << 20
 MAX_DOCUMENT_CHARS = 1 << 24
 # Without a blank line, a passage ends at the end of a line after so many times its size ...
 PASSAGE_PATIENCE = 2
 # ... and a line of so many times its size is cut at a space.
 PASSAGE_LINE_FACTOR = 16
+_BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
+_SIGN = re.compile(r"\S")
 
 
-class Line(NamedTuple):
-    """A line, or a piece of a very long one (then `ends` is False); `sound` is valid UTF-8."""
+class Lines(NamedTuple):
+    """Whole lines without the last newline, or a piece of a very long one (`ends` is False).
+
+    `sound` is valid UTF-8; what is not comes line by line. What is made of the text does not
+    depend on how many lines come together.
+    """
 
     text: str
     ends: bool
     sound: bool
 
 
-def decode_lines(lines: Iterable[tuple[bytes, bool]]) -> Iterator[Line]:
-    """Decode lines; broken bytes are replaced and the line marked."""
-    for raw, ends in lines:
+def decode_blocks(blocks: Iterable[tuple[bytes, bool]]) -> Iterator[Lines]:
+    r"""Decode blocks of lines; broken bytes are replaced, and "\r\n" becomes "\n"."""
+    for raw, ends in blocks:
+        if ends and b"\r" in raw:
+            raw = (raw + b"\n").replace(b"\r\n", b"\n")[:-1]
         try:
-            yield Line(raw.decode(), ends, True)
+            yield Lines(raw.decode(), ends, True)
         except UnicodeDecodeError:
-            yield Line(raw.decode(errors="replace"), ends, False)
+            for line in raw.split(b"\n"):
+                yield _decoded(line, ends)
+
+
+def _decoded(line: bytes, ends: bool) -> Lines:
+    try:
+        return Lines(line.decode(), ends, True)
+    except UnicodeDecodeError:
+        return Lines(line.decode(errors="replace"), ends, False)
+
+
+def _one_by_one(lines: Lines) -> Iterator[Lines]:
+    return (Lines(text, lines.ends, lines.sound) for text in lines.text.split("\n"))
 
 
 class _Gathered:
@@ -55,55 +75,125 @@ class _Gathered:
         return text
 
 
-def by_line(lines: Iterable[Line]) -> Iterator[str | None]:
-    """Yield every line that is not blank."""
-    for line in lines:
-        if line.text.strip():
-            yield line.text if line.sound else None
+def by_line(blocks: Iterable[Lines]) -> Iterator[str | None]:
+    """Yield every line that is not blank; a piece of a very long one is a line as well."""
+    for text, _, sound in blocks:
+        for line in text.split("\n"):
+            if line and not line.isspace():
+                yield line if sound else None
 
 
-def by_file(lines: Iterable[Line]) -> Iterator[str | None]:
+def by_file(blocks: Iterable[Lines]) -> Iterator[str | None]:
     """Yield the whole text; a huge one comes in pieces."""
     gathered = _Gathered()
-    for line in lines:
-        gathered.add(*line)
+    for lines in _small_enough(blocks, gathered):
+        gathered.add(*lines)
         if gathered.chars >= MAX_DOCUMENT_CHARS:
             yield gathered.take()
     if not gathered.blank:
         yield gathered.take()
 
 
-def by_separator(lines: Iterable[Line], separator: str) -> Iterator[str | None]:
-    """Yield what lies between separators; nothing before the first or after the last is no text."""
+def _small_enough(blocks: Iterable[Lines], gathered: _Gathered) -> Iterator[Lines]:
+    """Yield lines together while the document is far from its greatest size, else one by one."""
+    for lines in blocks:
+        if gathered.chars + len(lines.text) + 1 < MAX_DOCUMENT_CHARS:
+            yield lines
+        else:
+            yield from _one_by_one(lines)
+
+
+def by_separator(
+    blocks: Iterable[Lines], separator: str, separator_follows: bool = False
+) -> Iterator[str | None]:
+    """Yield what lies between separators; nothing before the first or after the last is no text.
+
+    A line that holds a separator and nothing else goes whole, its newline too. What comes may be
+    a span of a file that ends where a separator follows.
+    """
     gathered, started = _Gathered(), False
-    for line in lines:
-        alone = line.text.strip() == separator
-        first, *others = ["", ""] if alone else line.text.split(separator)
-        gathered.add(first, line.ends and not others, line.sound)
-        for number, text in enumerate(others, 1):
-            if started or not gathered.blank:
-                yield gathered.take()
-            started = True
-            gathered.add(text, line.ends and number == len(others) and not alone, line.sound)
+    for lines in _small_enough(blocks, gathered):
+        text, ends, sound = lines
+        begin = 0
+        for stop, go_on in _separators(text, separator):
+            gathered.add(text[begin:stop], False, sound)
+            is_text = started or not gathered.blank
+            document = gathered.take()
+            if is_text:
+                yield document
+            started, begin = True, go_on
+        if begin <= len(text):
+            gathered.add(text[begin:] if begin else text, ends, sound)
         if gathered.chars >= MAX_DOCUMENT_CHARS:
             yield gathered.take()
-    if not gathered.blank:
+    if not gathered.blank or (separator_follows and started):
         yield gathered.take()
 
 
-def by_passage(lines: Iterable[Line], passage_chars: int) -> Iterator[str | None]:
+def _separators(text: str, separator: str) -> Iterator[tuple[int, int]]:
+    """Yield where the text before each separator ends, and where that behind it begins.
+
+    The latter is past the end of `text` where the last line holds nothing but a separator.
+    """
+    at = text.find(separator)
+    while at >= 0:
+        behind = at + len(separator)
+        line = text.rfind("\n", 0, at) + 1
+        end = text.find("\n", behind)
+        end = len(text) if end < 0 else end
+        if _is_blank(text, line, at) and _is_blank(text, behind, end):
+            yield line, end + 1
+        else:
+            yield at, behind
+        at = text.find(separator, behind)
+
+
+def _is_blank(text: str, start: int, stop: int) -> bool:
+    return start == stop or text[start:stop].isspace()
+
+
+def by_passage(blocks: Iterable[Lines], passage_chars: int) -> Iterator[str | None]:
     """Yield passages: whole paragraphs, gathered until they have `passage_chars` characters.
 
-    A passage depends on its own file alone, and on no more of it than what stands before its end.
+    A passage depends on what is given alone (a file, or one span of it), and on no more of that
+    than what stands before its end.
     """
     gathered = _Gathered()
-    for line in lines:
-        blank = not line.text.strip()
-        if blank and gathered.blank:
-            continue
-        gathered.add(*line)
-        enough = passage_chars if blank else PASSAGE_PATIENCE * passage_chars
-        if gathered.chars >= enough:
-            yield gathered.take()
+    for lines in blocks:
+        begin, stop = 0, len(lines.text)
+        while begin <= stop:
+            if gathered.blank and lines.ends and lines.sound:
+                begin = yield from _whole_passages(lines.text + "\n", begin, passage_chars)
+                if begin <= stop:
+                    gathered.add(lines.text[begin:], True, True)
+                break
+            end = lines.text.find("\n", begin)
+            line = lines.text[begin : stop if end < 0 else end]
+            begin += len(line) + 1
+            blank = not line or line.isspace()
+            if blank and gathered.blank:
+                continue
+            gathered.add(line, lines.ends, lines.sound)
+            if gathered.chars >= (passage_chars if blank else PASSAGE_PATIENCE * passage_chars):
+                yield gathered.take()
     if not gathered.blank:
         yield gathered.take()
+
+
+def _whole_passages(text: str, begin: int, passage_chars: int) -> Generator[str, None, int]:
+    """Yield the passages that end in `text` from `begin` on; return where the next one begins.
+
+    It finds in one go what going from line to line finds: the first blank line that ends a size
+    behind the beginning, or the first line at all that ends so many sizes behind it.
+    """
+    while sign := _SIGN.search(text, begin):
+        begin = max(begin, text.rfind("\n", begin, sign.start()) + 1)
+        line_end = text.find("\n", begin + PASSAGE_PATIENCE * passage_chars - 1) + 1
+        before = text.rfind("\n", begin, begin + passage_chars - 1)
+        blank = _BLANK_LINE.search(text, max(before, begin), line_end or len(text))
+        end = blank.end() if blank else line_end
+        if not end:
+            return begin
+        yield text[begin:end].strip("\n")
+        begin = end
+    return len(text)

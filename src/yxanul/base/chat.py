@@ -1,0 +1,167 @@
+"""Chats as text: the table of templates, and rendering messages with one of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from yxanul.base.errors import YxanulError, missing_package, near_miss
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+CHAT_TEMPLATES = {
+    "plain": """\
+{% for message in messages %}
+{{ message.role + ': ' + message.content }}
+{%- if not loop.last or add_generation_prompt %}{{ '\\n\\n' }}{% endif %}
+{% endfor %}
+{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}""",
+    "chatml": """\
+{% for message in messages %}
+{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}
+{%- endfor %}
+{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}""",
+}
+"""Jinja sources in the form that `transformers` stores with a tokenizer."""
+
+# Sets of chats name the speakers in two ways.
+_ROLES = {"human": "user", "gpt": "assistant"}
+_MARK = re.compile(r"<\|[^\s|<>]+\|>")
+_SIGNS = ("{{", "{%")
+
+
+class NoChat(ValueError):
+    """A value that is no list of messages."""
+
+
+def render_chat(
+    messages: Sequence[Mapping[str, Any]], template: str, add_generation_prompt: bool = False
+) -> str:
+    """Return messages (role and content, or from and value) as one text.
+
+    `template` is a name out of CHAT_TEMPLATES or a Jinja source. Raises NoChat for messages
+    without a speaker or a text, a YxanulError when the template refuses them.
+    """
+    plain = template == "plain"
+    said = [_message(message, keep_names=plain) for message in messages]
+    if plain and not add_generation_prompt:
+        return "\n\n".join(f"{one['role']}: {one['content']}" for one in said)
+    from jinja2 import TemplateError
+
+    values = {"bos_token": "", "eos_token": "", "add_generation_prompt": add_generation_prompt}
+    try:
+        return _compiled(source_of(template)).render(messages=said, **values)
+    except (TemplateError, TypeError, ValueError, KeyError, IndexError, ArithmeticError) as error:
+        raise YxanulError("the chat template does not fit the messages", found=error) from error
+
+
+def source_of(template: str) -> str:
+    """Return the Jinja source behind a name; a source stays as it is.
+
+    Raises a YxanulError for an unknown name, and for a source that is no Jinja.
+    """
+    if template in CHAT_TEMPLATES:
+        return CHAT_TEMPLATES[template]
+    if not any(sign in template for sign in _SIGNS):
+        raise YxanulError(
+            f"there is no chat template '{template}'",
+            wanted=" or ".join([*CHAT_TEMPLATES, "a Jinja source"]),
+            hint=near_miss(template, CHAT_TEMPLATES),
+        )
+    return template
+
+
+def check_chat_template(template: str) -> None:
+    """Raise a YxanulError if `template` is no known name and no Jinja that shows messages."""
+    source = source_of(template)
+    if source is not template:
+        return
+    _compiled(source)
+    from jinja2 import meta
+
+    if "messages" not in meta.find_undeclared_variables(_environment().parse(source)):
+        raise YxanulError("the chat template does not use 'messages'")
+
+
+def special_tokens_of(template: str) -> tuple[str, ...]:
+    """Return the marks such as <|im_start|> that stand in a template, each once, in order."""
+    return tuple(dict.fromkeys(_MARK.findall(source_of(template))))
+
+
+def speaker_of(message: Mapping[str, Any]) -> str | None:
+    """Return who speaks, by either of the two names that sets of chats use."""
+    return message.get("role") or message.get("from")
+
+
+def _message(message: Any, keep_names: bool) -> dict[str, Any]:
+    """Return a message with a role and a text; what else it has stays for the template to use."""
+    if not isinstance(message, Mapping) or not isinstance(speaker := speaker_of(message), str):
+        raise NoChat("a message without a speaker")
+    content = message.get("content") if "content" in message else message.get("value")
+    role = speaker if keep_names else _ROLES.get(speaker, speaker)
+    # Rows of tables have every key that some row has.
+    others = {key: value for key, value in message.items() if value is not None}
+    return {**others, "role": role, "content": _text(content)}
+
+
+def _text(content: Any) -> str:
+    """Return a message's content: text, nothing, or a list of blocks that hold text."""
+    if isinstance(content, str):
+        return content
+    if content is None:
+        return ""
+    if not isinstance(content, list):
+        raise NoChat("a message without a text")
+    return "\n".join(map(_block, content))
+
+
+def _block(block: Any) -> str:
+    text = (block.get("text") or block.get("value")) if isinstance(block, Mapping) else block
+    if not isinstance(text, str):
+        raise NoChat("a block without a text")
+    return text
+
+
+@lru_cache(maxsize=8)
+def _compiled(source: str) -> Template:
+    from jinja2 import TemplateSyntaxError
+
+    try:
+        return _environment().from_string(source)
+    except TemplateSyntaxError as error:
+        raise YxanulError(
+            "the chat template is no Jinja", found=f"{error.message}, line {error.lineno}"
+        ) from None
+
+
+@lru_cache(maxsize=1)
+def _environment() -> ImmutableSandboxedEnvironment:
+    """Return the environment that templates of `transformers` are written for.
+
+    It has no clock: the same messages must give the same text on every day.
+    """
+    try:
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+    except ImportError:
+        raise missing_package("jinja2", "data") from None
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _refuse
+    return environment
+
+
+def _to_json(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _refuse(message: str) -> NoReturn:
+    from jinja2 import TemplateError
+
+    raise TemplateError(message)

@@ -1,0 +1,248 @@
+"""The facts of `yxanul data show`: plain data, for --json and to be written out for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yxanul.base.errors import YxanulError
+from yxanul.base.tables import pick
+from yxanul.cli.data_place import Place, TokenizerFinder
+from yxanul.data.inspect import Encoded, StreamRow, cut_row, open_encoded, stream_rows
+from yxanul.data.manifest import Header, Split, read_record
+from yxanul.data.order import GROUP_TOKENS
+from yxanul.data.report import report_on
+
+if TYPE_CHECKING:
+    from yxanul.stages.steps import PlannedStep
+
+FIRST_DOCUMENTS = 3
+_FIRST_TOKENS = 200
+_SEQ_LEN = 256
+
+
+@dataclass(frozen=True)
+class Look:
+    """A look into the sources of one place."""
+
+    place: Place
+    tokenizers: TokenizerFinder
+    with_ids: bool
+
+    def overview(self, source: str | None, splits: Sequence[Split]) -> dict[str, Any]:
+        """Return the figures of every source, and the beginnings of its first documents."""
+        chosen = self.place.chosen(source)
+        return {
+            **self._where(),
+            "missing": list(self.place.missing) if source is None else [],
+            "sources": {name: self._source(folder, splits) for name, folder in chosen.items()},
+        }
+
+    def document(self, source: str | None, split: Split, number: int) -> dict[str, Any]:
+        """Return a whole document."""
+        name, folder = self.place.only(source, "a document")
+        encoded = open_encoded(folder)
+        one = encoded.document(split, number)
+        record = read_record(folder, one.part)
+        header = encoded.manifest.header
+        return {
+            **self._where(),
+            "source": name,
+            "split": split,
+            "document": number,
+            "part": one.part,
+            "from": record.part if record else None,
+            "tokens": len(one.ids),
+            "bytes": one.num_bytes,
+            **self._decoded(header, one.ids.tolist()),
+        }
+
+    def stream(
+        self, source: str | None, position: int, seq_len: int | None, count: int
+    ) -> dict[str, Any]:
+        """Return rows of the training stream of a source from a position on."""
+        name, folder = self.place.only(source, "a position")
+        encoded, recipe = open_encoded(folder), self.place.recipe
+        seed = recipe.seed if recipe else 0
+        group_tokens = recipe.data.shuffle_tokens if recipe else GROUP_TOKENS
+        length = seq_len or self._longest()
+        order = encoded.order(seed, group_tokens)
+        rows = stream_rows(order, name, position, length, count)
+        return {
+            **self._where(),
+            "source": name,
+            "seed": seed,
+            "shuffle_tokens": group_tokens,
+            "position": position,
+            "seq_len": length,
+            "rows": [{"row": n, **self._row(encoded, row)} for n, row in enumerate(rows)],
+        }
+
+    def step(
+        self, number: int, stage: str | None, source: str | None, most: int | None
+    ) -> dict[str, Any]:
+        """Return the rows of an optimizer step of the run: of one source, and the first of them,
+        if so asked."""
+        from yxanul.stages.steps import find_step
+
+        run, recipe = self.place.run, self.place.recipe
+        if run is None or recipe is None:
+            raise YxanulError("--step is of a run", found=f"{self.place.path}, which is none")
+        if source is not None:
+            self.place.chosen(source)
+        found = find_step(run, recipe, number, stage)
+        return {**self._where(), **_step_facts(found), "rows": self._step_rows(found, source, most)}
+
+    def dropped(self, source: str | None, cause: str | None) -> dict[str, Any]:
+        """Return how many documents were left out, and samples of them, for one cause or all."""
+        from yxanul.text.documents import CAUSES
+
+        if cause is not None:
+            pick(CAUSES, cause, "cause")
+        facts: dict[str, Any] = {"counts": {}, "dropped": {}}
+        for name, folder in self.place.chosen(source).items():
+            encoded = open_encoded(folder)
+            counts = encoded.manifest.dropped
+            facts["counts"][name] = {c: n for c, n in counts.items() if cause in (None, c)}
+            samples = [one for one in encoded.dropped() if cause in (None, one.cause)]
+            facts["dropped"][name] = [sample.model_dump() for sample in samples]
+        return {**self._where(), "cause": cause, **facts}
+
+    def _where(self) -> dict[str, Any]:
+        return {"shards": str(self.place.path)}
+
+    def _source(self, folder: Path, splits: Sequence[Split]) -> dict[str, Any]:
+        encoded = open_encoded(folder)
+        header = encoded.manifest.header
+        plain = report_on({encoded.name: encoded.manifest}).as_dict()
+        figures = {name: values[encoded.name] for name, values in plain["splits"].items()}
+        return {
+            "complete": encoded.complete,
+            "parts": encoded.num_parts,
+            "parts_done": encoded.parts_done,
+            "synthetic": encoded.manifest.synthetic,
+            "tokenizer": header.tokenizer,
+            "decoded": self.tokenizers.of(header) is not None,
+            "vocab_size": header.vocab_size,
+            "end_of_text_id": header.end_of_text_id,
+            "dtype": header.dtype,
+            "validation_fraction": header.validation_fraction,
+            "splits": {
+                split: {name: of_split[split] for name, of_split in figures.items()}
+                | {"chars_per_token": _chars_per_token(encoded, split)}
+                for split in encoded.manifest.splits
+            },
+            "dropped": encoded.manifest.dropped,
+            "lengths": plain["lengths"][encoded.name],
+            "first": {split: self._first(encoded, split) for split in splits},
+        }
+
+    def _first(self, encoded: Encoded, split: Split) -> list[dict[str, Any]]:
+        """Return the beginnings of the first documents of a split."""
+        count = min(FIRST_DOCUMENTS, encoded.manifest.splits[split].documents)
+        found = []
+        for one in (encoded.document(split, number) for number in range(count)):
+            begin = self._decoded(encoded.manifest.header, one.ids[:_FIRST_TOKENS].tolist())
+            cut = len(one.ids) > _FIRST_TOKENS
+            found.append({"document": one.number, "tokens": len(one.ids), **begin, "cut": cut})
+        return found
+
+    def _step_rows(
+        self, found: PlannedStep, source: str | None, most: int | None
+    ) -> list[dict[str, Any]]:
+        """Return the rows of a step as the trainer reads them, micro-batch after micro-batch."""
+        from yxanul.data.batches import Feed
+        from yxanul.stages.corpus import check_header
+        from yxanul.tokenizer.tokenizer import Tokenizer
+
+        run, recipe = self.place.run, self.place.recipe
+        assert run is not None and recipe is not None
+        data, names = run.data(recipe.data.folder), sorted({row.source for row in found.rows})
+        opened = {name: open_encoded(data / name) for name in names}
+        tokenizer = Tokenizer.load(run.tokenizer)
+        for name, one in opened.items():
+            check_header(one.manifest.header, one.folder.parent, name, recipe, tokenizer)
+        group_tokens = recipe.data.shuffle_tokens
+        orders = {name: one.order(recipe.seed, group_tokens) for name, one in opened.items()}
+        feed, plain, number = Feed(orders), [], 0
+        for place, rows in enumerate(found.micro_batches()):
+            if most is not None and len(plain) >= most:
+                break
+            batch = feed.batch(rows, found.phase.seq_len)
+            for at, row in enumerate(rows):
+                ids, documents = batch.ids_BT[at].numpy(), batch.documents_BT[at].numpy()
+                target = int(batch.targets_BT[at, -1])
+                if source in (None, row.source):
+                    cut = cut_row(orders[row.source], row, ids, documents, target)
+                    facts = self._row(opened[row.source], cut)
+                    plain.append({"row": number, "micro_batch": place, **facts})
+                number += 1
+        return plain[:most]
+
+    def _row(self, encoded: Encoded, row: StreamRow) -> dict[str, Any]:
+        header = encoded.manifest.header
+        tokens = encoded.manifest.splits["train"].tokens
+        stretches = [
+            {
+                "start": stretch.start,
+                "tokens": len(stretch.ids),
+                "begins": stretch.begins,
+                **self._decoded(header, stretch.ids),
+            }
+            for stretch in row.stretches
+        ]
+        return {
+            "source": row.source,
+            "position": row.position,
+            "epoch": row.position // tokens if encoded.complete and tokens else None,
+            "documents": stretches,
+            "target": {
+                "id": row.target,
+                "text": self._text(header, [row.target]),
+                "ends": row.target == header.end_of_text_id,
+            },
+        }
+
+    def _decoded(self, header: Header, ids: list[int]) -> dict[str, Any]:
+        """Return the text of ids without the end of text; the ids as well if they are asked for,
+        or if there is nothing to decode them with."""
+        text = self._text(header, ids)
+        facts: dict[str, Any] = {"text": text, "ends": ids[-1:] == [header.end_of_text_id]}
+        return {**facts, "ids": ids} if self.with_ids or text is None else facts
+
+    def _text(self, header: Header, ids: list[int]) -> str | None:
+        tokenizer = self.tokenizers.of(header)
+        if tokenizer is None:
+            return None
+        return tokenizer.decode([i for i in ids if i != header.end_of_text_id])
+
+    def _longest(self) -> int:
+        recipe = self.place.recipe
+        if recipe is None:
+            return _SEQ_LEN
+        return max(phase.seq_len for stage in recipe.stages for phase in stage.curriculum)
+
+
+def _step_facts(found: PlannedStep) -> dict[str, Any]:
+    phase = found.phase
+    return {
+        "step": found.step,
+        "stage": found.stage,
+        "stage_step": found.stage_step,
+        "stage_steps": found.plan.total_steps,
+        "phase": phase.index,
+        "seq_len": phase.seq_len,
+        "num_rows": phase.rows,
+        "micro_rows": phase.micro_rows,
+        "rate_scale": phase.rate_scale,
+        "clip": phase.clip,
+        "mix": phase.mix,
+    }
+
+
+def _chars_per_token(encoded: Encoded, split: Split) -> float:
+    """Return characters of text to a token, ends of text not counted."""
+    entry = encoded.manifest.splits[split]
+    return entry.chars / max(1, entry.tokens - entry.documents)

@@ -1,0 +1,185 @@
+"""The facts of `yxanul data show` and `data verify`, written out for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from yxanul.cli.pictures import (
+    END_MARK,
+    begun,
+    left_out,
+    length_bars,
+    percent,
+    safe,
+    shortened,
+    table,
+)
+
+ROWS_OF_A_STEP = 8
+_BEGIN_CHARS = 120
+_STRETCH_CHARS = 300
+_STRETCHES = 8
+_IDS = 24
+_LEGEND = "├─ another document begins: attention does not cross this line"
+
+Facts = Mapping[str, Any]
+
+
+def overview(facts: Facts, full: bool) -> str:
+    """Return a block of figures, a picture and first documents for each source."""
+    lines: list[str] = []
+    for name, source in facts["sources"].items():
+        lines += [*_source(name, source, full), ""]
+    lines += [f"{name}: not encoded yet; run yxanul prepare" for name in facts["missing"]]
+    if not all(source["decoded"] for source in facts["sources"].values()):
+        lines.append("no tokenizer is at hand to decode with: give it with --tokenizer NAME|FILE")
+    return "\n".join(lines).rstrip("\n")
+
+
+def document(facts: Facts, full: bool) -> str:
+    """Return a document: its whole text, and its ids if they are there."""
+    place = f"part {facts['part']}" + (f", {safe(facts['from'])}" if facts["from"] else "")
+    size = f"{facts['tokens']:,} tokens, {facts['bytes']:,} bytes"
+    lines = [
+        f"{facts['source']}, {facts['split']}, document {facts['document']:,}: {size} ({place})"
+    ]
+    if facts["text"] is not None:
+        lines.append(safe(facts["text"], keep="\n\t") + (END_MARK if facts["ends"] else ""))
+    if "ids" in facts:
+        lines.append("ids: " + " ".join(map(str, facts["ids"])))
+    return "\n".join(lines)
+
+
+def stream(facts: Facts, full: bool) -> str:
+    """Return rows of a source's training stream."""
+    order = f"seed {facts['seed']}, shuffled within {facts['shuffle_tokens']:,} tokens"
+    lines = [f"{facts['source']}: rows of {facts['seq_len']:,} tokens ({order})"]
+    return "\n".join([*lines, *_rows(facts["rows"], full)])
+
+
+def step(facts: Facts, full: bool) -> str:
+    """Return what a step reads."""
+    rows, micro = facts["num_rows"], facts["micro_rows"]
+    mix = ", ".join(f"{name} {weight:g}" for name, weight in facts["mix"].items())
+    shape = f"{rows:,} rows of {facts['seq_len']:,} tokens, {micro:,} at a time"
+    lines = [
+        f"step {facts['step']:,}: stage '{facts['stage']}', step {facts['stage_step']:,} of"
+        f" {facts['stage_steps']:,}, phase {facts['phase']}",
+        f"{shape}; mix: {mix}; rate x {facts['rate_scale']:g}",
+        *_rows(facts["rows"], full),
+    ]
+    if len(facts["rows"]) < rows:
+        lines.append(f"{len(facts['rows']):,} of {rows:,} rows are shown; more with --rows R")
+    return "\n".join(lines)
+
+
+def dropped(facts: Facts, full: bool) -> str:
+    """Return samples of what was left out, cause after cause."""
+    lines: list[str] = []
+    for name, samples in facts["dropped"].items():
+        counts = ", ".join(f"{count:,} {cause}" for cause, count in facts["counts"][name].items())
+        lines.append(f"{name}: left out {counts or 'nothing'}")
+        for sample in samples:
+            text = safe(sample["text"])
+            text = text if full else begun(text, _BEGIN_CHARS)
+            words = (sample["cause"], safe(sample["where"]), text)
+            lines.append("  " + "  ".join(filter(None, words)))
+    return "\n".join(lines)
+
+
+def _source(name: str, facts: Facts, full: bool) -> list[str]:
+    kept = sum(split["documents"] for split in facts["splits"].values())
+    parts = f"{facts['parts']:,} part{'s' * (facts['parts'] != 1)}"
+    if not facts["complete"]:
+        parts = f"not prepared to its end: {facts['parts_done']:,} of {parts}"
+    out = left_out(facts["dropped"], kept) or "nothing"
+    return [
+        f"{name}: {parts}" + ("  (synthetic)" if facts["synthetic"] else ""),
+        f"  {facts['vocab_size']:,} ids in {facts['dtype']}, the end of text is"
+        f" {facts['end_of_text_id']}; tokenizer {facts['tokenizer'][:12]}",
+        *(f"  {line}" for line in _splits(facts["splits"], kept)),
+        f"  left out: {out}",
+        "  documents by tokens:",
+        *(f"    {line}" for line in length_bars(facts["lengths"])),
+        *(line for split, first in facts["first"].items() for line in _first(split, first, full)),
+    ]
+
+
+def _splits(splits: Mapping[str, Facts], kept: int) -> list[str]:
+    header = ("split", "documents", "", "tokens", "bytes", "chars/token")
+    rows = [
+        (
+            split,
+            f"{one['documents']:,}",
+            percent(one["documents"], kept),
+            f"{one['tokens']:,}",
+            f"{one['bytes']:,}",
+            f"{one['chars_per_token']:.2f}",
+        )
+        for split, one in splits.items()
+    ]
+    return table(header, rows)
+
+
+def _first(split: str, documents: list[Facts], full: bool) -> list[str]:
+    lines = [f"  first documents of {split}:"] if documents else []
+    for one in documents:
+        if one["text"] is None:
+            words = _words(one, full, _BEGIN_CHARS)
+        else:
+            text = safe(one["text"])
+            whole = full or len(text) <= _BEGIN_CHARS
+            words = text if whole else begun(text, _BEGIN_CHARS)
+            words += END_MARK if one["ends"] and whole else ""
+        more = " …" if one["cut"] and not words.endswith("…") else ""
+        lines.append(f"    {one['document']}  {one['tokens']:,} tokens  {words}{more}")
+    return lines
+
+
+def _rows(rows: list[Facts], full: bool) -> list[str]:
+    lines: list[str] = []
+    for row in rows:
+        epoch = "" if row["epoch"] is None else f", epoch {row['epoch']}"
+        begins = row["documents"][0]["begins"]
+        entry = "a document begins" if begins else "a document goes on"
+        lines.append(f"row {row['row']}: {row['source']} at {row['position']:,}{epoch}; {entry}")
+        lines += _stretches(row["documents"], full)
+        target = row["target"]
+        text = END_MARK if target["ends"] else f"'{safe(target['text'])}'" * bool(target["text"])
+        lines.append(f"  └─ then: {text or 'id'} {target['id']}".rstrip())
+    crossed = any(len(row["documents"]) > 1 for row in rows)
+    return [*lines, _LEGEND] if crossed else lines
+
+
+def _stretches(documents: list[Facts], full: bool) -> list[str]:
+    """Return the documents of a row, a line between two."""
+    shown = documents if full or len(documents) <= _STRETCHES else documents[: _STRETCHES - 1]
+    lines: list[str] = []
+    for number, one in enumerate(shown):
+        if number:
+            lines.append("  ├─")
+        lines.append(f"  │ {_words(one, full, _STRETCH_CHARS)}")
+        if one["text"] is not None and "ids" in one:
+            lines.append(f"  │ ids: {_ids(one['ids'], full)}")
+    if len(shown) < len(documents):
+        last = documents[-1]
+        between = len(documents) - len(shown) - 1
+        lines += [f"  ├─ {between:,} documents are not shown (--full)", "  ├─"]
+        lines.append(f"  │ {_words(last, full, _STRETCH_CHARS)}")
+    return lines
+
+
+def _words(one: Facts, full: bool, most: int) -> str:
+    """Return the text of some ids in one line, or the ids where there is no text."""
+    end = END_MARK if one["ends"] else ""
+    if one["text"] is None:
+        return f"ids: {_ids(one['ids'], full)} {end}".rstrip()
+    text = safe(one["text"])
+    return (text if full else shortened(text, most)) + end
+
+
+def _ids(ids: list[int], full: bool) -> str:
+    shown = ids if full or len(ids) <= _IDS else ids[:_IDS]
+    more = f" … {len(ids) - len(shown):,} more" if len(shown) < len(ids) else ""
+    return " ".join(map(str, shown)) + more

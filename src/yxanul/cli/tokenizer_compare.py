@@ -1,0 +1,171 @@
+"""`yxanul tokenizer compare`: which tokenizer makes which text how short."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from yxanul.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from yxanul.base.ui import Ui
+    from yxanul.tokenizer.compare import Length
+    from yxanul.tokenizer.tokenizer import Tokenizer
+
+NAME = "compare"
+EXAMPLES = """**Examples**
+
+`yxanul tokenizer compare byte runs/quickstart my-superbpe --recipe quickstart`
+
+`yxanul tokenizer compare gpt2 my-bpe --text prose=a.txt --text code=b.jsonl --picture c.svg`"""
+Texts: TypeAlias = dict[str, list[str]]
+Lengths: TypeAlias = "dict[str, dict[str, Length]]"
+TOTAL = "all"
+
+
+def command(
+    tokenizers: Annotated[
+        list[str],
+        typer.Argument(metavar="TOKENIZER ...", help="Names, folders or files, as in `show`."),
+    ],
+    text: Annotated[
+        list[str] | None,
+        typer.Option("--text", metavar="DOMAIN=PATH", help="Text; may be given many times."),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", metavar="RECIPE", help="The held-out text of its sources."),
+    ] = None,
+    sample_bytes: Annotated[
+        int, typer.Option(help="Text of each domain, at most.", min=1)
+    ] = 10_000_000,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", metavar="FILE", help="Draw it as .svg or .png.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure bytes per token of several tokenizers on the same text, by domain."""
+    from yxanul.base.interrupt import StopRequest
+    from yxanul.cli.output import make_ui, print_json, print_text
+    from yxanul.cli.tokenizer_picture import bars, check_picture, draw
+
+    if picture is not None:
+        check_picture(picture)
+    with StopRequest().handled():
+        ui, opened = make_ui(), open_all(tokenizers)
+        texts = read_texts(text or [], recipe, sample_bytes, ui)
+        lengths = measure_all(opened, texts, ui)
+        figures = figures_of(lengths)
+        if picture is not None:
+            draw(picture, figures)
+    if as_json:
+        print_json(compare_facts(opened, lengths))
+    else:
+        print_text("\n\n".join([table(lengths), bars(figures)]))
+
+
+def open_all(names: Sequence[str]) -> dict[str, Tokenizer]:
+    """Open the tokenizers; one that is named twice is a mistake."""
+    from yxanul.base.errors import YxanulError
+    from yxanul.tokenizer.named import open_named
+
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise YxanulError("a tokenizer is named twice", found=twice[0])
+    return {name: open_named(name) for name in names}
+
+
+def read_texts(given: Sequence[str], recipe: str | None, max_bytes: int, ui: Ui) -> Texts:
+    """Return the texts of each domain, in memory; none at all is a mistake."""
+    from yxanul.base.errors import YxanulError
+    from yxanul.cli.tokenizer_texts import held_out_texts, take_bytes, texts_of_path
+    from yxanul.recipe import load_recipe
+
+    streams = {}
+    for one in given:
+        domain, path = domain_and_path(one)
+        streams.setdefault(domain, []).append(texts_of_path(path, ui))
+    if recipe is not None:
+        data = load_recipe(recipe).data
+        for name in data.sources:
+            streams.setdefault(name, []).append(held_out_texts(data, name))
+    if not streams:
+        raise YxanulError("no text", wanted="--text DOMAIN=PATH ... or --recipe RECIPE")
+    texts = {
+        domain: take_bytes((text for stream in several for text in stream), max_bytes)
+        for domain, several in streams.items()
+    }
+    if empty := [domain for domain, found in texts.items() if not found]:
+        raise YxanulError(f"there is no text in '{empty[0]}'", hint="nothing can be measured")
+    return texts
+
+
+def domain_and_path(given: str) -> tuple[str, str]:
+    """Return the two sides of DOMAIN=PATH; a path alone is a domain by its name."""
+    from yxanul.base.errors import YxanulError
+
+    domain, equals, path = given.partition("=")
+    if Path(given).exists() or not equals:
+        return Path(given).stem, given
+    if not domain or not path:
+        raise YxanulError(f"--text {given}", wanted="DOMAIN=PATH")
+    if domain == TOTAL:
+        raise YxanulError(f"a domain cannot be named '{TOTAL}'", hint="that is their sum")
+    return domain, path
+
+
+def measure_all(tokenizers: Mapping[str, Tokenizer], texts: Texts, ui: Ui) -> Lengths:
+    """Return the lengths by tokenizer and domain, and of all domains together."""
+    from yxanul.tokenizer.compare import Length, measure
+
+    total = sum(len(text.encode()) for several in texts.values() for text in several)
+    lengths: Lengths = {}
+    with ui.task("compare", total * len(tokenizers), "B") as task:
+        for name, tokenizer in tokenizers.items():
+            own = {domain: measure(tokenizer, several, task) for domain, several in texts.items()}
+            lengths[name] = own if len(own) == 1 else {**own, TOTAL: sum(own.values(), Length())}
+    return lengths
+
+
+def figures_of(lengths: Lengths) -> dict[str, dict[str, float]]:
+    """Return bytes per token by domain and tokenizer."""
+    domains = next(iter(lengths.values()))
+    return {
+        domain: {name: own[domain].bytes_per_token for name, own in lengths.items()}
+        for domain in domains
+    }
+
+
+def compare_facts(tokenizers: Mapping[str, Tokenizer], lengths: Lengths) -> dict[str, Any]:
+    """Return everything measured as plain data."""
+    from yxanul.tokenizer.named import describe
+
+    facts = {}
+    for name, tokenizer in tokenizers.items():
+        what = describe(tokenizer)
+        facts[name] = {
+            "kind": what.kind,
+            "vocab_size": what.vocab_size,
+            "digest": what.digest,
+            "domains": {domain: length.to_dict() for domain, length in lengths[name].items()},
+        }
+    return {"tokenizers": facts}
+
+
+def table(lengths: Lengths) -> str:
+    """Return bytes per token and tokens by domain, a column for each tokenizer."""
+    figures = figures_of(lengths)
+    width = max(14, *(len(name) + 2 for name in lengths))
+    first = max(16, *(len(domain) + 2 for domain in figures))
+    header = "".join(f"{name:>{width}}" for name in lengths)
+    lines = [f"{'bytes per token':<{first}}{header}"]
+    for domain, by_name in figures.items():
+        cells = "".join(f"{value:>{width}.3f}" for value in by_name.values())
+        lines.append(f"{domain:<{first}}{cells}")
+    lines += ["", f"{'tokens':<{first}}{header}"]
+    for domain in figures:
+        cells = "".join(f"{own[domain].tokens:>{width},}" for own in lengths.values())
+        lines.append(f"{domain:<{first}}{cells}")
+    return "\n".join(lines)

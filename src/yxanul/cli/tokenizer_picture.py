@@ -1,0 +1,61 @@
+"""Bytes per token as bars: in the terminal, or drawn into a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+
+from yxanul.base import chart
+
+Figures = Mapping[str, Mapping[str, float]]
+"""Bytes per token by domain and tokenizer."""
+
+
+def bars(figures: Figures) -> str:
+    """Return a bar for each tokenizer in each domain."""
+    rows = [
+        (f"{domain}  {name}", value)
+        for domain, by_name in figures.items()
+        for name, value in by_name.items()
+    ]
+    return "\n".join(["bytes per token", *chart.bars(rows, format="{:.2f}".format)])
+
+
+def check_picture(file: Path) -> None:
+    """Refuse what cannot be drawn before anything is measured."""
+    from importlib.util import find_spec
+
+    from yxanul.base.errors import YxanulError, missing_package
+
+    if file.suffix.lower() not in (".svg", ".png"):
+        raise YxanulError(f"--picture {file}", wanted="a file that ends in .svg or .png")
+    if find_spec("matplotlib") is None:
+        raise missing_package("matplotlib", "plot")
+
+
+def draw(file: Path, figures: Figures) -> None:
+    """Draw groups of bars, one for each domain, into an .svg or .png file."""
+    from matplotlib.figure import Figure
+
+    from yxanul.base.files import atomic_file
+
+    names = list(next(iter(figures.values())))
+    share = 0.8 / len(names)
+    figure = Figure(figsize=(max(6.0, 0.5 * len(names) * len(figures) + 2), 4), layout="tight")
+    axes = figure.subplots()
+    for place, name in enumerate(names):
+        shift = (place - (len(names) - 1) / 2) * share
+        values = [by_name[name] for by_name in figures.values()]
+        places = [number + shift for number in range(len(figures))]
+        drawn = axes.bar(places, values, share, label=name)
+        axes.bar_label(drawn, fmt="%.2f", fontsize=7)
+    axes.set_xticks(range(len(figures)), list(figures))
+    axes.set_ylabel("bytes per token")
+    axes.legend(fontsize=8)
+    kind = file.suffix.lower()[1:]
+    # Without the date the same figures give the same file.
+    image = BytesIO()
+    figure.savefig(image, format=kind, metadata={"Date": None} if kind == "svg" else None)
+    with atomic_file(file) as out:
+        out.write(image.getvalue())

@@ -1,0 +1,71 @@
+"""`yxanul tokenizer show`: what a tokenizer is, or what it makes of a text."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from yxanul.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from yxanul.tokenizer.named import Description
+
+NAME = "show"
+EXAMPLES = """**Examples**
+
+`yxanul tokenizer show byte --text "Hello world"`
+
+`yxanul tokenizer show runs/quickstart`
+
+`yxanul tokenizer show superbpe-t80k --text "By the way, I am a fan." --json`"""
+
+
+def command(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|FOLDER|FILE",
+            help="byte, gpt2, superbpe-t80k, owner/name on the hub, a run, a folder or a file.",
+        ),
+    ],
+    text: Annotated[
+        str | None, typer.Option("--text", metavar="TEXT", help="Show the tokens of this text.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show kind, size and special tokens; with --text the ids and tokens of that text."""
+    from yxanul.cli.output import print_json, print_text
+    from yxanul.tokenizer.named import describe, open_named
+
+    tokenizer = open_named(name)
+    if text is None:
+        facts = describe(tokenizer)
+        if as_json:
+            print_json({"tokenizer": name, **asdict(facts)})
+        else:
+            print_text(description_text(name, facts))
+        return
+    ids = tokenizer.encode(text)
+    tokens = tokenizer.tokens(ids)
+    if as_json:
+        print_json({"tokenizer": name, "ids": ids, "tokens": tokens})
+        return
+    size_bytes = len(text.encode())
+    print_text(f"{len(ids):,} tokens, {size_bytes / max(len(ids), 1):.2f} bytes each")
+    for number, token in zip(ids, tokens, strict=True):
+        print_text(f"{number:>8}  {token!r}")
+
+
+def description_text(name: str, facts: Description) -> str:
+    """Return the facts of a tokenizer for people."""
+    lines = [
+        f"{name}: {facts.kind}, {facts.vocab_size:,} ids, {facts.num_merges:,} merges",
+        f"  end of text   {facts.end_of_text_id:>8}  {facts.end_of_text}",
+    ]
+    others = {t: i for t, i in facts.added_tokens.items() if t != facts.end_of_text}
+    lines += [f"  added         {number:>8}  {token}" for token, number in others.items()]
+    if facts.chat_template is not None:
+        lines.append(f"  chat template {len(facts.chat_template):>8} characters of Jinja")
+    return "\n".join([*lines, f"  digest        {facts.digest}"])

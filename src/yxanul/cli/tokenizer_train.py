@@ -1,0 +1,218 @@
+"""`yxanul tokenizer train`: a BPE or a SuperBPE of one's own text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from yxanul.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from yxanul.data.config import DataSettings
+    from yxanul.tokenizer.compare import Length
+    from yxanul.tokenizer.config import BpeSettings, SuperBpeSettings
+    from yxanul.tokenizer.tokenizer import Tokenizer
+
+    Trained: TypeAlias = BpeSettings | SuperBpeSettings
+
+NAME = "train"
+EXAMPLES = """**Examples**
+
+`yxanul tokenizer train my-texts/ --vocab-size 8192 --out my-bpe`
+
+`yxanul tokenizer train superbpe my-texts/ more.jsonl --vocab-size 32768 --out my-superbpe`
+
+`yxanul tokenizer train --recipe quickstart --special-token "<step>" --out stories`"""
+HELD_OUT_BYTES = 2_000_000
+
+
+def command(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[bpe|superbpe] [PATH ...]",
+            help="Text: .txt, .jsonl or .parquet files, or folders of them.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where tokenizer.json goes.")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="bpe, or superbpe with tokens of several words.")
+    ] = None,
+    vocab_size: Annotated[
+        int | None, typer.Option(help="Ids to aim at, special tokens included.  [default: 4096]")
+    ] = None,
+    transition: Annotated[
+        int | None, typer.Option(help="superbpe: tokens learnt inside words before the others.")
+    ] = None,
+    sample_bytes: Annotated[
+        int | None, typer.Option(help="Text to learn from, at most.  [default: 20000000]")
+    ] = None,
+    special_token: Annotated[
+        list[str] | None,
+        typer.Option("--special-token", metavar="TEXT", help="A text that is one token."),
+    ] = None,
+    chat_template: Annotated[
+        str | None,
+        typer.Option("--chat-template", metavar="NAME", help="plain, chatml or a Jinja source."),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", metavar="RECIPE", help="Its training text.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a tokenizer on text, and measure it on a slice that was held out."""
+    from yxanul.base.interrupt import StopRequest
+    from yxanul.cli.output import make_ui, print_json, print_text
+    from yxanul.cli.tokenizer_texts import say_notes
+    from yxanul.data.sample import training_texts
+    from yxanul.tokenizer.build import build_tokenizer
+
+    folder = checked_out(out)
+    which, places = kind_and_paths(kind, paths or [])
+    given = {
+        "vocab_size": vocab_size,
+        "transition": transition,
+        "sample_bytes": sample_bytes,
+        "special_tokens": tuple(special_token) if special_token else None,
+        "chat_template": chat_template,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    data, settings = what_to_train(which, places, recipe, given)
+    ui = make_ui()
+    with StopRequest().handled():
+        say_notes(data.sources.values(), ui)
+        tokenizer = build_tokenizer(settings, lambda: training_texts(data), ui)
+        tokenizer.save(folder / "tokenizer.json")
+        length = held_out_length(tokenizer, data)
+    facts = train_facts(folder, settings, tokenizer, length)
+    if as_json:
+        print_json(facts)
+    else:
+        print_text(train_text(facts))
+
+
+def checked_out(out: Path | None) -> Path:
+    """Return the folder to write to; one that has a model would not fit its tokenizer any more."""
+    from yxanul.base.errors import YxanulError
+
+    if out is None:
+        raise YxanulError("no place for the tokenizer", wanted="--out DIR")
+    if out.exists() and not out.is_dir():
+        raise YxanulError(f"--out {out} is a file", wanted="a folder")
+    for name in ("recipe.yaml", "config.json"):
+        if (out / name).exists():
+            raise YxanulError(
+                f"{out} holds a model, which a new tokenizer would not fit",
+                found=name,
+                hint="choose another folder with --out",
+            )
+    return out
+
+
+def kind_and_paths(kind: str | None, paths: Sequence[str]) -> tuple[str | None, Sequence[str]]:
+    """Return the kind, which may also stand before the paths (./bpe is a path), and the paths."""
+    from yxanul.base.errors import YxanulError
+
+    if not paths or paths[0] not in ("bpe", "superbpe"):
+        return kind, paths
+    if kind not in (None, paths[0]):
+        raise YxanulError("two kinds", found=f"{paths[0]} and --kind {kind}", wanted="one")
+    return paths[0], paths[1:]
+
+
+def what_to_train(
+    kind: str | None, paths: Sequence[str], recipe: str | None, given: Mapping[str, Any]
+) -> tuple[DataSettings, Trained]:
+    """Return the text and the settings; a recipe decides what no option says."""
+    from yxanul.base.errors import YxanulError
+    from yxanul.cli.tokenizer_texts import data_of_paths
+    from yxanul.recipe import load_recipe
+    from yxanul.tokenizer.config import TrainedSettings
+
+    if (recipe is None) == (not paths):
+        raise YxanulError(
+            "no text to train on" if recipe is None else "two places of text",
+            found=None if recipe is None else f"--recipe {recipe} and {paths[0]}",
+            wanted="PATH ... or --recipe RECIPE",
+        )
+    if recipe is None:
+        return data_of_paths(paths), trained_settings(kind or "bpe", given)
+    loaded = load_recipe(recipe)
+    own = loaded.tokenizer
+    if isinstance(own, TrainedSettings) and kind in (None, own.kind):
+        given = {**own.model_dump(exclude={"kind"}, exclude_unset=True), **given}
+        kind = own.kind
+    return loaded.data, trained_settings(kind or "bpe", given)
+
+
+def trained_settings(kind: str, given: Mapping[str, Any]) -> Trained:
+    """Return checked settings of a kind that can be trained."""
+    from pydantic import ValidationError
+
+    from yxanul.base.errors import YxanulError
+    from yxanul.base.tables import pick
+    from yxanul.tokenizer.config import BpeSettings, SuperBpeSettings
+
+    kinds: dict[str, type[Trained]] = {"bpe": BpeSettings, "superbpe": SuperBpeSettings}
+    settings = pick(kinds, kind, "kind of tokenizer to train")
+    if "transition" in given and settings is BpeSettings:
+        raise YxanulError("--transition is for a superbpe", hint="add --kind superbpe")
+    try:
+        return settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "tokenizer"
+        what = str(first["msg"]).removeprefix("Value error, ")
+        raise YxanulError(f"{name}: {what}") from None
+
+
+def held_out_length(tokenizer: Tokenizer, data: DataSettings) -> Length | None:
+    """Measure text that was not trained on, a slice of each source; None if there is none."""
+    from yxanul.cli.tokenizer_texts import held_out_texts, take_bytes
+    from yxanul.tokenizer.compare import measure
+
+    share = HELD_OUT_BYTES // len(data.sources)
+    texts = [t for name in data.sources for t in take_bytes(held_out_texts(data, name), share)]
+    return measure(tokenizer, texts) if texts else None
+
+
+def train_facts(
+    folder: Path, settings: Trained, tokenizer: Tokenizer, length: Length | None
+) -> dict[str, Any]:
+    """Return what came out as plain data."""
+    from yxanul.tokenizer.config import SuperBpeSettings
+    from yxanul.tokenizer.named import describe
+
+    facts = describe(tokenizer)
+    two_stages = isinstance(settings, SuperBpeSettings)
+    return {
+        "out": str(folder),
+        "kind": settings.kind,
+        "vocab_size": facts.vocab_size,
+        "transition": settings.num_stage_one if two_stages else None,
+        "sample_bytes": settings.sample_bytes,
+        "added_tokens": facts.added_tokens,
+        "end_of_text_id": facts.end_of_text_id,
+        "digest": facts.digest,
+        "bytes_per_token": length.bytes_per_token if length else None,
+        "held_out": length.to_dict() if length else None,
+    }
+
+
+def train_text(facts: Mapping[str, Any]) -> str:
+    """Return the facts for people."""
+    two = facts["transition"]
+    learnt = f", {two:,} of them inside words" if two else ""
+    lines = [f"{facts['out']}: {facts['kind']}, {facts['vocab_size']:,} tokens{learnt}"]
+    if held_out := facts["held_out"]:
+        size = f"{held_out['bytes']:,} bytes of held-out text"
+        lines.append(f"{facts['bytes_per_token']:.3f} bytes per token on {size}")
+    else:
+        lines.append("the text is too short to hold some of it out and measure it")
+    return "\n".join(lines)

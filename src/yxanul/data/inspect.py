@@ -1,0 +1,232 @@
+"""A look into shards: which sources lie in a folder, their documents, and rows of the stream."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import ValidationError
+
+from yxanul.base.errors import YxanulError
+from yxanul.data.growing import GrowingShards
+from yxanul.data.manifest import (
+    DroppedSample,
+    Manifest,
+    PartRecord,
+    Split,
+    make_manifest,
+    read_manifest,
+    read_outline,
+    read_record,
+)
+from yxanul.data.mix import Row
+from yxanul.data.order import GROUP_TOKENS, SourceOrder
+from yxanul.data.shards import Shard, Shards
+
+LAST_POSITION = 1 << 60
+"""Streams are endless; beyond this, positions no longer fit into what holds them."""
+
+
+class OneDocument(NamedTuple):
+    """A document of a source."""
+
+    number: int
+    part: int
+    """The part that it came from."""
+    ids: np.ndarray
+    """Its end of text included, int64."""
+    num_bytes: int
+    """Bytes of UTF-8 that its text had."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What there is of a source: all of it, or the parts that are encoded so far."""
+
+    folder: Path
+    manifest: Manifest
+    """A part that is not encoded yet counts as empty."""
+    num_parts: int
+    parts_done: int
+    complete: bool
+    """Whether it was prepared to its end."""
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+        return self.manifest.header.source
+
+    def shard(self, split: Split, part: int) -> Shard:
+        """Open what a part became, for who has looked at its checksums already."""
+        entry = self.manifest.splits[split].shards[part].model_copy(update={"sha256": {}})
+        return Shard(self.folder / split, part, entry, self.manifest.header.dtype)
+
+    def document(self, split: Split, number: int) -> OneDocument:
+        """Return a document of a split; they are numbered part by part."""
+        first = 0
+        for part, entry in enumerate(self.manifest.splits[split].shards):
+            if 0 <= number - first < entry.documents:
+                shard = Shard(self.folder / split, part, entry, self.manifest.header.dtype)
+                start, end = shard.starts[number - first : number - first + 2].tolist()
+                size = int(shard.document_bytes[number - first])
+                return OneDocument(number, part, shard.ids[start:end].astype(np.int64), size)
+            first += entry.documents
+        raise YxanulError(
+            f"the source '{self.name}' has no document {number} in its {split} split",
+            wanted=f"0 to {first - 1:,}" if first else "another split: this one is empty",
+        )
+
+    def order(self, seed: int, group_tokens: int = GROUP_TOKENS) -> SourceOrder:
+        """Return the training stream as a run of this seed reads it, as far as it is encoded."""
+        if self.complete:
+            return SourceOrder(Shards(self.folder, self.manifest, "train"), seed, group_tokens)
+        return SourceOrder(parts_of(self.folder), seed, group_tokens)
+
+    def dropped(self) -> list[DroppedSample]:
+        """Return the samples that were kept of what was left out, cause after cause."""
+        if self.complete:
+            return _read_samples(self.folder / "dropped.jsonl")
+        records = _records(self.folder, self.num_parts).values()
+        found = [sample for record in records for sample in record.samples]
+        return sorted(found, key=lambda sample: sample.cause)
+
+
+def source_folders(folder: Path) -> dict[str, Path]:
+    """Return the folders of the sources in `folder`, by name: `folder` itself may be one."""
+    if not folder.is_dir():
+        raise YxanulError(f"there is no folder {folder}")
+    if _is_source(folder):
+        return {name_of(folder): folder}
+    found = {path.name: path for path in sorted(folder.iterdir()) if _is_source(path)}
+    if not found:
+        raise YxanulError(
+            f"there are no shards in {folder}",
+            wanted="a run folder, a folder of encoded sources, or that of one source",
+            hint="`yxanul prepare` makes them",
+        )
+    return found
+
+
+def name_of(folder: Path) -> str:
+    """Return the name of a folder, also of one such as `.`; what a link is called counts."""
+    return os.path.basename(os.path.abspath(folder))
+
+
+def open_encoded(folder: Path) -> Encoded:
+    """Read what there is in a source's folder."""
+    if (folder / "manifest.json").is_file() or not _is_source(folder):
+        manifest = read_manifest(folder)
+        num_parts = len(manifest.splits["train"].shards)
+        return Encoded(folder, manifest, num_parts, num_parts, complete=True)
+    outline = read_outline(folder)
+    records = _records(folder, outline.num_parts)
+    manifest = make_manifest(outline, records)
+    return Encoded(folder, manifest, outline.num_parts, len(records), complete=False)
+
+
+def parts_of(folder: Path) -> GrowingShards:
+    """Return the training parts of a source; one that is not encoded yet is an error."""
+
+    def wait() -> None:
+        raise YxanulError(
+            f"the source '{folder.name}' is not encoded to its end, and a part is missing here",
+            hint="run yxanul prepare",
+        )
+
+    return GrowingShards(folder, "train", wait)
+
+
+class Stretch(NamedTuple):
+    """The tokens of one document within a row: attention stays within them."""
+
+    start: int
+    """Where in the row it begins."""
+    ids: list[int]
+    begins: bool
+    """Whether the document begins here, and does not go on from the row before."""
+
+
+@dataclass(frozen=True)
+class StreamRow:
+    """One row as the model sees it."""
+
+    source: str
+    position: int
+    """Of its first token, in the stream of its source."""
+    stretches: tuple[Stretch, ...]
+    target: int
+    """The token that follows the row: what its last position has to predict."""
+
+    @property
+    def ids(self) -> list[int]:
+        """All ids of the row."""
+        return [i for stretch in self.stretches for i in stretch.ids]
+
+
+def stream_rows(
+    order: SourceOrder, source: str, position: int, seq_len: int, count: int
+) -> list[StreamRow]:
+    """Return rows that follow each other in a source's stream, as they are trained on."""
+    if seq_len < 1 or count < 1:
+        raise YxanulError("a row has at least one token, and there is at least one row")
+    _check_position(position, position + seq_len * count)
+    ids, documents = order.read(position, seq_len * count + 1)
+    rows = []
+    for number in range(count):
+        start, end = number * seq_len, (number + 1) * seq_len
+        row = Row(source, position + start)
+        target = int(ids[end])
+        rows.append(cut_row(order, row, ids[start:end], documents[start:end], target))
+    return rows
+
+
+def cut_row(
+    order: SourceOrder, row: Row, ids: np.ndarray, documents: np.ndarray, target: int
+) -> StreamRow:
+    """Cut a row where one document ends and another begins."""
+    starts = [0, *(np.flatnonzero(np.diff(documents)) + 1).tolist()]
+    ends = [*starts[1:], len(ids)]
+    begins = [_begins_document(order, row.start), *[True] * (len(starts) - 1)]
+    cuts = zip(starts, ends, begins, strict=True)
+    stretches = tuple(Stretch(start, ids[start:end].tolist(), new) for start, end, new in cuts)
+    return StreamRow(row.source, row.start, stretches, target)
+
+
+def _begins_document(order: SourceOrder, position: int) -> bool:
+    if position == 0:
+        return True
+    before, here = order.read(position - 1, 2)[1].tolist()
+    return before != here
+
+
+def _check_position(first: int, last: int) -> None:
+    if first < 0 or last > LAST_POSITION:
+        raise YxanulError(
+            "there is no such position in the stream", found=first, wanted=f"0 to {LAST_POSITION}"
+        )
+
+
+def _is_source(path: Path) -> bool:
+    return any((path / name).is_file() for name in ("manifest.json", "outline.json"))
+
+
+def _records(folder: Path, num_parts: int) -> dict[int, PartRecord]:
+    """Return the records of the parts that are done."""
+    records = {number: read_record(folder, number) for number in range(num_parts)}
+    return {number: record for number, record in records.items() if record is not None}
+
+
+def _read_samples(path: Path) -> list[DroppedSample]:
+    try:
+        lines: Sequence[str] = path.read_text(encoding="utf-8").split("\n")
+        return [DroppedSample.model_validate(json.loads(line)) for line in lines if line]
+    except FileNotFoundError:
+        raise YxanulError(f"{path} is missing", hint="run yxanul prepare") from None
+    except (ValueError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise YxanulError(f"{path} is broken", found=reason, hint="run yxanul prepare") from None

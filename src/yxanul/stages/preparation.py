@@ -1,0 +1,174 @@
+"""Text on its way into shards while a stage trains on those that are there."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+
+from yxanul.base.cache import is_address
+from yxanul.base.interrupt import StopRequest
+from yxanul.base.run_folder import RunFolder
+from yxanul.base.ui import Task, Ui
+from yxanul.data.encode import Beside
+from yxanul.data.growing import GrowingShards
+from yxanul.data.manifest import Split
+from yxanul.data.order import SourceOrder, first_order
+from yxanul.data.shards import Shards
+from yxanul.recipe import Recipe
+from yxanul.stages.corpus import check_header, encode, make_tokenizer, used_sources
+from yxanul.tokenizer.tokenizer import Tokenizer
+
+_LOOK_SECONDS = 0.1
+_SAY_SECONDS = 30.0
+
+
+@contextlib.contextmanager
+def begin(
+    run: RunFolder, recipe: Recipe, ui: Ui, stop: StopRequest
+) -> Iterator[Preparation | None]:
+    """Make tokenizer and shards of a run. As soon as training can begin, give what goes on with
+    the rest; None if all is done. Leaving the block ends the work."""
+    tokenizer = make_tokenizer(run, recipe, ui)
+    if not starts_early(recipe):
+        encode(run, recipe, tokenizer, ui)
+        yield None
+        return
+    preparation = Preparation(run, recipe, tokenizer, ui, stop)
+    preparation.start()
+    try:
+        preparation.wait_for_start()
+        if preparation.is_done:
+            yield None
+        else:
+            ui.say("there is enough text to start with; the rest is encoded beside the training")
+            yield preparation
+    finally:
+        preparation.cancel()
+
+
+def starts_early(recipe: Recipe) -> bool:
+    """Tell whether the first stage can begin before all text is encoded."""
+    bounded = any(recipe.data.sources[name].max_epochs for name in used_sources(recipe))
+    known = not recipe.stages[0].budget.needs_all_text and recipe.eval.max_tokens is not None
+    elsewhere = is_address(recipe.data.folder or "")
+    return recipe.data.train_early and known and not bounded and not elsewhere
+
+
+class Preparation:
+    """Encodes the text of a run in worker processes, told by a thread of this one."""
+
+    def __init__(
+        self, run: RunFolder, recipe: Recipe, tokenizer: Tokenizer, ui: Ui, stop: StopRequest
+    ) -> None:
+        self._run, self._recipe, self._tokenizer = run, recipe, tokenizer
+        self._ui, self._stop = ui, stop
+        self._planned, self._cancelled = threading.Event(), threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="prepare", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all text is encoded; what went wrong is raised here."""
+        if self._thread.is_alive():
+            return False
+        if self._error is not None:
+            raise self._error
+        return True
+
+    def wait(self) -> None:
+        """Pass some time while more text is encoded."""
+        self._stop.raise_if_asked(
+            "stopped while it waited for text; what is there is saved",
+            hint="the same command goes on from there",
+        )
+        if not self.is_done:
+            time.sleep(_LOOK_SECONDS)
+
+    def finish(self) -> None:
+        """Wait until all text is encoded."""
+        while not self.is_done:
+            self.wait()
+
+    def cancel(self) -> None:
+        """End the work where it is; the next call goes on with what is missing."""
+        self._cancelled.set()
+        self._thread.join()
+
+    def shards(self, split: Split) -> dict[str, GrowingShards]:
+        """Return the sources that a stage uses, whose parts are waited for as they are read."""
+        while not self._planned.is_set():
+            self.wait()
+        folder = self._run.data(self._recipe.data.folder)
+        opened: dict[str, GrowingShards] = {}
+        for name in used_sources(self._recipe):
+            opened[name] = GrowingShards(folder / name, split, self.wait)
+            header = opened[name].outline.header
+            check_header(header, folder, name, self._recipe, self._tokenizer)
+        return opened
+
+    def first_held_out(self) -> dict[str, Shards]:
+        """Return the held-out text that is scored during training, as soon as it is there."""
+        tokens, seed = self._recipe.eval.max_tokens, self._recipe.seed
+        assert tokens is not None
+        return {
+            name: one.first_held_out(first_order(one.num_parts, seed, name).tolist(), tokens)
+            for name, one in self.shards("validation").items()
+        }
+
+    def wait_for_start(self) -> None:
+        """Wait until training can begin: the first group of every source's parts, and the
+        held-out text that is scored during training, are there."""
+        for shards in self.shards("train").values():
+            SourceOrder(shards, self._recipe.seed, self._recipe.data.shuffle_tokens).read(0, 1)
+        self.first_held_out()
+
+    def _work(self) -> None:
+        beside = Beside(self._planned.set, self._check, in_processes=True)
+        ui = _BackgroundUi(self._ui)
+        try:
+            encode(self._run, self._recipe, self._tokenizer, ui, beside)
+        except _Cancelled:
+            pass
+        except BaseException as error:
+            self._error = error
+
+    def _check(self) -> None:
+        if self._cancelled.is_set():
+            raise _Cancelled
+
+
+class _Cancelled(Exception):
+    """The training beside has ended."""
+
+
+class _BackgroundUi:
+    """Says now and then how far the work is; the bar belongs to the training."""
+
+    def __init__(self, ui: Ui) -> None:
+        self.say, self.warn = ui.say, ui.warn
+
+    @contextlib.contextmanager
+    def task(self, title: str, total: float, unit: str) -> Iterator[Task]:
+        """Say a line every half minute, and one at the end."""
+        task = _BackgroundTask(self, title, total)
+        yield task
+        self.say(f"{title}: done")
+
+
+class _BackgroundTask:
+    def __init__(self, ui: _BackgroundUi, title: str, total: float) -> None:
+        self._ui, self._title, self._total = ui, title, total
+        self._done, self._said = 0.0, time.monotonic()
+
+    def advance(self, amount: float, note: str = "") -> None:
+        self._done += amount
+        if time.monotonic() - self._said >= _SAY_SECONDS:
+            self._said = time.monotonic()
+            share = self._done / max(self._total, 1)
+            self._ui.say(f"{self._title}: {share:.0%}, {note}")

@@ -1,0 +1,152 @@
+"""Documents that hold a piece of a benchmark's test set are left out of training.
+
+A text of the test set is hunted as its runs of 13 words (Brown et al. 2020, appendix C); one of
+8 to 12 words as the run that it is. Words are lower-case letters and digits: everything else only
+separates them. Runs without a letter, such as counting, are hunted for nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yxanul.base.errors import YxanulError
+from yxanul.base.files import atomic_file
+from yxanul.text.documents import Document
+from yxanul.text.words import Numbers, Runs, numbers_of, pieces_of
+
+MAX_WORDS = 13
+MIN_WORDS = 8
+# Entries of the table of beginnings for each of them: most words of a document find an empty one.
+_ROOM = 8
+_SEPARATORS = re.compile(r"[\W_]")
+_WORDS = re.compile(r"[^\W_]+")
+_ASCII = {n: chr(n).lower() if chr(n).isalnum() else " " for n in range(128)}
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of `text`: lower-case letters and digits."""
+    if text.isascii():
+        return text.translate(_ASCII).split()
+    return _WORDS.findall(text.lower())
+
+
+@dataclass(frozen=True, eq=False)
+class Ngrams:
+    """The runs of words that are hunted, as sorted numbers."""
+
+    by_length: Mapping[int, Numbers]
+    """The runs of each length in words."""
+    beginnings: Numbers
+    """The first 8 words of every run: what begins otherwise is passed at once."""
+    too_short: int = 0
+    """How many texts have fewer than 8 words: they are not looked for."""
+
+    def __len__(self) -> int:
+        return sum(map(len, self.by_length.values()))
+
+    @cached_property
+    def digest(self) -> str:
+        """A mark of what is hunted."""
+        digest = hashlib.blake2b(digest_size=16)
+        for length, numbers in sorted(self.by_length.items()):
+            digest.update(b"%d:" % length + np.ascontiguousarray(numbers).tobytes())
+        return digest.hexdigest()
+
+    def save(self, path: Path) -> None:
+        """Write one .npz file, whole or not at all; equal n-grams are equal files."""
+        runs = {f"length_{length}": run for length, run in sorted(self.by_length.items())}
+        others = {"beginnings": self.beginnings, "too_short": np.int64(self.too_short)}
+        with atomic_file(path) as file:
+            np.savez(file, **runs, **others)
+
+    @classmethod
+    def load(cls, path: Path) -> Ngrams:
+        """Read what `save` wrote."""
+        try:
+            with open(path, "rb") as file:
+                arrays = dict(np.load(file, allow_pickle=False))
+            runs = {int(k.removeprefix("length_")): v for k, v in arrays.items() if k[-1].isdigit()}
+            return cls(runs, arrays["beginnings"], int(arrays["too_short"]))
+        except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
+            raise YxanulError(f"{path} holds no n-grams of a benchmark", found=error) from None
+
+
+def ngrams_of(texts: Iterable[str]) -> Ngrams:
+    """Return what is hunted for the texts of one or more test sets."""
+    by_length: dict[int, list[Numbers]] = {}
+    beginnings: list[Numbers] = []
+    too_short = 0
+    for text in texts:
+        words = words_of(text)
+        if len(words) < MIN_WORDS:
+            too_short += 1
+            continue
+        length, runs = min(len(words), MAX_WORDS), Runs(numbers_of(words))
+        starts = np.flatnonzero(_with_letters(words, length))
+        by_length.setdefault(length, []).append(runs.at(starts, length))
+        beginnings.append(runs.at(starts, MIN_WORDS))
+    distinct = {length: _distinct(numbers) for length, numbers in by_length.items()}
+    return Ngrams(distinct, _distinct(beginnings), too_short)
+
+
+class Decontaminate:
+    """A filter of documents that share a run of words with a test set.
+
+    Runs are compared by 64-bit numbers and a hit is believed. A document is dropped by mistake
+    with a probability of about (its words) * (runs hunted) / 2**60: with a million runs, less
+    than one word in a trillion.
+    """
+
+    def __init__(self, ngrams: Ngrams):
+        self._ngrams = ngrams
+        bits = max(10, (_ROOM * len(ngrams.beginnings)).bit_length())
+        self._shift = np.uint64(64 - bits)
+        self._may_begin = np.zeros(1 << bits, np.bool_)
+        self._may_begin[ngrams.beginnings >> self._shift] = True
+
+    def cause(self, document: Document) -> str | None:
+        """Return "contaminated" if a hunted run stands in the document."""
+        before = np.zeros(0, np.uint64)
+        for piece in pieces_of(document.text, _SEPARATORS):
+            numbers = np.concatenate((before, numbers_of(words_of(piece))))
+            if self._holds_a_run(numbers):
+                return "contaminated"
+            before = numbers[max(len(numbers) - MAX_WORDS + 1, 0) :]
+        return None
+
+    def _holds_a_run(self, numbers: Numbers) -> bool:
+        runs = Runs(numbers)
+        beginnings = runs.all(MIN_WORDS)
+        starts = np.flatnonzero(self._may_begin[beginnings >> self._shift])
+        starts = starts[_are_in(beginnings[starts], self._ngrams.beginnings)]
+        for length, wanted in self._ngrams.by_length.items() if len(starts) else ():
+            fitting = starts[starts + length <= len(numbers)]
+            if _are_in(runs.at(fitting, length), wanted).any():
+                return True
+        return False
+
+
+def _with_letters(words: list[str], length: int) -> NDArray[np.bool_]:
+    """Tell for each run of `length` words whether one of them has a letter."""
+    letters = np.cumsum([0, *(not word.isdigit() for word in words)])
+    return letters[length:] > letters[:-length]
+
+
+def _distinct(numbers: list[Numbers]) -> Numbers:
+    return np.unique(np.concatenate([np.zeros(0, np.uint64), *numbers]))
+
+
+def _are_in(numbers: Numbers, some: Numbers) -> NDArray[np.bool_]:
+    """Tell for each number whether it is among `some`, which are sorted."""
+    if not len(some):
+        return np.zeros(len(numbers), np.bool_)
+    return some[np.minimum(np.searchsorted(some, numbers), len(some) - 1)] == numbers

@@ -1,0 +1,115 @@
+"""Documents that are nearly an earlier one: signatures that share a band, then compared whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from yxanul.text.dedup.components import Components
+from yxanul.text.dedup.config import NearSettings
+from yxanul.text.dedup.ngrams import mixed
+from yxanul.text.dedup.spill import Spill, partition_of, partitions_for
+
+_RECORD = np.dtype([("key", "<u8"), ("document", "<u4")])
+_CHANCE = 0.9
+_WINDOW = 16
+"""Documents with an equal band are compared with so many before them: all in small groups, and
+a time that grows with the number of documents only, in groups of any size."""
+_PAIRS_AT_ONCE = 1 << 14
+
+ReadSignatures = Callable[[np.ndarray], np.ndarray]
+"""Gives the signatures of documents, whose numbers ascend."""
+
+
+def bands_and_rows(threshold: float, permutations: int) -> tuple[int, int]:
+    """Return how a signature is cut: the longest bands that find a pair with probability 0.9
+    whose similarity is the threshold. What they find by mistake is compared and let go."""
+    for rows in range(permutations, 1, -1):
+        bands = permutations // rows
+        if 1 - (1 - threshold**rows) ** bands >= _CHANCE:
+            return bands, rows
+    return permutations, 1
+
+
+class NearCopies:
+    """Gathers the bands of all signatures, then unites the documents that are near copies."""
+
+    def __init__(self, folder: Path, documents: int, settings: NearSettings) -> None:
+        self._threshold = settings.threshold
+        self._bands, self._rows = bands_and_rows(settings.threshold, settings.permutations)
+        self._partitions = partitions_for(documents)
+        self._spill = Spill(folder, _RECORD)
+        self.partitions = self._bands * self._partitions
+        self.components = Components(documents)
+
+    def add(self, first: int, ngrams: np.ndarray, signatures: np.ndarray) -> None:
+        """Add the signatures of documents `first`, `first` + 1, ... that have n-grams."""
+        signed = np.flatnonzero(ngrams)
+        if not len(signed):
+            return
+        columns = np.ascontiguousarray(signatures[signed].T)
+        records = np.empty(len(signed), _RECORD)
+        records["document"] = first + signed
+        for band in range(self._bands):
+            keys = _key(columns[band * self._rows : (band + 1) * self._rows])
+            records["key"] = keys
+            places = partition_of(keys, self._partitions) + np.uint64(band * self._partitions)
+            self._spill.add(places, records.copy())
+
+    def unite(self, partition: int, gone: np.ndarray, read: ReadSignatures) -> None:
+        """Unite the near copies of a partition; where `gone` is not 0, a document is no more."""
+        for left, right in self._candidates(partition, gone):
+            for start in range(0, len(left), _PAIRS_AT_ONCE):
+                some = slice(start, start + _PAIRS_AT_ONCE)
+                self._unite_if_near(left[some], right[some], read)
+
+    def _candidates(
+        self, partition: int, gone: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield pairs of documents with an equal band, at most a window apart in its group.
+
+        The last of each group are carried over to the next chunk: the pairs are the same
+        wherever a chunk ends.
+        """
+        carried = np.empty(0, _RECORD)
+        for chunk in self._spill.chunks(partition):
+            new_from = chunk["document"][0]
+            records = np.concatenate([carried, chunk[gone[chunk["document"]] == 0]])
+            records = records[np.argsort(records["key"], kind="stable")]
+            keys, documents = records["key"], records["document"]
+            for distance in range(1, _WINDOW + 1):
+                right = np.flatnonzero(keys[distance:] == keys[:-distance]) + distance
+                if not len(right):
+                    break
+                right = right[documents[right] >= new_from]
+                yield documents[right - distance], documents[right]
+            carried = records[_among_last(keys, _WINDOW)]
+
+    def _unite_if_near(self, left: np.ndarray, right: np.ndarray, read: ReadSignatures) -> None:
+        apart = self.components.roots(left) != self.components.roots(right)
+        left, right = left[apart], right[apart]
+        if not len(left):
+            return
+        documents, places = np.unique(np.concatenate([left, right]), return_inverse=True)
+        signatures = read(documents)
+        equal = signatures[places[: len(left)]] == signatures[places[len(left) :]]
+        near = equal.mean(axis=1) >= self._threshold
+        self.components.unite(left[near], right[near])
+
+
+def _key(rows: np.ndarray) -> np.ndarray:
+    """Hash the numbers of a band into one: uint64."""
+    keys = np.zeros(rows.shape[1], np.uint64)
+    for row in rows:
+        keys *= np.uint64(0x9E3779B97F4A7C15)
+        keys += row
+    return mixed(keys)
+
+
+def _among_last(keys: np.ndarray, count: int) -> np.ndarray:
+    """Return whether a record is among the last `count` of its group; groups lie together."""
+    last = np.ones(len(keys), bool)
+    last[:-count] = keys[count:] != keys[:-count]
+    return last

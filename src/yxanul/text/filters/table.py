@@ -1,0 +1,46 @@
+"""The table of filters."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yxanul.base.tables import pick
+from yxanul.text.filters.config import FilterSettings, QualityFilterSettings
+from yxanul.text.filters.filter import Filter
+from yxanul.text.filters.language import LanguageFilter
+from yxanul.text.filters.length import LengthFilter
+from yxanul.text.filters.quality import QualityFilter
+from yxanul.text.filters.repetition import RepetitionFilter
+from yxanul.text.filters.score import ScoreFilter
+from yxanul.text.filters.value import ValueFilter
+
+if TYPE_CHECKING:
+    from yxanul.text.config import CommonSettings
+
+FILTERS: dict[str, Callable[[Any], Filter]] = {
+    "length": LengthFilter,
+    "score": ScoreFilter,
+    "value": ValueFilter,
+    "language": LanguageFilter,
+    "repetition": RepetitionFilter,
+    "quality": QualityFilter,
+}
+
+
+def open_filters(settings: CommonSettings) -> list[Filter]:
+    """Open the filters of a source, in the recipe's order; what they lack is a YxanulError."""
+    return [pick(FILTERS, one.kind, "filter")(one) for one in settings.filters or ()]
+
+
+def filters_digest(filters: Iterable[FilterSettings] | None) -> str:
+    """Return a mark of all that decides what the filters drop, a quality function's file too."""
+    digest = hashlib.blake2b(digest_size=16)
+    for one in filters or ():
+        digest.update(one.model_dump_json().encode() + b"\n")
+        if isinstance(one, QualityFilterSettings):
+            path = Path(one.function.rpartition(":")[0]).expanduser()
+            digest.update(path.read_bytes() if path.is_file() else b"")
+    return digest.hexdigest()

@@ -1,0 +1,193 @@
+"""What a data set of the hub is at one commit: its files, and how they are to be read."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, NamedTuple
+
+from yxanul.base.errors import YxanulError, missing_package, near_miss
+from yxanul.base.files import write_json
+from yxanul.text.sources.files import endings
+from yxanul.text.sources.hub_faults import HubUnreachable, is_offline, patiently, wrong_choice
+from yxanul.text.sources.hub_wanted import Wanted
+
+if TYPE_CHECKING:
+    from datasets import DatasetBuilder
+
+SUFFIXES = {
+    "json": endings((".jsonl", ".ndjson", ".json")),
+    "parquet": (".parquet", ".geoparquet", ".gpq"),
+    "text": endings((".txt",)),
+}
+"""The formats that are read file by file, and how the names of such files end."""
+
+ROWS = "rows"
+"""The format of everything else: `datasets` makes rows of it."""
+
+_FILES_AT_ONCE = 500
+# What a configuration may say without another way of reading.
+_HARMLESS = ("name", "version", "data_dir", "data_files", "description", "features")
+
+
+class Entry(NamedTuple):
+    """A file of the set; the mark is another one when the content is."""
+
+    path: str
+    size_bytes: int
+    mark: str
+
+
+class Plan(NamedTuple):
+    """How a set is read at one commit, the same in every process."""
+
+    commit: str
+    format: str
+    files: tuple[Entry, ...] = ()
+    note: str | None = None
+
+
+@lru_cache(maxsize=32)
+def find_plan(wanted: Wanted) -> Plan:
+    """Return the plan; a branch is looked up once in a process, so that a run stays at one commit.
+
+    Plans are kept beside the downloaded files: a set that is there needs no hub.
+    """
+    stored = None if wanted.is_local else _stored(wanted)
+    if wanted.is_local or is_offline():
+        return stored or Plan(wanted.revision or "main", ROWS)
+    if stored and wanted.is_pinned:
+        return stored
+    try:
+        commit = patiently(wanted, lambda: _commit_of(wanted))
+    except HubUnreachable:
+        if not stored:
+            raise
+        note = f"the hub could not be reached: '{wanted.name}' is read as of {stored.commit}"
+        return stored._replace(note=note)
+    if stored and stored.commit == commit:
+        return stored
+    pinned = wanted._replace(revision=commit)
+    plan = patiently(wanted, lambda: _plan_at(pinned))
+    for key in (wanted, pinned):
+        _store(key, plan)
+    return plan
+
+
+def _commit_of(wanted: Wanted) -> str:
+    """Return the commit that the revision stands for now."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.constants import HF_HUB_DOWNLOAD_TIMEOUT
+
+    timeout = HF_HUB_DOWNLOAD_TIMEOUT
+    return str(HfApi().dataset_info(wanted.name, revision=wanted.revision, timeout=timeout).sha)
+
+
+def _plan_at(wanted: Wanted) -> Plan:
+    commit = str(wanted.revision)
+    builder = _builder(wanted)
+    splits = {str(split): files for split, files in (builder.config.data_files or {}).items()}
+    if wanted.split not in splits:
+        # Slices and sums of splits are the library's own language.
+        if re.fullmatch(r"\w+(\.\w+)*", wanted.split) and wanted.split != "all" and splits:
+            what = f"the data set '{wanted.name}' has no split '{wanted.split}'"
+            raise wrong_choice(what, wanted.split, list(splits), "split")
+        return Plan(commit, ROWS)
+    # A file that two patterns find is read once.
+    root = f"hf://datasets/{wanted.name}@{commit}/"
+    paths = list(dict.fromkeys(file.removeprefix(root) for file in splits[wanted.split]))
+    if not _is_readable(builder, paths):
+        return Plan(commit, ROWS)
+    return Plan(commit, builder.name, tuple(_entries(wanted, paths)))
+
+
+def _builder(wanted: Wanted) -> DatasetBuilder:
+    """Let the library find configuration, splits and data files."""
+    try:
+        import datasets
+        from datasets.exceptions import DatasetNotFoundError
+    except ImportError:
+        raise missing_package("datasets", "data") from None
+    # In an empty folder it finds no rows of another commit to fall back to.
+    with TemporaryDirectory() as empty:
+        address = f"hf://datasets/{wanted.name}"
+        try:
+            return datasets.load_dataset_builder(
+                address, wanted.config, cache_dir=empty, **wanted.options
+            )
+        except FileNotFoundError as error:
+            if wanted.data_files is None or isinstance(error, DatasetNotFoundError):
+                raise
+            raise _no_such_files(wanted) from error
+
+
+def _no_such_files(wanted: Wanted) -> YxanulError:
+    from huggingface_hub import HfApi
+
+    there = HfApi().list_repo_files(wanted.name, revision=wanted.revision, repo_type="dataset")
+    patterns = [wanted.data_files] if isinstance(wanted.data_files, str) else wanted.data_files
+    hints = [hint for pattern in patterns or () if (hint := near_miss(pattern, there))]
+    return YxanulError(
+        f"the data set '{wanted.name}' has no file for data_files",
+        found=", ".join(there[:8]) + (" ..." if len(there) > 8 else ""),
+        wanted=" or ".join(patterns or ()),
+        hint=hints[0] if hints else "check data_files",
+    )
+
+
+def _is_readable(builder: DatasetBuilder, paths: Sequence[str]) -> bool:
+    """Tell whether our own readers give what the set's configuration means."""
+    config = builder.config
+    usual = type(config)()
+    is_usual = all(
+        getattr(config, field.name) == getattr(usual, field.name)
+        for field in dataclasses.fields(config)
+        if field.name not in _HARMLESS
+    )
+    suffixes = SUFFIXES.get(builder.name, ())
+    return is_usual and bool(suffixes) and all(path.lower().endswith(suffixes) for path in paths)
+
+
+def _entries(wanted: Wanted, paths: Sequence[str]) -> Iterator[Entry]:
+    """Ask for the sizes and marks of some files, in their order."""
+    from huggingface_hub import HfApi, RepoFile
+
+    api = HfApi()
+    for start in range(0, len(paths), _FILES_AT_ONCE):
+        some = list(paths[start : start + _FILES_AT_ONCE])
+        infos = api.get_paths_info(wanted.name, some, revision=wanted.revision, repo_type="dataset")
+        found = {info.path: info for info in infos if isinstance(info, RepoFile)}
+        for path in some:
+            lfs = found[path].lfs
+            yield Entry(path, found[path].size, lfs.sha256 if lfs else found[path].blob_id)
+
+
+def _place(wanted: Wanted) -> Path:
+    try:
+        from huggingface_hub import constants
+        from huggingface_hub.file_download import repo_folder_name
+    except ImportError:
+        raise missing_package("datasets", "data") from None
+    folder = repo_folder_name(repo_id=wanted.name, repo_type="dataset")
+    return Path(constants.HF_HUB_CACHE) / folder / "plans" / f"{wanted.digest}.json"
+
+
+def _stored(wanted: Wanted) -> Plan | None:
+    """Return the plan of an earlier run; one that cannot be read is made anew."""
+    try:
+        commit, kind, files = json.loads(_place(wanted).read_text())
+        return Plan(commit, kind, tuple(Entry(*file) for file in files))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _store(wanted: Wanted, plan: Plan) -> None:
+    # A cache that cannot be written to costs some requests, no more.
+    with contextlib.suppress(OSError):
+        write_json(_place(wanted), [plan.commit, plan.format, plan.files])

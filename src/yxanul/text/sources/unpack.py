@@ -1,0 +1,119 @@
+"""Unpacking compressed files in bounded memory, however much they unpack to."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+from yxanul.base.errors import missing_package
+
+CHUNK_BYTES = 1 << 18
+# A piece of zstd can unpack to thirty thousand times its size, all at once.
+_ZST_BYTES = 1 << 7
+# What a stream may ask for to be unpacked; the strongest of the usual levels asks for 65 MiB.
+_XZ_MEMORY_BYTES = 1 << 28
+
+
+class Damaged(Exception):
+    """Bytes that cannot be unpacked."""
+
+
+def unpacked(file: BinaryIO, name: str) -> Iterator[bytes]:
+    """Yield the bytes of an open file, unpacked as its name says.
+
+    An EOFError after the last ones tells of a cut, Damaged of what cannot be unpacked.
+    """
+    name = name.lower()
+    for ending, unpack in _WAYS.items():
+        if name.endswith(ending):
+            yield from unpack(file)
+            return
+    while chunk := file.read(CHUNK_BYTES):
+        yield chunk
+
+
+def _gz(file: BinaryIO) -> Iterator[bytes]:
+    try:
+        with gzip.open(file) as stream:
+            while chunk := stream.read1(CHUNK_BYTES):
+                yield chunk
+    except (zlib.error, gzip.BadGzipFile) as error:
+        raise Damaged(str(error)) from error
+
+
+def _zst(file: BinaryIO) -> Iterator[bytes]:
+    try:
+        import zstandard
+    except ImportError:
+        raise missing_package("zstandard", "data") from None
+    frame: Any = None
+    ready, ready_bytes = [], 0
+    while packed := file.read(_ZST_BYTES):
+        while packed:
+            frame = frame or zstandard.ZstdDecompressor().decompressobj()
+            try:
+                chunk = frame.decompress(packed)
+            except zstandard.ZstdError as error:
+                yield from filter(None, [b"".join(ready)])
+                raise Damaged(str(error)) from error
+            ready += [chunk] if chunk else []
+            ready_bytes += len(chunk)
+            packed = frame.unused_data if frame.eof else b""
+            frame = None if frame.eof else frame
+        if ready_bytes >= CHUNK_BYTES:
+            yield b"".join(ready)
+            ready, ready_bytes = [], 0
+    yield from filter(None, [b"".join(ready)])
+    if frame is not None:
+        raise EOFError
+
+
+def _bz2(file: BinaryIO) -> Iterator[bytes]:
+    # The bytes of the file itself must not raise the same error as broken ones.
+    return _streams(file, bz2.BZ2Decompressor, OSError, padding=b"")
+
+
+def _xz(file: BinaryIO) -> Iterator[bytes]:
+    def start() -> lzma.LZMADecompressor:
+        return lzma.LZMADecompressor(memlimit=_XZ_MEMORY_BYTES)
+
+    return _streams(file, start, lzma.LZMAError, padding=b"\0")
+
+
+def _streams(
+    file: BinaryIO, start: Callable[[], Any], damage: type[Exception], padding: bytes
+) -> Iterator[bytes]:
+    """Yield what one stream after the other holds; zeros may stand between those of xz."""
+    stream, packed = None, b""
+    while True:
+        if not packed and (stream is None or stream.needs_input):
+            packed = file.read(CHUNK_BYTES)
+            if not packed:
+                break
+        if stream is None:
+            packed = packed.lstrip(padding) if padding else packed
+            stream = start() if packed else None
+            continue
+        try:
+            chunk = stream.decompress(packed, CHUNK_BYTES)
+        except damage as error:
+            raise Damaged(str(error)) from error
+        packed = b""
+        if chunk:
+            yield chunk
+        if stream.eof:
+            stream, packed = None, stream.unused_data
+    if stream is not None:
+        raise EOFError
+
+
+_WAYS: dict[str, Callable[[BinaryIO], Iterator[bytes]]] = {
+    ".gz": _gz,
+    ".zst": _zst,
+    ".bz2": _bz2,
+    ".xz": _xz,
+}

@@ -1,0 +1,96 @@
+"""Words and runs of words as 64-bit numbers: the same in every process and on every machine.
+
+A word's number is a hash of its letters; a run's number is a polynomial in those of its words.
+Two different runs have the same number with a probability of about 2**-60.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers: TypeAlias = NDArray[np.uint64]
+
+PIECE_CHARS = 1 << 20
+_CACHED_WORDS = 1 << 18
+_CACHED_WORD_CHARS = 32
+_BASE = 0x9E3779B97F4A7C15
+_INVERSE = pow(_BASE, -1, 1 << 64)
+_KEPT_POWERS = 1 << 16
+
+
+class _WordNumbers(dict[str, int]):
+    """The numbers of the words seen lately, so that each is hashed once."""
+
+    def __missing__(self, word: str) -> int:
+        digest = hashlib.blake2b(word.encode(errors="surrogatepass"), digest_size=8).digest()
+        number = int.from_bytes(digest, "little")
+        if len(word) <= _CACHED_WORD_CHARS:
+            if len(self) >= _CACHED_WORDS:
+                self.clear()
+            self[word] = number
+        return number
+
+
+_NUMBERS = _WordNumbers()
+
+
+def numbers_of(words: Sequence[str]) -> Numbers:
+    """Return the number of each word."""
+    return np.fromiter(map(_NUMBERS.__getitem__, words), np.uint64, len(words))
+
+
+class Runs:
+    """The runs of neighbouring words in a text.
+
+    With the sums S of word * base**place, the run from i to j is (S[j] - S[i]) * base**-i, all
+    modulo 2**64: an odd base has an inverse.
+    """
+
+    def __init__(self, words: Numbers):
+        self._sums = np.zeros(len(words) + 1, np.uint64)
+        np.cumsum(words * _powers(_BASE, len(words)), out=self._sums[1:])
+        self._inverse = _powers(_INVERSE, len(words))
+
+    def all(self, length: int) -> Numbers:
+        """Return the numbers of all runs of `length` words, in order."""
+        count = max(len(self._sums) - length, 0)
+        return (self._sums[length:] - self._sums[:count]) * self._inverse[:count]
+
+    def at(self, starts: NDArray[np.intp], length: int) -> Numbers:
+        """Return the numbers of the runs of `length` words that begin at `starts`."""
+        return (self._sums[starts + length] - self._sums[starts]) * self._inverse[starts]
+
+
+def pieces_of(text: str, ends: re.Pattern[str]) -> Iterator[str]:
+    """Cut a long text behind characters that `ends` finds, so that lists of words stay short."""
+    start = 0
+    while start < len(text):
+        found = ends.search(text, start + PIECE_CHARS)
+        stop = found.end() if found else len(text)
+        yield text[start:stop]
+        start = stop
+
+
+def _powers(base: int, count: int) -> Numbers:
+    """Return base**0 up to base**(count - 1) modulo 2**64."""
+    if count > _KEPT_POWERS:
+        return _made_powers(base, count)
+    return _kept_powers(base)[:count]
+
+
+@lru_cache
+def _kept_powers(base: int) -> Numbers:
+    return _made_powers(base, _KEPT_POWERS)
+
+
+def _made_powers(base: int, count: int) -> Numbers:
+    factors = np.full(count, base, np.uint64)
+    factors[0] = 1
+    return np.cumprod(factors)

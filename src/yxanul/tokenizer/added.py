@@ -1,0 +1,45 @@
+"""Tokens and a chat template of the user's own, put on top of a finished vocabulary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import tokenizers as library
+
+from yxanul.base.chat import source_of
+from yxanul.base.errors import YxanulError
+from yxanul.tokenizer.config import CommonTokenizerSettings
+from yxanul.tokenizer.tokenizer import Tokenizer
+
+
+def with_added(
+    raw: library.Tokenizer, end_of_text: str, settings: CommonTokenizerSettings
+) -> Tokenizer:
+    """Return the tokenizer with the tokens of `settings` behind its vocabulary and end of text."""
+    added = settings.added_tokens
+    if end_of_text in added:
+        raise YxanulError(
+            f"tokenizer.special_tokens has '{end_of_text}'", hint="it is the end of text already"
+        )
+    raw.add_special_tokens([library.AddedToken(end_of_text, special=True, normalized=False)])
+    if added:
+        raw = _found_in_text(raw, added)
+        raw.add_tokens(
+            [library.AddedToken(name, special=False, normalized=False) for name in added]
+        )
+    tokenizer = Tokenizer(raw, end_of_text)
+    if settings.chat_template is not None:
+        tokenizer.chat_template = source_of(settings.chat_template)
+    return tokenizer
+
+
+def _found_in_text(raw: library.Tokenizer, names: Sequence[str]) -> library.Tokenizer:
+    """Return the tokenizer with those of `names` that are special made ordinary added tokens."""
+    content = json.loads(raw.to_str())
+    special = [t for t in content["added_tokens"] if t["special"] and t["content"] in names]
+    if not special:
+        return raw
+    for token in special:
+        token.update(special=False, normalized=False)
+    return library.Tokenizer.from_str(json.dumps(content))

@@ -1,0 +1,73 @@
+"""How short tokenizers make the same text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from yxanul.base.ui import Task
+from yxanul.tokenizer.tokenizer import Tokenizer
+
+_BATCH_CHARS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Length:
+    """A text's length in tokens, bytes and characters, without ends of text."""
+
+    tokens: int = 0
+    bytes: int = 0
+    characters: int = 0
+    documents: int = 0
+
+    def __add__(self, other: Length) -> Length:
+        return Length(
+            self.tokens + other.tokens,
+            self.bytes + other.bytes,
+            self.characters + other.characters,
+            self.documents + other.documents,
+        )
+
+    @property
+    def bytes_per_token(self) -> float:
+        """Bytes of UTF-8 that a token stands for on average: more is better."""
+        return self.bytes / max(self.tokens, 1)
+
+    @property
+    def characters_per_token(self) -> float:
+        """Characters that a token stands for on average."""
+        return self.characters / max(self.tokens, 1)
+
+    def to_dict(self) -> dict[str, float]:
+        """Return plain data."""
+        counts = {name: getattr(self, name) for name in ("documents", "tokens", "bytes")}
+        return {
+            **counts,
+            "characters": self.characters,
+            "bytes_per_token": self.bytes_per_token,
+            "characters_per_token": self.characters_per_token,
+        }
+
+
+def measure(tokenizer: Tokenizer, texts: Iterable[str], task: Task | None = None) -> Length:
+    """Return the length of all texts together, read once, in bounded memory."""
+    total = Length()
+    for batch in _batches(texts):
+        ids, _ = tokenizer.encode_documents(batch)
+        size = sum(len(text.encode()) for text in batch)
+        total += Length(len(ids) - len(batch), size, sum(map(len, batch)), len(batch))
+        if task is not None:
+            task.advance(size)
+    return total
+
+
+def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    batch, size = list[str](), 0
+    for text in texts:
+        batch.append(text)
+        size += len(text)
+        if size >= _BATCH_CHARS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,36 @@
+"""The text that a tokenizer is trained on: a bounded beginning, cut at the tokens of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from yxanul.base.errors import YxanulError
+from yxanul.base.ui import Task
+
+
+def take_sample(
+    texts: Iterable[str], sample_bytes: int, added: Sequence[str], task: Task
+) -> Iterator[str]:
+    """Yield texts until `sample_bytes` of UTF-8 have passed; none at all is an error.
+
+    What stands between tokens of `added` is a text of its own, as it will be when encoding.
+    """
+    taken_bytes = 0
+    for text in texts:
+        yield from cut_at(text, added)
+        size_bytes = len(text.encode("utf-8", errors="replace"))
+        taken_bytes += size_bytes
+        task.advance(size_bytes)
+        if taken_bytes >= sample_bytes:
+            return
+    if taken_bytes == 0:
+        raise YxanulError("there is no text to train the tokenizer on", hint="look at data.sources")
+
+
+def cut_at(text: str, added: Sequence[str]) -> list[str]:
+    """Return what stands between the tokens of `added`; the longer of two that fit counts."""
+    if not added:
+        return [text]
+    longest_first = sorted(added, key=len, reverse=True)
+    return re.split("|".join(map(re.escape, longest_first)), text)

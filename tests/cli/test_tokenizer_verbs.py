@@ -1,0 +1,178 @@
+"""`yxanul tokenizer` as people call it: output, JSON, pictures, mistakes."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from recipes import write_tiny
+from yxanul.tokenizer.tokenizer import Tokenizer
+
+SENTENCE = "The small fox number {} ran over the hill to the red barn. "
+
+
+def yxanul(*words, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "yxanul", "tokenizer", *map(str, words)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with texts of three kinds and two tokenizers trained on them."""
+    folder = tmp_path_factory.mktemp("tokenizers")
+    texts = folder / "texts"
+    texts.mkdir()
+    stories = [SENTENCE.format(number) * 9 for number in range(120)]
+    (texts / "a.txt").write_text("\n<|endoftext|>\n".join(stories))
+    rows = [json.dumps({"text": SENTENCE.format(f"{n} of rows")}) for n in range(50)]
+    (texts / "b.jsonl").write_text("\n".join(rows))
+    (texts / "notes.bin").write_bytes(b"\0")
+    write_tiny(folder)
+    for kind in ("bpe", "superbpe"):
+        result = yxanul("train", kind, "texts", "--vocab-size", 330, "--out", kind, cwd=folder)
+        assert result.returncode == 0, result.stderr
+    return folder
+
+
+def test_train_says_what_came_out(place):
+    words = ["--vocab-size", 320, "--transition", 280, "--special-token", "<step>"]
+    words += ["--chat-template", "chatml", "--out", "made", "--json"]
+    result = yxanul("train", "texts/a.txt", "--kind", "superbpe", *words, cwd=place)
+    assert result.returncode == 0, result.stderr
+    facts = json.loads(result.stdout)
+    assert (facts["kind"], facts["vocab_size"], facts["transition"]) == ("superbpe", 320, 280)
+    assert list(facts["added_tokens"]) == ["<|endoftext|>", "<step>", "<|im_start|>", "<|im_end|>"]
+    assert facts["bytes_per_token"] == pytest.approx(facts["held_out"]["bytes_per_token"])
+    assert facts["bytes_per_token"] > 1.5
+    made = Tokenizer.load(place / "made")
+    assert made.digest == facts["digest"]
+    assert made.encode("<step>") == [made.end_of_text_id + 1]
+    assert made.chat_template
+
+
+def test_train_on_the_text_of_a_recipe(place):
+    words = ("--recipe", "tiny.yaml", "--vocab-size", 300, "--out", "of-recipe", "--json")
+    result = yxanul("train", *words, cwd=place)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["held_out"]["documents"] > 5
+
+
+def test_show_ids_and_tokens(place):
+    facts = json.loads(yxanul("show", "byte", "--text", "Añ", "--json", cwd=place).stdout)
+    assert facts["ids"] == list("Añ".encode())
+    assert len(facts["tokens"]) == 3
+    shown = yxanul("show", "superbpe", "--text", "ran over the hill", cwd=place).stdout
+    first, *lines = shown.splitlines()
+    assert first.startswith(f"{len(lines)} tokens, ")
+    tokens = [line.split("'")[1] for line in lines]
+    assert "".join(tokens) == "ran over the hill"
+    assert any(" " in token.strip() for token in tokens)
+
+
+def test_show_what_it_is(place):
+    facts = json.loads(yxanul("show", "superbpe", "--json", cwd=place).stdout)
+    assert (facts["kind"], facts["vocab_size"]) == ("superbpe", 330)
+    assert facts["end_of_text_id"] == 329
+    shown = yxanul("show", "superbpe/tokenizer.json", cwd=place).stdout
+    assert "330 ids" in shown and facts["digest"] in shown
+
+
+def test_compare(place):
+    pytest.importorskip("matplotlib")
+    words = ["compare", "byte", "bpe", "superbpe", "--text", "prose=texts/a.txt"]
+    words += ["--text", "texts/b.jsonl"]
+    result = yxanul(*words, "--picture", "bars.svg", cwd=place)
+    assert result.returncode == 0, result.stderr
+    assert "█" in result.stdout
+    table = [line.split() for line in result.stdout.splitlines()]
+    assert ["bytes", "per", "token", "byte", "bpe", "superbpe"] in table
+    facts = json.loads(yxanul(*words, "--json", cwd=place).stdout)["tokenizers"]
+    assert list(facts) == ["byte", "bpe", "superbpe"]
+    for domain in ("prose", "b", "all"):
+        byte, bpe, superwords = (facts[name]["domains"][domain] for name in facts)
+        assert byte["tokens"] == byte["bytes"] == bpe["bytes"] == superwords["bytes"]
+        assert byte["bytes_per_token"] == 1 < bpe["bytes_per_token"]
+        assert bpe["bytes_per_token"] < superwords["bytes_per_token"]
+    assert facts["byte"]["domains"]["prose"]["documents"] == 120
+    assert facts["byte"]["domains"]["b"]["documents"] == 50
+    picture = (place / "bars.svg").read_text()
+    assert picture.startswith("<?xml") and "</svg>" in picture
+
+
+def test_a_plain_file_is_measured_whole(place):
+    (place / "plain.txt").write_text("One paragraph.\n\nAnother one.\n" * 400)
+    words = ("compare", "byte", "--text", "plain.txt", "--json")
+    facts = json.loads(yxanul(*words, cwd=place).stdout)["tokenizers"]["byte"]["domains"]
+    assert list(facts) == ["plain"]
+    assert facts["plain"]["documents"] == 1
+    assert facts["plain"]["bytes"] in range(400 * 29 - 1, 400 * 29 + 1)
+
+
+def test_compare_the_held_out_text_of_a_recipe(place):
+    facts = json.loads(
+        yxanul("compare", "byte", "--recipe", "tiny.yaml", "--json", cwd=place).stdout
+    )
+    assert set(facts["tokenizers"]["byte"]["domains"]) == {"stories", "math", "all"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "texts"], "wanted --out DIR"),
+        (["train", "--out", "x"], "no text to train on"),
+        (["train", "nowhere", "--out", "x"], "there is no file or folder nowhere"),
+        (["train", "texts", "--recipe", "tiny.yaml", "--out", "x"], "two places of text"),
+        (["train", "texts", "--out", "x", "--vocab-size", 9], "--vocab-size: Input should be"),
+        (["train", "texts", "--out", "x", "--kind", "bpee"], "did you mean 'bpe'"),
+        (["train", "texts", "--out", "x", "--transition", 300], "--transition is for a superbpe"),
+        (["train", "texts", "--out", "x", "--chat-template", "chatmm"], "did you mean 'chatml'"),
+        (["train", "bpe", "texts", "--kind", "superbpe", "--out", "x"], "two kinds"),
+        (["train", "texts", "--out", "texts/a.txt"], "is a file"),
+        (["train", "texts", "--out", "."], "holds a model"),
+        (["show", "bytee"], "did you mean 'byte'"),
+        (["show", "texts"], "holds no tokenizer"),
+        (["show", "texts/a.txt"], "is not a tokenizer"),
+        (["compare", "byte"], "no text"),
+        (["compare", "byte", "byte", "--text", "texts"], "named twice"),
+        (["compare", "byte", "--text", "=x"], "wanted DOMAIN=PATH"),
+        (["compare", "byte", "--text", "all=texts"], "cannot be named 'all'"),
+        (["compare", "byte", "--text", "a=nowhere"], "there is no file or folder nowhere"),
+        (["compare", "byte", "--text", "texts", "--picture", "x.gif"], ".svg or .png"),
+    ],
+)
+def test_a_mistake_is_one_line(place, words, message, capsys, monkeypatch):
+    from yxanul.cli.app import main
+
+    monkeypatch.chdir(place)
+    (place / "config.json").write_text("{}")
+    monkeypatch.setattr(sys, "argv", ["yxanul", "tokenizer", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    spoken = capsys.readouterr()
+    assert ended.value.code == 2
+    assert message in spoken.err
+    assert spoken.out == ""
+    assert len(spoken.err.splitlines()) == 1
+
+
+def test_without_matplotlib_nothing_is_measured(place, monkeypatch):
+    import importlib.util
+
+    from yxanul.base.errors import YxanulError
+    from yxanul.cli.tokenizer_picture import check_picture
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(YxanulError, match=r"pip install 'yxanul\[plot\]'"):
+        check_picture(place / "x.svg")
+
+
+@pytest.mark.parametrize("verb", ["train", "show", "compare"])
+def test_help_has_examples(place, verb):
+    shown = yxanul(verb, "--help", cwd=place)
+    assert shown.returncode == 0
+    assert f"yxanul tokenizer {verb}" in " ".join(shown.stdout.split())

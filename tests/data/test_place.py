@@ -1,0 +1,331 @@
+"""Shards at an address: the same bytes as in a folder, one writer at a time, whole files only."""
+
+import json
+import os
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from yxanul.base.cache import fetched_folder
+from yxanul.base.errors import YxanulError
+from yxanul.base.ui import SilentUi
+from yxanul.data import claim, scratch
+from yxanul.data.carry import CarriedTask
+from yxanul.data.config import DataSettings
+from yxanul.data.encode import prepare_corpus
+from yxanul.data.fetch import fetch_shards
+from yxanul.data.order import SourceOrder, first_order
+from yxanul.data.shards import Shards
+from yxanul.text.sources import remote
+
+fsspec = pytest.importorskip("fsspec", reason="addresses need fsspec")
+
+
+class Listener(SilentUi):
+    """Remembers how much every task was to do."""
+
+    def __init__(self):
+        self.totals = {}
+
+    def task(self, title, total, unit):
+        self.totals[title] = total
+        return super().task(title, total, unit)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch):
+    monkeypatch.setattr(claim, "_SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(remote, "WAITS_SECONDS", (0.0,))
+
+
+@pytest.fixture(params=["memory", "file"])
+def address(request, tmp_path):
+    if request.param == "file":
+        return f"file://{tmp_path}/place"
+    return f"memory://place-{tmp_path.name}"
+
+
+def settings_for(texts, address=None, workers=1, **changes):
+    sources = {"tales": {"kind": "jsonl", "path": str(texts)}}
+    plain = {"sources": sources, "validation_fraction": 0.2, "workers": workers}
+    return DataSettings.model_validate(plain | {"folder": address} | changes)
+
+
+def at(address):
+    """Every file at an address with its bytes."""
+    system, root = remote.file_system(address)
+    names = system.find(root)
+    return {name[len(root.rstrip("/")) + 1 :]: system.cat_file(name) for name in names}
+
+
+def content_of(folder):
+    names = {path: str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    return {n: p.read_bytes() for p, n in names.items() if n not in (".lock", ".workers")}
+
+
+def put(address, name, content):
+    system, root = remote.file_system(address)
+    system.makedirs(f"{root}/{name}".rpartition("/")[0], exist_ok=True)
+    system.pipe_file(f"{root}/{name}", content)
+
+
+def claim_of(**changes):
+    held = {"host": platform.node(), "pid": os.getpid(), "time": time.time(), "token": "other"}
+    return json.dumps(held | changes).encode()
+
+
+@pytest.fixture
+def texts(jsonl_folder):
+    return jsonl_folder(4, 20)
+
+
+def test_an_address_holds_what_a_folder_would(texts, tmp_path, address, byte_tokenizer):
+    report = prepare_corpus(settings_for(texts), byte_tokenizer, tmp_path / "local", SilentUi())
+    there = prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path / "x", SilentUi())
+    assert at(address) == content_of(tmp_path / "local")
+    assert there == report
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_run_reads_an_address_in_the_order_of_a_folder(texts, tmp_path, address, byte_tokenizer):
+    prepare_corpus(settings_for(texts), byte_tokenizer, tmp_path / "local", SilentUi())
+    prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
+    folder = fetch_shards(address, SilentUi())
+    rows = []
+    for one in (tmp_path / "local", folder):
+        order = first_order(4, 7, "tales").tolist()
+        shards = Shards.open(one, "tales", "train", byte_tokenizer.digest, order)
+        rows.append(SourceOrder(shards, 7, 5000).read(0, 20_000))
+    np.testing.assert_array_equal(rows[0], rows[1])
+    assert folder == fetched_folder(address)
+
+
+def test_worker_processes_write_to_an_address(texts, tmp_path, byte_tokenizer):
+    address = f"file://{tmp_path}/place"
+    prepare_corpus(settings_for(texts), byte_tokenizer, tmp_path / "local", SilentUi())
+    prepare_corpus(settings_for(texts, address, 2), byte_tokenizer, tmp_path, SilentUi())
+    assert at(address) == content_of(tmp_path / "local")
+
+
+def test_copies_and_benchmarks_are_left_out_at_an_address(texts, tmp_path, address, byte_tokenizer):
+    asked = " ".join(f"word{number}" for number in range(30))
+    (tmp_path / "test.jsonl").write_text(json.dumps({"question": asked, "answer": "#### 1"}) + "\n")
+    lines = (texts / "00.jsonl").read_text().splitlines()
+    more = [lines[0], lines[1], json.dumps({"text": asked})]
+    (texts / "03.jsonl").write_text("\n".join([*more, *lines[2:9]]) + "\n")
+    both = []
+    for place in (None, address):
+        settings = settings_for(texts, place, deduplicate={"exact": True})
+        benchmarks = {"gsm8k": str(tmp_path / "test.jsonl")}
+        out = tmp_path / "local"
+        report = prepare_corpus(settings, byte_tokenizer, out, SilentUi(), benchmarks=benchmarks)
+        assert report.sources["tales"].dropped == {"contaminated": 1, "duplicate": 9}
+        both.append(content_of(out) if place is None else at(address))
+    assert {name.split("-")[0] for name in both[0]} >= {"benchmarks", "copies.json"}
+    assert both[0] == both[1]
+    again = Listener()
+    prepare_corpus(settings, byte_tokenizer, out, again, benchmarks=benchmarks)
+    assert again.totals == {"look for copies": 0}
+
+
+def test_going_on_does_only_what_is_missing(texts, tmp_path, address, byte_tokenizer, monkeypatch):
+    done = []
+    run = CarriedTask.run
+
+    def stop(task, bench):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(task.task.number)
+        return run(task, bench)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CarriedTask, "run", stop)
+        with pytest.raises(KeyboardInterrupt):
+            prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
+    assert ".claim.json" not in at(address)
+    assert "tales/manifest.json" not in at(address)
+    put(address, "tales/train/.00001.ids.12.partial", b"half")
+    ui = Listener()
+    prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, ui)
+    sizes = [(texts / f"{n:02d}.jsonl").stat().st_size for n in range(4) if n not in done]
+    assert ui.totals == {"encode tales": sum(sizes)}
+    prepare_corpus(settings_for(texts), byte_tokenizer, tmp_path / "local", SilentUi())
+    assert at(address) == content_of(tmp_path / "local")
+
+
+@pytest.mark.parametrize("name", ["train/00002.ids", "validation/00001.txt", "parts/00003.json"])
+def test_a_part_that_is_not_whole_is_made_again(texts, tmp_path, address, byte_tokenizer, name):
+    prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
+    before = at(address)
+    system, root = remote.file_system(address)
+    system.rm_file(f"{root}/tales/{name}")
+    prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
+    assert at(address) == before
+
+
+def test_parts_that_are_no_more_go(texts, tmp_path, address, byte_tokenizer):
+    prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
+    (texts / "03.jsonl").unlink()
+    prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
+    prepare_corpus(settings_for(texts), byte_tokenizer, tmp_path / "local", SilentUi())
+    assert at(address) == content_of(tmp_path / "local")
+
+
+def test_a_second_writer_is_refused_while_the_claim_is_fresh(
+    texts, tmp_path, address, byte_tokenizer
+):
+    put(address, ".claim.json", claim_of(host="elsewhere", pid=12))
+    with pytest.raises(YxanulError, match=r"in use by another.*process 12 on elsewhere.*wait for"):
+        prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
+    assert list(at(address)) == [".claim.json"]
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        claim_of(host="elsewhere", time=time.time() - claim.STALE_SECONDS - 1),
+        claim_of(pid=2**22 + 1),
+        b"{broken",
+    ],
+    ids=["old", "dead", "broken"],
+)
+def test_a_claim_that_nobody_renews_is_taken_over(texts, tmp_path, address, byte_tokenizer, held):
+    put(address, ".claim.json", held)
+    prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
+    assert "tales/manifest.json" in at(address) and ".claim.json" not in at(address)
+
+
+def test_of_two_that_come_at_once_one_goes(texts, tmp_path, address, byte_tokenizer, monkeypatch):
+    real = time.sleep
+
+    def meanwhile(seconds):
+        put(address, ".claim.json", claim_of(host="elsewhere"))
+        real(0)
+
+    monkeypatch.setattr(claim.time, "sleep", meanwhile)
+    with pytest.raises(YxanulError, match="in use by another"):
+        prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
+    assert json.loads(at(address)[".claim.json"])["host"] == "elsewhere"
+
+
+def test_a_worker_whose_place_was_taken_over_writes_nothing(
+    texts, tmp_path, address, byte_tokenizer, monkeypatch
+):
+    """It may be one of a call that is dead, and the settings may have changed."""
+    run = CarriedTask.run
+
+    def overtaken(task, bench):
+        put(address, ".claim.json", claim_of(host="elsewhere"))
+        return run(task, bench)
+
+    monkeypatch.setattr(CarriedTask, "run", overtaken)
+    with pytest.raises(YxanulError, match="no more held by this call"):
+        prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
+    assert set(at(address)) == {".claim.json", "tales/outline.json"}
+
+
+def test_the_claim_is_renewed_and_its_loss_ends_the_work(
+    texts, tmp_path, address, byte_tokenizer, monkeypatch
+):
+    monkeypatch.setattr(claim, "_RENEW_SECONDS", 0.01)
+    run, times = CarriedTask.run, []
+
+    def slow(task, bench):
+        held = json.loads(at(address)[".claim.json"])
+        times.append(held["time"])
+        time.sleep(0.05)
+        value = run(task, bench)
+        if len(times) == 3:
+            put(address, ".claim.json", claim_of(host="elsewhere"))
+            time.sleep(0.05)
+        return value
+
+    monkeypatch.setattr(CarriedTask, "run", slow)
+    with pytest.raises(YxanulError, match="no more held by this call"):
+        prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
+    assert len(times) == 3 and times == sorted(set(times))
+
+
+def test_files_that_do_not_arrive_are_noticed(texts, tmp_path, byte_tokenizer):
+    """Each process has a memory of its own: the driver finds nothing of what workers wrote."""
+    settings = settings_for(texts, f"memory://lost-{tmp_path.name}", 2)
+    with pytest.raises(YxanulError, match=r"no more held|not where they were written"):
+        prepare_corpus(settings, byte_tokenizer, tmp_path, SilentUi())
+
+
+@pytest.mark.parametrize(
+    "address, word",
+    [
+        ("file:///proc/no/such", "the place file:///proc/no/such cannot be used; found "),
+        ("nowhere://bucket/corpus", "nowhere"),
+        ("s3://bucket/corpus", "s3://bucket/corpus"),
+    ],
+)
+def test_a_place_that_cannot_be_reached_is_one_line(
+    texts, tmp_path, byte_tokenizer, address, word, monkeypatch
+):
+    if address.startswith("s3"):
+        pytest.importorskip("s3fs", reason="needs s3fs")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "none")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "none")
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(YxanulError, match=word) as caught:
+        prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
+    assert "\n" not in str(caught.value)
+
+
+def test_only_changed_files_are_fetched_again(texts, tmp_path, address, byte_tokenizer):
+    prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
+    first, second, third = Listener(), Listener(), Listener()
+    folder = fetch_shards(address, first, ["tales"], ["train"])
+    assert first.totals["fetch tales"] == sum(
+        len(content) for name, content in at(address).items() if "/train/" in name
+    )
+    assert not (folder / "tales" / "validation").exists()
+    fetch_shards(address, second, ["tales"], ["train"])
+    assert second.totals == {}
+    lines = (texts / "02.jsonl").read_text().splitlines()
+    (texts / "02.jsonl").write_text("\n".join(lines[:10]) + "\n")
+    prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
+    fetch_shards(address, third, ["tales"], ["train"])
+    names = [f"tales/train/00002.{end}" for end in ("ids", "offsets", "bytes")]
+    assert third.totals["fetch tales"] == sum(len(at(address)[name]) for name in names)
+    assert (folder / "tales" / "held-out.txt").read_bytes() == at(address)["tales/held-out.txt"]
+    shards = Shards.open(folder, "tales", "train", byte_tokenizer.digest)
+    assert all(shards.shard(n).ids[-1] == 256 for n in range(shards.num_parts))
+
+
+def test_a_damaged_file_is_never_taken(texts, tmp_path, address, byte_tokenizer):
+    prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
+    raw = bytearray(at(address)["tales/train/00001.ids"])
+    raw[40] ^= 1
+    put(address, "tales/train/00001.ids", bytes(raw))
+    with pytest.raises(YxanulError, match=r"tales/train/00001\.ids is damaged; .*checksum"):
+        fetch_shards(address, SilentUi())
+    folder = fetched_folder(address) / "tales"
+    assert not (folder / "train" / "00001.ids").exists()
+    assert not (folder / "manifest.json").exists()
+
+
+def test_what_is_not_encoded_is_one_line(texts, tmp_path, address, byte_tokenizer):
+    with pytest.raises(YxanulError, match="'tales' is not encoded at .*run yxanul prepare"):
+        fetch_shards(address, SilentUi(), ["tales"])
+
+
+def test_scratch_folders_go_with_their_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(scratch.tempfile, "tempdir", str(tmp_path))
+    held = scratch.Scratch()
+    (tmp_path / f"{scratch._NAME}dead").mkdir()
+    for path in tmp_path.iterdir():
+        os.utime(path, (0, 0))
+    (tmp_path / f"{scratch._NAME}new").mkdir()
+    other = scratch.Scratch()
+    left = {held.folder, other.folder, tmp_path / f"{scratch._NAME}new"}
+    assert set(tmp_path.iterdir()) == left
+    held.remove()
+    del other
+    assert list(tmp_path.iterdir()) == [Path(tmp_path / f"{scratch._NAME}new")]

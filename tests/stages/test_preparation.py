@@ -1,0 +1,130 @@
+"""Training that begins before all text is encoded sees what it would have seen afterwards."""
+
+import shutil
+import signal
+import threading
+import time
+
+import pytest
+import torch
+
+from recipes import TINY, write_tiny
+from yxanul.base.errors import Interrupted, YxanulError
+from yxanul.base.interrupt import StopRequest
+from yxanul.base.run_folder import RunFolder
+from yxanul.base.ui import SilentUi
+from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
+from yxanul.checkpoint.read import read_checkpoint
+from yxanul.recipe import load_recipe
+from yxanul.stages.corpus import prepare
+from yxanul.stages.preparation import begin, starts_early
+from yxanul.stages.program import run_program
+from yxanul.stages.resume import settle_recipe
+from yxanul.stages.session import open_session
+
+PARTS = 4
+SLOW = """
+import time
+
+def score(texts):
+    time.sleep(1.2 * len(texts) / 1000)
+    return [1.0 for _ in texts]
+"""
+BREAKS = SLOW.replace(
+    "    return", "    calls.append(texts)\n    assert len(calls) < 2500\n    return"
+)
+BREAKS += "\ncalls = []\n"
+ONE_STAGE = TINY[: TINY.index("  - name: two")] + TINY[TINY.index("eval:") :]
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """Four parts, each of which takes more than a second; a group is one part."""
+    (tmp_path / "slow.py").write_text(SLOW)
+    filters = f"[{{kind: quality, function: '{tmp_path}/slow.py:score', at_least: 0}}]"
+    overrides = [
+        f"data.sources.stories.documents={1000 * PARTS}",
+        f"data.sources.stories.filters={filters}",
+        "data.shuffle_tokens=1000",
+    ]
+    return load_recipe(str(write_tiny(tmp_path, ONE_STAGE)), overrides)
+
+
+def weights(run):
+    newest = checkpoint_path(run.checkpoints, checkpoint_steps(run.checkpoints)[-1])
+    return read_checkpoint(newest)[0]["model"]
+
+
+def train(run, recipe, preparation=None, stop=None):
+    session = open_session(run, recipe, SilentUi(), stop or StopRequest(), preparation)
+    try:
+        run_program(session)
+    finally:
+        session.tracker.close()
+    return session
+
+
+def test_early_training_equals_late_training(recipe, tmp_path):
+    early, late = RunFolder(tmp_path / "early"), RunFolder(tmp_path / "late")
+    settle_recipe(early, recipe, SilentUi())
+    with begin(early, recipe, SilentUi(), StopRequest()) as preparation:
+        assert preparation is not None
+        parts = len(list((early.path / "data/stories/parts").glob("*.json")))
+        assert 0 < parts < PARTS
+        session = train(early, recipe, preparation)
+        assert session.preparation is None, "the gate waits for all held-out text"
+    shutil.copytree(early.path / "data", late.path / "data")
+    settle_recipe(late, recipe, SilentUi())
+    prepare(late, recipe, SilentUi())
+    train(late, recipe)
+    one, other = weights(early), weights(late)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    scores = [run.ledger.read_text().partition('"at_end"')[2] for run in (early, late)]
+    assert scores[0] == scores[1] != ""
+
+
+def test_what_goes_wrong_beside_ends_the_training(recipe, tmp_path):
+    """A part that cannot be encoded is an error even if training never comes to it."""
+    run = RunFolder(tmp_path / "run")
+    (tmp_path / "slow.py").write_text(BREAKS)
+    settle_recipe(run, recipe, SilentUi())
+    with (
+        pytest.raises(YxanulError, match="quality"),
+        begin(run, recipe, SilentUi(), StopRequest()) as preparation,
+    ):
+        train(run, recipe, preparation)
+
+
+def test_a_stop_while_it_waits_for_text_is_saved_and_goes_on(recipe, tmp_path):
+    run, stop = RunFolder(tmp_path / "run"), StopRequest()
+    longer = recipe.model_copy(
+        update={"stages": (recipe.stages[0].model_copy(update={"budget": budget(tokens=900_000)}),)}
+    )
+    settle_recipe(run, longer, SilentUi())
+
+    def ask():
+        time.sleep(0.5)
+        stop.signal_number = signal.SIGTERM
+
+    with (
+        pytest.raises(Interrupted),
+        begin(run, longer, SilentUi(), stop) as preparation,
+    ):
+        threading.Thread(target=ask).start()
+        train(run, longer, preparation, stop)
+    assert checkpoint_steps(run.checkpoints)
+
+
+def budget(**values):
+    from yxanul.stages.config import Budget
+
+    return Budget.model_validate(values)
+
+
+def test_budgets_that_need_all_text_wait_for_it(recipe):
+    assert starts_early(recipe)
+    for other in (budget(epochs=1), budget(minutes=1)):
+        stage = recipe.stages[0].model_copy(update={"budget": other})
+        assert not starts_early(recipe.model_copy(update={"stages": (stage,)}))
+    data = recipe.data.model_copy(update={"train_early": False})
+    assert not starts_early(recipe.model_copy(update={"data": data}))
