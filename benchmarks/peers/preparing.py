@@ -46,10 +46,10 @@ def datasets_tokenizers(corpus: str, out: str, gpt2: str) -> dict[str, Any]:
     import tokenizers
 
     raw = tokenizers.Tokenizer.from_str(_gpt2(gpt2).to_json())
-    raw.encode_special_tokens = True  # text never holds an end of text
     end = raw.token_to_id("<|endoftext|>")
 
     def encode(batch: dict[str, list[str]]) -> dict[str, Any]:
+        raw.encode_special_tokens = True  # text never holds an end of text; a copy forgets this
         encodings = raw.encode_batch_fast(batch["text"], add_special_tokens=False)
         ids = [[*encoding.ids, end] for encoding in encodings]
         return {"ids": ids, "len": [len(row) for row in ids]}

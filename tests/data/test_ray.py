@@ -20,6 +20,7 @@ from yxanul.data.place import Place
 from yxanul.data.workbench import Counts
 
 FILES, WORKERS = 6, 2
+MARK = f"tests-{os.getpid()}"
 
 SCRIPT = """
 import sys
@@ -50,6 +51,7 @@ def ray():
 def _never_another_cluster():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_ADDRESS", "local")
+        patch.setenv("DRIVER_OF", MARK)
         yield
 
 
@@ -83,7 +85,7 @@ def content_of(folder):
     return {n: p.read_bytes() for p, n in names.items() if n not in (".lock", ".workers")}
 
 
-def ray_workers(mark=""):
+def ray_workers(mark):
     """Return the processes of Ray that are at a task now, with `mark` in their environment."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
@@ -119,22 +121,18 @@ def test_the_same_bytes_as_here(texts, tmp_path, undisturbed, byte_tokenizer, ra
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_a_killed_worker_changes_nothing(
-    texts, tmp_path, undisturbed, byte_tokenizer, ray, shared
-):
+def test_a_killed_worker_changes_nothing(texts, tmp_path, undisturbed, byte_tokenizer, ray, shared):
     killed = []
 
     def kill():
-        killed.append(wait_until(ray_workers)[0])
+        killed.append(wait_until(lambda: ray_workers(MARK))[0])
         time.sleep(0.1)
         os.kill(killed[0], signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
     killer.start()
     folder = f"file://{tmp_path}/out" if shared else None
-    prepare_corpus(
-        settings_for(texts, folder=folder), byte_tokenizer, tmp_path / "out", SilentUi()
-    )
+    prepare_corpus(settings_for(texts, folder=folder), byte_tokenizer, tmp_path / "out", SilentUi())
     killer.join()
     assert killed and content_of(tmp_path / "out") == undisturbed
 
@@ -185,7 +183,7 @@ def test_counts_are_those_of_all_workers(tmp_path, byte_tokenizer, sent_whole):
 def test_a_part_that_kills_every_worker_is_one_line(tmp_path, byte_tokenizer, sent_whole):
     task = Dying(tmp_path / "tries")
     engine = ray_engine.work_on_ray(WORKERS, byte_tokenizer, Place(tmp_path))
-    with engine as ours, pytest.raises(YxanulError, match="died 4 times.*goes on") as caught:
+    with engine as ours, pytest.raises(YxanulError, match=r"died 4 times.*goes on") as caught:
         list(ours.results([task]))
     assert task.path.read_text() == "xxxx"
     assert "\n" not in str(caught.value)
@@ -206,7 +204,7 @@ def test_several_machines_need_a_place_that_all_reach(
     texts, tmp_path, byte_tokenizer, ray, monkeypatch
 ):
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True}, {"Alive": True}, {"Alive": False}])
-    with pytest.raises(YxanulError, match="several machines.*wanted a data.folder that all reach"):
+    with pytest.raises(YxanulError, match=r"several machines.*wanted a data.folder that all reach"):
         prepare_corpus(settings_for(texts), byte_tokenizer, tmp_path, SilentUi())
 
 
@@ -243,7 +241,9 @@ def test_ending_the_driver_ends_all_and_the_next_call_goes_on(
         assert "yxanul.base.errors.Interrupted: stopped by SIG" in errors.splitlines()[-1], errors
     wait_until(lambda: not ray_workers(mark), seconds=20)
     assert not (out / "tales" / "manifest.json").exists()
-    prepare_corpus(settings_for(texts, "processes", settings.folder), byte_tokenizer, out, SilentUi())
+    prepare_corpus(
+        settings_for(texts, "processes", settings.folder), byte_tokenizer, out, SilentUi()
+    )
     assert content_of(out) == undisturbed
 
 

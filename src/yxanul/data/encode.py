@@ -78,7 +78,8 @@ def prepare_corpus(
     with open_place(settings.folder, folder) as place:
         wait_for_orphans(place.folder)
         ngrams = benchmark_ngrams(place.folder, benchmarks, ui)
-        place.push([ngrams] if ngrams else [])
+        if ngrams and place.size(ngrams) is None:
+            place.push([ngrams])
         jobs = [
             open_job(
                 place,
@@ -88,18 +89,18 @@ def prepare_corpus(
             for name in settings.sources
         ]
         beside = beside or Beside()
-        with _engine(settings, tokenizer, place, jobs, beside) as there:
-            engine = carrying(there, place)
-            copies = copies_of_parts(settings.deduplicate, place, jobs, ngrams, engine, ui)
-            for job in jobs:
-                plan_job(job, ngrams, copies.get(job.header.source), ui)
-            if any(job.to_do for job in jobs):
-                tokenizer.make_ready()
-            try:
-                manifests = _encode(jobs, engine, seed, ui, beside)
-            finally:
+        try:
+            with _engine(settings, tokenizer, place, jobs, beside) as there:
+                engine = carrying(there, place)
+                copies = copies_of_parts(settings.deduplicate, place, jobs, ngrams, engine, ui)
                 for job in jobs:
-                    remove_all_leftovers(job.folder)
+                    plan_job(job, ngrams, copies.get(job.header.source), ui)
+                if any(job.to_do for job in jobs):
+                    tokenizer.make_ready()
+                manifests = _encode(jobs, engine, seed, ui, beside)
+        finally:  # when no worker writes any more
+            for job in jobs:
+                remove_all_leftovers(job.folder)
     return report_on(manifests)
 
 

@@ -208,6 +208,7 @@ def _set_up(given: _Given) -> None:
             wanted=given.version,
         )
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["RAYON_NUM_THREADS"] = "1"
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver to decide
     if given.lock is not None:
