@@ -95,9 +95,7 @@ def test_what_benchmarks_ask_is_left_out_of_every_source(texts, byte_tokenizer):
     (texts / "gsm8k.jsonl").write_text(json.dumps({"question": TEST_TEXT, "answer": "72"}) + "\n")
     for name in ("one", "two"):
         with open(texts / name / "00.jsonl", "a") as file:
-            leak = (
-                "He read: natalia SOLD clips to 48 of her friends in April and then she sold!"
-            )
+            leak = "He read: natalia SOLD clips to 48 of her friends in April and then she sold!"
             file.write(json.dumps({"text": f"{name} {leak}"}) + "\n")
     out = texts / "out"
     benchmarks = {"gsm8k": str(texts / "gsm8k.jsonl")}

@@ -3,6 +3,7 @@ from yxanul.tokenizer import compare
 from yxanul.tokenizer.build import build_tokenizer
 from yxanul.tokenizer.compare import Length, measure
 from yxanul.tokenizer.config import BpeSettings, ByteSettings
+from yxanul.tokenizer.sample import in_batches
 
 TEXTS = ["The little fox", "naïve 日本", "", "x" * 50]
 
@@ -12,7 +13,7 @@ def test_lengths_are_those_of_the_texts_alone(monkeypatch):
     size = sum(len(text.encode()) for text in TEXTS)
     wanted = Length(size, size, sum(map(len, TEXTS)), len(TEXTS))
     assert measure(tokenizer, iter(TEXTS)) == wanted
-    monkeypatch.setattr(compare, "_BATCH_CHARS", 5)
+    monkeypatch.setattr(compare, "in_batches", lambda texts: in_batches(texts, chars=5))
     assert measure(tokenizer, iter(TEXTS)) == wanted
     assert wanted.bytes_per_token == 1.0
     assert wanted.characters_per_token < 1.0

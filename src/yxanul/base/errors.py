@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class YxanulError(Exception):
@@ -61,6 +61,15 @@ class Interrupted(YxanulError):
 
 def _rebuild_interrupted(what, signal_number, hint):  # pragma: no cover - called by pickle
     return Interrupted(what, signal_number=signal_number, hint=hint)
+
+
+def causes_of(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it came from, outermost first."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def near_miss(word: str, options: Iterable[str]) -> str | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from yxanul.base.ui import Task
+from yxanul.tokenizer.sample import in_batches
 from yxanul.tokenizer.tokenizer import Tokenizer
-
-_BATCH_CHARS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -52,22 +51,10 @@ class Length:
 def measure(tokenizer: Tokenizer, texts: Iterable[str], task: Task | None = None) -> Length:
     """Return the length of all texts together, read once, in bounded memory."""
     total = Length()
-    for batch in _batches(texts):
+    for batch in in_batches(texts):
         ids, _ = tokenizer.encode_documents(batch)
         size = sum(len(text.encode()) for text in batch)
         total += Length(len(ids) - len(batch), size, sum(map(len, batch)), len(batch))
         if task is not None:
             task.advance(size)
     return total
-
-
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    batch, size = list[str](), 0
-    for text in texts:
-        batch.append(text)
-        size += len(text)
-        if size >= _BATCH_CHARS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

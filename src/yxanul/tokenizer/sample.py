@@ -34,3 +34,16 @@ def cut_at(text: str, added: Sequence[str]) -> list[str]:
         return [text]
     longest_first = sorted(added, key=len, reverse=True)
     return re.split("|".join(map(re.escape, longest_first)), text)
+
+
+def in_batches(texts: Iterable[str], chars: int = 1 << 20) -> Iterator[list[str]]:
+    """Yield texts in lists of about so many characters."""
+    batch, size = list[str](), 0
+    for text in texts:
+        batch.append(text)
+        size += len(text)
+        if size >= chars:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

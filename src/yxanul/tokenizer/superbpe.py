@@ -16,6 +16,7 @@ from yxanul.tokenizer.byte_alphabet import token_bytes
 from yxanul.tokenizer.end_of_text import END_OF_TEXT
 from yxanul.tokenizer.learn import learn_bpe
 from yxanul.tokenizer.pieces import cut_at_digits, superword_level
+from yxanul.tokenizer.sample import in_batches
 from yxanul.tokenizer.stage_two import StageTwo
 from yxanul.tokenizer.token_text import BORDER, TokenText
 from yxanul.tokenizer.tokenizer import read_library_tokenizer
@@ -25,7 +26,6 @@ T80K_SPECIAL = ("<|unknown|>", "<|padding|>", "<|reserved_0|>", "<|reserved_1|>"
 """Ids 200,000 to 200,004; padding and the end of text stand where the published model has them."""
 MAX_TEXT_CHARS = 1 << 20
 """Longer texts are cut for training: merging needs many times a text's size."""
-_BATCH_CHARS = 1 << 20
 
 
 def read_t80k(folder: Path) -> library.Tokenizer:
@@ -106,23 +106,11 @@ def _stage_one(texts: Iterator[str], num_tokens: int) -> library.Tokenizer:
 
 def _encoded(raw: library.Tokenizer, texts: Iterator[str]) -> Iterator[np.ndarray]:
     """Yield the ids of each text with a border at each cut."""
-    for batch in _batches(texts):
+    for batch in in_batches(texts):
         for encoding in raw.encode_batch(batch, add_special_tokens=False):
             pieces = np.array(encoding.word_ids, np.int64)
             cuts = np.flatnonzero(pieces[1:] != pieces[:-1]) + 1
             yield np.insert(np.array(encoding.ids, np.int32), cuts, BORDER)
-
-
-def _batches(texts: Iterator[str]) -> Iterator[list[str]]:
-    batch, size = [], 0
-    for text in texts:
-        batch.append(text)
-        size += len(text)
-        if size >= _BATCH_CHARS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def _content(raw: library.Tokenizer) -> tuple[list[str], list[tuple[str, str]]]:

@@ -7,10 +7,10 @@ import errno
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from yxanul.base.errors import YxanulError, near_miss
+from yxanul.base.errors import YxanulError, causes_of, near_miss
 from yxanul.text.sources.hub_wanted import Wanted
 
 # The client itself tries some requests again; these waits come on top.
@@ -57,7 +57,7 @@ def is_offline() -> bool:
 
 def is_passing(error: BaseException) -> bool:
     """Tell whether trying again may help: the server is busy or broken, or the line is."""
-    causes = list(_causes(error))
+    causes = list(causes_of(error))
     statuses = [status for cause in causes if (status := _status(cause))]
     if statuses:
         return statuses[0] >= 500 or statuses[0] in _PASSING_STATUS
@@ -69,7 +69,7 @@ def is_passing(error: BaseException) -> bool:
 
 def explained(wanted: Wanted, error: BaseException) -> YxanulError:
     """Return what went wrong in words that say what to do."""
-    causes = list(_causes(error))
+    causes = list(causes_of(error))
     for explain in (_switched_off, _refused, _full_disk, _silent, _wrong_choice):
         if answer := explain(wanted, causes):
             return answer
@@ -174,7 +174,7 @@ def _wrong_choice(wanted: Wanted, causes: Sequence[BaseException]) -> YxanulErro
 
 def _asked_wait(error: BaseException) -> float:
     """Return how many seconds the server asks to wait; 0 if it asks for none."""
-    for cause in _causes(error):
+    for cause in causes_of(error):
         headers = getattr(getattr(cause, "response", None), "headers", None) or {}
         value = str(headers.get("Retry-After", "")).strip()
         if value.isdigit():
@@ -193,15 +193,6 @@ def _first_lines(causes: Sequence[BaseException]) -> str:
 def _listed(choices: Sequence[str], most: int = 20) -> str:
     shown = ", ".join(f"'{choice}'" for choice in choices[:most])
     return shown if len(choices) <= most else f"{shown} and {len(choices) - most} more"
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what it came from, outermost first."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def _status(error: BaseException) -> int | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from yxanul.base.errors import YxanulError, missing_package
+from yxanul.base.errors import YxanulError, causes_of, missing_package
 
 # The backends try again by themselves as well; these come on top.
 WAITS_SECONDS = (0.5, 2.0, 8.0)
@@ -165,27 +165,18 @@ def _tells_of_the_line(error: BaseException) -> bool:
     names = ("ClientError", "TransportError", "Timeout", "ConnectionError", "FSTimeoutError")
     return any(
         isinstance(cause, classes) or any(kind.__name__ in names for kind in type(cause).__mro__)
-        for cause in _causes(error)
+        for cause in causes_of(error)
     )
 
 
 def _lacks_credentials(error: BaseException) -> bool:
-    names = [type(cause).__name__ for cause in _causes(error)]
+    names = [type(cause).__name__ for cause in causes_of(error)]
     return any("Credentials" in name for name in names)
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what it came from, outermost first."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def _status(error: BaseException) -> int | None:
     """Return the HTTP status that an error tells of, whichever library raised it."""
-    for cause in _causes(error):
+    for cause in causes_of(error):
         answer = getattr(cause, "response", None)
         if isinstance(answer, dict):
             found = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
@@ -198,6 +189,6 @@ def _status(error: BaseException) -> int | None:
 
 def _line(error: BaseException) -> str:
     """Return the first line of the innermost error, which says the most."""
-    *_, inner = _causes(error)
+    *_, inner = causes_of(error)
     text = str(inner).strip().splitlines() or [""]
     return f"{type(inner).__name__}: {text[0]}".removesuffix(": ")
