@@ -106,6 +106,95 @@ def test_a_mistake_in_an_ancestor_names_the_ancestor(tmp_path):
         load_recipe(str(child))
 
 
+CURRICULUM = "budget: {steps: 9}\ncurriculum:\n  - {seq_len: 32}\n"
+
+
+def of_curriculum(folder: Path, stage: str, curriculum: str = CURRICULUM) -> str:
+    """Write a recipe whose only stage extends a curriculum beside it; return its path."""
+    (folder / "short.yaml").write_text(curriculum)
+    write_tiny(folder)
+    child = folder / "child.yaml"
+    child.write_text(
+        "extends: ./tiny.yaml\nstages:\n  - name: a\n    extends: ./short.yaml\n"
+        f"    mix: {{stories: 1}}\n{stage}"
+    )
+    return str(child)
+
+
+def test_a_stage_lies_over_the_curriculum_that_it_extends(tmp_path):
+    recipe = load_recipe(of_curriculum(tmp_path, "    budget: {steps: 5}\n"))
+    (stage,) = recipe.stages
+    assert (stage.budget.steps, stage.curriculum[0].seq_len) == (5, 32)
+    assert (
+        load_recipe(str(tmp_path / "child.yaml"), ["stages.0.curriculum.0.clip=2"])
+        .stages[0]
+        .curriculum[0]
+        .clip
+        == 2
+    )
+
+
+def test_curricula_extend_curricula(tmp_path):
+    (tmp_path / "longer.yaml").write_text("budget: {steps: 77}\ncurriculum: [{seq_len: 64}]\n")
+    path = of_curriculum(tmp_path, "", "extends: ./longer.yaml\nbudget: {steps: 8}\n")
+    (stage,) = load_recipe(path).stages
+    assert (stage.budget.steps, stage.curriculum[0].seq_len) == (8, 64)
+
+
+def test_a_mistake_in_a_curriculum_names_its_file(tmp_path):
+    path = of_curriculum(tmp_path, "", CURRICULUM.replace("seq_len", "seqlen"))
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    place = f"{tmp_path}/short.yaml:3:6: stages.0.curriculum.0.seqlen: unknown key"
+    assert place in str(caught.value)
+    (tmp_path / "short.yaml").write_text(CURRICULUM)
+    Path(path).write_text(Path(path).read_text().replace("mix", "mixx"))
+    with pytest.raises(RecipeError, match=r"child\.yaml:5:5: stages\.0\.mixx: unknown key"):
+        load_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("ultr", "unknown curriculum 'ultr'.*did you mean 'ultra'"),
+        ("./none.yaml", "there is no curriculum file"),
+        ("3", "extends.*found 3"),
+        ("./short.yaml", "extends itself"),
+    ],
+)
+def test_a_curriculum_that_is_none_is_refused(tmp_path, named, said):
+    path = of_curriculum(tmp_path, "", f"extends: {named}\n{CURRICULUM}")
+    with pytest.raises(YxanulError, match=said):
+        load_recipe(path)
+
+
+def test_a_curriculum_is_no_recipe():
+    with pytest.raises(YxanulError, match="a stage takes it with `extends: ultra`"):
+        load_recipe("ultra")
+
+
+def test_a_stage_needs_no_mix_where_each_phase_has_one(tmp_path):
+    own = TINY.replace("    mix: {stories: 1.0}\n", "").replace(
+        "share: 0.5", "share: 0.5, mix: {math: 1}"
+    )
+    recipe = load_recipe(str(write_tiny(tmp_path, own)))
+    assert recipe.stages[0].domains() == ["math"]
+    one = own.replace("share: 0.5, mix: {math: 1}}", "share: 0.5}")
+    assert "above 0" in "\n".join(mistakes(tmp_path, one))
+
+
+def test_phases_in_tokens_have_to_reach_the_budget(tmp_path):
+    text = TINY.replace("steps: 14", "tokens: 300").replace("share: 0.5", "tokens: 100")
+    assert "add up to 200, less than the budget's 300" in mistakes(tmp_path, text)[0]
+    assert load_recipe(str(write_tiny(tmp_path, text.replace("300", "200")))).stages
+
+
+def test_null_over_a_preset_reads_back_as_null(tmp_path):
+    recipe = load_recipe("stage1-wikipedia", ["model.vocab_size=null"])
+    (tmp_path / "copy.yaml").write_text(dump_recipe(recipe))
+    assert load_recipe(str(tmp_path / "copy.yaml")).model.vocab_size is None
+
+
 def test_a_circle_of_extends_is_refused(tmp_path):
     (tmp_path / "a.yaml").write_text("extends: ./b.yaml\n")
     (tmp_path / "b.yaml").write_text("extends: ./a.yaml\n")

@@ -13,7 +13,7 @@ from yxanul.base.errors import YxanulError
 from yxanul.base.run_folder import RunFolder
 from yxanul.checkpoint.keep import read_best
 from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
-from yxanul.checkpoint.read import read_checkpoint
+from yxanul.checkpoint.read import read_checkpoint, tensor_files
 from yxanul.model.config import ModelSettings
 from yxanul.model.convert import is_pretrained, read_pretrained, read_settings
 from yxanul.model.language_model import LanguageModel
@@ -41,15 +41,19 @@ class Bundle:
     """What they are copies of, where they are kept at an address."""
 
 
-def open_bundle(path: Path, checkpoint: str = "best") -> Bundle:
+def open_bundle(path: Path, checkpoint: str = "best", averaged: bool = True) -> Bundle:
     """Load a run's checkpoint: `best` (the newest where none is best yet), `last`, or a step.
+
+    Where the run kept a mean of its weights the model has that, unless `averaged` is false.
 
     A folder of the `transformers` layout is taken too: its weights are `best` and `last` in one.
     """
     if is_pretrained(path):
         return _open_pretrained(path, checkpoint)
     run = RunFolder(path)
-    tensors, state = read_checkpoint(find_checkpoint(run, checkpoint), only=("model",))
+    found = find_checkpoint(run, checkpoint)
+    weights = "ema" if averaged and "ema" in tensor_files(found) else "model"
+    tensors, state = read_checkpoint(found, only=(weights,))
     tokenizer = Tokenizer.load(run.tokenizer)
     if state["tokenizer"] != tokenizer.digest:
         raise YxanulError(
@@ -59,7 +63,7 @@ def open_bundle(path: Path, checkpoint: str = "best") -> Bundle:
         )
     kept = state["data_folder"]
     return Bundle(
-        _ready(ModelSettings.model_validate(state["model"]), tensors["model"]),
+        _ready(ModelSettings.model_validate(state["model"]), tensors[weights]),
         tokenizer,
         state["progress"]["step"],
         state["seq_len"],

@@ -1,13 +1,14 @@
 """The recipe: one YAML file that fills everything in, read strictly.
 
-A recipe names another one under `extends`, and overrides `key.path=value` lie on top. What comes
-out is one frozen `Recipe`; every mistake is reported at once, each with the place it stands at.
+A recipe names another one under `extends`, a stage names a curriculum there, and overrides
+`key.path=value` lie on top. What comes out is one frozen `Recipe`; every mistake is reported at
+once, each with the place it stands at.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,13 @@ class Recipe(Settings):
                     f"stage '{stage.name}' names the source '{name}'; wanted one of {choices}"
                     + (f"; {hint}" if hint else "")
                 )
+        for name, passes in epochs.items():
+            bound = self.data.sources[name].max_epochs
+            if bound is not None and passes > bound:
+                raise ValueError(
+                    f"stage '{stage.name}' asks for {passes:g} epochs of '{name}', whose"
+                    f" max_epochs is {bound:g}"
+                )
         if unseen := gated - seen:
             raise ValueError(
                 f"the gate of stage '{stage.name}' judges '{min(unseen)}',"
@@ -113,25 +121,45 @@ class Recipe(Settings):
 
 def installed_recipes() -> dict[str, Path]:
     """Return the recipes that come with the package, by name."""
-    folder = Path(str(resources.files("yxanul"))) / "recipes"
-    return {path.stem: path for path in sorted(folder.glob("**/*.yaml"))}
+    return _installed("recipes")
+
+
+def installed_curricula() -> dict[str, Path]:
+    """Return the curricula that come with the package, by name: what stages may extend."""
+    return _installed("recipes/curricula")
 
 
 def find_recipe(name: str, beside: Path | None = None) -> Path:
     """Return the file of a recipe given by path or by the name of an installed one."""
+    return _find(name, beside, "recipe", installed_recipes())
+
+
+def find_curriculum(name: str, beside: Path | None = None) -> Path:
+    """Return the file of a curriculum given by path or by the name of an installed one."""
+    return _find(name, beside, "curriculum", installed_curricula())
+
+
+def _installed(folder: str) -> dict[str, Path]:
+    files = sorted((Path(str(resources.files("yxanul"))) / folder).glob("*.yaml"))
+    return {path.stem: path for path in files}
+
+
+def _find(name: str, beside: Path | None, kind: str, installed: dict[str, Path]) -> Path:
     if name.endswith((".yaml", ".yml")) or "/" in name:
         path = Path(name).expanduser()
         if beside is not None and not path.is_absolute():
             path = beside / path
         if not path.is_file():
-            raise YxanulError(f"there is no recipe file {path}")
+            raise YxanulError(f"there is no {kind} file {path}")
         return path
-    installed = installed_recipes()
     if name not in installed:
+        hint = near_miss(name, installed)
+        if kind == "recipe" and name in installed_curricula():
+            hint = f"'{name}' is a curriculum: a stage takes it with `extends: {name}`"
         raise YxanulError(
-            f"unknown recipe '{name}'",
+            f"unknown {kind} '{name}'",
             wanted=f"a path to a .yaml file or one of {', '.join(installed)}",
-            hint=near_miss(name, installed),
+            hint=hint,
         )
     return installed[name]
 
@@ -163,6 +191,10 @@ def recipe_schema() -> dict[str, Any]:
         "type": "string",
         "description": "An installed recipe, or a path: what this one starts from.",
     }
+    schema["$defs"]["StageSettings"]["properties"]["extends"] = {
+        "type": "string",
+        "description": "An installed curriculum, or a path: keys that the stage starts from.",
+    }
     for node in (schema, *schema["$defs"].values()):
         node.pop("required", None)
     return schema
@@ -174,8 +206,12 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def as_plain(recipe: Recipe) -> dict[str, Any]:
-    """Return the resolved recipe as plain data; keys left to their meaning of None are absent."""
-    return recipe.model_dump(mode="json", exclude_none=True)
+    """Return the resolved recipe as plain data; keys left to their meaning of None are absent,
+    but for those of the model that were set to null: a preset would fill them in."""
+    plain, given = recipe.model_dump(mode="json", exclude_none=True), recipe.model.model_fields_set
+    nulls = {name: None for name, value in recipe.model if value is None and name in given}
+    plain["model"] |= nulls
+    return plain
 
 
 def differences(old: Recipe, new: Recipe) -> dict[str, str]:
@@ -196,19 +232,37 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _read_with_ancestors(path: Path, children: tuple[Path, ...]) -> MarkedTree:
+def _read_with_ancestors(
+    path: Path, children: tuple[Path, ...], find: Callable[[str, Path], Path] = find_recipe
+) -> MarkedTree:
     if path.resolve() in children:
         raise YxanulError(f"{path} extends itself", found=" -> ".join(map(str, children)))
     tree = read(path)
     if not isinstance(tree.value, dict):
         raise YxanulError(f"{path} is not a recipe", wanted="a mapping of sections")
+    _take_curricula(tree, path)
+    return _over_parent(tree, path, (*children, path.resolve()), find)
+
+
+def _over_parent(
+    tree: MarkedTree, path: Path, children: tuple[Path, ...], find: Callable[[str, Path], Path]
+) -> MarkedTree:
+    """Lay a mapping over what its `extends` names, if it has one."""
     parent = tree.value.pop("extends", None)
     if parent is None:
         return tree
     if not isinstance(parent, str):
         raise RecipeError(f"{tree.mark(('extends',))}: extends", found=parent, wanted="a name")
-    ancestor = find_recipe(parent, beside=path.parent)
-    return tree.merged_over(_read_with_ancestors(ancestor, (*children, path.resolve())))
+    return tree.merged_over(_read_with_ancestors(find(parent, path.parent), children, find))
+
+
+def _take_curricula(tree: MarkedTree, path: Path) -> None:
+    """Lay each stage over the curriculum that it extends."""
+    stages = tree.value.get("stages")
+    for index, stage in enumerate(stages if isinstance(stages, list) else ()):
+        if isinstance(stage, dict) and "extends" in stage:
+            keys = ("stages", index)
+            tree.put(keys, _over_parent(tree.below(keys), path, (), find_curriculum))
 
 
 def _line(tree: MarkedTree, mistake: dict[str, Any]) -> str:

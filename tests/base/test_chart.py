@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yxanul.base.chart import bars, columns
+from yxanul.base.chart import area, bars, columns, parts_bar, shades_of
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -53,3 +53,33 @@ def test_nothing_to_draw(values):
 def test_columns():
     assert columns([0, 1, 4, 8]) == [" ", "▂", "▅", "█"]
     assert columns([1, 1000]) == ["▁", "█"]
+
+
+def test_an_area_stands_on_its_floor():
+    assert area([0, 1, 4, 8], 2) == ["   █", " ▂██"]
+    assert area([0, 0], 1) == ["  "] and area([], 2) == ["", ""]
+
+
+@given(
+    st.lists(st.floats(0, 1e9, allow_subnormal=False), min_size=1, max_size=30), st.integers(1, 9)
+)
+def test_columns_of_an_area_are_true_to_an_eighth_of_a_letter(values, height):
+    lines, most = area(values, height), max(values)
+    assert len(lines) == height and {len(line) for line in lines} == {len(values)}
+    for value, column in zip(values, zip(*lines, strict=True), strict=True):
+        drawn = sum(" ▁▂▃▄▅▆▇█".index(letter) for letter in column)
+        assert (drawn > 0) == (value > 0)
+        if value:
+            assert abs(drawn - max(1, 8 * height * (value / most))) <= 0.5
+
+
+@given(st.lists(st.floats(0.001, 100), min_size=1, max_size=9), st.integers(1, 60))
+def test_a_bar_of_parts_is_full(values, width):
+    shares = {f"n{place}": value for place, value in enumerate(values)}
+    bar = parts_bar(shares, shades_of(list(shares)), width)
+    assert len(bar) == width
+
+
+def test_parts_have_their_shares():
+    shares = {"a": 3, "b": 1}
+    assert parts_bar(shares, shades_of(["a", "b"]), 8) == "██████▒▒"

@@ -1,5 +1,6 @@
 """What every learning-rate schedule must do, on either clock."""
 
+import math
 from typing import get_args
 
 import pytest
@@ -52,3 +53,19 @@ class TestSchedule:
         assert rates[-1] == pytest.approx(ends.get(name, 1.7e-5), rel=1e-12)
         if name not in ends:
             assert rates[-1] == 1.7e-5
+
+
+@pytest.mark.parametrize("warmup", WARMUPS, ids=str)
+@pytest.mark.parametrize(
+    ("share", "floor"), [(0.2, 1.7e-5), (0.5, 0.0), (0.01, 1e-4), (0.88, PEAK)]
+)
+def test_wsd_comes_down_over_exactly_its_share(warmup, share, floor):
+    schedule = {"name": "wsd", "decay_fraction": share, "floor_rate": floor, **warmup}
+    settings = OptimSettings(peak_rate=PEAK, schedule=schedule)
+    unit = SIZE if settings.schedule.clock == "tokens" else 1
+    decay = round(share * TOTAL * unit) / unit
+    rates, first = walk(settings), math.floor(TOTAL - decay)
+    assert set(rates[10:first]) == {PEAK}
+    down = [floor + (PEAK - floor) * (TOTAL - s) / decay for s in range(first + 1, TOTAL + 1)]
+    assert rates[first:] == pytest.approx(down, rel=1e-9, abs=1e-12)
+    assert rates[-1] == floor

@@ -108,6 +108,21 @@ def test_what_benchmarks_ask_is_left_out_of_every_source(texts, byte_tokenizer):
         assert dropped_samples(out, name)[0]["text"].startswith(f"{name} He read")
 
 
+def test_another_test_set_in_a_benchmark_s_folder_is_noticed(texts, byte_tokenizer):
+    tests, out = texts / "tests", texts / "out"
+    tests.mkdir()
+    contaminated = []
+    for number in range(2):
+        row = {"question": TALES[5 + number], "answer": "none"}
+        (tests / f"{number}.jsonl").write_text(json.dumps(row))
+        benchmarks = {"gsm8k": str(tests)}
+        report = prepare_corpus(
+            settings_for(texts), byte_tokenizer, out, SilentUi(), benchmarks=benchmarks
+        ).as_dict()
+        contaminated.append(report["dropped"]["two"]["contaminated"])
+    assert contaminated[1] > contaminated[0]
+
+
 def content_of(folder):
     skipped = (".lock", ".workers")
     paths = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in skipped]
@@ -145,3 +160,14 @@ def test_a_copy_that_loses_its_original_comes_back(texts, byte_tokenizer):
     fresh = texts / "fresh"
     prepare_corpus(settings_for(texts, **changes), byte_tokenizer, fresh, SilentUi())
     assert content_of(out) == content_of(fresh)
+
+
+@pytest.mark.parametrize("name", ["outline.json", "held-out.txt", "dropped.jsonl"])
+def test_a_file_that_is_gone_from_a_finished_source_comes_back(texts, byte_tokenizer, name):
+    out = texts / "out"
+    prepare_corpus(settings_for(texts), byte_tokenizer, out, SilentUi())
+    before = content_of(out)
+    (out / "two" / name).unlink()
+    prepare_corpus(settings_for(texts), byte_tokenizer, out, SilentUi())
+    assert (out / "two" / name).is_file()
+    assert content_of(out) == before

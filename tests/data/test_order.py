@@ -6,7 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from yxanul.base.seeds import derive_seed
-from yxanul.data.order import SourceOrder, first_order, permutation
+from yxanul.data.order import SourceOrder, first_order
+from yxanul.data.permutation import permutation
 
 END = 0
 quick = settings(

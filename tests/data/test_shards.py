@@ -34,16 +34,16 @@ def test_sources_are_listed(corpus):
     assert source_names(corpus) == ["tales"]
 
 
-@pytest.mark.parametrize("suffix", [".ids", ".offsets"])
+@pytest.mark.parametrize("suffix", [".ids", ".offsets", ".bytes"])
 def test_a_flipped_bit_is_never_read(corpus, suffix):
     path = corpus / "tales" / "train" / f"00001{suffix}"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     shards = Shards.open(corpus, "tales", "train")
-    shards.shard(0).ids, shards.shard(0).starts
+    shards.shard(0).ids, shards.shard(0).starts, shards.shard(0).document_bytes
     with pytest.raises(YxanulError, match=rf"00001\{suffix} is damaged.*checksum.*prepare"):
-        shards.shard(1).ids, shards.shard(1).starts
+        shards.shard(1).ids, shards.shard(1).starts, shards.shard(1).document_bytes
 
 
 @pytest.mark.parametrize("suffix", [".ids", ".offsets", ".bytes"])

@@ -175,20 +175,18 @@ def test_a_model_that_knows_nothing_has_the_log_of_the_vocabulary(tokenizer, sha
     assert score.perplexity == pytest.approx(tokenizer.vocab_size, rel=1e-5)
 
 
-def test_max_tokens_takes_whole_documents(model, shards):
+def test_a_sample_is_whole_documents_within_its_tokens(model, shards):
     lengths, shape = shards.lengths.tolist(), window_shape(SEQ_LEN)
-    three = sum(lengths[:3])
-    for at_most, documents in [
-        (three, 3),
-        (three - 1, 2),
-        (three + 1, 3),
-        (1, 1),
-        (10**9, len(lengths)),
-    ]:
-        score = score_shards(model, shards, shape, at_most)
-        assert score.tokens == sum(lengths[:documents])
-        assert score.bytes == sum(lengths[:documents]) - documents
-        chosen = [shards.document(n).tolist() for n in range(documents)]
+    drawn = shards.sample(10**9, seed=5)
+    assert sorted(drawn) == list(range(len(lengths))) != drawn
+    three = sum(lengths[n] for n in drawn[:3])
+    for at_most, documents in [(three, 3), (three - 1, 2), (three + 1, 3), (1, 1)]:
+        sample = shards.sample(at_most, seed=5)
+        assert sample == drawn[:documents]
+        score = score_shards(model, shards, shape, sample)
+        assert score.tokens == sum(lengths[n] for n in sample)
+        assert score.bytes == score.tokens - documents
+        chosen = [shards.document(n).tolist() for n in sample]
         stride = SEQ_LEN // 2
         nats = sum(
             nats_by_hand(model, doc, shards.end_of_text_id, SEQ_LEN, stride) for doc in chosen
@@ -204,7 +202,7 @@ def test_domains_are_the_validation_split_in_full(model, corpus, tokenizer, shar
 
 
 def test_scoring_leaves_no_gradient(model, shards):
-    score_shards(model, shards, window_shape(SEQ_LEN), 1)
+    score_shards(model, shards, window_shape(SEQ_LEN), [0])
     assert all(parameter.grad is None for parameter in model.parameters())
 
 

@@ -6,7 +6,8 @@ from yxanul.optim import OptimSettings, ScheduleSettings
 
 def test_defaults_and_round_trip():
     settings = OptimSettings(peak_rate=1e-3)
-    assert (settings.name, settings.betas, settings.clip) == ("adamw", (0.9, 0.95), 1.0)
+    assert (settings.name, settings.clip) == ("adamw", 1.0)
+    assert (settings.used_betas, settings.used_eps) == ((0.9, 0.95), 1e-8)
     assert OptimSettings.model_validate(settings.model_dump()) == settings
 
 
@@ -19,6 +20,10 @@ def test_defaults_and_round_trip():
         ({"betas": (-0.1, 0.9)}, "greater than or equal to 0"),
         ({"clip": 0}, "greater than 0"),
         ({"muon_rate": 1e-2}, "belongs to the optimizer muon"),
+        ({"name": "lion", "eps": 1e-8}, "eps belongs to the optimizer adamw or"),
+        ({"name": "adafactor", "betas": (0.9, 0.95)}, "betas belongs to the optimizer"),
+        ({"name": "lion", "curvature_steps": 5}, "belongs to the optimizer sophia"),
+        ({"name": "sophia", "curvature_scale": 0}, "greater than 0"),
         ({"peak_rates": 1e-2}, "Extra inputs"),
         ({"schedule": {"name": "cosine", "floor_rate": 2e-3}}, "above the peak_rate"),
     ],
@@ -53,3 +58,11 @@ def test_the_clock_follows_the_warmup():
     assert ScheduleSettings(warmup_tokens=3).clock == "tokens"
     assert ScheduleSettings(warmup_fraction=0.1).clock == "steps"
     assert ScheduleSettings(warmup_fraction=0.1, horizon="tokens").clock == "tokens"
+
+
+@pytest.mark.parametrize(
+    ("name", "betas"), [("muon", (0.9, 0.95)), ("lion", (0.9, 0.99)), ("sophia", (0.965, 0.99))]
+)
+def test_betas_follow_the_optimizer_unless_they_are_given(name, betas):
+    assert OptimSettings(name=name, peak_rate=1e-3).used_betas == betas
+    assert OptimSettings(name=name, peak_rate=1e-3, betas=(0.0, 0.5)).used_betas == (0.0, 0.5)

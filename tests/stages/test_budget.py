@@ -77,6 +77,13 @@ def test_an_epoch_ends_when_the_first_source_was_seen_once():
     assert budget.epoch_tokens({"a": 1.0, "c": 0.0}, available) == 1000
 
 
+def test_epochs_by_source_make_the_mix_and_no_passes_leave_a_source_out():
+    by_source = Budget(epochs={"a": 1.5, "b": 0})
+    one = StageSettings(name="one", budget=by_source, curriculum=({"seq_len": 32},))
+    plan = budget.plan_stage(one, TRAIN, OPTIM, {"a": 2048}, None)
+    assert (plan.total_tokens, plan.phases[0].mix) == (3072, {"a": 3072.0})
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_timing_a_step_leaves_the_model_as_it_was(monkeypatch, precision, optimizer):

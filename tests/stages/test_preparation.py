@@ -16,11 +16,14 @@ from yxanul.base.ui import SilentUi
 from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
 from yxanul.checkpoint.read import read_checkpoint
 from yxanul.recipe import load_recipe
+from yxanul.stages import preparation as early_text
 from yxanul.stages.corpus import prepare
 from yxanul.stages.preparation import begin, starts_early
 from yxanul.stages.program import run_program
 from yxanul.stages.resume import settle_recipe
 from yxanul.stages.session import open_session
+from yxanul.text.dedup.config import DeduplicateSettings
+from yxanul.text.filters.config import LengthFilterSettings
 
 PARTS = 4
 SLOW = """
@@ -34,6 +37,7 @@ BREAKS = SLOW.replace(
     "    return", "    calls.append(texts)\n    assert len(calls) < 2500\n    return"
 )
 BREAKS += "\ncalls = []\n"
+TOO_LONG = (LengthFilterSettings(min_chars=1_000_000),)
 ONE_STAGE = TINY[: TINY.index("  - name: two")] + TINY[TINY.index("eval:") :]
 
 
@@ -113,6 +117,43 @@ def test_a_stop_while_it_waits_for_text_is_saved_and_goes_on(recipe, tmp_path):
         threading.Thread(target=ask).start()
         train(run, longer, preparation, stop)
     assert checkpoint_steps(run.checkpoints)
+
+
+def test_text_that_is_all_left_out_is_one_clear_line(recipe, tmp_path):
+    """Its parts are there before the work has ended, and hold nothing to begin with."""
+    stories = recipe.data.sources["stories"].model_copy(update={"filters": TOO_LONG})
+    data = recipe.data.model_copy(update={"sources": {"stories": stories}})
+    nothing = recipe.model_copy(update={"data": data})
+    assert starts_early(nothing)
+    with (
+        pytest.raises(YxanulError, match=r"'stories' has no usable document; .*too_short"),
+        begin(RunFolder(tmp_path / "run"), nothing, SilentUi(), StopRequest()),
+    ):
+        raise AssertionError("there is nothing to train on")
+
+
+@pytest.mark.parametrize(("parts", "copies"), [(1, None), (PARTS, DeduplicateSettings())])
+def test_a_stop_waits_neither_for_a_part_nor_for_a_look_for_copies(
+    recipe, tmp_path, monkeypatch, parts, copies
+):
+    """A single part is read in this process; copies are looked for before any part is encoded."""
+    monkeypatch.setattr(early_text, "_CANCEL_SECONDS", 0.5)
+    (tmp_path / "slow.py").write_text(SLOW.replace("1.2", "4.0"))
+    stories = recipe.data.sources["stories"].model_copy(update={"documents": 1000 * parts})
+    update = {"sources": {"stories": stories}, "deduplicate": copies, "workers": 1}
+    longer = recipe.model_copy(update={"data": recipe.data.model_copy(update=update)})
+    stop = StopRequest()
+    threading.Timer(1.5, setattr, (stop, "signal_number", signal.SIGINT)).start()
+    start = time.monotonic()
+    with (
+        pytest.raises(Interrupted),
+        begin(RunFolder(tmp_path / "run"), longer, SilentUi(), stop),
+    ):
+        raise AssertionError("nothing can be there yet")
+    assert time.monotonic() - start < 3.5
+    for thread in threading.enumerate():
+        if thread.name == "prepare":
+            thread.join()
 
 
 def budget(**values):

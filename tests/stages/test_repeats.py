@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 
 from yxanul.base.errors import YxanulError
 from yxanul.data.mix import MixCursor, plan_rows
-from yxanul.stages.repeats import bounded_plan, repeats, tokens_by_source
+from yxanul.stages.repeats import bounded_plan, bounds_of, repeats, tokens_by_source
+from yxanul.text.config import PlainSettings
 from yxanul.train.curriculum import Phase, Plan
 
 
@@ -49,6 +50,21 @@ def test_bounds_that_leave_nothing_are_an_error():
     plan = Plan((phase(0, 10, {"a": 1}),))
     with pytest.raises(YxanulError, match=r"max_epochs leave too little .* nothing is left of a"):
         bounded_plan(plan, {"a": 1}, {"a": 100}, {})
+
+
+def test_a_source_without_weight_has_no_bound():
+    sources = {name: PlainSettings(path="x", max_epochs=2) for name in "ab"}
+    assert bounds_of(Plan((phase(0, 5, {"a": 1, "b": 0}),)), sources) == {"a": 2}
+
+
+def test_a_rounding_error_at_a_bound_does_not_stop_the_walk():
+    """292.57 tokens are left, a step takes 164.57 and a row 128: in floats, no step fits."""
+    plan = Plan((phase(0, 400, {"a": 2, "b": 3, "c": 2}, seq_len=128, rows=3),))
+    available = {"a": 1408, "b": 1280, "c": 1024}
+    bounded = bounded_plan(plan, {"b": 1, "c": 1.5}, available, {})
+    assert bounded.total_steps == 400
+    assert all(one.num_steps for one in bounded.phases)
+    assert read_by(bounded)["b"] <= 1280
 
 
 @settings(max_examples=60, deadline=None)

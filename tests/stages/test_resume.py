@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
 from yxanul.checkpoint.read import read_checkpoint
 from yxanul.recipe import load_recipe
 from yxanul.stages.corpus import prepare
-from yxanul.stages.program import run_program
+from yxanul.stages.program import run_program, run_stage
 from yxanul.stages.resume import settle_recipe
 from yxanul.stages.session import open_session
 
@@ -123,6 +124,30 @@ def test_bf16_resumes_to_the_bit_too(tmp_path, optimizer):
     assert_equal_runs(go(recipe, tmp_path / "stopped"), straight)
 
 
+@pytest.mark.parametrize("optimizer", ["lion", "sophia", "adafactor"])
+def test_every_optimizer_resumes_with_a_mean_of_weights_and_outliers(tmp_path, optimizer):
+    overrides = [
+        f"optim.name={optimizer}",
+        "optim.peak_rate=3e-3",
+        "optim.ema={decay: 0.9}",
+        "train.skip_outliers={window_steps: 4, deviations: 1}",
+        "train.max_bad_steps=50",
+    ]
+    if optimizer == "sophia":
+        overrides.append("optim.curvature_steps=3")
+    recipe = load_recipe(str(write_tiny(tmp_path)), overrides)
+    straight = go(recipe, tmp_path / "straight")
+    for steps in (9, 5, 3):  # in the first stage, between the stages, in the second one
+        go(recipe, tmp_path / "stopped", steps)
+    assert_equal_runs(go(recipe, tmp_path / "stopped"), straight)
+    tensors, state, *_ = trained(straight)
+    assert tensors["ema"].keys() == tensors["model"].keys()
+    assert 0 < state["progress"]["skipped_steps"] < state["progress"]["step"]
+    if optimizer == "sophia":
+        curvature = [v for name, v in tensors["optimizer"].items() if name.startswith("curv")]
+        assert all(value.any() for value in curvature)
+
+
 def test_a_corrupt_newest_checkpoint_is_named_and_the_one_before_is_used(
     recipe, straight, prepared_folder
 ):
@@ -148,13 +173,26 @@ def test_the_micro_batch_changes_nothing_but_rounding(recipe, straight, tmp_path
 
 def test_another_recipe_says_what_differs(recipe, straight, prepared_folder, tmp_path):
     run, ui = RunFolder(prepared_folder), Warnings()
-    other = load_recipe(str(write_tiny(tmp_path)), ["stages.0.budget={steps: 15}"])
-    settle_recipe(run, other, ui)
+    shutil.copy(straight.ledger, run.ledger)
+    budget = ["stages.1.gate.forgetting={at_most: 8}"]
+    settle_recipe(run, load_recipe(str(write_tiny(tmp_path)), budget), ui)
     (line,) = ui.lines
-    assert line.endswith("has changed since this run began: stages.0.budget.steps: 14 -> 15")
+    assert line.endswith("this run began: stages.1.gate.forgetting.at_most: 9.0 -> 8.0")
     changed = load_recipe(str(write_tiny(tmp_path)), ["model.width=64"])
     with pytest.raises(YxanulError, match=r"model\.width: 32 -> 64"):
         settle_recipe(run, changed, ui)
+
+
+def test_a_run_that_is_only_prepared_takes_any_change(recipe, prepared_folder, tmp_path):
+    run, ui = RunFolder(prepared_folder), Warnings()
+    settle_recipe(run, load_recipe(str(write_tiny(tmp_path)), ["model.width=64"]), ui)
+    assert run.tokenizer.exists()
+    changed = ["model.width=64", "data.sources.math.documents=100"]
+    settle_recipe(run, load_recipe(str(write_tiny(tmp_path)), changed), ui)
+    assert not run.tokenizer.exists() and any("tokenizer is made again" in x for x in ui.lines)
+    prepare(run, load_recipe(str(write_tiny(tmp_path)), changed), ui)
+    assert "math is encoded again: settings changed" in ui.lines
+    assert not any("stories is encoded again" in line for line in ui.lines)
 
 
 def test_each_token_is_trained_on_as_the_mix_says(straight):
@@ -202,3 +240,28 @@ def test_a_passed_stage_cannot_be_changed(recipe, prepared_folder, tmp_path):
         other = load_recipe(str(write_tiny(tmp_path)), [override])
         with pytest.raises(YxanulError, match=r"stages\.0\."):
             settle_recipe(run, other, SilentUi())
+
+
+def test_a_bound_of_repeats_may_change_until_a_stage_has_passed(recipe, prepared_folder, tmp_path):
+    run, ui = RunFolder(prepared_folder), Warnings()
+    bound = ["data.sources.math.max_epochs=9"]
+    other = load_recipe(str(write_tiny(tmp_path)), bound)
+    settle_recipe(run, other, ui)
+    assert "data.sources.math.max_epochs: None -> 9" in ui.lines[0]
+    prepare(run, other, Refuses())
+    go(other, prepared_folder)
+    with pytest.raises(YxanulError, match=r"math\.max_epochs"):
+        settle_recipe(run, recipe, SilentUi())
+
+
+class Refuses(SilentUi):
+    def warn(self, line):
+        raise AssertionError(line)
+
+
+def test_a_later_stage_waits_for_all_text(recipe):
+    """Its domains are scored in full when it begins: part of their text would not be all."""
+    session = Mock(recipe=recipe)
+    session.wait_for_all_text.side_effect = RuntimeError("it waits")
+    with pytest.raises(RuntimeError, match="it waits"):
+        run_stage(session, 1)

@@ -3,8 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yxanul.base.errors import YxanulError
+from yxanul.optim.config import OptimSettings, ScheduleSettings
 from yxanul.train.config import PhaseSettings, TrainSettings
-from yxanul.train.curriculum import make_plan
+from yxanul.train.curriculum import make_plan, planned_rate
 
 ULTRA = {
     "from_step": [0, 2000, 5000, 10000, 20000, 35000, 55000, 80000, 110000, 140000],
@@ -93,3 +94,49 @@ def test_a_step_shorter_than_a_row_is_refused():
     curriculum = [PhaseSettings(seq_len=256)]
     with pytest.raises(YxanulError, match="batch_tokens 128"):
         make_plan(curriculum, {"a": 1.0}, TrainSettings(batch_tokens=128), clip=None, steps=1)
+
+
+@given(
+    counts=st.lists(st.integers(1, 9_999), min_size=1, max_size=4),
+    seq_len=st.integers(1, 70),
+    batch_tokens=st.integers(70, 900),
+)
+def test_phases_that_have_tokens_have_them_exactly(counts, seq_len, batch_tokens):
+    curriculum = [PhaseSettings(seq_len=seq_len, tokens=count) for count in counts]
+    train = TrainSettings(batch_tokens=batch_tokens)
+    plan = make_plan(curriculum, {"a": 1.0}, train, clip=None, tokens=sum(counts))
+    seen = dict.fromkeys(range(len(counts)), 0)
+    for step in range(plan.total_steps):
+        phase = plan.phase_at(step)
+        assert phase.seq_len <= seq_len and phase.step_tokens <= batch_tokens
+        assert 0 < phase.micro_rows <= phase.rows
+        seen[phase.index] += phase.step_tokens
+    assert list(seen.values()) == counts
+    assert plan.tokens_after(plan.total_steps) == plan.total_tokens == sum(counts)
+    # At most two steps of a phase are smaller than the others.
+    assert len(plan.phases) <= 3 * len(counts)
+
+
+def test_a_phase_with_tokens_ends_in_one_smaller_step_where_that_divides():
+    curriculum = [PhaseSettings(seq_len=64, tokens=1_000), PhaseSettings(seq_len=128, tokens=500)]
+    train = TrainSettings(batch_tokens=256)
+    plan = make_plan(curriculum, {"a": 1.0}, train, clip=None, tokens=1_500)
+    shapes = [(p.index, p.num_steps, p.rows, p.seq_len) for p in plan.phases]
+    assert shapes == [(0, 3, 4, 64), (0, 1, 4, 58), (1, 1, 2, 128), (1, 1, 2, 122)]
+
+
+def test_a_budget_in_steps_cuts_phases_that_have_tokens():
+    curriculum = [PhaseSettings(seq_len=64, tokens=1_000), PhaseSettings(seq_len=128, tokens=500)]
+    train = TrainSettings(batch_tokens=256)
+    for steps in (1, 3, 4, 5, 9):
+        plan = make_plan(curriculum, {"a": 1.0}, train, clip=None, steps=steps)
+        assert plan.total_steps == steps
+
+
+def test_the_planned_rate_is_the_schedule_times_the_phase():
+    plan = make_plan(phases(ULTRA), {"web": 1.0}, TrainSettings(), clip=1.0, steps=200_000)
+    optim = OptimSettings(
+        peak_rate=6e-4, schedule=ScheduleSettings(name="cosine", warmup_fraction=0.01)
+    )
+    assert planned_rate(plan, optim, 1_999) == pytest.approx(0.3 * 6e-4)
+    assert planned_rate(plan, optim, 199_999) == pytest.approx(6e-5)

@@ -7,6 +7,7 @@ import torch
 
 from yxanul.base.errors import Interrupted, YxanulError
 from yxanul.base.interrupt import StopRequest
+from yxanul.optim.build import OPTIMIZERS
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.schedules import learning_rate
 from yxanul.train.chores import Chore
@@ -145,7 +146,7 @@ def three_phases(make_phase):
     )
 
 
-@pytest.mark.parametrize("name", ["adamw", "muon"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_rate_scale_of_a_phase_holds_on_each_of_its_steps(make_trainer, make_phase, name):
     schedule = {"name": "cosine", "warmup_steps": 2}
     optim = OptimSettings(name=name, peak_rate=1e-2, schedule=schedule)

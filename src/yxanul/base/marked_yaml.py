@@ -59,6 +59,23 @@ class MarkedTree:
         value = _merge(base.value, self.value, (), marks)
         return MarkedTree(value, marks | self.marks)
 
+    def below(self, keys: Keys) -> MarkedTree:
+        """Return what stands under `keys` as a tree of its own."""
+        value, depth = self.value, len(keys)
+        for key in keys:
+            value = value[key]
+        marks = {known[depth:]: at for known, at in self.marks.items() if known[:depth] == keys}
+        return MarkedTree(value, marks)
+
+    def put(self, keys: Keys, tree: MarkedTree) -> None:
+        """Put a tree in the place of what stands under `keys`."""
+        node = self.value
+        for key in keys[:-1]:
+            node = node[key]
+        node[keys[-1]] = tree.value
+        _forget(self.marks, keys)
+        self.marks |= {(*keys, *known): at for known, at in tree.marks.items()}
+
     def set(self, dotted: str, text: str) -> None:
         """Apply one override `dotted.path=text`; the text is YAML and keys reach into lists."""
         place = f"override '{dotted}={text}'"

@@ -63,6 +63,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
+def tensor_files(path: Path) -> list[str]:
+    """Return which files of tensors a checkpoint has, without their suffix."""
+    return _stems(read_manifest(path))
+
+
 def verify_checkpoint(path: Path) -> None:
     """Check every file against the manifest; raise `CheckpointDamaged` at the first difference."""
     manifest = read_manifest(path)

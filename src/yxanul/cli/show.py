@@ -11,7 +11,6 @@ from yxanul.cli.options import JsonOption, Overrides
 
 if TYPE_CHECKING:
     from yxanul.model.config import ModelSettings
-    from yxanul.recipe import Recipe
 
 NAME = "show"
 EXAMPLES = """**Examples**
@@ -33,6 +32,7 @@ def command(
     """Show a recipe with its plan, a preset with its exact parameters, or where a run stands."""
     from yxanul.base.errors import YxanulError
     from yxanul.cli.output import print_json, print_text
+    from yxanul.cli.show_plan import show_recipe
     from yxanul.model.zoo import PRESETS
 
     folder = Path(what)
@@ -105,72 +105,6 @@ def model_text(name: str, facts: dict[str, Any]) -> str:
         whole = f"{facts['kv_cache_bytes'] / 2**20:,.1f} MiB"
         lines.append(f"  {whole} for {length:,} tokens, as local layers keep their window only")
     return "\n".join(lines)
-
-
-def show_recipe(name: str, overrides: list[str]) -> tuple[dict[str, Any], str]:
-    """Return a resolved recipe and its plan, walked step by step."""
-    from yxanul.recipe import as_plain, dump_recipe, load_recipe
-
-    recipe = load_recipe(name, overrides)
-    phases = [phase for stage in plans(recipe) for phase in stage["phases"]]
-    known = all(phase["steps"] is not None for phase in phases)
-    totals = {
-        f"total_{unit}": sum(phase[unit] for phase in phases) if known else None
-        for unit in ("tokens", "sequences", "steps")
-    }
-    lines = [dump_recipe(recipe)]
-    header = ("stage", "phase", "seq_len", "rows", "step", "steps", "tokens", "rate x", "clip")
-    lines.append("".join(f"{title:>12}" for title in header))
-    lines += [_phase_line(phase) for phase in phases]
-    if known:
-        lines.append("total: " + ", ".join(f"{n:,} {unit[6:]}" for unit, n in totals.items()))
-    else:
-        lines.append("total: known once minutes are measured or the data is prepared")
-    return {"recipe": as_plain(recipe), **totals, "phases": phases}, "\n".join(lines)
-
-
-def plans(recipe: Recipe) -> list[dict[str, Any]]:
-    """Return the phases of every stage; figures that only a machine or the data knows are None."""
-    from yxanul.train.curriculum import make_plan
-
-    stages = []
-    for stage in recipe.stages:
-        budget = stage.budget
-        counted = budget.steps is not None or budget.tokens is not None
-        plan = make_plan(
-            stage.curriculum,
-            stage.mix,
-            recipe.train,
-            clip=recipe.optim.clip,
-            steps=budget.steps,
-            tokens=budget.tokens if budget.tokens or budget.steps else 1_000_000_000,
-        )
-        phases = [
-            {
-                "stage": stage.name,
-                "phase": phase.index,
-                "seq_len": phase.seq_len,
-                "rows": phase.rows,
-                "micro_rows": phase.micro_rows,
-                "from_step": phase.first_step if counted or not phase.first_step else None,
-                "steps": phase.num_steps if counted else None,
-                "tokens": phase.num_tokens if counted else None,
-                "sequences": phase.num_steps * phase.rows if counted else None,
-                "rate_scale": phase.rate_scale,
-                "clip": phase.clip,
-                "mix": phase.mix,
-            }
-            for phase in plan.phases
-        ]
-        stages.append({"stage": stage.name, "phases": phases})
-    return stages
-
-
-def _phase_line(phase: dict[str, Any]) -> str:
-    names = ("stage", "phase", "seq_len", "rows", "from_step", "steps", "tokens")
-    figures = [phase[name] for name in (*names, "rate_scale", "clip")]
-    cells = ["?" if f is None else f"{f:,}" if isinstance(f, int) else str(f) for f in figures]
-    return "".join(f"{cell:>12}" for cell in cells)
 
 
 def show_run(folder: Path) -> tuple[dict[str, Any], str]:

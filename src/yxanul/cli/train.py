@@ -17,7 +17,7 @@ EXAMPLES = """**Examples**
 
 `yxanul prepare quickstart && yxanul train quickstart`
 
-`yxanul train quickstart optim.peak_rate=2e-3 --out runs/quickstart-2e-3`"""
+`yxanul train quickstart optim.peak_rate=2e-3`"""
 
 
 def command(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from yxanul.base.settings import Settings
 from yxanul.text.config import CommonSettings, SourceSettings
@@ -49,6 +49,14 @@ class DataSettings(Settings):
         if len({name.lower() for name in sources}) < len(sources):
             raise ValueError("two sources have names that differ in upper and lower case only")
         return sources
+
+    @model_validator(mode="after")
+    def _filters_are_for_some_source(self) -> DataSettings:
+        if self.filters and all(one.filters is not None for one in self.sources.values()):
+            raise ValueError(
+                "data.filters are for sources that have none of their own, and every source has"
+            )
+        return self
 
     def source(self, name: str) -> CommonSettings:
         """Return the settings of a source, with the filters that it has or takes over."""

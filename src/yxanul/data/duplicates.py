@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from yxanul.data.plan import Job
 from yxanul.data.workbench import Engine, Workbench
 from yxanul.text.config import CommonSettings
 from yxanul.text.dedup.config import DeduplicateSettings
-from yxanul.text.dedup.copies import write_copies
+from yxanul.text.dedup.copies import CopyCounts, write_copies
 from yxanul.text.dedup.fingerprints import are_written, fingerprints_key, write_fingerprints
 from yxanul.text.documents import Dropped, Part
 from yxanul.text.prepare import prepared
@@ -50,10 +50,12 @@ def copies_of_parts(
     ngrams: Path | None,
     engine: Engine,
     ui: Ui,
+    check: Callable[[], None],
 ) -> dict[str, list[Path]]:
     """Return by source, for each part, the file that says which of its documents are copies.
 
     Earlier is what comes first in the recipe, then in the source; the first of equals stays.
+    `check` is called now and then; what it raises ends the work.
     """
     if settings is None:
         return {}
@@ -61,6 +63,7 @@ def copies_of_parts(
     to_do = [task for task in tasks if not _is_scanned(task, place)]
     with ui.task("look for copies", len(to_do), "parts") as bar:
         for result in engine.results(to_do):
+            check()
             bar.advance(0 if result is None else 1)
     if to_do:
         place.look()
@@ -71,7 +74,9 @@ def copies_of_parts(
         for job in jobs
     }
     files = [path for paths in copies.values() for path in paths]
-    _decide([task.path for task in tasks], files, settings, place, ui)
+    counts = _decide([task.path for task in tasks], files, settings, place, check)
+    if counts is not None:
+        ui.say(_told(counts))
     place.pull(files)
     return copies
 
@@ -103,21 +108,26 @@ def _decide(
     copies: Sequence[Path],
     settings: DeduplicateSettings,
     place: Place,
-    ui: Ui,
-) -> None:
-    """Compare all documents, unless that is done already."""
+    check: Callable[[], None],
+) -> CopyCounts | None:
+    """Compare all documents; None if that is done already."""
     mark_file = place.folder / "copies.json"
     mark = _digest([settings.model_dump(mode="json"), [path.name for path in fingerprints]])
     there = all(place.size(path) is not None for path in copies)
     if there and mark_file.is_file() and read_json(mark_file) == mark:
-        return
+        return None
     place.remove([mark_file])
     place.pull(fingerprints)
-    counts = write_copies(fingerprints, copies, settings, place.folder / ".comparing")
+    scratch = place.folder / ".comparing"
+    counts = write_copies(fingerprints, copies, settings, scratch, lambda done, total: check())
     place.push(copies)
     write_json(mark_file, mark)
     place.push([mark_file])
-    ui.say(
+    return counts
+
+
+def _told(counts: CopyCounts) -> str:
+    return (
         f"of {counts.documents:,} documents {counts.duplicates:,} are copies of earlier ones"
         f" and {counts.near_duplicates:,} nearly are"
     )

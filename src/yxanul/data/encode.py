@@ -92,7 +92,9 @@ def prepare_corpus(
         try:
             with _engine(settings, tokenizer, place, jobs, beside) as there:
                 engine = carrying(there, place)
-                copies = copies_of_parts(settings.deduplicate, place, jobs, ngrams, engine, ui)
+                copies = copies_of_parts(
+                    settings.deduplicate, place, jobs, ngrams, engine, ui, beside.check
+                )
                 for job in jobs:
                     plan_job(job, ngrams, copies.get(job.header.source), ui)
                 if any(job.to_do for job in jobs):
@@ -222,7 +224,9 @@ def _check_not_empty(manifest: Manifest) -> None:
         raise YxanulError(
             f"the source '{name}' has no usable document",
             found=f"left out: {dropped}" if dropped else None,
-            hint=f"look at data.sources.{name}",
+            hint="what eval.benchmarks names is left out: data.decontaminate: false keeps it"
+            if set(manifest.dropped) == {"contaminated"}
+            else f"look at data.sources.{name}",
         )
     if validation == 0:
         raise YxanulError(
@@ -245,8 +249,8 @@ def _is_finished(job: Job, manifest: Manifest) -> bool:
         same = read_manifest(job.folder) == manifest
     except YxanulError:
         return False
-    others = [job.place.size(job.folder / name) for name in ("held-out.txt", "dropped.jsonl")]
-    return same and None not in others
+    others = ("held-out.txt", "dropped.jsonl", "outline.json")
+    return same and all(job.place.size(job.folder / name) is not None for name in others)
 
 
 def _remove_surplus(job: Job) -> None:

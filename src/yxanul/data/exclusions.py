@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from yxanul.base.errors import YxanulError
 from yxanul.base.ui import Ui
 from yxanul.data.config import DataSettings
 from yxanul.text.benchmarks import benchmark_texts
 from yxanul.text.decontaminate import ngrams_of
+from yxanul.text.sources.files import find_files
+from yxanul.text.sources.jsonl import JsonlSource
 
 Benchmarks = Mapping[str, str | None]
 """The file of each benchmark's test set; None is the hub's."""
@@ -32,10 +36,10 @@ def benchmark_ngrams(folder: Path, benchmarks: Benchmarks, ui: Ui) -> Path | Non
     None if no benchmark is named."""
     if not benchmarks:
         return None
-    states = {name: _state(path) for name, path in sorted(benchmarks.items())}
+    states = {name: _state(name, path) for name, path in sorted(benchmarks.items())}
     file = folder / f"benchmarks-{_digest(states)[:16]}.npz"
     if not file.is_file():
-        texts = chain.from_iterable(benchmark_texts(*item) for item in benchmarks.items())
+        texts = chain.from_iterable(_texts(*item) for item in benchmarks.items())
         ngrams = ngrams_of(texts)
         ngrams.save(file)
         ui.say(
@@ -45,13 +49,30 @@ def benchmark_ngrams(folder: Path, benchmarks: Benchmarks, ui: Ui) -> Path | Non
     return file
 
 
-def _state(path: str | None) -> list[Any]:
-    """Return what changes when a file does."""
-    if path is None:
-        return [None]
-    file = Path(path).expanduser()
-    state = file.stat() if file.is_file() else None
-    return [path, state.st_size, state.st_mtime_ns] if state else [path]
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Say which key of the recipe an error is about."""
+    try:
+        yield
+    except YxanulError as error:
+        raise YxanulError(
+            f"eval.benchmarks.{name}: {error.what}",
+            found=error.found,
+            wanted=error.wanted,
+            hint=error.hint or "data.decontaminate: false prepares without it",
+        ) from None
+
+
+def _texts(name: str, path: str | None) -> Iterator[str]:
+    with _named(name):
+        yield from benchmark_texts(name, path)
+
+
+def _state(name: str, path: str | None) -> list[Any]:
+    """Return what changes when a file, or one of a folder's, does; the hub's are taken as fixed."""
+    with _named(name):
+        files = [] if path is None else find_files(path, JsonlSource.suffixes)
+    return [path, *([file.name, file.fingerprint] for file in files)]
 
 
 def _digest(plain: Any) -> str:

@@ -37,20 +37,34 @@ class GrowingShards:
             self._shards[number] = Shard(self._folder / self._split, number, entry, dtype)
         return self._shards[number]
 
-    def first_held_out(self, order: Sequence[int], tokens: int) -> Shards:
-        """Return the held-out documents of the first parts in `order` that have more than so many
-        tokens: what begins with them is then what begins with them when all parts are there."""
+    def first_held_out(self, order: Sequence[int], group_tokens: int, tokens: int) -> Shards:
+        """Return the held-out documents of the parts that `sampled_parts` chooses, as soon as
+        these are there."""
         records: dict[int, PartRecord] = {}
-        there = 0
-        for number in order:
-            records[number] = self._record(number)
-            there += records[number].shards["validation"].tokens
-            if there > tokens:
-                break
+
+        def tokens_of(number: int, split: Split) -> int:
+            if number not in records:
+                records[number] = self._record(number)
+            return records[number].shards[split].tokens
+
+        chosen = sampled_parts(order, tokens_of, group_tokens, tokens)
         manifest = make_manifest(self.outline, records)
-        return Shards(self._folder, manifest, "validation", list(records))
+        return Shards(self._folder, manifest, "validation", chosen)
 
     def _record(self, number: int) -> PartRecord:
         while (record := read_record(self._folder, number)) is None:
             self._wait()
         return record
+
+
+def sampled_parts(
+    order: Sequence[int], tokens_of: Callable[[int, Split], int], group_tokens: int, tokens: int
+) -> list[int]:
+    """Return the first parts in `order` that make a group of training tokens and have more than so
+    many held-out ones: what is scored during training is a sample of these."""
+    train = held_out = place = 0
+    while place < len(order) and (train < group_tokens or held_out <= tokens):
+        train += tokens_of(order[place], "train")
+        held_out += tokens_of(order[place], "validation")
+        place += 1
+    return list(order[:place])

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from yxanul.base.seeds import derive_seed
+from yxanul.data.permutation import permutation
 from yxanul.data.shards import Shard
 
 GROUP_TOKENS = 1 << 25
@@ -45,6 +46,11 @@ class SourceOrder:
     def epoch_tokens(self) -> int:
         """Tokens until every document was read once; all parts are waited for."""
         return sum(self.parts.shard(number).num_tokens for number in range(self.parts.num_parts))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to read; parts are waited for until there is something."""
+        return self._epoch(0).group_at(0) is None
 
     def read(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return `count` tokens from position `start` on, and to which document each belongs.
@@ -202,18 +208,3 @@ class _Group:
             return ids[0][places].astype(np.int64)
         runs = zip(shards.tolist(), starts.tolist(), (starts + counts).tolist(), strict=True)
         return np.concatenate([ids[shard][start:end] for shard, start, end in runs], dtype=np.int64)
-
-
-def permutation(count: int, seed: int) -> np.ndarray:
-    """Return 0..count-1 in an order that depends on `seed` alone, on any machine: int64 [count].
-
-    Every number is given a key by the mixing function of SplitMix64 (Steele et al. 2014), which
-    maps no two numbers to one key, so that sorting the keys leaves no choice.
-    """
-    with np.errstate(over="ignore"):
-        keys = np.arange(1, count + 1, dtype=np.uint64)
-        keys = keys * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed)
-        keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        keys ^= keys >> np.uint64(31)
-    return np.argsort(keys)

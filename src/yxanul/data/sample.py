@@ -6,19 +6,18 @@ from collections.abc import Iterator
 
 from yxanul.base.seeds import derive_seed
 from yxanul.data.config import DataSettings
+from yxanul.text.filters import open_filters
 from yxanul.text.prepare import prepared
-from yxanul.text.sources import Source, open_source
+from yxanul.text.sources import open_source
 
 
 def training_texts(settings: DataSettings) -> Iterator[str]:
     """Yield training documents, of each source as many bytes as of the others while it lasts.
 
-    A source's parts come in a scattered order, so that the beginning is a sample of the whole.
+    A source's parts come in a scattered order, so that the beginning is a sample of the whole. The
+    filters have been asked; copies and what benchmarks ask are not looked for yet.
     """
-    streams = {
-        name: _texts(open_source(name, source), settings.validation_fraction)
-        for name, source in settings.sources.items()
-    }
+    streams = {name: _texts(name, settings) for name in settings.sources}
     taken_bytes = dict.fromkeys(streams, 0)
     while streams:
         name = min(streams, key=taken_bytes.__getitem__)
@@ -30,8 +29,10 @@ def training_texts(settings: DataSettings) -> Iterator[str]:
         yield text
 
 
-def _texts(source: Source, held_out_fraction: float) -> Iterator[str]:
+def _texts(name: str, settings: DataSettings) -> Iterator[str]:
+    chosen = settings.source(name)
+    source, filters = open_source(name, chosen), open_filters(chosen)
     for part in sorted(source.parts(), key=lambda part: derive_seed(0, part.name)):
-        for item in prepared(source, part, held_out_fraction):
+        for item in prepared(source, part, settings.validation_fraction, filters):
             if isinstance(item, tuple) and item[0] == "train":
                 yield item[1].text

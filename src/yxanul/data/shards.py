@@ -20,6 +20,7 @@ from yxanul.data.manifest import (
     shard_files,
     shard_sizes,
 )
+from yxanul.data.permutation import permutation
 
 _SPARE_FILES = 256
 
@@ -61,6 +62,7 @@ class Shard:
     @cached_property
     def document_bytes(self) -> np.ndarray:
         """How many bytes of UTF-8 each document's text had: int64."""
+        self._check_sum(".bytes")
         return np.fromfile(self.files[".bytes"], dtype="<u8").astype(np.int64)
 
     def _check_sum(self, end: str) -> None:
@@ -84,9 +86,9 @@ class Shards:
     """All documents of a source and split, as if in one file."""
 
     def __init__(
-        self, folder: Path, manifest: Manifest, split: Split, order: Sequence[int] | None = None
+        self, folder: Path, manifest: Manifest, split: Split, parts: Sequence[int] | None = None
     ) -> None:
-        """Open all shards; `order` puts the documents of some parts before those of others."""
+        """Open all parts, or some in an order of their own."""
         entry, header = manifest.splits[split], manifest.header
         self.folder, self.manifest = folder, manifest
         self.source: str = header.source
@@ -95,17 +97,17 @@ class Shards:
         self.vocab_size: int = header.vocab_size
         self.end_of_text_id: int = header.end_of_text_id
         self.tokenizer_digest: str = header.tokenizer
-        self.num_documents: int = entry.documents
-        self.num_tokens: int = entry.tokens
-        self.num_bytes: int = entry.bytes
         self.num_parts: int = len(entry.shards)
-        allow_open_files(self.num_parts)
-        self._shards = [
-            Shard(folder / split, number, one, header.dtype)
-            for number, one in enumerate(entry.shards)
-        ]
-        chosen = range(self.num_parts) if order is None else order
-        self._used = [self._shards[number] for number in chosen if entry.shards[number].tokens]
+        chosen = range(self.num_parts) if parts is None else parts
+        allow_open_files(len(chosen))
+        self._shards = {
+            number: Shard(folder / split, number, entry.shards[number], header.dtype)
+            for number in chosen
+        }
+        self._used = [shard for shard in self._shards.values() if shard.num_tokens]
+        self.num_documents: int = sum(shard.num_documents for shard in self._used)
+        self.num_tokens: int = sum(shard.num_tokens for shard in self._used)
+        self.num_bytes: int = sum(shard.entry.bytes for shard in self._used)
 
     @classmethod
     def open(
@@ -114,7 +116,7 @@ class Shards:
         source: str,
         split: Split,
         tokenizer_digest: str | None = None,
-        order: Sequence[int] | None = None,
+        parts: Sequence[int] | None = None,
     ) -> Shards:
         """Open a split of a source; with a digest, refuse ids of another tokenizer."""
         manifest = read_manifest(folder / source)
@@ -125,7 +127,7 @@ class Shards:
                 wanted=str(tokenizer_digest)[:12],
                 hint="run yxanul prepare, or use the tokenizer it was encoded with",
             )
-        return cls(folder / source, manifest, split, order)
+        return cls(folder / source, manifest, split, parts)
 
     def shard(self, number: int) -> Shard:
         """Return what part `number` became."""
@@ -145,6 +147,13 @@ class Shards:
     def document_bytes(self) -> np.ndarray:
         """How many bytes of UTF-8 each document's text had: int64."""
         return _joined(shard.document_bytes for shard in self._used)
+
+    def sample(self, tokens: int, seed: int) -> list[int]:
+        """Return the numbers of documents drawn without replacement: as many as have at most so
+        many tokens, and at least one."""
+        drawn = permutation(self.num_documents, seed)
+        count = int(np.searchsorted(np.cumsum(self.lengths[drawn]), tokens, side="right"))
+        return drawn[: max(1, count)].tolist()
 
     def document(self, number: int) -> np.ndarray:
         """Return the ids of one document, its end of text included: int64."""

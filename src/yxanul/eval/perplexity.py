@@ -38,15 +38,15 @@ def score_batches(model: LanguageModel, batches: Iterable[Batch]) -> tuple[float
 
 
 def score_shards(
-    model: LanguageModel, shards: Shards, shape: WindowShape, max_tokens: int | None = None
+    model: LanguageModel,
+    shards: Shards,
+    shape: WindowShape,
+    documents: Sequence[int] | None = None,
 ) -> Score:
-    """Score a domain's documents: all, or the first that come to `max_tokens` tokens."""
-    documents = range(shards.num_documents)
-    if max_tokens is not None:
-        whole = int((shards.starts[1:] <= max_tokens).sum())
-        documents = range(max(1, whole))
+    """Score a domain's documents: all, or some."""
     nats, tokens = score_batches(model, validation_batches(shards, shape, documents))
-    num_bytes = int(shards.document_bytes[: len(documents)].sum())
+    sizes = shards.document_bytes
+    num_bytes = int((sizes if documents is None else sizes[list(documents)]).sum())
     return Score(nats / tokens, tokens, num_bytes)
 
 

@@ -25,7 +25,9 @@ STEP_METRICS: dict[str, str] = {
     "optim/gradient_norm": "over all parameters, before clipping",
     "optim/gradient_norm_after_clip": "the same, as the optimizer saw it",
     "optim/clip_rate": "share of the last 100 updates that were clipped",
-    "optim/skipped": "1 if something was not finite and the update was not applied",
+    "optim/skipped": "1 if the update was not applied: something not finite, or an outlier",
+    "optim/skipped_outlier": "1 if it was not applied although all was finite",
+    "optim/skipped_total": "updates that were not applied so far, all stages",
     "perf/tokens_per_second": "target tokens of the step over its wall time",
     "perf/samples_per_second": "rows of the step over its wall time",
     "perf/data_time": "seconds spent waiting for batches",
@@ -71,6 +73,8 @@ class StepFacts:
     """Laps of the step: data, forward, backward, optimizer; their sum is its wall time."""
     flops_per_token: float
     """Training FLOPs of a target token at this sequence length."""
+    skipped_total: int = 0
+    """Updates that were skipped so far, this one included."""
 
 
 class StepRecorder:
@@ -115,6 +119,7 @@ class StepRecorder:
 
     def _optim(self, facts: StepFacts) -> dict[str, float]:
         after = clipped_norm(facts.gradient_norm, facts.clip)
+        finite = math.isfinite(facts.loss) and math.isfinite(facts.gradient_norm)
         if facts.applied:
             self._clipped.add(float(after < facts.gradient_norm))
         return {
@@ -123,6 +128,8 @@ class StepRecorder:
             "optim/gradient_norm_after_clip": after,
             "optim/clip_rate": self._clipped.mean if len(self._clipped) else 0.0,
             "optim/skipped": float(not facts.applied),
+            "optim/skipped_outlier": float(not facts.applied and finite),
+            "optim/skipped_total": float(facts.skipped_total),
         }
 
 

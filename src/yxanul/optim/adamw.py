@@ -17,8 +17,8 @@ def build_adamw(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.
     return torch.optim.AdamW(
         groups,
         lr=settings.peak_rate,
-        betas=settings.betas,
-        eps=settings.eps,
+        betas=settings.used_betas,
+        eps=settings.used_eps,
         weight_decay=settings.weight_decay,
         fused=devices.issubset(FUSED_DEVICES),
     )

@@ -8,14 +8,20 @@ from typing import Any
 import torch
 
 from yxanul.base.tables import pick
+from yxanul.optim.adafactor import build_adafactor
 from yxanul.optim.adamw import build_adamw
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.groups import Role, parameter_groups
+from yxanul.optim.lion import build_lion
 from yxanul.optim.muon import build_muon
+from yxanul.optim.sophia import build_sophia
 
 OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], OptimSettings], torch.optim.Optimizer]] = {
     "adamw": build_adamw,
     "muon": build_muon,
+    "lion": build_lion,
+    "sophia": build_sophia,
+    "adafactor": build_adafactor,
 }
 """By name: what makes an optimizer from parameter groups (see `groups.parameter_groups`)."""
 

@@ -18,6 +18,20 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 WITH_FLOOR = ("linear", "cosine", "wsd")
 
+ADAM_BETAS, ADAM_EPS = (0.9, 0.95), 1e-8
+BETAS = {"adamw": ADAM_BETAS, "muon": ADAM_BETAS, "lion": (0.9, 0.99), "sophia": (0.965, 0.99)}
+"""By optimizer, where the settings give none; one that is not here has no betas."""
+EPS = {"adamw": ADAM_EPS, "muon": ADAM_EPS, "sophia": 1e-12, "adafactor": 1e-30}
+"""The same for eps."""
+OWNERS = {
+    "betas": tuple(BETAS),
+    "eps": tuple(EPS),
+    "muon_rate": ("muon",),
+    "curvature_steps": ("sophia",),
+    "curvature_scale": ("sophia",),
+}
+"""Which optimizers read a setting; the others refuse it."""
+
 
 class ScheduleSettings(Settings):
     """How the learning rate moves from the first update to the last."""
@@ -76,25 +90,51 @@ class ScheduleSettings(Settings):
         return self
 
 
+class EmaSettings(Settings):
+    """A running mean of the weights: what is evaluated, judged and given away is the mean."""
+
+    decay: float = Field(default=0.999, gt=0, lt=1)
+    """What an update leaves of the mean; the first updates leave less."""
+
+
 class OptimSettings(Settings):
     """Which optimizer, at which rate."""
 
-    name: Literal["adamw", "muon"] = "adamw"
-    """Muon moves the matrices along orthogonalised momentum, everything else by AdamW."""
+    name: Literal["adamw", "muon", "lion", "sophia", "adafactor"] = "adamw"
+    """Muon moves the matrices along orthogonalised momentum, everything else by AdamW; lion by the
+    sign of momentum; sophia by momentum over curvature; adafactor keeps next to no state."""
     peak_rate: Rate
     """Learning rate at the end of the warm-up."""
     weight_decay: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     """Decoupled, times the rate; gains and every 1-D parameter have none."""
-    betas: tuple[Beta, Beta] = (0.9, 0.95)
-    """AdamW's memory of the gradient and of its square."""
-    eps: float = Field(default=1e-8, gt=0, allow_inf_nan=False)
-    """AdamW's guard against division by zero."""
+    betas: tuple[Beta, Beta] | None = None
+    """Memory of the gradient and of its square (sophia: of the curvature); absent: 0.9 and 0.95,
+    lion 0.9 and 0.99, sophia 0.965 and 0.99; adafactor has none."""
+    eps: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Guard against division by zero; absent: 1e-8, sophia 1e-12, adafactor 1e-30 (beside the
+    squared gradient); lion has none."""
     clip: float | None = Field(default=1.0, gt=0)
     """Largest gradient norm; null clips nothing."""
     muon_rate: Rate | None = None
     """Peak rate of the matrices under muon; absent: four times peak_rate."""
+    curvature_steps: int | None = Field(default=None, gt=0)
+    """Sophia estimates the curvature once in so many updates; absent: 10."""
+    curvature_scale: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Sophia's factor on the curvature: a larger one bounds fewer updates; absent: 0.05."""
     schedule: ScheduleSettings = ScheduleSettings()
     """How the rate moves."""
+    ema: EmaSettings | None = None
+    """Running mean of the weights; null: none."""
+
+    @property
+    def used_betas(self) -> tuple[float, float]:
+        """The betas that the optimizer works with."""
+        return self.betas or BETAS[self.name]
+
+    @property
+    def used_eps(self) -> float:
+        """The eps that the optimizer works with."""
+        return self.eps or EPS[self.name]
 
     @property
     def floor_rate(self) -> float | None:
@@ -115,6 +155,10 @@ class OptimSettings(Settings):
             raise ValueError(
                 f"the floor of the schedule ({floor:g}) is above the peak_rate ({self.peak_rate:g})"
             )
-        if self.muon_rate is not None and self.name != "muon":
-            raise ValueError(f"muon_rate belongs to the optimizer muon, not to {self.name}")
+        for key, owners in OWNERS.items():
+            if getattr(self, key) is not None and self.name not in owners:
+                raise ValueError(
+                    f"{key} belongs to the optimizer {' or '.join(owners)}, not to {self.name}"
+                    " (set it to null)"
+                )
         return self

@@ -113,7 +113,7 @@ def build_muon(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.o
                 raise ValueError(f"muon moves 2-D matrices; {name} has shape {tuple(param.shape)}")
         group["orthogonal"] = True
         group["base_rate"] = group["lr"] = settings.muon_rate or RATE_RATIO * settings.peak_rate
-    return Muon(groups, betas=settings.betas, eps=settings.eps)
+    return Muon(groups, betas=settings.used_betas, eps=settings.used_eps)
 
 
 def orthogonal_together(matrices: list[torch.Tensor]) -> list[torch.Tensor]:

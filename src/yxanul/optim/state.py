@@ -83,9 +83,16 @@ def _check(optimizer: torch.optim.Optimizer, plain: Mapping[str, Any]) -> None:
 
 def _check_shapes(name: str, parameter: torch.Tensor, state: Mapping[str, torch.Tensor]) -> None:
     for key, value in state.items():
-        if value.ndim and value.shape != parameter.shape:
+        if value.ndim and not _fits(value.shape, parameter.shape):
             raise YxanulError(
                 f"{key} of {name} does not fit",
                 found=f"shape {tuple(value.shape)}",
                 wanted=f"{tuple(parameter.shape)}",
             )
+
+
+def _fits(shape: torch.Size, wanted: torch.Size) -> bool:
+    """Say whether it is a parameter's shape, or 1 along axes over which the state is a mean."""
+    return len(shape) == len(wanted) and all(
+        a in (b, 1) for a, b in zip(shape, wanted, strict=True)
+    )

@@ -66,7 +66,7 @@ def epochs_of(stage: StageSettings, available: Mapping[str, int]) -> tuple[dict[
     epochs = stage.budget.epochs
     assert epochs is not None
     if isinstance(epochs, dict):
-        mix = {name: passes * available[name] for name, passes in epochs.items()}
+        mix = {name: passes * available[name] for name, passes in epochs.items() if passes}
         return mix, max(1, round(sum(mix.values())))
     return stage.mix, max(1, round(epochs * epoch_tokens(stage.mix, available)))
 

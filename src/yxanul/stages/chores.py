@@ -65,7 +65,8 @@ class StageChores:
     def score(self, domains: Collection[str]) -> dict[str, Score]:
         """Score all held-out text of the domains, with the arithmetic of the training."""
         held_out = {domain: self.session.held_out[domain] for domain in domains}
-        return score_domains(self.session.twin.model, held_out, self.shapes, self.session.ui)
+        with self.session.shown():
+            return score_domains(self.session.twin.model, held_out, self.shapes, self.session.ui)
 
     def score_at_start(self, index: int, domains: Collection[str]) -> dict[str, Score]:
         """Score the domains before the first step. A run that may begin before all text is there
@@ -84,25 +85,29 @@ class StageChores:
         if math.isfinite(value) and (best is None or value < best.value):
             trainer.progress = replace(trainer.progress, best=Best(step, value))
         bits = ", ".join(f"{name} {score.bits_per_byte:.4f}" for name, score in scores.items())
-        session.ui.say(f"step {step}: held-out bits per byte: {bits}")
+        most = max(score.tokens for score in scores.values())
+        session.ui.say(f"step {step}: bits per byte of a held-out sample ({most:,} tokens): {bits}")
         self._write_samples(step)
 
     def _score_some(self, domains: Collection[str]) -> dict[str, Score]:
-        session = self.session
-        model, at_most = session.twin.model, session.recipe.eval.max_tokens
-        return {
-            domain: score_shards(model, session.held_out[domain], self.shapes[domain], at_most)
-            for domain in domains
-        }
+        scores: dict[str, Score] = {}
+        with self.session.shown():
+            for domain in domains:
+                sample, shape = self.session.samples[domain], self.shapes[domain]
+                model = self.session.twin.model
+                scores[domain] = score_shards(model, sample.shards, shape, sample.documents)
+        return scores
 
     def _write_samples(self, step: int) -> None:
         session, settings = self.session, self.session.recipe.eval
         sampling = SampleSettings(max_tokens=settings.sample_tokens, seed=session.recipe.seed)
         try:
-            texts = [
-                prompt + complete(session.twin.model, session.tokenizer, prompt, sampling)[0].text
-                for prompt in settings.sample_prompts
-            ]
+            with session.shown():
+                model, tokenizer = session.twin.model, session.tokenizer
+                texts = [
+                    prompt + complete(model, tokenizer, prompt, sampling)[0].text
+                    for prompt in settings.sample_prompts
+                ]
         except YxanulError as error:  # a sample is worth a warning, not a run
             session.ui.warn(f"no sample: {error}")
             return
@@ -139,7 +144,11 @@ class StageChores:
         }
         model = {name: value.detach() for name, value in session.twin.master.state_dict().items()}
         folder, best = session.run.checkpoints, progress.best
-        write_checkpoint(folder, progress.step, {"model": model, "optimizer": tensors}, state)
+        files = {"model": model, "optimizer": tensors}
+        if session.ema is not None:
+            files["ema"] = session.ema.tensors(session.twin.master)
+            state["ema_updates"] = session.ema.num_updates
+        write_checkpoint(folder, progress.step, files, state)
         if best is not None:
             write_best(session.run.path, best.step, BEST_METRIC, best.value)
         named = read_best(session.run.path)  # of the stage before, until this one has its own

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from yxanul.base.settings import Settings
-from yxanul.optim.config import ScheduleSettings
+from yxanul.optim.config import OptimSettings, ScheduleSettings
 from yxanul.train.config import PhaseSettings
 
 
@@ -76,7 +76,8 @@ class StageSettings(Settings):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
     """What the ledger and the metrics call it."""
     mix: dict[str, float] = Field(default_factory=dict)
-    """Weight of each source; left out where the budget gives epochs by source."""
+    """Weight of each source; left out where the budget gives epochs by source, or each phase has
+    a mix of its own."""
     budget: Budget
     """How long it lasts."""
     curriculum: tuple[PhaseSettings, ...] = Field(min_length=1)
@@ -92,7 +93,8 @@ class StageSettings(Settings):
         if by_source and self.mix:
             raise ValueError("epochs by source make the mix: leave mix out")
         own = self.budget.epochs if isinstance(self.budget.epochs, dict) else self.mix
-        for mix in [own, *(phase.mix for phase in self.curriculum if phase.mix)]:
+        mixes = [phase.mix or own for phase in self.curriculum]
+        for mix in [own, *mixes] if own else mixes:
             if any(not 0 <= weight < float("inf") for weight in mix.values()) or not any(
                 mix.values()
             ):
@@ -100,6 +102,7 @@ class StageSettings(Settings):
         if self.budget.epochs is not None and any(phase.mix for phase in self.curriculum):
             raise ValueError("a budget in epochs needs one mix for all phases; use tokens")
         _check_starts(self.curriculum)
+        _check_exact_tokens(self.curriculum, self.budget)
         return self
 
     def domains(self) -> list[str]:
@@ -109,13 +112,28 @@ class StageSettings(Settings):
         return sorted({name for mix in mixes for name, weight in mix.items() if weight > 0})
 
 
+def stage_optim(optim: OptimSettings, stage: StageSettings) -> OptimSettings:
+    """Return the recipe's optimizer settings with what the stage changes."""
+    changes = {name: value for name, value in stage.optim if value is not None}
+    return OptimSettings.model_validate(optim.model_dump() | changes)
+
+
+def _check_exact_tokens(phases: tuple[PhaseSettings, ...], budget: Budget) -> None:
+    """Refuse a budget in tokens that is not the sum of what the phases say."""
+    exact = [phase.tokens for phase in phases if phase.tokens is not None]
+    if budget.tokens is not None and len(exact) == len(phases) and sum(exact) < budget.tokens:
+        raise ValueError(
+            f"the phases' tokens add up to {sum(exact)}, less than the budget's {budget.tokens}"
+        )
+
+
 def _check_starts(phases: tuple[PhaseSettings, ...]) -> None:
     """Refuse a curriculum whose phases are counted in different units or out of order."""
     if len(phases) == 1 and phases[0].share is None:
         if phases[0].from_step or phases[0].from_tokens:
             raise ValueError("the first phase starts at 0")
         return
-    for unit in ("share", "from_step", "from_tokens"):
+    for unit in ("share", "from_step", "from_tokens", "tokens"):
         starts = [getattr(phase, unit) for phase in phases]
         if all(start is None for start in starts):
             continue
@@ -124,7 +142,7 @@ def _check_starts(phases: tuple[PhaseSettings, ...]) -> None:
         if unit == "share":
             if abs(sum(starts) - 1) > 1e-6:
                 raise ValueError(f"the shares of a curriculum add up to 1, found {sum(starts):g}")
-        elif starts[0] != 0 or sorted(set(starts)) != starts:
+        elif unit != "tokens" and (starts[0] != 0 or sorted(set(starts)) != starts):
             raise ValueError(f"{unit} starts at 0 and rises from phase to phase, found {starts}")
         return
-    raise ValueError("each of several phases needs share, from_step or from_tokens")
+    raise ValueError("each of several phases needs share, from_step, from_tokens or tokens")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from yxanul.base.cache import is_address
 from yxanul.base.errors import YxanulError
 from yxanul.base.run_folder import RunFolder
+from yxanul.base.seeds import derive_seed
 from yxanul.base.ui import Ui
 from yxanul.data.encode import Beside, CorpusReport, prepare_corpus
 from yxanul.data.exclusions import Benchmarks, comparison_digest
 from yxanul.data.fetch import fetch_shards
+from yxanul.data.growing import sampled_parts
 from yxanul.data.manifest import Header, Split, read_manifest
 from yxanul.data.order import first_order
 from yxanul.data.plan import make_header
@@ -60,10 +63,7 @@ def open_shards(
     run: RunFolder, recipe: Recipe, split: Split, tokenizer: Tokenizer, ui: Ui
 ) -> dict[str, Shards]:
     """Open the shards of every source that a stage uses; missing ones are an error. What lies at
-    an address is copied here first.
-
-    Their documents come part by part in the order in which the run reads the parts first.
-    """
+    an address is copied here first."""
     folder, address = run.data(recipe.data.folder), recipe.data.folder
     if address is not None and is_address(address):
         fetch_shards(address, ui, used_sources(recipe), [split])
@@ -71,9 +71,38 @@ def open_shards(
     for name in used_sources(recipe):
         manifest = read_manifest(folder / name)
         check_header(manifest.header, folder, name, recipe, tokenizer)
-        order = first_order(len(manifest.splits[split].shards), recipe.seed, name).tolist()
-        shards[name] = Shards(folder / name, manifest, split, order)
+        shards[name] = Shards(folder / name, manifest, split)
     return shards
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The held-out documents of a source that are scored during training."""
+
+    shards: Shards
+    documents: list[int] | None
+    """None stands for all."""
+
+
+def draw_sample(shards: Shards, recipe: Recipe) -> Sample:
+    """Draw documents until they have `eval.max_tokens`, at most; all if there is no such bound.
+
+    Where text is still being encoded, `shards` are the parts that `sampled_parts` chooses; of whole
+    shards these are taken here, so that both ways give one sample.
+    """
+    tokens = recipe.eval.max_tokens
+    if tokens is None:
+        return Sample(shards, None)
+    splits = shards.manifest.splits
+    order = first_order(shards.num_parts, recipe.seed, shards.source).tolist()
+    chosen = sampled_parts(
+        order,
+        lambda number, split: splits[split].shards[number].tokens,
+        recipe.data.shuffle_tokens,
+        tokens,
+    )
+    some = Shards(shards.folder, shards.manifest, "validation", chosen)
+    return Sample(some, some.sample(tokens, derive_seed(recipe.seed, "sample", shards.source)))
 
 
 def check_header(

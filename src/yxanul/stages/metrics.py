@@ -26,6 +26,7 @@ def step_facts(report: StepReport, model: ModelSettings) -> StepFacts:
         seq_len=phase.seq_len,
         num_targets=report.num_targets,
         tokens_seen=report.progress.tokens_seen,
+        skipped_total=report.progress.skipped_steps,
         seconds=report.seconds,
         flops_per_token=flops_per_token(model, phase.seq_len).total,
     )

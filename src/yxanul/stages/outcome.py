@@ -62,10 +62,11 @@ def conclude(session: Session) -> Outcome:
     scores = entries[-1].at_end
     prompts = session.recipe.eval.sample_prompts or ("",)
     settings = SampleSettings(max_tokens=LONGEST_SAMPLE, temperature=0.3, seed=session.recipe.seed)
-    samples = [
-        prompt + complete(session.twin.model, session.tokenizer, prompt, settings)[0].text
-        for prompt in prompts
-    ]
+    with session.shown():
+        samples = [
+            prompt + complete(session.twin.model, session.tokenizer, prompt, settings)[0].text
+            for prompt in prompts
+        ]
     return Outcome(
         run=session.run.path,
         facts=stage_facts(session),

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 from yxanul.base.cache import is_address
+from yxanul.base.errors import YxanulError
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import Task, Ui
@@ -15,13 +16,16 @@ from yxanul.data.encode import Beside
 from yxanul.data.growing import GrowingShards
 from yxanul.data.manifest import Split
 from yxanul.data.order import SourceOrder, first_order
+from yxanul.data.report import CorpusReport
 from yxanul.data.shards import Shards
 from yxanul.recipe import Recipe
 from yxanul.stages.corpus import check_header, encode, make_tokenizer, used_sources
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 _LOOK_SECONDS = 0.1
+_CANCEL_SECONDS = 3.0
 _SAY_SECONDS = 30.0
+_MOST_LOOKS_IN_VAIN = 50
 
 
 @contextlib.contextmanager
@@ -32,7 +36,7 @@ def begin(
     the rest; None if all is done. Leaving the block ends the work."""
     tokenizer = make_tokenizer(run, recipe, ui)
     if not starts_early(recipe):
-        encode(run, recipe, tokenizer, ui)
+        tell(encode(run, recipe, tokenizer, ui), ui)
         yield None
         return
     preparation = Preparation(run, recipe, tokenizer, ui, stop)
@@ -46,6 +50,15 @@ def begin(
             yield preparation
     finally:
         preparation.cancel()
+
+
+def tell(report: CorpusReport, ui: Ui) -> None:
+    """Say in a line what became of each source."""
+    for name, one in report.sources.items():
+        documents, tokens = sum(one.documents.values()), sum(one.tokens.values())
+        left_out = ", ".join(f"{count:,} {cause}" for cause, count in one.dropped.items())
+        end = f"; left out: {left_out}" if left_out else ""
+        ui.say(f"{name}: {documents:,} documents, {tokens:,} tokens{end}")
 
 
 def starts_early(recipe: Recipe) -> bool:
@@ -66,6 +79,7 @@ class Preparation:
         self._ui, self._stop = ui, stop
         self._planned, self._cancelled = threading.Event(), threading.Event()
         self._error: BaseException | None = None
+        self._looks_in_vain = 0
         self._thread = threading.Thread(target=self._work, name="prepare", daemon=True)
 
     def start(self) -> None:
@@ -87,8 +101,14 @@ class Preparation:
             "stopped while it waited for text; what is there is saved",
             hint="the same command goes on from there",
         )
-        if not self.is_done:
-            time.sleep(_LOOK_SECONDS)
+        if self.is_done:
+            self._looks_in_vain += 1
+            if self._looks_in_vain > _MOST_LOOKS_IN_VAIN:
+                raise YxanulError(
+                    "a part of the text is gone that was encoded",
+                    hint="something else changes the folder of the shards; run the command again",
+                )
+        time.sleep(_LOOK_SECONDS)
 
     def finish(self) -> None:
         """Wait until all text is encoded."""
@@ -96,9 +116,13 @@ class Preparation:
             self.wait()
 
     def cancel(self) -> None:
-        """End the work where it is; the next call goes on with what is missing."""
+        """End the work where it is; the next call goes on with what is missing.
+
+        What cannot be ended soon, such as a part that is read in this process, is not waited for:
+        its thread dies with the process, and its files are whole or not there.
+        """
         self._cancelled.set()
-        self._thread.join()
+        self._thread.join(_CANCEL_SECONDS)
 
     def shards(self, split: Split) -> dict[str, GrowingShards]:
         """Return the sources that a stage uses, whose parts are waited for as they are read."""
@@ -114,29 +138,41 @@ class Preparation:
 
     def first_held_out(self) -> dict[str, Shards]:
         """Return the held-out text that is scored during training, as soon as it is there."""
-        tokens, seed = self._recipe.eval.max_tokens, self._recipe.seed
+        recipe, tokens = self._recipe, self._recipe.eval.max_tokens
         assert tokens is not None
-        return {
-            name: one.first_held_out(first_order(one.num_parts, seed, name).tolist(), tokens)
-            for name, one in self.shards("validation").items()
-        }
+        first: dict[str, Shards] = {}
+        for name, one in self.shards("validation").items():
+            order = first_order(one.num_parts, recipe.seed, name).tolist()
+            first[name] = one.first_held_out(order, recipe.data.shuffle_tokens, tokens)
+        return first
 
     def wait_for_start(self) -> None:
         """Wait until training can begin: the first group of every source's parts, and the
         held-out text that is scored during training, are there."""
         for shards in self.shards("train").values():
-            SourceOrder(shards, self._recipe.seed, self._recipe.data.shuffle_tokens).read(0, 1)
-        self.first_held_out()
+            order = SourceOrder(shards, self._recipe.seed, self._recipe.data.shuffle_tokens)
+            if order.is_empty:
+                self.finish()  # it ends by saying what became of the text
+        if not all(shards.num_tokens for shards in self.first_held_out().values()):
+            self.finish()
 
     def _work(self) -> None:
         beside = Beside(self._planned.set, self._check, in_processes=True)
         ui = _BackgroundUi(self._ui)
         try:
-            encode(self._run, self._recipe, self._tokenizer, ui, beside)
+            tell(encode(self._run, self._recipe, self._tokenizer, ui, beside), self._ui)
         except _Cancelled:
             pass
+        except OSError as error:
+            folder = self._run.data(self._recipe.data.folder)
+            self._fail(YxanulError(f"text cannot be encoded into {folder}", found=error.strerror))
         except BaseException as error:
-            self._error = error
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Keep an error for whoever waits for text, who may come late: it is said at once."""
+        self._error = error
+        self._ui.warn(f"{error}; training goes on with the text that is there")
 
     def _check(self) -> None:
         if self._cancelled.is_set():

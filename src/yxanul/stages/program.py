@@ -8,15 +8,17 @@ from yxanul.monitor.alerts import Watch
 from yxanul.optim.build import build_optimizer
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.schedules import check_schedule
+from yxanul.optim.sophia import Sophia
 from yxanul.optim.state import load_optimizer
 from yxanul.stages import budget
 from yxanul.stages.chores import StageChores
-from yxanul.stages.config import StageSettings
+from yxanul.stages.config import StageSettings, stage_optim
 from yxanul.stages.gates import Evidence, judge
 from yxanul.stages.ledger import Entry
 from yxanul.stages.repeats import HARMLESS_EPOCHS, bounded_plan, bounds_of, repeats
 from yxanul.stages.session import Session
 from yxanul.train.curriculum import Phase, Plan
+from yxanul.train.curvature import Curvature
 from yxanul.train.trainer import Trainer
 
 
@@ -56,8 +58,8 @@ def run_stage(session: Session, index: int) -> None:
     session.stop.raise_if_asked("stopped between two stages", "the same command goes on")
     stage = session.recipe.stages[index]
     if session.progress.stage != stage.name:
-        session.progress = session.progress.in_stage(stage.name)
-    if stage.budget.needs_all_text:
+        session.begin_stage(stage.name)
+    if index or stage.budget.needs_all_text:  # a later stage scores all held-out text first
         session.wait_for_all_text()
     optim = stage_optim(session.recipe.optim, stage)
     chores = StageChores(session, index)
@@ -79,6 +81,9 @@ def run_stage(session: Session, index: int) -> None:
         finally:
             session.progress = trainer.progress
     session.stop.raise_if_asked("stopped before a gate; the state is saved", "run it again")
+    if session.preparation is not None:
+        session.wait_for_all_text()
+        warn_of_repeats(session, plan, entry)
     pass_gate(session, index, entry, chores)
 
 
@@ -96,26 +101,31 @@ def settle_plan(session: Session, stage: StageSettings, optim: OptimSettings, en
 
 
 def _with_bounds(session: Session, plan: Plan, entry: Entry) -> Plan:
-    """Keep sources within `max_epochs`, and warn of others that are repeated often."""
-    available, sources = session.train_tokens, session.recipe.data.sources
-    if session.preparation is not None:  # nobody knows yet how much text there is
+    """Keep sources within `max_epochs`, and warn of what is read often."""
+    if session.preparation is not None:  # then no source has a bound, and the gate will warn
         return plan
-    bounds = bounds_of(plan, sources)
+    available, bounds = session.train_tokens, bounds_of(plan, session.recipe.data.sources)
     asked = repeats(plan, available, entry.positions)
     plan = bounded_plan(plan, bounds, available, entry.positions)
-    for name, epochs in asked.items():
-        bound = bounds.get(name)
-        if bound is not None and epochs > bound:
+    for name, bound in bounds.items():
+        if asked[name] > bound:
             session.ui.warn(
-                f"'{name}' would be read {epochs:.1f} times; after {bound:g} (max_epochs) the rest"
-                " of the mix takes its share"
+                f"'{name}' would be read {asked[name]:.1f} times; after {bound:g} (max_epochs) the"
+                " rest of the mix takes its share"
             )
-        elif bound is None and epochs > HARMLESS_EPOCHS:
-            session.ui.warn(
-                f"'{name}' will be read {epochs:.1f} times: beyond {HARMLESS_EPOCHS:g} a repeated"
-                " text teaches less and less; give more text, or bound it with max_epochs"
-            )
+    warn_of_repeats(session, plan, entry)
     return plan
+
+
+def warn_of_repeats(session: Session, plan: Plan, entry: Entry) -> None:
+    """Warn of sources without a bound that a plan reads more often than is known to be harmless."""
+    bounds = bounds_of(plan, session.recipe.data.sources)
+    for name, epochs in repeats(plan, session.train_tokens, entry.positions).items():
+        if name not in bounds and epochs > HARMLESS_EPOCHS:
+            session.ui.warn(
+                f"'{name}' is read {epochs:.1f} times: beyond {HARMLESS_EPOCHS:g} a repeated text"
+                " teaches less and less; give more text, or bound it with max_epochs"
+            )
 
 
 def _measure(session: Session, stage: StageSettings, optim: OptimSettings, entry: Entry) -> None:
@@ -164,6 +174,11 @@ def make_trainer(
         save=chores.save,
         chores=chores.table(),
         device=session.device,
+        skip_outliers=session.recipe.train.skip_outliers,
+        ema=session.ema,
+        curvature=Curvature(optimizer, session.twin, session.recipe.seed)
+        if isinstance(optimizer, Sophia)
+        else None,
     )
 
 
@@ -186,9 +201,3 @@ def pass_gate(session: Session, index: int, entry: Entry, chores: StageChores) -
             hint=f"give it more with stages.{index}.budget=..., or loosen stages.{index}.gate,"
             " and run the same command again: it goes on from here",
         )
-
-
-def stage_optim(optim: OptimSettings, stage: StageSettings) -> OptimSettings:
-    """Return the recipe's optimizer settings with what the stage changes."""
-    changes = {name: value for name, value in stage.optim if value is not None}
-    return OptimSettings.model_validate(optim.model_dump() | changes)

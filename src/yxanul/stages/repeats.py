@@ -27,7 +27,7 @@ def tokens_by_source(plan: Plan) -> dict[str, float]:
 
 def bounds_of(plan: Plan, sources: Mapping[str, CommonSettings]) -> dict[str, float]:
     """Return the bounds, in epochs, of the sources that a plan reads."""
-    used = sorted({name for phase in plan.phases for name in phase.mix})
+    used = sorted(tokens_by_source(plan))
     bounds = {name: sources[name].max_epochs for name in used}
     return {name: epochs for name, epochs in bounds.items() if epochs is not None}
 
@@ -41,7 +41,9 @@ def bounded_plan(
     that were read before the plan. Where a source has reached its bound, a phase goes on without
     it: the others keep their weights to each other.
     """
-    left = {name: room[name] * available[name] - seen.get(name, 0) for name in room}
+    # What the mix owes a source at the end may be one of the longest rows.
+    longest = max((phase.seq_len for phase in plan.phases), default=0)
+    left = {n: room[n] * available[n] - seen.get(n, 0) - longest for n in room}
     phases: list[Phase] = []
     for phase in plan.phases if left else ():
         while phase.num_steps:
@@ -62,7 +64,7 @@ def _within_bounds(phase: Phase, left: Mapping[str, float]) -> dict[str, float]:
     mix = {name: weight for name, weight in phase.mix.items() if weight}
     while mix:
         needs = {n: float(s * phase.step_tokens) for n, s in exact_shares(mix).items()}
-        full = [n for n in mix if left.get(n, math.inf) < needs[n] + phase.seq_len]
+        full = [n for n in mix if left.get(n, math.inf) < needs[n]]
         if not full:
             return mix
         mix = {name: weight for name, weight in mix.items() if name not in full}
@@ -74,13 +76,14 @@ def _within_bounds(phase: Phase, left: Mapping[str, float]) -> dict[str, float]:
 
 
 def _steps_until_a_bound(mix: Mapping[str, float], left: Mapping[str, float], phase: Phase) -> int:
-    """Return after how many steps the first source has no room for another one."""
+    """Return after how many steps the first source has no room for another one: 1 at least."""
     steps = [
-        (left[name] - phase.seq_len) / float(share * phase.step_tokens)
+        left[name] / float(share * phase.step_tokens)
         for name, share in exact_shares(mix).items()
         if name in left
     ]
-    return math.floor(min(steps, default=phase.num_steps))
+    # There is room for one, as `_within_bounds` saw; a rounding error must not say otherwise.
+    return max(1, math.floor(min(steps, default=phase.num_steps)))
 
 
 def repeats(plan: Plan, available: Mapping[str, int], seen: Mapping[str, int]) -> dict[str, float]:

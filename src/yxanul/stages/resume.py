@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import write_text
 from yxanul.base.run_folder import RunFolder
@@ -27,15 +29,24 @@ FIXED = (
 def settle_recipe(run: RunFolder, recipe: Recipe, ui: Ui) -> None:
     """Write the resolved recipe into the run, or compare it with the one that is there.
 
-    A change of the data, the tokenizer or the model is refused; any other is named and taken.
+    Once a stage has begun, a change of the data, the tokenizer or the model is refused; any other
+    is named and taken.
     """
     if run.recipe.exists():
         begun_with = _recipe_of(run)
         changes = differences(begun_with, recipe)
         changes.pop("description", None)
-        fixed_keys = FIXED + _passed_stages(run, begun_with)
-        fixed = {key: change for key, change in changes.items() if key.startswith(fixed_keys)}
-        if fixed:
+        passed = _passed_stages(run, begun_with)
+        # No shard depends on the bounds of repeats, but the mixes of the stages do.
+        free = () if any(key.endswith(".mix") for key in passed) else (".max_epochs",)
+        fixed = {
+            key: change
+            for key, change in changes.items()
+            if key.startswith(FIXED + passed) and not key.endswith(free)
+        }
+        if fixed and not Ledger.open(run.ledger).entries:
+            _prepare_anew(run, fixed, ui)
+        elif fixed:
             raise YxanulError(
                 f"{run.path} was begun with another recipe",
                 found=", ".join(f"{key}: {change}" for key, change in fixed.items()),
@@ -46,6 +57,14 @@ def settle_recipe(run: RunFolder, recipe: Recipe, ui: Ui) -> None:
         if not changes:
             return
     write_text(run.recipe, dump_recipe(recipe))
+
+
+def _prepare_anew(run: RunFolder, changes: Collection[str], ui: Ui) -> None:
+    """Nothing is trained yet: take the changes, and learn the tokenizer from what the text is now
+    (one that is the same again leaves the shards of sources that did not change)."""
+    if any(key.startswith(("tokenizer.", "data.", "seed")) for key in changes):
+        run.tokenizer.unlink(missing_ok=True)
+        ui.warn("the tokenizer is made again, as the recipe's text or tokenizer has changed")
 
 
 def _recipe_of(run: RunFolder) -> Recipe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,8 +28,9 @@ from yxanul.monitor.alerts import Watch
 from yxanul.monitor.metrics import StepRecorder
 from yxanul.monitor.peak import matmul_peak
 from yxanul.monitor.trackers import Tracker, open_trackers
+from yxanul.optim.ema import Ema
 from yxanul.recipe import Recipe
-from yxanul.stages.corpus import open_shards, used_sources
+from yxanul.stages.corpus import Sample, draw_sample, open_shards, used_sources
 from yxanul.stages.environment import describe_environment
 from yxanul.stages.ledger import Ledger
 from yxanul.stages.preparation import Preparation
@@ -50,6 +52,8 @@ class Saved:
     optimizer_state: dict[str, Any]
     recorder: dict[str, Any]
     watch: dict[str, Any]
+    ema: dict[str, torch.Tensor] | None
+    ema_updates: int
 
 
 @dataclass
@@ -64,6 +68,8 @@ class Session:
     twin: Twin
     feed: Feed
     held_out: dict[str, Shards]
+    samples: dict[str, Sample]
+    """What of `held_out` is scored during training."""
     train_tokens: dict[str, int]
     ledger: Ledger
     device: torch.device
@@ -73,6 +79,20 @@ class Session:
     saved: Saved | None
     progress: Progress
     preparation: Preparation | None = None
+    ema: Ema | None = None
+
+    def begin_stage(self, name: str) -> None:
+        """Enter the next stage: it begins from the weights that the last gate judged."""
+        self.progress = self.progress.in_stage(name)
+        if self.ema is not None:
+            self.ema.adopt()
+            self.twin.refresh()
+
+    def shown(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context in which the model has the weights that are judged and given away."""
+        if self.ema is None:
+            return contextlib.nullcontext()
+        return self.ema.in_place(self.twin.refresh)
 
     def wait_for_all_text(self) -> None:
         """Wait until all text is encoded, where training began before it was."""
@@ -104,6 +124,7 @@ def open_session(
         return open_shards(run, recipe, split, tokenizer, ui)
 
     shards = (preparation.shards if preparation else opened)("train")
+    held_out = preparation.first_held_out() if preparation else opened("validation")
     ledger, device = Ledger.open(run.ledger), choose_device(recipe.train.device)
     precision = _decide_precision(ledger, recipe, device)
     peak = matmul_peak(device, DTYPES[precision])
@@ -119,7 +140,8 @@ def open_session(
         tokenizer=tokenizer,
         twin=make_engine(model.to(device), recipe.train, precision, ui),
         feed=Feed(_orders(shards, recipe)),
-        held_out=preparation.first_held_out() if preparation else opened("validation"),
+        held_out=held_out,
+        samples={name: draw_sample(one, recipe) for name, one in held_out.items()},
         train_tokens={} if preparation else _train_tokens(run, recipe),
         ledger=ledger,
         device=device,
@@ -147,12 +169,17 @@ def _train_tokens(run: RunFolder, recipe: Recipe) -> dict[str, int]:
 
 def _go_on_from(session: Session) -> None:
     """Bring all that records a run back to where the checkpoint was written."""
+    ema = session.recipe.optim.ema
+    if ema is not None:
+        session.ema = Ema(session.twin.master.named_parameters(), ema.decay)
     if session.saved is None:
         session.tracker.rewind(0)
         return
     best, steps = session.saved.progress.best, checkpoint_steps(session.run.checkpoints)
     if best is not None and best.step in steps:  # it may have died between checkpoint and this
         write_best(session.run.path, best.step, BEST_METRIC, best.value)
+    if session.ema is not None and session.saved.ema is not None:
+        session.ema.load(session.saved.ema, session.saved.ema_updates)
     session.recorder.load(session.saved.recorder)
     session.watch.load(session.saved.watch)
     session.tracker.rewind(session.saved.progress.step)
@@ -184,5 +211,11 @@ def _load_newest(run: RunFolder, model: LanguageModel, ui: Ui) -> Saved | None:
     progress = Progress.from_dict(state["progress"])
     ui.say(f"going on from {path.name} (stage '{progress.stage}', step {progress.stage_step})")
     return Saved(
-        progress, tensors["optimizer"], state["optimizer"], state["recorder"], state["watch"]
+        progress,
+        tensors["optimizer"],
+        state["optimizer"],
+        state["recorder"],
+        state["watch"],
+        tensors.get("ema"),
+        state.get("ema_updates", 0),
     )

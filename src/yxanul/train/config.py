@@ -21,6 +21,8 @@ class PhaseSettings(Settings):
     """The stage's step at which the phase starts (steps already done)."""
     from_tokens: int | None = Field(default=None, ge=0)
     """The stage's token count at (or just after) which the phase starts."""
+    tokens: int | None = Field(default=None, gt=0)
+    """Exactly so many target tokens: the phase's last step is as small as that takes."""
     rows: int | None = Field(default=None, gt=0)
     """Rows of a micro-batch; absent: rows follow from `train.batch_tokens`."""
     accumulation: int = Field(default=1, gt=0)
@@ -36,10 +38,19 @@ class PhaseSettings(Settings):
     def _check(self) -> PhaseSettings:
         if self.accumulation > 1 and self.rows is None:
             raise ValueError("accumulation needs rows (the rows of one micro-batch)")
-        starts = [self.share, self.from_step, self.from_tokens]
+        starts = [self.share, self.from_step, self.from_tokens, self.tokens]
         if sum(start is not None for start in starts) > 1:
-            raise ValueError("a phase has one of share, from_step and from_tokens")
+            raise ValueError("a phase has one of share, from_step, from_tokens and tokens")
         return self
+
+
+class OutlierSettings(Settings):
+    """When a finite step is an outlier, and is skipped like one that is not finite."""
+
+    deviations: float = Field(default=6.0, gt=0, allow_inf_nan=False)
+    """So many standard deviations above the mean of the last steps, loss or gradient norm."""
+    window_steps: int = Field(default=128, ge=4)
+    """Over so many steps of the phase; nothing is skipped in the first half of them."""
 
 
 class TrainSettings(Settings):
@@ -60,7 +71,9 @@ class TrainSettings(Settings):
     checkpoint: CheckpointSettings = CheckpointSettings()
     """When to write checkpoints and how many to keep."""
     max_bad_steps: int = Field(default=10, gt=0)
-    """Stop after so many updates in a row that were skipped for a non-finite loss or gradient."""
+    """Stop after so many updates in a row that were skipped."""
+    skip_outliers: OutlierSettings | None = None
+    """Skip a step whose loss or gradient norm lies far above the last ones; null: none."""
 
     @model_validator(mode="after")
     def _check(self) -> TrainSettings:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from yxanul.base.errors import YxanulError
+from yxanul.optim.config import OptimSettings
+from yxanul.optim.schedules import learning_rate
 from yxanul.train.config import PhaseSettings, TrainSettings
 
 AUTO_MICRO_TOKENS = 8_192
@@ -80,6 +82,19 @@ class Plan:
         )
 
 
+def planned_rate(plan: Plan, optim: OptimSettings, steps_done: int) -> float:
+    """Return the learning rate of the step that comes after `steps_done` steps of a stage."""
+    phase = plan.phase_at(steps_done)
+    return phase.rate_scale * learning_rate(
+        optim,
+        step=steps_done + 1,
+        total_steps=plan.total_steps,
+        tokens=plan.tokens_after(steps_done + 1),
+        total_tokens=plan.total_tokens,
+        step_tokens=phase.step_tokens,
+    )
+
+
 def make_plan(
     curriculum: Sequence[PhaseSettings],
     mix: dict[str, float],
@@ -89,33 +104,38 @@ def make_plan(
     steps: int | None = None,
     tokens: int | None = None,
 ) -> Plan:
-    """Walk a curriculum to its end, given in steps or in tokens (exactly one of the two)."""
+    """Walk a curriculum to its end, given in steps or in tokens (exactly one of the two).
+
+    A phase that has a count of its own in `tokens` may end in smaller steps, which stand as
+    further phases under its index.
+    """
     assert (steps is None) != (tokens is None)
     phases: list[Phase] = []
     steps_done = tokens_done = 0
     for index, settings in enumerate(curriculum):
         rows, micro_rows = _rows(settings, train)
-        step_tokens = rows * settings.seq_len
+        phase = Phase(
+            index=index,
+            seq_len=settings.seq_len,
+            rows=rows,
+            micro_rows=micro_rows,
+            first_step=steps_done,
+            num_steps=0,
+            rate_scale=settings.rate_scale,
+            clip=settings.clip if settings.clip is not None else clip,
+            mix=settings.mix or mix,
+        )
         end_step, end_tokens = _end_of_phase(curriculum, index, steps, tokens)
         if end_step is not None:
-            num_steps = max(0, end_step - steps_done)
+            pieces = [replace(phase, num_steps=max(0, end_step - steps_done))]
+        elif settings.tokens is not None and settings.tokens == end_tokens - tokens_done:
+            pieces = _exact_pieces(phase, settings.tokens)
         else:
-            num_steps = max(0, math.ceil((end_tokens - tokens_done) / step_tokens))
-        phases.append(
-            Phase(
-                index=index,
-                seq_len=settings.seq_len,
-                rows=rows,
-                micro_rows=micro_rows,
-                first_step=steps_done,
-                num_steps=num_steps,
-                rate_scale=settings.rate_scale,
-                clip=settings.clip if settings.clip is not None else clip,
-                mix=settings.mix or mix,
-            )
-        )
-        steps_done += num_steps
-        tokens_done += num_steps * step_tokens
+            num_steps = math.ceil((end_tokens - tokens_done) / phase.step_tokens)
+            pieces = [replace(phase, num_steps=max(0, num_steps))]
+        phases += pieces
+        steps_done += sum(piece.num_steps for piece in pieces)
+        tokens_done += sum(piece.num_tokens for piece in pieces)
     return _cut(Plan(tuple(phases)), steps, tokens)
 
 
@@ -130,10 +150,34 @@ def _end_of_phase(
         return following.from_step, 0
     if following.from_tokens is not None:
         return None, following.from_tokens
+    if curriculum[index].tokens is not None:
+        return None, sum(phase.tokens or 0 for phase in curriculum[: index + 1])
     share = math.fsum(phase.share or 0 for phase in curriculum[: index + 1])
     if steps is not None:
         return round(share * steps), 0
     return None, round(share * (tokens or 0))
+
+
+def _exact_pieces(phase: Phase, num_tokens: int) -> list[Phase]:
+    """Return the full steps of a phase, and the smaller ones that complete an exact count."""
+    full, rest = divmod(num_tokens, phase.step_tokens)
+    pieces = [replace(phase, num_steps=full)]
+    for number, (rows, seq_len) in enumerate(_rectangles(rest, phase)):
+        first, micro_rows = phase.first_step + full + number, min(rows, phase.micro_rows)
+        piece = replace(phase, first_step=first, num_steps=1, rows=rows, seq_len=seq_len)
+        pieces.append(replace(piece, micro_rows=micro_rows))
+    return pieces
+
+
+def _rectangles(num_tokens: int, phase: Phase) -> list[tuple[int, int]]:
+    """Return (rows, seq_len) of the steps, one or two, that hold exactly so many tokens."""
+    if num_tokens == 0:
+        return []
+    for rows in range(math.ceil(num_tokens / phase.seq_len), phase.rows + 1):
+        if num_tokens % rows == 0:
+            return [(rows, num_tokens // rows)]
+    rows, rest = divmod(num_tokens, phase.seq_len)
+    return [shape for shape in ((rows, phase.seq_len), (1, rest)) if 0 not in shape]
 
 
 def _cut(plan: Plan, steps: int | None, tokens: int | None) -> Plan:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from yxanul.data.mix import MixCursor
+from yxanul.train.outliers import Recent
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,16 @@ class Progress:
     """Target tokens trained on in all stages."""
     cursor: MixCursor
     bad_steps: int = 0
-    """Updates in a row that were skipped because something was not finite."""
+    """Updates in a row that were skipped: something was not finite, or an outlier."""
     best: Best | None = None
+    skipped_steps: int = 0
+    """Updates of all stages that were skipped."""
+    recent: Recent = field(default_factory=Recent)
+    """What outliers are measured by; empty unless they are skipped."""
 
-    def after_step(self, tokens: int, cursor: MixCursor, applied: bool) -> Progress:
+    def after_step(
+        self, tokens: int, cursor: MixCursor, applied: bool, recent: Recent | None = None
+    ) -> Progress:
         """Return the progress after one more step of `tokens` target tokens."""
         return replace(
             self,
@@ -41,11 +48,13 @@ class Progress:
             tokens_seen=self.tokens_seen + tokens,
             cursor=cursor,
             bad_steps=0 if applied else self.bad_steps + 1,
+            skipped_steps=self.skipped_steps + (not applied),
+            recent=recent or self.recent,
         )
 
     def in_stage(self, stage: str) -> Progress:
         """Return the progress at the start of a following stage: the data streams go on."""
-        return replace(self, stage=stage, stage_step=0, bad_steps=0, best=None)
+        return replace(self, stage=stage, stage_step=0, bad_steps=0, best=None, recent=Recent())
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""
@@ -55,5 +64,9 @@ class Progress:
     def from_dict(cls, plain: dict[str, Any]) -> Progress:
         """Read what `to_dict` returned."""
         best = plain["best"]
-        cursor = MixCursor.from_dict(plain["cursor"])
-        return cls(**plain | {"cursor": cursor, "best": Best(**best) if best else None})
+        values = {
+            "cursor": MixCursor.from_dict(plain["cursor"]),
+            "best": Best(**best) if best else None,
+            "recent": Recent.from_dict(plain["recent"]) if "recent" in plain else Recent(),
+        }
+        return cls(**plain | values)

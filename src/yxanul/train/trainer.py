@@ -9,17 +9,20 @@ from dataclasses import dataclass, field
 import torch
 
 from yxanul.base.clock import Stopwatch
-from yxanul.base.errors import Interrupted, YxanulError
+from yxanul.base.errors import YxanulError
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.ui import Task, Ui
 from yxanul.data.batches import Batch, Feed
 from yxanul.data.mix import MixCursor, plan_rows
 from yxanul.optim.clip import clip_gradients
 from yxanul.optim.config import OptimSettings
+from yxanul.optim.ema import Ema
 from yxanul.optim.groups import set_rate
 from yxanul.optim.schedules import learning_rate
 from yxanul.train.chores import Chore
+from yxanul.train.config import OutlierSettings
 from yxanul.train.curriculum import Phase, Plan
+from yxanul.train.curvature import Curvature
 from yxanul.train.precision.twin import Twin
 from yxanul.train.progress import Progress
 
@@ -37,7 +40,7 @@ class StepReport:
     """Before clipping."""
     clip: float | None
     applied: bool
-    """False when something was not finite and the update was skipped."""
+    """False when the update was skipped: something was not finite, or an outlier."""
     num_targets: int
     seconds: dict[str, float]
     """Split of the step's time: data, forward, backward, optimizer."""
@@ -60,6 +63,10 @@ class Trainer:
     save: Callable[[Trainer], None]
     chores: Sequence[Chore] = ()
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    skip_outliers: OutlierSettings | None = None
+    curvature: Curvature | None = None
+    """For the optimizer that asks for it."""
+    ema: Ema | None = None
 
     def run(self) -> None:
         """Train to the end of the plan; on a signal save and raise `Interrupted`."""
@@ -76,17 +83,23 @@ class Trainer:
                 self._refuse_to_diverge()
 
     def step(self) -> StepReport:
-        """Do one optimizer update (or skip it when something is not finite)."""
+        """Do one optimizer update (or skip it: something is not finite, or an outlier)."""
         watch = Stopwatch()
         phase = self.plan.phase_at(self.progress.stage_step)
         rate = self.set_rate(phase)
         micro_batches, cursor = self.fetch(phase)
         num_targets = sum(batch.num_targets for batch in micro_batches)
         watch.lap("data")
+        if self.curvature is not None and self.curvature.due(self.progress.stage_step):
+            self.curvature.estimate(micro_batches[0], self.progress.step)
+            watch.lap("optimizer")
         loss = self.accumulate(micro_batches, num_targets, watch)
-        norm, applied = self.update(phase.clip, loss)
+        norm, applied = self.update(phase, loss)
         watch.lap("optimizer")
-        self.progress = self.progress.after_step(phase.step_tokens, cursor, applied)
+        recent = self.progress.recent
+        if self.skip_outliers is not None:
+            recent = recent.after(phase.index, loss, norm, self.skip_outliers)
+        self.progress = self.progress.after_step(phase.step_tokens, cursor, applied, recent)
         return StepReport(
             self.progress, phase, loss, rate, norm, phase.clip, applied, num_targets, watch.laps
         )
@@ -112,7 +125,7 @@ class Trainer:
         chunks = [rows[start : start + phase.micro_rows] for start in starts]
         try:
             batches = [self.feed.batch(chunk, phase.seq_len) for chunk in chunks]
-        except Interrupted:  # it was told to stop while it waited for text
+        except YxanulError:  # told to stop while it waited for text, or none will come
             self.save(self)
             raise
         return [batch.to(self.device) for batch in batches], cursor
@@ -134,13 +147,18 @@ class Trainer:
             watch.lap("backward")
         return float(total) / num_targets
 
-    def update(self, clip: float | None, loss: float) -> tuple[float, bool]:
-        """Clip and apply the gradients if all is finite; return the norm and whether applied."""
-        norm = float(clip_gradients(self.twin.master.parameters(), clip))
+    def update(self, phase: Phase, loss: float) -> tuple[float, bool]:
+        """Clip and apply the gradients unless they are bad; return the norm and whether applied."""
+        norm = float(clip_gradients(self.twin.master.parameters(), phase.clip))
         applied = math.isfinite(loss) and math.isfinite(norm)
+        if applied and self.skip_outliers is not None:
+            recent = self.progress.recent
+            applied = not recent.is_outlier(phase.index, loss, norm, self.skip_outliers)
         if applied:
             self.optimizer.step()
             self.twin.refresh()
+            if self.ema is not None:
+                self.ema.update()
         self.optimizer.zero_grad(set_to_none=True)
         return norm, applied
 
@@ -166,6 +184,7 @@ class Trainer:
         if self.progress.bad_steps >= self.max_bad_steps:
             raise YxanulError(
                 f"{self.progress.bad_steps} updates in a row were skipped",
-                found="a loss or gradient that is not finite",
+                found="a loss or gradient that is not finite"
+                + (", or is an outlier" if self.skip_outliers else ""),
                 hint="lower optim.peak_rate, raise the warm-up, or train in fp32",
             )

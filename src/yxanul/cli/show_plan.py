@@ -1,0 +1,223 @@
+"""What `yxanul show RECIPE` says: the plan, walked step by step, as a table and as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from yxanul.base.chart import area, parts_bar, shades_of
+from yxanul.cli.pictures import table
+from yxanul.optim.config import OptimSettings
+from yxanul.optim.schedules import warmup_length
+from yxanul.recipe import Recipe, as_plain, dump_recipe, load_recipe
+from yxanul.stages.config import StageSettings, stage_optim
+from yxanul.train.config import TrainSettings
+from yxanul.train.curriculum import Phase, Plan, make_plan, planned_rate
+
+NOMINAL_TOKENS = 1_000_000_000
+CURVE_WIDTH = 72
+CURVE_HEIGHT = 8
+CURVE_POINTS = 64
+MIX_WIDTH = 40
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """A stage, the optimizer settings it has, and its plan."""
+
+    stage: StageSettings
+    optim: OptimSettings
+    plan: Plan
+    counted: bool
+    """False where only a machine or the data knows the budget: the plan's form is true only."""
+
+
+def show_recipe(name: str, overrides: list[str]) -> tuple[dict[str, Any], str]:
+    """Return a resolved recipe and its plan, walked step by step."""
+    recipe = load_recipe(name, overrides)
+    plans = [plan_of(stage, recipe) for stage in recipe.stages]
+    phases = [phase for plan in plans for phase in phases_of(plan)]
+    known = all(plan.counted for plan in plans)
+    totals = {
+        f"total_{unit}": sum(phase[unit] for phase in phases) if known else None
+        for unit in ("tokens", "sequences", "steps")
+    }
+    lines = [dump_recipe(recipe), *phase_table(phases)]
+    if known:
+        lines.append("total: " + ", ".join(f"{n:,} {unit[6:]}" for unit, n in totals.items()))
+    else:
+        lines.append("total: known once minutes are measured or the data is prepared")
+    lines += ["", *rate_picture(plans), *mix_picture(phases)]
+    curve = [point for plan in plans for point in curve_of(plan)]
+    facts = {"recipe": as_plain(recipe), **totals, "phases": phases, "curve": curve}
+    return facts, "\n".join(lines)
+
+
+def plan_of(stage: StageSettings, recipe: Recipe) -> StagePlan:
+    """Return the plan of a stage; where its budget is not known yet, one that has all phases."""
+    budget, optim = stage.budget, stage_optim(recipe.optim, stage)
+    if budget.steps is None and budget.tokens is None:
+        return StagePlan(stage, optim, _nominal_plan(stage, recipe.train, optim), False)
+    plan = make_plan(
+        stage.curriculum,
+        stage.mix,
+        recipe.train,
+        clip=optim.clip,
+        steps=budget.steps,
+        tokens=budget.tokens,
+    )
+    return StagePlan(stage, optim, plan, True)
+
+
+def _nominal_plan(stage: StageSettings, train: TrainSettings, optim: OptimSettings) -> Plan:
+    tokens, plan = NOMINAL_TOKENS, Plan(())
+    while len({phase.index for phase in plan.phases}) < len(stage.curriculum):
+        plan = make_plan(stage.curriculum, stage.mix, train, clip=optim.clip, tokens=tokens)
+        tokens *= 4
+    return plan
+
+
+def phases_of(stage_plan: StagePlan) -> list[dict[str, Any]]:
+    """Return the phases of a stage; figures that only a machine or the data knows are None."""
+    groups = groupby(stage_plan.plan.phases, key=lambda phase: phase.index)
+    return [_phase_facts(stage_plan, list(pieces)) for _, pieces in groups]
+
+
+def _phase_facts(stage_plan: StagePlan, pieces: Sequence[Phase]) -> dict[str, Any]:
+    """Return a phase with the smaller steps at its end that make its tokens exact."""
+    phase, counted = pieces[0], stage_plan.counted
+    return {
+        "stage": stage_plan.stage.name,
+        "phase": phase.index,
+        "seq_len": phase.seq_len,
+        "rows": phase.rows,
+        "micro_rows": phase.micro_rows,
+        "from_step": phase.first_step if counted or not phase.first_step else None,
+        "steps": sum(piece.num_steps for piece in pieces) if counted else None,
+        "tokens": sum(piece.num_tokens for piece in pieces) if counted else None,
+        "sequences": sum(p.num_steps * p.rows for p in pieces) if counted else None,
+        "rate_scale": phase.rate_scale,
+        "clip": phase.clip,
+        "mix": phase.mix,
+    }
+
+
+def phase_table(phases: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a line for each phase."""
+    names = ("stage", "phase", "seq_len", "rows", "from_step", "steps", "tokens")
+    header = ("stage", "phase", "seq_len", "rows", "from step", "steps", "tokens")
+    rows = [[_cell(phase[name]) for name in (*names, "rate_scale", "clip")] for phase in phases]
+    return table((*header, "rate x", "clip"), rows)
+
+
+def _cell(figure: str | float | None) -> str:
+    if isinstance(figure, float):
+        return f"{figure:g}"
+    return "?" if figure is None else f"{figure:,}" if isinstance(figure, int) else figure
+
+
+def curve_of(stage_plan: StagePlan) -> list[dict[str, Any]]:
+    """Return points of a stage's learning rate: evenly spread, the end of the warm-up, and both
+    ends of each phase.
+
+    `step` counts the stage's updates from 1 and is None where the budget is not known yet; `done`
+    is the share of the stage at that update's end.
+    """
+    plan, schedule = stage_plan.plan, stage_plan.optim.schedule
+    last, even = plan.total_steps - 1, range(CURVE_POINTS)
+    places = {round(last * number / (CURVE_POINTS - 1)) for number in even}
+    if schedule.clock == "steps":
+        places.add(min(last, max(0, warmup_length(schedule, plan.total_steps) - 1)))
+    places |= {phase.first_step for phase in plan.phases}
+    places |= {phase.first_step + phase.num_steps - 1 for phase in plan.phases}
+    return [
+        {
+            "stage": stage_plan.stage.name,
+            "step": place + 1 if stage_plan.counted else None,
+            "done": (place + 1) / plan.total_steps,
+            "rate": planned_rate(plan, stage_plan.optim, place),
+        }
+        for place in sorted(places)
+    ]
+
+
+def rate_picture(plans: Sequence[StagePlan]) -> list[str]:
+    """Return the learning rate over the stages' steps."""
+    most = max(point["rate"] for plan in plans for point in curve_of(plan))
+    widths = _widths(plans)
+    rates = [
+        rate for plan, width in zip(plans, widths, strict=True) for rate in _sampled(plan, width)
+    ]
+    # The picture is as high as the highest rate, which may lie between two samples.
+    drawn = [line[:-1] for line in area([*rates, most], CURVE_HEIGHT)]
+    edge = len(f"{most:.3g}")
+    lines = [f"learning rate{_peaks(plans)}"]
+    for number, line in enumerate(drawn):
+        label = f"{most:.3g}" if number == 0 else ""
+        lines.append(f"{label:>{edge}} ┤{line}".rstrip())
+    lines.append(f"{'0':>{edge}} └" + "".join("┬" + "─" * (width - 1) for width in widths))
+    for labels in ([p.stage.name for p in plans], [_length(p) for p in plans]):
+        cells = [f"{label:<{width}}" for label, width in zip(labels, widths, strict=True)]
+        lines.append((" " * (edge + 2) + "".join(cells)).rstrip())
+    return lines
+
+
+def _peaks(plans: Sequence[StagePlan]) -> str:
+    factors = {phase.rate_scale for plan in plans for phase in plan.plan.phases}
+    return ", schedule x the phase's factor" if factors != {1.0} else ""
+
+
+def _length(plan: StagePlan) -> str:
+    return f"{plan.plan.total_steps:,} steps" if plan.counted else "? steps"
+
+
+def _widths(plans: Sequence[StagePlan]) -> list[int]:
+    """Return the columns of each stage: by its steps, but wide enough for its name."""
+    known = all(plan.counted for plan in plans)
+    steps = [plan.plan.total_steps if known else 1 for plan in plans]
+    least = [max(len(plan.stage.name), len(_length(plan))) + 2 for plan in plans]
+    free = max(0, CURVE_WIDTH - sum(least))
+    return [low + free * count // sum(steps) for low, count in zip(least, steps, strict=True)]
+
+
+def _sampled(stage_plan: StagePlan, width: int) -> list[float]:
+    """Return the rates in the middle of each of `width` equal parts of a stage."""
+    plan = stage_plan.plan
+    places = (int((column + 0.5) * plan.total_steps / width) for column in range(width))
+    return [planned_rate(plan, stage_plan.optim, place) for place in places]
+
+
+def mix_picture(phases: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a bar for each mix, with the phases that have it; nothing for a single source."""
+    mixes = [_shares(phase["mix"]) for phase in phases]
+    names = list(dict.fromkeys(name for mix in mixes for name in mix))
+    if len(names) < 2:
+        return []
+    runs = [
+        (mix, [phase for _, phase in run])
+        for (_, mix), run in groupby(
+            zip(mixes, phases, strict=True), key=lambda pair: (pair[1]["stage"], pair[0])
+        )
+    ]
+    shades = shades_of(names)
+    labels = [_phases_label(run) for _, run in runs]
+    wide = max(map(len, labels))
+    lines = ["", "mix by phase: " + "  ".join(f"{shades[name]} {name}" for name in names)]
+    for label, (mix, _) in zip(labels, runs, strict=True):
+        bar = parts_bar(mix, shades, MIX_WIDTH) if mix else "?"
+        said = ", ".join(f"{name} {100 * share:.3g}%" for name, share in mix.items())
+        lines.append(f"{label:<{wide}}  {bar}  {said}".rstrip())
+    return lines
+
+
+def _shares(mix: dict[str, float]) -> dict[str, float]:
+    total = sum(mix.values())
+    return {name: weight / total for name, weight in mix.items() if weight}
+
+
+def _phases_label(run: Iterable[dict[str, Any]]) -> str:
+    phases = list(run)
+    first, last = phases[0]["phase"], phases[-1]["phase"]
+    return f"{phases[0]['stage']} {first}" + (f"-{last}" if last > first else "")

@@ -1,0 +1,75 @@
+"""Adafactor (Shazeer and Stern 2018, arXiv 1804.04235) with the rate of the schedule.
+
+Squared gradients of a matrix are remembered as means of its rows and columns: next to no memory.
+There is no momentum, and no scaling by the size of the weights, so that rates mean about what they
+mean to AdamW. (torch's own lowers the rate to 1 / sqrt(step) where the schedule is above that.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from yxanul.optim.config import OptimSettings
+
+MEMORY_POWER = -0.8
+"""The share of the newest squared gradient in the mean is step to this power."""
+LARGEST_UPDATE = 1.0
+"""Root mean square of an update, before the rate."""
+
+
+class Adafactor(torch.optim.Optimizer):
+    """Adam's second moment, factored."""
+
+    def __init__(self, groups: list[dict[str, Any]], *, eps: float):
+        super().__init__(groups, {"eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Apply one update; parameters without a gradient stay as they are."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for param in group["params"]:
+                if param.grad is not None:
+                    param.mul_(1 - group["lr"] * group["weight_decay"])
+                    param.sub_(self._direction(param, param.grad, group["eps"]), alpha=group["lr"])
+        return loss
+
+    def _direction(self, param: torch.Tensor, grad: torch.Tensor, eps: float) -> torch.Tensor:
+        state = self.state[param]
+        if not state:
+            state["step"] = torch.zeros((), dtype=torch.float32)
+            for name, mean in _means(torch.zeros_like(param)).items():
+                state[name] = mean
+        state["step"] += 1
+        newest = float(state["step"]) ** MEMORY_POWER
+        for name, mean in _means(grad.square() + eps).items():
+            state[name].lerp_(mean, newest)
+        update = grad * _inverse_root(state)
+        size = update.square().mean().sqrt() / LARGEST_UPDATE
+        return update.div_(size.clamp_(min=1.0))
+
+
+def _means(squares: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return what is remembered of squared gradients; axes that are gone stay, with length 1."""
+    if squares.ndim < 2:
+        return {"square": squares}
+    return {"rows": squares.mean(-1, keepdim=True), "columns": squares.mean(-2, keepdim=True)}
+
+
+def _inverse_root(state: dict[str, torch.Tensor]) -> torch.Tensor:
+    if "square" in state:
+        return state["square"].rsqrt()
+    rows, columns = state["rows"], state["columns"]
+    # Root by root: the product of two means of tiny gradients would vanish in fp32.
+    return (rows / rows.mean(-2, keepdim=True)).rsqrt() * columns.rsqrt()
+
+
+def build_adafactor(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.Optimizer:
+    """Return Adafactor over `groups`."""
+    return Adafactor(groups, eps=settings.used_eps)

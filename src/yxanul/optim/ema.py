@@ -1,0 +1,79 @@
+"""A running mean of the weights (Polyak and Juditsky 1992), beside those that are trained."""
+
+# torch's multi-tensor operations are public in all but name.
+# pyright: reportPrivateImportUsage=false
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import torch
+
+
+class Ema:
+    """Exponential mean of fp32 weights, one tensor a parameter.
+
+    In the first updates the mean is over fewer: the decay of update n is at most
+    (1 + n) / (10 + n), so that what the weights began as is soon forgotten.
+    """
+
+    def __init__(
+        self, named_parameters: Iterable[tuple[str, torch.nn.Parameter]], decay: float
+    ) -> None:
+        self._weights = dict(named_parameters)
+        self._decay = decay
+        self.averages = {name: weight.detach().clone() for name, weight in self._weights.items()}
+        self.num_updates = 0
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take the present weights in."""
+        self.num_updates += 1
+        decay = min(self._decay, (1 + self.num_updates) / (10 + self.num_updates))
+        averages = [self.averages[name] for name in self._weights]
+        torch._foreach_lerp_(averages, list(self._weights.values()), 1 - decay)
+
+    @torch.no_grad()
+    def adopt(self) -> None:
+        """Make the mean the weights, and begin anew from there."""
+        for name, weight in self._weights.items():
+            weight.copy_(self.averages[name])
+        self.num_updates = 0
+
+    @contextlib.contextmanager
+    def in_place(self, refresh: Callable[[], None]) -> Iterator[None]:
+        """Put the mean where the weights are, and bring them back to the bit in the end.
+
+        `refresh` is called after each exchange: what was made from the weights is made again.
+        """
+        self._exchange()
+        refresh()
+        try:
+            yield
+        finally:
+            self._exchange()
+            refresh()
+
+    def tensors(self, model: torch.nn.Module) -> dict[str, torch.Tensor]:
+        """Return the model's state with the mean for its weights, shared ones still shared."""
+        mean_of = {id(weight): self.averages[name] for name, weight in self._weights.items()}
+        state: dict[str, torch.Tensor] = model.state_dict(keep_vars=True)
+        return {
+            name: mean_of[id(value)] if id(value) in mean_of else value.detach()
+            for name, value in state.items()
+        }
+
+    @torch.no_grad()
+    def load(self, tensors: Mapping[str, torch.Tensor], num_updates: int) -> None:
+        """Go on from what `tensors` and `num_updates` were."""
+        for name, average in self.averages.items():
+            average.copy_(tensors[name])
+        self.num_updates = num_updates
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        for name, weight in self._weights.items():
+            kept = weight.detach().clone()
+            weight.copy_(self.averages[name])
+            self.averages[name].copy_(kept)

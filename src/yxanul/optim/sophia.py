@@ -1,0 +1,85 @@
+"""Sophia-G (Liu et al. 2023, arXiv 2305.14342): momentum over curvature, bounded by the rate.
+
+Now and then the curvature is estimated: the gradient for targets that are drawn from the model's
+own predictions, squared, times the number of targets (Gauss-Newton-Bartlett). Whoever trains
+brings that gradient (`train/curvature.py`). Until the first estimate every element moves by the
+rate, along the sign of its momentum.
+"""
+
+# torch's multi-tensor operations are public in all but name.
+# pyright: reportPrivateImportUsage=false
+
+# torch's multi-tensor operations are public in all but name.
+# pyright: reportPrivateImportUsage=false
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from yxanul.optim.config import OptimSettings
+
+CURVATURE_STEPS = 10
+CURVATURE_SCALE = 0.05
+
+
+class Sophia(torch.optim.Optimizer):
+    """As much state as AdamW: a momentum and a curvature an element."""
+
+    def __init__(self, groups: list[dict[str, Any]], settings: OptimSettings):
+        defaults = {
+            "betas": settings.used_betas,
+            "eps": settings.used_eps,
+            "curvature_scale": settings.curvature_scale or CURVATURE_SCALE,
+        }
+        super().__init__(groups, defaults)
+        self.curvature_steps = settings.curvature_steps or CURVATURE_STEPS
+
+    @torch.no_grad()
+    def see_curvature(self, num_targets: int) -> None:
+        """Take in the present gradients as those of a mean over `num_targets` drawn targets."""
+        for group in self.param_groups:
+            for param in group["params"]:
+                if param.grad is not None:
+                    estimate = param.grad.square().mul_(num_targets)
+                    self._state_of(param)["curvature"].lerp_(estimate, 1 - group["betas"][1])
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Apply one update; parameters without a gradient stay as they are."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            params = [param for param in group["params"] if param.grad is not None]
+            if params:
+                self._step(params, group)
+        return loss
+
+    def _step(self, params: list[torch.Tensor], group: dict[str, Any]) -> None:
+        states = [self._state_of(param) for param in params]
+        momenta = [state["momentum"] for state in states]
+        grads = [param.grad for param in params if param.grad is not None]
+        torch._foreach_lerp_(momenta, grads, 1 - group["betas"][0])
+        scales = torch._foreach_mul([s["curvature"] for s in states], group["curvature_scale"])
+        torch._foreach_clamp_min_(scales, group["eps"])
+        updates = torch._foreach_div(momenta, scales)
+        torch._foreach_clamp_min_(updates, -1.0)
+        torch._foreach_clamp_max_(updates, 1.0)
+        torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_add_(params, updates, alpha=-group["lr"])
+
+    def _state_of(self, param: torch.Tensor) -> dict[str, torch.Tensor]:
+        state = self.state[param]
+        if not state:
+            state["momentum"] = torch.zeros_like(param)
+            state["curvature"] = torch.zeros_like(param)
+        return state
+
+
+def build_sophia(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.Optimizer:
+    """Return Sophia over `groups`."""
+    return Sophia(groups, settings)

@@ -1,0 +1,59 @@
+"""The estimate of curvature that Sophia asks for: a gradient of drawn targets."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from yxanul.base.seeds import derive_seed
+from yxanul.data.batches import IGNORE, Batch
+from yxanul.model.language_model import LanguageModel
+from yxanul.optim.clip import clip_gradients
+from yxanul.optim.sophia import Sophia
+from yxanul.train.precision.twin import Twin
+
+LOGIT_BYTES = 2**26
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """Brings estimates to a Sophia; what it draws depends on the seed and the step alone."""
+
+    optimizer: Sophia
+    twin: Twin
+    seed: int
+
+    def due(self, stage_step: int) -> bool:
+        """Say whether the update after `stage_step` wants a new estimate."""
+        return stage_step % self.optimizer.curvature_steps == 0
+
+    def estimate(self, batch: Batch, step: int) -> None:
+        """Hand over the gradient for targets that the model draws where `batch` has any.
+
+        What is not finite is not handed over. No gradient is left behind.
+        """
+        generator = torch.Generator(batch.ids_BT.device)
+        generator.manual_seed(derive_seed(self.seed, "curvature", step))
+        targets_BT = draw_targets(self.twin.model, batch, generator)
+        num_targets = batch.num_targets
+        loss = self.twin.model.loss(batch.ids_BT, targets_BT, batch.documents_BT)
+        (loss.total / max(1, num_targets)).backward()
+        self.twin.collect()
+        if math.isfinite(clip_gradients(self.twin.master.parameters(), None)):
+            self.optimizer.see_curvature(num_targets)
+        self.optimizer.zero_grad(set_to_none=True)
+
+
+@torch.no_grad()
+def draw_targets(model: LanguageModel, batch: Batch, generator: torch.Generator) -> torch.Tensor:
+    """Return a target of the model's own for each of `batch`; few logits exist at a time."""
+    hidden_BTD = model.hidden(batch.ids_BT, batch.documents_BT)
+    hidden_ND, targets_N = hidden_BTD.flatten(0, 1), batch.targets_BT.flatten()
+    rows = max(1, LOGIT_BYTES // (4 * model.settings.num_tokens))
+    drawn = [
+        torch.multinomial(model.logits(part).softmax(-1), 1, generator=generator).squeeze(1)
+        for part in hidden_ND.split(rows)
+    ]
+    return torch.where(targets_N == IGNORE, IGNORE, torch.cat(drawn)).view_as(batch.targets_BT)

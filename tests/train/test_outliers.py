@@ -1,0 +1,110 @@
+import json
+import math
+from dataclasses import asdict
+
+import pytest
+import torch
+
+from yxanul.base.errors import YxanulError
+from yxanul.data.mix import MixCursor
+from yxanul.train.config import OutlierSettings, TrainSettings
+from yxanul.train.outliers import Recent, limit
+from yxanul.train.progress import Progress
+
+SETTINGS = OutlierSettings(window_steps=8, deviations=6)
+
+
+def filled(values, norms=None):
+    recent = Recent()
+    for loss, norm in zip(values, norms or values, strict=True):
+        recent = recent.after(0, loss, norm, SETTINGS)
+    return recent
+
+
+def test_the_limit_is_mean_and_deviations_of_the_window():
+    values = (1.0, 2.0, 3.0, 4.0)
+    assert limit(values, SETTINGS) == pytest.approx(2.5 + 6 * math.sqrt(5 / 3))
+    assert limit(values[:3], SETTINGS) == math.inf  # less than half a window
+
+
+@pytest.mark.parametrize(("loss", "norm"), [(9.0, 1.0), (1.0, 9.0)])
+def test_either_of_the_two_makes_an_outlier(loss, norm):
+    recent = filled([1.0, 1.1, 0.9, 1.0, 1.05])
+    assert recent.is_outlier(0, loss, norm, SETTINGS)
+    assert not recent.is_outlier(0, 1.2, 1.2, SETTINGS)
+    assert not recent.is_outlier(0, -9.0, -9.0, SETTINGS)  # far below is no harm
+    assert not recent.is_outlier(1, loss, norm, SETTINGS)  # another phase has another level
+
+
+def test_the_window_is_of_the_last_steps_of_one_phase():
+    recent = filled([float(i) for i in range(20)])
+    assert recent.losses == tuple(float(i) for i in range(12, 20))
+    assert recent.after(0, math.nan, 1.0, SETTINGS) == recent
+    assert recent.after(3, 5.0, 6.0, SETTINGS) == Recent(3, (5.0,), (6.0,))
+
+
+def test_a_huge_outlier_does_not_blind_the_rule():
+    recent = filled([1.0, 1.1, 0.9, 1.0, 1.05, 1e6])
+    assert recent.is_outlier(0, 4.0, 4.0, SETTINGS)
+
+
+def test_a_level_that_has_risen_for_good_is_accepted_after_some_steps():
+    recent, skipped = filled([1.0, 1.1, 0.9, 1.0, 1.05, 0.95, 1.0, 1.1]), 0
+    while recent.is_outlier(0, 3.0, 3.0, SETTINGS):
+        recent, skipped = recent.after(0, 3.0, 3.0, SETTINGS), skipped + 1
+    assert 1 <= skipped <= 4
+
+
+def test_the_window_survives_a_checkpoint():
+    progress = Progress("one", 1, 1, 8, MixCursor(), skipped_steps=2, recent=filled([0.1] * 5))
+    assert Progress.from_dict(json.loads(json.dumps(progress.to_dict()))) == progress
+    before = progress.to_dict()
+    del before["recent"], before["skipped_steps"]  # as older checkpoints have it
+    assert Progress.from_dict(before).recent == Recent()
+    assert asdict(progress.in_stage("two").recent) == asdict(Recent())
+
+
+def weights_of(trainer):
+    return [parameter.detach().clone() for parameter in trainer.twin.master.parameters()]
+
+
+def scaled(trainer, factor):
+    parameter = list(trainer.twin.model.parameters())[3]
+    return parameter.register_hook(lambda gradient: gradient * factor)
+
+
+def test_an_outlier_is_skipped_and_counted_and_training_goes_on(make_trainer, make_phase):
+    trainer = make_trainer(make_phase(num_steps=20), skip_outliers=SETTINGS)
+    reports = [trainer.step() for _ in range(8)]
+    assert all(report.applied for report in reports)
+    before = weights_of(trainer)
+    hook = scaled(trainer, 1e4)
+    report = trainer.step()
+    hook.remove()
+    assert not report.applied
+    assert math.isfinite(report.loss) and math.isfinite(report.gradient_norm)
+    assert all(torch.equal(a, b) for a, b in zip(weights_of(trainer), before, strict=True))
+    assert (report.progress.skipped_steps, report.progress.bad_steps) == (1, 1)
+    report = trainer.step()
+    assert report.applied
+    assert (report.progress.skipped_steps, report.progress.bad_steps) == (1, 0)
+
+
+def test_it_is_off_by_default(make_trainer, make_phase):
+    assert TrainSettings().skip_outliers is None
+    trainer = make_trainer(make_phase(num_steps=20))
+    for _ in range(8):
+        trainer.step()
+    scaled(trainer, 1e4)
+    assert trainer.step().applied
+    assert trainer.progress.recent == Recent()
+
+
+def test_outlier_after_outlier_stops_the_run(make_trainer, make_phase):
+    trainer = make_trainer(make_phase(num_steps=90), skip_outliers=SETTINGS, max_bad_steps=4)
+    for _ in range(8):
+        trainer.step()
+    factors = iter([1e4, 1e8, 1e12, 1e16])
+    list(trainer.twin.model.parameters())[3].register_hook(lambda grad: grad * next(factors))
+    with pytest.raises(YxanulError, match="or is an outlier"):
+        trainer.run()
