@@ -7,6 +7,7 @@ from harness.process import Contender, ContenderFailed
 SHORT = ("--device", "cpu", "--shapes", "tiny", "--rounds", "1", "--steps", "1")
 
 
+@pytest.mark.slow
 def test_smoke(benchmark_results):
     found = benchmark_results(
         "step.py", *SHORT, "--precisions", "fp32", "--contenders", "yxanul", "nanogpt"

@@ -120,6 +120,7 @@ def test_the_same_bytes_as_here(texts, tmp_path, undisturbed, byte_tokenizer, ra
     assert content_of(tmp_path / "out") == undisturbed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_killed_worker_changes_nothing(texts, tmp_path, undisturbed, byte_tokenizer, ray, shared):
     killed = []
@@ -180,6 +181,7 @@ def test_counts_are_those_of_all_workers(tmp_path, byte_tokenizer, sent_whole):
     assert again == [(tasks[0], -1)]
 
 
+@pytest.mark.slow
 def test_a_part_that_kills_every_worker_is_one_line(tmp_path, byte_tokenizer, sent_whole):
     task = Dying(tmp_path / "tries")
     engine = ray_engine.work_on_ray(WORKERS, byte_tokenizer, Place(tmp_path))

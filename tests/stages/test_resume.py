@@ -124,7 +124,14 @@ def test_bf16_resumes_to_the_bit_too(tmp_path, optimizer):
     assert_equal_runs(go(recipe, tmp_path / "stopped"), straight)
 
 
-@pytest.mark.parametrize("optimizer", ["lion", "sophia", "adafactor"])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        "sophia",
+        pytest.param("lion", marks=pytest.mark.slow),
+        pytest.param("adafactor", marks=pytest.mark.slow),
+    ],
+)
 def test_every_optimizer_resumes_with_a_mean_of_weights_and_outliers(tmp_path, optimizer):
     overrides = [
         f"optim.name={optimizer}",

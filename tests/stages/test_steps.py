@@ -165,7 +165,7 @@ weights = st.dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     weights,
     weights,

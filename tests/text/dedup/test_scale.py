@@ -73,6 +73,7 @@ def test_memory_does_not_grow_with_documents_but_for_6_bytes_each(tmp_path, mill
     assert growth < 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["equal", "near", "a band"])
 def test_100_000_alike_take_seconds(tmp_path, what):
     settings = DeduplicateSettings(exact=what == "equal", near=NearSettings())
