@@ -54,13 +54,13 @@ def plan_of(recipe: Recipe, stage: StageSettings) -> Plan:
 
 def walk(plan: Plan) -> Counter[str]:
     """Count tokens, sequences and steps, and the tokens of each phase, one step after another."""
-    counts: Counter[str] = Counter()
-    while counts["steps"] < plan.total_steps:
-        phase = plan.phase_at(counts["steps"])
-        tokens = phase.rows * phase.seq_len
-        counts += Counter(steps=1, sequences=phase.rows, tokens=tokens)
-        counts[f"phase {phase.index}"] += tokens
-    return counts
+    sequences, tokens = 0, Counter[int]()
+    for step in range(steps := plan.total_steps):
+        phase = plan.phase_at(step)
+        sequences += phase.rows
+        tokens[phase.index] += phase.rows * phase.seq_len
+    counts = Counter(steps=steps, sequences=sequences, tokens=tokens.total())
+    return counts + Counter({f"phase {index}": count for index, count in tokens.items()})
 
 
 def test_all_promised_recipes_are_there():
@@ -122,8 +122,8 @@ def test_progressive_phases_have_exactly_their_tokens_and_mixes():
         ("nine-phase", 50_000, 2048, 8, 8, 0.3, 0.3),
         ("fp8-270m", 0, 128, 256, 8, 2, 1),
         ("fp8-270m", 100_000, 2048, 32, 1, 0.2, 0.3),
-        ("stage1-wikipedia", 0, 256, 256, 128, 1, 0.3),
-        ("stage1-wikipedia", 20_000, 2048, 64, 32, 1, 0.3),
+        ("stage1-wikipedia", 0, 256, 2048, 128, 1, 0.3),
+        ("stage1-wikipedia", 10_000, 1024, 1024, 64, 1, 0.3),
         ("stage1-rtx4090", 0, 512, 64, 8, 1, 1),
         ("stage1-rtx4090", 9_999, 1024, 48, 6, 1, 1),
         ("stage1-rtx4090", 15_000, 2048, 32, 4, 1, 1),
@@ -163,7 +163,7 @@ def test_the_four_stages():
     assert [optim.weight_decay for optim in rates] == [0.1, 0.1, 0.01, 0.001]
     tokens = [plan_of(recipe, stage).total_tokens for stage in recipe.stages]
     for found, promised in zip(tokens, (14.4e9, 30e9, 10e9, 3e9), strict=True):
-        assert promised <= found < promised + 2**17
+        assert promised <= found < promised + 2**20
     for stage, optim in zip(recipe.stages, rates, strict=True):
         plan = plan_of(recipe, stage)
         assert planned_rate(plan, optim, 1_999) == optim.peak_rate * plan.phase_at(1_999).rate_scale

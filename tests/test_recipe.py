@@ -2,9 +2,11 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from recipes import TINY, write_tiny
 from yxanul.base.errors import YxanulError
+from yxanul.optim.config import OptimSettings
 from yxanul.recipe import (
     Recipe,
     RecipeError,
@@ -13,6 +15,7 @@ from yxanul.recipe import (
     installed_recipes,
     load_recipe,
 )
+from yxanul.stages.config import stage_optim
 
 
 def mistakes(folder: Path, text: str, *overrides: str) -> list[str]:
@@ -88,6 +91,98 @@ def test_all_mistakes_at_once(tmp_path):
 def test_contradictions_are_refused_before_work_starts(tmp_path, old, new, said):
     assert old in TINY
     assert said in "\n".join(mistakes(tmp_path, TINY.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (
+            "stories, documents: 120",
+            "stories, filters: [{kind: lenght, min_chars: 3}]",
+            ":6:58: data.sources.stories.filters.0.kind: input should be 'length', 'score',"
+            " 'value', 'language', 'repetition', 'quality', found 'lenght'; did you mean 'length'?",
+        ),
+        (
+            "kind: byte",
+            "kind: bytes",
+            ":3:13: tokenizer.kind: input should be 'byte', 'bpe', 'superbpe', 'gpt2',"
+            " 'superbpe-t80k', 'file', found 'bytes'; did you mean 'byte'?",
+        ),
+        (
+            "kind: builtin, domain: stories",
+            "domain: stories",
+            ":6:5: data.sources.stories.kind: this key is missing",
+        ),
+        (
+            "name: adamw",
+            "name: adam",
+            ":11:9: optim.name: input should be 'adamw', 'muon', 'lion', 'sophia' or 'adafactor',"
+            " found 'adam'; did you mean 'adamw'?",
+        ),
+        ("width: 32, ", "", ":10:1: model.width: this key is missing"),
+    ],
+)
+def test_a_mistake_is_one_line_with_what_was_meant(tmp_path, old, new, line):
+    assert mistakes(tmp_path, TINY.replace(old, new)) == [f"{tmp_path}/tiny.yaml{line}"]
+
+
+def test_a_wrong_stage_is_no_missing_stage(tmp_path):
+    """Nor are phases too few because one of them is wrong."""
+    one = TINY[: TINY.index("  - name: two")] + TINY[TINY.index("eval:") :]
+    (line,) = mistakes(tmp_path, one.replace("mix:", "mixx:"))
+    assert "stages.0.mixx: unknown key; did you mean 'mix'?" in line
+    lines = mistakes(tmp_path, one.replace("seq_len: 32", "seq_len: 0").replace(", clip: 0.7", ""))
+    assert [line.partition(": ")[2] for line in lines] == [
+        "stages.0.curriculum.0.seq_len: input should be greater than 0, found 0"
+    ]
+    empty = "stages: tuple should have at least 1 item after validation, not 0"
+    assert empty in mistakes(tmp_path, one, "stages=[]")[0]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "rate"),
+    [
+        ([], 3e-3),
+        (["optim.name=lion"], 1e-3),
+        (["optim.name=lion", "model.width=768"], 2e-4),
+        (["optim.peak_rate=5e-4"], 5e-4),
+        (["optim.peak_rate=null"], 3e-3),
+    ],
+)
+def test_a_rate_that_is_not_given_fits_optimizer_and_model(tmp_path, overrides, rate):
+    """The resolved recipe has it in figures."""
+    text = TINY.replace("peak_rate: 1e-2, ", "")
+    recipe = load_recipe(str(write_tiny(tmp_path, text)), overrides)
+    assert recipe.optim.peak_rate == rate
+    assert yaml.safe_load(dump_recipe(recipe))["optim"]["peak_rate"] == rate
+    (tmp_path / "copy.yaml").write_text(dump_recipe(recipe))
+    assert load_recipe(str(tmp_path / "copy.yaml")) == recipe
+
+
+def test_a_rate_of_a_stage_lies_over_the_usual_one(tmp_path):
+    path = str(write_tiny(tmp_path, TINY.replace("peak_rate: 1e-2, ", "")))
+    recipe = load_recipe(path, ["stages.1.optim={peak_rate: 7e-4}"])
+    rates = [stage_optim(recipe.optim, stage).peak_rate for stage in recipe.stages]
+    assert rates == [3e-3, 7e-4]
+
+
+def test_null_takes_back_the_rate_of_an_ancestor(tmp_path):
+    assert load_recipe("stage1-wikipedia", ["optim.peak_rate=null", "optim.schedule={}"]).optim == (
+        load_recipe("stage1-wikipedia", ["optim.peak_rate=6e-4", "optim.schedule={}"]).optim
+    )
+
+
+def test_a_floor_above_the_usual_rate_is_refused(tmp_path):
+    schedule = "schedule: {name: linear, floor_rate: 2e-3,"
+    text = TINY.replace("peak_rate: 1e-2, schedule: {name: linear_to_zero,", schedule)
+    assert load_recipe(str(write_tiny(tmp_path, text))).optim.floor_rate == 2e-3
+    (line,) = mistakes(tmp_path, text, "model.width=768")
+    assert "the floor of the schedule (0.002) is above the peak_rate (0.0006)" in line
+
+
+def test_a_recipe_needs_no_word_on_the_optimizer(tmp_path):
+    text = TINY.replace("optim:", "description: without optim #")
+    assert load_recipe(str(write_tiny(tmp_path, text))).optim == OptimSettings(peak_rate=3e-3)
 
 
 def test_extends_merges_and_replaces_other_kinds(tmp_path):

@@ -15,7 +15,11 @@ from typing import Any
 
 import torch
 
-WORKS = {"step": "harness.stepping:Stepping", "decode": "harness.decoding:Decoding"}
+WORKS = {
+    "step": "harness.stepping:Stepping",
+    "decode": "harness.decoding:Decoding",
+    "train": "harness.trainers.inside:make",
+}
 
 
 def main() -> None:

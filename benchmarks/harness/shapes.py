@@ -21,7 +21,7 @@ class Shape:
     family: str = "llama"
     """llama, or gemma3: which class of `transformers` it is."""
     purpose: str = "cpu"
-    """Where it is meant to run: what `--shapes` is by default."""
+    """Where it is meant to run (what `--shapes` is by default), or who else it is for."""
     settings: ModelSettings = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,6 +53,10 @@ STEP_SHAPES: dict[str, Shape] = {
         128,
         purpose="test",
     ),
+    # For the whole trainer (trainer.py): the preset that recipes start from, and one of 51M.
+    "micro": Shape({"preset": "micro", "vocab_size": 4096}, 256, 2048, purpose="trainer"),
+    "51m": Shape(_llama(16, 512, 8, 4, ffn_width=1408, vocab_size=8192), 256, 2048, purpose="trainer"),
+    "nano": Shape({"preset": "nano", "vocab_size": 320}, 32, 128, purpose="test"),
     # Factorised embedding, folded head: only a contender that has one can take part.
     "yxanul-177m": Shape({"preset": "yxanul-177m"}, 2048, 16384, purpose="cuda"),
     # The same blocks with a plain tied head: every contender can.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harness.memory import held_bytes, peak_bytes, reset_peak, settle, synchronise
-from harness.shapes import STEP_SHAPES
+from harness.shapes import STEP_SHAPES, Shape
 from peers import STEPPERS, StepJob
 from yxanul.model.count import count_parameters
 
@@ -27,7 +27,7 @@ class Stepping:
         self.device = torch.device(job["device"])
         self.compiled = peer.compiled
         self.num_tokens = job["tokens"] // job["seq_len"] * job["seq_len"]
-        self.batches = _batches(shape.settings.num_tokens, job, self.device)
+        self.batches = self.make_batches(shape, job)
         build = peer.build()
         _load_kernels(self.device)
         settle(self.device)
@@ -40,6 +40,10 @@ class Stepping:
         )
         self.num_steps = 0
         self.count = count_parameters(shape.settings)
+
+    def make_batches(self, shape: Shape, job: dict[str, Any]) -> list[tuple[Tensor, Tensor]]:
+        """Return the (ids, targets) that steps go through in turn."""
+        return _batches(shape.settings.num_tokens, job, self.device)
 
     def describe(self) -> dict[str, Any]:
         """Say what was built."""
@@ -93,7 +97,7 @@ class Stepping:
         return {"tokens_per_second": steps * self.num_tokens / seconds, "loss": loss}
 
     def _step(self) -> Tensor:
-        ids_BT, targets_BT = self.batches[self.num_steps % NUM_BATCHES]
+        ids_BT, targets_BT = self.batches[self.num_steps % len(self.batches)]
         self.num_steps += 1
         loss = self.trainee.loss(ids_BT, targets_BT)
         loss.backward()

@@ -13,13 +13,13 @@ from litgpt.utils import chunked_cross_entropy
 from torch import Tensor
 
 from peers import StepJob, Trainee
+from peers.lit_config import config_fields
 from peers.tensors import joined_qkv, load_tensors, padded
-from yxanul.model.config import ModelSettings
 
 
 def trainee(job: StepJob, compiled: bool = False) -> Trainee:
     """Return their model, under autocast in bf16."""
-    model = GPT(_config(job.shape.settings))
+    model = GPT(Config(**config_fields(job.shape.settings)))
     model.max_seq_length = job.seq_len
     model.load_state_dict(_tensors(model, job))
     if job.shape.settings.head == "tied":
@@ -33,28 +33,6 @@ def trainee(job: StepJob, compiled: bool = False) -> Trainee:
             return chunked_cross_entropy(forward(ids_BT), targets_BT)
 
     return Trainee(model, loss)
-
-
-def _config(settings: ModelSettings) -> Config:
-    return Config(
-        name="llama",
-        block_size=settings.max_seq_len,
-        n_layer=settings.depth,
-        n_embd=settings.width,
-        n_head=settings.num_heads,
-        n_query_groups=settings.num_kv_heads,
-        head_size=settings.head_width,
-        vocab_size=settings.num_tokens,
-        padding_multiple=64,
-        intermediate_size=settings.ffn_width,
-        norm_class_name="RMSNorm",
-        norm_eps=settings.norm_eps,
-        mlp_class_name="LLaMAMLP",
-        rotary_percentage=1.0,
-        rope_base=round(settings.rope_theta),
-        parallel_residual=False,
-        bias=False,
-    )
 
 
 def _tensors(model: GPT, job: StepJob) -> dict[str, Tensor]:

@@ -18,12 +18,12 @@ from yxanul.model.convert.architectures import LLAMA
 from yxanul.model.convert.names import tensor_names, to_ours
 from yxanul.model.language_model import LanguageModel
 from yxanul.train.config import TrainSettings
-from yxanul.train.engine import make_engine
+from yxanul.train.engine import make_twin
 
 
 def trainee(job: StepJob, compiled: bool = False) -> Trainee:
     """Return our model as the trainer trains it."""
-    twin = make_engine(build_model(job), TrainSettings(compile=compiled), job.precision, SilentUi())
+    twin = make_twin(build_model(job), TrainSettings(compile=compiled), job.precision, SilentUi())
 
     def loss(ids_BT: Tensor, targets_BT: Tensor) -> Tensor:
         return twin.model.loss(ids_BT, targets_BT).total / targets_BT.numel()

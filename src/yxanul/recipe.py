@@ -8,16 +8,17 @@ once, each with the place it stands at.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from yxanul.base.errors import YxanulError, near_miss
-from yxanul.base.marked_yaml import Keys, MarkedTree, read
+from yxanul.base.marked_yaml import MarkedTree, read
+from yxanul.base.mistakes import mistake_lines
 from yxanul.base.settings import Settings
 from yxanul.data.config import DataSettings
 from yxanul.eval.config import EvalSettings
@@ -26,7 +27,8 @@ from yxanul.monitor.config import MonitorSettings
 from yxanul.optim.config import OptimSettings
 from yxanul.stages.config import StageSettings
 from yxanul.tokenizer.config import BpeSettings, TokenizerSettings
-from yxanul.train.config import TrainSettings
+from yxanul.train.config import ELEMENTWISE, TrainSettings
+from yxanul.train.precision.config import fp8_misfit
 
 
 class RecipeError(YxanulError):
@@ -46,7 +48,7 @@ class Recipe(Settings):
     """Where text comes from."""
     model: ModelSettings
     """The model's shape."""
-    optim: OptimSettings
+    optim: OptimSettings = OptimSettings()
     """Optimizer, rate and schedule."""
     train: TrainSettings = TrainSettings()
     """Precision, device, batch, checkpoints."""
@@ -57,6 +59,12 @@ class Recipe(Settings):
     eval: EvalSettings = EvalSettings()
     """How held-out text is scored."""
 
+    @field_validator("optim")
+    @classmethod
+    def _fill_in_rate(cls, optim: OptimSettings, info: ValidationInfo) -> OptimSettings:
+        model = info.data.get("model")
+        return optim if model is None else optim.at_width(model.width)
+
     @model_validator(mode="after")
     def _check(self) -> Recipe:
         names = [stage.name for stage in self.stages]
@@ -64,6 +72,13 @@ class Recipe(Settings):
             raise ValueError(f"stages need different names, found {', '.join(names)}")
         for i, stage in enumerate(self.stages):
             self._check_stage(i, stage)
+        if self.train.strategy == "deepspeed" and self.optim.name not in ELEMENTWISE:
+            raise ValueError(
+                f"train.strategy deepspeed goes with optim.name {' or '.join(ELEMENTWISE)}, not"
+                f" {self.optim.name}: ZeRO flattens matrices (strategy ddp and fsdp do not)"
+            )
+        if self.train.precision == "fp8" and (misfit := fp8_misfit(self.model)):
+            raise ValueError(f"train.precision fp8 wants multiples of 16; model.{misfit}")
         return self
 
     def _check_stage(self, index: int, stage: StageSettings) -> None:
@@ -177,11 +192,19 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
 
 def check_tree(tree: MarkedTree) -> Recipe:
     """Turn a tree of plain data into a Recipe, or report every mistake at its place."""
+    plain = json.dumps(_without_null_rate(tree.value), default=str)
     try:
-        return Recipe.model_validate_json(json.dumps(tree.value, default=str), strict=True)
+        return Recipe.model_validate_json(plain, strict=True)
     except ValidationError as error:
-        lines = [_line(tree, dict(mistake)) for mistake in error.errors()]
-        raise RecipeError("\n".join(dict.fromkeys(lines))) from None
+        raise RecipeError("\n".join(mistake_lines(tree, error, Recipe))) from None
+
+
+def _without_null_rate(recipe: Any) -> Any:
+    """Let `peak_rate: null` take back what an ancestor gave, so that the usual rate holds."""
+    optim = recipe.get("optim") if isinstance(recipe, dict) else None
+    if not isinstance(optim, dict) or optim.get("peak_rate", "") is not None:
+        return recipe
+    return {**recipe, "optim": {k: v for k, v in optim.items() if k != "peak_rate"}}
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -195,6 +218,7 @@ def recipe_schema() -> dict[str, Any]:
         "type": "string",
         "description": "An installed curriculum, or a path: keys that the stage starts from.",
     }
+    schema["$defs"]["OptimSettings"]["properties"]["peak_rate"]["type"] = ["number", "null"]
     for node in (schema, *schema["$defs"].values()):
         node.pop("required", None)
     return schema
@@ -263,70 +287,3 @@ def _take_curricula(tree: MarkedTree, path: Path) -> None:
         if isinstance(stage, dict) and "extends" in stage:
             keys = ("stages", index)
             tree.put(keys, _over_parent(tree.below(keys), path, (), find_curriculum))
-
-
-def _line(tree: MarkedTree, mistake: dict[str, Any]) -> str:
-    """Say one mistake in one line: place, key, what is wrong, what was probably meant."""
-    keys = _keys_in_tree(tree.value, mistake["loc"], mistake["type"])
-    text = str(mistake["msg"]).removeprefix("Value error, ")
-    text = text[:1].lower() + text[1:]
-    if mistake["type"] == "extra_forbidden":
-        hint = near_miss(str(keys[-1]), _known_keys(mistake["loc"][:-1]))
-        text = "unknown key" + (f"; {hint}" if hint else "")
-    elif mistake["type"] == "missing":
-        text = "this key is missing"
-    elif mistake["type"] != "value_error" and not isinstance(mistake["input"], dict | list):
-        text += f", found {mistake['input']!r}"
-    dotted = ".".join(map(str, keys))
-    place = tree.mark(keys)
-    return ": ".join(part for part in (place, dotted, text) if part)
-
-
-def _keys_in_tree(value: Any, loc: Sequence[str | int], kind: str) -> Keys:
-    """Turn pydantic's location into keys of the tree: it also names the kinds of unions."""
-    keys: list[str | int] = []
-    for part in loc:
-        if part in _keys_of(value):
-            value = value[part]
-            keys.append(part)
-    if kind == "missing":
-        keys.append(loc[-1])
-    return tuple(keys)
-
-
-def _known_keys(loc: Sequence[str | int]) -> set[str]:
-    """Return the keys that the schema knows at a location."""
-    schema = Recipe.model_json_schema()
-    nodes = [schema]
-    for part in loc:
-        below: list[dict[str, Any]] = []
-        for node in _alternatives(nodes, schema):
-            if part in node.get("properties", {}):
-                below.append(node["properties"][part])
-            elif isinstance(node.get("additionalProperties"), dict):
-                below.append(node["additionalProperties"])
-            elif isinstance(part, int) and isinstance(node.get("items"), dict):
-                below.append(node["items"])
-        nodes = below or nodes
-    known = [node.get("properties", {}) for node in _alternatives(nodes, schema)]
-    return {name for properties in known for name in properties}
-
-
-def _alternatives(nodes: list[dict[str, Any]], schema: dict[str, Any]) -> list[dict[str, Any]]:
-    """Follow references and unions until plain nodes are left."""
-    plain: list[dict[str, Any]] = []
-    queue = list(nodes)
-    while queue:
-        node = queue.pop()
-        if "$ref" in node:
-            queue.append(schema["$defs"][node["$ref"].rsplit("/", 1)[-1]])
-        queue += node.get("anyOf", []) + node.get("oneOf", []) + node.get("allOf", [])
-        plain.append(node)
-    return plain
-
-
-def _keys_of(value: Any) -> Collection[str | int]:
-    """Return what can stand in brackets behind a value."""
-    if isinstance(value, dict):
-        return value.keys()
-    return range(len(value)) if isinstance(value, list) else ()

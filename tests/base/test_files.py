@@ -9,6 +9,7 @@ from yxanul.base.files import (
     atomic_file,
     atomic_folder,
     folder_lock,
+    put_aside,
     read_json,
     remove_leftovers,
     sha256_of,
@@ -106,6 +107,28 @@ def test_leftovers_of_a_killed_process_go_and_nothing_else(tmp_path):
     (tmp_path / "a.partial").write_text("mine")
     remove_leftovers(tmp_path)
     assert names(tmp_path) == [".lock", "a.partial"]
+
+
+def test_what_was_put_aside_is_found_and_gets_its_name_back(tmp_path, monkeypatch):
+    path = tmp_path / "a.b"
+    path.mkdir()
+    (path / "old").write_text("old")
+    rename, blows = os.rename, iter([False, True, True])
+
+    def fails_after_the_first(source, target):
+        if next(blows):
+            raise OSError("no space")
+        rename(source, target)
+
+    monkeypatch.setattr("yxanul.base.files.os.rename", fails_after_the_first)
+    with pytest.raises(OSError, match="no space"), atomic_folder(path) as inside:
+        (inside / "new").write_text("new")
+    assert not path.exists()
+    assert names(put_aside(tmp_path)["a.b"]) == ["old"]
+    monkeypatch.undo()
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == ["a.b"] and names(path) == ["old"]
+    assert put_aside(tmp_path) == {}
 
 
 def take_lock(folder, **pipes):

@@ -20,6 +20,7 @@ from yxanul.checkpoint.read import (
     looks_whole,
     newest_intact,
     read_checkpoint,
+    read_manifest,
     verify_checkpoint,
 )
 from yxanul.checkpoint.write import write_checkpoint
@@ -41,9 +42,9 @@ def folder(tmp_path):
     return tmp_path
 
 
-def flip(path, position):
+def flip(path, position, bit=0x10):
     content = bytearray(path.read_bytes())
-    content[position] ^= 0x10
+    content[position] ^= bit
     path.write_bytes(content)
 
 
@@ -51,9 +52,11 @@ def cut(path, size):
     path.write_bytes(path.read_bytes()[:size])
 
 
-def newer_schema(path):
-    manifest = json.loads((path / "manifest.json").read_text())
-    (path / "manifest.json").write_text(json.dumps(manifest | {"schema_version": 2}))
+def rewrite_manifest(path, **fields):
+    """Change the manifest and sign it: no damage, but another's word."""
+    manifest = json.loads((path / "manifest.json").read_text()) | fields
+    manifest["checksum"] = layout.manifest_checksum(manifest)
+    (path / "manifest.json").write_text(json.dumps(manifest))
 
 
 def lying_manifest(path):
@@ -111,6 +114,27 @@ def test_every_single_flipped_byte_is_noticed(tmp_path):
                 read_checkpoint(path)
             file.write_bytes(content)
     read_checkpoint(path)
+
+
+def test_every_single_flipped_bit_of_a_manifest_is_damage_and_nothing_else(tmp_path):
+    path = write_checkpoint(tmp_path, 1, {"model": {"w": torch.arange(3)}}, {})
+    content = (path / "manifest.json").read_bytes()
+    for bit in range(0, 8 * len(content), 3):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        (path / "manifest.json").write_bytes(flipped)
+        with pytest.raises(CheckpointDamaged, match=r"is damaged: manifest\.json: ") as caught:
+            read_manifest(path)
+        assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("bit", [0, 1, 2])
+def test_a_flipped_version_is_no_other_version(folder, bit):
+    manifest = folder / "step-00000100" / "manifest.json"
+    position = manifest.read_bytes().index(b'"schema_version": ') + 18
+    flip(manifest, position, 1 << bit)
+    best, (error,) = newest_intact(folder)
+    assert best == folder / "step-00000010" and "manifest.json: its checksum" in str(error)
 
 
 def test_all_damaged_gives_none_and_every_reason(folder):
@@ -221,9 +245,12 @@ while True:
 """
 
 
-def test_killed_at_any_moment_there_is_an_intact_checkpoint(tmp_path):
+@pytest.mark.parametrize(
+    "delays", [(0.0, 0.011), pytest.param((0.003, 0.007, 0.017, 0.023), marks=pytest.mark.slow)]
+)
+def test_killed_at_any_moment_there_is_an_intact_checkpoint(tmp_path, delays):
     reached = 0
-    for delay in (0.0, 0.003, 0.011, 0.023):
+    for delay in delays:
         command = [sys.executable, "-c", ENDLESS_WRITER, str(tmp_path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
             assert writer.stdout is not None
@@ -238,10 +265,20 @@ def test_killed_at_any_moment_there_is_an_intact_checkpoint(tmp_path):
         assert tensors["model"]["w"].unique().tolist() == [state["step"]]
 
 
-def test_a_newer_version_is_not_damage(folder):
+@pytest.mark.parametrize("version", [-1, 0, layout.SCHEMA_VERSION + 1, 99])
+def test_an_unknown_version_is_named_and_not_damage(folder, version):
     """Whoever runs an older yxanul on it must not lose the work by going back."""
-    newer_schema(folder / "step-00000100")
+    rewrite_manifest(folder / "step-00000100", schema_version=version)
+    kind = "a newer" if version > 0 else "an unknown"
     for read in (lambda: read_checkpoint(folder / "step-00000100"), lambda: newest_intact(folder)):
-        with pytest.raises(YxanulError, match="newer yxanul") as caught:
+        with pytest.raises(YxanulError, match=f"{kind} yxanul; found .* {version};") as caught:
             read()
         assert not isinstance(caught.value, CheckpointDamaged)
+        assert caught.value.hint and len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("version", [None, True, "2", 2.0])
+def test_a_version_that_is_no_number_is_damage(folder, version):
+    rewrite_manifest(folder / "step-00000100", schema_version=version)
+    with pytest.raises(CheckpointDamaged, match="no schema_version"):
+        read_checkpoint(folder / "step-00000100")

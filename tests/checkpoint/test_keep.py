@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yxanul.base.errors import YxanulError
-from yxanul.checkpoint import CheckpointSettings
 from yxanul.checkpoint.keep import Best, read_best, rotate, steps_to_delete, write_best
 from yxanul.checkpoint.layout import checkpoint_steps
 from yxanul.checkpoint.read import newest_intact
@@ -15,20 +14,24 @@ from yxanul.checkpoint.write import write_checkpoint
 STEPS = st.sets(st.integers(0, 10**12), min_size=1, max_size=12)
 
 
-@given(STEPS, st.integers(1, 5), st.integers(0, 10**12), st.data())
-def test_rotation_keeps_the_newest_and_the_best_and_never_nothing(steps, keep, stray, data):
+EVERY = st.sampled_from([None, 1, 2, 5])
+
+
+@given(STEPS, st.integers(1, 5), st.integers(0, 10**12), EVERY, st.data())
+def test_rotation_keeps_the_newest_and_the_best_and_never_nothing(steps, keep, stray, every, data):
     best = data.draw(st.sampled_from([None, stray, *sorted(steps)]))
-    gone = set(steps_to_delete(steps, keep, best))
+    gone = set(steps_to_delete(steps, keep, best, every))
     stay = steps - gone
     assert gone <= steps
     assert stay and max(steps) in stay
     assert best not in gone
     newest = set(sorted(steps)[-keep:])
-    assert newest <= stay <= newest | {best}
+    for_good = {step for step in steps if every and step % every == 0}
+    assert stay == newest | for_good | (steps & {best})
 
 
-@given(STEPS, st.integers(1, 5), st.data())
-def test_rotating_after_every_write_keeps_the_best_of_all(steps, keep, data):
+@given(STEPS, st.integers(1, 5), EVERY, st.data())
+def test_rotating_after_every_write_keeps_the_best_of_all(steps, keep, every, data):
     """What is kept at each moment is enough for what is kept later."""
     ordered = sorted(steps)
     best_index = data.draw(st.integers(0, len(ordered) - 1))
@@ -36,8 +39,9 @@ def test_rotating_after_every_write_keeps_the_best_of_all(steps, keep, data):
     for i, step in enumerate(ordered):
         there.add(step)
         best = ordered[best_index] if i >= best_index else None
-        there -= set(steps_to_delete(there, keep, best))
-    assert there == set(ordered[-keep:]) | {ordered[best_index]}
+        there -= set(steps_to_delete(there, keep, best, every))
+    for_good = {step for step in steps if every and step % every == 0}
+    assert there == set(ordered[-keep:]) | {ordered[best_index]} | for_good
 
 
 def fill(folder, *steps):
@@ -52,6 +56,19 @@ def test_rotation_on_disk(tmp_path):
     assert checkpoint_steps(tmp_path) == [900, 99_999, 100_000]
     assert rotate(tmp_path, keep=2, best=900) == []
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_multiples_stay_for_good(tmp_path):
+    fill(tmp_path, 9_999, 10_000, 20_000, 100_000, 100_001)
+    rotate(tmp_path, keep=1, best=None, keep_every=10_000)
+    assert checkpoint_steps(tmp_path) == [10_000, 20_000, 100_000, 100_001]
+
+
+def test_a_broken_multiple_is_no_copy_for_good(tmp_path):
+    fill(tmp_path, 10, 20)
+    (tmp_path / "step-00000010" / "model.safetensors").write_bytes(b"short")
+    rotate(tmp_path, keep=1, best=None, keep_every=10)
+    assert checkpoint_steps(tmp_path) == [20]
 
 
 def test_the_only_intact_copy_outlives_newer_broken_ones(tmp_path):
@@ -93,14 +110,13 @@ def test_what_is_not_finite_is_never_the_best(tmp_path, value):
     assert read_best(tmp_path) is None
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", '{"step": "x", "metric": "m", "value": 1}', "{"])
+NEWER = '{"schema_version": 9, "step": 1, "metric": "m", "value": 1}'
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", '{"step": "x", "metric": "m", "value": 1}', "{", NEWER]
+)
 def test_a_broken_best_is_one_line(tmp_path, text):
     (tmp_path / "best").write_text(text)
     with pytest.raises(YxanulError, match="best"):
         read_best(tmp_path)
-
-
-@pytest.mark.parametrize("bad", [{"keep": 0}, {"every_steps": 0}, {"every_minutes": -1}])
-def test_impossible_settings_are_refused(bad):
-    with pytest.raises(ValueError, match="greater than"):
-        CheckpointSettings.model_validate(bad)

@@ -90,6 +90,6 @@ def few_open_files():
 def test_a_thousand_shards_open_fast(make_shards, few_open_files):
     shards = make_shards([[[n % 900 + 1, 0]] for n in range(1000)])
     assert shards.document(700).tolist() == [701, 0]
-    began = time.perf_counter()
+    began = time.process_time()
     Shards(shards.folder, shards.manifest, "train")
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1

@@ -32,7 +32,7 @@ def test_loss_is_cross_entropy_of_the_logits(build, generator, kind):
     logits = model.logits(model.hidden(ids))
     assert logits.shape == (2, 20, 50)
     expected = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum")
-    loss = model(ids, targets)
+    loss = model.loss(ids, targets)
     assert loss.count.item() == 33
     torch.testing.assert_close(loss.total, expected, rtol=1e-5, atol=1e-5)
     parameters = list(model.parameters())
@@ -174,3 +174,12 @@ def test_gradients_do_not_depend_on_the_split_into_rows(build, generator):
         model.loss(ids[row : row + 1], targets[row : row + 1]).total.backward()
     for name, p in model.named_parameters():
         torch.testing.assert_close(p.grad, whole[name], rtol=1e-4, atol=1e-5)
+
+
+def test_calling_the_model_gives_the_loss_as_plain_tensors(build, generator):
+    """Wrappers for several devices find tensors in tuples only."""
+    model = build()
+    ids = torch.randint(0, model.settings.num_tokens, (2, 5), generator=generator)
+    total, cross_entropy = model(ids, ids)
+    loss = model.loss(ids, ids)
+    assert torch.equal(total, loss.total) and torch.equal(cross_entropy, loss.cross_entropy)

@@ -44,3 +44,16 @@ def test_bf16_gradients_have_an_fp32_norm():
 
 def test_without_gradients_the_norm_is_zero():
     assert clip_gradients([torch.nn.Parameter(torch.zeros(2))], 1.0) == 0.0
+
+
+def test_of_parts_the_norm_is_that_of_the_whole():
+    """Each process has a part; what the others have comes in by the sum of squares."""
+    for others in (0.0, 144.0):
+        parameters = with_gradients([3.0, 0.0], [0.0, 4.0])
+        norm = clip_gradients(parameters, 1.0, lambda squares, o=others: squares + o)
+        assert norm == pytest.approx(math.sqrt(25 + others))
+        assert parameters[0].grad[0] == pytest.approx(3 / norm)
+    assert clip_gradients([], 1.0, lambda squares: squares + 4) == pytest.approx(2.0)
+    bad = with_gradients([1.0])
+    assert math.isnan(clip_gradients(bad, 0.5, lambda squares: squares + math.nan))
+    assert bad[0].grad == 1.0

@@ -17,7 +17,7 @@ from yxanul.stages.chores import StageChores
 from yxanul.stages.corpus import prepare
 from yxanul.stages.program import run_program
 from yxanul.stages.resume import settle_recipe
-from yxanul.stages.session import open_session
+from yxanul.stages.opening import open_session
 
 STEPS_OF_ONE = 14
 KEEP = ["train.checkpoint={every_steps: 1, keep: 99}"]
@@ -75,8 +75,8 @@ def test_the_gate_judges_the_mean(recipe, run):
     """The ledger's score at the end of stage one, and that of its domain, with no mean at all."""
     stage = json.loads(run.ledger.read_text())["stages"][0]
     session = open_run(recipe, run)
-    session.ema = None
-    session.twin.master.load_state_dict(tensors_of(run, STEPS_OF_ONE)["ema"])
+    session.engine.ema = None
+    session.engine.twin.master.load_state_dict(tensors_of(run, STEPS_OF_ONE)["ema"])
     score = StageChores(session, 0).score(["stories"])["stories"]
     session.tracker.close()
     assert stage["at_end"]["stories"]["loss"] == pytest.approx(score.loss, rel=1e-6)
@@ -85,11 +85,11 @@ def test_the_gate_judges_the_mean(recipe, run):
 def test_the_next_stage_begins_from_the_mean(recipe, run):
     session = open_run(recipe, run)
     tensors = tensors_of(run, STEPS_OF_ONE)
-    session.twin.master.load_state_dict(tensors["model"])
-    session.ema.load(tensors["ema"], STEPS_OF_ONE)
+    session.engine.twin.master.load_state_dict(tensors["model"])
+    session.engine.ema.load(tensors["ema"], STEPS_OF_ONE)
     session.begin_stage("two")
     session.tracker.close()
-    assert same(session.twin.master.state_dict(), tensors["ema"])
+    assert same(session.engine.twin.master.state_dict(), tensors["ema"])
     # The first step of stage two moves by at most about one rate from there: 1e-2, halved by the
     # warm-up of two steps.
     first = tensors_of(run, STEPS_OF_ONE + 1)["model"]
@@ -101,19 +101,19 @@ def test_the_next_stage_begins_from_the_mean(recipe, run):
 def test_showing_the_mean_leaves_the_weights_as_they_are(recipe, run):
     session = open_run(recipe, run)
     session.tracker.close()
-    before = {name: value.clone() for name, value in session.twin.master.state_dict().items()}
-    mean = {name: value.clone() for name, value in session.ema.tensors(session.twin.master).items()}
-    with session.shown():
-        assert same(session.twin.model.state_dict(), mean)
-        assert not same(session.twin.model.state_dict(), before)
-    assert same(session.twin.master.state_dict(), before)
+    before = {name: value.clone() for name, value in session.engine.twin.master.state_dict().items()}
+    mean = {name: value.clone() for name, value in session.engine.ema.tensors(session.engine.twin.master).items()}
+    with session.engine.shown():
+        assert same(session.engine.twin.model.state_dict(), mean)
+        assert not same(session.engine.twin.model.state_dict(), before)
+    assert same(session.engine.twin.master.state_dict(), before)
 
 
 def test_without_a_mean_nothing_of_it_is_kept(tmp_path):
     recipe = load_recipe(str(write_tiny(tmp_path)), ["stages.0.budget={steps: 4}"])
     run = RunFolder(tmp_path / "run")
     session = open_run(recipe, run)
-    assert session.ema is None
+    assert session.engine.ema is None
     run_program(session)
     session.tracker.close()
     assert set(tensors_of(run, checkpoint_steps(run.checkpoints)[-1])) == {"model", "optimizer"}

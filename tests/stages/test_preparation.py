@@ -18,10 +18,10 @@ from yxanul.checkpoint.read import read_checkpoint
 from yxanul.recipe import load_recipe
 from yxanul.stages import preparation as early_text
 from yxanul.stages.corpus import prepare
-from yxanul.stages.preparation import begin, starts_early
+from yxanul.stages.preparation import Preparation, begin, starts_early
 from yxanul.stages.program import run_program
 from yxanul.stages.resume import settle_recipe
-from yxanul.stages.session import open_session
+from yxanul.stages.opening import open_session
 from yxanul.text.dedup.config import DeduplicateSettings
 from yxanul.text.filters.config import LengthFilterSettings
 
@@ -52,6 +52,16 @@ def recipe(tmp_path):
         "data.shuffle_tokens=1000",
     ]
     return load_recipe(str(write_tiny(tmp_path, ONE_STAGE)), overrides)
+
+
+class Warned(SilentUi):
+    """Remembers what it was warned of."""
+
+    def __init__(self):
+        self.lines = []
+
+    def warn(self, line):
+        self.lines.append(line)
 
 
 def weights(run):
@@ -89,14 +99,16 @@ def test_early_training_equals_late_training(recipe, tmp_path):
 
 def test_what_goes_wrong_beside_ends_the_training(recipe, tmp_path):
     """A part that cannot be encoded is an error even if training never comes to it."""
-    run = RunFolder(tmp_path / "run")
+    run, ui = RunFolder(tmp_path / "run"), Warned()
     (tmp_path / "slow.py").write_text(BREAKS)
     settle_recipe(run, recipe, SilentUi())
     with (
         pytest.raises(YxanulError, match="quality"),
-        begin(run, recipe, SilentUi(), StopRequest()) as preparation,
+        begin(run, recipe, ui, StopRequest()) as preparation,
     ):
         train(run, recipe, preparation)
+    (line,) = ui.lines
+    assert "quality" in line and line.endswith("; training goes on with the text that is there")
 
 
 def test_a_stop_while_it_waits_for_text_is_saved_and_goes_on(recipe, tmp_path):
@@ -125,11 +137,23 @@ def test_text_that_is_all_left_out_is_one_clear_line(recipe, tmp_path):
     data = recipe.data.model_copy(update={"sources": {"stories": stories}})
     nothing = recipe.model_copy(update={"data": data})
     assert starts_early(nothing)
+    ui = Warned()
     with (
         pytest.raises(YxanulError, match=r"'stories' has no usable document; .*too_short"),
-        begin(RunFolder(tmp_path / "run"), nothing, SilentUi(), StopRequest()),
+        begin(RunFolder(tmp_path / "run"), nothing, ui, StopRequest()),
     ):
         raise AssertionError("there is nothing to train on")
+    assert ui.lines == [], "the error says it, and no training goes on"
+
+
+def test_what_went_wrong_before_training_is_raised_when_it_may_begin(recipe, tmp_path):
+    """The error may come after the last look at it, and before training begins."""
+    ui = Warned()
+    nobody = Preparation(RunFolder(tmp_path / "run"), recipe, None, ui, StopRequest())
+    nobody._fail(YxanulError("no room"))
+    with pytest.raises(YxanulError, match="no room"):
+        nobody.let_training_begin()
+    assert ui.lines == []
 
 
 @pytest.mark.parametrize(("parts", "copies"), [(1, None), (PARTS, DeduplicateSettings())])

@@ -19,7 +19,7 @@ from yxanul.recipe import load_recipe
 from yxanul.stages.corpus import prepare
 from yxanul.stages.program import run_program, run_stage
 from yxanul.stages.resume import settle_recipe
-from yxanul.stages.session import open_session
+from yxanul.stages.opening import open_session
 
 
 class StopsAfter(StopRequest):

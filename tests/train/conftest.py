@@ -10,10 +10,9 @@ from yxanul.data.batches import Batch
 from yxanul.data.mix import MixCursor
 from yxanul.model.config import ModelSettings
 from yxanul.model.language_model import LanguageModel
-from yxanul.model.roles import parameter_roles
-from yxanul.optim.build import build_optimizer
 from yxanul.optim.config import OptimSettings
 from yxanul.train.curriculum import Phase, Plan
+from yxanul.train.engine import Engine
 from yxanul.train.precision.twin import Twin
 from yxanul.train.progress import Progress
 from yxanul.train.trainer import Trainer
@@ -85,9 +84,10 @@ def make_trainer(random_stream, make_phase):
         model.init_weights(torch.Generator().manual_seed(1))
         optim = optim or OptimSettings(peak_rate=1e-2, schedule={"name": "constant"})
         reports = []
+        engine = Engine(Twin(model, precision))
+        engine.begin(optim)
         usual = {
-            "twin": Twin(model, precision),
-            "optimizer": build_optimizer(model.named_parameters(), parameter_roles(model), optim),
+            "engine": engine,
             "feed": feed or StreamFeed(random_stream),
             "plan": Plan(phases or (make_phase(),)),
             "optim": optim,
@@ -103,4 +103,46 @@ def make_trainer(random_stream, make_phase):
         return trainer
 
     make.feed = StreamFeed
+    return make
+
+
+class SmallDevice(Engine):
+    """An engine without memory for more than `most` tokens at once, which notes its calls."""
+
+    def __init__(self, twin, most=10**9, ema=None):
+        super().__init__(twin, ema=ema)
+        self.most, self.log, self.totals, self.on_loss = most, [], [], lambda: None
+
+    def losses(self):
+        return [call for call in self.log if call[0] == "loss"]
+
+    def loss(self, batch, last=True):
+        has_gradients = any(weight.grad is not None for weight in self.twin.master.parameters())
+        self.log.append(("loss", tuple(batch.ids_BT.shape), has_gradients))
+        self.on_loss()
+        if batch.ids_BT.numel() > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        total, cross_entropy = super().loss(batch, last)
+        self.totals.append(total.item())
+        return total, cross_entropy
+
+    def backward(self, loss, last):
+        self.log.append(("backward", last))
+        super().backward(loss, last)
+
+    def clip(self, max_norm):
+        self.log.append(("clip", max_norm))
+        return super().clip(max_norm)
+
+
+@pytest.fixture
+def make_engine():
+    """A function that makes an engine of a tiny model on a device with little memory."""
+
+    def make(precision="fp32", **fields):
+        settings = ModelSettings(width=32, depth=2, num_heads=2, max_seq_len=64, vocab_size=VOCAB)
+        model = LanguageModel(settings)
+        model.init_weights(torch.Generator().manual_seed(1))
+        return SmallDevice(Twin(model, precision), **fields)
+
     return make

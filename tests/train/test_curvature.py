@@ -19,7 +19,7 @@ def make_curious(make_trainer):
 
     def make(*phases, **fields):
         trainer = make_trainer(*phases, optim=OPTIM, **fields)
-        trainer.curvature = Curvature(trainer.optimizer, trainer.twin, seed=3)
+        trainer.curvature = Curvature(trainer.engine.optimizer, trainer.engine, seed=3)
         return trainer
 
     return make
@@ -31,7 +31,7 @@ def first_batch(trainer):
 
 def curvatures(trainer):
     return [
-        trainer.optimizer.state[p]["curvature"].clone() for p in trainer.twin.master.parameters()
+        trainer.engine.optimizer.state[p]["curvature"].clone() for p in trainer.engine.twin.master.parameters()
     ]
 
 
@@ -45,18 +45,18 @@ def test_the_estimate_is_the_squared_gradient_of_drawn_targets(make_curious, mon
 
     monkeypatch.setattr(module, "draw_targets", remember)
     trainer.curvature.estimate(batch, 0)
-    model = copy.deepcopy(trainer.twin.master)
+    model = copy.deepcopy(trainer.engine.twin.master)
     logits = model.logits(model.hidden(batch.ids_BT, batch.documents_BT))
     torch.nn.functional.cross_entropy(logits.flatten(0, 1), drawn[0].flatten()).backward()
     for found, parameter in zip(curvatures(trainer), model.parameters(), strict=True):
         wanted = 0.01 * drawn[0].numel() * parameter.grad.square()
         torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-9)
-    assert all(p.grad is None for p in trainer.twin.master.parameters())
+    assert all(p.grad is None for p in trainer.engine.twin.master.parameters())
 
 
 def test_targets_are_drawn_as_the_model_predicts(make_curious, monkeypatch):
     trainer = make_curious()
-    model, batch = trainer.twin.model, first_batch(trainer)
+    model, batch = trainer.engine.twin.model, first_batch(trainer)
     with torch.no_grad():
         model.embedding.tokens.mul_(20)
         shares = model.logits(model.hidden(batch.ids_BT, batch.documents_BT)).softmax(-1)
@@ -73,15 +73,15 @@ def test_targets_that_are_not_scored_stay_so(make_curious, make_trainer, random_
     feed = make_trainer.feed(random_stream, lambda start: 3)
     trainer = make_curious(feed=feed)
     batch = first_batch(trainer)
-    drawn = draw_targets(trainer.twin.model, batch, torch.Generator().manual_seed(1))
+    drawn = draw_targets(trainer.engine.twin.model, batch, torch.Generator().manual_seed(1))
     assert torch.equal(drawn == IGNORE, batch.targets_BT == IGNORE)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_an_estimate_is_due_every_so_many_steps(make_curious, make_phase, precision):
     trainer, seen = make_curious(make_phase(num_steps=8), precision=precision), []
-    see = trainer.optimizer.see_curvature
-    trainer.optimizer.see_curvature = lambda count: seen.append(trainer.progress.step) or see(count)
+    see = trainer.engine.optimizer.see_curvature
+    trainer.engine.optimizer.see_curvature = lambda count: seen.append(trainer.progress.step) or see(count)
     trainer.run()
     assert seen == [0, 3, 6]
     assert all(curvature.any() for curvature in curvatures(trainer))
@@ -102,9 +102,9 @@ def test_the_draw_depends_on_seed_and_step_alone(make_curious):
 
 def test_what_is_not_finite_is_not_seen(make_curious):
     trainer = make_curious()
-    parameter = list(trainer.twin.model.parameters())[3]
+    parameter = list(trainer.engine.twin.model.parameters())[3]
     hook = parameter.register_hook(lambda gradient: gradient * torch.nan)
     trainer.curvature.estimate(first_batch(trainer), 0)
     hook.remove()
-    assert not trainer.optimizer.state
+    assert not trainer.engine.optimizer.state
     assert parameter.grad is None

@@ -65,11 +65,11 @@ def test_the_window_survives_a_checkpoint():
 
 
 def weights_of(trainer):
-    return [parameter.detach().clone() for parameter in trainer.twin.master.parameters()]
+    return [parameter.detach().clone() for parameter in trainer.engine.twin.master.parameters()]
 
 
 def scaled(trainer, factor):
-    parameter = list(trainer.twin.model.parameters())[3]
+    parameter = list(trainer.engine.twin.model.parameters())[3]
     return parameter.register_hook(lambda gradient: gradient * factor)
 
 
@@ -105,6 +105,6 @@ def test_outlier_after_outlier_stops_the_run(make_trainer, make_phase):
     for _ in range(8):
         trainer.step()
     factors = iter([1e4, 1e8, 1e12, 1e16])
-    list(trainer.twin.model.parameters())[3].register_hook(lambda grad: grad * next(factors))
+    list(trainer.engine.twin.model.parameters())[3].register_hook(lambda grad: grad * next(factors))
     with pytest.raises(YxanulError, match="or is an outlier"):
         trainer.run()

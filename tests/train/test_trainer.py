@@ -16,7 +16,7 @@ VOCAB = 16
 
 
 def weights_of(trainer):
-    return [parameter.detach().clone() for parameter in trainer.twin.master.parameters()]
+    return [parameter.detach().clone() for parameter in trainer.engine.twin.master.parameters()]
 
 
 def same(one, other):
@@ -34,9 +34,9 @@ def before_update(trainer, look):
     """Call `look(gradients)` right before every update that is applied."""
 
     def hook(optimizer, args, kwargs):
-        look([p.grad.clone() for p in trainer.twin.master.parameters() if p.grad is not None])
+        look([p.grad.clone() for p in trainer.engine.twin.master.parameters() if p.grad is not None])
 
-    trainer.optimizer.register_step_pre_hook(hook)
+    trainer.engine.optimizer.register_step_pre_hook(hook)
 
 
 def first_step(trainer):
@@ -50,7 +50,7 @@ def first_step(trainer):
 
 def whole_batch_gradients(trainer, feed):
     """The mean loss over all targets in one piece, by autograd alone: the reference."""
-    model = copy.deepcopy(trainer.twin.master)
+    model = copy.deepcopy(trainer.engine.twin.master)
     phase = trainer.plan.phases[0]
     (batches, _) = trainer.fetch(phase)
     feed.batches.clear()
@@ -99,17 +99,17 @@ def test_a_gradient_that_is_not_finite_skips_the_update(make_trainer, bad, preci
     trainer = make_trainer(precision=precision)
     trainer.step()
     before = weights_of(trainer)
-    state = copy.deepcopy(trainer.optimizer.state_dict()["state"])
-    parameter = list(trainer.twin.model.parameters())[3]
+    state = copy.deepcopy(trainer.engine.optimizer.state_dict()["state"])
+    parameter = list(trainer.engine.twin.model.parameters())[3]
     hook = parameter.register_hook(lambda gradient: gradient * bad)
     report = trainer.step()
     hook.remove()
     assert not report.applied and not math.isfinite(report.gradient_norm)
     assert math.isfinite(report.loss)
     assert same(weights_of(trainer), before)
-    after = trainer.optimizer.state_dict()["state"]
+    after = trainer.engine.optimizer.state_dict()["state"]
     assert all(same(after[i].values(), state[i].values()) for i in state)
-    assert all(p.grad is None for p in trainer.twin.master.parameters())
+    assert all(p.grad is None for p in trainer.engine.twin.master.parameters())
     assert (trainer.progress.bad_steps, trainer.progress.step) == (1, 2)
     report = trainer.step()  # nothing of the bad step is left
     assert report.applied and math.isfinite(report.gradient_norm)
@@ -120,7 +120,7 @@ def test_a_gradient_that_is_not_finite_skips_the_update(make_trainer, bad, preci
 def test_a_weight_that_is_not_finite_stops_the_run_after_so_many_steps(make_trainer, make_phase):
     trainer = make_trainer(make_phase(num_steps=50), max_bad_steps=4)
     with torch.no_grad():
-        list(trainer.twin.master.parameters())[2].view(-1)[5] = math.nan
+        list(trainer.engine.twin.master.parameters())[2].view(-1)[5] = math.nan
     before = weights_of(trainer)
     with pytest.raises(YxanulError, match=r"^4 updates in a row were skipped") as caught:
         trainer.run()
@@ -132,7 +132,7 @@ def test_a_weight_that_is_not_finite_stops_the_run_after_so_many_steps(make_trai
 
 def test_bad_steps_that_are_not_in_a_row_stop_nothing(make_trainer, make_phase):
     trainer, count = make_trainer(make_phase(num_steps=12), max_bad_steps=2), iter(range(100))
-    parameter = list(trainer.twin.model.parameters())[3]
+    parameter = list(trainer.engine.twin.model.parameters())[3]
     parameter.register_hook(lambda grad: grad * (math.nan if next(count) % 2 else 1.0))
     trainer.run()
     assert [report.applied for report in trainer.reports] == [True, False] * 6
@@ -151,7 +151,7 @@ def test_the_rate_scale_of_a_phase_holds_on_each_of_its_steps(make_trainer, make
     schedule = {"name": "cosine", "warmup_steps": 2}
     optim = OptimSettings(name=name, peak_rate=1e-2, schedule=schedule)
     trainer, rates = make_trainer(*three_phases(make_phase), optim=optim), []
-    groups = trainer.optimizer.param_groups
+    groups = trainer.engine.optimizer.param_groups
     before_update(trainer, lambda _: rates.append([group["lr"] for group in groups]))
     trainer.run()
     total = trainer.plan.total_tokens
@@ -203,7 +203,7 @@ def test_a_sequence_that_counts_is_learnt_and_the_next_number_is_predicted(
     assert trainer.reports[-1].loss < 0.2
     ids = torch.arange(3, 3 + 24).remainder(VOCAB)[None]
     with torch.no_grad():
-        model = trainer.twin.master
+        model = trainer.engine.twin.master
         predicted = model.logits(model.hidden(ids)).argmax(-1)
     assert predicted[0, 4:].tolist() == [(int(x) + 1) % VOCAB for x in ids[0, 4:]]
 
@@ -218,7 +218,7 @@ def test_chance_is_never_predicted(make_trainer, make_phase):
 
 def test_the_bf16_twin_is_the_master_cast_after_each_step(make_trainer, make_phase):
     trainer, masters = make_trainer(precision="bf16"), []
-    twin = trainer.twin
+    twin = trainer.engine.twin
     assert twin.model is not twin.master
 
     def look(report):
@@ -232,17 +232,17 @@ def test_the_bf16_twin_is_the_master_cast_after_each_step(make_trainer, make_pha
     trainer.run()
     # the master is finer than what bf16 can hold: it was not cast down and up again
     assert all(any(not torch.equal(w, w.bfloat16().float()) for w in kept) for kept in masters)
-    states = trainer.optimizer.state.values()
+    states = trainer.engine.optimizer.state.values()
     assert all(v.dtype == torch.float32 for state in states for v in state.values())
 
 
 def test_gradients_of_a_bf16_twin_are_summed_in_fp32(make_trainer, make_phase):
     trainer = make_trainer(make_phase(rows=6, micro_rows=1), precision="bf16")
     parts = {}
-    for name, weight in trainer.twin.model.named_parameters():
+    for name, weight in trainer.engine.twin.model.named_parameters():
         weight.register_hook(lambda grad, name=name: parts.setdefault(name, []).append(grad))
     _, gradients = first_step(trainer)
-    names = [name for name, _ in trainer.twin.master.named_parameters()]
+    names = [name for name, _ in trainer.engine.twin.master.named_parameters()]
     for name, gradient in zip(names, gradients, strict=True):
         assert gradient.dtype == torch.float32
         if len(parts[name]) == 6:  # a tied table has two gradients a micro-batch
@@ -264,7 +264,7 @@ def test_small_updates_are_not_lost_in_bf16(make_trainer, make_phase):
     """Without a master in fp32, weights near one would never move at this rate."""
     optim = OptimSettings(peak_rate=1e-4, weight_decay=0, schedule={"name": "constant"})
     trainer = make_trainer(make_phase(num_steps=30), precision="bf16", optim=optim)
-    gain = next(p for p in trainer.twin.master.parameters() if p.ndim == 1)
+    gain = next(p for p in trainer.engine.twin.master.parameters() if p.ndim == 1)
     assert torch.all(gain == 1)
     trainer.run()
     assert torch.all(gain != 1)
@@ -322,8 +322,8 @@ def test_a_z_loss_is_trained_on_but_not_reported(make_trainer):
     reports, gradients = [], []
     for z_loss in (0.0, 0.1):
         trainer = make_trainer()
-        settings = trainer.twin.model.settings
-        trainer.twin.model.settings = settings.model_copy(update={"z_loss": z_loss})
+        settings = trainer.engine.twin.model.settings
+        trainer.engine.twin.model.settings = settings.model_copy(update={"z_loss": z_loss})
         report, found = first_step(trainer)
         reports.append(report.loss)
         gradients.append(torch.cat([gradient.flatten() for gradient in found]))

@@ -62,13 +62,27 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def remove_leftovers(folder: Path) -> None:
     """Delete temporary files and folders that a killed process left directly in `folder`."""
     for leftover in folder.glob(f".*{_TEMPORARY}"):
-        original = folder / leftover.name[1:].rsplit(".", 3)[0]
+        original = folder / _name_before(leftover)
         if leftover.name.endswith(_REPLACED) and not original.exists():
             os.rename(leftover, original)  # killed between two renames: this is the only copy
         elif leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink(missing_ok=True)
+
+
+def put_aside(folder: Path) -> dict[str, Path]:
+    """Return, by its own name, what `atomic_folder` has moved out of a new one's way.
+
+    More than a moment it is only there when a process died between the two renames, or when the
+    disk would not take the old one back; `remove_leftovers` gives it its name again.
+    """
+    return {_name_before(moved): moved for moved in folder.glob(f".*{_REPLACED}")}
+
+
+def _name_before(leftover: Path) -> str:
+    """Return `a.b` for `.a.b.123.replaced.partial`."""
+    return leftover.name[1:].rsplit(".", 3)[0]
 
 
 def sync_folder(folder: Path) -> None:
@@ -107,6 +121,23 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file as hex digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def plain_digest(value: object) -> str:
+    """Return the SHA-256 of plain data as hex digits, in whatever order its keys stand."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def is_locked(folder: Path) -> bool:
+    """Say whether a process holds `folder`."""
+    if not (folder / ".lock").exists():
+        return False
+    with open(folder / ".lock", "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 @contextlib.contextmanager

@@ -46,6 +46,11 @@ class StopRequest:
         finally:
             self._deferred = False
 
+    def pass_on(self, asked: bool) -> None:
+        """Take a stop that another process of the same work was asked for as one's own."""
+        if asked and self.signal_number is None:
+            self.signal_number = signal.SIGTERM
+
     def raise_if_asked(self, what: str, hint: str) -> None:
         """Raise `Interrupted` if a signal was noted."""
         if self.signal_number is not None:

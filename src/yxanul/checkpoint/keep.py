@@ -12,10 +12,11 @@ from pathlib import Path
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import read_json, remove_leftovers, write_json
-from yxanul.checkpoint.layout import SCHEMA_VERSION, checkpoint_path, checkpoint_steps
+from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
 from yxanul.checkpoint.read import looks_whole
 
 BEST = "best"
+BEST_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,19 @@ class Best:
     value: float
 
 
-def steps_to_delete(whole: Collection[int], keep: int, best: int | None) -> list[int]:
-    """Return which of the steps go: all but the newest `keep` (at least one) and the best."""
+def steps_to_delete(
+    whole: Collection[int], keep: int, best: int | None, keep_every: int | None = None
+) -> list[int]:
+    """Return which of the steps go: all but the newest `keep` (at least one), the best, and the
+    multiples of `keep_every`."""
     newest = sorted(whole)[-max(keep, 1) :]
-    return sorted(set(whole) - set(newest) - {best})
+    for_good = {step for step in whole if keep_every and step % keep_every == 0}
+    return sorted(set(whole) - set(newest) - for_good - {best})
 
 
-def rotate(folder: Path, *, keep: int, best: int | None) -> list[Path]:
+def rotate(
+    folder: Path, *, keep: int, best: int | None, keep_every: int | None = None
+) -> list[Path]:
     """Delete the checkpoints of `folder` that need not stay; return which went.
 
     One with missing or cut files is no copy: it counts for nothing, and goes once a whole one is
@@ -48,7 +55,7 @@ def rotate(folder: Path, *, keep: int, best: int | None) -> list[Path]:
     broken = [step for step in steps if step not in whole and step < max(whole)]
     gone = [
         checkpoint_path(folder, step)
-        for step in sorted(steps_to_delete(whole, keep, best) + broken)
+        for step in sorted(steps_to_delete(whole, keep, best, keep_every) + broken)
     ]
     for path in gone:
         _delete(path)
@@ -59,7 +66,7 @@ def write_best(run: Path, step: int, metric: str, value: float) -> None:
     """Write down in the run folder which step is the best."""
     if not math.isfinite(value):
         raise ValueError(f"{metric} is {value}: that is never the best")
-    best = {"schema_version": SCHEMA_VERSION} | asdict(Best(step, metric, value))
+    best = {"schema_version": BEST_VERSION} | asdict(Best(step, metric, value))
     write_json(run / BEST, best)
 
 
@@ -69,8 +76,10 @@ def read_best(run: Path) -> Best | None:
         return None
     plain = read_json(run / BEST)
     try:
+        if plain.get("schema_version", BEST_VERSION) != BEST_VERSION:
+            raise ValueError(f"schema version {plain['schema_version']}, not {BEST_VERSION}")
         return Best(int(plain["step"]), str(plain["metric"]), float(plain["value"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise YxanulError(f"{run / BEST} is broken", found=error) from None
 
 

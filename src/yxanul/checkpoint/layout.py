@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of new checkpoints; `migrate` says which older ones are read, and how."""
 MANIFEST = "manifest.json"
 STATE = "state.json"
 TENSORS_SUFFIX = ".safetensors"
@@ -42,6 +43,9 @@ def checkpoint_path(folder: Path, step: int) -> Path:
 
 
 def manifest_checksum(manifest: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a manifest's content, its own `checksum` apart."""
+    """Return the SHA-256 of a manifest's content, its own `checksum` apart.
+
+    It is the same in every schema version: a flipped bit never passes for another version.
+    """
     content = {key: value for key, value in manifest.items() if key != "checksum"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -12,16 +12,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from yxanul.base.errors import YxanulError
-from yxanul.base.files import sha256_of
+from yxanul.base.files import put_aside, sha256_of
 from yxanul.checkpoint.layout import (
     MANIFEST,
-    SCHEMA_VERSION,
     STATE,
     TENSORS_SUFFIX,
     checkpoint_path,
     checkpoint_steps,
     manifest_checksum,
+    step_of,
 )
+from yxanul.checkpoint.migrate import check_version, migrated
 
 
 class CheckpointDamaged(YxanulError):
@@ -34,7 +35,7 @@ def read_checkpoint(
     """Return the tensors by file ("model", "optimizer") and the state, all checksums verified.
 
     `only` names the files of tensors that are wanted; the others are neither read nor verified.
-    Raises `CheckpointDamaged`.
+    The state of an older version comes as one of today's. Raises `CheckpointDamaged`.
     """
     manifest = read_manifest(path)
     wanted = [stem for stem in _stems(manifest) if only is None or stem in only]
@@ -42,24 +43,23 @@ def read_checkpoint(
         raise _damaged(path, f"{missing}{TENSORS_SUFFIX}", "it is not in the manifest")
     for name in [STATE, *(stem + TENSORS_SUFFIX for stem in wanted)]:
         _verify_file(path, name, manifest["files"])
-    state = _read_json(path, STATE)
+    state = migrated(_read_json(path, STATE), manifest["schema_version"])
     return {stem: _load(path, stem, manifest["aliases"].get(stem, {})) for stem in wanted}, state
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Return the manifest of a checkpoint; raise `CheckpointDamaged` if it is unfit."""
+    """Return the manifest of a checkpoint as it was written, in whatever version.
+
+    Raises `CheckpointDamaged` if it is unfit, and `YxanulError` if its version is not one that can
+    be read: that is no damage, and no reason to go back to an older checkpoint.
+    """
     manifest = _read_json(path, MANIFEST)
     version = manifest.get("schema_version") if isinstance(manifest, dict) else None
-    if not isinstance(version, int):
+    if not isinstance(version, int) or isinstance(version, bool):
         raise _damaged(path, MANIFEST, "it has no schema_version")
-    if version > SCHEMA_VERSION:
-        raise YxanulError(
-            f"the checkpoint {path} was written by a newer yxanul",
-            found=f"schema version {version}",
-            wanted=f"at most {SCHEMA_VERSION}",
-        )
     if manifest.get("checksum") != manifest_checksum(manifest):
         raise _damaged(path, MANIFEST, "its checksum differs from its content's")
+    check_version(path, version)
     return manifest
 
 
@@ -87,8 +87,7 @@ def looks_whole(path: Path) -> bool:
 def newest_intact(folder: Path) -> tuple[Path | None, list[CheckpointDamaged]]:
     """Return the newest checkpoint that is what was written, and what is wrong with newer ones."""
     damaged: list[CheckpointDamaged] = []
-    for step in reversed(checkpoint_steps(folder)):
-        path = checkpoint_path(folder, step)
+    for _, path in sorted(_candidates(folder).items(), reverse=True):
         try:
             verify_checkpoint(path)
         except CheckpointDamaged as error:
@@ -96,6 +95,14 @@ def newest_intact(folder: Path) -> tuple[Path | None, list[CheckpointDamaged]]:
         else:
             return path, damaged
     return None, damaged
+
+
+def _candidates(folder: Path) -> dict[int, Path]:
+    """Return the checkpoints by step. Where a process died as it put a new copy in an old one's
+    place, the old one counts: it may be the only one there is."""
+    aside = {step_of(name): path for name, path in put_aside(folder).items()}
+    found = {step: checkpoint_path(folder, step) for step in checkpoint_steps(folder)}
+    return {step: path for step, path in aside.items() if step is not None} | found
 
 
 def _stems(manifest: dict[str, Any]) -> list[str]:

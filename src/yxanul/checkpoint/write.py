@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ def write_checkpoint(
     The checkpoint appears under its name only when all of it is on the disk. If that fails (the
     disk is full, say) an error says so, and what was there before is untouched.
     """
-    _check_plain(state, "state")
+    check_plain(state, "state")
     path = checkpoint_path(folder, step)
     try:
         remove_leftovers(folder)
@@ -39,14 +41,21 @@ def write_checkpoint(
             aliases = {stem: _write_tensors(inside, stem, tensors[stem]) for stem in tensors}
             write_json(inside / MANIFEST, _manifest(inside, step, aliases))
     except (OSError, SafetensorError) as error:
-        if isinstance(error, SafetensorError) and "os error" not in str(error):
-            raise
+        if isinstance(error, SafetensorError) and _number_of(error) is None:
+            raise  # a bug of ours
         raise YxanulError(
             f"the checkpoint of step {step} could not be written",
-            found=error,
-            hint="earlier checkpoints are untouched; free some space and start again from there",
+            found=" ".join(str(error).split()),
+            hint=f"earlier checkpoints are untouched; {_remedy(error)} and start again from there",
         ) from error
     return path
+
+
+def place_of(tensor: torch.Tensor) -> tuple[Any, ...]:
+    """Return what two names of one tensor (tied weights) have in common, and no two tensors do."""
+    memory = tensor.untyped_storage().data_ptr()
+    where = (tensor.device, memory, tensor.storage_offset())
+    return (*where, tensor.shape, tensor.stride(), tensor.dtype)
 
 
 def _write_tensors(inside: Path, stem: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
@@ -57,7 +66,7 @@ def _write_tensors(inside: Path, stem: str, tensors: Mapping[str, torch.Tensor])
     memories: set[int] = set()
     for name, tensor in tensors.items():
         memory = tensor.untyped_storage().data_ptr()
-        place = (memory, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype)
+        place = place_of(tensor)
         if tensor.numel() and place in first_of:
             aliases[name] = first_of[place]
             continue
@@ -69,6 +78,20 @@ def _write_tensors(inside: Path, stem: str, tensors: Mapping[str, torch.Tensor])
     save_file(ready, file)
     file.chmod((inside / STATE).stat().st_mode)  # safetensors makes files for the owner alone
     return aliases
+
+
+def _number_of(error: OSError | SafetensorError) -> int | None:
+    """Return the system's number of an error, or None where it is no error of the system."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"os error (\d+)", str(error))
+    return int(found[1]) if found else None
+
+
+def _remedy(error: OSError | SafetensorError) -> str:
+    if _number_of(error) in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return "make the folder writable"
+    return "free some space"
 
 
 def _manifest(inside: Path, step: int, aliases: Mapping[str, dict[str, str]]) -> dict[str, Any]:
@@ -84,15 +107,15 @@ def _manifest(inside: Path, step: int, aliases: Mapping[str, dict[str, str]]) ->
     return manifest | {"checksum": manifest_checksum(manifest)}
 
 
-def _check_plain(value: Any, where: str) -> None:
-    """Refuse what JSON would bring back as something else."""
+def check_plain(value: Any, where: str) -> None:
+    """Raise `TypeError` at what JSON would bring back as something else."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):
                 raise TypeError(f"{where} has the key {key!r}; JSON keys are text")
-            _check_plain(item, f"{where}.{key}")
+            check_plain(item, f"{where}.{key}")
     elif isinstance(value, list | tuple):
         for i, item in enumerate(value):
-            _check_plain(item, f"{where}[{i}]")
+            check_plain(item, f"{where}[{i}]")
     elif not (value is None or isinstance(value, str | int | float)):
         raise TypeError(f"{where} is a {type(value).__name__}, not plain data")

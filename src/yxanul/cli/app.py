@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -18,6 +20,7 @@ from yxanul.cli import (
     show,
     tokenizer,
     train,
+    verify_resume,
 )
 
 app = typer.Typer(
@@ -28,26 +31,43 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for verb in (run, prepare, train, evaluate, generate, show, schema, doctor):
+for verb in (run, prepare, train, evaluate, generate, show, schema, doctor, verify_resume):
     app.command(verb.NAME, epilog=verb.EXAMPLES)(verb.command)
 for verbs in (tokenizer, data):
     app.add_typer(verbs.group, name=verbs.NAME)
 
 
 def main() -> None:
-    """Run a verb; an error a person can mend is one line and an exit code, never a traceback."""
+    """Run a verb."""
+    guarded(app)
+
+
+def guarded(work: Callable[[], object]) -> None:
+    """Do it; an error a person can mend is one line and an exit code, never a traceback."""
     try:
-        app()
-    except YxanulError as error:
-        sys.stderr.write(f"yxanul: {error}\n")
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("yxanul: stopped\n")
-        sys.exit(130)
+        work()
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
-    except OSError as error:
+    except (Exception, KeyboardInterrupt) as error:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            from yxanul.cli.together import end_one_of_several
+
+            sys.exit(end_one_of_several(error))
+        line, code = line_of(error)
+        if line is None:
+            raise
+        sys.stderr.write(f"yxanul: {line}\n")
+        sys.exit(code)
+
+
+def line_of(error: BaseException) -> tuple[str | None, int]:
+    """Return what to say of an error, and the exit code; nothing to say of our own bug."""
+    if isinstance(error, YxanulError):
+        return str(error), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped", 130
+    if isinstance(error, OSError) and not type(error).__module__.startswith("torch"):
         place = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"yxanul: {place}{error.strerror or error}\n")
-        sys.exit(2)
+        return f"{place}{error.strerror or error}", 2
+    return None, 1

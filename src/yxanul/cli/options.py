@@ -39,6 +39,53 @@ CheckpointOption = Annotated[
 ]
 
 
+DevicesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--devices",
+        metavar="N",
+        min=1,
+        help="Processes that train together, one a GPU.  [default: every GPU there is, else one]",
+        show_default=False,
+    ),
+]
+StrategyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--strategy",
+        metavar="ddp|fsdp|deepspeed",
+        help="How they share the work.  [default: train.strategy]",
+        show_default=False,
+    ),
+]
+RestartsOption = Annotated[
+    int,
+    typer.Option(
+        "--restarts",
+        metavar="N",
+        min=0,
+        help="Start again from the last checkpoint, so often, when a process dies.",
+    ),
+]
+ResumeOption = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on from the newest checkpoint: what happens anyway."),
+]
+EvalOnlyOption = Annotated[
+    bool, typer.Option("--eval-only", help="Train nothing: score the held-out text, as `eval`.")
+]
+DisableFp8Option = Annotated[
+    bool, typer.Option("--disable-fp8", help="bf16 where the recipe asks for fp8, or may try it.")
+]
+CooldownOption = Annotated[
+    bool,
+    typer.Option(
+        "--cooldown-now",
+        help="Come down from here on and end early (schedule wsd); also of a run that is going.",
+    ),
+]
+
+
 def run_folder_of(recipe: str, out: Path | None) -> Path:
     """Return the run folder: --out, or runs/<recipe name>."""
     return out if out is not None else Path("runs") / Path(recipe).stem

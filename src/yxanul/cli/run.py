@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from yxanul.cli.options import JsonOption, OutOption, Overrides, RecipeArgument, run_folder_of
+from yxanul.cli.options import (
+    CooldownOption,
+    DevicesOption,
+    DisableFp8Option,
+    JsonOption,
+    OutOption,
+    Overrides,
+    RecipeArgument,
+    RestartsOption,
+    ResumeOption,
+    StrategyOption,
+    run_folder_of,
+)
 
 NAME = "run"
 EXAMPLES = """**Examples**
@@ -18,9 +30,30 @@ def command(
     recipe: RecipeArgument,
     overrides: Overrides = None,
     out: OutOption = None,
+    devices: DevicesOption = None,
+    strategy: StrategyOption = None,
+    restarts: RestartsOption = 0,
+    resume: ResumeOption = False,
+    disable_fp8: DisableFp8Option = False,
+    cooldown_now: CooldownOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run a recipe: tokenizer, shards, every stage and its gate, then a sample and the scores."""
+    from yxanul.cli.order import Order
     from yxanul.cli.train import carry_out
 
-    carry_out(recipe, overrides or [], run_folder_of(recipe, out), as_json, with_prepare=True)
+    carry_out(
+        Order(
+            NAME,
+            recipe,
+            tuple(overrides or ()),
+            run_folder_of(recipe, out),
+            devices=devices,
+            strategy=strategy,
+            restarts=restarts,
+            resume=resume,
+            disable_fp8=disable_fp8,
+            cooldown_now=cooldown_now,
+            as_json=as_json,
+        )
+    )

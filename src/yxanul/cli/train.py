@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yxanul.cli.options import JsonOption, OutOption, Overrides, RecipeArgument, run_folder_of
+from yxanul.cli.options import (
+    CooldownOption,
+    DevicesOption,
+    DisableFp8Option,
+    EvalOnlyOption,
+    JsonOption,
+    OutOption,
+    Overrides,
+    RecipeArgument,
+    RestartsOption,
+    ResumeOption,
+    StrategyOption,
+    run_folder_of,
+)
 
 if TYPE_CHECKING:
+    from yxanul.cli.order import Order
     from yxanul.stages.outcome import Outcome
 
 NAME = "train"
@@ -17,51 +29,81 @@ EXAMPLES = """**Examples**
 
 `yxanul prepare quickstart && yxanul train quickstart`
 
-`yxanul train quickstart optim.peak_rate=2e-3`"""
+`yxanul train quickstart optim.peak_rate=2e-3`
+
+`yxanul train fineweb-ultra --devices 8 --strategy fsdp`"""
 
 
 def command(
     recipe: RecipeArgument,
     overrides: Overrides = None,
     out: OutOption = None,
+    devices: DevicesOption = None,
+    strategy: StrategyOption = None,
+    restarts: RestartsOption = 0,
+    resume: ResumeOption = False,
+    eval_only: EvalOnlyOption = False,
+    disable_fp8: DisableFp8Option = False,
+    cooldown_now: CooldownOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train every stage of a recipe whose shards are prepared; resumes where it stopped."""
-    carry_out(recipe, overrides or [], run_folder_of(recipe, out), as_json, with_prepare=False)
+    from yxanul.cli.order import Order
+
+    order = Order(
+        NAME,
+        recipe,
+        tuple(overrides or ()),
+        run_folder_of(recipe, out),
+        devices=devices,
+        strategy=strategy,
+        restarts=restarts,
+        resume=resume,
+        disable_fp8=disable_fp8,
+        cooldown_now=cooldown_now,
+        as_json=as_json,
+    )
+    if eval_only:
+        from yxanul.cli.evaluate import command as evaluate
+
+        evaluate(order.out, None, None, None, "last", as_json)
+    else:
+        carry_out(order)
 
 
-def carry_out(
-    recipe: str, overrides: list[str], out: Path, as_json: bool, *, with_prepare: bool
-) -> None:
-    """Do the work of `run` and of `train`, and show what came out."""
+def carry_out(order: Order) -> None:
+    """Do the work of `run` and of `train`, here or in several processes."""
+    from yxanul.base.startup import Startup
+    from yxanul.checkpoint.layout import checkpoint_steps
+    from yxanul.cli.order import num_devices, start_children
+
+    startup, recipe = Startup(), order.load()
+    if order.cooldown_now and order.ask_for_cooldown(recipe):
+        return
+    if order.resume and not checkpoint_steps(order.run.checkpoints):
+        order.ui().say(f"{order.out} has no checkpoint yet: the training begins at its first step")
+    startup.lap("recipe")
+    size = num_devices(order, recipe)
+    if size > 1:
+        start_children(order, size)
+        return
+
     from yxanul.base.errors import GateFailed
-    from yxanul.base.files import folder_lock
-    from yxanul.base.interrupt import StopRequest
-    from yxanul.base.run_folder import RunFolder
-    from yxanul.cli.output import make_ui, print_json, print_text
-    from yxanul.recipe import load_recipe
+    from yxanul.cli.output import print_json, print_text
+    from yxanul.stages.outcome import stage_facts
+    from yxanul.stages.whole import Whole
 
-    resolved = load_recipe(recipe, overrides)
-    run, ui = RunFolder(out), make_ui()
-    with StopRequest().handled() as stop, folder_lock(run.path):
-        from yxanul.stages.outcome import conclude, stage_facts
-        from yxanul.stages.preparation import begin
-        from yxanul.stages.program import run_program
-        from yxanul.stages.resume import settle_recipe
-        from yxanul.stages.session import open_session
-
-        settle_recipe(run, resolved, ui)
-        with begin(run, resolved, ui, stop) if with_prepare else nullcontext() as preparation:
-            session = open_session(run, resolved, ui, stop, preparation)
-            try:
-                run_program(session)
-            except GateFailed:
-                if as_json:
-                    print_json(stage_facts(session))
-                raise
-            session.wait_for_all_text()
-        outcome = conclude(session)
-    if as_json:
+    startup.lap("imports")
+    whole = Whole(recipe, order.run, startup, with_prepare=order.verb == "run")
+    try:
+        outcome = whole.carry_out(order.ui())
+    except GateFailed:
+        if order.as_json and whole.session is not None:
+            print_json(stage_facts(whole.session))
+        raise
+    if outcome is None:
+        return
+    if order.as_json:
         print_json(outcome.to_dict())
     else:
         print_text(summary(outcome))

@@ -6,7 +6,7 @@ Shapes: B rows, T positions.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -35,6 +35,10 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """Return the batch on `device`."""
         return Batch(*(t.to(device) for t in (self.ids_BT, self.targets_BT, self.documents_BT)))
+
+    def without_targets(self) -> Batch:
+        """Return the batch with nothing to predict."""
+        return replace(self, targets_BT=torch.full_like(self.targets_BT, IGNORE))
 
     @property
     def num_targets(self) -> int:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from yxanul.base.files import read_json, write_json
+from yxanul.base.files import plain_digest, read_json, write_json
 from yxanul.base.ui import Ui
 from yxanul.data.manifest import shard_name
 from yxanul.data.place import Place
@@ -94,7 +92,7 @@ def _scans(job: Job, ngrams: Path | None, settings: DeduplicateSettings) -> list
     common.append(fingerprints_key(settings))
     tasks = []
     for number, part in enumerate(job.parts):
-        mark = _digest([*common, part.name, part.fingerprint])
+        mark = plain_digest([*common, part.name, part.fingerprint])
         path = job.folder / "fingerprints" / f"{shard_name(number)}-{mark[:16]}.bin"
         tasks.append(ScanTask(path, job.header.source, part, job.settings, ngrams, settings))
     wanted = {task.path for task in tasks}
@@ -112,7 +110,7 @@ def _decide(
 ) -> CopyCounts | None:
     """Compare all documents; None if that is done already."""
     mark_file = place.folder / "copies.json"
-    mark = _digest([settings.model_dump(mode="json"), [path.name for path in fingerprints]])
+    mark = plain_digest([settings.model_dump(mode="json"), [path.name for path in fingerprints]])
     there = all(place.size(path) is not None for path in copies)
     if there and mark_file.is_file() and read_json(mark_file) == mark:
         return None
@@ -131,7 +129,3 @@ def _told(counts: CopyCounts) -> str:
         f"of {counts.documents:,} documents {counts.duplicates:,} are copies of earlier ones"
         f" and {counts.near_duplicates:,} nearly are"
     )
-
-
-def _digest(plain: object) -> str:
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

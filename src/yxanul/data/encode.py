@@ -52,8 +52,8 @@ class Beside:
     """Called when the outlines are written, and no record of a part is out of date."""
     check: Callable[[], None] = lambda: None
     """Called now and then; what it raises ends the work."""
-    in_processes: bool = False
-    """Whether this process is busy, so that others have to do the work."""
+    process_is_busy: bool = False
+    """Whether this process does something else, so that others have to do the work."""
 
 
 def prepare_corpus(
@@ -116,7 +116,7 @@ def _engine(
             yield engine
         return
     workers = min(settings.workers or _num_cores(), sum(len(job.parts) for job in jobs))
-    early = beside.in_processes and any(len(job.parts) > 1 for job in jobs)
+    early = beside.process_is_busy and any(len(job.parts) > 1 for job in jobs)
     if workers <= 1 and not early:
         with work_here(tokenizer) as engine:
             yield engine

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from yxanul.base.errors import YxanulError
+from yxanul.base.files import plain_digest
 from yxanul.base.ui import Ui
 from yxanul.data.config import DataSettings
 from yxanul.text.benchmarks import benchmark_texts
@@ -28,7 +27,7 @@ def comparison_digest(settings: DataSettings, benchmarks: Benchmarks) -> str:
     if settings.deduplicate is not None:
         compared["deduplicate"] = settings.deduplicate.model_dump(mode="json")
         compared["sources"] = list(settings.sources)
-    return _digest(compared)
+    return plain_digest(compared)
 
 
 def benchmark_ngrams(folder: Path, benchmarks: Benchmarks, ui: Ui) -> Path | None:
@@ -37,7 +36,7 @@ def benchmark_ngrams(folder: Path, benchmarks: Benchmarks, ui: Ui) -> Path | Non
     if not benchmarks:
         return None
     states = {name: _state(name, path) for name, path in sorted(benchmarks.items())}
-    file = folder / f"benchmarks-{_digest(states)[:16]}.npz"
+    file = folder / f"benchmarks-{plain_digest(states)[:16]}.npz"
     if not file.is_file():
         texts = chain.from_iterable(_texts(*item) for item in benchmarks.items())
         ngrams = ngrams_of(texts)
@@ -73,7 +72,3 @@ def _state(name: str, path: str | None) -> list[Any]:
     with _named(name):
         files = [] if path is None else find_files(path, JsonlSource.suffixes)
     return [path, *([file.name, file.fingerprint] for file in files)]
-
-
-def _digest(plain: Any) -> str:
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

@@ -89,7 +89,7 @@ class SourceOrder:
             places = permutation(self.parts.num_parts, derive_seed(self._seed, number, "parts"))
             self._epochs[number] = _Epoch(
                 self.parts, places, derive_seed(self._seed, number), self._group_tokens,
-                _Place(start, first_document),
+                _Position(start, first_document),
             )  # fmt: skip
         return self._epochs[number]
 
@@ -103,7 +103,7 @@ def first_order(num_parts: int, seed: int, source: str) -> np.ndarray:
     return permutation(num_parts, derive_seed(derive_seed(seed, "order", source), 0, "parts"))
 
 
-class _Place(NamedTuple):
+class _Position(NamedTuple):
     """A token's position in the stream, and the running number of its document."""
 
     token: int
@@ -114,7 +114,7 @@ class _Epoch:
     """One pass over all parts, group after group."""
 
     def __init__(
-        self, parts: Parts, places: np.ndarray, seed: int, group_tokens: int, start: _Place
+        self, parts: Parts, places: np.ndarray, seed: int, group_tokens: int, start: _Position
     ) -> None:
         self._parts, self._places = parts, places.tolist()
         self._seed, self._group_tokens = seed, group_tokens
@@ -150,7 +150,7 @@ class _Epoch:
             seed = derive_seed(self._seed, len(self._groups))
             self._groups.append(_Group(shards, seed, self._end, tokens))
             self._starts.append(self._end.token)
-        self._end = _Place(self._end.token + tokens, self._end.document + documents)
+        self._end = _Position(self._end.token + tokens, self._end.document + documents)
 
 
 class _Layout(NamedTuple):
@@ -164,10 +164,10 @@ class _Layout(NamedTuple):
 class _Group:
     """Some parts, whose documents are read in a random order."""
 
-    def __init__(self, shards: Sequence[Shard], seed: int, place: _Place, tokens: int) -> None:
+    def __init__(self, shards: Sequence[Shard], seed: int, start: _Position, tokens: int) -> None:
         self._shards = [shard for shard in shards if shard.num_tokens]
-        self._seed, self._first_document = seed, place.document
-        self.start, self.end = place.token, place.token + tokens
+        self._seed, self._first_document = seed, start.document
+        self.start, self.end = start.token, start.token + tokens
 
     def read(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return tokens and running document numbers: whole documents, but for the two ends."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from yxanul.base.errors import YxanulError
-from yxanul.base.files import remove_leftovers, sha256_of
+from yxanul.base.files import plain_digest, remove_leftovers, sha256_of
 from yxanul.base.ui import Ui
 from yxanul.data.config import DataSettings
 from yxanul.data.manifest import (
@@ -65,10 +64,9 @@ def make_header(
     """Return everything but the text itself that decides what the source `name` becomes."""
     source = settings.source(name)
     words = [source.model_dump(mode="json", exclude={"max_epochs"}), filters_digest(source.filters)]
-    plain = json.dumps(words, sort_keys=True)
     return Header(
         source=name,
-        settings=hashlib.sha256(plain.encode()).hexdigest(),
+        settings=plain_digest(words),
         comparison=comparison,
         validation_fraction=settings.validation_fraction,
         tokenizer=tokenizer.digest,

@@ -116,7 +116,6 @@ class Shards:
         source: str,
         split: Split,
         tokenizer_digest: str | None = None,
-        parts: Sequence[int] | None = None,
     ) -> Shards:
         """Open a split of a source; with a digest, refuse ids of another tokenizer."""
         manifest = read_manifest(folder / source)
@@ -127,16 +126,11 @@ class Shards:
                 wanted=str(tokenizer_digest)[:12],
                 hint="run yxanul prepare, or use the tokenizer it was encoded with",
             )
-        return cls(folder / source, manifest, split, parts)
+        return cls(folder / source, manifest, split)
 
     def shard(self, number: int) -> Shard:
         """Return what part `number` became."""
         return self._shards[number]
-
-    @cached_property
-    def starts(self) -> np.ndarray:
-        """Where each document begins, counted in tokens over all shards, and the end: int64."""
-        return np.concatenate([np.zeros(1, np.int64), np.cumsum(self.lengths)])
 
     @cached_property
     def lengths(self) -> np.ndarray:

@@ -129,8 +129,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
             torch.mm(logits, weight_VX, out=d_hidden_NX[chunk])
             if d_weight_VX is not None:
                 _add_product(d_weight_VX, logits, x)
-        d_weight = None if d_weight_VX is None else d_weight_VX.to(weight_VX.dtype)
-        ctx.save_for_backward(d_hidden_NX, d_weight)
+        if d_weight_VX is not None and weight_VX.dtype != torch.float16:
+            # A sum over many tokens may leave the range of fp16 until it is scaled.
+            d_weight_VX = d_weight_VX.to(weight_VX.dtype)
+        ctx.save_for_backward(d_hidden_NX, d_weight_VX)
         total, cross_entropy = sums.sum(), sums[0]
         ctx.mark_non_differentiable(cross_entropy)
         return total, cross_entropy
@@ -141,7 +143,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx: Any, grad: Tensor, _: Tensor
     ) -> tuple[Tensor, Tensor | None, None, None]:
         d_hidden_NX, d_weight_VX = ctx.saved_tensors
-        return d_hidden_NX * grad, None if d_weight_VX is None else d_weight_VX * grad, None, None
+        if d_weight_VX is not None:
+            d_weight_VX = (d_weight_VX * grad).to(d_hidden_NX.dtype)
+        return d_hidden_NX * grad, d_weight_VX, None, None
 
 
 def _score(

@@ -23,6 +23,7 @@ from yxanul.model.cache import KvCache
 from yxanul.model.compiled import compiled_run_block, run_block
 from yxanul.model.config import ModelSettings
 from yxanul.model.head import LossSum, Scoring, capped, linear_cross_entropy, token_losses
+from yxanul.model.recompute import recomputed
 
 _OUTPUTS = ("attention.output.weight", "ffn.down.weight")
 """The projections back into the residual stream: they start smaller, as there are 2 depth."""
@@ -45,6 +46,7 @@ class LanguageModel(nn.Module):
             self.head = nn.Parameter(torch.empty(settings.num_stored_tokens, settings.width))
         self.attention_backend = "auto"
         self.compiles = False
+        self.checkpoint_every: int | None = None  # every n-th layer is recomputed for its gradients
         self._ropes = _rope_tables(settings)
 
     @torch.no_grad()
@@ -84,9 +86,12 @@ class LanguageModel(nn.Module):
 
     def forward(
         self, ids_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None = None
-    ) -> LossSum:
-        """Return `loss`: what wrappers such as DDP call."""
-        return self.loss(ids_BT, targets_BT, documents_BT)
+    ) -> tuple[Tensor, Tensor]:
+        """Return `loss` as (total, cross_entropy): wrappers such as DDP and FSDP call this, and
+        look for tensors in tuples only.
+        """
+        loss = self.loss(ids_BT, targets_BT, documents_BT)
+        return loss.total, loss.cross_entropy
 
     def loss(
         self, ids_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None = None
@@ -114,9 +119,12 @@ class LanguageModel(nn.Module):
         """
         positions, side = self.beside(ids_BT, documents_BT, cache)
         x_BTD = self.embedding(ids_BT, positions)
-        run = compiled_run_block() if self.compiles and torch.is_grad_enabled() else run_block
-        for block in self.layers():
-            x_BTD = run(block, x_BTD, side)
+        trains = torch.is_grad_enabled()
+        run = compiled_run_block() if self.compiles and trains else run_block
+        every = self.checkpoint_every if trains and cache is None else None
+        for number, block in enumerate(self.layers(), start=1):
+            keeps = every is None or number % every
+            x_BTD = (run if keeps else recomputed(run))(block, x_BTD, side)
         if cache is not None:
             cache.advance(ids_BT.shape[1])
         return self.norm(x_BTD)

@@ -7,11 +7,11 @@ mean to AdamW. (torch's own lowers the rate to 1 / sqrt(step) where the schedule
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from yxanul.optim.base import GroupwiseOptimizer
 from yxanul.optim.config import OptimSettings
 
 MEMORY_POWER = -0.8
@@ -20,25 +20,17 @@ LARGEST_UPDATE = 1.0
 """Root mean square of an update, before the rate."""
 
 
-class Adafactor(torch.optim.Optimizer):
+class Adafactor(GroupwiseOptimizer):
     """Adam's second moment, factored."""
 
     def __init__(self, groups: list[dict[str, Any]], *, eps: float):
         super().__init__(groups, {"eps": eps})
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """Apply one update; parameters without a gradient stay as they are."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for param in group["params"]:
-                if param.grad is not None:
-                    param.mul_(1 - group["lr"] * group["weight_decay"])
-                    param.sub_(self._direction(param, param.grad, group["eps"]), alpha=group["lr"])
-        return loss
+    def _step(self, params: list[torch.Tensor], group: dict[str, Any]) -> None:
+        for param in params:
+            assert param.grad is not None
+            param.mul_(1 - group["lr"] * group["weight_decay"])
+            param.sub_(self._direction(param, param.grad, group["eps"]), alpha=group["lr"])
 
     def _direction(self, param: torch.Tensor, grad: torch.Tensor, eps: float) -> torch.Tensor:
         state = self.state[param]

@@ -6,23 +6,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 
 
-@torch.no_grad()
-def clip_gradients(parameters: Iterable[torch.nn.Parameter], max_norm: float | None) -> float:
+def clip_gradients(
+    parameters: Iterable[torch.nn.Parameter],
+    max_norm: float | None,
+    total: Callable[[float], float] | None = None,
+) -> float:
     """Scale all gradients so that their joint norm is at most `max_norm`; return it as it was.
 
     The norm is taken in fp32. It is finite only if every gradient is; otherwise nothing is scaled
-    and the update must not be applied.
+    and the update must not be applied. Where each process has a part of the gradients, `total`
+    adds up a number over all of them.
     """
     grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if not grads:
-        return 0.0
-    norms = torch._foreach_norm(grads, 2, dtype=torch.float32)
-    norm = float(torch.linalg.vector_norm(torch.stack(list(norms))))
-    if max_norm is not None and math.isfinite(norm) and norm > max_norm:
+    return clip_tensors(grads, max_norm, total)
+
+
+@torch.no_grad()
+def clip_tensors(
+    grads: list[torch.Tensor],
+    max_norm: float | None,
+    total: Callable[[float], float] | None = None,
+) -> float:
+    """Do what `clip_gradients` does, to gradients in any pieces."""
+    norm = 0.0
+    if grads:
+        norms = torch._foreach_norm(grads, 2, dtype=torch.float32)
+        norm = float(torch.linalg.vector_norm(torch.stack(list(norms))))
+    if total is not None:
+        norm = math.sqrt(total(norm * norm))
+    if grads and max_norm is not None and math.isfinite(norm) and norm > max_norm:
         torch._foreach_mul_(grads, max_norm / norm)
     return norm

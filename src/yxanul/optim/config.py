@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from yxanul.base.settings import Settings
+from yxanul.optim.rates import USUAL_WIDTH, usual_rate
 
 DEFAULT_WARMUP_FRACTION = 0.01
 DEFAULT_FLOOR_FRACTION = 0.1
@@ -103,8 +104,9 @@ class OptimSettings(Settings):
     name: Literal["adamw", "muon", "lion", "sophia", "adafactor"] = "adamw"
     """Muon moves the matrices along orthogonalised momentum, everything else by AdamW; lion by the
     sign of momentum; sophia by momentum over curvature; adafactor keeps next to no state."""
-    peak_rate: Rate
-    """Learning rate at the end of the warm-up."""
+    peak_rate: Rate = Field(default_factory=lambda data: usual_rate(data["name"], USUAL_WIDTH))
+    """Learning rate at the end of the warm-up; absent: what is usual for the optimizer and the
+    width of the model (tables in optim/rates.py)."""
     weight_decay: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     """Decoupled, times the rate; gains and every 1-D parameter have none."""
     betas: tuple[Beta, Beta] | None = None
@@ -125,6 +127,17 @@ class OptimSettings(Settings):
     """How the rate moves."""
     ema: EmaSettings | None = None
     """Running mean of the weights; null: none."""
+
+    def at_width(self, width: int) -> OptimSettings:
+        """Return these settings for a model of some width: with the usual rate, if none is given.
+
+        Raises ValueError where the floor of the schedule is above it.
+        """
+        if "peak_rate" in self.model_fields_set:
+            return self
+        settings = self.model_copy(update={"peak_rate": usual_rate(self.name, width)})
+        settings._check_floor()
+        return settings
 
     @property
     def used_betas(self) -> tuple[float, float]:
@@ -150,11 +163,7 @@ class OptimSettings(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> OptimSettings:
-        floor = self.schedule.floor_rate
-        if floor is not None and floor > self.peak_rate:
-            raise ValueError(
-                f"the floor of the schedule ({floor:g}) is above the peak_rate ({self.peak_rate:g})"
-            )
+        self._check_floor()
         for key, owners in OWNERS.items():
             if getattr(self, key) is not None and self.name not in owners:
                 raise ValueError(
@@ -162,3 +171,10 @@ class OptimSettings(Settings):
                     " (set it to null)"
                 )
         return self
+
+    def _check_floor(self) -> None:
+        floor = self.schedule.floor_rate
+        if floor is not None and floor > self.peak_rate:
+            raise ValueError(
+                f"the floor of the schedule ({floor:g}) is above the peak_rate ({self.peak_rate:g})"
+            )

@@ -8,32 +8,19 @@ It wants a rate three to ten times smaller than AdamW's, and a decay that many t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from yxanul.optim.base import GroupwiseOptimizer
 from yxanul.optim.config import OptimSettings
 
 
-class Lion(torch.optim.Optimizer):
+class Lion(GroupwiseOptimizer):
     """Half the state of AdamW: one momentum an element."""
 
     def __init__(self, groups: list[dict[str, Any]], *, betas: tuple[float, float]):
         super().__init__(groups, {"betas": betas})
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """Apply one update; parameters without a gradient stay as they are."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            params = [param for param in group["params"] if param.grad is not None]
-            if params:
-                self._step(params, group)
-        return loss
 
     def _step(self, params: list[torch.Tensor], group: dict[str, Any]) -> None:
         for param in params:

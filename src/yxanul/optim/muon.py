@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.optim.adamw import adamw
 
 from yxanul.optim.adamw import FUSED_DEVICES
+from yxanul.optim.base import GroupwiseOptimizer
 from yxanul.optim.config import OptimSettings
+from yxanul.optim.parts import Parts
 
 MOMENTUM = 0.95
 UPDATE_SIZE = 0.2
@@ -32,7 +34,7 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 """Odd polynomial whose iteration brings singular values of (0, 1] near 1 in five rounds."""
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(GroupwiseOptimizer):
     """Muon over the groups whose `orthogonal` is true, AdamW over all others."""
 
     def __init__(self, groups: list[dict[str, Any]], *, betas: tuple[float, float], eps: float):
@@ -45,21 +47,13 @@ class Muon(torch.optim.Optimizer):
             "fused": devices.issubset(FUSED_DEVICES),  # torch reads it, too, when it loads a state
         }
         super().__init__(groups, defaults)
+        self.parts = Parts()
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """Apply one update; parameters without a gradient stay as they are."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            params = [param for param in group["params"] if param.grad is not None]
-            if params and group["orthogonal"]:
-                self._step_muon(params, group)
-            elif params:
-                self._step_adamw(params, group)
-        return loss
+    def _step(self, params: list[torch.Tensor], group: dict[str, Any]) -> None:
+        if group["orthogonal"]:
+            self._step_muon(params, group)
+        else:
+            self._step_adamw(params, group)
 
     def _step_muon(self, params: list[torch.Tensor], group: dict[str, Any]) -> None:
         for param in params:
@@ -70,10 +64,11 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
         nesterov = torch._foreach_lerp(grads, momenta, group["momentum"])
         torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
-        for members in _by_shape(nesterov):
-            updates = orthogonal_together([nesterov[i] for i in members])
-            size = UPDATE_SIZE * math.sqrt(max(params[members[0]].shape))
+        for shape, members in _by_shape([self.parts.shape(param) for param in params]).items():
             targets = [params[i] for i in members]
+            wholes = self.parts.joined(targets, [nesterov[i] for i in members])
+            updates = [self.parts.own(update) for update in orthogonal_together(wholes)]
+            size = UPDATE_SIZE * math.sqrt(max(shape))
             torch._foreach_add_(targets, updates, alpha=-group["lr"] * size)
 
     def _step_adamw(self, params: list[torch.Tensor], group: dict[str, Any]) -> None:
@@ -152,8 +147,8 @@ def product_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
-def _by_shape(matrices: Sequence[torch.Tensor]) -> list[list[int]]:
+def _by_shape(shapes: Sequence[torch.Size]) -> dict[torch.Size, list[int]]:
     members: dict[torch.Size, list[int]] = defaultdict(list)
-    for i, matrix in enumerate(matrices):
-        members[matrix.shape].append(i)
-    return list(members.values())
+    for i, shape in enumerate(shapes):
+        members[shape].append(i)
+    return members

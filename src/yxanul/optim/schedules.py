@@ -71,7 +71,7 @@ def learning_rate(
     if now < warmup:
         return peak * (now / warmup)
     floor = settings.floor_rate
-    start = _descent_start(schedule, warmup, total)
+    start = descent_start(schedule, warmup, total)
     end = total if floor is not None else total + total / total_steps
     if now - size < warmup or now <= start:  # the update that ends the warm-up has the peak
         return peak
@@ -108,7 +108,7 @@ def check_schedule(settings: OptimSettings, *, total_steps: int, total_tokens: i
             found=f"{warmup:,} of {total:,} {schedule.clock}",
             hint="lower the warm-up in optim.schedule, or use warmup_fraction",
         )
-    if warmup > _descent_start(schedule, 0, total) and schedule.name == "wsd":
+    if warmup > descent_start(schedule, 0, total) and schedule.name == "wsd":
         raise YxanulError(
             "the warm-up and the decay of wsd overlap",
             found=f"{warmup:,} {schedule.clock} of warm-up in a run of {total:,}",
@@ -116,7 +116,8 @@ def check_schedule(settings: OptimSettings, *, total_steps: int, total_tokens: i
         )
 
 
-def _descent_start(schedule: ScheduleSettings, warmup: int, total: int) -> int:
+def descent_start(schedule: ScheduleSettings, warmup: int, total: int) -> int:
+    """Return after how many steps or tokens, of `total`, the rate begins to come down."""
     if schedule.name != "wsd":
         return warmup
     decay = round((schedule.decay_fraction or DEFAULT_DECAY_FRACTION) * total)

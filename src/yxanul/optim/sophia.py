@@ -9,23 +9,20 @@ rate, along the sign of its momentum.
 # torch's multi-tensor operations are public in all but name.
 # pyright: reportPrivateImportUsage=false
 
-# torch's multi-tensor operations are public in all but name.
-# pyright: reportPrivateImportUsage=false
-
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from yxanul.optim.base import GroupwiseOptimizer
 from yxanul.optim.config import OptimSettings
 
 CURVATURE_STEPS = 10
 CURVATURE_SCALE = 0.05
 
 
-class Sophia(torch.optim.Optimizer):
+class Sophia(GroupwiseOptimizer):
     """As much state as AdamW: a momentum and a curvature an element."""
 
     def __init__(self, groups: list[dict[str, Any]], settings: OptimSettings):
@@ -45,19 +42,6 @@ class Sophia(torch.optim.Optimizer):
                 if param.grad is not None:
                     estimate = param.grad.square().mul_(num_targets)
                     self._state_of(param)["curvature"].lerp_(estimate, 1 - group["betas"][1])
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """Apply one update; parameters without a gradient stay as they are."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            params = [param for param in group["params"] if param.grad is not None]
-            if params:
-                self._step(params, group)
-        return loss
 
     def _step(self, params: list[torch.Tensor], group: dict[str, Any]) -> None:
         states = [self._state_of(param) for param in params]

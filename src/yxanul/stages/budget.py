@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Mapping
 
 import torch
 
 from yxanul.base.seeds import derive_seed
-from yxanul.model.roles import parameter_roles
-from yxanul.optim.build import build_optimizer
 from yxanul.optim.config import OptimSettings
 from yxanul.stages.config import StageSettings
 from yxanul.train.config import TrainSettings
 from yxanul.train.curriculum import Phase, Plan, make_plan
+from yxanul.train.engine import Engine
+from yxanul.train.memory import random_batch
 from yxanul.train.precision.twin import Twin
 
 MEASURED_SECONDS = 1.5
@@ -88,25 +87,24 @@ def tokens_for_minutes(
 
 
 def step_seconds(twin: Twin, optim: OptimSettings, phase: Phase) -> float:
-    """Time one training step of a phase on a copy of the model; the run itself is untouched."""
-    twin = copy.deepcopy(twin)
-    roles = parameter_roles(twin.master)
-    optimizer = build_optimizer(twin.master.named_parameters(), roles, optim)
-    device = next(twin.model.parameters()).device
+    """Time one training step of a phase; `twin` is trained on nonsense, so give a copy."""
+    engine = Engine(twin)
+    engine.begin(optim)
     generator = torch.Generator().manual_seed(derive_seed(0, "step_seconds"))
-    shape = (phase.micro_rows, phase.seq_len)
-    ids_BT = torch.randint(0, twin.model.settings.num_tokens, shape, generator=generator).to(device)
+    num_tokens = twin.model.settings.num_tokens
+    batch = random_batch(phase.micro_rows, phase.seq_len, num_tokens, generator).to(engine.device)
+    num_micro = -(-phase.rows // phase.micro_rows)
     times: list[float] = []
     deadline = time.perf_counter() + MEASURED_SECONDS
     while len(times) < 3 or time.perf_counter() < deadline:
         start = time.perf_counter()
-        for _ in range(-(-phase.rows // phase.micro_rows)):
-            (twin.model.loss(ids_BT, ids_BT).total / ids_BT.numel()).backward()
-            twin.collect()
-        optimizer.step()
-        twin.refresh()
-        optimizer.zero_grad()
-        if device.type == "cuda":
+        for number in range(1, num_micro + 1):
+            last = number == num_micro
+            total, _ = engine.loss(batch, last)
+            engine.backward(total / batch.num_targets, last)
+        engine.clip(phase.clip)
+        engine.apply()
+        if engine.device.type == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
     return sorted(times[1:])[len(times[1:]) // 2]

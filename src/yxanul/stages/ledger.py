@@ -38,6 +38,12 @@ class Entry:
     """The tokens that those minutes came to."""
     tokens_per_second: float | None = None
     """The measured speed that turned those minutes into tokens."""
+    micro_rows: dict[int, int] = field(default_factory=dict)
+    """Rows of a micro-batch that fit, by phase: found before the first step, or halved since."""
+    micro_rows_for: str = ""
+    """The setting and the devices that they were found for."""
+    cooldown_steps: int | None = None
+    """Where an early end was asked for: the updates that the stage then has."""
     at_end: dict[str, Score] = field(default_factory=dict)
     """Scores of all domains so far, at the gate."""
     verdict: dict[str, Any] | None = None
@@ -63,7 +69,8 @@ class Entry:
     def from_dict(cls, plain: dict[str, Any]) -> Entry:
         """Read what `to_dict` returned."""
         scores = {name: _scores(plain[name]) for name in ("at_start", "at_end")}
-        fields: dict[str, Any] = {**plain, **scores}
+        micro_rows = {int(i): rows for i, rows in plain.get("micro_rows", {}).items()}
+        fields: dict[str, Any] = {**plain, **scores, "micro_rows": micro_rows}
         return cls(**fields)
 
 
@@ -75,12 +82,14 @@ class Ledger:
     decisions: dict[str, Any] = field(default_factory=dict)
     """What `auto` came to on this machine."""
     entries: list[Entry] = field(default_factory=list)
+    writes: bool = True
+    """False in all processes of a run but the first: they know the same and write nothing."""
 
     @classmethod
-    def open(cls, path: Path) -> Ledger:
+    def open(cls, path: Path, *, writes: bool = True) -> Ledger:
         """Read the ledger at `path`, or begin an empty one."""
         if not path.exists():
-            return cls(path)
+            return cls(path, writes=writes)
         plain = read_json(path)
         if plain.get("schema_version") != SCHEMA_VERSION:
             raise YxanulError(
@@ -90,12 +99,14 @@ class Ledger:
             )
         try:
             entries = [Entry.from_dict(entry) for entry in plain["stages"]]
-            return cls(path, plain["decisions"], entries)
+            return cls(path, plain["decisions"], entries, writes)
         except (KeyError, TypeError) as error:
             raise YxanulError(f"{path} was written by another version", found=error) from None
 
     def write(self) -> None:
         """Put the ledger on disk, whole or not at all."""
+        if not self.writes:
+            return
         entries = [entry.to_dict() for entry in self.entries]
         write_json(
             self.path,

@@ -51,21 +51,26 @@ def stage_facts(session: Session) -> dict[str, Any]:
         "run": str(session.run.path),
         "steps": session.progress.step,
         "tokens": session.progress.tokens_seen,
+        "start_seconds": session.startup.seconds,
+        "checkpoint_seconds": session.writer.seconds_held,
         "stages": [entry.to_dict() for entry in session.ledger.entries],
     }
 
 
 def conclude(session: Session) -> Outcome:
-    """Gather the last gate's scores, compare with xz, and write a sample for each prompt."""
+    """Gather the last gate's scores, compare with xz, and write a sample for each prompt.
+
+    All processes call it: the model may have to be gathered; the first one's outcome counts.
+    """
     folder = session.run.data(session.recipe.data.folder)
     entries = session.ledger.entries
     scores = entries[-1].at_end
     prompts = session.recipe.eval.sample_prompts or ("",)
     settings = SampleSettings(max_tokens=LONGEST_SAMPLE, temperature=0.3, seed=session.recipe.seed)
-    with session.shown():
+    with session.engine.shown() as model:
         samples = [
-            prompt + complete(session.twin.model, session.tokenizer, prompt, settings)[0].text
-            for prompt in prompts
+            prompt + complete(model, session.tokenizer, prompt, settings)[0].text
+            for prompt in (prompts if session.world.is_first else ())
         ]
     return Outcome(
         run=session.run.path,

@@ -30,12 +30,12 @@ _MOST_LOOKS_IN_VAIN = 50
 
 @contextlib.contextmanager
 def begin(
-    run: RunFolder, recipe: Recipe, ui: Ui, stop: StopRequest
+    run: RunFolder, recipe: Recipe, ui: Ui, stop: StopRequest, early: bool = True
 ) -> Iterator[Preparation | None]:
     """Make tokenizer and shards of a run. As soon as training can begin, give what goes on with
-    the rest; None if all is done. Leaving the block ends the work."""
+    the rest; None if all is done, or `early` is false. Leaving the block ends the work."""
     tokenizer = make_tokenizer(run, recipe, ui)
-    if not starts_early(recipe):
+    if not (early and starts_early(recipe)):
         tell(encode(run, recipe, tokenizer, ui), ui)
         yield None
         return
@@ -46,6 +46,7 @@ def begin(
         if preparation.is_done:
             yield None
         else:
+            preparation.let_training_begin()
             ui.say("there is enough text to start with; the rest is encoded beside the training")
             yield preparation
     finally:
@@ -79,12 +80,20 @@ class Preparation:
         self._ui, self._stop = ui, stop
         self._planned, self._cancelled = threading.Event(), threading.Event()
         self._error: BaseException | None = None
+        self._is_training, self._lock = False, threading.Lock()
         self._looks_in_vain = 0
         self._thread = threading.Thread(target=self._work, name="prepare", daemon=True)
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
+
+    def let_training_begin(self) -> None:
+        """From now on, say at once what goes wrong; what went wrong already is raised."""
+        with self._lock:
+            self._is_training = True
+        if self._error is not None:
+            raise self._error
 
     @property
     def is_done(self) -> bool:
@@ -157,7 +166,7 @@ class Preparation:
             self.finish()
 
     def _work(self) -> None:
-        beside = Beside(self._planned.set, self._check, in_processes=True)
+        beside = Beside(self._planned.set, self._check, process_is_busy=True)
         ui = _BackgroundUi(self._ui)
         try:
             tell(encode(self._run, self._recipe, self._tokenizer, ui, beside), self._ui)
@@ -170,9 +179,12 @@ class Preparation:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
-        """Keep an error for whoever waits for text, who may come late: it is said at once."""
-        self._error = error
-        self._ui.warn(f"{error}; training goes on with the text that is there")
+        """Keep an error for whoever waits for text; training may come late: it is told at once."""
+        with self._lock:
+            self._error = error
+            is_training = self._is_training
+        if is_training:
+            self._ui.warn(f"{error}; training goes on with the text that is there")
 
     def _check(self) -> None:
         if self._cancelled.is_set():

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from yxanul.base.errors import GateFailed
-from yxanul.model.roles import parameter_roles
 from yxanul.monitor.alerts import Watch
-from yxanul.optim.build import build_optimizer
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.schedules import check_schedule
 from yxanul.optim.sophia import Sophia
-from yxanul.optim.state import load_optimizer
 from yxanul.stages import budget
 from yxanul.stages.chores import StageChores
 from yxanul.stages.config import StageSettings, stage_optim
+from yxanul.stages.fitting import fitted
 from yxanul.stages.gates import Evidence, judge
 from yxanul.stages.ledger import Entry
 from yxanul.stages.repeats import HARMLESS_EPOCHS, bounded_plan, bounds_of, repeats
 from yxanul.stages.session import Session
-from yxanul.train.curriculum import Phase, Plan
+from yxanul.train.curriculum import Phase, Plan, cut_plan
 from yxanul.train.curvature import Curvature
 from yxanul.train.trainer import Trainer
 
@@ -55,7 +53,7 @@ def believe_ledger(session: Session) -> None:
 
 def run_stage(session: Session, index: int) -> None:
     """Train one stage to its end and judge it; the verdict is on disk before this returns."""
-    session.stop.raise_if_asked("stopped between two stages", "the same command goes on")
+    session.stop_if_asked("stopped between two stages", "the same command goes on")
     stage = session.recipe.stages[index]
     if session.progress.stage != stage.name:
         session.begin_stage(stage.name)
@@ -70,6 +68,8 @@ def run_stage(session: Session, index: int) -> None:
         entry = Entry(stage.name, "running", 0, 0, first_step, scores, seen)
         session.ledger.entries.append(entry)
     plan = settle_plan(session, stage, optim, entry)
+    if session.progress.stage_step < plan.total_steps:
+        plan = fitted(session, plan, stage, optim, entry)
     session.ledger.write()
     if session.progress.stage_step == 0:
         session.watch = Watch()  # another mix has another loss: that is no spike
@@ -80,7 +80,7 @@ def run_stage(session: Session, index: int) -> None:
             trainer.run()
         finally:
             session.progress = trainer.progress
-    session.stop.raise_if_asked("stopped before a gate; the state is saved", "run it again")
+    session.stop_if_asked("stopped before a gate; the state is saved", "run it again")
     if session.preparation is not None:
         session.wait_for_all_text()
         warn_of_repeats(session, plan, entry)
@@ -95,6 +95,8 @@ def settle_plan(session: Session, stage: StageSettings, optim: OptimSettings, en
     train, available = session.recipe.train, session.train_tokens
     plan = budget.plan_stage(stage, train, optim, available, entry.minutes_tokens)
     plan = _with_bounds(session, plan, entry)
+    if entry.cooldown_steps is not None:
+        plan = cut_plan(plan, entry.cooldown_steps)
     entry.steps, entry.tokens = plan.total_steps, plan.total_tokens
     check_schedule(optim, total_steps=plan.total_steps, total_tokens=plan.total_tokens)
     return plan
@@ -137,14 +139,15 @@ def _measure(session: Session, stage: StageSettings, optim: OptimSettings, entry
     def seconds_of(phase: Phase) -> float:
         shape = (phase.rows, phase.seq_len)
         if shape not in known:
-            twin = session.twin
-            known[shape] = budget.step_seconds(twin, optim, phase)
+            known[shape] = budget.step_seconds(session.engine.copy_of_twin(), optim, phase)
         return known[shape]
 
     def plan_of(tokens: int) -> Plan:
         return budget.plan_tokens(stage, session.recipe.train, optim, tokens)
 
-    tokens, speed = budget.tokens_for_minutes(minutes, plan_of, seconds_of)
+    tokens, speed = session.world.from_first(
+        budget.tokens_for_minutes(minutes, plan_of, seconds_of)
+    )
     entry.minutes, entry.minutes_tokens, entry.tokens_per_second = minutes, tokens, speed
     session.ui.say(
         f"stage '{stage.name}': {minutes:g} minutes at {speed:,.0f} tokens/s are {tokens:,} tokens"
@@ -155,14 +158,12 @@ def make_trainer(
     session: Session, plan: Plan, optim: OptimSettings, chores: StageChores
 ) -> Trainer:
     """Put a trainer together; within a stage the optimizer goes on from the checkpoint."""
-    master = session.twin.master
-    optimizer = build_optimizer(master.named_parameters(), parameter_roles(master), optim)
-    if session.progress.stage_step and session.saved is not None:
-        load_optimizer(optimizer, session.saved.optimizer, session.saved.optimizer_state)
+    engine, saved = session.engine, session.saved
+    engine.begin(optim, saved.moments if saved and session.progress.stage_step else None)
+    session.startup.lap("model")
     session.saved = None
     return Trainer(
-        twin=session.twin,
-        optimizer=optimizer,
+        engine=engine,
         feed=session.feed,
         plan=plan,
         optim=optim,
@@ -171,13 +172,12 @@ def make_trainer(
         ui=session.ui,
         stop=session.stop,
         record=chores.record,
-        save=chores.save,
+        save=chores.saving.save,
         chores=chores.table(),
-        device=session.device,
         skip_outliers=session.recipe.train.skip_outliers,
-        ema=session.ema,
-        curvature=Curvature(optimizer, session.twin, session.recipe.seed)
-        if isinstance(optimizer, Sophia)
+        stop_after=session.stop_after,
+        curvature=Curvature(engine.optimizer, engine, session.recipe.seed)
+        if isinstance(engine.optimizer, Sophia)
         else None,
     )
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from yxanul.base.settings import Settings
 from yxanul.checkpoint.config import CheckpointSettings
+from yxanul.train.precision.config import Fp8Settings
+
+ELEMENTWISE = ("adamw", "lion")
+"""The optimizers that DeepSpeed's ZeRO can divide: it joins matrices end to end, and cuts."""
 
 
 class PhaseSettings(Settings):
@@ -27,6 +31,9 @@ class PhaseSettings(Settings):
     """Rows of a micro-batch; absent: rows follow from `train.batch_tokens`."""
     accumulation: int = Field(default=1, gt=0)
     """Micro-batches a step; goes with `rows`."""
+    devices: int = Field(default=1, gt=0)
+    """Devices that each take `rows` in each micro-batch. The step is the same on any number of
+    them: fewer take more micro-batches."""
     rate_scale: float = Field(default=1.0, gt=0)
     """Factor on the scheduled learning rate."""
     clip: float | None = Field(default=None, gt=0)
@@ -36,8 +43,8 @@ class PhaseSettings(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> PhaseSettings:
-        if self.accumulation > 1 and self.rows is None:
-            raise ValueError("accumulation needs rows (the rows of one micro-batch)")
+        if (self.accumulation > 1 or self.devices > 1) and self.rows is None:
+            raise ValueError("accumulation and devices need rows (the rows of one micro-batch)")
         starts = [self.share, self.from_step, self.from_tokens, self.tokens]
         if sum(start is not None for start in starts) > 1:
             raise ValueError("a phase has one of share, from_step, from_tokens and tokens")
@@ -56,10 +63,16 @@ class OutlierSettings(Settings):
 class TrainSettings(Settings):
     """How a model is trained, whatever the stage."""
 
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16", "fp8"] = "auto"
     """Arithmetic of the model; master weights and optimizer state are always fp32."""
+    fp8: Fp8Settings = Fp8Settings()
+    """How fp8 is computed, where the precision is fp8 or auto tries it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes a GPU where there is one."""
+    strategy: Literal["auto", "ddp", "fsdp", "deepspeed"] = "auto"
+    """How several processes share the work; auto is ddp. One process needs none."""
+    deepspeed: str | None = None
+    """A DeepSpeed configuration (JSON file), for the strategy deepspeed; absent: ZeRO stage 1."""
     compile: bool | Literal["auto"] = "auto"
     """Compile the layers by torch.compile; auto does so on a GPU. It costs seconds at the start."""
     attention: Literal["auto", "sdpa", "blocks", "flex", "varlen", "flash", "plain"] = "auto"
@@ -68,6 +81,8 @@ class TrainSettings(Settings):
     """Target tokens a step, for phases that do not give rows."""
     micro_batch: int | Literal["auto"] = "auto"
     """Rows that go through the model at once; auto keeps a micro-batch near 8,192 tokens."""
+    gradient_checkpointing: Literal["none", "full"] | PositiveInt = "none"
+    """Layers that are computed again for their gradients, to save memory: full, or every n-th."""
     checkpoint: CheckpointSettings = CheckpointSettings()
     """When to write checkpoints and how many to keep."""
     max_bad_steps: int = Field(default=10, gt=0)
@@ -79,4 +94,18 @@ class TrainSettings(Settings):
     def _check(self) -> TrainSettings:
         if self.micro_batch != "auto" and self.micro_batch < 1:
             raise ValueError("micro_batch is at least 1, or auto")
+        if self.deepspeed is not None and self.strategy != "deepspeed":
+            raise ValueError(f"a deepspeed file needs strategy deepspeed, not {self.strategy}")
+        if self.strategy == "deepspeed" and self.precision in ("fp16", "fp8"):
+            raise ValueError(
+                f"strategy deepspeed has the precisions fp32 and bf16; for {self.precision} take ddp"
+            )
+        if self.precision == "fp8" and self.fp8.engine == "none":
+            raise ValueError("precision fp8 needs an fp8.engine other than none")
         return self
+
+    @property
+    def checkpoint_every(self) -> int | None:
+        """Every how many layers one is recomputed for its gradients; None: none is."""
+        wanted = self.gradient_checkpointing
+        return {"none": None, "full": 1}[wanted] if isinstance(wanted, str) else wanted

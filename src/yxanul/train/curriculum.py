@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from yxanul.base.errors import YxanulError
 from yxanul.optim.config import OptimSettings
-from yxanul.optim.schedules import learning_rate
+from yxanul.optim.schedules import descent_start, learning_rate, warmup_length
 from yxanul.train.config import PhaseSettings, TrainSettings
 
 AUTO_MICRO_TOKENS = 8_192
@@ -58,11 +58,6 @@ class Plan:
         return sum(phase.num_tokens for phase in self.phases)
 
     @property
-    def total_rows(self) -> int:
-        """Sequences of the stage."""
-        return sum(phase.num_steps * phase.rows for phase in self.phases)
-
-    @property
     def longest(self) -> int:
         """The longest sequence of the stage."""
         return max(phase.seq_len for phase in self.phases)
@@ -74,12 +69,48 @@ class Plan:
                 return phase
         raise IndexError(steps_done)
 
+    def is_phase_end(self, steps_done: int) -> bool:
+        """Say whether the last of so many steps was the last of a phase."""
+        return any(
+            steps_done == phase.first_step + phase.num_steps
+            for phase in self.phases
+            if phase.num_steps
+        )
+
     def tokens_after(self, steps_done: int) -> int:
         """Return the stage's target tokens after `steps_done` steps."""
         return sum(
             min(max(steps_done - phase.first_step, 0), phase.num_steps) * phase.step_tokens
             for phase in self.phases
         )
+
+
+def cut_plan(plan: Plan, steps: int) -> Plan:
+    """Return the plan ended after so many steps."""
+    return _cut(plan, steps, None)
+
+
+def cooled_plan(plan: Plan, optim: OptimSettings, steps_done: int) -> Plan:
+    """Return the plan of a wsd schedule cut so that its descent begins after `steps_done` steps:
+    what a shorter budget would have planned. One that descends already stays as it is."""
+    longest, shortest = plan.total_steps, steps_done + 1
+    while shortest < longest:  # the longest plan that does not begin later
+        middle = (shortest + longest + 1) // 2
+        if _descends_after(cut_plan(plan, middle), optim, steps_done):
+            shortest = middle
+        else:
+            longest = middle - 1
+    return cut_plan(plan, shortest)
+
+
+def _descends_after(plan: Plan, optim: OptimSettings, steps_done: int) -> bool:
+    schedule = optim.schedule
+    done, total = (
+        (steps_done, plan.total_steps)
+        if schedule.clock == "steps"
+        else (plan.tokens_after(steps_done), plan.total_tokens)
+    )
+    return descent_start(schedule, warmup_length(schedule, total), total) <= done
 
 
 def planned_rate(plan: Plan, optim: OptimSettings, steps_done: int) -> float:
@@ -200,7 +231,8 @@ def _cut(plan: Plan, steps: int | None, tokens: int | None) -> Plan:
 def _rows(settings: PhaseSettings, train: TrainSettings) -> tuple[int, int]:
     """Return the rows of a step and of a micro-batch."""
     if settings.rows is not None:
-        rows, micro_rows = settings.rows * settings.accumulation, settings.rows
+        micro_rows = settings.rows
+        rows = settings.rows * settings.accumulation * settings.devices
     elif train.batch_tokens < settings.seq_len:
         raise YxanulError(
             "a step is shorter than one row",

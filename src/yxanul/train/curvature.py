@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from yxanul.base.seeds import derive_seed
 from yxanul.data.batches import IGNORE, Batch
 from yxanul.model.language_model import LanguageModel
-from yxanul.optim.clip import clip_gradients
 from yxanul.optim.sophia import Sophia
-from yxanul.train.precision.twin import Twin
+from yxanul.train.engine import Engine
 
 LOGIT_BYTES = 2**26
 
@@ -22,7 +21,7 @@ class Curvature:
     """Brings estimates to a Sophia; what it draws depends on the seed and the step alone."""
 
     optimizer: Sophia
-    twin: Twin
+    engine: Engine
     seed: int
 
     def due(self, stage_step: int) -> bool:
@@ -34,16 +33,16 @@ class Curvature:
 
         What is not finite is not handed over. No gradient is left behind.
         """
+        engine = self.engine
         generator = torch.Generator(batch.ids_BT.device)
-        generator.manual_seed(derive_seed(self.seed, "curvature", step))
-        targets_BT = draw_targets(self.twin.model, batch, generator)
-        num_targets = batch.num_targets
-        loss = self.twin.model.loss(batch.ids_BT, targets_BT, batch.documents_BT)
-        (loss.total / max(1, num_targets)).backward()
-        self.twin.collect()
-        if math.isfinite(clip_gradients(self.twin.master.parameters(), None)):
+        generator.manual_seed(derive_seed(self.seed, "curvature", step, engine.world.rank))
+        drawn = replace(batch, targets_BT=draw_targets(engine.twin.model, batch, generator))
+        num_targets = round(engine.world.sum(batch.num_targets))
+        total, _ = engine.loss(drawn)
+        engine.backward(total / max(1, num_targets), last=True)
+        if math.isfinite(engine.clip(None)):
             self.optimizer.see_curvature(num_targets)
-        self.optimizer.zero_grad(set_to_none=True)
+        engine.discard()
 
 
 @torch.no_grad()

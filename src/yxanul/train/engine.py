@@ -1,26 +1,177 @@
-"""How the steps are computed: precision, attention back end, compiled or not."""
+"""The engine: what computes a step on one device. `parallel/` has those for several."""
 
 from __future__ import annotations
 
+import contextlib
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
 from yxanul.base.memory import keep_freed_memory
 from yxanul.base.ui import Ui
+from yxanul.data.batches import Batch
 from yxanul.model.compiler import reason_against_compiling
 from yxanul.model.language_model import LanguageModel
+from yxanul.model.roles import parameter_roles
+from yxanul.optim.build import build_optimizer
+from yxanul.optim.clip import clip_gradients
+from yxanul.optim.config import EmaSettings, OptimSettings
+from yxanul.optim.ema import Ema
+from yxanul.optim.groups import set_rate
+from yxanul.optim.state import load_optimizer, optimizer_tensors
 from yxanul.train.config import TrainSettings
+from yxanul.train.parallel.world import World
 from yxanul.train.precision.twin import Twin
 
+Tensors = Mapping[str, torch.Tensor]
 
-def make_engine(model: LanguageModel, settings: TrainSettings, precision: str, ui: Ui) -> Twin:
+
+@dataclass(frozen=True)
+class Moments:
+    """An optimizer's state, as a checkpoint holds it: full tensors, and plain data."""
+
+    tensors: Tensors
+    plain: Mapping[str, Any]
+
+
+class Engine:
+    """A model in its precision, its optimizer, and the mean of its weights, on one device.
+
+    A step is: `loss` and `backward` for each micro-batch, then `clip`, then `apply` or `discard`.
+    """
+
+    can_rehearse = True
+    """Whether a step can be tried before `begin`, with an optimizer of `make_optimizer`."""
+
+    def __init__(self, twin: Twin, world: World | None = None, ema: EmaSettings | None = None):
+        self.twin, self.world = twin, world or World()
+        self.module: nn.Module = twin.model
+        """What a batch goes through: the model, or what several processes wrap it in."""
+        self.ema = Ema(self.trained().items(), ema.decay) if ema else None
+        self.optimizer: torch.optim.Optimizer
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.twin.model.parameters()).device
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Return the fp32 weights that this process updates, by their names in the model."""
+        return dict(self.twin.master.named_parameters())
+
+    def begin(self, optim: OptimSettings, moments: Moments | None = None) -> None:
+        """Make the optimizer of a stage, fresh or with the state that a checkpoint holds."""
+        self.optimizer = self.make_optimizer(optim)
+        if moments is not None:
+            load_optimizer(self.optimizer, moments.tensors, moments.plain)
+
+    def make_optimizer(self, optim: OptimSettings) -> torch.optim.Optimizer:
+        """Return an optimizer over the weights that this process updates."""
+        return build_optimizer(self.trained().items(), parameter_roles(self.twin.master), optim)
+
+    def loss(self, batch: Batch, last: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what to train on and the cross-entropy, both summed over the batch's targets.
+
+        `last` says that no other micro-batch of the step follows: the same as for `backward`.
+        """
+        with self.twin.forward_context():
+            return self.module(batch.ids_BT, batch.targets_BT, batch.documents_BT)
+
+    def backward(self, loss: torch.Tensor, last: bool) -> None:
+        """Add a micro-batch's gradients to those of the step; `last` says that none follows.
+
+        After the last one the master's gradients are those of all processes.
+        """
+        (loss * self.twin.loss_factor).backward()
+        self.collect(last)
+
+    def collect(self, last: bool) -> None:
+        """Bring what a backward pass left behind to the gradients of the step."""
+        self.twin.collect()
+
+    def clip(self, max_norm: float | None) -> float:
+        """Scale the gradients of the step down to a joint norm; return the norm before."""
+        return clip_gradients(self.trained().values(), max_norm)
+
+    def set_rate(self, fraction: float) -> None:
+        """Set the rate of the next update to a fraction of the peak."""
+        set_rate(self.optimizer, fraction)
+
+    def apply(self) -> None:
+        """Update the weights by the gradients of the step, and forget these."""
+        self.optimizer.step()
+        self.twin.refresh()
+        if self.ema is not None:
+            self.ema.update()
+        self.discard()
+
+    def discard(self) -> None:
+        """Forget the gradients of the step."""
+        self.optimizer.zero_grad(set_to_none=True)
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[LanguageModel]:
+        """Give the model with the weights that are judged and given away, for evaluation."""
+        if self.ema is None:
+            yield self.twin.model
+            return
+        with self.ema.in_place(self.twin.refresh):
+            yield self.twin.model
+
+    def adopt_mean(self) -> None:
+        """Train on from the mean of the weights, where there is one."""
+        if self.ema is not None:
+            self.ema.adopt()
+            self.twin.refresh()
+
+    def copy_of_twin(self) -> Twin:
+        """Return a copy that can be trained for a measurement; the run itself is untouched."""
+        return copy.deepcopy(self.twin)
+
+    def weights(self) -> dict[str, Tensors]:
+        """Return the full fp32 weights by file: "model", and "ema" where there is one.
+
+        All processes call it together; what the first one gets is what counts.
+        """
+        master = self.twin.master
+        files: dict[str, Tensors] = {
+            "model": {name: value.detach() for name, value in master.state_dict().items()}
+        }
+        if self.ema is not None:
+            files["ema"] = self.ema.tensors(master)
+        return files
+
+    def moments(self) -> Moments:
+        """Return the optimizer's state in full; called by all processes, as `weights` is."""
+        return Moments(*optimizer_tensors(self.optimizer))
+
+    def load_mean(self, tensors: Tensors, num_updates: int) -> None:
+        """Go on with a mean of the weights that `weights` returned."""
+        if self.ema is not None:
+            self.ema.load(tensors, num_updates)
+
+
+def make_twin(model: LanguageModel, settings: TrainSettings, precision: str, ui: Ui) -> Twin:
     """Return the model with its twin, set up as the settings and its device ask for."""
-    twin = Twin(model, precision)
+    twin = Twin(model, precision, settings.fp8)
+    set_up(twin.model, settings, ui)
+    return twin
+
+
+def set_up(model: LanguageModel, settings: TrainSettings, ui: Ui) -> None:
+    """Tell a model how to compute, as the settings and its device ask for."""
     device = model.embedding.tokens.device.type
-    twin.model.attention_backend = settings.attention
+    model.attention_backend = settings.attention
+    model.checkpoint_every = settings.checkpoint_every
     if device == "cpu":
         keep_freed_memory()
     if settings.compile is True or (settings.compile == "auto" and device == "cuda"):
         reason = reason_against_compiling(device)
         if reason is None:
-            twin.model.compile_blocks()
+            model.compile_blocks()
         else:
             ui.warn(f"training goes on without torch.compile, which does not work here: {reason}")
-    return twin

@@ -11,10 +11,11 @@ from yxanul.train.outliers import Recent
 
 @dataclass(frozen=True)
 class Best:
-    """The lowest mean bits per byte that the running stage has seen, and when."""
+    """The lowest held-out figure that the running stage has seen, and when."""
 
     step: int
     value: float
+    metric: str = "val/bits_per_byte"
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,22 @@ class Progress:
     """What outliers are measured by; empty unless they are skipped."""
 
     def after_step(
-        self, tokens: int, cursor: MixCursor, applied: bool, recent: Recent | None = None
+        self,
+        tokens: int,
+        cursor: MixCursor,
+        applied: bool,
+        excused: bool = False,
+        recent: Recent | None = None,
     ) -> Progress:
-        """Return the progress after one more step of `tokens` target tokens."""
+        """Return the progress after one more step of `tokens` target tokens; one that was not
+        applied is a bad one unless it is excused."""
         return replace(
             self,
             stage_step=self.stage_step + 1,
             step=self.step + 1,
             tokens_seen=self.tokens_seen + tokens,
             cursor=cursor,
-            bad_steps=0 if applied else self.bad_steps + 1,
+            bad_steps=0 if applied else self.bad_steps + (not excused),
             skipped_steps=self.skipped_steps + (not applied),
             recent=recent or self.recent,
         )

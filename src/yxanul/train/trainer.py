@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
@@ -13,18 +13,19 @@ from yxanul.base.errors import YxanulError
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.ui import Task, Ui
 from yxanul.data.batches import Batch, Feed
-from yxanul.data.mix import MixCursor, plan_rows
-from yxanul.optim.clip import clip_gradients
+from yxanul.data.mix import MixCursor, Row, plan_rows
 from yxanul.optim.config import OptimSettings
-from yxanul.optim.ema import Ema
-from yxanul.optim.groups import set_rate
-from yxanul.optim.schedules import learning_rate
 from yxanul.train.chores import Chore
 from yxanul.train.config import OutlierSettings
-from yxanul.train.curriculum import Phase, Plan
+from yxanul.train.curriculum import Phase, Plan, planned_rate
 from yxanul.train.curvature import Curvature
-from yxanul.train.precision.twin import Twin
+from yxanul.train.engine import Engine
+from yxanul.train.memory import forget_gradients, free, is_out_of_memory
+from yxanul.train.micro_batch import halved, micro_rows_of
+from yxanul.train.parallel.share import micro_batches
+from yxanul.train.parallel.world import World
 from yxanul.train.progress import Progress
+from yxanul.train.stall import StallWatch
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,7 @@ class StepReport:
 class Trainer:
     """Everything a stage's training needs, and the loop itself."""
 
-    twin: Twin
-    optimizer: torch.optim.Optimizer
+    engine: Engine
     feed: Feed
     plan: Plan
     optim: OptimSettings
@@ -62,11 +62,19 @@ class Trainer:
     record: Callable[[StepReport], None]
     save: Callable[[Trainer], None]
     chores: Sequence[Chore] = ()
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     skip_outliers: OutlierSettings | None = None
     curvature: Curvature | None = None
     """For the optimizer that asks for it."""
-    ema: Ema | None = None
+    stop_after: int | None = None
+    """Save and stop after this step of the run, as a signal would."""
+
+    def __post_init__(self) -> None:
+        self._stalls = StallWatch(self.ui)
+
+    @property
+    def world(self) -> World:
+        """The processes that train together."""
+        return self.engine.world
 
     def run(self) -> None:
         """Train to the end of the plan; on a signal save and raise `Interrupted`."""
@@ -86,81 +94,101 @@ class Trainer:
         """Do one optimizer update (or skip it: something is not finite, or an outlier)."""
         watch = Stopwatch()
         phase = self.plan.phase_at(self.progress.stage_step)
-        rate = self.set_rate(phase)
-        micro_batches, cursor = self.fetch(phase)
-        num_targets = sum(batch.num_targets for batch in micro_batches)
-        watch.lap("data")
-        if self.curvature is not None and self.curvature.due(self.progress.stage_step):
-            self.curvature.estimate(micro_batches[0], self.progress.step)
-            watch.lap("optimizer")
-        loss = self.accumulate(micro_batches, num_targets, watch)
-        norm, applied = self.update(phase, loss)
+        rate = planned_rate(self.plan, self.optim, self.progress.stage_step)
+        self.engine.set_rate(rate / self.optim.peak_rate)
+        while (summed := self.gradients(watch)) is None:
+            self._halve_micro_batch(phase)
+        loss, num_targets, cursor = summed
+        norm, applied, excused = self.update(phase, loss)
         watch.lap("optimizer")
         recent = self.progress.recent
         if self.skip_outliers is not None:
             recent = recent.after(phase.index, loss, norm, self.skip_outliers)
-        self.progress = self.progress.after_step(phase.step_tokens, cursor, applied, recent)
+        self.progress = self.progress.after_step(
+            phase.step_tokens, cursor, applied, excused, recent
+        )
         return StepReport(
             self.progress, phase, loss, rate, norm, phase.clip, applied, num_targets, watch.laps
         )
 
-    def set_rate(self, phase: Phase) -> float:
-        """Set and return the learning rate of the step to come: schedule x the phase's scale."""
-        done = self.progress.stage_step
-        rate = phase.rate_scale * learning_rate(
-            self.optim,
-            step=done + 1,
-            total_steps=self.plan.total_steps,
-            tokens=self.plan.tokens_after(done + 1),
-            total_tokens=self.plan.total_tokens,
-            step_tokens=phase.step_tokens,
+    def gradients(self, watch: Stopwatch) -> tuple[float, int, MixCursor] | None:
+        """Sum up the gradients of the step; return the mean loss, the number of targets and the
+        position in the data after it. None: memory ran out, and nothing is left of the attempt."""
+        phase = self.plan.phase_at(self.progress.stage_step)
+        try:
+            batches, cursor = self.fetch(phase)
+            num_targets = round(self.world.sum(sum(batch.num_targets for batch in batches)))
+            watch.lap("data")
+            if self.curvature is not None and self.curvature.due(self.progress.stage_step):
+                self.curvature.estimate(batches[0], self.progress.step)
+                watch.lap("optimizer")
+            return self.accumulate(batches, num_targets, watch), num_targets, cursor
+        except (RuntimeError, MemoryError) as error:
+            if self.world.size > 1 or not is_out_of_memory(error):
+                raise  # the other processes wait in the middle of the step: it cannot be repeated
+        forget_gradients(self.engine.twin)
+        free()
+        return None
+
+    def _halve_micro_batch(self, phase: Phase) -> None:
+        self.plan = halved(self.plan, phase.index)
+        rows = micro_rows_of(self.plan)[phase.index]
+        self.ui.warn(
+            f"step {self.progress.step + 1} ran out of memory; it is repeated, and phase"
+            f" {phase.index} goes on, with micro-batches of {rows} rows (the step is the same)"
         )
-        set_rate(self.optimizer, rate / self.optim.peak_rate)
-        return rate
 
     def fetch(self, phase: Phase) -> tuple[list[Batch], MixCursor]:
-        """Return the step's micro-batches, and the position in the data after them."""
+        """Return this process's micro-batches of a step, and the position in the data after it."""
         rows, cursor = plan_rows(self.progress.cursor, phase.mix, phase.rows, phase.seq_len)
-        starts = range(0, len(rows), phase.micro_rows)
-        chunks = [rows[start : start + phase.micro_rows] for start in starts]
+        chunks = micro_batches(rows, phase.micro_rows, self.world.rank, self.world.size)
+        sources = ", ".join(sorted({row.source for row in rows}))
+        waiting = self._stalls.watching(f"reading step {self.progress.step + 1} from {sources}")
         try:
-            batches = [self.feed.batch(chunk, phase.seq_len) for chunk in chunks]
+            with waiting:
+                batches = [self._batch(chunk, rows, phase.seq_len) for chunk in chunks]
         except YxanulError:  # told to stop while it waited for text, or none will come
-            self.save(self)
+            if self.world.size == 1:
+                self.save(self)
             raise
-        return [batch.to(self.device) for batch in batches], cursor
+        return [batch.to(self.engine.device) for batch in batches], cursor
 
-    def accumulate(
-        self, micro_batches: Sequence[Batch], num_targets: int, watch: Stopwatch
-    ) -> float:
+    def _batch(self, chunk: Sequence[Row], rows: Sequence[Row], seq_len: int) -> Batch:
+        """Return some rows; where there are none, one whose targets do not count."""
+        if chunk:
+            return self.feed.batch(chunk, seq_len)
+        return self.feed.batch(rows[:1], seq_len).without_targets()
+
+    def accumulate(self, batches: Sequence[Batch], num_targets: int, watch: Stopwatch) -> float:
         """Sum the gradients of the micro-batches of a step; return the mean cross-entropy in nats.
 
         Each micro-batch counts by its target tokens, so that any split gives the same sum.
         """
-        total = torch.zeros((), device=self.device)
-        for batch in micro_batches:
-            loss = self.twin.model.loss(batch.ids_BT, batch.targets_BT, batch.documents_BT)
+        summed = torch.zeros((), device=self.engine.device)
+        for number, batch in enumerate(batches, start=1):
+            last = number == len(batches)
+            total, cross_entropy = self.engine.loss(batch, last)
             watch.lap("forward")
-            (loss.total / num_targets).backward()
-            self.twin.collect()
-            total += loss.cross_entropy
+            self.engine.backward(total / num_targets, last)
+            summed += cross_entropy
             watch.lap("backward")
-        return float(total) / num_targets
+        return self.world.sum(float(summed)) / num_targets
 
-    def update(self, phase: Phase, loss: float) -> tuple[float, bool]:
-        """Clip and apply the gradients unless they are bad; return the norm and whether applied."""
-        norm = float(clip_gradients(self.twin.master.parameters(), phase.clip))
-        applied = math.isfinite(loss) and math.isfinite(norm)
+    def update(self, phase: Phase, loss: float) -> tuple[float, bool, bool]:
+        """Clip and apply the gradients unless they are bad; return the norm, whether applied, and
+        whether a step that was not is excused: fp16 was answered by a lower scale of the loss."""
+        norm = self.engine.clip(phase.clip)
+        applied = finite = math.isfinite(loss) and math.isfinite(norm)
         if applied and self.skip_outliers is not None:
             recent = self.progress.recent
             applied = not recent.is_outlier(phase.index, loss, norm, self.skip_outliers)
         if applied:
-            self.optimizer.step()
-            self.twin.refresh()
-            if self.ema is not None:
-                self.ema.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        return norm, applied
+            self.engine.apply()
+        else:
+            self.engine.discard()
+        # A loss that is not finite is not the scale's fault.
+        excused = math.isfinite(loss) and self.engine.twin.after_update(finite)
+        return norm, applied, excused
 
     def _show(self, bar: Task, report: StepReport) -> None:
         total = f"{self.progress.stage_step}/{self.plan.total_steps}"
@@ -173,8 +201,11 @@ class Trainer:
                 chore.action(self)
 
     def _stop_if_asked(self) -> None:
-        if self.stop.signal_number is not None:
+        reached = self.stop_after is not None and self.progress.step >= self.stop_after
+        asked = self.world.any(reached or self.stop.signal_number is not None)
+        if asked:
             self.save(self)
+            self.stop.pass_on(asked)
             self.stop.raise_if_asked(
                 f"stopped after step {self.progress.step}; the state is saved",
                 hint="the same command goes on from there",

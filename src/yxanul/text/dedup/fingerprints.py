@@ -77,12 +77,6 @@ class FingerprintFile:
             while len(chunk := np.fromfile(file, self._type, _CHUNK_ROWS)):
                 yield chunk
 
-    def mapped(self) -> np.ndarray:
-        """Return all rows, mapped into memory for reading."""
-        if not self.count:
-            return np.zeros(0, self._type)
-        return np.memmap(self.path, self._type, "r", _HEADER_BYTES, (self.count,))
-
     def read_signatures(self, rows: np.ndarray) -> np.ndarray:
         """Return the signatures of some rows: uint32 [rows, permutations]."""
         kind, offset = self._type.fields["signature"][:2]  # type: ignore[index]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 ROWS_A_PART = 20_000
 
 
-class WholeRows:
-    """The rows of a split that was downloaded and built whole; a part is a run of rows."""
+class _Rows(ABC):
+    """The rows of a split, some columns of which become text."""
 
     synthetic = False
 
@@ -39,6 +40,18 @@ class WholeRows:
     def notes(self) -> list[str]:
         """Which column was guessed."""
         return [self._columns.note] if self._columns.note else []
+
+    @cached_property
+    def _columns(self) -> Columns:
+        return self._choose_columns()
+
+    @abstractmethod
+    def _choose_columns(self) -> Columns:
+        """Look at the first rows if the settings leave the columns open."""
+
+
+class WholeRows(_Rows):
+    """The rows of a split that was downloaded and built whole; a part is a run of rows."""
 
     def parts(self) -> list[Part]:
         """Runs of rows."""
@@ -60,8 +73,7 @@ class WholeRows:
     def _dataset(self) -> Dataset:
         return load_whole(self._wanted)
 
-    @cached_property
-    def _columns(self) -> Columns:
+    def _choose_columns(self) -> Columns:
         where, names = f"'{self._wanted.name}'", self._dataset.column_names
         return choose_columns(self.settings, names, self._sample, where)
 
@@ -73,20 +85,8 @@ class WholeRows:
         return [row for row in rows_of(rows) if row is not None]
 
 
-class StreamedRows:
+class StreamedRows(_Rows):
     """The rows of a split as they come from the hub; a part is what `datasets` calls a shard."""
-
-    synthetic = False
-
-    def __init__(self, name: str, settings: HubSettings, wanted: Wanted):
-        self.name = name
-        self.settings = settings
-        self._wanted = wanted
-
-    @property
-    def notes(self) -> list[str]:
-        """Which column was guessed."""
-        return [self._columns.note] if self._columns.note else []
 
     def parts(self) -> list[Part]:
         """One for every shard; one in all under a limit."""
@@ -119,8 +119,7 @@ class StreamedRows:
     def _dataset(self) -> IterableDataset:
         return load_streamed(self._wanted)
 
-    @cached_property
-    def _columns(self) -> Columns:
+    def _choose_columns(self) -> Columns:
         where = f"'{self._wanted.name}'"
         first = next(self._tables(self._dataset), None)
         names = first.column_names if first is not None else []

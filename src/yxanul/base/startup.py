@@ -1,0 +1,47 @@
+"""Where the time from the command to the first step went."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from yxanul.base.clock import Stopwatch
+
+
+class Startup:
+    """Laps of a process from its birth; ended once the first step is done."""
+
+    def __init__(self) -> None:
+        self._watch = Stopwatch()
+        self._before = _age_seconds()
+        self.ended = False
+
+    def lap(self, name: str) -> None:
+        """Count the time since the last lap as `name`."""
+        if not self.ended:
+            self._watch.lap(name)
+
+    def end(self, name: str) -> None:
+        """Count the last lap; later ones change nothing."""
+        self.lap(name)
+        self.ended = True
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds by lap; "python" is what passed before this was made."""
+        return {"python": self._before, **self._watch.laps}
+
+    def __str__(self) -> str:
+        laps = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds.items())
+        return f"{sum(self.seconds.values()):.1f} s from the command to the first step ({laps})"
+
+
+def _age_seconds() -> float:
+    """Return how old this process is; where the system does not say it, 0."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        born = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - born)
+    except (OSError, AttributeError, ValueError, IndexError):
+        return 0.0

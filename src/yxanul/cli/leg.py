@@ -1,0 +1,36 @@
+"""A piece of a run as a program of its own: `python -m yxanul.cli.leg RUN STEP`.
+
+It trains the run that lies in RUN, from where it stands to STEP, saves and ends: what
+`verify-resume` puts runs together from.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from yxanul.base.errors import Interrupted
+from yxanul.base.run_folder import RunFolder
+from yxanul.base.startup import Startup
+from yxanul.base.ui import SilentUi
+from yxanul.cli.app import guarded
+
+COMMAND = (sys.executable, "-m", "yxanul.cli.leg")
+
+
+def train_to(run: RunFolder, step: int) -> None:
+    """Train a prepared run up to a step (or its end)."""
+    from yxanul.recipe import load_recipe
+    from yxanul.stages.whole import Whole
+
+    recipe = load_recipe(str(run.recipe))
+    whole = Whole(recipe, run, Startup(), with_prepare=False, stop_after=step)
+    try:
+        whole.carry_out(SilentUi())
+    except Interrupted:
+        if whole.session is None or whole.session.progress.step < step:
+            raise
+
+
+if __name__ == "__main__":
+    guarded(lambda: train_to(RunFolder(Path(sys.argv[1])), int(sys.argv[2])))

@@ -1,0 +1,118 @@
+"""What `run` and `train` were asked for, and the processes that carry it out."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yxanul.base.errors import Interrupted, YxanulError
+
+if TYPE_CHECKING:
+    from yxanul.base.run_folder import RunFolder
+    from yxanul.base.ui import Ui
+    from yxanul.recipe import Recipe
+    from yxanul.train.parallel.launch import Ending
+
+
+@dataclass(frozen=True)
+class Order:
+    """The arguments of `run` and of `train`."""
+
+    verb: str
+    recipe: str
+    overrides: tuple[str, ...]
+    out: Path
+    devices: int | None = None
+    strategy: str | None = None
+    restarts: int = 0
+    resume: bool = False
+    disable_fp8: bool = False
+    cooldown_now: bool = False
+    as_json: bool = False
+
+    @property
+    def run(self) -> RunFolder:
+        """The run folder."""
+        from yxanul.base.run_folder import RunFolder
+
+        return RunFolder(self.out)
+
+    def load(self) -> Recipe:
+        """Return the resolved recipe, flags taken in."""
+        from yxanul.recipe import load_recipe
+
+        strategy = [f"train.strategy={self.strategy}"] if self.strategy else []
+        recipe = load_recipe(self.recipe, [*self.overrides, *strategy])
+        if not self.disable_fp8:
+            return recipe
+        from yxanul.train.precision.decide import without_fp8
+
+        return recipe.model_copy(update={"train": without_fp8(recipe.train)})
+
+    def ui(self) -> Ui:
+        """Return what speaks to the person; of several processes, only the first does."""
+        from yxanul.base.ui import SilentUi
+        from yxanul.cli.output import make_ui
+
+        return make_ui() if os.environ.get("RANK", "0") == "0" else SilentUi()
+
+    def arguments(self) -> list[str]:
+        """Return the arguments that give a child the same order."""
+        flags = ["--resume"] * self.resume + ["--disable-fp8"] * self.disable_fp8
+        flags += ["--strategy", self.strategy] if self.strategy else []
+        flags += ["--json"] * self.as_json
+        return [self.verb, self.recipe, *self.overrides, "--out", str(self.out), *flags]
+
+    def ask_for_cooldown(self, recipe: Recipe) -> bool:
+        """Ask for an early end; True if a process that is at work on the run will see to it."""
+        from yxanul.base.files import is_locked
+        from yxanul.cli.output import print_json, print_text
+        from yxanul.stages.cooldown import ask
+
+        ask(self.run, recipe)
+        if not is_locked(self.out):
+            return False
+        text = f"the process that trains {self.out} was asked to come down and end"
+        print_json({"run": str(self.out), "asked": True}) if self.as_json else print_text(text)
+        return True
+
+
+def num_devices(order: Order, recipe: Recipe) -> int:
+    """Return how many processes to start; 1 in one that was started with others."""
+    if "WORLD_SIZE" in os.environ:
+        return 1
+    if order.devices is not None:
+        return order.devices
+    if recipe.train.device == "cpu" or not Path("/dev/nvidiactl").exists():
+        return 1  # and torch need not be loaded to know it
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
+def start_children(order: Order, size: int) -> None:
+    """Carry the order out in several processes; say in one line what became of one that failed."""
+    from yxanul.train.parallel.launch import Children, command_of
+
+    ui = order.ui()
+    for attempt in range(order.restarts + 1):
+        ending = Children(command_of(order.arguments()), size).wait()
+        if ending is None:
+            return
+        if attempt == order.restarts or not ending.is_accident:
+            raise _error_of(ending, size)
+        ui.warn(
+            f"{ending.text}; starting again from the last checkpoint"
+            f" ({attempt + 1} of {order.restarts})"
+        )
+
+
+def _error_of(ending: Ending, size: int) -> YxanulError:
+    if ending.exit_code >= 128:
+        return Interrupted(ending.text, signal_number=ending.exit_code - 128)
+    hint = "the same command goes on from the last checkpoint" if ending.is_accident else None
+    error = YxanulError(ending.text, hint=hint)
+    error.exit_code = ending.exit_code
+    return error

@@ -1,0 +1,37 @@
+"""How one of several processes says why it ends: once for all, by the one whose fault it is."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+from yxanul.base.errors import causes_of
+from yxanul.cli.app import line_of
+from yxanul.train.parallel.launch import Ending, report_ending
+
+_OF_OTHERS = ("gloo", "nccl", "connection closed by peer", "connection reset", "broken pipe")
+"""Words in the errors of collectives when another process is gone."""
+
+
+def end_one_of_several(error: BaseException) -> int:
+    """Tell the process that started this one, or stderr, why it ends; return the exit code."""
+    rank = int(os.environ.get("RANK", "0"))
+    line, code = line_of(error)
+    follows = line is None and is_of_another(error)
+    if follows:
+        line = "stopped, since another process is gone"
+    text = line or "".join(traceback.format_exception(error)).rstrip()
+    ending = Ending(rank, code, text, is_accident=line is None or follows, follows=follows)
+    if not report_ending(ending):
+        sys.stderr.write(f"yxanul: process {rank}: {text}\n")
+    return code
+
+
+def is_of_another(error: BaseException) -> bool:
+    """Say whether an error only means that a process that this one worked with has ended."""
+    return any(
+        type(one).__name__.startswith("Dist")
+        or (isinstance(one, RuntimeError) and any(word in str(one).lower() for word in _OF_OTHERS))
+        for one in causes_of(error)
+    )

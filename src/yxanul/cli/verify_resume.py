@@ -1,0 +1,62 @@
+"""`yxanul verify-resume`: resumed equals straight, on this machine, with this recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from yxanul.cli.options import JsonOption, OutOption, Overrides, RecipeArgument, run_folder_of
+
+NAME = "verify-resume"
+EXAMPLES = """**Examples**
+
+`yxanul verify-resume quickstart`
+
+`yxanul verify-resume fineweb-ultra-24gb --steps 40 --stops 3 --devices 2`"""
+
+
+def command(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    out: OutOption = None,
+    steps: Annotated[int, typer.Option(help="Steps to train, twice.", min=2)] = 20,
+    stops: Annotated[int, typer.Option(help="How often to stop the second run.", min=1)] = 2,
+    devices: Annotated[int, typer.Option(help="Processes that train together.", min=1)] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Train some steps straight, and again with stops at random; compare every bit.
+
+    The text is prepared in the run folder if it is not there; the run itself stays as it is.
+    """
+    from yxanul.base.errors import YxanulError
+    from yxanul.base.files import folder_lock
+    from yxanul.base.interrupt import StopRequest
+    from yxanul.base.run_folder import RunFolder
+    from yxanul.cli.leg import COMMAND
+    from yxanul.cli.output import make_ui, print_json, print_text
+    from yxanul.recipe import load_recipe
+    from yxanul.stages.corpus import prepare
+    from yxanul.stages.resume import settle_recipe
+    from yxanul.stages.verify_resume import Trial, save_proof, verify_resume
+
+    resolved = load_recipe(recipe, overrides or [])
+    run, ui = RunFolder(run_folder_of(recipe, out)), make_ui()
+    with StopRequest().handled(), folder_lock(run.path):
+        settle_recipe(run, resolved, ui)
+        prepare(run, resolved, ui)
+        proof = verify_resume(run, resolved, Trial(COMMAND, steps, stops, devices), ui)
+        path = save_proof(run, proof)
+    if as_json:
+        print_json(proof.to_dict())
+    elif not proof.differences:
+        print_text(
+            f"equal: {proof.tensors} tensors and {proof.values:,} figures after {proof.steps}"
+            f" steps, to the bit, with stops after {', '.join(map(str, proof.stops))} ({path})"
+        )
+    if proof.differences:
+        raise YxanulError(
+            f"resumed is not straight: {len(proof.differences)} differences",
+            found=proof.differences[0],
+            hint=f"both runs lie in {run.path / 'verify-resume'}",
+        )

@@ -1,0 +1,66 @@
+"""An early end of a wsd schedule: come down now, as a shorter budget would have done.
+
+The request is a file in the run folder, so that it reaches a process that is training, or the next
+one. What came of it stands in the ledger.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from yxanul.base.errors import YxanulError
+from yxanul.base.files import write_text
+from yxanul.base.run_folder import RunFolder
+from yxanul.recipe import Recipe
+from yxanul.stages.config import StageSettings, stage_optim
+from yxanul.stages.ledger import Entry, Ledger
+from yxanul.stages.session import Session
+from yxanul.train.curriculum import cooled_plan
+from yxanul.train.trainer import Trainer
+
+
+def ask(run: RunFolder, recipe: Recipe) -> None:
+    """Leave the request; refuse it where the stage that is at work does not come down late."""
+    stage = stage_at_work(run, recipe)
+    name = stage_optim(recipe.optim, stage).schedule.name
+    if name != "wsd":
+        raise YxanulError(
+            f"stage '{stage.name}' cannot cool down early",
+            found=f"the schedule {name}",
+            wanted="wsd, which stays at its peak until it comes down",
+            hint="other schedules are bound to their length",
+        )
+    write_text(request_of(run), "asked\n")
+
+
+def stage_at_work(run: RunFolder, recipe: Recipe) -> StageSettings:
+    """Return the first stage that has not passed its gate; it must have begun."""
+    entries = {entry.name: entry for entry in Ledger.open(run.ledger).entries}
+    for stage in recipe.stages:
+        if stage.name not in entries:
+            raise YxanulError(f"stage '{stage.name}' of {run.path} has not begun yet")
+        if entries[stage.name].status != "passed":
+            return stage
+    raise YxanulError(f"{run.path} has ended: every stage has passed its gate")
+
+
+def request_of(run: RunFolder) -> Path:
+    """Return the file that asks for it."""
+    return run.path / "cooldown-now"
+
+
+def cool_down_if_asked(session: Session, entry: Entry, trainer: Trainer) -> None:
+    """Take up a request: cut the plan, and write down how long the stage is now."""
+    request = request_of(session.run)
+    if not session.world.any(session.world.is_first and request.exists()):
+        return
+    done = trainer.progress.stage_step
+    if entry.cooldown_steps is None and done < trainer.plan.total_steps:
+        trainer.plan = cooled_plan(trainer.plan, trainer.optim, done)
+        entry.cooldown_steps = entry.steps = trainer.plan.total_steps
+        entry.tokens = trainer.plan.total_tokens
+        session.ledger.write()
+        left = trainer.plan.total_steps - done
+        session.ui.say(f"stage '{entry.name}' comes down from here on: {left:,} steps are left")
+    if session.world.is_first:
+        request.unlink(missing_ok=True)

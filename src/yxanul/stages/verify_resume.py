@@ -1,0 +1,151 @@
+"""Proof that a run which is stopped and goes on is the run that was never stopped."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from yxanul.base.errors import YxanulError
+from yxanul.base.files import write_json, write_text
+from yxanul.base.run_folder import RunFolder
+from yxanul.base.ui import Ui
+from yxanul.checkpoint.layout import checkpoint_path
+from yxanul.checkpoint.read import read_checkpoint
+from yxanul.recipe import Recipe, dump_recipe
+from yxanul.stages.config import Budget
+from yxanul.stages.ledger import Ledger
+from yxanul.train.parallel.launch import Children
+
+TIMED = ("perf/", "memory/")
+"""Metrics that are never the same twice."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was compared, and what differs."""
+
+    steps: int
+    stops: list[int]
+    """After which steps the second run was stopped, each time to go on in a new process."""
+    tensors: int
+    """Tensors of the last checkpoint, each compared to the bit."""
+    values: int
+    """Figures of the metrics, each compared."""
+    differences: list[str]
+    """What is not equal; empty is the proof."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return self.__dict__ | {"equal": not self.differences}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is tried."""
+
+    command: Sequence[str]
+    """Trains the run in the folder that follows up to the step that follows, and ends."""
+    steps: int
+    num_stops: int
+    devices: int
+
+
+def verify_resume(prepared: RunFolder, recipe: Recipe, trial: Trial, ui: Ui) -> Proof:
+    """Train the first steps of a prepared run twice, once with stops at random; compare all.
+
+    Both runs lie beside the run, in a folder that goes when they are equal.
+    """
+    steps = trial.steps
+    folder = prepared.path / "verify-resume"
+    shutil.rmtree(folder, ignore_errors=True)
+    chosen = sorted(random.Random().sample(range(1, steps), min(trial.num_stops, steps - 1)))
+    straight = _copy_of(prepared, folder / "straight", recipe, steps)
+    stopped = _copy_of(prepared, folder / "stopped", recipe, steps)
+    ui.say(f"training {steps} steps without a stop")
+    _legs(straight, [steps], trial)
+    decisions = Ledger.open(straight.ledger).decisions  # what a machine measures may vary
+    Ledger(stopped.ledger, decisions).write()
+    ui.say(f"training them again, stopped after {', '.join(map(str, chosen))}")
+    _legs(stopped, [*chosen, steps], trial)
+    proof = compare(straight, stopped, steps, chosen)
+    if not proof.differences:
+        shutil.rmtree(folder)
+    return proof
+
+
+def compare(straight: RunFolder, stopped: RunFolder, steps: int, stops: list[int]) -> Proof:
+    """Return what differs between the checkpoints of a step, and the metrics up to it."""
+    (ours, our_state), (theirs, their_state) = (
+        read_checkpoint(checkpoint_path(run.checkpoints, steps)) for run in (straight, stopped)
+    )
+    ours_flat, theirs_flat = dict(_flat(ours)), dict(_flat(theirs))
+    differences = [
+        f"{name} differs"
+        for name in sorted(ours_flat.keys() | theirs_flat.keys())
+        if name not in ours_flat
+        or name not in theirs_flat
+        or not torch.equal(ours_flat[name], theirs_flat[name])
+    ]
+    if our_state != their_state:
+        keys = [key for key in our_state if our_state[key] != their_state.get(key)]
+        differences.append(f"the state differs in {', '.join(keys)}")
+    ours_lines, theirs_lines = metrics_of(straight), metrics_of(stopped)
+    differences += [
+        f"the metrics of step {one.get('step')} differ"
+        for one, other in zip(ours_lines, theirs_lines, strict=False)
+        if one != other
+    ]
+    if len(ours_lines) != len(theirs_lines):
+        differences.append(f"{len(ours_lines)} lines of metrics against {len(theirs_lines)}")
+    values = sum(map(len, ours_lines))
+    return Proof(steps, stops, len(ours_flat), values, differences)
+
+
+def metrics_of(run: RunFolder) -> list[dict[str, Any]]:
+    """Return the lines of a run's metrics without what is timed."""
+    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    return [{k: v for k, v in line.items() if not k.startswith(TIMED)} for line in lines]
+
+
+def _flat(files: dict[str, dict[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
+    for stem, tensors in files.items():
+        for name, tensor in tensors.items():
+            yield f"{stem}: {name}", tensor
+
+
+def _copy_of(prepared: RunFolder, folder: Path, recipe: Recipe, steps: int) -> RunFolder:
+    """Make a run of the same recipe, text and tokenizer; minutes, which vary, become steps."""
+    stages = tuple(
+        stage.model_copy(update={"budget": Budget(steps=50 * steps)})
+        if stage.budget.minutes is not None
+        else stage
+        for stage in recipe.stages
+    )
+    run = RunFolder(folder)
+    write_text(run.recipe, dump_recipe(recipe.model_copy(update={"stages": stages})))
+    shutil.copy(prepared.tokenizer, run.tokenizer)
+    if recipe.data.folder is None:
+        run.data(None).symlink_to(prepared.data(None).resolve())
+    return run
+
+
+def _legs(run: RunFolder, ends: Sequence[int], trial: Trial) -> None:
+    """Train up to each of the steps, each time in new processes."""
+    for end in ends:
+        ending = Children([*trial.command, str(run.path), str(end)], trial.devices).wait()
+        if ending is not None:
+            raise YxanulError(f"the training up to step {end} failed: {ending.text}")
+
+
+def save_proof(run: RunFolder, proof: Proof) -> Path:
+    """Keep the proof in the run folder; return where."""
+    path = run.path / "verify-resume.json"
+    write_json(path, {"schema_version": 1} | proof.to_dict())
+    return path

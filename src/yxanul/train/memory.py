@@ -1,0 +1,228 @@
+"""Memory: what is too large for the device is found before the first step, not in the middle."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import torch
+
+from yxanul.base.errors import YxanulError, causes_of
+from yxanul.data.batches import Batch
+from yxanul.optim.groups import set_rate
+from yxanul.train.curriculum import Phase, Plan
+from yxanul.train.precision.twin import Twin
+
+DOCUMENTS_IN_ROW = 4
+"""Of the made-up rows of a trial."""
+
+_SAID_WITHOUT_MEMORY = (
+    "can't allocate memory",  # torch's allocator for the CPU
+    "not enough memory",  # the same under Windows
+    "bad_alloc",  # libraries in C++
+    "out of memory",  # CUDA itself, outside of torch's allocator
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+)
+
+MakeOptimizer = Callable[[], torch.optim.Optimizer]
+
+
+class Computes(Protocol):
+    """What a trial needs of an engine: to compute a micro-batch, without an optimizer."""
+
+    @property
+    def twin(self) -> Twin:
+        """The weights."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        ...
+
+    def loss(self, batch: Batch, last: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what to train on and the cross-entropy."""
+        ...
+
+    def backward(self, loss: torch.Tensor, last: bool) -> None:
+        """Add a micro-batch's gradients to those of the step."""
+        ...
+
+    def clip(self, max_norm: float | None) -> float:
+        """Scale the gradients of the step."""
+        ...
+
+
+class Demand(NamedTuple):
+    """How much memory a phase asks for, as far as an order of phases goes."""
+
+    micro_tokens: int
+    seq_len: int
+    accumulates: bool
+    """Then a micro-batch is computed with the gradients of others beside it."""
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Say whether an error, or one that it came from, means that memory ran out."""
+    return any(_is_shortage(cause) for cause in causes_of(error))
+
+
+def _is_shortage(error: BaseException) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and any(word in said for word in _SAID_WITHOUT_MEMORY)
+
+
+def free() -> None:
+    """Give back what nothing refers to any more, to the device too."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+def device_memory(device: torch.device) -> int:
+    """Return the bytes that a device has; of the CPU those that this process may have."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return installed if allowed == resource.RLIM_INFINITY else min(installed, allowed)
+
+
+def process_rows(phase: Phase, processes: int) -> int:
+    """Return the rows of a step that the process with the most of them has."""
+    return -(-phase.rows // processes)
+
+
+def demand(phase: Phase, processes: int = 1) -> Demand:
+    """Return what a phase asks of each process."""
+    rows = process_rows(phase, processes)
+    micro_rows = min(rows, phase.micro_rows)
+    return Demand(micro_rows * phase.seq_len, phase.seq_len, rows > micro_rows)
+
+
+def largest_phase(plan: Plan, steps_done: int = 0, processes: int = 1) -> Phase:
+    """Return the phase with the largest demand among those that are not over."""
+    ends = ((phase, phase.first_step + phase.num_steps) for phase in plan.phases if phase.num_steps)
+    left = [phase for phase, end in ends if end > steps_done]
+    return max(left, key=lambda phase: demand(phase, processes))
+
+
+def dry_run(
+    engine: Computes,
+    plan: Plan,
+    make_optimizer: MakeOptimizer,
+    generator: torch.Generator,
+    *,
+    steps_done: int = 0,
+    processes: int = 1,
+) -> Phase | None:
+    """Try the largest phase that is to come; raise YxanulError if it does not fit into memory.
+
+    Weights, random state and data stay as they are, to the bit. Call it before the stage's
+    optimizer exists. Returns the phase, or None where nothing was tried: the next step is as large.
+    """
+    phase = largest_phase(plan, steps_done, processes)
+    if demand(plan.phase_at(steps_done), processes) == demand(phase, processes):
+        return None
+    if not fits(engine, phase, make_optimizer, generator, processes):
+        raise too_large(phase, engine.device, processes)
+    return phase
+
+
+def too_large(phase: Phase, device: torch.device, processes: int = 1) -> YxanulError:
+    """Return the error for a phase that does not fit into the memory of a device."""
+    rows = min(process_rows(phase, processes), phase.micro_rows)
+    less = f"train.micro_batch={rows // 2}" if rows > 1 else "a shorter seq_len"
+    memory = device_memory(device) / 2**30
+    return YxanulError(
+        f"phase {phase.index} needs more memory than there is",
+        found=f"{rows} rows of {phase.seq_len} tokens at once; {device} has {memory:.1f} GiB",
+        hint=f"try {less}, or train.gradient_checkpointing=full",
+    )
+
+
+def fits(
+    engine: Computes,
+    phase: Phase,
+    make_optimizer: MakeOptimizer,
+    generator: torch.Generator,
+    processes: int = 1,
+) -> bool:
+    """Compute as much of a step as needs the most memory; say whether there was enough.
+
+    Nothing is left of it: no gradient, no optimizer, no change of a weight or a random state.
+    """
+    device = engine.device
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            _compute(engine, phase, make_optimizer, generator, processes)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        fitted = False
+    else:
+        fitted = True
+    finally:
+        # The error is gone by then, and with it what its frames held.
+        forget_gradients(engine.twin)
+    free()
+    return fitted
+
+
+def _compute(
+    engine: Computes,
+    phase: Phase,
+    make_optimizer: MakeOptimizer,
+    generator: torch.Generator,
+    processes: int,
+) -> None:
+    """Do what the second step of a phase does: it is the first with the optimizer's state beside.
+
+    The update comes first, over gradients of zero, since it makes that state.
+    """
+    optimizer = make_optimizer()
+    _update_nothing(optimizer)
+    forget_gradients(engine.twin)
+    rows = process_rows(phase, processes)
+    micro_rows = min(rows, phase.micro_rows)
+    num_tokens = engine.twin.master.settings.num_tokens
+    batch = random_batch(micro_rows, phase.seq_len, num_tokens, generator).to(engine.device)
+    count = min(2, -(-rows // micro_rows))
+    for number in range(count):
+        last = number == count - 1
+        total, _ = engine.loss(batch, last)
+        engine.backward(total / batch.num_targets, last)
+        del total
+    engine.clip(phase.clip)
+
+
+def _update_nothing(optimizer: torch.optim.Optimizer) -> None:
+    """Let an optimizer make its state and all that it needs in passing; no weight changes."""
+    set_rate(optimizer, 0.0)
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            weight.grad = torch.zeros_like(weight)
+    optimizer.step()
+
+
+def forget_gradients(twin: Twin) -> None:
+    """Drop all gradients, also those that a micro-batch cut short left in the model."""
+    for model in (twin.master, twin.model):
+        for weight in model.parameters():
+            weight.grad = None
+
+
+def random_batch(rows: int, seq_len: int, num_tokens: int, generator: torch.Generator) -> Batch:
+    """Return rows of random ids, of several documents each."""
+    device = generator.device
+    shape = (rows, seq_len + 1)
+    ids = torch.randint(0, num_tokens, shape, generator=generator, device=device)
+    place_T = torch.arange(seq_len, device=device)
+    documents_BT = (place_T * DOCUMENTS_IN_ROW // seq_len).expand(rows, -1)
+    return Batch(ids[:, :-1].contiguous(), ids[:, 1:].contiguous(), documents_BT.contiguous())

@@ -1,0 +1,92 @@
+"""The processes that train together, as one of them sees it; alone it is the whole world."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+
+T = TypeVar("T")
+
+TIMEOUT = datetime.timedelta(minutes=30)
+"""How long a process waits for the others: a rank may score held-out text on its own."""
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place among those that train together.
+
+    All of them run the same program in step. What one of them measures or decides (a clock, a
+    signal, what is on its disk) becomes the same for all by the methods here; each is called by
+    all processes at the same point.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    """The rank on this machine: which of its GPUs to use."""
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and speaks for all."""
+        return self.rank == 0
+
+    def sum(self, value: float) -> float:
+        """Return the sum of every process's value, the same for all to the bit."""
+        if self.size == 1:
+            return value
+        total = torch.tensor(value, dtype=torch.float64)
+        dist.all_reduce(total)
+        return float(total)
+
+    def any(self, flag: bool) -> bool:
+        """Say whether it is true anywhere."""
+        return self.sum(float(flag)) > 0
+
+    def from_first(self, value: T) -> T:
+        """Return what the first process gave; the others' own values are dropped."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def wait_for_first(self) -> None:
+        """Go on once the first process is here, however long its work takes."""
+        if self.size > 1:
+            group = dist.new_group(backend="gloo", timeout=datetime.timedelta(days=30))
+            assert isinstance(group, dist.ProcessGroup)
+            dist.barrier(group)
+            dist.destroy_process_group(group)
+
+    def wait_for_all(self) -> None:
+        """Go on once every process is here."""
+        if self.size > 1:
+            self.sum(0.0)
+
+
+@contextlib.contextmanager
+def joined_world(device: str) -> Iterator[World]:
+    """Join the processes that torchrun (or `--devices`) started; alone there is nothing to join.
+
+    `device` is the recipe's: with GPUs each process has its own, and NCCL between them.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield World()
+        return
+    world = World(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.set_device(world.local_rank)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=TIMEOUT)
+    try:
+        yield world
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,51 @@
+"""The projections of a model by name: what fp8 computes. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from yxanul.model.config import ModelSettings
+from yxanul.model.count import count_parameters
+
+
+class Projection(NamedTuple):
+    """One matrix of a block. Several of them may lie in one module."""
+
+    name: str
+    """As in `blocks.3.attention.q`."""
+    module: str
+    """The module that holds its rows, as in `blocks.3.attention.qkv`."""
+    width_in: int
+    width_out: int
+
+
+def projections(settings: ModelSettings) -> list[Projection]:
+    """Return q, k, v, o, gate, up and down of every block (plain FFNs have no gate)."""
+    return [one for layer in range(settings.depth) for one in _of_block(settings, layer)]
+
+
+def projection_modules(settings: ModelSettings) -> list[str]:
+    """Return the modules that hold the projections, each once, in the model's order."""
+    return list(dict.fromkeys(one.module for one in projections(settings)))
+
+
+def fp8_share(settings: ModelSettings) -> float:
+    """Return the share of the stored parameters (padding too) that fp8 computes with."""
+    matrices = sum(one.width_in * one.width_out for one in projections(settings))
+    stored = settings.model_copy(update={"vocab_size": settings.num_stored_tokens})
+    return matrices / count_parameters(stored)
+
+
+def _of_block(settings: ModelSettings, layer: int) -> Iterator[Projection]:
+    width, ffn_width = settings.width, settings.ffn_width
+    queries = settings.num_heads * settings.head_width
+    keys = settings.num_kv_heads * settings.head_width
+    attention, ffn = f"blocks.{layer}.attention", f"blocks.{layer}.ffn"
+    for name, size in (("q", queries), ("k", keys), ("v", keys)):
+        yield Projection(f"{attention}.{name}", f"{attention}.qkv", width, size)
+    yield Projection(f"{attention}.o", f"{attention}.output", queries, width)
+    inner = ("gate", "up") if settings.ffn in ("swiglu", "geglu") else ("up",)
+    for name in inner:
+        yield Projection(f"{ffn}.{name}", f"{ffn}.{'_'.join(inner)}", width, ffn_width)
+    yield Projection(f"{ffn}.down", f"{ffn}.down", ffn_width, width)

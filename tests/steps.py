@@ -1,0 +1,77 @@
+"""Steps of training by hand, over rows that count: what a twin has to stand."""
+
+import copy
+
+import torch
+
+from yxanul.model.config import ModelSettings
+from yxanul.model.language_model import LanguageModel
+from yxanul.train.precision.twin import Twin
+
+VOCAB, ROWS, LENGTH = 16, 8, 16
+
+
+def make_model(**fields):
+    """Return a tiny model whose sizes suit fp8."""
+    small = {"width": 32, "depth": 2, "num_heads": 2, "max_seq_len": 32, "vocab_size": VOCAB}
+    model = LanguageModel(ModelSettings(**small | fields))
+    model.init_weights(torch.Generator().manual_seed(1))
+    return model
+
+
+def counting(seed, rows=ROWS, length=LENGTH):
+    """Return ids and targets of rows that count on from a random start."""
+    starts = torch.randint(VOCAB, (rows, 1), generator=torch.Generator().manual_seed(seed))
+    ids = (starts + torch.arange(length + 1)) % VOCAB
+    return ids[:, :-1], ids[:, 1:]
+
+
+def gather(twin, ids, targets, parts=1):
+    """Bring the gradients of the mean loss to the master, in so many parts; return the loss."""
+    summed = 0.0
+    for some, wanted in zip(ids.chunk(parts), targets.chunk(parts), strict=True):
+        with twin.forward_context():
+            loss = twin.model.loss(some, wanted)
+        (loss.total / targets.numel() * twin.loss_factor).backward()
+        twin.collect()
+        summed += float(loss.cross_entropy)
+    return summed / targets.numel()
+
+
+def gradients(twin, ids, targets, parts=1):
+    """Return the loss, and the master's gradients in one vector; none are left behind."""
+    loss = gather(twin, ids, targets, parts)
+    found = torch.cat([p.grad.flatten() for p in twin.master.parameters()])
+    for parameter in twin.master.parameters():
+        parameter.grad = None
+    return loss, found
+
+
+class Steps:
+    """A twin and its optimizer, one update after the other."""
+
+    def __init__(self, precision, rate=1e-2, fp8=None, **fields):
+        self.twin = Twin(make_model(**fields), precision, fp8)
+        self.optimizer = torch.optim.AdamW(self.twin.master.parameters(), lr=rate, weight_decay=0)
+        self.done = 0
+
+    def step(self):
+        """Do a step; return the loss, whether it was applied, and whether overflow was answered."""
+        loss = gather(self.twin, *counting(self.done))
+        grads = [p.grad for p in self.twin.master.parameters()]
+        finite = all(bool(grad.isfinite().all()) for grad in grads)
+        if finite:
+            self.optimizer.step()
+            self.twin.refresh()
+        self.optimizer.zero_grad()
+        self.done += 1
+        return loss, finite, self.twin.after_update(finite)
+
+    def weights(self):
+        """Return the master's weights as they are now."""
+        return copy.deepcopy(self.twin.master.state_dict())
+
+
+def same(one, other):
+    """Say whether two state dicts are equal to the bit."""
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)

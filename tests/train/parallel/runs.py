@@ -1,0 +1,221 @@
+"""A tiny run that any number of processes can do: what it is made of, and what came of it."""
+
+import math
+import warnings
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from unittest.mock import patch
+
+import numpy as np
+import torch
+
+from yxanul.base.interrupt import StopRequest
+from yxanul.base.ui import SilentUi
+from yxanul.data.batches import Batch
+from yxanul.data.mix import MixCursor
+from yxanul.model.config import ModelSettings
+from yxanul.model.language_model import LanguageModel
+from yxanul.optim.config import EmaSettings, OptimSettings
+from yxanul.train.config import TrainSettings
+from yxanul.train.curriculum import Phase, Plan
+from yxanul.train.curvature import Curvature
+from yxanul.train.engine import Moments
+from yxanul.train.parallel.build import Plant, make_engine
+from yxanul.train.progress import Progress
+from yxanul.train.trainer import Trainer
+
+VOCAB = 16
+PHASE = {
+    "index": 0,
+    "seq_len": 8,
+    "rows": 8,
+    "micro_rows": 2,
+    "first_step": 0,
+    "num_steps": 12,
+    "rate_scale": 1.0,
+    "clip": None,
+    "mix": {"made": 1.0},
+}
+UNEVEN = (
+    {"rows": 7, "micro_rows": 2, "num_steps": 6},
+    {"rows": 1, "micro_rows": 1, "num_steps": 6},
+)
+"""Rows that neither processes nor micro-batches divide; and fewer rows than processes."""
+CHANGING = ({"num_steps": 5}, {"seq_len": 16, "rows": 4, "num_steps": 7, "rate_scale": 0.5})
+
+
+@dataclass
+class Done:
+    """What a run has come to, in arrays: they travel between processes."""
+
+    losses: list
+    norms: list
+    applied: list
+    weights: dict
+    mean: dict
+    mean_updates: int
+    moments: dict
+    plain: dict
+    progress: dict
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run is made of."""
+
+    strategy: str = "ddp"
+    deepspeed: str | None = None
+    precision: str = "fp32"
+    optimizer: str = "adamw"
+    phases: tuple = ({},)
+    ema: bool = False
+    ignored: int = 0
+    """So many targets, and more, of each row are not scored."""
+    bad_step: int | None = None
+    """In it, the last process computes gradients that are not finite."""
+    compile: bool = False
+    checkpoint_every: int | None = None
+    begin_from: Done | None = None
+    stop_after: int | None = None
+    model: dict = field(default_factory=dict)
+    seed: int = 1
+
+
+class StreamFeed:
+    """Cuts rows out of one endless stream."""
+
+    def __init__(self, ignored=0):
+        self.stream = np.random.default_rng(5).integers(0, VOCAB, 100_000)
+        self.ignored = ignored
+
+    def batch(self, rows, seq_len):
+        ids = np.stack([self.stream[row.start : row.start + seq_len + 1] for row in rows])
+        targets = ids[:, 1:].copy()
+        if self.ignored:
+            for row, target in zip(rows, targets, strict=True):
+                target[: self.ignored + row.start // seq_len % 5] = -100
+        both = (torch.from_numpy(part.copy()) for part in (ids[:, :-1], targets))
+        return Batch(*both, torch.zeros(len(rows), seq_len, dtype=torch.int64))
+
+
+def make_model(run):
+    shape = {"width": 32, "depth": 2, "num_heads": 2, "max_seq_len": 32, "vocab_size": VOCAB}
+    model = LanguageModel(ModelSettings(**{**shape, **run.model}))
+    model.init_weights(torch.Generator().manual_seed(run.seed))
+    if run.begin_from is not None:
+        model.load_state_dict(tensors(run.begin_from.weights))
+    return model
+
+
+def optim_of(run):
+    extra = {"sophia": {"curvature_steps": 3}}.get(run.optimizer, {})
+    rate = {"adamw": 1e-2, "muon": 1e-2}.get(run.optimizer, 1e-3)
+    schedule = {"name": "linear_to_zero", "warmup_steps": 2}
+    return OptimSettings(name=run.optimizer, peak_rate=rate, schedule=schedule, **extra)
+
+
+def make_trainer(world, run):
+    optim = optim_of(run)
+    settings = TrainSettings(strategy=run.strategy, deepspeed=run.deepspeed, compile=run.compile)
+    mean = EmaSettings(decay=0.9) if run.ema else None
+    engine = make_engine(Plant(make_model(run), settings, run.precision, mean, world, SilentUi()))
+    engine.twin.model.checkpoint_every = run.checkpoint_every
+    begun, progress = run.begin_from, Progress("one", 0, 0, 0, MixCursor())
+    engine.begin(optim, Moments(tensors(begun.moments), begun.plain) if begun else None)
+    if begun is not None:
+        progress = Progress.from_dict(begun.progress)
+        engine.load_mean(tensors(begun.mean), begun.mean_updates)
+    phases, start = [], 0
+    for index, changes in enumerate(run.phases):
+        phase = Phase(**{**PHASE, "index": index, "first_step": start, **changes})
+        phases.append(phase)
+        start += phase.num_steps
+    trainer = Trainer(
+        engine=engine,
+        feed=StreamFeed(run.ignored),
+        plan=Plan(tuple(phases)),
+        optim=optim,
+        progress=progress,
+        max_bad_steps=3,
+        ui=SilentUi(),
+        stop=StopRequest(),
+        record=lambda report: None,
+        save=lambda trainer: None,
+    )
+    if run.optimizer == "sophia":
+        trainer.curvature = Curvature(engine.optimizer, engine, seed=3)
+    return trainer
+
+
+def train(world, run):
+    """Do the run; return what it has come to. Muon's products are in fp32, as all else is."""
+    exact = patch("yxanul.optim.muon.product_dtype", lambda device: torch.float32)
+    with exact, warnings.catch_warnings():
+        if run.compile:
+            warnings.simplefilter("ignore")  # of the compiler's own parts about each other
+        return _train(world, run)
+
+
+def _train(world, run):
+    trainer, reports = make_trainer(world, run), []
+    end = run.stop_after or trainer.plan.total_steps
+    while trainer.progress.stage_step < end:
+        bad = trainer.progress.stage_step == run.bad_step and world.rank == world.size - 1
+        with spoiled(trainer.engine) if bad else nullcontext():
+            reports.append(trainer.step())
+    return outcome(trainer, reports)
+
+
+def spoiled(engine):
+    """Make the gradients of a process infinite, or no numbers at all."""
+    backward = engine.backward
+    return patch.object(engine, "backward", lambda loss, last: backward(loss * math.inf, last))
+
+
+def outcome(trainer, reports):
+    engine = trainer.engine
+    files, moments = engine.weights(), engine.moments()
+    return Done(
+        [report.loss for report in reports],
+        [report.gradient_norm for report in reports],
+        [report.applied for report in reports],
+        arrays(files["model"]),
+        arrays(files.get("ema", {})),
+        engine.ema.num_updates if engine.ema else 0,
+        arrays(moments.tensors),
+        dict(moments.plain),
+        trainer.progress.to_dict(),
+    )
+
+
+def arrays(found):
+    return {name: value.detach().cpu().numpy().copy() for name, value in found.items()}
+
+
+def tensors(found):
+    return {name: torch.from_numpy(value.copy()) for name, value in found.items()}
+
+
+def assert_close(found, wanted, tolerance=1e-5):
+    """The same curve, and the same of all that a checkpoint holds."""
+    assert found.applied == wanted.applied
+    np.testing.assert_allclose(found.losses, wanted.losses, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(found.norms, wanted.norms, rtol=0, atol=10 * tolerance)
+    for name in ("weights", "mean", "moments"):
+        ours, theirs = getattr(found, name), getattr(wanted, name)
+        assert ours.keys() == theirs.keys()
+        for key, value in theirs.items():
+            np.testing.assert_allclose(ours[key], value, rtol=0, atol=tolerance, err_msg=key)
+    assert found.mean_updates == wanted.mean_updates
+    assert found.progress["cursor"] == wanted.progress["cursor"]
+
+
+def continued(run, done):
+    """Return the run that goes on from there."""
+    return replace(run, begin_from=done, stop_after=None)
+
+
+def last_of(done, steps):
+    """Return a run as if it had begun so many steps before its end."""
+    lists = {name: getattr(done, name)[-steps:] for name in ("losses", "norms", "applied")}
+    return replace(done, **lists)

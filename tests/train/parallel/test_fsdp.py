@@ -1,0 +1,155 @@
+"""Two processes with a part of each weight, against one."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from train.parallel.pair import Pair
+from train.parallel.runs import (
+    CHANGING,
+    UNEVEN,
+    Run,
+    arrays,
+    assert_close,
+    continued,
+    last_of,
+    make_trainer,
+    train,
+)
+from yxanul.base.errors import YxanulError
+from yxanul.train.parallel.fsdp import OPTIMIZERS
+from yxanul.train.parallel.world import World
+
+FSDP = Run(strategy="fsdp")
+RUNS = {
+    "ragged": replace(FSDP, ignored=2),
+    "uneven": replace(FSDP, phases=UNEVEN, ignored=2),
+    "clip": replace(FSDP, phases=({"clip": 0.5},)),
+    "phases": replace(FSDP, phases=CHANGING, ema=True),
+    "muon": replace(FSDP, optimizer="muon", ema=True),
+    "lion": replace(FSDP, optimizer="lion"),
+    "checkpointing": replace(FSDP, checkpoint_every=1),
+    "not finite": replace(FSDP, bad_step=4),
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(one_thread):
+    pass
+
+
+def alone(run):
+    return train(World(), replace(run, strategy="ddp"))
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_two_train_as_one_does(pair, name):
+    first, second = pair.run(train, RUNS[name])
+    assert_close(first, alone(RUNS[name]))
+    assert (first.applied, first.progress) == (second.applied, second.progress)
+    np.testing.assert_array_equal(first.losses, second.losses)
+    np.testing.assert_array_equal(first.norms, second.norms)
+    assert first.applied.count(False) == (name == "not finite")
+    assert not second.weights and not second.moments
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_gradients_of_narrow_layers_are_summed_in_fp32(pair, precision):
+    """Each micro-batch is the same to the bit in any process; only fp32 sums differ in order."""
+    run = replace(FSDP, precision=precision, phases=({"num_steps": 6, "rows": 12},), bad_step=3)
+    first, second = pair.run(train, run)
+    wanted = alone(run)
+    assert first.norms[0] == pytest.approx(wanted.norms[0], rel=1e-6)
+    assert_close(first, wanted, tolerance=2e-3)
+    np.testing.assert_array_equal(first.norms, second.norms)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_run_goes_on_with_more_or_fewer_processes(pair, optimizer):
+    run = replace(FSDP, optimizer=optimizer, ema=True, phases=UNEVEN)
+    straight, half = alone(run), replace(run, stop_after=5)
+    from_one = pair.run(train, continued(run, alone(half)))[0]
+    from_two = alone(continued(run, pair.run(train, half)[0]))
+    for done in (from_one, from_two):
+        assert len(done.losses) == 7
+        assert_close(done, last_of(straight, 7))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("ema", [False, True])
+def test_whole_models_are_shown_and_copied(pair, precision, ema):
+    run = replace(FSDP, precision=precision, ema=ema)
+    for shown, copied, done in pair.run(look_inside, run):
+        if done.weights:
+            first = done
+        for found, wanted in ((shown, first.mean or first.weights), (copied, first.weights)):
+            assert found.keys() == wanted.keys()
+            for name, value in wanted.items():
+                cast = torch.from_numpy(value)
+                if precision == "bf16" and found is shown:
+                    cast = cast.bfloat16().float()
+                np.testing.assert_array_equal(found[name], cast)
+
+
+def look_inside(world, run):
+    """Return the weights that are shown, those of a copy, and what all came to in the end."""
+    trainer = make_trainer(world, run)
+    trainer.step()
+    engine, copied = trainer.engine, trainer.engine.copy_of_twin()
+    batch = trainer.fetch(trainer.plan.phases[0])[0][0]
+    with engine.shown() as model:
+        shown = arrays({name: value.float() for name, value in model.state_dict().items()})
+        assert torch.isfinite(model.loss(batch.ids_BT, batch.targets_BT).total)
+    loss = copied.model.loss(batch.ids_BT, batch.targets_BT).total
+    loss.backward()
+    assert copied.precision == run.precision and copied.is_master == (run.precision == "fp32")
+    return shown, arrays(copied.master.state_dict()), train(world, replace(run, stop_after=1))
+
+
+def test_the_mean_is_adopted(pair):
+    means, weights = pair.run(adopt, replace(FSDP, ema=True))[0]
+    assert weights.keys() == means.keys() and means
+    for name, value in means.items():
+        np.testing.assert_array_equal(weights[name], value)
+
+
+def adopt(world, run):
+    """Return the means of the weights, and what the weights are when they have been adopted."""
+    trainer = make_trainer(world, run)
+    for _ in range(3):
+        trainer.step()
+    means = arrays(trainer.engine.weights()["ema"])
+    trainer.engine.adopt_mean()
+    return means, arrays(trainer.engine.weights()["model"])
+
+
+def test_what_it_cannot_do_is_refused_in_one_line(pair):
+    for refused in ({"optimizer": "sophia"}, {"optimizer": "adafactor"}, {"precision": "fp8"}):
+        for line in pair.run(refusal, replace(FSDP, **refused)):
+            assert "fsdp does not train" in line and "ddp" in line and "\n" not in line
+
+
+def refusal(world, run):
+    with pytest.raises(YxanulError) as error:
+        make_trainer(world, run)
+    return str(error.value)
+
+
+@pytest.mark.slow
+def test_three_with_rows_that_cannot_be_shared_evenly(tmp_path):
+    three = Pair(tmp_path, 3)
+    try:
+        for optimizer in OPTIMIZERS:
+            run = replace(FSDP, optimizer=optimizer, ema=True, phases=UNEVEN, model={"width": 8})
+            assert_close(three.run(train, run)[0], alone(run))
+    finally:
+        three.end()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("checkpoint_every", [None, 2])
+def test_compiled_layers(pair, checkpoint_every):
+    run = replace(FSDP, compile=True, checkpoint_every=checkpoint_every, phases=CHANGING)
+    assert_close(pair.run(train, run)[0], alone(replace(run, compile=False)), tolerance=5e-5)

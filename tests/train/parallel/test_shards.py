@@ -1,0 +1,29 @@
+import pytest
+import torch
+
+from yxanul.train.parallel.shards import Shards
+from yxanul.train.parallel.world import World
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("rows", [1, 2, 7, 16])
+def test_parts_are_those_of_torch_chunk(size, rows):
+    """As FSDP cuts; processes at the end may have nothing."""
+    whole = torch.arange(rows * 3.0).view(rows, 3)
+    chunks = list(whole.chunk(size)) + [whole[:0]] * size
+    for rank in range(size):
+        assert torch.equal(Shards({}, World(rank, size)).own(whole), chunks[rank])
+
+
+def test_parts_of_several_are_joined_at_once(pair):
+    for first, second in pair.run(join_two):
+        assert torch.equal(torch.tensor(first), torch.arange(10.0).view(5, 2))
+        assert torch.equal(torch.tensor(second), -torch.arange(10.0).view(5, 2))
+
+
+def join_two(world):
+    whole = torch.arange(10.0).view(5, 2)
+    shards = Shards({}, world)
+    params = [shards.own(whole), shards.own(-whole)]
+    found = Shards(dict.fromkeys(params, whole.shape), world).joined(params, params)
+    return [one.tolist() for one in found]

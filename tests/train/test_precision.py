@@ -1,0 +1,240 @@
+"""The model in low precision: fp32 weights behind it, and fp16's scale of the loss."""
+
+import copy
+import json
+import math
+
+import pytest
+import torch
+
+from steps import ROWS, Steps, counting, gather, gradients, make_model, same
+from yxanul.base.errors import YxanulError
+from yxanul.model.head import Scoring, linear_cross_entropy
+from yxanul.train.precision.scale import CEILING, LossScale
+from yxanul.train.precision.twin import DTYPES, Twin
+
+LOW = ["bf16", "fp16", "fp8"]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(one_thread):
+    pass
+
+
+@pytest.mark.parametrize("precision", LOW)
+def test_gradients_reach_the_master_in_fp32_and_true_to_size(precision):
+    ids, targets = counting(0)
+    _, expected = gradients(Twin(make_model(), "fp32"), ids, targets)
+    twin = Twin(make_model(), precision)
+    _, found = gradients(twin, ids, targets)
+    assert found.dtype == torch.float32
+    assert all(weight.grad is None for weight in twin.model.parameters())
+    error = float((found - expected).norm() / expected.norm())
+    assert 0 < error < {"bf16": 0.02, "fp16": 0.003, "fp8": 0.15}[precision]
+    assert float(found.norm()) == pytest.approx(float(expected.norm()), rel=0.02)
+
+
+@pytest.mark.parametrize("precision", LOW)
+def test_gradients_in_parts_add_up_to_those_of_the_whole(precision):
+    ids, targets = counting(0)
+    twin = Twin(make_model(), precision)
+    whole_loss, whole = gradients(twin, ids, targets)
+    for parts in (2, ROWS):
+        loss, found = gradients(twin, ids, targets, parts)
+        assert loss == pytest.approx(whole_loss, abs=2e-3)
+        error = float((found - whole).norm() / whole.norm())
+        assert error < {"bf16": 0.02, "fp16": 0.003, "fp8": 0.15}[precision]
+
+
+@pytest.mark.parametrize("precision", LOW)
+def test_parts_are_summed_in_fp32(precision):
+    """Each part is a thousand times too small for what bf16 and fp16 could add to the sum."""
+    twin = Twin(make_model(), precision)
+    weights = list(zip(twin.master.parameters(), twin.model.parameters(), strict=True))
+    for number in range(1001):
+        for _, weight in weights:
+            size = twin.loss_factor / 4 * (1.0 if number == 0 else 2.0**-12)
+            weight.grad = torch.full_like(weight, size)
+        twin.collect()
+    assert all(torch.all(4 * master.grad == 1 + 1000 * 2.0**-12) for master, _ in weights)
+
+
+@pytest.mark.parametrize("precision", LOW)
+def test_updates_below_the_precision_of_the_model_are_not_lost(precision):
+    """In weights of that precision, whose neighbours of 1 are a step away, 1 would stay 1."""
+    step = torch.finfo(DTYPES[precision]).eps
+    run = Steps(precision, rate=step / 40)
+    gain, weak = run.twin.master.norm.gain, run.twin.model.norm.gain
+    for _ in range(4):
+        run.step()
+    assert torch.all(gain != 1) and torch.all((gain - 1).abs() < step / 4)
+    assert torch.all(weak == 1)
+    for _ in range(40):
+        run.step()
+    assert torch.any(weak != 1)
+    assert torch.equal(weak, gain.to(weak.dtype))
+
+
+@pytest.mark.parametrize("precision", ["fp32", *LOW])
+def test_counting_is_learnt(precision):
+    run = Steps(precision)
+    reports = [run.step() for _ in range(60)]
+    assert reports[0][0] == pytest.approx(math.log(16), abs=0.2)
+    assert reports[-1][0] < 0.1
+    assert all(applied for _, applied, _ in reports)
+    state = run.optimizer.state.values()
+    assert all(value.dtype == torch.float32 for one in state for value in one.values())
+
+
+def test_only_fp16_scales_its_loss():
+    assert Twin(make_model(), "fp16").loss_factor == 65536
+    for precision in ("fp32", "bf16", "fp8"):
+        twin = Twin(make_model(), precision)
+        assert (twin.scale, twin.loss_factor, twin.after_update(False)) == (None, 1.0, False)
+
+
+def test_small_gradients_vanish_in_fp16_unless_the_loss_is_scaled():
+    ids, targets = counting(0)
+    model = make_model()
+    _, expected = gradients(Twin(model, "fp32"), ids, targets)
+    tiny = 2.0**-24
+    found = {}
+    for value in (1.0, 65536.0):
+        twin = Twin(make_model(), "fp16")
+        twin.scale = LossScale(value)
+        (twin.model.loss(ids, targets).total / targets.numel() * (tiny * value)).backward()
+        twin.collect()
+        found[value] = torch.cat([p.grad.flatten() for p in twin.master.parameters()]) / tiny
+    errors = {k: float((v - expected).norm() / expected.norm()) for k, v in found.items()}
+    assert errors[1.0] > 0.5
+    assert errors[65536.0] < 0.1
+
+
+def test_the_scale_undone_changes_no_bit():
+    twin = Twin(make_model(), "fp16")
+    twin.scale = LossScale(256.0)
+    weight, master = twin.model.norm.gain, twin.master.norm.gain
+    gradient = torch.linspace(-0.9, 0.7, len(weight)).half()
+    for times in (1, 2):
+        weight.grad = gradient * 256
+        twin.collect()
+        assert torch.equal(master.grad, times * gradient.float())
+
+
+def test_overflow_halves_the_scale_skips_the_update_and_it_grows_back():
+    run = Steps("fp16")
+    run.twin.scale = LossScale(CEILING, growth_steps=5)
+    before, values = run.weights(), []
+    while True:
+        value = run.twin.loss_factor
+        _, applied, answered = run.step()
+        if applied:
+            break
+        values.append(value)
+        assert answered
+        assert run.twin.loss_factor == value / 2
+        assert same(run.weights(), before)
+        assert not run.optimizer.state
+    assert values and values == [CEILING / 2**i for i in range(len(values))]
+    assert not answered and not same(run.weights(), before)
+    found = run.twin.loss_factor
+    for _ in range(4):
+        assert run.twin.loss_factor == found
+        run.step()
+    assert run.twin.loss_factor == 2 * found
+
+
+def test_the_scale_has_a_floor_where_a_bad_step_counts_and_a_ceiling():
+    twin = Twin(make_model(), "fp16")
+    twin.scale = LossScale(4.0)
+    assert [twin.after_update(False) for _ in range(4)] == [True, True, False, False]
+    assert twin.scale.value == 1
+    scale = LossScale(CEILING / 2, growth_steps=1)
+    assert [(scale := scale.after_step(True)).value for _ in range(3)] == [CEILING] * 3
+
+
+def test_a_bad_step_begins_the_count_anew():
+    scale = LossScale(8.0, growth_steps=3)
+    values = []
+    for finite in (True, True, False, True, True, True, True, True, True):
+        scale = scale.after_step(finite)
+        values.append(scale.value)
+    assert values == [8, 8, 4, 4, 4, 8, 8, 8, 16]
+
+
+@pytest.mark.parametrize("cut", [1, 4, 6])
+def test_the_scale_resumes_exactly(cut):
+    def begin():
+        run = Steps("fp16")
+        run.twin.scale = LossScale(2.0**21, growth_steps=2)
+        return run
+
+    straight = begin()
+    for _ in range(cut):
+        straight.step()
+    plain = json.loads(json.dumps(straight.twin.scale.to_dict()))
+    resumed = begin()
+    resumed.twin.master.load_state_dict(straight.weights())
+    resumed.optimizer.load_state_dict(copy.deepcopy(straight.optimizer.state_dict()))
+    resumed.twin.refresh()
+    resumed.twin.scale, resumed.done = LossScale.from_dict(plain), cut
+    for run in (straight, resumed):
+        for _ in range(10 - cut):
+            run.step()
+    assert resumed.twin.scale == straight.twin.scale
+    assert same(resumed.weights(), straight.weights())
+
+
+def test_the_heads_gradient_may_leave_the_range_of_fp16_until_it_is_scaled():
+    """Many tokens with one target: their sum is beyond 65,504, its mean is not."""
+    count, width = 32_768, 16
+    x = torch.full((count, width), 4.0, dtype=torch.float16, requires_grad=True)
+    weight = torch.zeros(16, width, dtype=torch.float16, requires_grad=True)
+    targets = torch.zeros(count, dtype=torch.int64)
+    loss = linear_cross_entropy(x, weight, targets, Scoring(16))
+    (loss.total / count).backward()
+    assert weight.grad.dtype == torch.float16
+    expected = torch.full((16, width), 4 / 16.0)
+    expected[0] = 4 / 16.0 - 4
+    torch.testing.assert_close(weight.grad.float(), expected, rtol=2e-3, atol=0)
+
+
+def test_what_is_not_finite_reaches_the_master():
+    twin = Twin(make_model(), "fp16")
+    twin.scale = LossScale(CEILING)
+    gather(twin, *counting(0))
+    assert not all(bool(p.grad.isfinite().all()) for p in twin.master.parameters())
+
+
+@pytest.mark.parametrize("precision", LOW)
+def test_the_trainer_reports_the_true_norm_and_loss(make_trainer, precision):
+    exact, weak = make_trainer().step(), make_trainer(precision=precision).step()
+    assert weak.loss == pytest.approx(exact.loss, rel=0.01)
+    assert weak.gradient_norm == pytest.approx(exact.gradient_norm, rel=0.03)
+    assert weak.applied and weak.loss != exact.loss
+
+
+def test_an_overflow_that_lowers_the_scale_is_no_bad_step(make_trainer, make_phase):
+    trainer = make_trainer(make_phase(num_steps=20), precision="fp16", max_bad_steps=2)
+    twin = trainer.engine.twin
+    twin.scale = LossScale(CEILING)
+    before = {name: value.clone() for name, value in twin.master.state_dict().items()}
+    reports = []
+    while not reports or not reports[-1].applied:
+        assert same(twin.master.state_dict(), before)
+        reports.append(trainer.step())
+    assert len(reports) > 3  # more than may be bad in a row
+    assert all(report.progress.bad_steps == 0 for report in reports)
+    assert not same(twin.master.state_dict(), before)
+    assert twin.loss_factor == CEILING / 2 ** (len(reports) - 1)
+
+
+def test_at_the_floor_of_the_scale_bad_steps_stop_the_run(make_trainer, make_phase):
+    trainer = make_trainer(make_phase(num_steps=40), precision="fp16", max_bad_steps=3)
+    twin = trainer.engine.twin
+    twin.scale = LossScale(4.0)
+    list(twin.model.parameters())[3].register_hook(lambda grad: grad * math.nan)
+    with pytest.raises(YxanulError, match="3 updates in a row were skipped"):
+        trainer.run()
+    assert [report.progress.bad_steps for report in trainer.reports] == [0, 0, 1, 2, 3]
+    assert twin.loss_factor == 1.0
