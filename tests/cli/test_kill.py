@@ -1,86 +1,185 @@
-"""Kill -9 at random moments: the finished run equals the undisturbed one."""
+"""Kill -9 at random moments: the finished run equals the undisturbed one. Signals save."""
 
-import hashlib
 import json
+import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
 from recipes import TINY, write_tiny
+from running import Nursery, assert_same_run, call, start, step_of, steps_of, trained
+from yxanul.checkpoint import write as writing
 
-LONGER = (
-    TINY.replace("documents: 120", "documents: 3000")
-    .replace("workers: 1", "workers: 2")
-    .replace("steps: 14", "steps: 60")
-    .replace("tokens: 2560", "tokens: 10240")
-    .replace("kind: byte", "kind: bpe, vocab_size: 400")
+SHORT = (
+    TINY.replace("documents: 120", "documents: 300")
+    .replace("steps: 14", "steps: 40")
+    .replace("tokens: 2560", "tokens: 5120")
+    .replace("every_steps: 4, keep: 2", "every_steps: 3, keep: 2, background: true")
 )
+LONGER = (
+    SHORT.replace("documents: 300", "documents: 3000")
+    .replace("workers: 1", "workers: 2")
+    .replace("kind: byte", "kind: bpe, vocab_size: 400")
+    .replace("steps: 40", "steps: 100")
+)
+MANY = TINY.replace("steps: 14", "steps: 300").replace("every_steps: 5", "every_steps: 1000")
 
 
-def start(recipe, out):
-    command = [sys.executable, "-m", "yxanul", "run", str(recipe), "--out", str(out)]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+@pytest.fixture(autouse=True)
+def _one_thread(one_thread, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
-def finish(recipe, out):
-    process = start(recipe, out)
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors
-
-
-def trained(out):
-    """Return what has to be equal: the weights and every metric that is not a time."""
-    weights = {
-        path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in (out / "checkpoints").glob("*/*.safetensors")
-    }
-    timed = ("perf/", "memory/")
-    metrics = [
-        {key: value for key, value in json.loads(line).items() if not key.startswith(timed)}
-        for line in (out / "metrics.jsonl").read_text().splitlines()
-    ]
-    return weights, metrics, json.loads((out / "ledger.json").read_text())
+def test_kill_9_at_some_random_moments(tmp_path):
+    recipe, out = write_tiny(tmp_path, SHORT), tmp_path / "killed"
+    moments = random.Random(5)
+    with Nursery(tmp_path) as nursery:
+        began = time.monotonic()
+        assert nursery.live("run", recipe, "--out", tmp_path / "straight") == 0, nursery.said()
+        duration = time.monotonic() - began
+        codes = [
+            nursery.live("run", recipe, "--out", out, seconds=moments.uniform(0.2, share) * duration)
+            for share in (0.5, 0.8, 0.8)
+        ]
+        assert codes.count(-signal.SIGKILL) >= 2
+        assert nursery.live("run", recipe, "--out", out) == 0, nursery.said()
+    assert_same_run(out, tmp_path / "straight")
+    assert steps_of(out) == steps_of(tmp_path / "straight")
 
 
 @pytest.mark.slow
-def test_kill_9_at_ten_random_moments(tmp_path):
-    recipe = write_tiny(tmp_path, LONGER)
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("verbs", [("run",), ("prepare", "train")], ids="-".join)
+def test_kill_9_at_fifty_random_moments(tmp_path, verbs):
+    """Whole processes. Where one is done before it is killed, the next run begins anew."""
+    recipe, straight = write_tiny(tmp_path, LONGER), tmp_path / "straight"
+
+    def lives(out, seconds=None):
+        """Go through the verbs, for so many seconds altogether; say whether all was done."""
+        end = None if seconds is None else time.monotonic() + seconds
+        for verb in verbs:
+            program = start(tmp_path / "log.txt", verb, recipe, "--out", out)
+            while program.process.poll() is None and (end is None or time.monotonic() < end):
+                time.sleep(0.005)
+            if program.process.poll() is None:
+                assert program.kill().code == -signal.SIGKILL
+                return False
+            said = program.end()
+            assert said.code == 0, said.err
+        return True
+
     began = time.monotonic()
-    finish(recipe, tmp_path / "straight")
+    assert lives(straight)
     duration = time.monotonic() - began
-    moments = random.Random(5)
-    for _ in range(10):
-        process = start(recipe, tmp_path / "killed")
-        time.sleep(moments.uniform(1.0, duration))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    finish(recipe, tmp_path / "killed")
-    assert trained(tmp_path / "killed") == trained(tmp_path / "straight")
+    moments, killed, number = random.Random(7), 0, 0
+    while killed < 50:
+        out = tmp_path / f"killed-{number}"
+        for _ in range(10):
+            if lives(out, moments.uniform(0.1, 0.9) * duration):
+                break
+            killed += 1
+        assert lives(out)
+        assert_same_run(out, straight)
+        assert steps_of(out) == steps_of(straight)
+        number += 1
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """A recipe of many quick steps, its text, and the run of it that nothing disturbs."""
+    folder = tmp_path_factory.mktemp("many")
+    recipe = write_tiny(folder, MANY)
+    assert call("run", recipe, "--out", folder / "straight").code == 0
+    return recipe, folder / "straight"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_saves_and_stops_with_its_code(tmp_path, number, code):
-    text = TINY.replace("steps: 14", "steps: 100000")
-    recipe, out = write_tiny(tmp_path, text), tmp_path / "run"
-    process = start(recipe, out)
-    metrics = out / "metrics.jsonl"
-    deadline = time.monotonic() + 60
-    while not (metrics.exists() and metrics.read_text().count("\n") > 6):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == code, errors
-    assert "the state is saved" in errors
-    last_step = json.loads(metrics.read_text().splitlines()[-1])["step"]
-    assert (out / "checkpoints" / f"step-{last_step:08}").is_dir()
+def test_a_signal_saves_and_stops_with_its_code(tmp_path, many, number, code):
+    recipe, straight = many
+    out = tmp_path / "run"
+    program = start(tmp_path / "log.txt", "run", recipe, "--out", out)
+    program.until(lambda: step_of(out) > 6)
+    program.process.send_signal(number)
+    said = program.end()
+    assert said.code == code, said.err
+    step = step_of(out)
+    assert 6 < step < 310
+    assert f"stopped after step {step}; the state is saved" in said.error
+    assert steps_of(out)[-1] == step
+    assert call("run", recipe, "--out", out).code == 0
+    assert_same_run(out, straight)
+
+
+def test_a_signal_while_a_checkpoint_is_being_written(tmp_path, many, monkeypatch):
+    recipe, straight = many
+    out, saved, save_file = tmp_path / "run", [], writing.save_file
+
+    def slow(tensors, path):
+        saved.append(path)
+        if len(saved) == 1:
+            time.sleep(0.1)  # some steps are done beside
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.3)
+        save_file(tensors, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "save_file", slow)
+        said = call("run", recipe, "--out", out)
+    assert said.code == 143
+    stopped = step_of(out)
+    assert 4 < stopped and steps_of(out) == [4, stopped]
+    assert f"stopped after step {stopped}; the state is saved" in said.error
+    assert call("run", recipe, "--out", out).code == 0
+    assert_same_run(out, straight)
+
+
+SLOW_FILTER = """
+import time
+
+def score(texts):
+    time.sleep(2e-3 * len(texts))
+    return [1.0 for _ in texts]
+"""
+
+
+def test_a_signal_while_it_waits_for_text(tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW_FILTER)
+    recipe, out = write_tiny(tmp_path, MANY), tmp_path / "run"
+    score = f"[{{kind: quality, function: '{tmp_path}/slow.py:score', at_least: 0}}]"
+    settings = [
+        "data.sources.stories.documents=2000",
+        "data.shuffle_tokens=1000",
+        f"data.sources.stories.filters={score}",
+        "train.batch_tokens=131072",
+    ]
+    program = start(tmp_path / "log.txt", "run", recipe, *settings, "--out", out)
+    program.until(lambda: "enough text to start" in (tmp_path / "log.txt").read_text())
+    program.until(lambda: step_of(out) > 0)
+    time.sleep(0.5)
+    program.process.send_signal(signal.SIGTERM)
+    said = program.end()
+    assert said.code == 143, said.err
+    assert "the same command goes on from there" in said.error
+    assert steps_of(out)[-1] == step_of(out)
+
+
+def test_a_second_signal_ends_at_once(tmp_path, many, monkeypatch):
+    recipe, straight = many
+    out, save_file = tmp_path / "run", writing.save_file
+
+    def twice(tensors, path):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGINT)
+        save_file(tensors, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "save_file", twice)
+        said = call("run", recipe, "--out", out)
+    assert said.code == 130 and len(said.error.splitlines()) == 1
+    assert call("run", recipe, "--out", out).code == 0
+    assert_same_run(out, straight)
+    assert json.loads((out / "ledger.json").read_text())["stages"][-1]["status"] == "passed"
+    assert trained(out)["step"] == 310

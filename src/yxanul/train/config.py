@@ -98,7 +98,7 @@ class TrainSettings(Settings):
             raise ValueError(f"a deepspeed file needs strategy deepspeed, not {self.strategy}")
         if self.strategy == "deepspeed" and self.precision in ("fp16", "fp8"):
             raise ValueError(
-                f"strategy deepspeed has the precisions fp32 and bf16; for {self.precision} take ddp"
+                f"strategy deepspeed trains in fp32 and bf16; for {self.precision} take ddp"
             )
         if self.precision == "fp8" and self.fp8.engine == "none":
             raise ValueError("precision fp8 needs an fp8.engine other than none")

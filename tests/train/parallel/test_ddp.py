@@ -46,9 +46,11 @@ def test_two_train_as_one_does(pair, name):
     assert first.applied.count(False) == (name == "not finite")
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "fp8"])
 def test_gradients_of_narrow_models_are_summed_in_fp32(pair, precision):
     """Each micro-batch is the same to the bit in any process; only fp32 sums differ in order."""
+    if precision == "fp8":
+        pytest.importorskip("torchao.float8")
     run = Run(precision=precision, phases=({"num_steps": 6, "rows": 12},), bad_step=3)
     wanted = train(World(), run)
     first, second = pair.run(train, run)

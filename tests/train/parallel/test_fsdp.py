@@ -1,6 +1,7 @@
 """Two processes with a part of each weight, against one."""
 
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -31,6 +32,8 @@ RUNS = {
     "muon": replace(FSDP, optimizer="muon", ema=True),
     "lion": replace(FSDP, optimizer="lion"),
     "checkpointing": replace(FSDP, checkpoint_every=1),
+    "tables": replace(FSDP, model={"embedding_rank": 16, "head": "folded"}, optimizer="muon"),
+    "own head": replace(FSDP, model={"head": "untied"}),
     "not finite": replace(FSDP, bad_step=4),
 }
 
@@ -64,6 +67,28 @@ def test_gradients_of_narrow_layers_are_summed_in_fp32(pair, precision):
     assert first.norms[0] == pytest.approx(wanted.norms[0], rel=1e-6)
     assert_close(first, wanted, tolerance=2e-3)
     np.testing.assert_array_equal(first.norms, second.norms)
+
+
+def test_a_step_is_summed_once_whatever_the_accumulation(pair):
+    for micro_rows, num_micro_batches in ((4, 1), (1, 4)):
+        phases = ({"num_steps": 3, "micro_rows": micro_rows},)
+        seen = pair.run(see_sums, replace(FSDP, phases=phases))[0]
+        assert seen == ([False] * (num_micro_batches - 1) + [True]) * 3
+
+
+def see_sums(world, run):
+    """Return after which backward passes there were sums of gradients."""
+    trainer, seen = make_trainer(world, run), []
+    engine, collect = trainer.engine, trainer.engine.collect
+
+    def look(last):
+        seen.append(any(weight.grad is not None for weight in engine.twin.master.parameters()))
+        collect(last)
+
+    with patch.object(engine, "collect", look):
+        for _ in range(run.phases[0]["num_steps"]):
+            trainer.step()
+    return seen
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

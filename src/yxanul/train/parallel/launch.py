@@ -89,6 +89,9 @@ class Children:
                 if deadline is not None and time.monotonic() > deadline:
                     self._send(signal.SIGKILL)
                 time.sleep(_LOOK_SECONDS)
+        for process in self._processes:
+            if process.stdin is not None:
+                process.stdin.close()
         endings = [ending for rank in self._order if (ending := self._why(rank))]
         self._folder.cleanup()
         return next((one for one in endings if not one.follows), next(iter(endings), None))

@@ -1,0 +1,1 @@
+"""What the benchmark of whole trainers is made of: text, contenders, figures."""

@@ -1,0 +1,152 @@
+"""Our trainer, and our bare step on its batches, each inside a contender's process.
+
+The trainer is opened as `yxanul train` opens it and goes on from round to round: text from the
+shards, metrics to metrics.jsonl, checkpoints at the cadence of the recipe. A round lasts until the
+last checkpoint it began is on the disk. What belongs to no step is not in a round: the start, the
+scores of held-out text, the save at the end of a stage.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.shapes import Shape
+from harness.stepping import Stepping
+from yxanul.base.errors import Interrupted
+from yxanul.base.interrupt import StopRequest
+from yxanul.base.run_folder import RunFolder
+from yxanul.cli.output import make_ui
+from yxanul.recipe import load_recipe
+from yxanul.stages.chores import StageChores
+from yxanul.stages.config import stage_optim
+from yxanul.stages.fitting import fitted
+from yxanul.stages.ledger import Entry
+from yxanul.stages.opening import open_session
+from yxanul.stages.program import make_trainer, settle_plan
+from yxanul.stages.session import Session
+from yxanul.train.trainer import StepReport, Trainer
+
+TRAINER, BARE = "yxanul-trainer", "bare-step"
+BATCHES = 16
+"""Batches that the bare step goes through in turn: the first of the trainer's."""
+
+
+def make(job: dict[str, Any]) -> Training | BareStep:
+    """Return what the job's contender is."""
+    return Training(job) if job["contender"] == TRAINER else BareStep(job)
+
+
+class BareStep(Stepping):
+    """The step of step.py, on the rows of a file."""
+
+    def __init__(self, job: dict[str, Any]):
+        super().__init__(job | {"contender": "yxanul"})
+
+    def make_batches(self, shape: Shape, job: dict[str, Any]) -> list[tuple[Tensor, Tensor]]:
+        """Return the batches of the first steps."""
+        num_rows = job["tokens"] // job["seq_len"]
+        rows = np.load(job["rows"], mmap_mode="r")[: BATCHES * num_rows]
+        batches = torch.from_numpy(rows.astype(np.int64)).split(num_rows)
+        return [(one[:, :-1].contiguous(), one[:, 1:].contiguous()) for one in batches]
+
+
+class Training:
+    """A trainer that does some steps at a time."""
+
+    def __init__(self, job: dict[str, Any]):
+        self.session, self.trainer = open_trainer(job)
+        self.holds: list[float] = []
+        """Seconds that each checkpoint has kept the training waiting."""
+        self.stamps: list[float] = []
+        """When each step of the round was recorded."""
+        self.trainer.save = lambda trainer: None  # a round's end is no end of a run
+        self.trainer.record = self._stamped(self.trainer.record)
+        self.trainer.chores = [
+            replace(chore, action=self._timed(chore.action)) if chore.name == "save" else chore
+            for chore in self.trainer.chores
+        ]
+
+    def describe(self) -> dict[str, Any]:
+        """Say what was built."""
+        master = self.session.engine.twin.master
+        return {"parameters": sum(one.numel() for one in master.parameters())}
+
+    def warm(self, steps: int = 2) -> dict[str, Any]:
+        """Do some steps; return the first loss and the time of the last step."""
+        losses: list[float] = []
+        record = self.trainer.record
+
+        def noted(report: StepReport) -> None:
+            losses.append(report.loss)
+            record(report)
+
+        self.trainer.record = noted
+        found = self.round(steps)
+        self.trainer.record = record
+        return {"first_loss": losses[0], "step_seconds": found["steps"][-1]}
+
+    def round(self, steps: int) -> dict[str, Any]:
+        """Do some steps as the trainer does them; return how long they took, and each of them.
+
+        A step lasts until the next one is recorded: a checkpoint counts with the step after it.
+        """
+        self.holds, self.stamps = [], []
+        before, tokens = self.trainer.progress.step, self.trainer.progress.tokens_seen
+        self.trainer.stop, self.trainer.stop_after = StopRequest(), before + steps
+        start = time.perf_counter()
+        try:
+            self.trainer.run()
+        except Interrupted:
+            pass
+        ended = time.perf_counter()
+        self.session.writer.wait()
+        seconds = time.perf_counter() - start
+        assert self.trainer.progress.step == before + steps, "the plan is too short"
+        stamps = [start, *self.stamps]
+        return {
+            "tokens_per_second": (self.trainer.progress.tokens_seen - tokens) / seconds,
+            "seconds": seconds,
+            "seconds_after_last_step": time.perf_counter() - ended,
+            "steps": [b - a for a, b in zip(stamps, stamps[1:], strict=False)],
+            "holds": self.holds,
+        }
+
+    def _stamped(self, record: Callable[[StepReport], None]) -> Callable[[StepReport], None]:
+        def stamped(report: StepReport) -> None:
+            self.stamps.append(time.perf_counter())
+            record(report)
+
+        return stamped
+
+    def _timed(self, action: Callable[[Trainer], None]) -> Callable[[Trainer], None]:
+        every = self.session.recipe.train.checkpoint.every_steps
+
+        def timed(trainer: Trainer) -> None:
+            start = time.perf_counter()
+            action(trainer)
+            if every and trainer.progress.stage_step % every == 0:
+                self.holds.append(time.perf_counter() - start)
+
+        return timed
+
+
+def open_trainer(job: dict[str, Any]) -> tuple[Session, Trainer]:
+    """Return the first stage's trainer as `run_stage` makes it, the text before it unscored."""
+    recipe = load_recipe(job["recipe"], job["overrides"])
+    session = open_session(RunFolder(Path(job["run"])), recipe, make_ui(), StopRequest())
+    stage = recipe.stages[0]
+    session.begin_stage(stage.name)
+    optim, chores = stage_optim(recipe.optim, stage), StageChores(session, 0)
+    entry = Entry(stage.name, "running", 0, 0, 0, {}, {})
+    session.ledger.entries.append(entry)
+    plan = fitted(session, settle_plan(session, stage, optim, entry), stage, optim, entry)
+    session.ledger.write()
+    return session, make_trainer(session, plan, optim, chores)

@@ -1,0 +1,223 @@
+"""The program as people start it: in this process, or in one of its own that can be killed."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from unittest.mock import patch
+
+from yxanul.base.run_folder import RunFolder
+from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
+from yxanul.checkpoint.read import read_checkpoint
+
+TIMED = ("perf/", "memory/")
+PATIENCE = 120.0
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a program ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self):
+        """The one line that says what went wrong: the last one, and no other like it."""
+        (line,) = [one for one in self.err.splitlines() if one.startswith("yxanul: ")]
+        assert self.err.splitlines()[-1] == line and "Traceback" not in self.err, self.err
+        return line
+
+    @property
+    def warnings(self):
+        return [one for one in self.err.splitlines() if one.startswith("warning: ")]
+
+
+def call(*arguments):
+    """Run the program in this process."""
+    from yxanul.cli.app import main
+
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    argv = ["yxanul", *map(str, arguments)]
+    with patch.object(sys, "argv", argv), contextlib.redirect_stdout(out):
+        with contextlib.redirect_stderr(err):
+            try:
+                main()
+            except SystemExit as end:
+                code = end.code or 0
+    return Said(code, out.getvalue(), err.getvalue())
+
+
+@dataclass
+class Program:
+    """A program in a process of its own, and of its own session."""
+
+    process: subprocess.Popen
+    log: io.IOBase
+
+    def until(self, condition, seconds=PATIENCE):
+        """Wait for a condition while the program is at work."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert self.process.poll() is None, self.end().err
+            assert time.monotonic() < deadline, "it takes too long"
+            time.sleep(0.02)
+
+    def end(self, seconds=PATIENCE):
+        """Wait for the end."""
+        try:
+            code = self.process.wait(seconds)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+        self.log.seek(0)
+        text = self.log.read()
+        self.log.close()
+        return Said(code, "", text)
+
+    def kill(self):
+        self.process.kill()
+        return self.end()
+
+
+def start(log, *arguments, module="yxanul", **environment):
+    """Start the program; all that it says goes to the file `log`."""
+    said = open(log, "w+")
+    process = subprocess.Popen(
+        [sys.executable, *module.split(), *map(str, arguments)]
+        if module.startswith("-")
+        else [sys.executable, "-m", *module.split(), *map(str, arguments)],
+        stdout=said,
+        stderr=said,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **environment},
+        start_new_session=True,
+    )
+    return Program(process, said)
+
+
+def run_of(out):
+    return RunFolder(out)
+
+
+def metrics_of(out):
+    """Return the lines of the metrics, without what is timed."""
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if not k.startswith(TIMED)} for line in lines]
+
+
+def step_of(out):
+    """Return the last step that is in the metrics."""
+    path = out / "metrics.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    whole = [line for line in lines if line.endswith(b"\n")]
+    return json.loads(whole[-1])["step"] if whole else 0
+
+
+def steps_of(out):
+    return checkpoint_steps(out / "checkpoints")
+
+
+def newest(out):
+    return checkpoint_path(out / "checkpoints", steps_of(out)[-1])
+
+
+def trained(out):
+    """Return what has to be equal in two runs: the newest checkpoint, metrics and ledger."""
+    tensors, state = read_checkpoint(newest(out))
+    values = {
+        f"{stem}: {name}": hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest()
+        for stem, named in tensors.items()
+        for name, tensor in named.items()
+    }
+    return {
+        "step": steps_of(out)[-1],
+        "tensors": values,
+        "state": state,
+        "metrics": metrics_of(out),
+        "ledger": json.loads((out / "ledger.json").read_text()),
+    }
+
+
+def assert_same_run(out, straight):
+    """Two runs have come to the same, to the bit."""
+    ours, theirs = trained(out), trained(straight)
+    for part, value in theirs.items():
+        assert ours[part] == value, part
+
+
+def assert_all_finite(out):
+    """Every checkpoint there is holds nothing but numbers."""
+    for step in steps_of(out):
+        tensors, _ = read_checkpoint(checkpoint_path(out / "checkpoints", step))
+        for named in tensors.values():
+            assert all(bool(one.isfinite().all()) for one in named.values())
+
+
+NURSERY = """
+import json, os, signal, sys, time
+import yxanul.cli.train, yxanul.stages.whole
+from yxanul.cli.app import main
+
+def live(order):
+    os.setsid()
+    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(log, 1), os.dup2(log, 2)
+    sys.argv = ["yxanul", *order["arguments"]]
+    main()
+
+for line in sys.stdin:
+    order = json.loads(line)
+    child = os.fork()
+    if not child:
+        try:
+            live(order)
+        except SystemExit as end:
+            os._exit(end.code or 0)
+        os._exit(0)
+    if order["seconds"] is not None:
+        time.sleep(order["seconds"])
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status), flush=True)
+"""
+
+
+@dataclass
+class Nursery:
+    """Forks programs of a process that has imported all: a start takes no time."""
+
+    folder: object
+    process: subprocess.Popen = field(init=False)
+
+    def __enter__(self):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", NURSERY],
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        return self
+
+    def __exit__(self, *error):
+        self.process.stdin.close()
+        self.process.wait(PATIENCE)
+        self.process.stdout.close()
+
+    def live(self, *arguments, seconds=None):
+        """Run the program, killed after so many seconds; return its exit code."""
+        log = str(self.folder / "log.txt")
+        order = {"arguments": list(map(str, arguments)), "seconds": seconds, "log": log}
+        print(json.dumps(order), file=self.process.stdin, flush=True)
+        return int(self.process.stdout.readline())
+
+    def said(self):
+        return (self.folder / "log.txt").read_text()
