@@ -23,176 +23,131 @@ D. What a checkpoint in the background costs: how long the training waits, and h
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.group import Group
 from harness.options import PRECISIONS
-from harness.process import ContenderFailed
 from harness.report import RESULTS, describe_machine, say, show_table, spread, write_results
-from harness.rounds import alternating
 from harness.shapes import STEP_SHAPES
-from harness.trainers.figures import efficiency, hold_of, share_held, split_of, time_ratios
-from harness.trainers.inside import BARE, TRAINER
-from harness.trainers.race import RACERS, Race, timed_process, train_command
-from harness.trainers.texts import Ready, make_ready, write_rows
-from harness.weights import write_weights
-from peers import Peer
+from harness.trainers.figures import judge
+from harness.trainers.parts import Bench
+from harness.trainers.race import RACERS
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-CADENCES = (1000, 100)
-"""Steps between two checkpoints; the first is the default."""
-STEPS = {"A": 250, "B": 200, "D": 24}
-"""Steps of a round, of a race, and between two checkpoints that are measured."""
-WARM_STEPS = 3
-PASS = {TRAINER: Peer("harness.trainers.inside"), BARE: Peer("harness.trainers.inside")}
-WANTED = {
-    "A: trainer / bare step": ("at least", 0.97),
-    "B: seconds / transformers": ("at most", 0.75),
-    "B: seconds / litgpt": ("at most", 0.75),
-    "C: seconds to the first step": ("below", 8.0),
-    "D: share held at the default cadence": ("below", 0.02),
-}
-"""What the project asks of itself."""
-IMPORTS = """
-import json, time
-start = time.perf_counter(); import yxanul.cli.app, yxanul.cli.train
-command = time.perf_counter(); import torch
-torch_done = time.perf_counter(); import yxanul.stages.whole, yxanul.cli.output
-end = time.perf_counter()
-laps = {"command": command - start, "torch": torch_done - command, "ours": end - torch_done}
-print(json.dumps(laps))
-"""
+PARTS = ("A", "B", "C", "D")
 
 
-class Bench:
-    """One shape: its text, its folder, and the four parts."""
+def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Run the parts; return their rows."""
+    found: dict[str, Any] = {part: [] for part in options.parts}
+    large = [options.large] if "D" in options.parts and options.large not in options.shape else []
+    for name in [*options.shape, *large]:
+        bench = Bench(name, options, folder / name)
+        found.setdefault("texts", {})[name] = bench.ready.made
+        for part in options.parts:
+            if name in options.shape or part == "D":
+                found[part] += [row(bench, part, one) for one in precisions(part, options)]
+    return found
 
-    def __init__(self, name: str, options: argparse.Namespace, folder: Path):
-        self.name, self.shape, self.options, self.folder = name, STEP_SHAPES[name], options, folder
-        num_bytes = int(options.megabytes * 1e6)
-        self.ready: Ready = make_ready(self.shape, folder, num_bytes, options.shared, options.seed)
-        self.weights, self.rows = folder / "weights", folder / "rows.npy"
-        write_weights(self.shape, self.weights, options.seed)
-        write_rows(self.ready, max(options.steps or STEPS["B"], WARM_STEPS), self.rows)
-        self.cache = folder / "cache"
-        self.runs = 0
 
-    def part_a(self, precision: str) -> dict[str, Any]:
-        """The trainer and the bare step, A B B A."""
-        steps, rounds = self.options.steps or STEPS["A"], self.options.rounds
-        job = self._job(precision, rounds * steps + WARM_STEPS + 1, CADENCES[0])
-        found: dict[str, list[dict[str, Any]]] = {name: [] for name in PASS}
-        with Group() as group:
-            group.start(PASS, list(PASS), self.shape, job)
-            first = group.ask_all("warm")
-            for _, name in alternating(list(group.contenders), rounds):
-                if answer := group.ask(name, "round", steps=steps):
-                    found[name].append(answer)
-            absent = dict(group.absent)
-        row = {"shape": self.name, "precision": precision, "steps_per_round": steps}
-        row |= {"first_loss": {name: one["first_loss"] for name, one in first.items()}}
-        row |= {"checkpoints": sum(len(one["holds"]) for one in found[TRAINER]), "absent": absent}
-        return row if absent else row | efficiency(found, TRAINER)
+def row(bench: Bench, part: str, precision: str) -> dict[str, Any]:
+    """Do one part in one precision, and show it."""
+    say(f"{part}: {bench.name} {precision}")
+    found = {"A": bench.part_a, "B": bench.part_b, "C": bench.part_c, "D": bench.part_d}
+    done = found[part](precision)
+    SHOW[part](done)
+    return done
 
-    def part_b(self, precision: str) -> dict[str, Any]:
-        """Whole processes, A B B A."""
-        race = Race(
-            self.ready, self.rows, precision, self.options.steps or STEPS["B"],
-            self.options.threads, self.options.seed, self.cache,
-        )  # fmt: skip
-        absent = {}
-        for name in self.options.contenders:
-            reason = RACERS[name].why_not() or self._failure(name, replace(race, steps=WARM_STEPS))
-            if reason:
-                absent[name] = reason
-                say(f"{name} is out: {reason.splitlines()[0]}")
-        left = [name for name in self.options.contenders if name not in absent]
-        found: dict[str, list[dict[str, Any]]] = {name: [] for name in left}
-        for number, name in alternating(left, self.options.races):
-            facts = RACERS[name].run(race, self._new_folder(), RACERS[name].options)
-            assert facts["tokens"] == race.tokens, f"{name} has trained on {facts['tokens']} tokens"
-            found[name].append(facts)
-            say(f"race {number + 1}, {precision}, {name}: {facts['seconds']:.1f} s")
-        row = {"shape": self.name, "precision": precision, "steps": race.steps, "absent": absent}
-        return row | {"runs": found, "ratios": time_ratios(found)}
 
-    def part_c(self, precision: str) -> dict[str, Any]:
-        """Some starts, each of one step."""
-        cache = self.folder / "cold-cache"
-        race = Race(
-            self.ready, self.rows, precision, 1, self.options.threads, self.options.seed, cache
-        )
-        starts, imports = [], []
-        for _ in range(self.options.starts + 1):
-            run = self.ready.new_run(self._new_folder())
-            command = train_command(self.ready, run, 1, f"train.precision={precision}")
-            starts.append(json.loads(timed_process(command, race)[1])["start_seconds"])
-        for _ in range(self.options.starts):
-            imports.append(json.loads(timed_process([sys.executable, "-c", IMPORTS], race)[1]))
-        return {
-            "shape": self.name,
-            "precision": precision,
-            "starts": self.options.starts,
-            "first_ever": split_of(starts[:1]),
-            "later": split_of(starts[1:]),
-            "imports": split_of(imports),
-        }
+def precisions(part: str, options: argparse.Namespace) -> list[str]:
+    """Return those in which a part is measured: starts and checkpoints in the last one alone."""
+    return options.precisions if part in "AB" else options.precisions[-1:]
 
-    def part_d(self, precision: str) -> dict[str, Any]:
-        """Checkpoints at a cadence so dense that each round begins with one."""
-        steps, rounds = max(4, self.options.hold_steps), self.options.rounds
-        job = self._job(precision, (rounds + 1) * steps + 1, steps)
-        with Group() as group:
-            group.start(PASS, [TRAINER], self.shape, job)
-            group.ask(TRAINER, "warm", steps=steps - 1)
-            answers = [group.ask(TRAINER, "round", steps=steps) for _ in range(rounds)]
-            absent, built = dict(group.absent), [one.built for one in group.contenders.values()]
-        row = {"shape": self.name, "precision": precision, "absent": absent}
-        if absent:
-            return row
-        found = hold_of([answer for answer in answers if answer])
-        shares = [share_held(found, cadence) for cadence in CADENCES]
-        return row | built[0] | found | {"shares": shares, "tokens_per_step": self.shape.tokens}
 
-    def _failure(self, name: str, race: Race) -> str | None:
-        """Run a contender for a few steps; return what went wrong."""
-        try:
-            RACERS[name].run(race, self._new_folder(), RACERS[name].options)
-        except ContenderFailed as error:
-            return str(error)
-        return None
+def show_a(row: dict[str, Any]) -> None:
+    """Print the trainer beside the bare step."""
+    if row["absent"]:
+        return
+    columns = ["", "tokens/s", "trainer / this", "overall", "first loss"]
+    lines = [
+        [name, f"{speed:,.0f}", spread(row["ratios"].get(name)),
+         f"{row['overall'].get(name, 1):.4f}", f"{row['first_loss'][name]:.4f}"]
+        for name, speed in row["tokens_per_second"].items()
+    ]  # fmt: skip
+    show_table(f"A. {title(row)}, {row['checkpoints']} checkpoint(s) in it", columns, lines)
 
-    def _job(self, precision: str, steps: int, every_steps: int) -> dict[str, Any]:
-        run = self.ready.new_run(self._new_folder())
-        overrides = [
-            f"train.precision={precision}",
-            f"stages.0.budget={{steps: {steps}}}",
-            f"train.checkpoint.every_steps={every_steps}",
-        ]
-        return {
-            "work": "train",
-            "shape": self.name,
-            "precision": precision,
-            "device": "cpu",
-            "seq_len": self.shape.seq_len,
-            "tokens": self.shape.tokens,
-            "threads": self.options.threads,
-            "seed": self.options.seed,
-            "weights": str(self.weights),
-            "rows": str(self.rows),
-            "recipe": str(self.ready.recipe),
-            "run": str(run),
-            "overrides": overrides,
-        }
 
-    def _new_folder(self) -> Path:
-        self.runs += 1
-        return self.folder / "runs" / str(self.runs)
+def show_b(row: dict[str, Any]) -> None:
+    """Print the seconds of all."""
+    columns = ["", "seconds", "first step", *(f"{ours} / this" for ours in row["ratios"])]
+    lines = [
+        [name, ", ".join(f"{one['seconds']:.1f}" for one in runs)]
+        + [f"{min(one['first_step_seconds'] for one in runs):.1f}"]
+        + [spread(of_ours.get(name)) for of_ours in row["ratios"].values()]
+        + [f"{runs[0]['mean_loss']:.3f}"]
+        for name, runs in row["runs"].items()
+    ]
+    show_table(f"B. {title(row)}, {row['steps']} steps", [*columns, "mean loss"], lines)
+
+
+def show_c(row: dict[str, Any]) -> None:
+    """Print where the time to the first step goes."""
+    for name in ("first_ever", "later", "imports"):
+        say(f"C. {title(row)}, {name}: {row[name]}")
+
+
+def show_d(row: dict[str, Any]) -> None:
+    """Print what a checkpoint costs."""
+    say(f"D. {title(row)}: {row}")
+
+
+SHOW = {"A": show_a, "B": show_b, "C": show_c, "D": show_d}
+
+
+def title(row: dict[str, Any]) -> str:
+    """Return what a row is about."""
+    return f"{row['shape']} {row['precision']}"
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    add("--shape", nargs="+", choices=STEP_SHAPES, default=["micro"], metavar="NAME")
+    add("--large", choices=STEP_SHAPES, default="51m", metavar="NAME", help="also for part D")
+    add("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
+    add("--contenders", nargs="+", choices=RACERS, default=list(RACERS), metavar="NAME")
+    add("--steps", type=int, help="of a round of A (250) and of a race of B (200)")
+    add("--rounds", type=int, default=4, help="of A and D")
+    add("--races", type=int, default=2, help="of each contender of B")
+    add("--starts", type=int, default=5, help="of C, after the first")
+    add("--hold-steps", type=int, default=16, help="between two checkpoints that D measures")
+    add("--threads", type=int, help="of everybody; default: all cores")
+    add("--megabytes", type=float, default=12.0, help="of text")
+    add("--seed", type=int, default=0)
+    add("--shared", type=Path, default=SHARED, help="folder of the shared texts, if there is one")
+    add("--out", type=Path, default=RESULTS, help="folder of the results")
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    """Run what is asked for; 1 if a part has no result."""
+    options = parse()
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(options, Path(folder))
+    judged = judge(found)
+    for name, one in judged.items():
+        say(f"{name}: {one['measured']} ({one['wanted']})")
+    settings = {key: str(value) for key, value in vars(options).items()}
+    machine = {"machine": describe_machine(options.threads), "options": settings}
+    write_results(options.out, "trainer", "cpu", machine | {"judged": judged} | found)
+    return int(any(row.get("absent") for part in "AD" for row in found.get(part, ())))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,15 +5,13 @@ import hashlib
 import io
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from unittest.mock import patch
 
-from yxanul.base.run_folder import RunFolder
 from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
 from yxanul.checkpoint.read import read_checkpoint
 
@@ -92,9 +90,7 @@ def start(log, *arguments, module="yxanul", **environment):
     """Start the program; all that it says goes to the file `log`."""
     said = open(log, "w+")
     process = subprocess.Popen(
-        [sys.executable, *module.split(), *map(str, arguments)]
-        if module.startswith("-")
-        else [sys.executable, "-m", *module.split(), *map(str, arguments)],
+        [sys.executable, "-m", *module.split(), *map(str, arguments)],
         stdout=said,
         stderr=said,
         stdin=subprocess.DEVNULL,
@@ -102,10 +98,6 @@ def start(log, *arguments, module="yxanul", **environment):
         start_new_session=True,
     )
     return Program(process, said)
-
-
-def run_of(out):
-    return RunFolder(out)
 
 
 def metrics_of(out):
@@ -164,7 +156,7 @@ def assert_all_finite(out):
 
 NURSERY = """
 import json, os, signal, sys, time
-import yxanul.cli.train, yxanul.stages.whole
+import torch._dynamo, yxanul.cli.train, yxanul.stages.whole
 from yxanul.cli.app import main
 
 def live(order):
@@ -173,6 +165,11 @@ def live(order):
     os.dup2(log, 1), os.dup2(log, 2)
     sys.argv = ["yxanul", *order["arguments"]]
     main()
+
+def is_time(order, began):
+    if order["text"]:
+        return os.path.exists(order["file"]) and order["text"] in open(order["file"]).read()
+    return time.monotonic() > began + order["seconds"]
 
 for line in sys.stdin:
     order = json.loads(line)
@@ -183,9 +180,12 @@ for line in sys.stdin:
         except SystemExit as end:
             os._exit(end.code or 0)
         os._exit(0)
-    if order["seconds"] is not None:
-        time.sleep(order["seconds"])
-        os.kill(child, signal.SIGKILL)
+    began, number = time.monotonic(), order["number"]
+    while number and not os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        if is_time(order, began):
+            os.kill(child, number)
+            break
+        time.sleep(0.005)
     _, status = os.waitpid(child, 0)
     print(os.waitstatus_to_exitcode(status), flush=True)
 """
@@ -195,7 +195,7 @@ for line in sys.stdin:
 class Nursery:
     """Forks programs of a process that has imported all: a start takes no time."""
 
-    folder: object
+    folder: Path
     process: subprocess.Popen = field(init=False)
 
     def __enter__(self):
@@ -204,6 +204,7 @@ class Nursery:
             text=True,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         return self
 
@@ -212,12 +213,18 @@ class Nursery:
         self.process.wait(PATIENCE)
         self.process.stdout.close()
 
-    def live(self, *arguments, seconds=None):
-        """Run the program, killed after so many seconds; return its exit code."""
+    def live(self, *arguments, number=0, seconds=0.0, file=None, text=None):
+        """Run the program to its end. With a signal's number, send it after so many seconds, or
+        once `text` is in `file`."""
         log = str(self.folder / "log.txt")
-        order = {"arguments": list(map(str, arguments)), "seconds": seconds, "log": log}
+        order = {
+            "arguments": list(map(str, arguments)),
+            "log": log,
+            "number": int(number),
+            "seconds": seconds,
+            "file": str(file or log),
+            "text": text,
+        }
         print(json.dumps(order), file=self.process.stdin, flush=True)
-        return int(self.process.stdout.readline())
-
-    def said(self):
-        return (self.folder / "log.txt").read_text()
+        code = int(self.process.stdout.readline())
+        return Said(code, "", Path(log).read_text())

@@ -86,11 +86,22 @@ def test_all_mistakes_at_once(tmp_path):
         ("workers: 1", "workers: [1]", "workers"),
         ("depth: 2", "depth: two", "depth"),
         ("depth: 2", "depth: true", "depth"),
+        ("precision: fp32", "precision: fp8\n  strategy: deepspeed", "does not train in fp8"),
+        ("precision: fp32", "deepspeed: ds.json", "needs strategy deepspeed"),
+        ("keep: 2", "best: val/storys/loss", "did you mean 'stories'?"),
+        ("keep: 2", "best: val/stories/los", "did you mean 'val/stories/loss'?"),
     ],
 )
 def test_contradictions_are_refused_before_work_starts(tmp_path, old, new, said):
     assert old in TINY
     assert said in "\n".join(mistakes(tmp_path, TINY.replace(old, new)))
+
+
+@pytest.mark.parametrize(("strategy", "optimizer"), [("fsdp", "sophia"), ("deepspeed", "muon")])
+def test_a_strategy_names_the_optimizers_that_it_can_divide(tmp_path, strategy, optimizer):
+    text = TINY.replace("name: adamw", f"name: {optimizer}")
+    (line,) = mistakes(tmp_path, text.replace("precision: fp32", f"strategy: {strategy}"))
+    assert f"train.strategy {strategy} goes with optim.name adamw" in line and optimizer in line
 
 
 @pytest.mark.parametrize(

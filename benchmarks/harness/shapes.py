@@ -55,7 +55,9 @@ STEP_SHAPES: dict[str, Shape] = {
     ),
     # For the whole trainer (trainer.py): the preset that recipes start from, and one of 51M.
     "micro": Shape({"preset": "micro", "vocab_size": 4096}, 256, 2048, purpose="trainer"),
-    "51m": Shape(_llama(16, 512, 8, 4, ffn_width=1408, vocab_size=8192), 256, 2048, purpose="trainer"),
+    "51m": Shape(
+        _llama(16, 512, 8, 4, ffn_width=1408, vocab_size=8192), 256, 2048, purpose="trainer"
+    ),
     "nano": Shape({"preset": "nano", "vocab_size": 320}, 32, 128, purpose="test"),
     # Factorised embedding, folded head: only a contender that has one can take part.
     "yxanul-177m": Shape({"preset": "yxanul-177m"}, 2048, 16384, purpose="cuda"),

@@ -27,7 +27,7 @@ from yxanul.monitor.config import MonitorSettings
 from yxanul.optim.config import OptimSettings
 from yxanul.stages.config import StageSettings
 from yxanul.tokenizer.config import BpeSettings, TokenizerSettings
-from yxanul.train.config import ELEMENTWISE, TrainSettings
+from yxanul.train.config import OPTIMIZERS_OF, TrainSettings
 from yxanul.train.precision.config import fp8_misfit
 
 
@@ -72,10 +72,18 @@ class Recipe(Settings):
             raise ValueError(f"stages need different names, found {', '.join(names)}")
         for i, stage in enumerate(self.stages):
             self._check_stage(i, stage)
-        if self.train.strategy == "deepspeed" and self.optim.name not in ELEMENTWISE:
+        strategy, optimizer = self.train.strategy, self.optim.name
+        if optimizer not in OPTIMIZERS_OF.get(strategy, (optimizer,)):
             raise ValueError(
-                f"train.strategy deepspeed goes with optim.name {' or '.join(ELEMENTWISE)}, not"
-                f" {self.optim.name}: ZeRO flattens matrices (strategy ddp and fsdp do not)"
+                f"train.strategy {strategy} goes with optim.name"
+                f" {' or '.join(OPTIMIZERS_OF[strategy])}, not {optimizer}; strategy ddp does"
+            )
+        domain = self.train.checkpoint.best_domain
+        if domain is not None and domain not in self.data.sources:
+            hint = near_miss(domain, self.data.sources)
+            raise ValueError(
+                f"train.checkpoint.best names the source '{domain}', which there is not"
+                + (f"; {hint}" if hint else "")
             )
         if self.train.precision == "fp8" and (misfit := fp8_misfit(self.model)):
             raise ValueError(f"train.precision fp8 wants multiples of 16; model.{misfit}")

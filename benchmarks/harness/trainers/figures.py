@@ -8,6 +8,42 @@ from typing import Any
 
 from harness.rounds import ratio
 
+WANTED = {
+    "trainer / bare step": ("at least", 0.97),
+    "seconds / transformers": ("at most", 0.75),
+    "seconds / litgpt": ("at most", 0.75),
+    "seconds to the first step": ("below", 8.0),
+    "share held by checkpoints at the default cadence": ("below", 0.02),
+}
+"""What the project asks of itself."""
+
+
+def judge(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the figures that are asked for, of each shape and precision, beside what is asked."""
+    judged: dict[str, dict[str, Any]] = {}
+
+    def note(name: str, row: Mapping[str, Any], measured: float) -> None:
+        sign, limit = WANTED[name]
+        met = measured >= limit if sign == "at least" else measured <= limit
+        wanted = f"{sign} {limit}: {'met' if met else 'NOT MET'}"
+        key = f"{name}, {row['shape']} {row['precision']}"
+        judged[key] = {"measured": measured, "wanted": wanted, "met": met}
+
+    for row in found.get("A", ()):
+        if "ratios" in row:
+            note("trainer / bare step", row, row["ratios"]["bare-step"]["median"])
+    for row in found.get("B", ()):
+        for name, one in row["ratios"].get("yxanul", {}).items():
+            if f"seconds / {name}" in WANTED:
+                note(f"seconds / {name}", row, one["median"])
+    for row in found.get("C", ()):
+        note("seconds to the first step", row, row["later"]["total"])
+    for row in found.get("D", ()):
+        if "shares" in row:
+            name = "share held by checkpoints at the default cadence"
+            note(name, row, row["shares"][0]["held"])
+    return judged
+
 
 def efficiency(rounds: Mapping[str, Sequence[dict[str, Any]]], ours: str) -> dict[str, Any]:
     """Compare the trainer's tokens a second with those of each other, round by round and overall.
@@ -20,9 +56,7 @@ def efficiency(rounds: Mapping[str, Sequence[dict[str, Any]]], ours: str) -> dic
         "tokens_per_second": {name: round(value, 1) for name, value in totals.items()},
         "rounds": {name: [round(value, 1) for value in one] for name, one in speeds.items()},
         "ratios": {name: ratio(speeds[ours], speeds[name]) for name in speeds if name != ours},
-        "overall": {
-            name: round(totals[ours] / totals[name], 4) for name in totals if name != ours
-        },
+        "overall": {name: round(totals[ours] / totals[name], 4) for name in totals if name != ours},
     }
 
 
@@ -32,7 +66,7 @@ def overall(speeds: Sequence[float]) -> float:
 
 
 def time_ratios(
-    rounds: Mapping[str, Sequence[dict[str, Any]]]
+    rounds: Mapping[str, Sequence[dict[str, Any]]],
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Return, for each of ours, its seconds over those of each peer: below 1 is faster."""
     seconds = {name: [one["seconds"] for one in done] for name, done in rounds.items()}

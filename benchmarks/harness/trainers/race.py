@@ -94,9 +94,7 @@ def ours(race: Race, folder: Path, options: Mapping[str, Any]) -> dict[str, Any]
     """Run `yxanul train`."""
     run = race.ready.new_run(folder)
     overrides = [f"train.precision={race.precision}", *options.get("overrides", ())]
-    seconds, printed = timed_process(
-        train_command(race.ready, run, race.steps, *overrides), race
-    )
+    seconds, printed = timed_process(train_command(race.ready, run, race.steps, *overrides), race)
     told = json.loads(printed)
     metrics = [json.loads(line) for line in RunFolder(run).metrics.read_text().splitlines()]
     steps = [line for line in metrics if "train/loss" in line]

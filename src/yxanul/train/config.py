@@ -10,8 +10,18 @@ from yxanul.base.settings import Settings
 from yxanul.checkpoint.config import CheckpointSettings
 from yxanul.train.precision.config import Fp8Settings
 
-ELEMENTWISE = ("adamw", "lion")
-"""The optimizers that DeepSpeed's ZeRO can divide: it joins matrices end to end, and cuts."""
+OPTIMIZERS_OF = {
+    # Muon joins the parts of a matrix; adafactor and sophia would need what lies elsewhere.
+    "fsdp": ("adamw", "muon", "lion"),
+    # ZeRO joins matrices end to end, and cuts.
+    "deepspeed": ("adamw", "lion"),
+}
+"""What the strategies that divide an optimizer's state can divide; the others take any."""
+PRECISIONS_OF = {
+    "fsdp": ("auto", "fp32", "bf16", "fp16"),
+    "deepspeed": ("auto", "fp32", "bf16"),
+}
+"""The arithmetic of the same; the others have any."""
 
 
 class PhaseSettings(Settings):
@@ -96,9 +106,9 @@ class TrainSettings(Settings):
             raise ValueError("micro_batch is at least 1, or auto")
         if self.deepspeed is not None and self.strategy != "deepspeed":
             raise ValueError(f"a deepspeed file needs strategy deepspeed, not {self.strategy}")
-        if self.strategy == "deepspeed" and self.precision in ("fp16", "fp8"):
+        if self.precision not in PRECISIONS_OF.get(self.strategy, (self.precision,)):
             raise ValueError(
-                f"strategy deepspeed trains in fp32 and bf16; for {self.precision} take ddp"
+                f"strategy {self.strategy} does not train in {self.precision}; strategy ddp does"
             )
         if self.precision == "fp8" and self.fp8.engine == "none":
             raise ValueError("precision fp8 needs an fp8.engine other than none")
