@@ -10,7 +10,7 @@ PEERS = $(VENV)/peers
 TOGETHER = OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile \
 	--no-loadscope-reorder
 
-.PHONY: demo test test-all check bench bench-step bench-decode bench-data clean
+.PHONY: demo test test-all check bench bench-step bench-decode bench-data bench-learning clean
 
 demo: $(VENV)/demo
 	$(BIN)/yxanul run quickstart
@@ -36,6 +36,10 @@ bench-decode: $(PEERS)
 
 bench-data: $(PEERS)
 	$(BIN)/python benchmarks/data.py
+
+# Hours; it goes on where it stopped.
+bench-learning: $(PEERS)
+	$(BIN)/python benchmarks/learning.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

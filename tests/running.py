@@ -183,6 +183,7 @@ for line in sys.stdin:
     began, number = time.monotonic(), order["number"]
     while number and not os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
         if is_time(order, began):
+            time.sleep(order["seconds"] if order["text"] else 0)
             os.kill(child, number)
             break
         time.sleep(0.005)
@@ -214,8 +215,8 @@ class Nursery:
         self.process.stdout.close()
 
     def live(self, *arguments, number=0, seconds=0.0, file=None, text=None):
-        """Run the program to its end. With a signal's number, send it after so many seconds, or
-        once `text` is in `file`."""
+        """Run the program to its end. With a signal's number, send it after so many seconds: of
+        its life, or since `text` is in `file`."""
         log = str(self.folder / "log.txt")
         order = {
             "arguments": list(map(str, arguments)),

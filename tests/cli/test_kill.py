@@ -141,31 +141,47 @@ def test_a_signal_while_a_checkpoint_is_being_written(tmp_path, many, monkeypatc
     assert_same_run(out, straight)
 
 
-SLOW_FILTER = """
-import time
+STUCK = """
+import pathlib, time
+seen = []
 
 def score(texts):
-    time.sleep(2e-3 * len(texts))
+    seen.extend(texts)
+    if len(seen) > 1000 and (pathlib.Path(__file__).parent / "stuck").exists():
+        time.sleep(60)
     return [1.0 for _ in texts]
 """
 
 
 def test_a_signal_while_it_waits_for_text(tmp_path, nursery):
-    (tmp_path / "slow.py").write_text(SLOW_FILTER)
-    recipe, out = write_tiny(tmp_path, MANY), tmp_path / "run"
-    score = f"[{{kind: quality, function: '{tmp_path}/slow.py:score', at_least: 0}}]"
-    settings = [
-        "data.sources.stories.documents=2000",
+    """Of three parts of the text the second is stuck."""
+    (tmp_path / "filter.py").write_text(STUCK)
+    (tmp_path / "stuck").touch()
+    only_math = TINY.replace("mix: {stories: 1.0}", "mix: {math: 1.0}").replace("s: 14", "s: 10")
+    recipe, out = write_tiny(tmp_path, only_math), tmp_path / "run"
+    score = f"[{{kind: quality, function: '{tmp_path}/filter.py:score', at_least: 0}}]"
+    order = (
+        "run",
+        recipe,
+        "data.sources.math.documents=3000",
         "data.shuffle_tokens=1000",
-        f"data.sources.stories.filters={score}",
-        "train.batch_tokens=111072",
-    ]
-    order = ("run", recipe, *settings, "--out", out)
-    said = nursery.live(*order, number=signal.SIGTERM, file=out / "metrics.jsonl", text='"step": 1')
+        f"data.sources.math.filters={score}",
+        "train.batch_tokens=65536",
+        "stages.1.budget={steps: 3}",
+        "--out",
+    )
+    said = nursery.live(
+        *order, out, number=15, seconds=0.5, file=out / "metrics.jsonl", text='"step": 2'
+    )
     assert said.code == 143, said.err
     assert "stopped while it waited for text" in said.error
     assert "the same command goes on from there" in said.error
-    assert steps_of(out)[-1] == step_of(out) < 100
+    assert steps_of(out)[-1] == step_of(out) < 5
+    (tmp_path / "stuck").unlink()
+    for folder in (out, tmp_path / "straight"):
+        said = nursery.live(*order, folder)
+        assert said.code == 0, said.err
+    assert_same_run(out, tmp_path / "straight")
 
 
 def test_a_second_signal_ends_at_once(tmp_path, many, monkeypatch):

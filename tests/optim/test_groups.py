@@ -51,3 +51,18 @@ def test_set_rate_keeps_each_group_its_own_peak():
     for fraction in (0.5, 3.5, 0.0, 1.0):
         set_rate(optimizer, fraction)
         assert [g["lr"] for g in optimizer.param_groups] == [2e-2 * fraction, 1e-3 * fraction]
+
+
+def test_a_role_has_its_own_factor_on_the_rate():
+    named = parameters(a=(3, 4), b=(4,), c=(5, 3))
+    roles = {"a": "matrix", "b": "gain", "c": "table"}
+    scales = {"table": 0.5, "gain": 0}
+    settings = OptimSettings(peak_rate=1e-3, role_scales=scales)
+    groups = parameter_groups(named.items(), roles, settings)
+    assert {g["role"]: g["base_rate"] for g in groups} == {"matrix": 1e-3, "table": 5e-4, "gain": 0}
+    settings = OptimSettings(name="muon", peak_rate=1e-3, role_scales={"matrix": 0.25})
+    optimizer = build_muon(parameter_groups(named.items(), roles, settings), settings)
+    set_rate(optimizer, 0.1)
+    assert {g["role"]: g["lr"] for g in optimizer.param_groups} == pytest.approx(
+        {"matrix": 1e-4, "table": 1e-4, "gain": 1e-4}
+    )

@@ -10,8 +10,8 @@ import torch
 from yxanul.base.tables import pick
 from yxanul.optim.adafactor import build_adafactor
 from yxanul.optim.adamw import build_adamw
-from yxanul.optim.config import OptimSettings
-from yxanul.optim.groups import Role, parameter_groups
+from yxanul.optim.config import OptimSettings, Role
+from yxanul.optim.groups import parameter_groups
 from yxanul.optim.lion import build_lion
 from yxanul.optim.muon import build_muon
 from yxanul.optim.sophia import build_sophia

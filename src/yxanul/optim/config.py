@@ -13,6 +13,8 @@ DEFAULT_WARMUP_FRACTION = 0.01
 DEFAULT_FLOOR_FRACTION = 0.1
 DEFAULT_DECAY_FRACTION = 0.2
 
+Role = Literal["matrix", "table", "gain"]
+"""What a parameter is: a matrix that multiplies, a table that is looked up, a gain per channel."""
 Clock = Literal["steps", "tokens"]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -117,6 +119,10 @@ class OptimSettings(Settings):
     squared gradient); lion has none."""
     clip: float | None = Field(default=1.0, gt=0)
     """Largest gradient norm; null clips nothing."""
+    role_scales: dict[Role, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        default_factory=dict
+    )
+    """Factor on the rate of the parameters of a role: matrix, table or gain; 0 keeps them fixed."""
     muon_rate: Rate | None = None
     """Peak rate of the matrices under muon; absent: four times peak_rate."""
     curvature_steps: int | None = Field(default=None, gt=0)

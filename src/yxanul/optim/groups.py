@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 
 from yxanul.base.errors import near_miss
-from yxanul.optim.config import OptimSettings
-
-Role = Literal["matrix", "table", "gain"]
-"""What a parameter is: a matrix that multiplies, a table that is looked up, a gain per channel."""
+from yxanul.optim.config import OptimSettings, Role
 
 
 def parameter_groups(
@@ -34,8 +31,8 @@ def parameter_groups(
             "params": [parameter for _, parameter in members],
             "names": [name for name, _ in members],
             "role": role,
-            "base_rate": settings.peak_rate,
-            "lr": settings.peak_rate,
+            "base_rate": settings.peak_rate * settings.role_scales.get(role, 1.0),
+            "lr": settings.peak_rate * settings.role_scales.get(role, 1.0),
             "weight_decay": 0.0 if role == "gain" else settings.weight_decay,
         }
         for role, members in by_role.items()

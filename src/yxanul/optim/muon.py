@@ -48,6 +48,8 @@ class Muon(GroupwiseOptimizer):
         }
         super().__init__(groups, defaults)
         self.parts = Parts()
+        self.in_fp32 = False
+        """Make orthogonal in fp32 also where bf16 is faster: for training that is all in fp32."""
 
     def _step(self, params: list[torch.Tensor], group: dict[str, Any]) -> None:
         if group["orthogonal"]:
@@ -67,9 +69,13 @@ class Muon(GroupwiseOptimizer):
         for shape, members in _by_shape([self.parts.shape(param) for param in params]).items():
             targets = [params[i] for i in members]
             wholes = self.parts.joined(targets, [nesterov[i] for i in members])
-            updates = [self.parts.own(update) for update in orthogonal_together(wholes)]
+            updates = [self.parts.own(update) for update in self._orthogonal(wholes)]
             size = UPDATE_SIZE * math.sqrt(max(shape))
             torch._foreach_add_(targets, updates, alpha=-group["lr"] * size)
+
+    def _orthogonal(self, wholes: list[torch.Tensor]) -> list[torch.Tensor]:
+        dtype = torch.float32 if self.in_fp32 else product_dtype(wholes[0].device)
+        return orthogonal_together(wholes, dtype)
 
     def _step_adamw(self, params: list[torch.Tensor], group: dict[str, Any]) -> None:
         for param in params:
@@ -107,18 +113,19 @@ def build_muon(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.o
             if param.ndim != 2:
                 raise ValueError(f"muon moves 2-D matrices; {name} has shape {tuple(param.shape)}")
         group["orthogonal"] = True
-        group["base_rate"] = group["lr"] = settings.muon_rate or RATE_RATIO * settings.peak_rate
+        rate = settings.muon_rate or RATE_RATIO * settings.peak_rate
+        group["base_rate"] = group["lr"] = rate * settings.role_scales.get("matrix", 1.0)
     return Muon(groups, betas=settings.used_betas, eps=settings.used_eps)
 
 
-def orthogonal_together(matrices: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Return the nearest (about) orthogonal matrix of each, in the dtype of `product_dtype`.
+def orthogonal_together(matrices: list[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
+    """Return the nearest (about) orthogonal matrix of each, computed in `dtype`.
 
     All have one shape and go through the iteration as one stack: many small products cost more
     than one batch.
     """
     first = matrices[0]
-    stack_GRC = first.new_empty(len(matrices), *first.shape, dtype=product_dtype(first.device))
+    stack_GRC = first.new_empty(len(matrices), *first.shape, dtype=dtype)
     norms = torch._foreach_norm(matrices, 2, dtype=torch.float32)
     for matrix, norm, slot in zip(matrices, norms, stack_GRC, strict=True):
         torch.mul(matrix, 1 / (norm + 1e-7), out=slot)

@@ -92,7 +92,8 @@ def step_seconds(twin: Twin, optim: OptimSettings, phase: Phase) -> float:
     engine.begin(optim)
     generator = torch.Generator().manual_seed(derive_seed(0, "step_seconds"))
     num_tokens = twin.model.settings.num_tokens
-    batch = random_batch(phase.micro_rows, phase.seq_len, num_tokens, generator).to(engine.device)
+    rows = min(phase.rows, phase.micro_rows)
+    batch = random_batch(rows, phase.seq_len, num_tokens, generator).to(engine.device)
     num_micro = -(-phase.rows // phase.micro_rows)
     times: list[float] = []
     deadline = time.perf_counter() + MEASURED_SECONDS

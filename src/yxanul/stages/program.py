@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from yxanul.base.errors import GateFailed
 from yxanul.monitor.alerts import Watch
 from yxanul.optim.config import OptimSettings
@@ -17,6 +19,7 @@ from yxanul.stages.repeats import HARMLESS_EPOCHS, bounded_plan, bounds_of, repe
 from yxanul.stages.session import Session
 from yxanul.train.curriculum import Phase, Plan, cut_plan
 from yxanul.train.curvature import Curvature
+from yxanul.train.memory import process_rows
 from yxanul.train.trainer import Trainer
 
 
@@ -139,7 +142,8 @@ def _measure(session: Session, stage: StageSettings, optim: OptimSettings, entry
     def seconds_of(phase: Phase) -> float:
         shape = (phase.rows, phase.seq_len)
         if shape not in known:
-            known[shape] = budget.step_seconds(session.engine.copy_of_twin(), optim, phase)
+            part = replace(phase, rows=process_rows(phase, session.world.size))
+            known[shape] = budget.step_seconds(session.engine.copy_of_twin(), optim, part)
         return known[shape]
 
     def plan_of(tokens: int) -> Plan:

@@ -22,6 +22,7 @@ from yxanul.optim.clip import clip_gradients
 from yxanul.optim.config import EmaSettings, OptimSettings
 from yxanul.optim.ema import Ema
 from yxanul.optim.groups import set_rate
+from yxanul.optim.muon import Muon
 from yxanul.optim.state import load_optimizer, optimizer_tensors
 from yxanul.train.config import TrainSettings
 from yxanul.train.parallel.world import World
@@ -71,7 +72,11 @@ class Engine:
 
     def make_optimizer(self, optim: OptimSettings) -> torch.optim.Optimizer:
         """Return an optimizer over the weights that this process updates."""
-        return build_optimizer(self.trained().items(), parameter_roles(self.twin.master), optim)
+        roles = parameter_roles(self.twin.master)
+        optimizer = build_optimizer(self.trained().items(), roles, optim)
+        if isinstance(optimizer, Muon):
+            optimizer.in_fp32 = self.twin.precision == "fp32"
+        return optimizer
 
     def loss(self, batch: Batch, last: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what to train on and the cross-entropy, both summed over the batch's targets.

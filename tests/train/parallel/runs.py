@@ -148,9 +148,8 @@ def make_trainer(world, run):
 
 
 def train(world, run):
-    """Do the run; return what it has come to. Muon's products are in fp32, as all else is."""
-    exact = patch("yxanul.optim.muon.product_dtype", lambda device: torch.float32)
-    with exact, warnings.catch_warnings():
+    """Do the run; return what it has come to."""
+    with warnings.catch_warnings():
         if run.compile:
             warnings.simplefilter("ignore")  # of the compiler's own parts about each other
         return _train(world, run)

@@ -1,0 +1,453 @@
+"""What may go wrong around a run: after each fault what was promised holds, and a line says it."""
+
+import fcntl
+import itertools
+import json
+import math
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from recipes import TINY, write_tiny
+from running import (
+    assert_all_finite,
+    assert_same_run,
+    call,
+    metrics_of,
+    newest,
+    start,
+    step_of,
+    steps_of,
+)
+from yxanul.train.engine import Engine
+
+RECIPE = TINY.replace("every_steps: 4, keep: 2", "every_steps: 3, keep: 2")
+STEPS = 24
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(one_thread, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    return write_tiny(tmp_path_factory.mktemp("recipe"), RECIPE)
+
+
+@pytest.fixture(scope="module")
+def prepared(recipe, tmp_path_factory):
+    """A folder with the text of the recipe, and nothing trained."""
+    out = tmp_path_factory.mktemp("prepared")
+    assert call("prepare", recipe, "--out", out).code == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def straight(recipe, prepared, tmp_path_factory):
+    """The run that nothing disturbs."""
+    out = tmp_path_factory.mktemp("straight") / "run"
+    shutil.copytree(prepared, out)
+    assert call("train", recipe, "--out", out).code == 0
+    return out
+
+
+@pytest.fixture
+def out(prepared, tmp_path):
+    """A prepared folder to do harm to."""
+    return shutil.copytree(prepared, tmp_path / "run")
+
+
+@pytest.fixture
+def train(recipe, out):
+    """A function that trains the prepared folder."""
+    return lambda *overrides: call("train", recipe, *overrides, "--out", out)
+
+
+def after_step(monkeypatch, step, action):
+    """Do something to the engine once after that step of the run, whatever process it is in."""
+    apply, count = Engine.apply, itertools.count(1)
+
+    def applied(engine):
+        apply(engine)
+        if next(count) == step:
+            action(engine)
+
+    monkeypatch.setattr(Engine, "apply", applied)
+
+
+def stopped(train, out, monkeypatch, step=11):
+    """Train so many steps and stop as by a signal."""
+    with monkeypatch.context() as patch:
+        after_step(patch, step, lambda engine: os.kill(os.getpid(), signal.SIGTERM))
+        assert train().code == 143
+    assert step_of(out) == step == steps_of(out)[-1]
+
+
+# Disks
+
+
+def test_no_space_for_a_checkpoint(train, out, straight, monkeypatch):
+    """A limit of the system on the size of a file stands for a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with monkeypatch.context() as patch:
+            limit = (20_000, before[1])
+            after_step(
+                patch, 8, lambda engine: resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+            )
+            said = train()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert said.code == 2
+    assert "the checkpoint of step 9 could not be written" in said.error
+    assert "free some space" in said.error
+    assert steps_of(out) == [3, 5, 6] or steps_of(out) == [5, 6]
+    assert {path.name[0] for path in (out / "checkpoints").iterdir()} == {"s"}
+    assert train().code == 0
+    assert_same_run(out, straight)
+
+
+IN_OWN_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]
+FULL_DISK = """
+set -e
+mount -t tmpfs -o size=3m none "$1"
+cp -r "$2/." "$1/run"
+free=$(df --output=avail -k "$1" | tail -1)
+head -c "$(( (free - 550) * 1024 ))" /dev/zero > "$1/ballast"
+set +e
+"$4" -m yxanul train "$3" --out "$1/run" ; echo "code $?"
+rm "$1/ballast"
+"$4" -m yxanul train "$3" --out "$1/run" ; echo "code $?"
+rm -r "$1/run/data"
+cp -r "$1/run" "$5"
+mount -o remount,ro "$1"
+"$4" -m yxanul train "$3" --out "$1/run" ; echo "code $?"
+"$4" -m yxanul train "$3" --out "$1/other" ; echo "code $?"
+"""
+
+
+@pytest.mark.slow
+def test_a_real_disk_that_is_full_and_then_read_only(recipe, prepared, straight, tmp_path):
+    if subprocess.run([*IN_OWN_MOUNTS, "true"], capture_output=True).returncode:
+        pytest.skip("this system lets no user mount anything")
+    (tmp_path / "disk").mkdir()
+    given = [tmp_path / "disk", prepared, recipe, sys.executable, tmp_path / "kept"]
+    command = [*IN_OWN_MOUNTS, "bash", "-c", FULL_DISK, "bash", *map(str, given)]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    lines = [line for line in said.stdout.splitlines() if line.startswith("code")]
+    assert lines == ["code 2", "code 0", "code 2", "code 2"], said.stderr + said.stdout
+    full, in_run, other = (
+        line for line in said.stderr.splitlines() if line.startswith("yxanul: ")
+    )
+    assert "No space left on device" in full
+    assert "Read-only file system" in in_run and "Read-only file system" in other
+    assert_same_run(tmp_path / "kept", straight)
+
+
+def test_a_folder_that_another_process_holds(train, out):
+    with open(out / ".lock", "w") as file:
+        file.write("12345")
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        before = snapshot(out)
+        began = time.monotonic()
+        said = train()
+        assert said.code == 2 and time.monotonic() - began < 20
+        assert "is in use by another process; found process 12345" in said.error
+        assert snapshot(out) == before
+    assert train("stages.0.budget={steps: 14}").code == 0
+
+
+def snapshot(out):
+    """Return every file with its content."""
+    return {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
+def test_a_folder_that_may_not_be_written(train, out):
+    before = snapshot(out)
+    for folder in (out, *(path for path in out.rglob("*") if path.is_dir())):
+        folder.chmod(0o555)
+    (out / ".lock").chmod(0o444)
+    said = train()
+    assert said.code == 2 and "Permission denied" in said.error
+    for folder in (out, *(path for path in out.rglob("*") if path.is_dir())):
+        folder.chmod(0o755)
+    assert snapshot(out) == before
+
+
+# Checkpoints
+
+
+def truncate(checkpoint):
+    file = checkpoint / "optimizer.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    return file.name
+
+
+def flip_a_bit(checkpoint):
+    file = checkpoint / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(content)
+    return file.name
+
+
+def lose_the_manifest(checkpoint):
+    (checkpoint / "manifest.json").unlink()
+    return "manifest.json"
+
+
+def break_the_state(checkpoint):
+    (checkpoint / "state.json").write_text('{"progress": {"step"')
+    return "state.json"
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, lose_the_manifest, break_the_state])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_goes_on(
+    train, out, straight, monkeypatch, damage
+):
+    stopped(train, out, monkeypatch)
+    name = damage(newest(out))
+    said = train()
+    assert said.code == 0
+    (line,) = [one for one in said.warnings if "checkpoint" in one]
+    assert "step-00000011 is damaged" in line and name in line
+    assert "going back to the checkpoint before" in line
+    assert "going on from step-00000009" in said.err
+    assert_same_run(out, straight)
+
+
+def test_half_renamed_and_left_over_folders_do_no_harm(train, out, straight, monkeypatch):
+    stopped(train, out, monkeypatch)
+    last = newest(out)
+    shutil.copytree(last, last.with_name(".step-00000012.77.partial"))
+    last.rename(last.with_name(f".{last.name}.77.partial"))
+    said = train()
+    assert said.code == 0 and "going on from step-00000009" in said.err
+    assert_same_run(out, straight)
+    assert not [path for path in (out / "checkpoints").iterdir() if path.name[0] == "."]
+
+
+def test_without_any_whole_checkpoint_it_says_so_and_changes_nothing(train, out, monkeypatch):
+    stopped(train, out, monkeypatch)
+    for step in steps_of(out):
+        truncate(out / "checkpoints" / f"step-{step:08}")
+    before = snapshot(out)
+    said = train()
+    assert said.code == 2 and "no checkpoint in" in said.error and "is intact" in said.error
+    assert len(said.warnings) == len(steps_of(out))
+    after = snapshot(out)
+    assert {path for path in before if before[path] != after.get(path)} <= {out / ".lock"}
+
+
+# What is not finite
+
+
+def test_a_gradient_that_is_no_number_costs_one_step(train, out, monkeypatch):
+    """Planted in one micro-batch's effect: that update is skipped, and counted."""
+    backward, count = Engine.backward, itertools.count(1)
+
+    def spoiled(engine, loss, last):
+        backward(engine, loss * (math.nan if next(count) == 7 else 1.0), last)
+
+    monkeypatch.setattr(Engine, "backward", spoiled)
+    said = train()
+    assert said.code == 0
+    (line,) = [one for one in said.warnings if "not applied" in one]
+    assert "step 7" in line
+    lines = [one for one in metrics_of(out) if "train/loss" in one]
+    assert [one["step"] for one in lines] == list(range(1, STEPS + 1))
+    assert lines[6]["optim/gradient_norm"] is None
+    assert lines[6]["optim/skipped_steps"] == lines[-1]["optim/skipped_steps"] == 1
+    assert_all_finite(out)
+
+
+def test_gradients_that_stay_no_numbers_end_the_run(train, out, straight, monkeypatch):
+    backward, count = Engine.backward, itertools.count(1)
+
+    def spoiled(engine, loss, last):
+        backward(engine, loss * (math.inf if next(count) > 7 else 1.0), last)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "backward", spoiled)
+        said = train("train.max_bad_steps=4")
+    assert said.code == 2
+    assert "4 updates in a row were skipped" in said.error
+    assert step_of(out) == 11
+    assert_all_finite(out)
+    assert train("train.max_bad_steps=4").code == 0  # what is on the disk can go on
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_a_weight_that_is_no_number_reaches_no_checkpoint(
+    train, out, straight, monkeypatch, background
+):
+    def plant(engine):
+        with torch.no_grad():
+            next(iter(engine.twin.master.parameters())).view(-1)[5] = math.nan
+
+    with monkeypatch.context() as patch:
+        after_step(patch, 7, plant)
+        said = train(f"train.checkpoint.background={background}")
+    assert said.code == 2
+    assert "not finite" in said.error and "go" in said.error
+    assert steps_of(out)[-1] <= 7
+    assert_all_finite(out)
+    assert train().code == 0
+    assert_same_run(out, straight)
+
+
+def test_a_moment_that_is_no_number_reaches_no_checkpoint(train, out, straight, monkeypatch):
+    def plant(engine):
+        state = next(iter(engine.optimizer.state.values()))
+        next(one for one in state.values() if one.numel() > 1).view(-1)[0] = math.inf
+
+    with monkeypatch.context() as patch:
+        after_step(patch, 9, plant)
+        said = train()
+    assert said.code == 2 and "not finite" in said.error
+    assert "optimizer" in said.error or "model" in said.error
+    assert_all_finite(out)
+    assert train().code == 0
+    assert_same_run(out, straight)
+
+
+def test_a_signal_does_not_save_weights_that_are_no_numbers(train, out, straight, monkeypatch):
+    def plant(engine):
+        for weight in engine.twin.master.parameters():
+            weight.data.fill_(math.nan)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        after_step(patch, 7, plant)
+        said = train()
+    assert said.code == 2 and "not finite" in said.error and "is saved" not in said.error
+    assert_all_finite(out)
+    assert train().code == 0
+    assert_same_run(out, straight)
+
+
+def spiked(engine_loss, steps):
+    """Return a loss that is, at some steps, far above what it was."""
+    count = itertools.count(1)
+
+    def loss(engine, batch, last=True):
+        total, cross_entropy = engine_loss(engine, batch, last)
+        factor = 50.0 if next(count) in steps else 1.0
+        return total * factor, cross_entropy * factor
+
+    return loss
+
+
+def test_a_spike_of_the_loss_is_told_and_skipped_where_asked(train, out, monkeypatch):
+    longer = ["stages.0.budget={steps: 60}", "eval.every_steps=1000"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "loss", spiked(Engine.loss, {50}))
+        said = train(*longer)
+    assert said.code == 0
+    assert [one for one in said.warnings if "step 50: " in one], said.err
+    assert metrics_of(out)[-1]["optim/skipped_steps"] == 0
+    shutil.rmtree(out / "checkpoints")
+    (out / "ledger.json").unlink()
+    (out / "metrics.jsonl").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "loss", spiked(Engine.loss, {20, 50}))
+        said = train(*longer, "train.skip_outliers={window_steps: 8}")
+    assert said.code == 0
+    lines = {one["step"]: one for one in metrics_of(out) if "train/loss" in one}
+    before = {step: line["optim/skipped_steps"] for step, line in lines.items()}
+    assert before[20] == before[19] + 1 and before[50] == before[49] + 1
+
+
+# Clocks
+
+
+def test_a_clock_that_jumps_changes_nothing(train, out, straight, monkeypatch):
+    """An hour back, an hour forth, with every look at it."""
+    hours = itertools.cycle([0, -3600, 7200, -86400])
+    real = time.time
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: real() + next(hours))
+        said = train("train.checkpoint.every_minutes=30")
+    assert said.code == 0
+    assert_same_run(out, straight)
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        timed = {k: v for k, v in line.items() if k.startswith("perf/") and v is not None}
+        assert all(0 <= value < 1e12 for value in timed.values()), line
+
+
+# Flags
+
+
+def test_resume_without_a_checkpoint_says_so(recipe, out):
+    said = call("train", recipe, "--resume", "stages.0.budget={steps: 5}", "--out", out)
+    assert said.code == 0
+    assert "has no checkpoint yet: the training begins at its first step" in said.err
+    said = call("train", recipe, "--resume", "stages.0.budget={steps: 5}", "--out", out)
+    assert said.code == 0 and "no checkpoint yet" not in said.err
+
+
+def test_eval_only_scores_and_trains_nothing(recipe, straight):
+    before = snapshot(straight)
+    said = call("train", recipe, "--eval-only", "--json", "--out", straight)
+    assert said.code == 0
+    facts = json.loads(said.out)
+    assert facts["step"] == STEPS and set(facts["texts"]) == {"stories", "math"}
+    ledger = json.loads((straight / "ledger.json").read_text())
+    for name, score in facts["texts"].items():
+        assert score["loss"] == pytest.approx(ledger["stages"][-1]["at_end"][name]["loss"], 1e-2)
+    assert snapshot(straight) == before
+
+
+def test_disable_fp8_trains_in_bf16(recipe, out):
+    settings = ["train.precision=fp8", "stages.0.budget={steps: 3}"]
+    said = call("train", recipe, *settings, "--disable-fp8", "--out", out)
+    assert said.code == 0, said.err
+    decisions = json.loads((out / "ledger.json").read_text())["decisions"]
+    assert decisions["precision"] == "bf16"
+    assert "fp8 is emulated" not in said.err
+
+
+def test_a_strategy_that_is_none_is_one_line(recipe, out):
+    said = call("train", recipe, "--strategy", "horovod", "--out", out)
+    assert said.code == 2
+    assert "train.strategy" in said.error and "found 'horovod'" in said.error
+
+
+def test_one_process_says_that_it_divides_nothing(recipe, out):
+    settings = ["stages.0.budget={steps: 3}", "--strategy", "fsdp"]
+    said = call("train", recipe, *settings, "--out", out)
+    assert said.code == 0
+    assert any("one process has nothing to divide" in one for one in said.warnings)
+
+
+def test_the_start_is_split(recipe, out):
+    said = call("train", recipe, "--json", "--out", out)
+    laps = json.loads(said.out)["start_seconds"]
+    assert list(laps) == ["python", "recipe", "imports", "world", "data", "model", "first step"]
+    assert all(seconds >= 0 for seconds in laps.values())
+    (line,) = [one for one in said.err.splitlines() if "from the command to the first step" in one]
+    assert float(line.split()[0]) == pytest.approx(sum(laps.values()), abs=0.06)
+
+
+def test_a_process_that_is_killed_frees_the_folder(recipe, out, straight, tmp_path):
+    program = start(tmp_path / "log.txt", "train", recipe, "--out", out)
+    program.until(lambda: step_of(out) > 1)
+    assert "is in use by another process" in call("train", recipe, "--out", out).error
+    program.kill()
+    assert call("train", recipe, "--out", out).code == 0
+    assert_same_run(out, straight)
+
+
