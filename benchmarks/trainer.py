@@ -4,20 +4,20 @@
     python benchmarks/trainer.py --parts A C D --threads 2
     python benchmarks/trainer.py --parts B --contenders yxanul litgpt --precisions bf16
 
-A. The trainer's tokens a second, everything between two steps included (text from the shards,
-   metrics.jsonl, checkpoints at the default cadence), over those of the step of step.py: one model,
-   one batch size, AdamW, one precision. Rounds go A B B A; as many steps by default as there are
-   between two checkpoints, so that one of them is in there. Evaluation is off.
-B. Seconds from the command to the end of the process for some steps, beside the `transformers`
-   Trainer and litgpt's pretrain, on the same tokens in the same order. Ours includes three scorings
-   of a few thousand held-out tokens, a sample and the comparison with xz; of the peers, litgpt looks
-   at two batches. A run of a few steps comes first, untimed, so that whatever is compiled or
-   measured once for a machine is there: the peers gain most by it.
-C. Seconds from the command to the end of the first step, and where they went. The first start has
-   an empty cache folder and is apart.
-D. What a checkpoint in the background costs: how long the training waits, and how much slower steps
-   are while it is written; over the steps between two checkpoints. No steps are run that would tell
-   nothing new: one checkpoint is measured, and divided by the steps at the cadence.
+A. The trainer's tokens a second, all that lies between two steps included (text from the shards,
+   metrics.jsonl, checkpoints at the default cadence), over those of the step of step.py: the same
+   model, batches, AdamW, precision and threads. Rounds go A B B A; all of them together are by
+   default as long as it is from one checkpoint to the next, so that there is one. No evaluation.
+B. Seconds from the command to the end of the process, beside the `transformers` Trainer and
+   litgpt's pretrain, on the same tokens in the same order. Ours include three scorings of a few
+   thousand held-out tokens, a sample and the comparison with xz; litgpt's two held-out batches.
+   Everybody first makes a run of a few steps that does not count: what is compiled or measured once
+   on a machine is there by then, of which those gain most that compile.
+C. Seconds from the command to the end of the first step, and where they went. The first start, with
+   an empty cache folder, is apart. Then the import time of all that `yxanul train` needs.
+D. What a checkpoint in the background costs: for how long the training waits, and how much slower
+   the steps are beside which it is written. One checkpoint's cost is measured (a median over some)
+   and set against the steps that lie between two of them.
 """
 
 from __future__ import annotations

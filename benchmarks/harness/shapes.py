@@ -41,6 +41,7 @@ def _llama(depth: int, width: int, heads: int, kv_heads: int, **more: Any) -> di
 
 _DEEP = _llama(28, 768, 12, 2, ffn_width=2048, vocab_size=50257)
 _SMALL = _llama(6, 256, 4, 2, ffn_width=704, vocab_size=8192)
+_MEDIUM = _llama(16, 512, 8, 4, ffn_width=1408, vocab_size=8192)
 _WIDE_VOCAB = _llama(4, 768, 12, 2, ffn_width=2048, vocab_size=50257)
 
 STEP_SHAPES: dict[str, Shape] = {

@@ -7,13 +7,17 @@ attention mask, AdamW, a line of loss every 500 steps, a checkpoint at the end. 
 ours.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import Dataset
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -24,16 +28,16 @@ from transformers import (
 )
 
 
-class Blocks(torch.utils.data.Dataset):
+class Blocks(Dataset):
     """Blocks of tokens."""
 
-    def __init__(self, path, length):
+    def __init__(self, path: str, length: int):
         self.rows, self.length = np.load(path, mmap_mode="r"), length
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         ids = torch.from_numpy(self.rows[index, : self.length].astype(np.int64))
         return {"input_ids": ids, "labels": ids}
 
@@ -41,17 +45,17 @@ class Blocks(torch.utils.data.Dataset):
 class FirstStep(TrainerCallback):
     """Notes when the first step is done."""
 
-    seconds = None
-
-    def __init__(self, launched):
+    def __init__(self, launched: float):
         self.launched = launched
+        self.seconds: float | None = None
 
-    def on_step_end(self, args, state, control, **kwargs):
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        """Look at the clock, once."""
         if self.seconds is None:
             self.seconds = time.time() - self.launched
 
 
-def main():
+def main() -> None:
     """Train, save, and leave the facts beside the job."""
     job = json.loads(Path(sys.argv[1]).read_text())
     set_seed(job["seed"])

@@ -7,11 +7,14 @@ a table, scores two batches at its start to see that all is well, and saves at i
 validation is off. Imports nothing of ours.
 """
 
+from __future__ import annotations
+
 import csv
 import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,13 +28,14 @@ from torch.utils.data import DataLoader, Dataset
 class Rows(Dataset):
     """Rows of tokens, each with the one that follows; notes when the second batch is asked for."""
 
-    def __init__(self, path, batch):
-        self.rows, self.batch, self.asked = np.load(path, mmap_mode="r"), batch, None
+    def __init__(self, path: str, batch: int):
+        self.rows, self.batch = np.load(path, mmap_mode="r"), batch
+        self.asked: float | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> torch.Tensor:
         if index == self.batch and self.asked is None:
             self.asked = time.time()
         return torch.from_numpy(self.rows[index].astype(np.int64))
@@ -40,21 +44,23 @@ class Rows(Dataset):
 class Array(DataModule):
     """The array for training; its first rows for the check at the start."""
 
-    def __init__(self, path, batch):
+    def __init__(self, path: str, batch: int):
         super().__init__()
         self.path, self.batch, self.rows = path, batch, Rows(path, batch)
 
-    def connect(self, tokenizer=None, batch_size=1, max_seq_length=None, **kwargs):
-        pass
+    def connect(self, *args: Any, **kwargs: Any) -> None:
+        """There is nothing to be told."""
 
-    def train_dataloader(self):
+    def train_dataloader(self) -> DataLoader[torch.Tensor]:
+        """Return all rows in their order."""
         return DataLoader(self.rows, batch_size=self.batch)
 
-    def val_dataloader(self):
+    def val_dataloader(self) -> DataLoader[torch.Tensor]:
+        """Return them again."""
         return DataLoader(Rows(self.path, self.batch), batch_size=self.batch)
 
 
-def main():
+def main() -> None:
     """Train, save, and leave the facts beside the job."""
     job = json.loads(Path(sys.argv[1]).read_text())
     sys.argv = ["litgpt", "pretrain", "llama"]  # it writes down how it was called

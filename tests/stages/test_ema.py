@@ -101,8 +101,13 @@ def test_the_next_stage_begins_from_the_mean(recipe, run):
 def test_showing_the_mean_leaves_the_weights_as_they_are(recipe, run):
     session = open_run(recipe, run)
     session.tracker.close()
-    before = {name: value.clone() for name, value in session.engine.twin.master.state_dict().items()}
-    mean = {name: value.clone() for name, value in session.engine.ema.tensors(session.engine.twin.master).items()}
+    before = {
+        name: value.clone() for name, value in session.engine.twin.master.state_dict().items()
+    }
+    mean = {
+        name: value.clone()
+        for name, value in session.engine.ema.tensors(session.engine.twin.master).items()
+    }
     with session.engine.shown():
         assert same(session.engine.twin.model.state_dict(), mean)
         assert not same(session.engine.twin.model.state_dict(), before)

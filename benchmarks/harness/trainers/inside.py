@@ -8,9 +8,11 @@ scores of held-out text, the save at the end of a stage.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +104,8 @@ class Training:
         before, tokens = self.trainer.progress.step, self.trainer.progress.tokens_seen
         self.trainer.stop, self.trainer.stop_after = StopRequest(), before + steps
         start = time.perf_counter()
-        try:
+        with contextlib.suppress(Interrupted):
             self.trainer.run()
-        except Interrupted:
-            pass
         ended = time.perf_counter()
         self.session.writer.wait()
         seconds = time.perf_counter() - start
@@ -115,7 +115,7 @@ class Training:
             "tokens_per_second": (self.trainer.progress.tokens_seen - tokens) / seconds,
             "seconds": seconds,
             "seconds_after_last_step": time.perf_counter() - ended,
-            "steps": [b - a for a, b in zip(stamps, stamps[1:], strict=False)],
+            "steps": [b - a for a, b in pairwise(stamps)],
             "holds": self.holds,
         }
 

@@ -83,7 +83,7 @@ class Bench:
             reason = RACERS[name].why_not() or self._failure(name, replace(race, steps=WARM_STEPS))
             if reason:
                 absent[name] = reason
-                say(f"{name} is out: {reason.splitlines()[0]}")
+                say(f"{name} is out: {reason.splitlines()[-1]}")
         left = [name for name in self.options.contenders if name not in absent]
         found: dict[str, list[dict[str, Any]]] = {name: [] for name in left}
         for number, name in alternating(left, self.options.races):
