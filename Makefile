@@ -10,7 +10,7 @@ PEERS = $(VENV)/peers
 TOGETHER = OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile \
 	--no-loadscope-reorder
 
-.PHONY: demo test test-all check bench bench-step bench-decode bench-data bench-learning clean
+.PHONY: demo test test-all check bench bench-step bench-decode bench-data bench-trainer bench-learning clean
 
 demo: $(VENV)/demo
 	$(BIN)/yxanul run quickstart
@@ -36,6 +36,9 @@ bench-decode: $(PEERS)
 
 bench-data: $(PEERS)
 	$(BIN)/python benchmarks/data.py
+
+bench-trainer: $(PEERS)
+	$(BIN)/python benchmarks/trainer.py
 
 # Hours; it goes on where it stopped.
 bench-learning: $(PEERS)

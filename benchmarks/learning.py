@@ -29,6 +29,7 @@ import torch
 from harness.learning.figures import all_jobs, claim, claim_row, share_rows
 from harness.learning.jobs import (
     ADAMW_RATES,
+    CLAIMED,
     GOAL,
     PEER_RATES,
     WHAT,
@@ -84,20 +85,21 @@ def is_late(until: str | None) -> bool:
 
 
 def show(study: Study, results: Results) -> dict[str, Any]:
-    """Print the tables; return the claim of each data set."""
-    claims = {dataset: claim(study, dataset, results) for dataset in study.datasets}
+    """Print the tables; return the claim of each data set and arm."""
+    both = [(dataset, arm) for dataset in study.datasets for arm in CLAIMED]
+    claims = {one: claim(study, *one, results) for one in both}
     show_table(
-        f"tokens to the loss of the peer after {study.steps} steps (share of its tokens)",
-        ["text", "peer", "ours, share: loss", f"ours at {GOAL} minus peer", "reached at"],
-        [claim_row(dataset, one) for dataset, one in claims.items() if one],
+        f"held-out loss at shares of the peer's {study.steps} steps; 95 % intervals over seeds",
+        ["text", "ours", "peer", "share: loss of ours", f"at {GOAL} minus peer", "reached at"],
+        [claim_row(*one, found) for one, found in claims.items() if found],
     )
     for dataset in study.datasets:
         show_table(
-            f"{dataset}: held-out loss after {study.steps} steps, nats a token, 95 % intervals",
-            ["arm", "what", "loss", "minus ours", "rates tried"],
+            f"{dataset}: held-out loss, nats a token; 95 % intervals over seeds",
+            ["arm", "what", "steps", "loss", "minus ours", "rates tried"],
             share_rows(study, dataset, results, WHAT),
         )
-    return claims
+    return {f"{dataset}/{arm}": found for (dataset, arm), found in claims.items()}
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

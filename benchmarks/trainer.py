@@ -8,6 +8,7 @@ A. The trainer's tokens a second, all that lies between two steps included (text
    metrics.jsonl, checkpoints at the default cadence), over those of the step of step.py: the same
    model, batches, AdamW, precision and threads. Rounds go A B B A; all of them together are by
    default as long as it is from one checkpoint to the next, so that there is one. No evaluation.
+   What only the trainer does (to clip, to look for outliers of the loss) counts against it.
 B. Seconds from the command to the end of the process, beside the `transformers` Trainer and
    litgpt's pretrain, on the same tokens in the same order. Ours include three scorings of a few
    thousand held-out tokens, a sample and the comparison with xz; litgpt's two held-out batches.
@@ -37,6 +38,8 @@ from harness.trainers.race import RACERS
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 PARTS = ("A", "B", "C", "D")
+OURS = ("first_step_seconds", "in_steps_seconds", "checkpoint_seconds", "rest_seconds")
+"""What the seconds of our trainings are made of."""
 
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -90,6 +93,10 @@ def show_b(row: dict[str, Any]) -> None:
         for name, runs in row["runs"].items()
     ]
     show_table(f"B. {title(row)}, {row['steps']} steps", [*columns, "mean loss"], lines)
+    for name in row["ratios"]:
+        told = row["runs"][name][-1]
+        split = {key: round(told[key], 2) for key in OURS}
+        say(f"{name}: {split}, {told['held_out_tokens']:,} held-out tokens")
 
 
 def show_c(row: dict[str, Any]) -> None:

@@ -45,12 +45,12 @@ def call(*arguments):
 
     out, err, code = io.StringIO(), io.StringIO(), 0
     argv = ["yxanul", *map(str, arguments)]
-    with patch.object(sys, "argv", argv), contextlib.redirect_stdout(out):
-        with contextlib.redirect_stderr(err):
-            try:
-                main()
-            except SystemExit as end:
-                code = end.code or 0
+    said = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+    with patch.object(sys, "argv", argv), said[0], said[1]:
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
     return Said(code, out.getvalue(), err.getvalue())
 
 
@@ -88,7 +88,7 @@ class Program:
 
 def start(log, *arguments, module="yxanul", **environment):
     """Start the program; all that it says goes to the file `log`."""
-    said = open(log, "w+")
+    said = open(log, "w+")  # noqa: SIM115 - open as long as the program lives
     process = subprocess.Popen(
         [sys.executable, "-m", *module.split(), *map(str, arguments)],
         stdout=said,
@@ -98,6 +98,26 @@ def start(log, *arguments, module="yxanul", **environment):
         start_new_session=True,
     )
     return Program(process, said)
+
+
+def children_of(pid):
+    """Return the processes that a process has started."""
+    folder = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in folder.read_text().split()] if folder.exists() else []
+
+
+def is_alive(pid):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
+
+
+def await_end(pids, seconds=15.0):
+    """Wait until the processes are gone."""
+    deadline = time.monotonic() + seconds
+    while any(map(is_alive, pids)):
+        assert time.monotonic() < deadline, "a process is left"
+        time.sleep(0.05)
 
 
 def metrics_of(out):

@@ -15,9 +15,9 @@ from yxanul.checkpoint.read import read_checkpoint
 from yxanul.recipe import load_recipe
 from yxanul.stages.chores import StageChores
 from yxanul.stages.corpus import prepare
+from yxanul.stages.opening import open_session
 from yxanul.stages.program import run_program
 from yxanul.stages.resume import settle_recipe
-from yxanul.stages.opening import open_session
 
 STEPS_OF_ONE = 14
 KEEP = ["train.checkpoint={every_steps: 1, keep: 99}"]

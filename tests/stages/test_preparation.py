@@ -18,10 +18,10 @@ from yxanul.checkpoint.read import read_checkpoint
 from yxanul.recipe import load_recipe
 from yxanul.stages import preparation as early_text
 from yxanul.stages.corpus import prepare
+from yxanul.stages.opening import open_session
 from yxanul.stages.preparation import Preparation, begin, starts_early
 from yxanul.stages.program import run_program
 from yxanul.stages.resume import settle_recipe
-from yxanul.stages.opening import open_session
 from yxanul.text.dedup.config import DeduplicateSettings
 from yxanul.text.filters.config import LengthFilterSettings
 

@@ -17,9 +17,9 @@ from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
 from yxanul.checkpoint.read import read_checkpoint
 from yxanul.recipe import load_recipe
 from yxanul.stages.corpus import prepare
+from yxanul.stages.opening import open_session
 from yxanul.stages.program import run_program, run_stage
 from yxanul.stages.resume import settle_recipe
-from yxanul.stages.opening import open_session
 
 
 class StopsAfter(StopRequest):

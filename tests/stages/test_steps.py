@@ -16,9 +16,9 @@ from yxanul.cli.data_place import TokenizerFinder, find_place
 from yxanul.data.mix import MixCursor, plan_rows
 from yxanul.recipe import load_recipe
 from yxanul.stages.corpus import prepare
+from yxanul.stages.opening import open_session
 from yxanul.stages.program import run_program
 from yxanul.stages.resume import settle_recipe
-from yxanul.stages.opening import open_session
 from yxanul.stages.steps import find_step, skip_rows
 from yxanul.train.curriculum import Phase
 from yxanul.train.trainer import Trainer

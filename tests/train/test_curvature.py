@@ -31,7 +31,8 @@ def first_batch(trainer):
 
 def curvatures(trainer):
     return [
-        trainer.engine.optimizer.state[p]["curvature"].clone() for p in trainer.engine.twin.master.parameters()
+        trainer.engine.optimizer.state[p]["curvature"].clone()
+        for p in trainer.engine.twin.master.parameters()
     ]
 
 
@@ -81,7 +82,9 @@ def test_targets_that_are_not_scored_stay_so(make_curious, make_trainer, random_
 def test_an_estimate_is_due_every_so_many_steps(make_curious, make_phase, precision):
     trainer, seen = make_curious(make_phase(num_steps=8), precision=precision), []
     see = trainer.engine.optimizer.see_curvature
-    trainer.engine.optimizer.see_curvature = lambda count: seen.append(trainer.progress.step) or see(count)
+    trainer.engine.optimizer.see_curvature = lambda count: (
+        seen.append(trainer.progress.step) or see(count)
+    )
     trainer.run()
     assert seen == [0, 3, 6]
     assert all(curvature.any() for curvature in curvatures(trainer))

@@ -34,7 +34,9 @@ def before_update(trainer, look):
     """Call `look(gradients)` right before every update that is applied."""
 
     def hook(optimizer, args, kwargs):
-        look([p.grad.clone() for p in trainer.engine.twin.master.parameters() if p.grad is not None])
+        look(
+            [p.grad.clone() for p in trainer.engine.twin.master.parameters() if p.grad is not None]
+        )
 
     trainer.engine.optimizer.register_step_pre_hook(hook)
 

@@ -83,13 +83,13 @@ def best_peer(results: Results, dataset: str, steps: int) -> dict[int, float]:
     return min(arms, key=lambda one: (-len(one), statistics.fmean(one.values())), default={})
 
 
-def claim(study: Study, dataset: str, results: Results) -> dict[str, Any]:
-    """Return how far our recipe is at the goal's share of the tokens, and where it crosses."""
+def claim(study: Study, dataset: str, arm: str, results: Results) -> dict[str, Any]:
+    """Return how far an arm of ours is at the goal's share of the tokens, and where it crosses."""
     peer = best_peer(results, dataset, study.steps)
     if not peer:
         return {}
     shares = sorted({*OTHER_SHARES, GOAL, 1.0})
-    points = {share: by_seed(results, dataset, "ours", study.share(share)) for share in shares}
+    points = {share: by_seed(results, dataset, arm, study.share(share)) for share in shares}
     points = {share: losses for share, losses in points.items() if losses}
     difference = paired(points.get(GOAL, {}), peer)
     return {
@@ -105,12 +105,13 @@ def claim(study: Study, dataset: str, results: Results) -> dict[str, Any]:
     }
 
 
-def claim_row(dataset: str, found: Mapping[str, Any]) -> list[str]:
+def claim_row(text: str, arm: str, found: Mapping[str, Any]) -> list[str]:
     """Return a claim as a row: peer, ours by share, difference at the goal, where it is reached."""
     by_share = found["ours_by_share"].items()
     reached = [share for share in found["reached_at_by_seed"].values() if share is not None]
     return [
-        dataset,
+        text,
+        arm,
         str(Mean(**found["peer"])),
         ", ".join(f"{share}: {Mean(**mean)}" for share, mean in by_share),
         signed(Mean(**difference) if (difference := found["ours_at_goal_minus_peer"]) else None),
@@ -126,17 +127,17 @@ def as_plain(mean: Mean) -> dict[str, float | int | None]:
 def share_rows(
     study: Study, dataset: str, results: Results, arms: Iterable[str]
 ) -> list[list[str]]:
-    """Return a row for each arm: its loss at all tokens, and how much worse than ours it is."""
-    ours = by_seed(results, dataset, "ours", study.steps)
+    """Return a row for each arm: steps, loss, and how much worse than ours it is."""
+    ours = by_seed(results, dataset, "ours", study.steps_of("ours"))
     rows = []
     for arm in arms:
-        losses = by_seed(results, dataset, arm, study.steps)
+        steps = study.steps_of(arm)
+        losses = by_seed(results, dataset, arm, steps)
         if losses:
             difference = None if arm == "ours" else paired(losses, ours)
             mean = mean_of(list(losses.values()))
-            rows.append(
-                [arm, WHAT[arm], str(mean), signed(difference), rates_of(results, dataset, arm)]
-            )
+            figures = [str(steps), str(mean), signed(difference)]
+            rows.append([arm, WHAT[arm], *figures, rates_of(results, dataset, arm, steps)])
     return rows
 
 
@@ -145,12 +146,12 @@ def signed(mean: Mean | None) -> str:
     return "" if mean is None else mean.written("+")
 
 
-def rates_of(results: Results, dataset: str, arm: str) -> str:
+def rates_of(results: Results, dataset: str, arm: str, steps: int) -> str:
     """Write the rates at which an arm was tried with its first seed, and each one's loss."""
     found = {
         job.rate: (result["loss"], job.seed)
         for job, result in sorted(results.items(), key=lambda item: -item[0].seed)
-        if (job.dataset, job.arm) == (dataset, arm) and job.rate is not None
+        if (job.dataset, job.arm, job.steps) == (dataset, arm, steps) and job.rate is not None
     }
     return ", ".join(f"{rate:g}: {found[rate][0]:.3f}" for rate in sorted(found))
 

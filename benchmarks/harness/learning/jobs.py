@@ -19,12 +19,19 @@ PEER_WARM = "peer-warm"
 PEER_RATES = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)
 FIRST_PEER_RATE = 2e-3
 """At which the two kinds of start weights are compared."""
+WARM_FACTORS = (2, 1, 4)
+"""With a long warm-up it is tried at so many times its best rate with a short one."""
 ADAMW_RATES = (1.5e-3, 3e-3, 6e-3)
 MOST_RATES_MORE = 2
 """So often the rates go on past an edge at which the best of them lies."""
 GOAL = 0.6
 """Share of the peer's tokens that is to be enough."""
-OTHER_SHARES = (0.5, 0.4, 0.3)
+TRIALS = (("warm", None), ("ours", 1.5e-3), ("warm", 6e-3), ("ours", 6e-3))
+"""Arms and rates (None: the recipe's) of our recipe that are tried beside it."""
+OTHER_SHARES = (0.5, 0.4, 1.0)
+CLAIMED = ("curriculum", "ours")
+"""Arms of ours that are held against the peer: with the curriculum that the package's recipes have,
+and without."""
 
 _TO_ZERO = "{name: cosine, floor_fraction: 0}"
 
@@ -45,6 +52,7 @@ def our_arms(scale: Scale) -> dict[str, tuple[str, ...]]:
         "cosine": (f"optim.schedule={_TO_ZERO}",),
         "floor": ("optim.schedule={name: linear, floor_fraction: 0.1}",),
         "no-decay": ("optim.weight_decay=0",),
+        "warm": ("optim.schedule.warmup_fraction=0.1",),
         "peer-settings": (
             "optim.name=adamw",
             "optim.betas=[0.9, 0.999]",
@@ -65,6 +73,7 @@ WHAT = {
     "cosine": "cosine to zero instead of straight to zero",
     "floor": "straight to a tenth instead of to zero",
     "no-decay": "no weight decay",
+    "warm": "a tenth of the run as warm-up instead of a hundredth",
     "peer-settings": "the peer's settings and rate in our program",
 }
 """Every arm in words."""
@@ -99,7 +108,7 @@ class Study:
 
     datasets: tuple[str, ...]
     steps: int
-    """Of the peer, and of our arms at a share of 1."""
+    """Of the peer; ours have a share of them."""
     seeds: tuple[int, ...] = (0, 1, 2)
     peer_rates: tuple[float, ...] = PEER_RATES
     adamw_rates: tuple[float, ...] = ADAMW_RATES
@@ -108,6 +117,11 @@ class Study:
         """Return the steps that are this share of all."""
         return round(share * self.steps)
 
+    def steps_of(self, arm: str) -> int:
+        """Return how long an arm is trained where arms are compared: the peer has all steps."""
+        whole = arm in (*PEERS, PEER_WARM, "peer-settings")
+        return self.steps if whole else self.share(GOAL)
+
 
 Results = Mapping[Job, Mapping[str, Any]]
 """What each job that is done has found: at least its held-out `loss`."""
@@ -115,9 +129,17 @@ Results = Mapping[Job, Mapping[str, Any]]
 
 def planned(study: Study, results: Results) -> Iterator[Job]:
     """Yield all jobs that can be named by now, those to be done first before the others."""
+    yield from try_jobs(study)
     for part in (claim_jobs, share_jobs, crossing_jobs):
         for dataset in study.datasets:
             yield from part(study, dataset, results)
+
+
+def try_jobs(study: Study) -> Iterator[Job]:
+    """Yield our recipe at other rates and with a longer warm-up, on one text and one seed: whether
+    its defaults are far from the best."""
+    for arm, rate in TRIALS:
+        yield Job(study.datasets[0], arm, study.seeds[0], study.share(GOAL), rate)
 
 
 def claim_jobs(study: Study, dataset: str, results: Results) -> Iterator[Job]:
@@ -128,30 +150,31 @@ def claim_jobs(study: Study, dataset: str, results: Results) -> Iterator[Job]:
     arm = peer_arm(study, results)
     if arm is not None:
         yield from tuned_jobs(study, dataset, arm, study.peer_rates, results)
-    yield from _all_seeds(study, dataset, "ours", study.share(GOAL))
+    for arm in CLAIMED:
+        yield from _all_seeds(study, dataset, arm, study.share(GOAL))
 
 
 def share_jobs(study: Study, dataset: str, results: Results) -> Iterator[Job]:
-    """Yield our recipe at all tokens, as it is and with one ingredient changed."""
-    yield from _all_seeds(study, dataset, "ours", study.steps)
-    yield from _all_seeds(study, dataset, "curriculum", study.steps)
+    """Yield our recipe with one ingredient changed, at the goal's share of the tokens."""
+    rate = peer_rate(study, dataset, results)
+    if rate:
+        factor = WARM_FACTORS[0]
+        yield Job(dataset, PEER_WARM, study.seeds[0], study.steps, factor * rate)
     yield from tuned_jobs(study, dataset, "adamw", study.adamw_rates, results)
-    for arm in ("cosine", "no-decay"):
-        yield from _all_seeds(study, dataset, arm, study.steps)
+    for arm in ("cosine", "no-decay", "floor", "curriculum-three"):
+        yield from _all_seeds(study, dataset, arm, study.share(GOAL))
 
 
 def crossing_jobs(study: Study, dataset: str, results: Results) -> Iterator[Job]:
-    """Yield our recipe at other shares of the tokens, and what is nice to know besides."""
-    for share in OTHER_SHARES:
-        yield Job(dataset, "ours", study.seeds[0], study.share(share))
-    arm = peer_arm(study, results)
-    rate = arm and best_rate(study, dataset, arm, study.peer_rates, results)
+    """Yield our recipe at other shares of the tokens, and what has to be known of the peer."""
+    rate = peer_rate(study, dataset, results)
     if rate:
-        yield Job(dataset, "peer-settings", study.seeds[0], study.steps, rate)
-        for factor in (2, 1, 4):
+        for factor in WARM_FACTORS:
             yield Job(dataset, PEER_WARM, study.seeds[0], study.steps, factor * rate)
-    for arm in ("floor", "curriculum-three"):
-        yield from _all_seeds(study, dataset, arm, study.steps)
+        yield Job(dataset, "peer-settings", study.seeds[0], study.steps, rate)
+    for share in OTHER_SHARES:
+        for arm in CLAIMED:
+            yield Job(dataset, arm, study.seeds[0], study.share(share))
 
 
 def _all_seeds(study: Study, dataset: str, arm: str, steps: int) -> Iterator[Job]:
@@ -162,11 +185,12 @@ def tuned_jobs(
     study: Study, dataset: str, arm: str, rates: Sequence[float], results: Results
 ) -> Iterator[Job]:
     """Yield an arm at each rate with the first seed, then at the best one with the others."""
+    steps = study.steps_of(arm)
     for rate in tried_rates(study, dataset, arm, rates, results):
-        yield Job(dataset, arm, study.seeds[0], study.steps, rate)
+        yield Job(dataset, arm, study.seeds[0], steps, rate)
     best = best_rate(study, dataset, arm, rates, results)
     if best is not None:
-        yield from (Job(dataset, arm, seed, study.steps, best) for seed in study.seeds[1:])
+        yield from (Job(dataset, arm, seed, steps, best) for seed in study.seeds[1:])
 
 
 def tried_rates(
@@ -207,8 +231,15 @@ def peer_arm(study: Study, results: Results) -> str | None:
     return min(PEERS, key=lambda one: results[jobs[one]]["loss"])
 
 
+def peer_rate(study: Study, dataset: str, results: Results) -> float | None:
+    """Return the peer's best rate, once it is known."""
+    arm = peer_arm(study, results)
+    return best_rate(study, dataset, arm, study.peer_rates, results) if arm else None
+
+
 def _losses(
     study: Study, dataset: str, arm: str, rates: Sequence[float], results: Results
 ) -> dict[float, float]:
-    jobs = {rate: Job(dataset, arm, study.seeds[0], study.steps, rate) for rate in rates}
+    steps = study.steps_of(arm)
+    jobs = {rate: Job(dataset, arm, study.seeds[0], steps, rate) for rate in rates}
     return {rate: results[job]["loss"] for rate, job in jobs.items() if job in results}

@@ -8,6 +8,8 @@ from typing import Any
 
 from harness.rounds import ratio
 
+TRAINER, BARE = "yxanul-trainer", "bare-step"
+
 WANTED = {
     "trainer / bare step": ("at least", 0.97),
     "seconds / transformers": ("at most", 0.75),
@@ -31,7 +33,7 @@ def judge(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
     for row in found.get("A", ()):
         if "ratios" in row:
-            note("trainer / bare step", row, row["ratios"]["bare-step"]["median"])
+            note("trainer / bare step", row, row["ratios"][BARE]["median"])
     for row in found.get("B", ()):
         for name, one in row["ratios"].get("yxanul", {}).items():
             if f"seconds / {name}" in WANTED:
@@ -45,18 +47,19 @@ def judge(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return judged
 
 
-def efficiency(rounds: Mapping[str, Sequence[dict[str, Any]]], ours: str) -> dict[str, Any]:
+def efficiency(rounds: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, Any]:
     """Compare the trainer's tokens a second with those of each other, round by round and overall.
 
     Overall is tokens over seconds of all rounds together: a checkpoint counts as often as it came.
     """
     speeds = {name: [one["tokens_per_second"] for one in done] for name, done in rounds.items()}
     totals = {name: overall(values) for name, values in speeds.items()}
+    others = [name for name in speeds if name != TRAINER]
     return {
         "tokens_per_second": {name: round(value, 1) for name, value in totals.items()},
         "rounds": {name: [round(value, 1) for value in one] for name, one in speeds.items()},
-        "ratios": {name: ratio(speeds[ours], speeds[name]) for name in speeds if name != ours},
-        "overall": {name: round(totals[ours] / totals[name], 4) for name in totals if name != ours},
+        "ratios": {name: ratio(speeds[TRAINER], speeds[name]) for name in others},
+        "overall": {name: round(totals[TRAINER] / totals[name], 4) for name in others},
     }
 
 

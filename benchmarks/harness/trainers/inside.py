@@ -22,6 +22,7 @@ from torch import Tensor
 
 from harness.shapes import Shape
 from harness.stepping import Stepping
+from harness.trainers.figures import TRAINER
 from yxanul.base.errors import Interrupted
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
@@ -36,7 +37,6 @@ from yxanul.stages.program import make_trainer, settle_plan
 from yxanul.stages.session import Session
 from yxanul.train.trainer import StepReport, Trainer
 
-TRAINER, BARE = "yxanul-trainer", "bare-step"
 BATCHES = 16
 """Batches that the bare step goes through in turn: the first of the trainer's."""
 

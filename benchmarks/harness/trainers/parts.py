@@ -18,8 +18,15 @@ from harness.process import ContenderFailed
 from harness.report import say
 from harness.rounds import alternating
 from harness.shapes import STEP_SHAPES
-from harness.trainers.figures import efficiency, hold_of, share_held, split_of, time_ratios
-from harness.trainers.inside import BARE, TRAINER
+from harness.trainers.figures import (
+    BARE,
+    TRAINER,
+    efficiency,
+    hold_of,
+    share_held,
+    split_of,
+    time_ratios,
+)
 from harness.trainers.race import RACERS, Race, timed_process, train_command
 from harness.trainers.texts import Ready, make_ready, write_rows
 from harness.weights import write_weights
@@ -70,7 +77,7 @@ class Bench:
         row = {"shape": self.name, "precision": precision, "steps_per_round": steps}
         row |= {"first_loss": {name: one["first_loss"] for name, one in first.items()}}
         row |= {"checkpoints": sum(len(one["holds"]) for one in found[TRAINER]), "absent": absent}
-        return row if absent else row | efficiency(found, TRAINER)
+        return row if absent else row | efficiency(found)
 
     def part_b(self, precision: str) -> dict[str, Any]:
         """Whole processes, A B B A."""

@@ -98,14 +98,17 @@ def ours(race: Race, folder: Path, options: Mapping[str, Any]) -> dict[str, Any]
     told = json.loads(printed)
     metrics = [json.loads(line) for line in RunFolder(run).metrics.read_text().splitlines()]
     steps = [line for line in metrics if "train/loss" in line]
+    start, in_steps = told["start_seconds"], sum(line["perf/total_step_time"] for line in steps)
     return {
         "seconds": seconds,
         "tokens": told["tokens"],
         "mean_loss": fmean(line["train/loss"] for line in steps),
-        "first_step_seconds": sum(told["start_seconds"].values()),
-        "start_seconds": told["start_seconds"],
-        "in_steps_seconds": sum(line["perf/total_step_time"] for line in steps),
+        "first_step_seconds": sum(start.values()),
+        "start_seconds": start,
+        "in_steps_seconds": in_steps,
         "checkpoint_seconds": told["checkpoint_seconds"],
+        # Scores, the sample, xz, metrics; the first step is in both of the others.
+        "rest_seconds": seconds - sum(start.values()) - in_steps - told["checkpoint_seconds"],
         "held_out_tokens": sum(one["tokens"] for one in told["held_out"].values()),
     }
 

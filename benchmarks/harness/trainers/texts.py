@@ -22,7 +22,7 @@ from yxanul.recipe import load_recipe
 
 SOURCE = "text"
 PEAK_RATE = 1e-3
-HELD_OUT_BYTES = 64_000
+HELD_OUT_BYTES = 16_000
 """Text that our gate scores; the peers score none."""
 
 

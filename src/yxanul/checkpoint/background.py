@@ -20,7 +20,8 @@ from yxanul.checkpoint.write import check_plain, write_checkpoint
 class CheckpointWriter:
     """Writes the checkpoints of one folder from copies, one at a time, each in its own thread.
 
-    All files of the folder are its own between `submit` and `wait`: whoever reads, deletes or
+    What is not finite is refused: no training can go on from it, and it would drive what is good
+    out. All files of the folder are its own between `submit` and `wait`: whoever reads, deletes or
     writes there waits first. What goes wrong in the thread is raised by the next call of any
     method. The thread is none of the kind that dies with the main thread: a process that ends
     finishes the save it has begun.
@@ -103,6 +104,7 @@ class CheckpointWriter:
         state: Any,
         after: Callable[[], None] | None,
     ) -> None:
+        check_finite(step, tensors)
         write_checkpoint(self.folder, step, tensors, state)
         try:
             if after is not None:
@@ -113,6 +115,19 @@ class CheckpointWriter:
                 found=error,
                 hint="free some space, or make the folder writable, and start again from there",
             ) from error
+
+
+def check_finite(step: int, tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+    """Raise `YxanulError` if a tensor holds NaN or infinity."""
+    for stem, named in tensors.items():
+        for name, tensor in named.items():
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                raise YxanulError(
+                    f"the checkpoint of step {step} was not written",
+                    found=f"{name} of {stem}, which is not finite",
+                    hint="earlier checkpoints are untouched: the same command goes on from there;"
+                    " where it comes to the same, lower optim.peak_rate, or train in fp32",
+                )
 
 
 class _Save:

@@ -42,9 +42,12 @@ class Order:
     def load(self) -> Recipe:
         """Return the resolved recipe, flags taken in."""
         from yxanul.recipe import load_recipe
+        from yxanul.train.parallel.zero_config import read_config
 
         strategy = [f"train.strategy={self.strategy}"] if self.strategy else []
         recipe = load_recipe(self.recipe, [*self.overrides, *strategy])
+        if recipe.train.deepspeed is not None:
+            read_config(recipe.train.deepspeed)  # a wrong file is said before any work
         if not self.disable_fp8:
             return recipe
         from yxanul.train.precision.decide import without_fp8

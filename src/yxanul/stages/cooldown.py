@@ -15,7 +15,7 @@ from yxanul.recipe import Recipe
 from yxanul.stages.config import StageSettings, stage_optim
 from yxanul.stages.ledger import Entry, Ledger
 from yxanul.stages.session import Session
-from yxanul.train.curriculum import cooled_plan
+from yxanul.train.curriculum import cooled_plan, is_warming_up
 from yxanul.train.trainer import Trainer
 
 
@@ -30,7 +30,7 @@ def ask(run: RunFolder, recipe: Recipe) -> None:
             wanted="wsd, which stays at its peak until it comes down",
             hint="other schedules are bound to their length",
         )
-    write_text(request_of(run), "asked\n")
+    write_text(request_of(run), f"{stage.name}\n")
 
 
 def stage_at_work(run: RunFolder, recipe: Recipe) -> StageSettings:
@@ -45,7 +45,7 @@ def stage_at_work(run: RunFolder, recipe: Recipe) -> StageSettings:
 
 
 def request_of(run: RunFolder) -> Path:
-    """Return the file that asks for it."""
+    """Return the file that asks for it: it names the stage."""
     return run.path / "cooldown-now"
 
 
@@ -54,8 +54,11 @@ def cool_down_if_asked(session: Session, entry: Entry, trainer: Trainer) -> None
     request = request_of(session.run)
     if not session.world.any(session.world.is_first and request.exists()):
         return
+    is_meant = session.world.from_first(_stage_of(request) == entry.name)
     done = trainer.progress.stage_step
-    if entry.cooldown_steps is None and done < trainer.plan.total_steps:
+    if is_meant and is_warming_up(trainer.plan, trainer.optim, done):
+        return  # it comes down once it is up
+    if is_meant and entry.cooldown_steps is None and done < trainer.plan.total_steps:
         trainer.plan = cooled_plan(trainer.plan, trainer.optim, done)
         entry.cooldown_steps = entry.steps = trainer.plan.total_steps
         entry.tokens = trainer.plan.total_tokens
@@ -64,3 +67,8 @@ def cool_down_if_asked(session: Session, entry: Entry, trainer: Trainer) -> None
         session.ui.say(f"stage '{entry.name}' comes down from here on: {left:,} steps are left")
     if session.world.is_first:
         request.unlink(missing_ok=True)
+
+
+def _stage_of(request: Path) -> str | None:
+    """Return the stage that is asked to end; it may be over by now."""
+    return request.read_text().strip() if request.exists() else None

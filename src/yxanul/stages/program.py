@@ -101,7 +101,8 @@ def settle_plan(session: Session, stage: StageSettings, optim: OptimSettings, en
     if entry.cooldown_steps is not None:
         plan = cut_plan(plan, entry.cooldown_steps)
     entry.steps, entry.tokens = plan.total_steps, plan.total_tokens
-    check_schedule(optim, total_steps=plan.total_steps, total_tokens=plan.total_tokens)
+    if entry.cooldown_steps is None:  # one that was cut may begin to come down at its warm-up
+        check_schedule(optim, total_steps=plan.total_steps, total_tokens=plan.total_tokens)
     return plan
 
 

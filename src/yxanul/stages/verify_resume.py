@@ -16,7 +16,7 @@ from yxanul.base.errors import YxanulError
 from yxanul.base.files import write_json, write_text
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import Ui
-from yxanul.checkpoint.layout import checkpoint_path
+from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
 from yxanul.checkpoint.read import read_checkpoint
 from yxanul.recipe import Recipe, dump_recipe
 from yxanul.stages.config import Budget
@@ -62,14 +62,14 @@ def verify_resume(prepared: RunFolder, recipe: Recipe, trial: Trial, ui: Ui) -> 
 
     Both runs lie beside the run, in a folder that goes when they are equal.
     """
-    steps = trial.steps
     folder = prepared.path / "verify-resume"
     shutil.rmtree(folder, ignore_errors=True)
+    straight = _copy_of(prepared, folder / "straight", recipe, trial.steps)
+    stopped = _copy_of(prepared, folder / "stopped", recipe, trial.steps)
+    ui.say(f"training {trial.steps} steps without a stop")
+    _legs(straight, [trial.steps], trial)
+    steps = checkpoint_steps(straight.checkpoints)[-1]  # the recipe may have no more than these
     chosen = sorted(random.Random().sample(range(1, steps), min(trial.num_stops, steps - 1)))
-    straight = _copy_of(prepared, folder / "straight", recipe, steps)
-    stopped = _copy_of(prepared, folder / "stopped", recipe, steps)
-    ui.say(f"training {steps} steps without a stop")
-    _legs(straight, [steps], trial)
     decisions = Ledger.open(straight.ledger).decisions  # what a machine measures may vary
     Ledger(stopped.ledger, decisions).write()
     ui.say(f"training them again, stopped after {', '.join(map(str, chosen))}")

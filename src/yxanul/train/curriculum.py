@@ -103,14 +103,22 @@ def cooled_plan(plan: Plan, optim: OptimSettings, steps_done: int) -> Plan:
     return cut_plan(plan, shortest)
 
 
+def is_warming_up(plan: Plan, optim: OptimSettings, steps_done: int) -> bool:
+    """Say whether the rate still rises to its peak after `steps_done` steps."""
+    done, total = _clock(plan, optim, steps_done)
+    return done < warmup_length(optim.schedule, total)
+
+
 def _descends_after(plan: Plan, optim: OptimSettings, steps_done: int) -> bool:
-    schedule = optim.schedule
-    done, total = (
-        (steps_done, plan.total_steps)
-        if schedule.clock == "steps"
-        else (plan.tokens_after(steps_done), plan.total_tokens)
-    )
+    schedule, (done, total) = optim.schedule, _clock(plan, optim, steps_done)
     return descent_start(schedule, warmup_length(schedule, total), total) <= done
+
+
+def _clock(plan: Plan, optim: OptimSettings, steps_done: int) -> tuple[int, int]:
+    """Return what is done and the whole, in the unit that the schedule counts."""
+    if optim.schedule.clock == "steps":
+        return steps_done, plan.total_steps
+    return plan.tokens_after(steps_done), plan.total_tokens
 
 
 def planned_rate(plan: Plan, optim: OptimSettings, steps_done: int) -> float:

@@ -6,7 +6,7 @@ import pytest
 
 from yxanul.base.errors import YxanulError
 from yxanul.optim.config import OptimSettings
-from yxanul.train.config import ELEMENTWISE, TrainSettings
+from yxanul.train.config import OPTIMIZERS_OF, TrainSettings
 from yxanul.train.parallel.zero_config import DEFAULT, merged, read_config
 
 USUAL = {
@@ -179,6 +179,6 @@ def test_settings_that_do_not_go_together_are_refused():
     with pytest.raises(ValueError, match="needs strategy deepspeed, not ddp"):
         TrainSettings(strategy="ddp", deepspeed="ds.json")
     for precision in ("fp16", "fp8"):
-        with pytest.raises(ValueError, match=f"for {precision} take ddp"):
+        with pytest.raises(ValueError, match=f"does not train in {precision}"):
             TrainSettings(strategy="deepspeed", precision=precision)
-    assert all(OptimSettings(name=name) for name in ELEMENTWISE)
+    assert all(OptimSettings(name=name) for name in OPTIMIZERS_OF["deepspeed"])

@@ -1,0 +1,385 @@
+"""Several processes on this machine: they train as one does, and end together, in one line."""
+
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recipes import TINY, write_tiny
+from running import (
+    await_end,
+    call,
+    children_of,
+    metrics_of,
+    newest,
+    start,
+    step_of,
+    steps_of,
+)
+from yxanul.base.errors import Interrupted, YxanulError
+from yxanul.checkpoint.read import read_checkpoint
+from yxanul.cli.order import Order, _error_of, num_devices
+from yxanul.train.parallel.launch import Children, Ending
+from yxanul.train.parallel.share import micro_batches
+
+STEPS = 40
+RECIPE = (
+    TINY.replace("steps: 14", f"steps: {STEPS - 10}")
+    .replace("keep: 2", "keep: 3")
+    # Adam turns the rounding of a gradient near zero into a step of full size, unless eps is large.
+    .replace("peak_rate: 1e-2", "peak_rate: 3e-3, eps: 1e-5")
+)
+ENDLESS = RECIPE.replace(f"steps: {STEPS - 10}", "steps: 100000").replace(
+    "{every_steps: 5,", "{every_steps: 100000,"
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(one_thread, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    return write_tiny(tmp_path_factory.mktemp("recipe"), RECIPE)
+
+
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory):
+    return write_tiny(tmp_path_factory.mktemp("endless"), ENDLESS)
+
+
+@pytest.fixture(scope="module")
+def straight(recipe, tmp_path_factory):
+    """What one process comes to."""
+    out = tmp_path_factory.mktemp("straight") / "run"
+    said = call("run", recipe, "--out", out)
+    assert said.code == 0, said.err
+    return out
+
+
+@pytest.fixture
+def out(straight, tmp_path):
+    """A folder with the text of the recipe, and nothing trained."""
+    out = tmp_path / "run"
+    out.mkdir()
+    shutil.copy(straight / "tokenizer.json", out)
+    shutil.copytree(straight / "data", out / "data")
+    return out
+
+
+@pytest.fixture
+def begin(out, tmp_path):
+    """A function that starts to train; whatever is left of it is ended."""
+    begun = []
+
+    def begin(recipe, *arguments, **more):
+        log = tmp_path / f"log-{len(begun)}.txt"
+        given = ("train", recipe, "--out", out, *arguments)
+        begun.append(start(log, *given, GLOO_SOCKET_IFNAME="lo", **more))
+        return begun[-1]
+
+    yield begin
+    for program in begun:
+        if program.process.poll() is None:
+            for child in children_of(program.process.pid):
+                os.kill(child, signal.SIGKILL)
+            program.kill()
+
+
+def kill_rank(program, rank):
+    """Kill -9 a child of the program."""
+    for child in children_of(program.process.pid):
+        if f"RANK={rank}" in Path(f"/proc/{child}/environ").read_text().split("\0"):
+            os.kill(child, signal.SIGKILL)
+            return
+    raise AssertionError(f"no process {rank}")
+
+
+def losses(out):
+    return {one["step"]: one["train/loss"] for one in metrics_of(out) if "train/loss" in one}
+
+
+def assert_close(out, straight, tolerance=1e-5):
+    """The same curve, the same text read, the same weights: but for the order of a sum."""
+    ours, theirs = losses(out), losses(straight)
+    assert list(ours) == list(theirs)
+    np.testing.assert_allclose(list(ours.values()), list(theirs.values()), rtol=0, atol=tolerance)
+    (tensors, state), (wanted, other) = (read_checkpoint(newest(one)) for one in (out, straight))
+    assert state["progress"]["cursor"] == other["progress"]["cursor"]
+    assert state["progress"]["step"] == other["progress"]["step"]
+    for name, tensor in wanted["model"].items():
+        np.testing.assert_allclose(tensors["model"][name], tensor, rtol=0, atol=1e-4, err_msg=name)
+
+
+# Their rows
+
+
+@given(st.integers(1, 200), st.integers(1, 40), st.integers(1, 9))
+def test_every_row_is_read_once_in_as_many_micro_batches(num_rows, micro_rows, size):
+    rows = list(range(num_rows))
+    shares = [micro_batches(rows, micro_rows, rank, size) for rank in range(size)]
+    assert [row for share in shares for batch in share for row in batch] == rows
+    assert len({len(share) for share in shares}) == 1
+    assert all(len(batch) <= micro_rows for share in shares for batch in share)
+    per_rank = [sum(map(len, share)) for share in shares]
+    assert max(per_rank) - min(per_rank) <= 1
+    assert len(shares[0]) == -(-max(per_rank) // micro_rows)  # and none more than it takes
+
+
+# Runs
+
+
+def test_two_processes_train_as_one_does(recipe, straight, out, begin):
+    said = begin(recipe, "--devices", 2).end()
+    assert said.code == 0, said.err
+    assert_close(out, straight)
+    assert read_checkpoint(newest(out))[1]["devices"] == 2
+    assert said.err.count("from the command to the first step") == 1
+    assert not list(out.glob("checkpoints/.*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_more_and_fewer_processes_go_on(recipe, straight, out, begin, seed):
+    """1 -> 2 -> 1, each stopped at a moment of its own."""
+    moments = random.Random(seed)
+    ends = sorted(moments.sample(range(2, STEPS - 4), 2))
+    for devices, end in zip((1, 2), ends, strict=True):
+        program = begin(recipe, "--devices", devices)
+        program.until(lambda end=end: step_of(out) >= end)
+        program.process.send_signal(signal.SIGTERM)
+        said = program.end()
+        assert said.code in (0, 143), said.err
+    said = begin(recipe).end()
+    assert said.code == 0, said.err
+    assert_close(out, straight)
+
+
+def test_one_that_is_killed_ends_all_in_one_line(endless, out, begin):
+    program = begin(endless, "--devices", 2)
+    program.until(lambda: step_of(out) > 5)
+    began = time.monotonic()
+    kill_rank(program, 1)
+    said = program.end()
+    assert time.monotonic() - began < 15
+    assert said.code == 2, said.err
+    assert "process 1 of 2 was ended by SIGKILL" in said.error
+    assert "the same command goes on from the last checkpoint" in said.error
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_it_starts_again_by_itself(recipe, straight, out, begin, rank):
+    program = begin(recipe, "--devices", 2, "--restarts", 1)
+    program.until(lambda: step_of(out) > 5)
+    kill_rank(program, rank)
+    said = program.end()
+    assert said.code == 0, said.err
+    (line,) = [one for one in said.warnings if "starting again" in one]
+    assert f"process {rank} of 2 was ended by SIGKILL" in line and "(1 of 1)" in line
+    assert "going on from step-" in said.err
+    assert_close(out, straight)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_is_passed_on_and_all_is_saved(endless, out, begin, number, code):
+    program = begin(endless, "--devices", 2)
+    program.until(lambda: step_of(out) > 5)
+    program.process.send_signal(number)
+    said = program.end()
+    assert said.code == code, said.err
+    assert f"stopped after step {step_of(out)}; the state is saved" in said.error
+    assert steps_of(out)[-1] == step_of(out)
+
+
+@pytest.mark.slow
+def test_without_their_parent_they_save_and_end(endless, out, begin):
+    program = begin(endless, "--devices", 2)
+    program.until(lambda: step_of(out) > 5)
+    children = children_of(program.process.pid)
+    assert len(children) == 2
+    program.kill()
+    await_end(children)
+    assert steps_of(out)[-1] == step_of(out)
+    said = begin(endless, "--devices", 1, f"stages.0.budget={{steps: {step_of(out) + 3}}}").end()
+    assert said.code == 0, said.err  # the folder is free
+
+
+@pytest.mark.slow
+def test_a_fault_that_all_meet_is_said_once(recipe, out, begin):
+    """The text of a source is gone."""
+    shutil.rmtree(out / "data" / "math")
+    said = begin(recipe, "--devices", 2).end()
+    assert said.code == 2
+    assert "math" in said.error and "process" not in said.error
+
+
+@pytest.mark.slow
+def test_a_folder_in_use_is_said_once(recipe, out, begin):
+    holder = begin(recipe)
+    holder.until(lambda: (out / ".lock").exists() and (out / ".lock").read_text())
+    said = begin(recipe, "--devices", 2).end()
+    assert said.code == 2
+    assert "is in use by another process" in said.error
+
+
+@pytest.mark.slow
+def test_torchrun_starts_them_too(recipe, straight, out, tmp_path):
+    given = ("--standalone", "--nproc-per-node", 2, "-m", "yxanul", "train", recipe, "--out", out)
+    program = start(tmp_path / "log.txt", *given, module="torch.distributed.run")
+    said = program.end()
+    assert said.code == 0, said.err
+    assert_close(out, straight)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["fsdp", "deepspeed"])
+def test_strategies_that_divide_the_state(recipe, straight, out, begin, strategy):
+    if strategy == "deepspeed":
+        pytest.importorskip("deepspeed")
+    program = begin(recipe, "--devices", 2, "--strategy", strategy)
+    program.until(lambda: step_of(out) > 15)
+    program.process.send_signal(signal.SIGTERM)
+    said = program.end()
+    assert said.code == 143, said.err
+    said = begin(recipe, "--devices", 2, "--strategy", strategy).end()
+    assert said.code == 0, said.err
+    assert_close(out, straight)
+
+
+# What starts and ends them, with small programs in their place
+
+
+def program_of(*lines):
+    """Return a command whose processes have the module `launch` and their rank at hand."""
+    head = "import os, signal, sys, time\nrank = int(os.environ['RANK'])\n"
+    return [sys.executable, "-c", head + "\n".join(lines)]
+
+
+ENDS = "from yxanul.cli.app import guarded\nfrom yxanul.base.errors import *\n"
+
+
+def test_all_are_done():
+    command = program_of("assert os.environ['WORLD_SIZE'] == '3'", "sys.stdin.close()")
+    assert Children(command, 3).wait() is None
+
+
+def test_the_first_that_fails_is_named_and_the_others_are_ended():
+    command = program_of(
+        "if rank == 1: sys.stderr.write('first\\nlast words\\n'); sys.exit(7)", "time.sleep(60)"
+    )
+    began = time.monotonic()
+    ending = Children(command, 3).wait()
+    assert time.monotonic() - began < 8
+    assert ending is not None and ending.rank == 1 and ending.is_accident and not ending.follows
+    assert ending.text == "process 1 of 3 was ended by exit code 7 (last words)"
+
+
+def test_one_that_does_not_listen_is_killed(monkeypatch):
+    monkeypatch.setattr("yxanul.train.parallel.launch.GRACE_SECONDS", 0.5)
+    command = program_of(
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+        "if rank == 0: time.sleep(0.3); os.kill(os.getpid(), signal.SIGSEGV)",
+        "time.sleep(60)",
+    )
+    began = time.monotonic()
+    ending = Children(command, 2).wait()
+    assert time.monotonic() - began < 8
+    assert ending is not None and ending.text == "process 0 of 2 was ended by SIGSEGV"
+
+
+def test_what_an_error_says_comes_through():
+    command = program_of(
+        ENDS,
+        "def work():",
+        "    if rank == 1: raise YxanulError('no text', found='nothing')",
+        "    time.sleep(0.3)",
+        "    raise RuntimeError('[gloo] Connection closed by peer')",
+        "guarded(work)",
+    )
+    ending = Children(command, 2).wait()
+    assert ending == Ending(1, 2, "no text; found nothing")
+
+
+def test_a_bug_brings_its_traceback_and_may_be_tried_again():
+    command = program_of(
+        ENDS, "def work():", "    if rank == 1: {}['x']", "    time.sleep(60)", "guarded(work)"
+    )
+    ending = Children(command, 2).wait()
+    assert ending is not None and ending.rank == 1 and ending.is_accident
+    assert "KeyError: 'x'" in ending.text and ending.exit_code == 1
+
+
+def test_a_failure_is_told_apart_from_those_that_follow_it():
+    """The one that lost its peer may end, and report, before the one that was the cause."""
+    command = program_of(
+        ENDS,
+        "def work():",
+        "    if rank == 1: time.sleep(1); raise MemoryError('the cause')",
+        "    raise RuntimeError('[gloo] Connection closed by peer')",
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+        "guarded(work)",
+    )
+    ending = Children(command, 2).wait()
+    assert ending is not None and ending.rank == 1 and "the cause" in ending.text
+
+
+def test_how_many_processes(monkeypatch, recipe):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    order = Order("train", str(recipe), (), Path("x"))
+    loaded = order.load()
+    assert num_devices(Order("train", str(recipe), (), Path("x"), devices=3), loaded) == 3
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    assert num_devices(Order("train", str(recipe), (), Path("x"), devices=3), loaded) == 1
+
+
+def test_children_get_the_same_order(recipe):
+    order = Order(
+        "run",
+        str(recipe),
+        ("train.batch_tokens=512",),
+        Path("x"),
+        devices=2,
+        strategy="fsdp",
+        restarts=3,
+        resume=True,
+        disable_fp8=True,
+        cooldown_now=True,
+        as_json=True,
+    )
+    given = " ".join(order.arguments())
+    for flag in ("run ", "train.batch_tokens=512", "--strategy fsdp", "--resume", "--json"):
+        assert flag in given
+    assert "--disable-fp8" in given and "--out x" in given
+    assert "--devices" not in given and "--restarts" not in given and "--cooldown" not in given
+
+
+def test_an_ending_is_an_exit_code():
+    error = _error_of(Ending(0, 143, "stopped"), 2)
+    assert isinstance(error, Interrupted) and error.exit_code == 143
+    error = _error_of(Ending(1, 3, "gate"), 2)
+    assert isinstance(error, YxanulError) and error.exit_code == 3 and str(error) == "gate"
+    error = _error_of(Ending(1, 2, "gone", is_accident=True), 2)
+    assert "goes on from the last checkpoint" in str(error)
+
+
+def test_no_process_is_left(endless, out, begin):
+    program = begin(endless, "--devices", 2)
+    program.until(lambda: len(children_of(program.process.pid)) == 2)
+    children = children_of(program.process.pid)
+    time.sleep(0.3)  # they have not begun to handle signals
+    os.kill(program.process.pid, signal.SIGTERM)
+    said = program.end()
+    assert said.code in (2, 143, -15), said.err
+    await_end(children)

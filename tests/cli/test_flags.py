@@ -1,0 +1,90 @@
+"""Flags of `train` and of `run`: each does what its help says, or is refused in one line."""
+
+import json
+import shutil
+
+import pytest
+
+from recipes import write_tiny
+from running import call
+
+STEPS = 24
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(one_thread):
+    pass
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    return write_tiny(tmp_path_factory.mktemp("recipe"))
+
+
+@pytest.fixture(scope="module")
+def prepared(recipe, tmp_path_factory):
+    """A folder with the text of the recipe, and nothing trained."""
+    out = tmp_path_factory.mktemp("prepared")
+    assert call("prepare", recipe, "--out", out).code == 0
+    return out
+
+
+@pytest.fixture
+def out(prepared, tmp_path):
+    return shutil.copytree(prepared, tmp_path / "run")
+
+
+def test_resume_without_a_checkpoint_says_so(recipe, out):
+    said = call("train", recipe, "--resume", "stages.0.budget={steps: 5}", "--out", out)
+    assert said.code == 0
+    assert "has no checkpoint yet: the training begins at its first step" in said.err
+    said = call("train", recipe, "--resume", "stages.0.budget={steps: 5}", "--out", out)
+    assert said.code == 0 and "no checkpoint yet" not in said.err
+
+
+def content(out):
+    return {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+
+
+def test_eval_only_scores_and_trains_nothing(recipe, out):
+    assert call("train", recipe, "--out", out).code == 0
+    before = content(out)
+    said = call("train", recipe, "--eval-only", "--json", "--out", out)
+    assert said.code == 0
+    facts = json.loads(said.out)
+    assert facts["step"] == STEPS and set(facts["texts"]) == {"stories", "math"}
+    ledger = json.loads((out / "ledger.json").read_text())
+    for name, score in facts["texts"].items():
+        assert score["loss"] == pytest.approx(ledger["stages"][-1]["at_end"][name]["loss"], 1e-2)
+    assert content(out) == before
+
+
+def test_disable_fp8_trains_in_bf16(recipe, out):
+    settings = ["train.precision=fp8", "stages.0.budget={steps: 3}"]
+    said = call("train", recipe, *settings, "--disable-fp8", "--out", out)
+    assert said.code == 0, said.err
+    decisions = json.loads((out / "ledger.json").read_text())["decisions"]
+    assert decisions["precision"] == "bf16"
+    assert "fp8 is emulated" not in said.err
+
+
+def test_a_strategy_that_is_none_is_one_line(recipe, out):
+    said = call("train", recipe, "--strategy", "horovod", "--out", out)
+    assert said.code == 2
+    assert "train.strategy" in said.error and "found 'horovod'" in said.error
+
+
+def test_one_process_says_that_it_divides_nothing(recipe, out):
+    settings = ["stages.0.budget={steps: 3}", "--strategy", "fsdp"]
+    said = call("train", recipe, *settings, "--out", out)
+    assert said.code == 0
+    assert any("one process has nothing to divide" in one for one in said.warnings)
+
+
+def test_the_start_is_split(recipe, out):
+    said = call("train", recipe, "--json", "--out", out)
+    laps = json.loads(said.out)["start_seconds"]
+    assert list(laps) == ["python", "recipe", "imports", "world", "data", "model", "first step"]
+    assert all(seconds >= 0 for seconds in laps.values())
+    (line,) = [one for one in said.err.splitlines() if "from the command to the first step" in one]
+    assert float(line.split()[0]) == pytest.approx(sum(laps.values()), abs=0.06)

@@ -1,0 +1,107 @@
+"""A wait that takes long is named, with the step and the source; a short one is not."""
+
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+
+import pytest
+
+from yxanul.base.ui import SilentUi
+from yxanul.train import trainer as training
+from yxanul.train.stall import STALL_SECONDS, StallWatch
+
+
+class Warned(SilentUi):
+    def __init__(self):
+        self.lines, self.arrived = [], threading.Event()
+
+    def warn(self, line):
+        self.lines.append(line)
+        self.arrived.set()
+
+
+@pytest.fixture
+def ui():
+    return Warned()
+
+
+def test_a_wait_is_named_while_it_lasts(ui):
+    watch = StallWatch(ui, 0.05)
+    with watch.watching("reading step 7 from stories"):
+        assert ui.arrived.wait(10)  # said before the wait is over
+    assert ui.lines[0].startswith("reading step 7 from stories: nothing for ")
+    assert ui.lines[0].endswith("; still waiting")
+
+
+def test_it_is_named_again_only_when_it_has_doubled(ui):
+    watch = StallWatch(ui, 0.1)
+    began = time.monotonic()
+    with watch.watching("x"):
+        while len(ui.lines) < 3:
+            time.sleep(0.01)
+            assert time.monotonic() - began < 30
+    assert time.monotonic() - began >= 0.4
+    number = len(ui.lines)
+    time.sleep(0.3)
+    assert len(ui.lines) == number  # the wait is over
+
+
+def test_many_short_waits_are_none(ui):
+    watch = StallWatch(ui, 0.3)
+    for _ in range(40):
+        with watch.watching("x"):
+            time.sleep(0.01)
+    time.sleep(0.4)  # and what passes between them does not count
+    assert ui.lines == []
+
+
+def test_a_new_wait_begins_anew(ui):
+    watch = StallWatch(ui, 0.2)
+    with pytest.raises(KeyError), watch.watching("one"):
+        ui.arrived.wait(10)
+        raise KeyError
+    ui.arrived.clear()
+    with watch.watching("two"):
+        assert ui.arrived.wait(10)
+    assert ui.lines[-1].startswith("two: ")
+
+
+def test_its_limit_is_a_minute():
+    assert STALL_SECONDS == 60.0
+
+
+def test_the_trainer_names_step_and_source(make_trainer, ui, monkeypatch):
+    monkeypatch.setattr(training, "StallWatch", partial(StallWatch, seconds=0.05))
+    trainer = make_trainer(ui=ui)
+    read, slow = trainer.feed.batch, []
+
+    def batch(rows, seq_len):
+        slow.append(rows)
+        if len(slow) == 3:
+            assert ui.arrived.wait(10)
+        return read(rows, seq_len)
+
+    trainer.feed.batch = batch
+    trainer.run()
+    assert ui.lines[0].startswith("reading step 3 from made: nothing for ")
+    assert all(line.startswith("reading step 3 ") for line in ui.lines)
+    assert trainer.progress.stage_step == 5
+
+
+ENDS = """
+from yxanul.base.ui import SilentUi
+from yxanul.train.stall import StallWatch
+
+watch = StallWatch(SilentUi(), 0.2)
+with watch.watching("x"):
+    pass
+print("done")
+"""
+
+
+def test_it_keeps_no_process_alive():
+    command = [sys.executable, "-W", "error", "-c", ENDS]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert (said.stdout, said.stderr) == ("done\n", "")
