@@ -32,11 +32,11 @@ srun --kill-on-bad-exit=1 torchrun \
 training=$!
 
 # The signal comes to this shell alone; bash waits for a child before it runs a trap, so the child
-# runs in the background. The job is asked to run again, which `yxanul train` turns into going on.
+# runs in the background. Once all is saved the job is asked to run again, and goes on.
 stop() {
-  scontrol requeue "$SLURM_JOB_ID" || true
   kill -TERM "$training"
-  wait "$training"
+  wait "$training" || true
+  scontrol requeue "$SLURM_JOB_ID"
 }
 trap stop TERM
 wait "$training"

@@ -39,12 +39,22 @@ def test_a_deferred_signal_is_noted_and_raised_when_asked(number):
     assert caught.value.exit_code == 128 + number
 
 
-def test_a_second_signal_does_not_wait():
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_ctrl_c_does_not_wait(first):
     stop = StopRequest()
     with stop.handled(), stop.deferred():
-        signal.raise_signal(signal.SIGINT)
-        with pytest.raises(Interrupted, match="stopped by SIGTERM"):
+        signal.raise_signal(first)
+        with pytest.raises(Interrupted, match="stopped by SIGINT"):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_more_of_sigterm_change_nothing():
+    """Schedulers and launchers may each send one: the save goes on."""
+    stop = StopRequest()
+    with stop.handled(), stop.deferred():
+        for _ in range(3):
             signal.raise_signal(signal.SIGTERM)
+        assert stop.signal_number == signal.SIGTERM
 
 
 def test_behind_the_deferred_block_it_is_at_once_again():

@@ -89,7 +89,7 @@ def begin(out, tmp_path):
 
     yield begin
     for program in begun:
-        if program.process.poll() is None:
+        if not program.log.closed:
             for child in children_of(program.process.pid):
                 os.kill(child, signal.SIGKILL)
             program.kill()
@@ -226,10 +226,10 @@ def test_a_fault_that_all_meet_is_said_once(recipe, out, begin):
 
 
 @pytest.mark.slow
-def test_a_folder_in_use_is_said_once(recipe, out, begin):
-    holder = begin(recipe)
-    holder.until(lambda: (out / ".lock").exists() and (out / ".lock").read_text())
-    said = begin(recipe, "--devices", 2).end()
+def test_a_folder_in_use_is_said_once(endless, out, begin):
+    holder = begin(endless)
+    holder.until(lambda: step_of(out) > 0)
+    said = begin(endless, "--devices", 2).end()
     assert said.code == 2
     assert "is in use by another process" in said.error
 

@@ -69,11 +69,10 @@ def test_kill_9_at_fifty_random_moments(tmp_path, verbs):
             program = start(tmp_path / "log.txt", verb, recipe, "--out", out)
             while program.process.poll() is None and (end is None or time.monotonic() < end):
                 time.sleep(0.005)
-            if program.process.poll() is None:
-                assert program.kill().code == -signal.SIGKILL
+            said = program.end() if program.process.poll() is not None else program.kill()
+            if said.code == -signal.SIGKILL:
                 return False
-            said = program.end()
-            assert said.code == 0, said.err
+            assert said.code == 0, said.err  # it may have ended just before it was killed
         return True
 
     began = time.monotonic()

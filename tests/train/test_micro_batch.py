@@ -157,9 +157,6 @@ class TestFind:
         plan = Plan((make_phase(seq_len=10, rows=64, micro_rows=1),))
         assert found(gpu, plan) == {0: 32}  # 640 tokens fit, but not into what may be used
 
-    def test_phases_can_be_left_out(self, gpu, plan):
-        assert found(gpu, plan, fixed={0, 2}) == {1: 24}
-
     def test_each_process_has_its_share_of_the_rows(self, gpu, plan, monkeypatch):
         monkeypatch.setattr(World, "sum", lambda self, value: value)
         monkeypatch.setattr(World, "from_first", lambda self, value: value)

@@ -110,16 +110,10 @@ def test_fp8_that_fails_is_declined_and_bf16_that_fails_is_an_error():
         decide.measure_precisions(["fp8", "bf16"], seconds_of)
 
 
-@pytest.mark.parametrize("engine", ["torchao", "transformer_engine"])
-@pytest.mark.parametrize("precision", ["auto", "fp32", "bf16", "fp16", "fp8"])
-def test_without_fp8_everything_else_stays(ada, precision, engine):
-    before = TrainSettings(precision=precision, batch_tokens=999, fp8={"engine": engine})
-    after = decide.without_fp8(before)
-    assert after.precision == ("bf16" if precision == "fp8" else precision)
-    assert after == TrainSettings.model_validate(after.model_dump())
-    assert decide.precision_candidates(after, MODEL, CPU) != ["bf16", "fp8"]
-    restored = {"precision": precision, "fp8": Fp8Settings(engine=engine)}
-    assert after.model_copy(update=restored) == before
+@pytest.mark.parametrize("precision", ["auto", "bf16"])
+def test_where_the_engine_is_none_no_fp8_is_tried(ada, precision):
+    never = TrainSettings(precision=precision, fp8={"engine": "none"})
+    assert "fp8" not in decide.precision_candidates(never, MODEL, torch.device("cuda"))
 
 
 def test_what_is_slow_here_is_said(monkeypatch):

@@ -68,6 +68,19 @@ def test_a_new_wait_begins_anew(ui):
     assert ui.lines[-1].startswith("two: ")
 
 
+def test_its_thread_ends_where_nothing_is_waited_for_and_comes_back(ui):
+    before = threading.active_count()
+    watch = StallWatch(ui, 0.05)
+    for _ in range(2):
+        ui.arrived.clear()
+        with watch.watching("x"):
+            assert ui.arrived.wait(10)
+        deadline = time.monotonic() + 10
+        while threading.active_count() > before:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
 def test_its_limit_is_a_minute():
     assert STALL_SECONDS == 60.0
 

@@ -150,12 +150,13 @@ def claim_jobs(study: Study, dataset: str, results: Results) -> Iterator[Job]:
     arm = peer_arm(study, results)
     if arm is not None:
         yield from tuned_jobs(study, dataset, arm, study.peer_rates, results)
-    for arm in CLAIMED:
-        yield from _all_seeds(study, dataset, arm, study.share(GOAL))
+    yield from _all_seeds(study, dataset, CLAIMED[0], study.share(GOAL))
 
 
 def share_jobs(study: Study, dataset: str, results: Results) -> Iterator[Job]:
-    """Yield our recipe with one ingredient changed, at the goal's share of the tokens."""
+    """Yield our recipe without its curriculum, and with one ingredient changed besides, at the
+    goal's share of the tokens."""
+    yield from _all_seeds(study, dataset, CLAIMED[1], study.share(GOAL))
     rate = peer_rate(study, dataset, results)
     if rate:
         factor = WARM_FACTORS[0]

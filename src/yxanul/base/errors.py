@@ -10,6 +10,8 @@ class YxanulError(Exception):
     """Something the user can mend: what is wrong, what was found, what is wanted, a hint."""
 
     exit_code = 2
+    is_accident = False
+    """True where nobody got anything wrong, so that trying again may help."""
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ class StopRequest:
 
     All files of a run are written whole or not at all, so that stopping at once loses no file.
     Inside `deferred()` the first signal is only noted: the training loop finishes its step and
-    saves. A second signal stops at once anyway.
+    saves. A second SIGINT stops at once anyway.
     """
 
     def __init__(self) -> None:
@@ -57,9 +57,9 @@ class StopRequest:
             raise Interrupted(what, signal_number=self.signal_number, hint=hint)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        first = self.signal_number is None
-        self.signal_number = number
-        if not (self._deferred and first):
+        first, self.signal_number = self.signal_number is None, self.signal_number or number
+        # A second Ctrl-C means it; a machine that is taken away may say so several times.
+        if not (self._deferred and (first or number == signal.SIGTERM)):
             name = signal.Signals(number).name
             raise Interrupted(
                 f"stopped by {name}",

@@ -50,7 +50,7 @@ def guarded(work: Callable[[], object]) -> None:
         sys.stderr.close()
         sys.exit(0)
     except (Exception, KeyboardInterrupt) as error:
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if "WORLD_SIZE" in os.environ:
             from yxanul.cli.together import end_one_of_several
 
             sys.exit(end_one_of_several(error))

@@ -44,15 +44,16 @@ class Order:
         from yxanul.recipe import load_recipe
         from yxanul.train.parallel.zero_config import read_config
 
-        strategy = [f"train.strategy={self.strategy}"] if self.strategy else []
-        recipe = load_recipe(self.recipe, [*self.overrides, *strategy])
+        overrides = list(self.overrides)
+        if self.disable_fp8:
+            asks = load_recipe(self.recipe, overrides).train.precision == "fp8"
+            overrides += ["train.precision=bf16"] * asks + ["train.fp8.engine=none"]
+        if self.strategy:
+            overrides.append(f"train.strategy={self.strategy}")
+        recipe = load_recipe(self.recipe, overrides)
         if recipe.train.deepspeed is not None:
             read_config(recipe.train.deepspeed)  # a wrong file is said before any work
-        if not self.disable_fp8:
-            return recipe
-        from yxanul.train.precision.decide import without_fp8
-
-        return recipe.model_copy(update={"train": without_fp8(recipe.train)})
+        return recipe
 
     def ui(self) -> Ui:
         """Return what speaks to the person; of several processes, only the first does."""

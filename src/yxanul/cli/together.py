@@ -19,10 +19,12 @@ def end_one_of_several(error: BaseException) -> int:
     rank = int(os.environ.get("RANK", "0"))
     line, code = line_of(error)
     follows = line is None and is_of_another(error)
+    accident = line is None or getattr(error, "is_accident", False)
     if follows:
-        line = "stopped, since another process is gone"
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        line = f"stopped, it seems since another process is gone ({reason})"
     text = line or "".join(traceback.format_exception(error)).rstrip()
-    ending = Ending(rank, code, text, is_accident=line is None or follows, follows=follows)
+    ending = Ending(rank, code, text, is_accident=accident, follows=follows)
     if not report_ending(ending):
         sys.stderr.write(f"yxanul: process {rank}: {text}\n")
     return code

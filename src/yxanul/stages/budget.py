@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 
@@ -13,7 +14,13 @@ from yxanul.stages.config import StageSettings
 from yxanul.train.config import TrainSettings
 from yxanul.train.curriculum import Phase, Plan, make_plan
 from yxanul.train.engine import Engine
-from yxanul.train.memory import random_batch
+from yxanul.train.memory import (
+    forget_gradients,
+    free,
+    is_out_of_memory,
+    random_batch,
+    too_large,
+)
 from yxanul.train.precision.twin import Twin
 
 MEASURED_SECONDS = 1.5
@@ -87,14 +94,29 @@ def tokens_for_minutes(
 
 
 def step_seconds(twin: Twin, optim: OptimSettings, phase: Phase) -> float:
-    """Time one training step of a phase; `twin` is trained on nonsense, so give a copy."""
+    """Time one training step of a phase; `twin` is trained on nonsense, so give a copy.
+
+    Micro-batches that do not fit into memory are halved.
+    """
     engine = Engine(twin)
     engine.begin(optim)
+    for halving in range(phase.micro_rows.bit_length()):
+        rows = max(1, min(phase.rows, phase.micro_rows) >> halving)
+        try:
+            return _step_seconds(engine, replace(phase, micro_rows=rows))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        forget_gradients(twin)
+        free()
+    raise too_large(replace(phase, micro_rows=1), engine.device)
+
+
+def _step_seconds(engine: Engine, phase: Phase) -> float:
     generator = torch.Generator().manual_seed(derive_seed(0, "step_seconds"))
-    num_tokens = twin.model.settings.num_tokens
-    rows = min(phase.rows, phase.micro_rows)
+    num_tokens, rows = engine.twin.model.settings.num_tokens, phase.micro_rows
     batch = random_batch(rows, phase.seq_len, num_tokens, generator).to(engine.device)
-    num_micro = -(-phase.rows // phase.micro_rows)
+    num_micro = -(-phase.rows // rows)
     times: list[float] = []
     deadline = time.perf_counter() + MEASURED_SECONDS
     while len(times) < 3 or time.perf_counter() < deadline:

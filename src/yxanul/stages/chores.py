@@ -115,7 +115,9 @@ class StageChores:
     def _from_first(self, score: Callable[[], dict[str, Score]]) -> dict[str, Score]:
         """Score in the first process, for all of them."""
         world = self.session.world
-        return world.from_first(score() if world.is_first else {})
+        scores = score() if world.is_first else {}
+        world.wait_for_first()
+        return world.from_first(scores)
 
     def _write_samples(self, step: int) -> None:
         session, settings = self.session, self.session.recipe.eval

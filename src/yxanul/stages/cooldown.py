@@ -59,6 +59,7 @@ def cool_down_if_asked(session: Session, entry: Entry, trainer: Trainer) -> None
     if is_meant and is_warming_up(trainer.plan, trainer.optim, done):
         return  # it comes down once it is up
     if is_meant and entry.cooldown_steps is None and done < trainer.plan.total_steps:
+        entry.cooldown_of = trainer.plan.total_steps
         trainer.plan = cooled_plan(trainer.plan, trainer.optim, done)
         entry.cooldown_steps = entry.steps = trainer.plan.total_steps
         entry.tokens = trainer.plan.total_tokens

@@ -11,6 +11,7 @@ from yxanul.recipe import Recipe
 from yxanul.stages.budget import plan_steps, step_seconds
 from yxanul.stages.config import stage_optim
 from yxanul.stages.ledger import Ledger
+from yxanul.train.config import PRECISIONS_OF
 from yxanul.train.curriculum import Phase
 from yxanul.train.engine import make_twin
 from yxanul.train.memory import largest_phase
@@ -19,13 +20,17 @@ from yxanul.train.precision.decide import measure_precisions, precision_candidat
 _MANY_STEPS = 1_000_000_000
 
 
-def decide_precision(ledger: Ledger, recipe: Recipe, model: LanguageModel, ui: Ui) -> str:
+def decide_precision(
+    ledger: Ledger, recipe: Recipe, model: LanguageModel, processes: int, ui: Ui
+) -> str:
     """Return the precision to train in; what `auto` came to is the same when a run goes on."""
     train = recipe.train
     asked = train.precision + (" without fp8" if train.fp8.engine == "none" else "")
     if ledger.decisions.get("asked_precision") != asked:
         device = model.embedding.tokens.device
         candidates = precision_candidates(train, model.settings, device)
+        if processes > 1 and train.strategy in PRECISIONS_OF:
+            candidates = [name for name in candidates if name in PRECISIONS_OF[train.strategy]]
         decision = measure_precisions(candidates, lambda name: _seconds(model, recipe, name))
         ledger.decisions |= {"asked_precision": asked, "precision": decision.precision}
         if decision.line:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from yxanul.base.errors import YxanulError
 from yxanul.base.machine import processor_name
 from yxanul.base.seeds import derive_seed
 from yxanul.optim.config import OptimSettings
@@ -11,7 +12,8 @@ from yxanul.stages.config import StageSettings
 from yxanul.stages.ledger import Entry
 from yxanul.stages.session import Session
 from yxanul.train.curriculum import Plan
-from yxanul.train.memory import dry_run
+from yxanul.train.engine import Engine
+from yxanul.train.memory import dry_run, largest_phase, too_large
 from yxanul.train.micro_batch import find_micro_rows, micro_rows_of, with_micro_rows
 
 
@@ -22,39 +24,42 @@ def fitted(
 
     What was found stands in the ledger, so that a run that goes on is the same run.
     """
-    asked = f"{session.recipe.train.micro_batch} on {session.world.size} x {_device(session)}"
+    asked = session.world.from_first(_asked(session, plan))
+    is_auto = session.recipe.train.micro_batch == "auto" and session.device.type == "cuda"
     if entry.micro_rows_for == asked:
         plan = with_micro_rows(plan, entry.micro_rows)
-    elif session.recipe.train.micro_batch == "auto" and session.device.type == "cuda":
+    elif is_auto and session.engine.can_rehearse:
         plan = _searched(session, plan, stage, optim)
     entry.micro_rows_for, entry.micro_rows = asked, micro_rows_of(plan)
     if session.engine.can_rehearse:
-        dry_run(
-            session.engine,
-            plan,
-            lambda: session.engine.make_optimizer(optim),
-            _generator(session),
-            steps_done=session.progress.stage_step,
-            processes=session.world.size,
-        )
+        _rehearse(session, plan, optim)
     return plan
+
+
+def _rehearse(session: Session, plan: Plan, optim: OptimSettings) -> None:
+    """Try the largest phase to come; all processes go on, or none."""
+    failure, done = None, session.progress.stage_step
+    with session.engine.rehearsal() as engine:
+        try:
+            dry_run(
+                engine,
+                plan,
+                lambda: session.engine.make_optimizer(optim),
+                _generator(session),
+                steps_done=done,
+                processes=session.world.size,
+            )
+        except YxanulError as error:
+            failure = error
+    if session.world.any(failure is not None):
+        phase = largest_phase(plan, done, session.world.size)
+        raise failure or too_large(phase, session.device, session.world.size)
 
 
 def _searched(session: Session, plan: Plan, stage: StageSettings, optim: OptimSettings) -> Plan:
     """Find the largest micro-batches; where the recipe gives rows, they are not exceeded."""
-    engine = session.engine
-    model, compiles = engine.twin.model, engine.twin.model.compiles
-    model.compiles = False  # it takes no more memory compiled, but minutes for each size
-    try:
-        found = find_micro_rows(
-            engine,
-            plan,
-            lambda: engine.make_optimizer(optim),
-            _generator(session),
-            world=session.world,
-        )
-    finally:
-        model.compiles = compiles
+    with session.engine.rehearsal() as engine:
+        found = _found(session, engine, plan, optim)
     planned = micro_rows_of(plan)
     for index, phase in enumerate(stage.curriculum):
         if phase.rows is not None and index in found:
@@ -64,10 +69,29 @@ def _searched(session: Session, plan: Plan, stage: StageSettings, optim: OptimSe
     return with_micro_rows(plan, found)
 
 
-def _device(session: Session) -> str:
-    if session.device.type == "cuda":
-        return torch.cuda.get_device_name(session.device)
-    return processor_name() or "cpu"
+def _found(session: Session, engine: Engine, plan: Plan, optim: OptimSettings) -> dict[int, int]:
+    model, compiles = engine.twin.model, engine.twin.model.compiles
+    model.compiles = False  # it takes no more memory compiled, but minutes for each size
+    try:
+        return find_micro_rows(
+            engine,
+            plan,
+            lambda: session.engine.make_optimizer(optim),
+            _generator(session),
+            world=session.world,
+        )
+    finally:
+        model.compiles = compiles
+
+
+def _asked(session: Session, plan: Plan) -> str:
+    """Return all that micro-batches depend on, as a line."""
+    train, world = session.recipe.train, session.world
+    on_gpu = session.device.type == "cuda"
+    device = torch.cuda.get_device_name(session.device) if on_gpu else processor_name() or "cpu"
+    shapes = " ".join(f"{phase.rows}x{phase.seq_len}" for phase in plan.phases)
+    how = f"{session.engine.twin.precision}, checkpointing {train.gradient_checkpointing}"
+    return f"{train.micro_batch} of {shapes} in {how} on {world.size} x {device}"
 
 
 def _generator(session: Session) -> torch.Generator:

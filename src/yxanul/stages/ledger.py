@@ -44,6 +44,8 @@ class Entry:
     """The setting and the devices that they were found for."""
     cooldown_steps: int | None = None
     """Where an early end was asked for: the updates that the stage then has."""
+    cooldown_of: int | None = None
+    """The updates that it had before; another budget since takes the early end back."""
     at_end: dict[str, Score] = field(default_factory=dict)
     """Scores of all domains so far, at the gate."""
     verdict: dict[str, Any] | None = None

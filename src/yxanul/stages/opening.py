@@ -84,7 +84,7 @@ def open_session(
         train_tokens={} if preparation else train_tokens(run, recipe),
         ledger=ledger,
         tracker=open_trackers(recipe.monitor.trackers if world.is_first else (), run),
-        recorder=StepRecorder(peak.flops_per_second, engine.device.type),
+        recorder=StepRecorder(peak.flops_per_second * world.size, engine.device.type),
         watch=Watch(),
         saved=saved,
         progress=saved.progress if saved else Progress("", 0, 0, 0, MixCursor()),
@@ -110,7 +110,7 @@ def _engine(
 ) -> tuple[Engine, Peak]:
     """Return the engine in the precision that was decided on, and the peak that MFU is of."""
     device = model.embedding.tokens.device
-    precision = world.from_first(decide_precision(ledger, recipe, model, ui))
+    precision = world.from_first(decide_precision(ledger, recipe, model, world.size, ui))
     if note := caveat(precision, device):
         ui.warn(note)
     peak = world.from_first(precision_peak(device, precision))

@@ -98,6 +98,8 @@ def settle_plan(session: Session, stage: StageSettings, optim: OptimSettings, en
     train, available = session.recipe.train, session.train_tokens
     plan = budget.plan_stage(stage, train, optim, available, entry.minutes_tokens)
     plan = _with_bounds(session, plan, entry)
+    if entry.cooldown_of not in (None, plan.total_steps):
+        entry.cooldown_steps = entry.cooldown_of = None
     if entry.cooldown_steps is not None:
         plan = cut_plan(plan, entry.cooldown_steps)
     entry.steps, entry.tokens = plan.total_steps, plan.total_tokens
@@ -144,15 +146,14 @@ def _measure(session: Session, stage: StageSettings, optim: OptimSettings, entry
         shape = (phase.rows, phase.seq_len)
         if shape not in known:
             part = replace(phase, rows=process_rows(phase, session.world.size))
-            known[shape] = budget.step_seconds(session.engine.copy_of_twin(), optim, part)
+            seconds = budget.step_seconds(session.engine.copy_of_twin(), optim, part)
+            known[shape] = session.world.from_first(seconds)
         return known[shape]
 
     def plan_of(tokens: int) -> Plan:
         return budget.plan_tokens(stage, session.recipe.train, optim, tokens)
 
-    tokens, speed = session.world.from_first(
-        budget.tokens_for_minutes(minutes, plan_of, seconds_of)
-    )
+    tokens, speed = budget.tokens_for_minutes(minutes, plan_of, seconds_of)
     entry.minutes, entry.minutes_tokens, entry.tokens_per_second = minutes, tokens, speed
     session.ui.say(
         f"stage '{stage.name}': {minutes:g} minutes at {speed:,.0f} tokens/s are {tokens:,} tokens"

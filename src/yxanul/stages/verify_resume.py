@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from yxanul.base.errors import YxanulError
+from yxanul.base.errors import Interrupted, YxanulError
 from yxanul.base.files import write_json, write_text
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import Ui
@@ -140,6 +140,8 @@ def _legs(run: RunFolder, ends: Sequence[int], trial: Trial) -> None:
     """Train up to each of the steps, each time in new processes."""
     for end in ends:
         ending = Children([*trial.command, str(run.path), str(end)], trial.devices).wait()
+        if ending is not None and ending.exit_code >= 128:
+            raise Interrupted(ending.text, signal_number=ending.exit_code - 128)
         if ending is not None:
             raise YxanulError(f"the training up to step {end} failed: {ending.text}")
 

@@ -46,7 +46,7 @@ class Engine:
     """
 
     can_rehearse = True
-    """Whether a step can be tried before `begin`, with an optimizer of `make_optimizer`."""
+    """Whether a step can be tried before `begin`, by this process alone."""
 
     def __init__(self, twin: Twin, world: World | None = None, ema: EmaSettings | None = None):
         self.twin, self.world = twin, world or World()
@@ -117,6 +117,11 @@ class Engine:
     def discard(self) -> None:
         """Forget the gradients of the step."""
         self.optimizer.zero_grad(set_to_none=True)
+
+    @contextlib.contextmanager
+    def rehearsal(self) -> Iterator[Engine]:
+        """Give an engine on which this process can try a step, even one that fails, by itself."""
+        yield self
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[LanguageModel]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -112,18 +112,15 @@ def find_micro_rows(
     generator: torch.Generator,
     *,
     world: World | None = None,
-    fixed: Collection[int] = (),
 ) -> dict[int, int]:
     """Return the most rows of a micro-batch that fit on this GPU, by the index of the phase.
 
-    Each phase is tried as `memory.fits` does; those with an index in `fixed` are left out.
+    Each phase is tried as `memory.fits` does.
     """
     world = world or World()
     free()
     found: dict[int, int] = {}
     for phase in _widest(plan):
-        if phase.index in fixed:
-            continue
         rows, room = process_rows(phase, world.size), world.from_first(_room(engine.device))
 
         def peak_of(micro_rows: int, phase: Phase = phase, room: int = room) -> int | None:
@@ -136,8 +133,6 @@ def find_micro_rows(
         if largest is None:
             raise too_large(replace(phase, micro_rows=1), engine.device)
         found[phase.index] = evened(rows, largest)
-        if engine.twin.model.compiles:
-            torch._dynamo.reset()  # graphs of sizes that are not used count as recompilations
     return found
 
 

@@ -39,9 +39,10 @@ class StallWatch:
 
     def _look(self) -> None:
         with self._lock:
-            while True:
+            while self._what or time.monotonic() - self._began < self._seconds:
                 self._lock.wait(min(1.0, self._seconds / 4))
                 waited = time.monotonic() - self._began
                 if self._what and waited >= self._limit:
                     self._limit = 2 * waited
                     self._ui.warn(f"{self._what}: nothing for {waited:.0f} s; still waiting")
+            self._thread = None  # nothing was waited for in all this time

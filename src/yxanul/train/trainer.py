@@ -20,7 +20,7 @@ from yxanul.train.config import OutlierSettings
 from yxanul.train.curriculum import Phase, Plan, planned_rate
 from yxanul.train.curvature import Curvature
 from yxanul.train.engine import Engine
-from yxanul.train.memory import forget_gradients, free, is_out_of_memory
+from yxanul.train.memory import forget_gradients, free, is_out_of_memory, too_large
 from yxanul.train.micro_batch import halved, micro_rows_of
 from yxanul.train.parallel.share import micro_batches
 from yxanul.train.parallel.world import World
@@ -70,6 +70,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self._stalls = StallWatch(self.ui)
+        self._estimated: int | None = None
 
     @property
     def world(self) -> World:
@@ -117,18 +118,33 @@ class Trainer:
         phase = self.plan.phase_at(self.progress.stage_step)
         try:
             batches, cursor = self.fetch(phase)
-            num_targets = round(self.world.sum(sum(batch.num_targets for batch in batches)))
+            with self._stalls.watching(f"step {self.progress.step + 1} with the other processes"):
+                num_targets = round(self.world.sum(sum(batch.num_targets for batch in batches)))
             watch.lap("data")
-            if self.curvature is not None and self.curvature.due(self.progress.stage_step):
-                self.curvature.estimate(batches[0], self.progress.step)
-                watch.lap("optimizer")
+            self._estimate_curvature(batches[0])
+            watch.lap("optimizer")
             return self.accumulate(batches, num_targets, watch), num_targets, cursor
         except (RuntimeError, MemoryError) as error:
-            if self.world.size > 1 or not is_out_of_memory(error):
-                raise  # the other processes wait in the middle of the step: it cannot be repeated
+            if not is_out_of_memory(error):
+                raise
+            if self.world.size > 1:  # the others wait in the middle of the step
+                raise self._out_of_memory(phase) from error
         forget_gradients(self.engine.twin)
         free()
         return None
+
+    def _estimate_curvature(self, batch: Batch) -> None:
+        """Do so where it is due; a step that is repeated has it already."""
+        done, curvature = self.progress, self.curvature
+        if curvature is None or not curvature.due(done.stage_step) or self._estimated == done.step:
+            return
+        curvature.estimate(batch, done.step)
+        self._estimated = done.step
+
+    def _out_of_memory(self, phase: Phase) -> YxanulError:
+        error = too_large(phase, self.engine.device, self.world.size)
+        error.is_accident = True
+        return error
 
     def _halve_micro_batch(self, phase: Phase) -> None:
         self.plan = halved(self.plan, phase.index)
@@ -183,12 +199,20 @@ class Trainer:
             recent = self.progress.recent
             applied = not recent.is_outlier(phase.index, loss, norm, self.skip_outliers)
         if applied:
-            self.engine.apply()
+            self._apply(phase)
         else:
             self.engine.discard()
         # A loss that is not finite is not the scale's fault.
         excused = math.isfinite(loss) and self.engine.twin.after_update(finite)
         return norm, applied, excused
+
+    def _apply(self, phase: Phase) -> None:
+        try:
+            self.engine.apply()
+        except (RuntimeError, MemoryError) as error:  # of a half done update nothing is kept
+            if not is_out_of_memory(error):
+                raise
+            raise self._out_of_memory(phase) from error
 
     def _show(self, bar: Task, report: StepReport) -> None:
         total = f"{self.progress.stage_step}/{self.plan.total_steps}"

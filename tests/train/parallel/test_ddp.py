@@ -1,10 +1,12 @@
 """Two processes with the whole model each, against one."""
 
 from dataclasses import replace
+from functools import partial
 from unittest.mock import patch
 
 import numpy as np
 import pytest
+import torch
 import torch.distributed as dist
 
 from train.parallel.runs import (
@@ -17,6 +19,8 @@ from train.parallel.runs import (
     make_trainer,
     train,
 )
+from yxanul.base.errors import YxanulError
+from yxanul.train.memory import fits
 from yxanul.train.parallel.world import World
 
 RUNS = {
@@ -127,3 +131,53 @@ def test_compiled_layers(pair, checkpoint_every):
     first, second = pair.run(train, run)
     assert_close(first, wanted, tolerance=5e-5)
     assert_close(second, first, tolerance=0)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_trial_that_fails_in_one_process_leaves_nothing(pair, precision):
+    """Neither a waiting process, nor a broken wrapper, nor a gradient."""
+    run = Run(precision=precision)
+    first, second = pair.run(after_a_trial, run)
+    assert [first.pop("fitted"), second.pop("fitted")] == [True, False]
+    (wanted, _) = pair.run(first_step, run)
+    assert first == second == wanted
+
+
+def after_a_trial(world, run):
+    trainer = make_trainer(world, run)
+    engine, phase = trainer.engine, replace(trainer.plan.phases[0], rows=16, micro_rows=2)
+    with engine.rehearsal() as alone:
+        backward, calls = alone.backward, []
+
+        def short(loss, last):
+            calls.append(backward(loss, last))
+            if world.rank == 1 and len(calls) == 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+
+        alone.backward = short
+        generator = torch.Generator().manual_seed(1)
+        make = partial(engine.make_optimizer, trainer.optim)
+        fitted = fits(alone, phase, make, generator, world.size)
+    return {"fitted": fitted} | first_step(world, run, trainer)
+
+
+def first_step(world, run, trainer=None):
+    report = (trainer or make_trainer(world, run)).step()
+    return {"loss": report.loss, "norm": report.gradient_norm}
+
+
+def test_out_of_memory_among_several_is_one_line_that_may_be_tried_again(pair):
+    for line, again in pair.run(shortage, Run()):
+        assert "try train.micro_batch=" in line and "\n" not in line and again
+
+
+def shortage(world, run):
+    trainer = make_trainer(world, run)
+
+    def short(batch, last=True):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    trainer.engine.loss = short
+    with pytest.raises(YxanulError) as error:
+        trainer.step()
+    return str(error.value), error.value.is_accident

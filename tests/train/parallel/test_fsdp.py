@@ -20,7 +20,7 @@ from train.parallel.runs import (
     train,
 )
 from yxanul.base.errors import YxanulError
-from yxanul.train.parallel.fsdp import OPTIMIZERS
+from yxanul.train.config import OPTIMIZERS_OF
 from yxanul.train.parallel.world import World
 
 FSDP = Run(strategy="fsdp")
@@ -91,7 +91,7 @@ def see_sums(world, run):
     return seen
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS_OF["fsdp"])
 def test_a_run_goes_on_with_more_or_fewer_processes(pair, optimizer):
     run = replace(FSDP, optimizer=optimizer, ema=True, phases=UNEVEN)
     straight, half = alone(run), replace(run, stop_after=5)
@@ -166,7 +166,7 @@ def refusal(world, run):
 def test_three_with_rows_that_cannot_be_shared_evenly(tmp_path):
     three = Pair(tmp_path, 3)
     try:
-        for optimizer in OPTIMIZERS:
+        for optimizer in OPTIMIZERS_OF["fsdp"]:
             run = replace(FSDP, optimizer=optimizer, ema=True, phases=UNEVEN, model={"width": 8})
             assert_close(three.run(train, run)[0], alone(run))
     finally:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -46,6 +48,14 @@ class DdpEngine(Engine):
         """Return the loss of `Engine.loss`; the backward pass of the last one brings all sums."""
         self._wrapper.require_backward_grad_sync = last  # read by the forward pass
         return super().loss(batch, last)
+
+    @contextlib.contextmanager
+    def rehearsal(self) -> Iterator[Engine]:
+        """Give an engine that nobody else waits for, with the memory that sums take held back."""
+        numbers = sum(weight.numel() for weight in self._master_of)
+        sums = torch.empty(numbers, dtype=torch.float32, device=self.device)
+        yield Engine(self.twin)
+        del sums
 
     def collect(self, last: bool) -> None:
         """Add gradients to the master's; those of the last micro-batch are there already."""

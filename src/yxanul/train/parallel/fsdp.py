@@ -19,14 +19,12 @@ from yxanul.optim.clip import clip_gradients
 from yxanul.optim.config import EmaSettings, OptimSettings
 from yxanul.optim.muon import Muon
 from yxanul.optim.state import optimizer_tensors
+from yxanul.train.config import OPTIMIZERS_OF
 from yxanul.train.engine import Engine, Moments, Tensors
 from yxanul.train.parallel.shards import Shards
 from yxanul.train.parallel.world import World
 from yxanul.train.precision.scale import LossScale
 from yxanul.train.precision.twin import DTYPES, Twin
-
-OPTIMIZERS = ("adamw", "muon", "lion")
-"""Those that need no whole tensors, or know how to join them."""
 
 
 class ShardedTwin(Twin):
@@ -76,6 +74,8 @@ class FsdpEngine(Engine):
     Muon's matrices are joined and made orthogonal in every process alike.
     """
 
+    can_rehearse = False  # what one process tries, all have to
+
     def __init__(self, twin: ShardedTwin, world: World, ema: EmaSettings | None = None):
         self._sharded = dict(twin.master.named_parameters())
         self._own = {name: nn.Parameter(_local(w)) for name, w in self._sharded.items()}
@@ -91,10 +91,10 @@ class FsdpEngine(Engine):
 
     def make_optimizer(self, optim: OptimSettings) -> torch.optim.Optimizer:
         """Return an optimizer over this process's rows."""
-        if optim.name not in OPTIMIZERS:
+        if optim.name not in OPTIMIZERS_OF["fsdp"]:
             raise YxanulError(
                 f"fsdp does not train with {optim.name}",
-                wanted=", ".join(OPTIMIZERS),
+                wanted=", ".join(OPTIMIZERS_OF["fsdp"]),
                 hint="or set train.strategy to ddp",
             )
         optimizer = super().make_optimizer(optim)

@@ -20,6 +20,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from yxanul.base.errors import GateFailed
+
 REPORT = "YXANUL_REPORT"
 """The variable with the file into which a child writes why it ended."""
 GRACE_SECONDS = 10.0
@@ -82,7 +84,9 @@ class Children:
         deadline = None
         with self._signals_passed_on():
             while self._look():
-                failed = any(process.returncode for process in self._processes)
+                # After a closed gate all end by themselves, as they all have seen it.
+                codes = {process.returncode for process in self._processes}
+                failed = bool(codes - {None, 0, GateFailed.exit_code})
                 if failed and deadline is None and self._asked is None:
                     deadline = time.monotonic() + GRACE_SECONDS
                     self._send(signal.SIGTERM)

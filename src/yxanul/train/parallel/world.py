@@ -12,6 +12,8 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
+from yxanul.base.errors import YxanulError
+
 T = TypeVar("T")
 
 TIMEOUT = datetime.timedelta(minutes=30)
@@ -83,6 +85,13 @@ def joined_world(device: str) -> Iterator[World]:
         return
     world = World(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
     on_gpu = device != "cpu" and torch.cuda.is_available()
+    if on_gpu and world.local_rank >= torch.cuda.device_count():
+        raise YxanulError(
+            "there are more processes than GPUs",
+            found=f"{torch.cuda.device_count()} GPUs",
+            wanted=f"at least {world.local_rank + 1}",
+            hint="lower --devices, or set train.device=cpu",
+        )
     if on_gpu:
         torch.cuda.set_device(world.local_rank)
     dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=TIMEOUT)

@@ -80,13 +80,6 @@ def caveat(precision: str, device: torch.device) -> str | None:
     return None
 
 
-def without_fp8(train: TrainSettings) -> TrainSettings:
-    """Return the settings with bf16 in the place of fp8; `auto` then tries no fp8 either."""
-    never = train.fp8.model_copy(update={"engine": "none"})
-    precision = "bf16" if train.precision == "fp8" else train.precision
-    return train.model_copy(update={"fp8": never, "precision": precision})
-
-
 def precision_peak(device: torch.device, precision: str) -> Peak:
     """Return the peak that MFU is measured by: that of fp8 where the GPU's data sheet has one."""
     if precision == "fp8" and has_fp8(device):
