@@ -1,5 +1,6 @@
 """Several processes on this machine: they train as one does, and end together, in one line."""
 
+import json
 import os
 import random
 import shutil
@@ -27,6 +28,8 @@ from running import (
 from yxanul.base.errors import Interrupted, YxanulError
 from yxanul.checkpoint.read import read_checkpoint
 from yxanul.cli.order import Order, _error_of, num_devices
+from yxanul.model.config import ModelSettings
+from yxanul.model.count import flops_per_token
 from yxanul.train.parallel.launch import Children, Ending
 from yxanul.train.parallel.share import micro_batches
 
@@ -120,6 +123,20 @@ def assert_close(out, straight, tolerance=1e-5):
         np.testing.assert_allclose(tensors["model"][name], tensor, rtol=0, atol=1e-4, err_msg=name)
 
 
+def assert_mfu_is_of_both(out):
+    """Tokens of two processes are held against the peak of two."""
+    about = json.loads((out / "environment.json").read_text())
+    peak = about["devices"] * about["peak_flops"]["flops_per_second"]
+    _, state = read_checkpoint(newest(out))
+    model = ModelSettings(**state["model"])
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        if "perf/mfu" in line:
+            flops = flops_per_token(model, line["data/sequence_length"]).total
+            wanted = line["perf/tokens_per_second"] * flops / peak
+            assert line["perf/mfu"] == pytest.approx(wanted)
+
+
 # Their rows
 
 
@@ -145,6 +162,7 @@ def test_two_processes_train_as_one_does(recipe, straight, out, begin):
     assert read_checkpoint(newest(out))[1]["devices"] == 2
     assert said.err.count("from the command to the first step") == 1
     assert not list(out.glob("checkpoints/.*"))
+    assert_mfu_is_of_both(out)
 
 
 @pytest.mark.slow

@@ -10,7 +10,6 @@ from yxanul.model.config import ModelSettings
 from yxanul.monitor.peak import GPUS
 from yxanul.train.config import TrainSettings
 from yxanul.train.precision import decide, fp8
-from yxanul.train.precision.config import Fp8Settings
 
 CPU = torch.device("cpu")
 MODEL = ModelSettings(preset="yxanul-270m")
