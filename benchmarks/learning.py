@@ -152,7 +152,7 @@ def main() -> int:
 
 def missing(study: Study, results: Results) -> list[Job]:
     """Return the jobs that were not done."""
-    return [job for job in planned(study, results) if job not in results]
+    return [job for job in dict.fromkeys(planned(study, results)) if job not in results]
 
 
 if __name__ == "__main__":

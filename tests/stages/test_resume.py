@@ -180,14 +180,37 @@ def test_the_micro_batch_changes_nothing_but_rounding(recipe, straight, tmp_path
 
 def test_another_recipe_says_what_differs(recipe, straight, prepared_folder, tmp_path):
     run, ui = RunFolder(prepared_folder), Warnings()
-    shutil.copy(straight.ledger, run.ledger)
-    budget = ["stages.1.gate.forgetting={at_most: 8}"]
-    settle_recipe(run, load_recipe(str(write_tiny(tmp_path)), budget), ui)
+    ledger = json.loads(straight.ledger.read_text())
+    run.ledger.write_text(json.dumps(ledger | {"stages": ledger["stages"][:1]}))
+    before = run.recipe.read_text()
+    for change in ("model.width=64", "optim.name=lion", "stages.0.budget.steps=15"):
+        with pytest.raises(YxanulError, match=change.split("=")[0]):
+            settle_recipe(run, load_recipe(str(write_tiny(tmp_path)), [change]), ui)
+    assert run.recipe.read_text() == before
+    gate = ["stages.1.gate.forgetting={at_most: 8}"]
+    settle_recipe(run, load_recipe(str(write_tiny(tmp_path)), gate), ui)
     (line,) = ui.lines
     assert line.endswith("this run began: stages.1.gate.forgetting.at_most: 9.0 -> 8.0")
-    changed = load_recipe(str(write_tiny(tmp_path)), ["model.width=64"])
-    with pytest.raises(YxanulError, match=r"model\.width: 32 -> 64"):
-        settle_recipe(run, changed, ui)
+
+
+def test_what_differs_comes_to_nothing_once_all_is_trained(straight, prepared_folder, tmp_path):
+    run, ui = RunFolder(prepared_folder), Warnings()
+    shutil.copy(straight.ledger, run.ledger)
+    before = run.recipe.read_text()
+    settle_recipe(run, load_recipe(str(write_tiny(tmp_path)), ["optim.peak_rate=1e-3"]), ui)
+    assert ui.lines == [
+        "every stage has passed its gate: without effect is optim.peak_rate: 0.01 -> 0.001"
+    ]
+    assert run.recipe.read_text() == before
+
+
+def test_a_budget_below_what_is_done_is_refused(recipe, prepared_folder, tmp_path):
+    go(recipe, prepared_folder, 9)
+    shorter = load_recipe(str(write_tiny(tmp_path)), ["stages.0.budget.steps=5"])
+    with pytest.raises(YxanulError, match="9 done, 5 planned"):
+        go(shorter, prepared_folder)
+    run = go(recipe, prepared_folder)
+    assert trained(run)[1]["progress"]["step"] == 24
 
 
 def test_a_run_that_is_only_prepared_takes_any_change(recipe, prepared_folder, tmp_path):

@@ -21,7 +21,7 @@ FIRST_PEER_RATE = 2e-3
 """At which the two kinds of start weights are compared."""
 WARM_FACTORS = (2, 1, 4)
 """With a long warm-up it is tried at so many times its best rate with a short one."""
-ADAMW_RATES = (1.5e-3, 3e-3, 6e-3)
+ADAMW_RATES = (7.5e-4, 1.5e-3, 3e-3, 6e-3)
 MOST_RATES_MORE = 2
 """So often the rates go on past an edge at which the best of them lies."""
 GOAL = 0.6
@@ -157,12 +157,12 @@ def share_jobs(study: Study, dataset: str, results: Results) -> Iterator[Job]:
     """Yield our recipe without its curriculum, and with one ingredient changed besides, at the
     goal's share of the tokens."""
     yield from _all_seeds(study, dataset, CLAIMED[1], study.share(GOAL))
-    rate = peer_rate(study, dataset, results)
-    if rate:
-        factor = WARM_FACTORS[0]
-        yield Job(dataset, PEER_WARM, study.seeds[0], study.steps, factor * rate)
     yield from tuned_jobs(study, dataset, "adamw", study.adamw_rates, results)
-    for arm in ("cosine", "no-decay", "floor", "curriculum-three"):
+    yield from _all_seeds(study, dataset, "cosine", study.share(GOAL))
+    rate = peer_rate(study, dataset, results)
+    for seed in study.seeds if rate else ():
+        yield Job(dataset, PEER_WARM, seed, study.steps, WARM_FACTORS[0] * (rate or 1))
+    for arm in ("no-decay", "floor", "curriculum-three"):
         yield from _all_seeds(study, dataset, arm, study.share(GOAL))
 
 

@@ -13,6 +13,9 @@ class Task(Protocol):
     def advance(self, amount: float, note: str = "") -> None:
         """Move on by `amount` units; `note` is a short text such as a loss."""
 
+    def expect(self, total: float) -> None:
+        """Take note that it is `total` units after all."""
+
 
 class Ui(Protocol):
     """What packages may tell the person in front of the machine."""
@@ -30,6 +33,9 @@ class Ui(Protocol):
 
 class _SilentTask:
     def advance(self, amount: float, note: str = "") -> None:
+        pass
+
+    def expect(self, total: float) -> None:
         pass
 
 

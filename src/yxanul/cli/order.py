@@ -100,7 +100,9 @@ def start_children(order: Order, size: int) -> None:
     """Carry the order out in several processes; say in one line what became of one that failed."""
     from yxanul.train.parallel.launch import Children, command_of
 
-    ui = order.ui()
+    ui, cores = order.ui(), os.cpu_count() or 1
+    if size > cores:
+        ui.warn(f"{size} processes share {cores} cores: fewer of them train faster")
     for attempt in range(order.restarts + 1):
         ending = Children(command_of(order.arguments()), size).wait()
         if ending is None:

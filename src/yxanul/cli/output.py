@@ -64,6 +64,9 @@ class _LogTask:
             self.last = now
             self.report()
 
+    def expect(self, total: float) -> None:
+        self.total = total
+
     def report(self, ended: bool = False) -> None:
         seconds = max(time.monotonic() - self.start, 1e-9)
         speed = self.done / seconds
@@ -121,6 +124,9 @@ class _Bar:
         self.progress.update(
             self.task_id, advance=amount, note=note, rate=f"{speed:,.0f} {self.unit}/s"
         )
+
+    def expect(self, total: float) -> None:
+        self.progress.update(self.task_id, total=total)
 
 
 def format_seconds(seconds: float) -> str:

@@ -21,7 +21,7 @@ EXAMPLES = """**Examples**
 
 `yxanul run quickstart`
 
-`yxanul run own-text data.sources.mine.path=~/books stages.0.budget={minutes: 10} --out runs/books`
+`yxanul run own-text data.sources.mine.path=~/books 'stages.0.budget={minutes: 9}' --out books`
 
 An interrupted or failed run goes on when the same command is given again."""
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 NAME = "show"
 EXAMPLES = """**Examples**
 
-`yxanul show quickstart stages.0.budget={steps: 500}`
+`yxanul show quickstart 'stages.0.budget={steps: 500}'`
 
 `yxanul show yxanul-177m`
 

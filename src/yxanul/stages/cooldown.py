@@ -60,12 +60,15 @@ def cool_down_if_asked(session: Session, entry: Entry, trainer: Trainer) -> None
         return  # it comes down once it is up
     if is_meant and entry.cooldown_steps is None and done < trainer.plan.total_steps:
         entry.cooldown_of = trainer.plan.total_steps
+        before = {phase.index for phase in trainer.plan.phases}
         trainer.plan = cooled_plan(trainer.plan, trainer.optim, done)
         entry.cooldown_steps = entry.steps = trainer.plan.total_steps
         entry.tokens = trainer.plan.total_tokens
         session.ledger.write()
         left = trainer.plan.total_steps - done
         session.ui.say(f"stage '{entry.name}' comes down from here on: {left:,} steps are left")
+        if lost := sorted(before - {phase.index for phase in trainer.plan.phases}):
+            session.ui.warn(f"what it does not come to: phase {', '.join(map(str, lost))}")
     if session.world.is_first:
         request.unlink(missing_ok=True)
 

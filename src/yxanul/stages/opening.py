@@ -57,9 +57,7 @@ def open_session(
     `world` of several, all processes open the run; the first one writes what there is to write.
     """
     world = world or World()
-    if not run.tokenizer.exists():
-        raise YxanulError(f"{run.path} has no tokenizer yet", hint="run `yxanul prepare` first")
-    tokenizer = Tokenizer.load(run.tokenizer)
+    tokenizer = _tokenizer(run)
 
     def opened(split: Split) -> dict[str, Shards]:
         return open_shards(run, recipe, split, tokenizer, ui)
@@ -93,6 +91,15 @@ def open_session(
     )
     _go_on_from(session)
     return session
+
+
+def _tokenizer(run: RunFolder) -> Tokenizer:
+    if not run.tokenizer.exists():
+        raise YxanulError(
+            f"{run.path} has no tokenizer yet",
+            hint="run `yxanul prepare` with the same arguments first, or `yxanul run`",
+        )
+    return Tokenizer.load(run.tokenizer)
 
 
 def _weights(

@@ -214,6 +214,9 @@ class _BackgroundTask:
         self._ui, self._title, self._total = ui, title, total
         self._done, self._said = 0.0, time.monotonic()
 
+    def expect(self, total: float) -> None:
+        self._total = total
+
     def advance(self, amount: float, note: str = "") -> None:
         self._done += amount
         if time.monotonic() - self._said >= _SAY_SECONDS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from yxanul.base.errors import GateFailed
+from yxanul.base.errors import GateFailed, YxanulError
 from yxanul.monitor.alerts import Watch
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.schedules import check_schedule
@@ -71,6 +71,12 @@ def run_stage(session: Session, index: int) -> None:
         entry = Entry(stage.name, "running", 0, 0, first_step, scores, seen)
         session.ledger.entries.append(entry)
     plan = settle_plan(session, stage, optim, entry)
+    if session.progress.stage_step > plan.total_steps:
+        raise YxanulError(
+            f"stage '{stage.name}' has done more steps than its budget has now",
+            found=f"{session.progress.stage_step:,} done, {plan.total_steps:,} planned",
+            hint="give it at least as many; --cooldown-now ends a schedule of wsd early",
+        )
     if session.progress.stage_step < plan.total_steps:
         plan = fitted(session, plan, stage, optim, entry)
     session.ledger.write()
@@ -78,6 +84,7 @@ def run_stage(session: Session, index: int) -> None:
         session.watch = Watch()  # another mix has another loss: that is no spike
     if session.progress.stage_step < plan.total_steps:
         entry.status = "running"
+        session.ui.say(_headline(session, plan, stage, optim))
         trainer = make_trainer(session, plan, optim, chores)
         try:
             trainer.run()
@@ -88,6 +95,17 @@ def run_stage(session: Session, index: int) -> None:
         session.wait_for_all_text()
         warn_of_repeats(session, plan, entry)
     pass_gate(session, index, entry, chores)
+
+
+def _headline(session: Session, plan: Plan, stage: StageSettings, optim: OptimSettings) -> str:
+    """Say in a line what is about to be trained, and how."""
+    engine, size = session.engine, session.world.size
+    with_others = f" x {size} ({session.recipe.train.strategy})" if size > 1 else ""
+    return (
+        f"stage '{stage.name}': {plan.total_steps:,} steps, {plan.total_tokens:,} tokens;"
+        f" {optim.name}, peak rate {optim.peak_rate:g};"
+        f" {engine.twin.precision} on {session.device.type}{with_others}"
+    )
 
 
 def settle_plan(session: Session, stage: StageSettings, optim: OptimSettings, entry: Entry) -> Plan:

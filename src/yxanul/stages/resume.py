@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from itertools import islice
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import write_text
@@ -37,26 +38,41 @@ def settle_recipe(run: RunFolder, recipe: Recipe, ui: Ui) -> None:
         changes = differences(begun_with, recipe)
         changes.pop("description", None)
         passed = _passed_stages(run, begun_with)
+        entries = Ledger.open(run.ledger).entries
+        ended = len(entries) == len(recipe.stages) and all(e.status == "passed" for e in entries)
+        at_work = ("optim.name",) if entries and not ended else ()
         # No shard depends on the bounds of repeats, but the mixes of the stages do.
         free = () if any(key.endswith(".mix") for key in passed) else (".max_epochs",)
         fixed = {
             key: change
             for key, change in changes.items()
-            if key.startswith(FIXED + passed) and not key.endswith(free)
+            if key.startswith(FIXED + passed + at_work) and not key.endswith(free)
         }
-        if fixed and not Ledger.open(run.ledger).entries:
+        if fixed and not entries:
             _prepare_anew(run, fixed, ui)
         elif fixed:
             raise YxanulError(
                 f"{run.path} was begun with another recipe",
-                found=", ".join(f"{key}: {change}" for key, change in fixed.items()),
-                hint="choose another folder with --out, or delete this one",
+                found=_first_of(fixed),
+                hint="choose another folder with --out, or delete this one; to train longer, add a"
+                " stage",
             )
+        if ended:
+            if changes:
+                ui.warn(f"every stage has passed its gate: without effect is {_first_of(changes)}")
+            return
         for key, change in changes.items():
             ui.warn(f"the recipe has changed since this run began: {key}: {change}")
         if not changes:
             return
     write_text(run.recipe, dump_recipe(recipe))
+
+
+def _first_of(changes: Mapping[str, str]) -> str:
+    """Return the first few changes, and how many there are beside them."""
+    shown = [f"{key}: {change}" for key, change in islice(changes.items(), 3)]
+    more = len(changes) - len(shown)
+    return ", ".join([*shown, f"and {more} more"] if more else shown)
 
 
 def _prepare_anew(run: RunFolder, changes: Collection[str], ui: Ui) -> None:

@@ -81,13 +81,16 @@ class Trainer:
         """Train to the end of the plan; on a signal save and raise `Interrupted`."""
         done = self.progress.stage_step
         total = self.plan.total_tokens - self.plan.tokens_after(done)
-        title = f"train {self.progress.stage}"
+        title, plan = f"train {self.progress.stage}", self.plan
         with self.stop.deferred(), self.ui.task(title, total, "tokens") as bar:
             while self.progress.stage_step < self.plan.total_steps:
                 report = self.step()
                 self.record(report)
                 self._show(bar, report)
                 self._do_chores()
+                if self.plan is not plan:  # cut, or in other micro-batches
+                    plan = self.plan
+                    bar.expect(plan.total_tokens - plan.tokens_after(done))
                 self._stop_if_asked()
                 self._refuse_to_diverge()
 
