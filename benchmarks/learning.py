@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -127,6 +128,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     """Do the study; write what is known at its end."""
     options = parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a run under way ends as well
     if options.threads:
         torch.set_num_threads(options.threads)
     logging.getLogger("transformers").setLevel(logging.ERROR)

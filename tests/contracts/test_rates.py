@@ -8,12 +8,12 @@ from yxanul.model.config import ModelSettings
 from yxanul.model.zoo import PRESETS
 from yxanul.optim.build import OPTIMIZERS
 from yxanul.optim.config import OptimSettings
-from yxanul.optim.rates import ADAMW_RATES, RATE_FACTORS, usual_rate
+from yxanul.optim.rates import RATES, usual_rate
 
 
-def test_every_optimizer_has_a_factor():
-    assert set(RATE_FACTORS) == set(OPTIMIZERS)
-    assert all(0 < factor <= 1 for factor in RATE_FACTORS.values())
+def test_every_optimizer_has_a_table_and_a_factor():
+    assert set(RATES) == set(OPTIMIZERS)
+    assert all(0 < factor <= 1 for _, factor in RATES.values())
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -29,11 +29,13 @@ def test_every_preset_has_a_rate(preset, name):
 def test_wider_models_have_no_higher_rate(name):
     rates = [usual_rate(name, width) for width in range(32, 16_385, 32)]
     assert rates == sorted(rates, reverse=True)
-    widest, rate = ADAMW_RATES[-1]
-    assert usual_rate(name, 4 * widest) == pytest.approx(rate * RATE_FACTORS[name] / 4, rel=0.05)
+    table, factor = RATES[name]
+    widest, rate = table[-1]
+    assert usual_rate(name, 4 * widest) == pytest.approx(rate * factor / 4, rel=0.05)
 
 
-def test_the_tables_are_in_order():
-    widths, rates = zip(*ADAMW_RATES, strict=True)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_tables_are_in_order(name):
+    widths, rates = zip(*RATES[name][0], strict=True)
     assert sorted(set(widths)) == list(widths)
     assert sorted(set(rates), reverse=True) == list(rates)
