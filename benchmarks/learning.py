@@ -91,7 +91,8 @@ def show(study: Study, results: Results) -> dict[str, Any]:
     claims = {one: claim(study, *one, results) for one in both}
     show_table(
         f"held-out loss at shares of the peer's {study.steps} steps; 95 % intervals over seeds",
-        ["text", "ours", "peer", "share: loss of ours", f"at {GOAL} minus peer", "reached at"],
+        ["text", "ours", "peer", "share: loss of ours", f"at {GOAL} minus peer", "minus warm peer"]
+        + ["reached at"],
         [claim_row(*one, found) for one, found in claims.items() if found],
     )
     for dataset in study.datasets:

@@ -176,7 +176,11 @@ def test_the_claim():
     assert found["reached_at_by_seed"]["1"] == pytest.approx(math.sqrt(0.4 * 0.6))
     row = claim_row("a", "ours", found)
     assert row[:2] == ["a", "ours"] and row[4].startswith("-0.1000 ±")
-    assert row[5] == "0.49, 0.49, 0.49"
+    assert row[5:] == ["", "0.49, 0.49, 0.49"]
+    warm = {job("peer-warm", seed, rate=4e-3): loss(2.5 + 0.1 * seed) for seed in range(3)}
+    found = claim(STUDY, "a", "ours", peer | ours | warm)
+    assert found["ours_at_goal_minus_warm_peer"]["mean"] == pytest.approx(0.4)
+    assert found["ours_at_goal_minus_peer"]["mean"] == pytest.approx(-0.1)
     assert claim(STUDY, "b", "ours", peer) == {}
 
 

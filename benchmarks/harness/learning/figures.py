@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-from harness.learning.jobs import GOAL, OTHER_SHARES, PEERS, WHAT, Job, Results, Study
+from harness.learning.jobs import GOAL, OTHER_SHARES, PEER_WARM, PEERS, WHAT, Job, Results, Study
 
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365}
 """Of a two-sided interval of 95 %, by the number of values."""
@@ -92,12 +92,14 @@ def claim(study: Study, dataset: str, arm: str, results: Results) -> dict[str, A
     points = {share: by_seed(results, dataset, arm, study.share(share)) for share in shares}
     points = {share: losses for share, losses in points.items() if losses}
     difference = paired(points.get(GOAL, {}), peer)
+    warm = paired(points.get(GOAL, {}), by_seed(results, dataset, PEER_WARM, study.steps))
     return {
         "peer": as_plain(mean_of(list(peer.values()))),
         "ours_by_share": {
             str(share): as_plain(mean_of(list(losses.values()))) for share, losses in points.items()
         },
         "ours_at_goal_minus_peer": as_plain(difference) if difference else None,
+        "ours_at_goal_minus_warm_peer": as_plain(warm) if warm else None,
         "reached_at_by_seed": {
             str(seed): crossing({s: one[seed] for s, one in points.items() if seed in one}, loss)
             for seed, loss in sorted(peer.items())
@@ -114,7 +116,12 @@ def claim_row(text: str, arm: str, found: Mapping[str, Any]) -> list[str]:
         arm,
         str(Mean(**found["peer"])),
         ", ".join(f"{share}: {Mean(**mean)}" for share, mean in by_share),
-        signed(Mean(**difference) if (difference := found["ours_at_goal_minus_peer"]) else None),
+        *(
+            signed(
+                Mean(**difference) if (difference := found[f"ours_at_goal_minus_{peer}"]) else None
+            )
+            for peer in ("peer", "warm_peer")
+        ),
         ", ".join(f"{share:.2f}" for share in reached),
     ]
 
