@@ -89,10 +89,10 @@ def show(study: Study, results: Results) -> dict[str, Any]:
     """Print the tables; return the claim of each data set and arm."""
     both = [(dataset, arm) for dataset in study.datasets for arm in CLAIMED]
     claims = {one: claim(study, *one, results) for one in both}
+    against = [f"at {GOAL} minus peer", "minus warm peer", "reached at"]
     show_table(
         f"held-out loss at shares of the peer's {study.steps} steps; 95 % intervals over seeds",
-        ["text", "ours", "peer", "share: loss of ours", f"at {GOAL} minus peer", "minus warm peer"]
-        + ["reached at"],
+        ["text", "ours", "peer", "share: loss of ours", *against],
         [claim_row(*one, found) for one, found in claims.items() if found],
     )
     for dataset in study.datasets:

@@ -110,18 +110,14 @@ def claim(study: Study, dataset: str, arm: str, results: Results) -> dict[str, A
 def claim_row(text: str, arm: str, found: Mapping[str, Any]) -> list[str]:
     """Return a claim as a row: peer, ours by share, difference at the goal, where it is reached."""
     by_share = found["ours_by_share"].items()
+    differences = [found[f"ours_at_goal_minus_{peer}"] for peer in ("peer", "warm_peer")]
     reached = [share for share in found["reached_at_by_seed"].values() if share is not None]
     return [
         text,
         arm,
         str(Mean(**found["peer"])),
         ", ".join(f"{share}: {Mean(**mean)}" for share, mean in by_share),
-        *(
-            signed(
-                Mean(**difference) if (difference := found[f"ours_at_goal_minus_{peer}"]) else None
-            )
-            for peer in ("peer", "warm_peer")
-        ),
+        *(signed(Mean(**one) if one else None) for one in differences),
         ", ".join(f"{share:.2f}" for share in reached),
     ]
 
