@@ -264,7 +264,15 @@ def test_from_a_gpu_through_pinned_memory():
         wanted = table.cpu()
 
 
-def test_ctrl_c_gets_through_a_wait_and_the_save_goes_on(tmp_path, gate):
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as in a program of its own: whoever runs the tests may have switched it off."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_gets_through_a_wait_and_the_save_goes_on(tmp_path, gate, ctrl_c):
     writer = CheckpointWriter(tmp_path)
     writer.submit(1, model(), {})
     threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()

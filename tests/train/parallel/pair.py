@@ -2,10 +2,14 @@
 
 import multiprocessing
 import os
+import sys
 import traceback
 import warnings
+from pathlib import Path
 
 PATIENCE = 120.0
+ROOT = str(Path(__file__).parents[3])
+"""What pytest names test modules from; a process that is spawned has to find them there, too."""
 
 
 class Pair:
@@ -45,6 +49,8 @@ class Pair:
         self.processes, self.pipes = [], []
 
     def _start(self):
+        if ROOT not in sys.path:
+            sys.path.append(ROOT)  # the processes get this list
         context = multiprocessing.get_context("spawn")
         self.starts += 1
         store = self.folder / f"store-{self.starts}"
