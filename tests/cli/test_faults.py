@@ -129,7 +129,7 @@ def test_no_space_for_a_checkpoint(train, out, straight, monkeypatch):
     assert said.code == 2
     assert "could not be written" in said.error and "File too large" in said.error
     assert "free some space" in said.error
-    assert len(steps_of(out)) == 2  # the best, or 7, and 6
+    assert 2 <= len(steps_of(out)) <= 3  # that of 7 may have been on its way
     for step in steps_of(out):
         verify_checkpoint(out / "checkpoints" / f"step-{step:08}")
     assert {path.name[0] for path in (out / "checkpoints").iterdir()} == {"s"}
