@@ -3,6 +3,7 @@ import torch
 
 from yxanul.monitor import peak
 from yxanul.monitor.peak import GPUS, listed_peak, matmul_peak, measure_matmul, short_name
+from yxanul.train.precision import twin
 
 NAMES = {
     "NVIDIA A100-SXM4-80GB": "a100",
@@ -100,3 +101,30 @@ def test_measuring_ends_even_when_one_product_takes_too_long(monkeypatch):
     monkeypatch.setattr(peak, "MEASURED_SECONDS", 0.0)
     monkeypatch.setattr(peak, "CPU_SIZE", 64)
     assert measure_matmul("cpu", torch.float32) > 0
+
+
+@pytest.mark.parametrize(
+    ("machine", "processor", "onednn", "has"),
+    [
+        ("x86_64", True, True, True),
+        ("x86_64", True, False, False),  # masked by the environment
+        ("x86_64", False, True, False),  # oneDNN would emulate them with AVX-512
+        ("AMD64", False, True, False),
+        ("aarch64", False, True, True),
+        ("aarch64", False, False, False),
+    ],
+)
+def test_bf16_units_are_those_of_the_processor_that_onednn_uses(
+    monkeypatch, machine, processor, onednn, has
+):
+    monkeypatch.setattr(peak.platform, "machine", lambda: machine)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: processor)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: onednn)
+    assert peak.has_bf16_units(torch.device("cpu")) is has
+
+
+def test_arithmetic_without_units_is_never_measured(monkeypatch):
+    monkeypatch.setattr(twin, "has_bf16_units", lambda device: False)
+    monkeypatch.setattr(peak, "measure_matmul", lambda *_: pytest.fail("measured"))
+    assert twin.choose_precision("auto", torch.device("cpu")) == "fp32"

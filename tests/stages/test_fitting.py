@@ -11,7 +11,7 @@ from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import SilentUi
 from yxanul.recipe import load_recipe
-from yxanul.stages import decisions
+from yxanul.stages import measure
 from yxanul.stages.corpus import prepare
 from yxanul.stages.opening import open_session
 from yxanul.stages.program import run_program
@@ -100,20 +100,20 @@ def test_micro_batches_of_the_ledger_hold_for_what_they_were_found_for(tmp_path,
 
 def test_fp8_that_does_not_pay_is_declined_with_its_figures(tmp_path, monkeypatch):
     ui, seconds = Listening(), {"bf16": 0.0100, "fp8": 0.0098}
-    monkeypatch.setattr(decisions, "precision_candidates", lambda *_: ["bf16", "fp8"])
-    monkeypatch.setattr(decisions, "_seconds", lambda model, recipe, name: seconds[name])
+    monkeypatch.setattr(measure, "precision_candidates", lambda *_: ["bf16", "fp8"])
+    monkeypatch.setattr(measure, "_seconds", lambda model, recipe, name: seconds[name])
     session = opened(tmp_path, ["train.precision=auto"], ui)
     assert session.engine.twin.precision == "bf16"
     assert any(line.startswith("fp8 declined: 1.02x of bf16") for line in ui.lines)
     kept = json.loads(session.run.ledger.read_text())["decisions"]
     assert kept["precision_measured"]["seconds"] == seconds
-    monkeypatch.setattr(decisions, "_seconds", lambda *_: pytest.fail("measured twice"))
+    monkeypatch.setattr(measure, "_seconds", lambda *_: pytest.fail("measured twice"))
     session.close()
     assert opened(tmp_path, ["train.precision=auto"]).engine.twin.precision == "bf16"
 
 
 def test_the_step_that_precisions_are_measured_by_is_that_of_the_largest_phase(tmp_path):
     session = opened(tmp_path, ["train.precision=bf16"])
-    phase = decisions._largest_phase(session.recipe)
+    phase = measure._largest_phase(session.recipe)
     assert (phase.seq_len, phase.micro_rows) == (64, 4)
-    assert decisions._seconds(session.engine.twin.master, session.recipe, "fp32") > 0
+    assert measure._seconds(session.engine.twin.master, session.recipe, "fp32") > 0

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from yxanul.eval.score import Score
-from yxanul.stages.config import GateSettings, Limit
+from yxanul.stages.config import BitsLimit, GateSettings, Limit
 from yxanul.stages.gates import Evidence, judge
 
 
@@ -28,17 +28,26 @@ def test_forgetting_is_a_ratio_to_the_best(factor, passes):
 
 def test_a_missing_figure_never_passes():
     assert not verdict(GateSettings(), best={"wiki": 12.0}).passed
-    assert not verdict(GateSettings(bits_per_byte={"wiki": Limit(at_most=9)})).passed
+    assert not verdict(GateSettings(bits_per_byte={"wiki": BitsLimit(at_most=9)})).passed
 
 
 def test_bits_per_byte_and_perplexity():
     settings = GateSettings(
-        bits_per_byte={"wiki": Limit(at_most=0.5)}, perplexity={"wiki": Limit(at_most=4)}
+        bits_per_byte={"wiki": BitsLimit(at_most=0.5)}, perplexity={"wiki": Limit(at_most=4)}
     )
     # perplexity 4 on 100 tokens of 4 bytes: 2 bits a token, half a bit a byte
     assert verdict(settings, end={"wiki": 4 - 1e-9}).passed
     failed = verdict(settings, end={"wiki": 4.1}).failures
     assert [finding.gate for finding in failed] == ["bits_per_byte", "perplexity"]
+
+
+@pytest.mark.parametrize(("xz", "passes"), [(1.0, True), (0.99, False), (None, False)])
+def test_bits_per_byte_against_a_compressor(xz, passes):
+    limit = BitsLimit(at_most=0.5, against="xz")
+    evidence = Evidence({}, {"wiki": score(4 - 1e-9)}, {}, {"wiki": xz}.get)
+    (finding,) = judge(GateSettings(bits_per_byte={"wiki": limit}), evidence).findings
+    assert finding.passed is passes and finding.gate == "bits_per_byte/xz"
+    assert finding.measured == (pytest.approx(0.5 / xz) if xz else None)
 
 
 def test_progress_is_asked_of_new_domains_only():

@@ -1,11 +1,11 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yxanul.base.errors import YxanulError
 from yxanul.optim.config import OptimSettings, ScheduleSettings
 from yxanul.train.config import PhaseSettings, TrainSettings
-from yxanul.train.curriculum import make_plan, planned_rate
+from yxanul.train.curriculum import cut_plan, extend, make_plan, planned_rate, replan
 
 ULTRA = {
     "from_step": [0, 2000, 5000, 10000, 20000, 35000, 55000, 80000, 110000, 140000],
@@ -140,3 +140,81 @@ def test_the_planned_rate_is_the_schedule_times_the_phase():
     )
     assert planned_rate(plan, optim, 1_999) == pytest.approx(0.3 * 6e-4)
     assert planned_rate(plan, optim, 199_999) == pytest.approx(6e-5)
+
+
+def planned(tokens, schedule="linear_to_zero"):
+    schedule = {"name": schedule, "warmup_fraction": 0.1}
+    optim = OptimSettings(peak_rate=1.0, schedule=schedule)
+    phases = [PhaseSettings(seq_len=t, share=s) for t, s in ((8, 0.25), (16, 0.25), (32, 0.5))]
+    train = TrainSettings(batch_tokens=32)
+    return make_plan(phases, {"a": 1.0}, train, clip=None, tokens=tokens), optim
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(3_200, 40_000), st.floats(0.2, 5), st.floats(0, 1))
+def test_a_plan_made_anew_goes_on_from_the_share_that_is_done(tokens, factor, share):
+    plan, optim = planned(tokens)
+    done = round(share * (plan.total_steps - 1))
+    whole, _ = planned(round(tokens * factor))
+    new = replan(plan, whole, done, by_share=True)
+    assert new.tokens_after(done) == plan.tokens_after(done)
+    assert [new.phase_at(n).index for n in range(done)] == [
+        plan.phase_at(n).index for n in range(done)
+    ]
+    indexes = [new.phase_at(n).index for n in range(new.total_steps)]
+    assert indexes == sorted(indexes) and len(indexes) == new.phases[-1].first_step + (
+        new.phases[-1].num_steps
+    )
+    left = plan.total_tokens - plan.tokens_after(done)
+    assert new.total_tokens - new.tokens_after(done) == pytest.approx(left * factor, abs=4 * 32)
+    # The rate takes up where the old plan would have gone on, and ends where it ends.
+    if 0 < done < new.total_steps:
+        before, after = planned_rate(plan, optim, done), planned_rate(new, optim, done)
+        step = 1 / min(plan.total_steps, whole.total_steps)
+        assert after == pytest.approx(before, abs=25 * step)
+        assert planned_rate(new, optim, new.total_steps - 1) <= 25 / whole.total_steps
+    for number in range(done):
+        assert planned_rate(new, optim, number) == planned_rate(plan, optim, number)
+
+
+def test_a_plan_made_anew_of_the_same_length_is_the_same():
+    plan, optim = planned(6_400)
+    new = replan(plan, plan, 70, by_share=True)
+    assert new.phases == plan.phases
+    rates = [[planned_rate(one, optim, n) for n in range(plan.total_steps)] for one in (plan, new)]
+    assert rates[0] == rates[1]
+
+
+def test_phases_at_fixed_steps_stay_there():
+    phases = [PhaseSettings(seq_len=8, from_step=0), PhaseSettings(seq_len=16, from_step=50)]
+    train = TrainSettings(batch_tokens=32)
+    short, long = (
+        make_plan(phases, {"a": 1.0}, train, clip=None, tokens=n) for n in (3_200, 6_400)
+    )
+    new = replan(short, long, 30, by_share=False)
+    assert new.phases == long.phases
+
+
+@pytest.mark.parametrize("schedule", ["linear_to_zero", "cosine", "wsd", "constant"])
+def test_an_extension_has_a_schedule_of_its_own(schedule):
+    plan, optim = planned(6_400, schedule)
+    more = extend(extend(plan, 3_200), 3_200)
+    assert (more.total_steps, more.total_tokens) == (400, 12_800)
+    rates = [planned_rate(more, optim, n) for n in range(400)]
+    assert rates[:200] == [planned_rate(plan, optim, n) for n in range(200)]
+    assert rates[200:300] == rates[300:]
+    assert rates[200] == 0.25 and rates[201] == 0.5 == max(rates[200:])
+    down = rates[202:300]
+    assert down == sorted(down, reverse=True)
+    assert (down[-1] < 0.1) == (schedule != "constant")
+    assert {more.phase_at(n).seq_len for n in range(200, 400)} == {32}
+
+
+def test_a_plan_made_anew_can_be_cut():
+    plan, optim = planned(6_400, "wsd")
+    new = replan(plan, planned(9_600, "wsd")[0], 60, by_share=True)
+    cut = cut_plan(new, 150)
+    assert cut.total_steps == 150
+    rates = [planned_rate(cut, optim, n) for n in range(150)]
+    assert rates[:60] == [planned_rate(plan, optim, n) for n in range(60)]
+    assert rates[-1] < 0.1 and max(rates) == 1.0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ class Order:
             overrides += ["train.precision=bf16"] * asks + ["train.fp8.engine=none"]
         if self.strategy:
             overrides.append(f"train.strategy={self.strategy}")
-        recipe = load_recipe(self.recipe, overrides)
+        recipe = load_for_run(self.recipe, overrides, self.run, self.ui())
         if recipe.train.deepspeed is not None:
             read_config(recipe.train.deepspeed)  # a wrong file is said before any work
         return recipe
@@ -83,6 +84,18 @@ class Order:
         return True
 
 
+def load_for_run(name: str, overrides: Sequence[str], run: RunFolder, ui: Ui) -> Recipe:
+    """Read the recipe of a run; a preset of auto becomes one that fits."""
+    from yxanul.recipe import load_recipe
+
+    recipe = load_recipe(name, overrides)
+    if recipe.model.preset == "auto":
+        from yxanul.stages.measure import fit_preset
+
+        recipe = fit_preset(name, overrides, run, ui)
+    return recipe
+
+
 def num_devices(order: Order, recipe: Recipe) -> int:
     """Return how many processes to start; 1 in one that was started with others."""
     if "WORLD_SIZE" in os.environ:
@@ -96,11 +109,13 @@ def num_devices(order: Order, recipe: Recipe) -> int:
     return max(1, torch.cuda.device_count())
 
 
-def start_children(order: Order, size: int) -> None:
+def start_children(order: Order, size: int, recipe: Recipe) -> None:
     """Carry the order out in several processes; say in one line what became of one that failed."""
     from yxanul.train.parallel.launch import Children, command_of
 
     ui, cores = order.ui(), os.cpu_count() or 1
+    if (preset := recipe.model.preset) is not None:  # each would decide by itself what auto means
+        order = replace(order, overrides=(*order.overrides, f"model.preset={preset}"))
     if size > cores:
         ui.warn(f"{size} processes share {cores} cores: fewer of them train faster")
     for attempt in range(order.restarts + 1):

@@ -85,7 +85,7 @@ def carry_out(order: Order) -> None:
     startup.lap("recipe")
     size = num_devices(order, recipe)
     if size > 1:
-        start_children(order, size)
+        start_children(order, size, recipe)
         return
 
     from yxanul.base.errors import GateFailed

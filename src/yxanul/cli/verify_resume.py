@@ -34,14 +34,14 @@ def command(
     from yxanul.base.interrupt import StopRequest
     from yxanul.base.run_folder import RunFolder
     from yxanul.cli.leg import COMMAND
+    from yxanul.cli.order import load_for_run
     from yxanul.cli.output import make_ui, print_json, print_text
-    from yxanul.recipe import load_recipe
     from yxanul.stages.corpus import prepare
     from yxanul.stages.resume import settle_recipe
     from yxanul.stages.verify_resume import Trial, save_proof, verify_resume
 
-    resolved = load_recipe(recipe, overrides or [])
     run, ui = RunFolder(run_folder_of(recipe, out)), make_ui()
+    resolved = load_for_run(recipe, overrides or [], run, ui)
     with StopRequest().handled(), folder_lock(run.path):
         settle_recipe(run, resolved, ui)
         prepare(run, resolved, ui)

@@ -30,7 +30,8 @@ class ModelSettings(Settings):
     """The shape of a decoder-only transformer. There are no biases and there is no dropout."""
 
     preset: str | None = None
-    """Name in the table of presets; it fills in whatever is not given here."""
+    """Name in the table of presets; it fills in whatever is not given here. auto: micro or nano,
+    as this machine can train in the minutes of the stages."""
     width: PositiveInt
     """Features of the residual stream."""
     depth: PositiveInt
@@ -98,10 +99,10 @@ class ModelSettings(Settings):
         name = given.get("preset")
         if not isinstance(name, str):
             return given
-        if name not in PRESETS:
-            hint = near_miss(name, PRESETS) or f"there are {', '.join(PRESETS)}"
+        if name != "auto" and name not in PRESETS:
+            hint = near_miss(name, PRESETS) or f"there are auto, {', '.join(PRESETS)}"
             raise ValueError(f"unknown preset '{name}'; {hint}")
-        return {**PRESETS[name], **given}
+        return {**PRESETS["micro" if name == "auto" else name], **given}
 
     @model_validator(mode="after")
     def _possible(self) -> ModelSettings:

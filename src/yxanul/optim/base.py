@@ -9,8 +9,20 @@ from typing import Any
 import torch
 
 
+def _unwrapped(name: str) -> Any:
+    """Return a method of torch's Optimizer without the wrapper that keeps torch.compile off it: its
+    first call imports the compiler, which takes a second or more."""
+    method = getattr(torch.optim.Optimizer, name)
+    return getattr(method, "__wrapped__", method)
+
+
 class GroupwiseOptimizer(torch.optim.Optimizer, ABC):
     """An optimizer that moves the parameters of a group together."""
+
+    add_param_group = _unwrapped("add_param_group")
+    zero_grad = _unwrapped("zero_grad")
+    state_dict = _unwrapped("state_dict")
+    load_state_dict = _unwrapped("load_state_dict")
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]

@@ -13,10 +13,11 @@ import torch
 
 from yxanul.base.ui import Ui
 from yxanul.model.attend import BACKENDS, Shape
-from yxanul.model.attend.choice import candidates, choose, known_times, stored_times, times_file
+from yxanul.model.attend.choice import by_rule, candidates
+from yxanul.model.attend.sight import Sight
 from yxanul.model.compiler import reason_against_compiling
-from yxanul.monitor.peak import measure_matmul
-from yxanul.train.precision.twin import DTYPES, choose_precision
+from yxanul.monitor.peak import has_bf16_units, measure_matmul
+from yxanul.train.precision.twin import DTYPES, WORTH_BF16, choose_precision
 
 PACKAGES = {
     "torch": "core",
@@ -35,10 +36,10 @@ PACKAGES = {
 """Packages we use, and the extra of ours that brings each."""
 
 ATTENTION = {
-    "rows of 256": (16, 256, None, False),
-    "rows of 1024": (4, 1024, None, False),
-    "with a window of 256": (4, 1024, 256, False),
-    "with documents apart": (4, 1024, None, True),
+    "rows of 256": (4, 256, None, False),
+    "rows of 1024": (1, 1024, None, False),
+    "with a window of 256": (1, 1024, 256, False),
+    "with documents apart": (1, 1024, None, True),
 }
 """What attention is timed on: batch, length, window, documents; 4 heads of 64 share 2 of keys."""
 
@@ -89,12 +90,17 @@ def packages() -> dict[str, str]:
     return found
 
 
-def matmul_speeds(device: torch.device) -> dict[str, float]:
-    """Measure large matrix products in each dtype that trains well on this kind of device."""
+def matmul_speeds(device: torch.device) -> dict[str, float | str]:
+    """Measure large matrix products in each dtype that this device has units for."""
     dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16}
     if device.type == "cuda":
         dtypes["fp16"] = torch.float16
-    return {name: round(measure_matmul(device, d) / 1e12, 3) for name, d in dtypes.items()}
+    speeds: dict[str, float | str] = {}
+    for name, dtype in dtypes.items():
+        has_units = dtype is not torch.bfloat16 or has_bf16_units(device)
+        speed = measure_matmul(device, dtype) / 1e12 if has_units else None
+        speeds[name] = f"no {name} units" if speed is None else round(speed, 3)
+    return speeds
 
 
 def attention_times(device: torch.device) -> dict[str, str]:
@@ -106,14 +112,44 @@ def attention_times(device: torch.device) -> dict[str, str]:
     }
     found: dict[str, str] = {}
     for title, shape in shapes.items():
-        times = known_times(shape)
+        times = {name: _attention_ms(shape, name, device) for name in candidates(shape)}
         listed = ", ".join(f"{name} {spent or 'failed'}" for name, spent in times.items())
-        found[title] = f"{choose(shape, 'auto', trains=True).name} ({listed})"
+        found[title] = f"{by_rule(shape, trains=True)} ({listed})"
     simplest = next(iter(shapes.values()))
     for name in sorted(set(BACKENDS) - set(candidates(simplest))):
         found[name] = BACKENDS[name].reason_against(simplest) or "the definition, for tests"
-    found["shapes remembered"] = f"{len(stored_times())} in {times_file()}"
     return found
+
+
+def _attention_ms(shape: Shape, name: str, device: torch.device) -> float | None:
+    """Return the best of three forward and backward passes; None if it does not work."""
+    heads = (shape.num_heads, shape.num_kv_heads, shape.num_kv_heads)
+    documents_BT = None
+    if shape.documents:
+        thirds = torch.arange(shape.length, device=device) * 3 // shape.length
+        documents_BT = thirds.expand(shape.batch, -1)
+    times: list[float] = []
+    try:
+        view = BACKENDS[name].view(Sight(shape.window, documents_BT), shape, device)
+        q_BTHK, k_BTGK, v_BTGK = (
+            torch.ones(
+                (shape.batch, shape.length, count, shape.head_width),
+                dtype=shape.dtype,
+                device=device,
+                requires_grad=True,
+            )
+            for count in heads
+        )
+        for _ in range(4):
+            start = time.perf_counter()
+            y_BTHK = view.attend(q_BTHK, k_BTGK, v_BTGK, shape.head_width**-0.5)
+            y_BTHK.backward(torch.ones_like(y_BTHK))
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            times.append(1000 * (time.perf_counter() - start))
+    except RuntimeError:  # no memory, no kernel, or it does not compile
+        return None
+    return round(min(times[1:]), 3)
 
 
 def try_compile(device: torch.device) -> str:
@@ -129,11 +165,12 @@ def advice(report: dict[str, Any]) -> list[str]:
     """Say what follows from the measurements."""
     speeds = report["matmul (TFLOP/s)"]
     lines = []
-    ratio = speeds["bf16"] / speeds["fp32"]
-    if ratio > 1.3:
-        lines.append(f"train.precision: bf16 (matrix products are {ratio:.1f} times faster)")
+    if isinstance(speeds["bf16"], str):
+        lines.append(f"train.precision: fp32 ({speeds['bf16']})")
     else:
-        lines.append(f"train.precision: fp32 (bf16 is only {ratio:.1f} times as fast)")
+        ratio = speeds["bf16"] / speeds["fp32"]
+        better = "bf16" if ratio > WORTH_BF16 else "fp32"
+        lines.append(f"train.precision: {better} (bf16 products are {ratio:.1f} times as fast)")
     if report["machine"]["gpu"] == "none":
         lines.append("no GPU: nano and micro train in minutes, mini in hours; more is not for here")
     missing = [name for name, version in report["packages"].items() if "not installed" in version]

@@ -16,7 +16,7 @@ from yxanul.generate.decode import complete
 from yxanul.stages.config import stage_optim
 from yxanul.stages.cooldown import cool_down_if_asked
 from yxanul.stages.metrics import step_facts, validation_metrics
-from yxanul.stages.preparation import starts_early
+from yxanul.stages.minutes import MinutesBudget
 from yxanul.stages.saving import Saving, longest_row
 from yxanul.stages.session import Session
 from yxanul.train.chores import Chore
@@ -44,7 +44,13 @@ class StageChores:
 
     def table(self) -> list[Chore]:
         """Return the chores in their order: a checkpoint comes after what it is to hold."""
+        minutes, entry = self.stage.budget.minutes, self.session.ledger.entry(self.stage.name)
+        first: list[Chore] = []
+        if minutes is not None and entry is not None:
+            budget = MinutesBudget(self.session, self.stage, entry, minutes)
+            first.append(Chore("minutes", 1, budget.after_step))
         return [
+            *first,
             Chore("evaluate", self.session.recipe.eval.every_steps, self.evaluate),
             Chore("save", 1, self.saving.when_due),
         ] + [Chore("cool down", 1, self.cool_down)] * (self.schedule == "wsd")
@@ -79,11 +85,9 @@ class StageChores:
             )
 
     def score_at_start(self, index: int, domains: Collection[str]) -> dict[str, Score]:
-        """Score the domains before the first step. A run that may begin before all text is there
-        scores only the beginning of it, whether or not the rest has come by now."""
-        if index or not starts_early(self.session.recipe):
-            return self.score(domains)
-        return self._score_some(domains)
+        """Score the domains before a stage's first step; at the start of a run, which should begin
+        soon and where nothing is known yet, the sample of them that is scored during training."""
+        return self.score(domains) if index else self._score_some(domains)
 
     def evaluate(self, trainer: Trainer) -> None:
         """Score a part of each domain's held-out text, write samples, note a new best."""

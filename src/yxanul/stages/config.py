@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -22,7 +22,8 @@ class Budget(Settings):
     """Passes over the source of the mix that is used up first; or passes over each source, by
     name, which also make the mix."""
     minutes: float | None = Field(default=None, gt=0)
-    """Minutes of training; turned into tokens once, by measurement, and written down."""
+    """Minutes of training; turned into tokens by the speed of the first steps, and again whenever
+    the speed has changed; every figure stands in the ledger."""
 
     @model_validator(mode="after")
     def _one(self) -> Budget:
@@ -46,10 +47,18 @@ class Limit(Settings):
     """The largest value that passes."""
 
 
+class BitsLimit(Limit):
+    """A bound on bits per byte."""
+
+    against: Literal["xz"] | None = None
+    """xz: divide by the bits per byte of `xz -9e` on the same text, so that a bound means the same
+    for any text; absent: the figure itself."""
+
+
 class GateSettings(Settings):
     """What held-out text has to show before the next stage may start."""
 
-    bits_per_byte: dict[str, Limit] = Field(default_factory=dict)
+    bits_per_byte: dict[str, BitsLimit] = Field(default_factory=dict)
     """By domain: bits per byte at the end of the stage."""
     perplexity: dict[str, Limit] = Field(default_factory=dict)
     """By domain: perplexity at the end of the stage."""
@@ -57,6 +66,23 @@ class GateSettings(Settings):
     """Perplexity of each domain in the stage's mix, against what it was when the stage began."""
     forgetting: Limit | None = Limit(at_most=1.5)
     """Perplexity of each domain of earlier stages, against its best so far."""
+
+
+class Extension(Settings):
+    """More training for a stage that did not pass its gate."""
+
+    share: float = Field(default=0.5, gt=0, le=10)
+    """Of the budget's tokens; at the stage's last shape, with a learning rate that rises to half
+    the peak over 2 % and comes down again."""
+    times: int = Field(default=1, gt=0)
+    """How often, at most."""
+
+
+class OnFail(Settings):
+    """What follows on a gate that was not passed."""
+
+    extend: Extension
+    """Train on, then ask the gate again."""
 
 
 class StageOptim(Settings):
@@ -86,6 +112,8 @@ class StageSettings(Settings):
     """What it changes in the recipe's `optim` section."""
     gate: GateSettings = GateSettings()
     """What it has to show at its end."""
+    on_fail: Literal["stop"] | OnFail = "stop"
+    """What follows if it does not: stop with exit code 3, or extend the stage first."""
 
     @model_validator(mode="after")
     def _check(self) -> StageSettings:

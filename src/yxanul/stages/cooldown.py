@@ -58,8 +58,9 @@ def cool_down_if_asked(session: Session, entry: Entry, trainer: Trainer) -> None
     done = trainer.progress.stage_step
     if is_meant and is_warming_up(trainer.plan, trainer.optim, done):
         return  # it comes down once it is up
-    if is_meant and entry.cooldown_steps is None and done < trainer.plan.total_steps:
-        entry.cooldown_of = trainer.plan.total_steps
+    total = trainer.plan.total_steps
+    if is_meant and entry.cooldown_steps != total and done < total:
+        entry.cooldown_of = total
         before = {phase.index for phase in trainer.plan.phases}
         trainer.plan = cooled_plan(trainer.plan, trainer.optim, done)
         entry.cooldown_steps = entry.steps = trainer.plan.total_steps

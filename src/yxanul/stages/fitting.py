@@ -89,7 +89,7 @@ def _asked(session: Session, plan: Plan) -> str:
     train, world = session.recipe.train, session.world
     on_gpu = session.device.type == "cuda"
     device = torch.cuda.get_device_name(session.device) if on_gpu else processor_name() or "cpu"
-    shapes = " ".join(f"{phase.rows}x{phase.seq_len}" for phase in plan.phases)
+    shapes = " ".join(dict.fromkeys(f"{phase.rows}x{phase.seq_len}" for phase in plan.phases))
     how = f"{session.engine.twin.precision}, checkpointing {train.gradient_checkpointing}"
     return f"{train.micro_batch} of {shapes} in {how} on {world.size} x {device}"
 

@@ -25,6 +25,8 @@ class Evidence:
     """Scores of all domains trained so far."""
     best_perplexity: Mapping[str, float]
     """The best perplexity that earlier gates measured on the domains of earlier stages."""
+    xz_bits_per_byte: Callable[[str], float | None] = lambda domain: None
+    """What `xz -9e` needs for the held-out text of a domain."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,14 @@ def judge(settings: GateSettings, evidence: Evidence) -> Verdict:
 
 
 def _bits_per_byte(settings: GateSettings, evidence: Evidence) -> Sequence[Finding]:
-    return [
-        _finding("bits_per_byte", domain, _figure(evidence.at_end, domain, "bits_per_byte"), limit)
-        for domain, limit in settings.bits_per_byte.items()
-    ]
+    findings: list[Finding] = []
+    for domain, limit in settings.bits_per_byte.items():
+        name, figure = "bits_per_byte", _figure(evidence.at_end, domain, "bits_per_byte")
+        if limit.against == "xz":
+            name, xz = "bits_per_byte/xz", evidence.xz_bits_per_byte(domain)
+            figure = figure / xz if figure is not None and xz else None
+        findings.append(_finding(name, domain, figure, limit))
+    return findings
 
 
 def _perplexity(settings: GateSettings, evidence: Evidence) -> Sequence[Finding]:

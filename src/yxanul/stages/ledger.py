@@ -14,6 +14,7 @@ from yxanul.stages.gates import Verdict
 SCHEMA_VERSION = 1
 
 Status = Literal["running", "passed", "failed"]
+_PAIRS = ("replans", "extensions")
 
 
 @dataclass
@@ -35,9 +36,12 @@ class Entry:
     minutes: float | None = None
     """The budget, where it was given in minutes."""
     minutes_tokens: int | None = None
-    """The tokens that those minutes came to."""
+    """The tokens that those minutes were thought to come to before the first step."""
+    replans: list[tuple[int, int]] = field(default_factory=list)
+    """What they came to since: after which update of the stage, and the tokens of all minutes at
+    the speed measured by then."""
     tokens_per_second: float | None = None
-    """The measured speed that turned those minutes into tokens."""
+    """The speed that the last of these figures rests on."""
     micro_rows: dict[int, int] = field(default_factory=dict)
     """Rows of a micro-batch that fit, by phase: found before the first step, or halved since."""
     micro_rows_for: str = ""
@@ -46,6 +50,8 @@ class Entry:
     """Where an early end was asked for: the updates that the stage then has."""
     cooldown_of: int | None = None
     """The updates that it had before; another budget since takes the early end back."""
+    extensions: list[tuple[int, int]] = field(default_factory=list)
+    """What failed gates added: after which update of the stage, and how many tokens."""
     at_end: dict[str, Score] = field(default_factory=dict)
     """Scores of all domains so far, at the gate."""
     verdict: dict[str, Any] | None = None
@@ -55,6 +61,11 @@ class Entry:
         """Note a verdict and the scores it is based on."""
         self.at_end, self.verdict = scores, verdict.to_dict()
         self.status = "passed" if verdict.passed else "failed"
+
+    @property
+    def extended_tokens(self) -> int:
+        """Target tokens that failed gates added to the budget's."""
+        return sum(tokens for _, tokens in self.extensions)
 
     def findings(self) -> list[str]:
         """Return what the gate found, a line each."""
@@ -71,8 +82,9 @@ class Entry:
     def from_dict(cls, plain: dict[str, Any]) -> Entry:
         """Read what `to_dict` returned."""
         scores = {name: _scores(plain[name]) for name in ("at_start", "at_end")}
+        pairs = {name: [tuple(one) for one in plain.get(name, ())] for name in _PAIRS}
         micro_rows = {int(i): rows for i, rows in plain.get("micro_rows", {}).items()}
-        fields: dict[str, Any] = {**plain, **scores, "micro_rows": micro_rows}
+        fields: dict[str, Any] = {**plain, **scores, **pairs, "micro_rows": micro_rows}
         return cls(**fields)
 
 

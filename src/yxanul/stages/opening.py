@@ -28,9 +28,9 @@ from yxanul.monitor.peak import Peak
 from yxanul.monitor.trackers import open_trackers
 from yxanul.recipe import Recipe
 from yxanul.stages.corpus import draw_sample, open_shards
-from yxanul.stages.decisions import decide_precision
 from yxanul.stages.environment import describe_environment
 from yxanul.stages.ledger import Ledger
+from yxanul.stages.measure import decide_precision
 from yxanul.stages.preparation import Preparation
 from yxanul.stages.session import Saved, Session, train_tokens
 from yxanul.tokenizer.tokenizer import Tokenizer
@@ -86,6 +86,7 @@ def open_session(
         watch=Watch(),
         saved=saved,
         progress=saved.progress if saved else Progress("", 0, 0, 0, MixCursor()),
+        peak_flops=peak.flops_per_second,
         writer=CheckpointWriter(run.checkpoints, background=recipe.train.checkpoint.background),
         preparation=preparation,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import lzma
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from yxanul.generate.config import SampleSettings
 from yxanul.generate.decode import complete
 from yxanul.stages.ledger import Entry
 from yxanul.stages.session import Session
+from yxanul.stages.xz import xz_bits_per_byte
 
-LONGEST_FOR_XZ_BYTES = 20_000_000
 LONGEST_SAMPLE = 400
 """Tokens of the sample that ends a run, at most: it should come to its own end."""
 
@@ -77,17 +76,8 @@ def conclude(session: Session) -> Outcome:
         facts=stage_facts(session),
         stages=entries,
         scores=scores,
-        xz={domain: xz_bits_per_byte(folder / domain / "held-out.txt") for domain in scores},
+        xz={domain: xz_bits_per_byte(folder / domain) for domain in scores},
         synthetic=frozenset(d for d in scores if session.held_out[d].synthetic),
         prompt=prompts[0],
         samples=samples,
     )
-
-
-def xz_bits_per_byte(path: Path) -> float | None:
-    """Return what `xz -9e` needs for a file, in bits per byte of it; None for a very long one."""
-    if path.stat().st_size > LONGEST_FOR_XZ_BYTES:
-        return None
-    content = path.read_bytes()
-    packed = lzma.compress(content, preset=9 | lzma.PRESET_EXTREME)
-    return 8 * len(packed) / len(content)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from yxanul.base.errors import GateFailed, YxanulError
 from yxanul.monitor.alerts import Watch
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.schedules import check_schedule
 from yxanul.optim.sophia import Sophia
-from yxanul.stages import budget
 from yxanul.stages.chores import StageChores
 from yxanul.stages.config import StageSettings, stage_optim
 from yxanul.stages.fitting import fitted
 from yxanul.stages.gates import Evidence, judge
 from yxanul.stages.ledger import Entry
-from yxanul.stages.repeats import HARMLESS_EPOCHS, bounded_plan, bounds_of, repeats
+from yxanul.stages.minutes import guess_tokens
+from yxanul.stages.plan import resolve_plan
+from yxanul.stages.repeats import HARMLESS_EPOCHS, bounds_of, repeats
 from yxanul.stages.session import Session
-from yxanul.train.curriculum import Phase, Plan, cut_plan
+from yxanul.stages.xz import xz_bits_per_byte
+from yxanul.train.curriculum import Plan
 from yxanul.train.curvature import Curvature
-from yxanul.train.memory import process_rows
+from yxanul.train.micro_batch import micro_rows_of, with_micro_rows
 from yxanul.train.trainer import Trainer
 
 
@@ -70,7 +70,7 @@ def run_stage(session: Session, index: int) -> None:
         seen = dict(session.progress.cursor.positions)
         entry = Entry(stage.name, "running", 0, 0, first_step, scores, seen)
         session.ledger.entries.append(entry)
-    plan = settle_plan(session, stage, optim, entry)
+    plan = settle_plan(session, stage, entry)
     if session.progress.stage_step > plan.total_steps:
         raise YxanulError(
             f"stage '{stage.name}' has done more steps than its budget has now",
@@ -82,19 +82,25 @@ def run_stage(session: Session, index: int) -> None:
     session.ledger.write()
     if session.progress.stage_step == 0:
         session.watch = Watch()  # another mix has another loss: that is no spike
-    if session.progress.stage_step < plan.total_steps:
-        entry.status = "running"
-        session.ui.say(_headline(session, plan, stage, optim))
-        trainer = make_trainer(session, plan, optim, chores)
-        try:
-            trainer.run()
-        finally:
-            session.progress = trainer.progress
-    session.stop_if_asked("stopped before a gate; the state is saved", "run it again")
-    if session.preparation is not None:
-        session.wait_for_all_text()
-        warn_of_repeats(session, plan, entry)
-    pass_gate(session, index, entry, chores)
+    trainer = None
+    while True:
+        if session.progress.stage_step < plan.total_steps:
+            entry.status = "running"
+            session.ui.say(_headline(session, plan, stage, optim))
+            trainer = trainer or make_trainer(session, plan, optim, chores)
+            trainer.plan = plan
+            try:
+                trainer.run()
+            finally:
+                session.progress = trainer.progress
+        session.stop_if_asked("stopped before a gate; the state is saved", "run it again")
+        if session.preparation is not None:
+            session.wait_for_all_text()
+            warn_of_repeats(session, plan, entry)
+        if pass_gate(session, index, entry, chores):
+            return
+        micro_rows = micro_rows_of(trainer.plan if trainer else plan)
+        plan = with_micro_rows(settle_plan(session, stage, entry), micro_rows)
 
 
 def _headline(session: Session, plan: Plan, stage: StageSettings, optim: OptimSettings) -> str:
@@ -108,39 +114,38 @@ def _headline(session: Session, plan: Plan, stage: StageSettings, optim: OptimSe
     )
 
 
-def settle_plan(session: Session, stage: StageSettings, optim: OptimSettings, entry: Entry) -> Plan:
-    """Turn the stage's budget into a plan; minutes are measured once and kept in the ledger."""
-    minutes = stage.budget.minutes
-    if minutes is not None and (entry.minutes != minutes or entry.minutes_tokens is None):
-        _measure(session, stage, optim, entry)
-    train, available = session.recipe.train, session.train_tokens
-    plan = budget.plan_stage(stage, train, optim, available, entry.minutes_tokens)
-    plan = _with_bounds(session, plan, entry)
-    if entry.cooldown_of not in (None, plan.total_steps):
-        entry.cooldown_steps = entry.cooldown_of = None
-    if entry.cooldown_steps is not None:
-        plan = cut_plan(plan, entry.cooldown_steps)
+def settle_plan(session: Session, stage: StageSettings, entry: Entry) -> Plan:
+    """Return the plan of a stage, as the ledger then says; refuse a warm-up that does not fit."""
+    minutes, available = stage.budget.minutes, session.train_tokens
+    if minutes is not None and entry.minutes != minutes:
+        known = round(entry.tokens * minutes / entry.minutes) if entry.minutes else None
+        entry.minutes_tokens = known or guess_tokens(session, stage)
+        entry.minutes, entry.replans = minutes, []
+    early = session.preparation is not None  # then no source has a bound, and the gate will warn
+    asked = resolve_plan(session.recipe, stage, entry, available, bounded=False)
+    plan = asked if early else resolve_plan(session.recipe, stage, entry, available)
+    if not early:
+        _warn_of_bounds(session, asked, entry)
+        warn_of_repeats(session, plan, entry)
     entry.steps, entry.tokens = plan.total_steps, plan.total_tokens
-    if entry.cooldown_steps is None:  # one that was cut may begin to come down at its warm-up
+    if (
+        not plan.replanned and entry.cooldown_steps != plan.total_steps
+    ):  # those may come down at their warm-up
+        optim = stage_optim(session.recipe.optim, stage)
         check_schedule(optim, total_steps=plan.total_steps, total_tokens=plan.total_tokens)
     return plan
 
 
-def _with_bounds(session: Session, plan: Plan, entry: Entry) -> Plan:
-    """Keep sources within `max_epochs`, and warn of what is read often."""
-    if session.preparation is not None:  # then no source has a bound, and the gate will warn
-        return plan
-    available, bounds = session.train_tokens, bounds_of(plan, session.recipe.data.sources)
-    asked = repeats(plan, available, entry.positions)
-    plan = bounded_plan(plan, bounds, available, entry.positions)
+def _warn_of_bounds(session: Session, asked: Plan, entry: Entry) -> None:
+    """Warn of sources that `max_epochs` keeps a plan from reading."""
+    bounds = bounds_of(asked, session.recipe.data.sources)
+    read = repeats(asked, session.train_tokens, entry.positions)
     for name, bound in bounds.items():
-        if asked[name] > bound:
+        if read[name] > bound:
             session.ui.warn(
-                f"'{name}' would be read {asked[name]:.1f} times; after {bound:g} (max_epochs) the"
+                f"'{name}' would be read {read[name]:.1f} times; after {bound:g} (max_epochs) the"
                 " rest of the mix takes its share"
             )
-    warn_of_repeats(session, plan, entry)
-    return plan
 
 
 def warn_of_repeats(session: Session, plan: Plan, entry: Entry) -> None:
@@ -152,30 +157,6 @@ def warn_of_repeats(session: Session, plan: Plan, entry: Entry) -> None:
                 f"'{name}' is read {epochs:.1f} times: beyond {HARMLESS_EPOCHS:g} a repeated text"
                 " teaches less and less; give more text, or bound it with max_epochs"
             )
-
-
-def _measure(session: Session, stage: StageSettings, optim: OptimSettings, entry: Entry) -> None:
-    """Time each phase's step and turn the stage's minutes into tokens."""
-    minutes = stage.budget.minutes
-    assert minutes is not None
-    known: dict[tuple[int, int], float] = {}
-
-    def seconds_of(phase: Phase) -> float:
-        shape = (phase.rows, phase.seq_len)
-        if shape not in known:
-            part = replace(phase, rows=process_rows(phase, session.world.size))
-            seconds = budget.step_seconds(session.engine.copy_of_twin(), optim, part)
-            known[shape] = session.world.from_first(seconds)
-        return known[shape]
-
-    def plan_of(tokens: int) -> Plan:
-        return budget.plan_tokens(stage, session.recipe.train, optim, tokens)
-
-    tokens, speed = budget.tokens_for_minutes(minutes, plan_of, seconds_of)
-    entry.minutes, entry.minutes_tokens, entry.tokens_per_second = minutes, tokens, speed
-    session.ui.say(
-        f"stage '{stage.name}': {minutes:g} minutes at {speed:,.0f} tokens/s are {tokens:,} tokens"
-    )
 
 
 def make_trainer(
@@ -206,22 +187,41 @@ def make_trainer(
     )
 
 
-def pass_gate(session: Session, index: int, entry: Entry, chores: StageChores) -> None:
-    """Score all domains so far, write the verdict down, and raise GateFailed if it says no."""
+def pass_gate(session: Session, index: int, entry: Entry, chores: StageChores) -> bool:
+    """Score all domains so far and write the verdict down. False: the stage was given more to
+    train, as its `on_fail` says; raise GateFailed where it does not."""
     session.wait_for_all_text()
     stages = session.recipe.stages[: index + 1]
     domains = sorted({domain for stage in stages for domain in stage.domains()})
     scores = chores.score(domains)
     best = session.ledger.best_perplexity(before=entry.name)
-    verdict = judge(stages[-1].gate, Evidence(entry.at_start, scores, best))
+    folder = session.run.data(session.recipe.data.folder)
+    evidence = Evidence(
+        entry.at_start, scores, best, lambda domain: xz_bits_per_byte(folder / domain)
+    )
+    verdict = judge(stages[-1].gate, evidence)
     entry.judged(scores, verdict)
+    more = 0 if verdict.passed else _extend(entry, stages[-1])
     session.ledger.write()
     for finding in verdict.findings:
         session.ui.say(f"gate of stage '{entry.name}': {finding}")
-    if not verdict.passed:
+    if more:
+        session.ui.say(f"stage '{entry.name}' did not pass its gate: {more:,} tokens more")
+    elif not verdict.passed:
         raise GateFailed(
             f"stage '{entry.name}' did not pass its gate",
             found="; ".join(map(str, verdict.failures)),
             hint=f"give it more with stages.{index}.budget=..., or loosen stages.{index}.gate,"
             " and run the same command again: it goes on from here",
         )
+    return verdict.passed
+
+
+def _extend(entry: Entry, stage: StageSettings) -> int:
+    """Give a stage more tokens where its `on_fail` still allows it; return how many."""
+    if stage.on_fail == "stop" or len(entry.extensions) >= stage.on_fail.extend.times:
+        return 0
+    more = round(stage.on_fail.extend.share * (entry.tokens - entry.extended_tokens))
+    entry.extensions.append((entry.steps, more))
+    entry.status = "running"
+    return more

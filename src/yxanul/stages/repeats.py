@@ -56,7 +56,7 @@ def bounded_plan(
             phase = replace(
                 phase, first_step=phase.first_step + steps, num_steps=phase.num_steps - steps
             )
-    return Plan(tuple(phases)) if left else plan
+    return replace(plan, phases=tuple(phases)) if left else plan
 
 
 def _within_bounds(phase: Phase, left: Mapping[str, float]) -> dict[str, float]:

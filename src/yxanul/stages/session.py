@@ -63,6 +63,8 @@ class Session:
     watch: Watch
     saved: Saved | None
     progress: Progress
+    peak_flops: float
+    """Matrix products of one process, in FLOP/s."""
     writer: CheckpointWriter
     preparation: Preparation | None = None
     startup: Startup = field(default_factory=Startup)

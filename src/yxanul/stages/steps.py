@@ -13,11 +13,11 @@ from yxanul.checkpoint.read import CheckpointDamaged, read_checkpoint
 from yxanul.data.manifest import read_manifest
 from yxanul.data.mix import MixCursor, Row, exact_shares, plan_rows
 from yxanul.recipe import Recipe
-from yxanul.stages.budget import plan_stage
 from yxanul.stages.config import StageSettings
-from yxanul.stages.ledger import Ledger
-from yxanul.stages.repeats import bounded_plan, bounds_of
+from yxanul.stages.ledger import Entry, Ledger
+from yxanul.stages.plan import resolve_plan
 from yxanul.train.curriculum import Phase, Plan
+from yxanul.train.micro_batch import with_micro_rows
 from yxanul.train.progress import Progress
 
 _PIECE = 20_000
@@ -135,20 +135,18 @@ class _Plans:
 
     def of(self, stage: StageSettings, positions: Mapping[str, int], before: int) -> Plan:
         """Return the plan of a stage that begins at these positions, after so many steps."""
-        budget, train, optim = stage.budget, self._recipe.train, self._recipe.optim
-        entry = self._ledger.entry(stage.name)
-        measured = entry.minutes_tokens if entry and entry.minutes == budget.minutes else None
-        if budget.minutes is not None and measured is None:
+        budget, entry = stage.budget, self._ledger.entry(stage.name)
+        if budget.minutes is not None and (entry is None or entry.minutes != budget.minutes):
             raise YxanulError(
                 f"the minutes of stage '{stage.name}' are not measured yet",
                 wanted=f"a step from 1 to {before:,}" if before else None,
                 hint="its plan is known once the stage has begun",
             )
-        available = self._available(stage.domains()) if budget.epochs is not None else {}
-        plan = plan_stage(stage, train, optim, available, measured)
-        bounds = bounds_of(plan, self._recipe.data.sources)
-        seen = entry.positions if entry else positions
-        return bounded_plan(plan, bounds, self._available(bounds), seen)
+        entry = entry or Entry(stage.name, "running", 0, 0, before, {}, dict(positions))
+        bounded = {n for n in stage.domains() if self._recipe.data.sources[n].max_epochs}
+        available = self._available(stage.domains() if budget.epochs is not None else bounded)
+        plan = resolve_plan(self._recipe, stage, entry, available)
+        return with_micro_rows(plan, entry.micro_rows)
 
     def _available(self, names: Iterable[str]) -> dict[str, int]:
         """Return the training tokens of sources, all of which have to be encoded to the end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -42,10 +43,45 @@ class Phase:
 
 
 @dataclass(frozen=True)
+class LrCurve:
+    """One course of the learning-rate schedule, over the steps of a stage from `first_step` on.
+
+    It may begin in the middle of its schedule: where the rest of a stage was planned anew.
+    """
+
+    first_step: int
+    total_steps: int
+    """Updates of the whole schedule, and its target tokens."""
+    total_tokens: int
+    done_steps: int = 0
+    """Updates of the schedule that count as done at `first_step`, and their target tokens."""
+    done_tokens: int = 0
+    lr_scale: float = 1.0
+    warmup_fraction: float | None = None
+    """Instead of the warm-up of the settings."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """The phases of a stage, walked to its end."""
 
     phases: tuple[Phase, ...]
+    replanned: tuple[LrCurve, ...] = ()
+    """Where the schedule does not simply span the phases: its courses, one after the other."""
+
+    @property
+    def curves(self) -> tuple[LrCurve, ...]:
+        """The courses of the learning-rate schedule, the first from step 0 on."""
+        return self.replanned or (LrCurve(0, self.total_steps, self.total_tokens),)
+
+    def curve_at(self, steps_done: int) -> LrCurve:
+        """Return the course that the step after `steps_done` steps belongs to."""
+        return [curve for curve in self.curves if curve.first_step <= steps_done][-1]
+
+    def done_of(self, curve: LrCurve, steps_done: int) -> tuple[int, int]:
+        """Return the updates and target tokens of a course that are done after so many steps."""
+        tokens = self.tokens_after(steps_done) - self.tokens_after(curve.first_step)
+        return curve.done_steps + steps_done - curve.first_step, curve.done_tokens + tokens
 
     @property
     def total_steps(self) -> int:
@@ -86,8 +122,73 @@ class Plan:
 
 
 def cut_plan(plan: Plan, steps: int) -> Plan:
-    """Return the plan ended after so many steps."""
-    return _cut(plan, steps, None)
+    """Return the plan ended after so many steps: what a shorter budget would have planned."""
+    cut, (*earlier, last) = _cut(plan, steps, None), plan.curves
+    shorter = replace(
+        last,
+        total_steps=last.total_steps - plan.total_steps + cut.total_steps,
+        total_tokens=last.total_tokens - plan.total_tokens + cut.total_tokens,
+    )
+    return replace(cut, replanned=(*earlier, shorter) if plan.replanned else ())
+
+
+def replan(plan: Plan, whole: Plan, steps_done: int, *, by_share: bool) -> Plan:
+    """Return the plan whose steps after `steps_done` are those of `whole`, another stage's length.
+
+    They begin at the share of the tokens that is done (or, with phases that begin at fixed steps
+    or tokens, at the same step): no phase comes back, and the learning rate goes on from there.
+    """
+    start = steps_done
+    if by_share:
+        curve = plan.curve_at(steps_done)
+        _, tokens = plan.done_of(curve, steps_done)
+        wanted = tokens / curve.total_tokens * whole.total_tokens
+        start = bisect_left(range(whole.total_steps), wanted, key=whole.tokens_after)
+    past = _cut(plan, steps_done, None).phases
+    moved = (replace(one, first_step=one.first_step + steps_done - start) for one in whole.phases)
+    future = [_from_step(one, steps_done) for one in moved]
+    curve = LrCurve(
+        steps_done, whole.total_steps, whole.total_tokens, start, whole.tokens_after(start)
+    )
+    earlier = tuple(one for one in plan.curves if one.first_step < steps_done)
+    return Plan(_joined([*past, *future]), (*earlier, curve))
+
+
+def extend(plan: Plan, tokens: int) -> Plan:
+    """Return the plan with so many tokens more, in the shape of its last steps.
+
+    They have a schedule of their own: up to half the peak over 2 %, then down as before. (A rate
+    that has come down to zero teaches nothing.)
+    """
+    alike = [phase for phase in plan.phases if phase.index == plan.phases[-1].index]
+    shape = max(alike, key=lambda phase: phase.step_tokens)
+    steps = max(1, round(tokens / shape.step_tokens))
+    more = replace(shape, first_step=plan.total_steps, num_steps=steps)
+    curve = LrCurve(plan.total_steps, steps, more.num_tokens, lr_scale=0.5, warmup_fraction=0.02)
+    return Plan((*plan.phases, more), (*plan.curves, curve))
+
+
+def _from_step(phase: Phase, first_step: int) -> Phase:
+    """Return what of a phase lies at or after a step."""
+    skipped = min(max(0, first_step - phase.first_step), phase.num_steps)
+    return replace(
+        phase, first_step=phase.first_step + skipped, num_steps=phase.num_steps - skipped
+    )
+
+
+def _joined(phases: Sequence[Phase]) -> tuple[Phase, ...]:
+    """Return the phases without empty ones; pieces of one phase that follow each other are one."""
+    joined: list[Phase] = []
+    for phase in phases:
+        if phase.num_steps == 0:
+            continue
+        if joined and replace(joined[-1], first_step=0, num_steps=0) == replace(
+            phase, first_step=0, num_steps=0
+        ):
+            before = joined.pop()
+            phase = replace(before, num_steps=before.num_steps + phase.num_steps)
+        joined.append(phase)
+    return tuple(joined)
 
 
 def cooled_plan(plan: Plan, optim: OptimSettings, steps_done: int) -> Plan:
@@ -105,8 +206,9 @@ def cooled_plan(plan: Plan, optim: OptimSettings, steps_done: int) -> Plan:
 
 def is_warming_up(plan: Plan, optim: OptimSettings, steps_done: int) -> bool:
     """Say whether the rate still rises to its peak after `steps_done` steps."""
+    settings = _settings_of(plan.curve_at(steps_done), optim)
     done, total = _clock(plan, optim, steps_done)
-    return done < warmup_length(optim.schedule, total)
+    return done < warmup_length(settings.schedule, total)
 
 
 def _descends_after(plan: Plan, optim: OptimSettings, steps_done: int) -> bool:
@@ -116,22 +218,34 @@ def _descends_after(plan: Plan, optim: OptimSettings, steps_done: int) -> bool:
 
 def _clock(plan: Plan, optim: OptimSettings, steps_done: int) -> tuple[int, int]:
     """Return what is done and the whole, in the unit that the schedule counts."""
-    if optim.schedule.clock == "steps":
-        return steps_done, plan.total_steps
-    return plan.tokens_after(steps_done), plan.total_tokens
+    curve = plan.curve_at(steps_done)
+    steps, tokens = plan.done_of(curve, steps_done)
+    in_steps = optim.schedule.clock == "steps"
+    return (steps, curve.total_steps) if in_steps else (tokens, curve.total_tokens)
 
 
 def planned_rate(plan: Plan, optim: OptimSettings, steps_done: int) -> float:
     """Return the learning rate of the step that comes after `steps_done` steps of a stage."""
-    phase = plan.phase_at(steps_done)
+    phase, curve = plan.phase_at(steps_done), plan.curve_at(steps_done)
+    step, tokens = plan.done_of(curve, steps_done + 1)
     return phase.rate_scale * learning_rate(
-        optim,
-        step=steps_done + 1,
-        total_steps=plan.total_steps,
-        tokens=plan.tokens_after(steps_done + 1),
-        total_tokens=plan.total_tokens,
+        _settings_of(curve, optim),
+        step=step,
+        total_steps=curve.total_steps,
+        tokens=tokens,
+        total_tokens=curve.total_tokens,
         step_tokens=phase.step_tokens,
     )
+
+
+def _settings_of(curve: LrCurve, optim: OptimSettings) -> OptimSettings:
+    """Return the settings with the peak and the warm-up of a course."""
+    if curve.lr_scale == 1 and curve.warmup_fraction is None:
+        return optim
+    warmup = {"warmup_steps": None, "warmup_tokens": None, "warmup_fraction": curve.warmup_fraction}
+    schedule = optim.schedule.model_copy(update={**warmup, "horizon": optim.schedule.clock})
+    peak_rate = curve.lr_scale * optim.peak_rate
+    return optim.model_copy(update={"peak_rate": peak_rate, "schedule": schedule})
 
 
 def make_plan(

@@ -33,7 +33,7 @@ def with_micro_rows(plan: Plan, micro_rows: Mapping[int, int]) -> Plan:
         wanted = micro_rows.get(phase.index, phase.micro_rows)
         return replace(phase, micro_rows=min(phase.rows, wanted))
 
-    return Plan(tuple(map(changed, plan.phases)))
+    return replace(plan, phases=tuple(map(changed, plan.phases)))
 
 
 def halved(plan: Plan, phase_index: int) -> Plan:

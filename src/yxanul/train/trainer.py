@@ -222,9 +222,9 @@ class Trainer:
         bar.advance(report.phase.step_tokens, f"step {total}, loss {report.loss:.3f}")
 
     def _do_chores(self) -> None:
-        last = self.progress.stage_step == self.plan.total_steps
-        for chore in self.chores:
-            if chore.due(self.progress.stage_step, last):
+        done = self.progress.stage_step
+        for chore in self.chores:  # one may change the plan
+            if chore.due(done, last=done == self.plan.total_steps):
                 chore.action(self)
 
     def _stop_if_asked(self) -> None:

@@ -16,7 +16,7 @@ from torch import nn
 
 from yxanul.base.errors import YxanulError
 from yxanul.model.language_model import LanguageModel
-from yxanul.monitor.peak import matmul_peak
+from yxanul.monitor.peak import has_bf16_units, matmul_peak
 from yxanul.train.precision.config import Fp8Settings
 from yxanul.train.precision.fp8 import Context, to_fp8
 from yxanul.train.precision.scale import LossScale
@@ -28,6 +28,9 @@ DTYPES = {
     "fp8": torch.bfloat16,
 }
 """What the model's weights are held in, and what flows between its layers."""
+
+WORTH_BF16 = 1.3
+"""bf16 products have to be so many times as fast as fp32 ones before `auto` takes them."""
 
 
 class Twin:
@@ -107,9 +110,11 @@ def choose_precision(name: str, device: torch.device) -> str:
     """
     if name != "auto":
         return name
+    if not has_bf16_units(device):
+        return "fp32"
     fp32 = matmul_peak(device, torch.float32).flops_per_second
     bf16 = matmul_peak(device, torch.bfloat16).flops_per_second
-    return "bf16" if bf16 > 1.3 * fp32 else "fp32"
+    return "bf16" if bf16 > WORTH_BF16 * fp32 else "fp32"
 
 
 def _weights(model: nn.Module) -> list[nn.Parameter]:

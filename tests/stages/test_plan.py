@@ -4,7 +4,8 @@ import torch
 from yxanul.model.config import ModelSettings
 from yxanul.model.language_model import LanguageModel
 from yxanul.optim.config import OptimSettings
-from yxanul.stages import budget
+from yxanul.stages import measure
+from yxanul.stages import plan as budget
 from yxanul.stages.config import Budget, StageSettings
 from yxanul.train.config import TrainSettings
 from yxanul.train.engine import Engine
@@ -21,46 +22,6 @@ def stage(*curriculum):
         budget=Budget(minutes=1),
         curriculum=curriculum or ({"seq_len": 32},),
     )
-
-
-def tokens_for(minutes, stage, seconds_by_length):
-    return budget.tokens_for_minutes(
-        minutes,
-        lambda tokens: budget.plan_tokens(stage, TRAIN, OPTIM, tokens),
-        lambda phase: seconds_by_length[phase.seq_len],
-    )
-
-
-def seconds_of(plan, seconds_by_length):
-    return sum(phase.num_steps * seconds_by_length[phase.seq_len] for phase in plan.phases)
-
-
-def test_minutes_at_a_steady_speed():
-    tokens, speed = tokens_for(2, stage(), {32: 0.5})
-    assert speed == pytest.approx(512)
-    assert tokens == 2 * 60 * 512
-
-
-@pytest.mark.parametrize(
-    ("unit", "minutes"),
-    [
-        ("share", 1),
-        ("share", 600),
-        ("from_step", 7),
-        ("from_step", 600),
-        ("from_tokens", 7),
-        ("from_tokens", 600),
-        pytest.param("from_step", 1),
-        pytest.param("from_tokens", 1),
-    ],
-)
-def test_minutes_of_phases_of_different_speed_are_filled(unit, minutes):
-    starts = {"share": (0.25, 0.75), "from_step": (0, 100), "from_tokens": (0, 20_000)}[unit]
-    phases = [{"seq_len": t, unit: s} for t, s in zip((32, 64), starts, strict=True)]
-    seconds = {32: 0.2, 64: 0.5}
-    tokens, _ = tokens_for(minutes, stage(*phases), seconds)
-    plan = budget.plan_tokens(stage(*phases), TRAIN, OPTIM, tokens)
-    assert seconds_of(plan, seconds) == pytest.approx(minutes * 60, rel=0.02)
 
 
 def test_steps_and_tokens_become_plans_with_the_clip_of_the_recipe():
@@ -81,14 +42,14 @@ def test_an_epoch_ends_when_the_first_source_was_seen_once():
 def test_epochs_by_source_make_the_mix_and_no_passes_leave_a_source_out():
     by_source = Budget(epochs={"a": 1.5, "b": 0})
     one = StageSettings(name="one", budget=by_source, curriculum=({"seq_len": 32},))
-    plan = budget.plan_stage(one, TRAIN, OPTIM, {"a": 2048}, None)
+    plan = budget._plan_budget(one, TRAIN, OPTIM, {"a": 2048}, None)
     assert (plan.total_tokens, plan.phases[0].mix) == (3072, {"a": 3072.0})
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_timing_a_step_leaves_the_model_as_it_was(monkeypatch, precision, optimizer):
-    monkeypatch.setattr(budget, "MEASURED_SECONDS", 0.0)
+    monkeypatch.setattr(measure, "_MEASURED_SECONDS", 0.0)
     settings = ModelSettings(width=16, depth=1, num_heads=2, max_seq_len=32, vocab_size=40)
     model = LanguageModel(settings)
     model.init_weights(torch.Generator().manual_seed(0))
@@ -96,7 +57,7 @@ def test_timing_a_step_leaves_the_model_as_it_was(monkeypatch, precision, optimi
     random = torch.get_rng_state()
     optim = OptimSettings(name=optimizer, peak_rate=1.0)
     (phase,) = budget.plan_steps(stage(), TRAIN, optim, 1).phases
-    assert budget.step_seconds(Engine(Twin(model, precision)).copy_of_twin(), optim, phase) > 0
+    assert measure.step_seconds(Engine(Twin(model, precision)).copy_of_twin(), optim, phase) > 0
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
     assert all(parameter.grad is None for parameter in model.parameters())

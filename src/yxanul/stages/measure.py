@@ -1,0 +1,160 @@
+"""What a machine decides: measured once a run, before its first step, and kept with the run."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from yxanul.base.run_folder import RunFolder
+from yxanul.base.seeds import derive_seed
+from yxanul.base.ui import SilentUi, Ui
+from yxanul.model.config import ModelSettings
+from yxanul.model.count import flops_per_token
+from yxanul.model.language_model import LanguageModel
+from yxanul.optim.config import OptimSettings
+from yxanul.recipe import Recipe, load_recipe
+from yxanul.stages.config import stage_optim
+from yxanul.stages.ledger import Ledger
+from yxanul.stages.plan import plan_steps
+from yxanul.train.config import PRECISIONS_OF
+from yxanul.train.curriculum import Phase
+from yxanul.train.engine import Engine, make_twin
+from yxanul.train.memory import (
+    forget_gradients,
+    free,
+    is_out_of_memory,
+    largest_phase,
+    random_batch,
+    too_large,
+)
+from yxanul.train.precision.decide import (
+    measure_precisions,
+    precision_candidates,
+    precision_peak,
+)
+from yxanul.train.precision.twin import Twin, choose_device, choose_precision
+
+_MANY_STEPS = 1_000_000_000
+_MEASURED_SECONDS = 1.5
+"""How long a step is timed where precisions are compared."""
+_USUAL_MFU = 0.4
+"""Share of the products' peak that a step comes to: a first guess, until its own steps say more."""
+AUTO_PRESETS = ("micro", "nano")
+"""What `preset: auto` chooses among, the best first where there is time for it."""
+_ENOUGH_TOKENS = 1_000_000
+"""With fewer to learn from, the next smaller preset learns more in the same time."""
+
+
+def fit_preset(name: str, overrides: Sequence[str], run: RunFolder, ui: Ui) -> Recipe:
+    """Read a recipe whose `model.preset` is auto: with the preset that the run was begun with or,
+    for a new one, the largest that this machine can train in the minutes of the stages."""
+    choices = {p: load_recipe(name, [*overrides, f"model.preset={p}"]) for p in AUTO_PRESETS}
+    begun = load_recipe(str(run.recipe)).model.preset if run.recipe.exists() else None
+    return choices[begun] if begun in choices else _largest_in_time(list(choices.values()), ui)
+
+
+def _largest_in_time(choices: Sequence[Recipe], ui: Ui) -> Recipe:
+    """Return the first of some recipes whose model sees enough tokens in the minutes there are."""
+    train, stages = choices[0].train, choices[0].stages
+    minutes = [stage.budget.minutes or math.inf for stage in stages]
+    if math.inf in minutes or "WORLD_SIZE" in os.environ:  # processes must not decide differently
+        return choices[0]
+    device = choose_device(train.device)
+    peak = precision_peak(device, choose_precision(train.precision, device)).flops_per_second
+    longest = max(phase.seq_len for stage in stages for phase in stage.curriculum)
+    speeds = [guess_speed(one.model.resolved(None), longest, peak) for one in choices]
+    tokens = [60 * sum(minutes) * speed for speed in speeds]
+    chosen = next((i for i, count in enumerate(tokens) if count >= _ENOUGH_TOKENS), -1)
+    ui.say(
+        f"model: preset {choices[chosen].model.preset} (about {tokens[chosen]:,.0f} tokens in"
+        f" {sum(minutes):g} minutes at {peak / 1e9:,.0f} GFLOP/s)"
+    )
+    return choices[chosen]
+
+
+def guess_speed(model: ModelSettings, seq_len: int, flops_per_second: float) -> float:
+    """Return about how many tokens a second a model is trained with."""
+    return _USUAL_MFU * flops_per_second / flops_per_token(model, seq_len).total
+
+
+def decide_precision(
+    ledger: Ledger, recipe: Recipe, model: LanguageModel, processes: int, ui: Ui
+) -> str:
+    """Return the precision to train in; what `auto` came to is the same when a run goes on."""
+    train = recipe.train
+    asked = train.precision + (" without fp8" if train.fp8.engine == "none" else "")
+    if ledger.decisions.get("asked_precision") != asked:
+        device = model.embedding.tokens.device
+        candidates = precision_candidates(train, model.settings, device)
+        if processes > 1 and train.strategy in PRECISIONS_OF:
+            candidates = [name for name in candidates if name in PRECISIONS_OF[train.strategy]]
+        decision = measure_precisions(candidates, lambda name: _seconds(model, recipe, name))
+        ledger.decisions |= {"asked_precision": asked, "precision": decision.precision}
+        if decision.line:
+            ledger.decisions["precision_measured"] = decision.to_dict()
+            ui.say(decision.line)
+        ledger.write()
+    return ledger.decisions["precision"]
+
+
+def _seconds(model: LanguageModel, recipe: Recipe, precision: str) -> float:
+    """Time a step of one micro-batch of the recipe's largest phase."""
+    optim, phase = recipe.optim, _largest_phase(recipe)
+    twin = make_twin(copy.deepcopy(model), recipe.train, precision, SilentUi())
+    return step_seconds(twin, optim, replace(phase, rows=phase.micro_rows))
+
+
+def _largest_phase(recipe: Recipe) -> Phase:
+    phases = [
+        largest_phase(
+            plan_steps(stage, recipe.train, stage_optim(recipe.optim, stage), _MANY_STEPS)
+        )
+        for stage in recipe.stages
+    ]
+    return max(phases, key=lambda phase: (phase.micro_rows * phase.seq_len, phase.seq_len))
+
+
+def step_seconds(twin: Twin, optim: OptimSettings, phase: Phase) -> float:
+    """Time one training step of a phase; `twin` is trained on nonsense, so give a copy.
+
+    Micro-batches that do not fit into memory are halved.
+    """
+    engine = Engine(twin)
+    engine.begin(optim)
+    for halving in range(phase.micro_rows.bit_length()):
+        rows = max(1, min(phase.rows, phase.micro_rows) >> halving)
+        try:
+            return _step_seconds(engine, replace(phase, micro_rows=rows))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        forget_gradients(twin)
+        free()
+    raise too_large(replace(phase, micro_rows=1), engine.device)
+
+
+def _step_seconds(engine: Engine, phase: Phase) -> float:
+    generator = torch.Generator().manual_seed(derive_seed(0, "step_seconds"))
+    num_tokens, rows = engine.twin.model.settings.num_tokens, phase.micro_rows
+    batch = random_batch(rows, phase.seq_len, num_tokens, generator).to(engine.device)
+    num_micro = -(-phase.rows // rows)
+    times: list[float] = []
+    deadline = time.perf_counter() + _MEASURED_SECONDS
+    while len(times) < 3 or time.perf_counter() < deadline:
+        start = time.perf_counter()
+        for number in range(1, num_micro + 1):
+            last = number == num_micro
+            total, _ = engine.loss(batch, last)
+            engine.backward(total / batch.num_targets, last)
+        engine.clip(phase.clip)
+        engine.apply()
+        if engine.device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return sorted(times[1:])[len(times[1:]) // 2]

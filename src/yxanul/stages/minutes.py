@@ -1,0 +1,132 @@
+"""A budget in minutes: the tokens that it comes to, by the speed of the stage's own steps.
+
+Every figure stands in the ledger with the step from which it holds: repeated with that ledger, a
+run is the same run.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from time import perf_counter
+
+from yxanul.model.count import flops_per_token
+from yxanul.optim.schedules import check_schedule
+from yxanul.stages.config import StageSettings
+from yxanul.stages.ledger import Entry
+from yxanul.stages.measure import guess_speed
+from yxanul.stages.plan import resolve_plan
+from yxanul.stages.session import Session
+from yxanul.train.curriculum import Phase, Plan
+from yxanul.train.micro_batch import micro_rows_of, with_micro_rows
+from yxanul.train.trainer import Trainer
+
+FIRST_STEPS, FIRST_SECONDS = 3, 2.0
+"""So many steps, and so long, are timed before the first plan."""
+WINDOW_SECONDS = 15.0
+"""The speed is that of the last so many seconds."""
+REPLAN_SECONDS = 60.0
+"""From one plan to the next, at least."""
+TOLERANCE = 0.1
+"""Share of the time left by which the end may be off before the stage is planned anew."""
+
+
+def guess_tokens(session: Session, stage: StageSettings) -> int:
+    """Return about how many tokens a stage's minutes come to, before its first step."""
+    assert stage.budget.minutes is not None
+    longest = max(phase.seq_len for phase in stage.curriculum)
+    speed = guess_speed(session.model_settings, longest, session.peak_flops)
+    return max(1, round(60 * stage.budget.minutes * speed))
+
+
+class MinutesBudget:
+    """Plans a stage anew when it would end earlier or later than its minutes say."""
+
+    def __init__(self, session: Session, stage: StageSettings, entry: Entry, minutes: float):
+        self._session, self._stage, self._entry = session, stage, entry
+        self._seconds = 60 * minutes
+        self._marks: deque[tuple[float, float]] = deque()
+        """When a step ended, and the work of all steps since the first one here."""
+        self._began: float | None = None
+        """When the stage would have begun, had it been trained without a break."""
+        self._planned = 0.0
+
+    def after_step(self, trainer: Trainer) -> None:
+        """Plan the rest of the stage anew, if that is due."""
+        tokens = self._session.world.from_first(self._tokens(trainer))
+        if tokens is None:
+            return
+        entry, done = self._entry, trainer.progress.stage_step
+        is_first = not entry.replans
+        entry.replans.append((done, tokens))
+        entry.tokens_per_second = tokens / self._seconds
+        trainer.plan = self._plan(trainer, entry)
+        entry.steps, entry.tokens = trainer.plan.total_steps, trainer.plan.total_tokens
+        if is_first:
+            check_schedule(trainer.optim, total_steps=entry.steps, total_tokens=entry.tokens)
+        self._session.ledger.write()
+        self._session.ui.say(
+            f"stage '{entry.name}': {self._seconds / 60:g} minutes at"
+            f" {entry.tokens_per_second:,.0f} tokens/s are {entry.tokens:,} tokens"
+            + ("" if is_first else f", planned anew after step {done}")
+        )
+
+    def _tokens(self, trainer: Trainer) -> int | None:
+        """Return the tokens of all minutes at the speed of now, if the plan is due and wrong."""
+        plan, done, now = trainer.plan, trainer.progress.stage_step, perf_counter()
+        if self._entry.extensions or self._entry.cooldown_steps == plan.total_steps:
+            return None
+        if self._began is None:  # what the first step does once does not count for the speed
+            _, tokens = plan.done_of(plan.curve_at(done), done)
+            share = tokens / plan.curve_at(done).total_tokens
+            self._began, self._planned = now - share * self._seconds, now
+        self._note(now, plan.phase_at(done - 1))
+        if not self._is_due(now, plan, done):
+            return None
+        (start, before), (end, after) = self._marks[0], self._marks[-1]
+        work_per_second = (after - before) / (end - start)
+        left = max(self._began + self._seconds - now, 0.02 * self._seconds)
+        needed = self._work(plan, done) / work_per_second
+        if abs(needed / left - 1) <= TOLERANCE:
+            return None
+        self._planned = now
+        tokens = plan.curve_at(done).total_tokens
+        for _ in range(6):  # the mean speed depends on the phases, and these on the length
+            tokens = max(1, round(tokens * left / needed))
+            trial = replace(self._entry, replans=[*self._entry.replans, (done, tokens)])
+            needed = self._work(self._plan(trainer, trial), done) / work_per_second
+            if needed == 0:
+                break
+        return tokens
+
+    def _note(self, now: float, phase: Phase) -> None:
+        """Note the end of a step; forget what lies before the window."""
+        before = self._marks[-1][1] if self._marks else -self._work_of(phase)
+        self._marks.append((now, before + self._work_of(phase)))
+        while len(self._marks) > FIRST_STEPS + 1 and self._marks[1][0] < now - WINDOW_SECONDS:
+            self._marks.popleft()
+
+    def _is_due(self, now: float, plan: Plan, done: int) -> bool:
+        """Say whether enough is timed, long enough after the last plan, and something is left."""
+        if len(self._marks) <= FIRST_STEPS or done == plan.total_steps:
+            return False
+        replans = self._entry.replans
+        if not replans:
+            return now - self._marks[0][0] >= min(FIRST_SECONDS, 0.1 * self._seconds)
+        return done > replans[-1][0] and now - self._planned >= REPLAN_SECONDS
+
+    def _plan(self, trainer: Trainer, entry: Entry) -> Plan:
+        session = self._session
+        plan = resolve_plan(session.recipe, self._stage, entry, session.train_tokens)
+        return with_micro_rows(plan, micro_rows_of(trainer.plan))
+
+    def _work(self, plan: Plan, steps_done: int) -> float:
+        """Return the FLOPs of the steps that are left."""
+        ends = ((phase, phase.first_step + phase.num_steps) for phase in plan.phases)
+        left = ((phase, end - max(steps_done, phase.first_step)) for phase, end in ends)
+        return sum(steps * self._work_of(phase) for phase, steps in left if steps > 0)
+
+    def _work_of(self, phase: Phase) -> float:
+        """Return the FLOPs of one step."""
+        model = self._session.model_settings
+        return phase.step_tokens * flops_per_token(model, phase.seq_len).total

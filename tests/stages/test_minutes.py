@@ -1,0 +1,144 @@
+"""Budgets in minutes: planned by the speed of their own steps, and the same run with its ledger."""
+
+import itertools
+import json
+import os
+import shutil
+import signal
+
+import pytest
+
+from recipes import TINY, write_tiny
+from running import assert_same_run, call, metrics_of
+from yxanul.base.run_folder import RunFolder
+from yxanul.recipe import load_recipe
+from yxanul.stages import minutes
+from yxanul.stages.steps import find_step
+from yxanul.train.engine import Engine
+
+TIMED = (
+    TINY.replace("budget: {steps: 14}", "budget: {minutes: 0.5}")
+    .replace("every_steps: 4", "every_steps: 20")
+    .replace("eval: {every_steps: 5", "eval: {every_steps: 500")
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(one_thread):
+    pass
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    return write_tiny(tmp_path_factory.mktemp("recipe"), TIMED)
+
+
+@pytest.fixture(scope="module")
+def prepared(recipe, tmp_path_factory):
+    out = tmp_path_factory.mktemp("prepared")
+    assert call("prepare", recipe, "--out", out).code == 0
+    return out
+
+
+@pytest.fixture
+def out(prepared, tmp_path):
+    return shutil.copytree(prepared, tmp_path / "run")
+
+
+class Clock:
+    """Time passes by the step: `seconds_of(step)` each, whatever the machine does."""
+
+    def __init__(self, monkeypatch, seconds_of):
+        self.now, self.count = 0.0, itertools.count(1)
+        self.hooks = {}
+        apply = Engine.apply
+
+        def applied(engine):
+            apply(engine)
+            step = next(self.count)
+            self.now += seconds_of(step)
+            self.hooks.get(step, lambda: None)()
+
+        monkeypatch.setattr(Engine, "apply", applied)
+        monkeypatch.setattr(minutes, "perf_counter", lambda: self.now)
+
+
+def entry_of(out):
+    return json.loads((out / "ledger.json").read_text())["stages"][0]
+
+
+def rates_of(out, steps):
+    return [line["optim/learning_rate"] for line in metrics_of(out) if "train/loss" in line][:steps]
+
+
+@pytest.fixture(autouse=True)
+def _wrong_guess(monkeypatch):
+    """Before the first step 400 steps are thought to fit."""
+    monkeypatch.setattr("yxanul.stages.program.guess_tokens", lambda session, stage: 400 * 256)
+
+
+def test_a_steady_stage_is_planned_once_and_ends_in_time(recipe, out, monkeypatch):
+    clock = Clock(monkeypatch, lambda step: 0.5)
+    assert call("train", recipe, "--out", out).code == 0
+    entry = entry_of(out)
+    ((step, _),) = entry["replans"]
+    assert step == minutes.FIRST_STEPS + 2  # the first step is not timed
+    assert entry["steps"] == pytest.approx(60, rel=0.06)
+    assert clock.now - 0.5 * 10 == pytest.approx(30, rel=0.06)  # the second stage has ten steps
+    phases = [line["curriculum/phase"] for line in metrics_of(out) if "train/loss" in line]
+    assert phases == sorted(phases[: entry["steps"]]) + phases[entry["steps"] :]
+    assert phases[: entry["steps"]].count(0) == pytest.approx(30, abs=3)
+
+
+def test_a_stage_that_becomes_slower_is_planned_anew(recipe, out, monkeypatch):
+    clock = Clock(monkeypatch, lambda step: 1.0 if step <= 60 else 2.0)
+    assert call("train", recipe, "stages.0.budget={minutes: 3}", "--out", out).code == 0
+    entry = entry_of(out)
+    assert [step for step, _ in entry["replans"]] == sorted({s for s, _ in entry["replans"]})
+    assert len(entry["replans"]) in (2, 3)
+    assert clock.now - 20 == pytest.approx(180, rel=0.1)
+    # After the warm-up the rate only falls (the second phase has half of it).
+    rates = rates_of(out, entry["steps"])
+    assert rates[10:] == sorted(rates[10:], reverse=True) and rates[-1] < 0.05 * max(rates)
+
+
+def test_stopped_or_replayed_with_its_ledger_it_is_the_same_run(
+    recipe, prepared, out, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        Clock(patch, lambda step: 0.5)
+        assert call("train", recipe, "--out", out).code == 0
+    with monkeypatch.context() as patch:
+        clock = Clock(patch, lambda step: 0.5)
+        clock.hooks[9] = lambda: os.kill(os.getpid(), signal.SIGTERM)
+        stopped = shutil.copytree(prepared, tmp_path / "stopped")
+        assert call("train", recipe, "--out", stopped).code == 143
+        assert call("train", recipe, "--out", stopped).code == 0
+    assert_same_run(stopped, out)
+    replayed = shutil.copytree(prepared, tmp_path / "replayed")
+    ledger = json.loads((out / "ledger.json").read_text())
+    del ledger["stages"][1:]
+    (replayed / "ledger.json").write_text(json.dumps(ledger))
+    with monkeypatch.context() as patch:
+        Clock(patch, lambda step: 0.1)  # another machine
+        assert call("train", recipe, "--out", replayed).code == 0
+    assert_same_run(replayed, out)
+
+
+def test_the_shape_of_any_step_is_found_again(recipe, out, monkeypatch):
+    Clock(monkeypatch, lambda step: 0.5)
+    assert call("train", recipe, "--out", out).code == 0
+    run, plain = RunFolder(out), load_recipe(str(recipe))
+    lengths = [line["data/sequence_length"] for line in metrics_of(out) if "train/loss" in line]
+    assert len(lengths) == entry_of(out)["steps"] + 10
+    for step in (1, 5, 6, 29, 30, 31, 32, 33, len(lengths) - 10, len(lengths)):
+        assert find_step(run, plain, step).phase.seq_len == lengths[step - 1], step
+
+
+def test_more_minutes_than_before_go_on(recipe, out, monkeypatch):
+    Clock(monkeypatch, lambda step: 0.5)
+    assert call("train", recipe, "stages.0.gate.progress={at_most: 1e-9}", "--out", out).code == 3
+    steps = entry_of(out)["steps"]
+    said = call("train", recipe, "stages.0.budget={minutes: 1}", "--out", out)
+    assert said.code == 0, said.err
+    assert entry_of(out)["steps"] == pytest.approx(2 * steps, rel=0.1)
