@@ -9,6 +9,7 @@ from yxanul.base.ui import SilentUi
 from yxanul.monitor.peak import Peak
 from yxanul.recipe import dump_recipe, load_recipe
 from yxanul.stages import measure
+from yxanul.stages.ledger import Ledger
 
 TIMED = (
     TINY.replace(
@@ -59,3 +60,18 @@ def test_the_whole_measurement_of_arithmetic_is_two_short_ones():
     peak.measure_matmul.cache_clear()
     first = peak.measure_matmul(torch.device("cpu"), torch.float32)
     assert peak.measure_matmul(torch.device("cpu"), torch.float32) == first
+
+
+def test_a_run_keeps_its_number_of_threads(tmp_path, monkeypatch):
+    counts = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(torch, "set_num_threads", counts.append)
+    cpu, ledger = torch.device("cpu"), Ledger(tmp_path / "ledger.json")
+    monkeypatch.setattr(measure, "best_num_threads", lambda: 2)
+    measure.decide_threads(ledger, cpu, SilentUi())
+    monkeypatch.setattr(measure, "best_num_threads", lambda: pytest.fail("measured"))
+    measure.decide_threads(Ledger.open(ledger.path), cpu, SilentUi())
+    assert counts == [2, 2]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # a smaller machine
+    measure.decide_threads(Ledger.open(ledger.path), cpu, SilentUi())
+    assert counts == [2, 2]

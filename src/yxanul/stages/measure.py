@@ -39,6 +39,7 @@ from yxanul.train.precision.decide import (
     precision_peak,
 )
 from yxanul.train.precision.twin import Twin, choose_device, choose_precision
+from yxanul.train.threads import best_num_threads
 
 _MANY_STEPS = 1_000_000_000
 _MEASURED_SECONDS = 1.5
@@ -101,6 +102,23 @@ def decide_precision(
             ui.say(decision.line)
         ledger.write()
     return ledger.decisions["precision"]
+
+
+def decide_threads(ledger: Ledger, device: torch.device, ui: Ui) -> None:
+    """Set torch's number of threads: sums depend on it, so a run that goes on has the same."""
+    if device.type != "cpu":
+        return
+    usual = torch.get_num_threads()
+    if "threads" not in ledger.decisions:
+        ledger.decisions["threads"] = best_num_threads()
+        if ledger.decisions["threads"] < usual:
+            ui.warn(
+                f"other processes keep the cores busy: training on {ledger.decisions['threads']}"
+                f" threads instead of {usual}, which is faster now"
+            )
+        ledger.write()
+    if ledger.decisions["threads"] <= usual:
+        torch.set_num_threads(ledger.decisions["threads"])
 
 
 def _seconds(model: LanguageModel, recipe: Recipe, precision: str) -> float:

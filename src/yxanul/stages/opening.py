@@ -30,7 +30,7 @@ from yxanul.recipe import Recipe
 from yxanul.stages.corpus import draw_sample, open_shards
 from yxanul.stages.environment import describe_environment
 from yxanul.stages.ledger import Ledger
-from yxanul.stages.measure import decide_precision
+from yxanul.stages.measure import decide_precision, decide_threads
 from yxanul.stages.preparation import Preparation
 from yxanul.stages.session import Saved, Session, train_tokens
 from yxanul.tokenizer.tokenizer import Tokenizer
@@ -118,6 +118,7 @@ def _engine(
 ) -> tuple[Engine, Peak]:
     """Return the engine in the precision that was decided on, and the peak that MFU is of."""
     device = model.embedding.tokens.device
+    decide_threads(ledger, device, ui)
     precision = world.from_first(decide_precision(ledger, recipe, model, world.size, ui))
     if note := caveat(precision, device):
         ui.warn(note)

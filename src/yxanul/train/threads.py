@@ -1,0 +1,45 @@
+"""How many threads compute on a CPU: fewer than there are where others keep its cores busy.
+
+All threads wait for the slowest at the end of every operation. Where another process takes turns
+with one of them, a step of many small operations can take 40 times as long as on fewer threads.
+"""
+
+from __future__ import annotations
+
+import os
+from time import perf_counter
+
+import torch
+
+WORTH_FEWER = 1.5
+"""Half the threads have to be so many times as fast as all before they are taken."""
+_ROUNDS, _ROUND_SECONDS = 3, 0.015
+
+
+def best_num_threads() -> int:
+    """Return torch's number of threads, or half of it if that is clearly faster now; what
+    OMP_NUM_THREADS asks for stays."""
+    usual = torch.get_num_threads()
+    if usual == 1 or "OMP_NUM_THREADS" in os.environ:
+        return usual
+    speeds = {usual: 0.0, usual // 2: 0.0}
+    try:
+        for _ in range(_ROUNDS):
+            for count in speeds:
+                torch.set_num_threads(count)
+                speeds[count] = max(speeds[count], _speed())
+    finally:
+        torch.set_num_threads(usual)
+    return usual // 2 if speeds[usual // 2] > WORTH_FEWER * speeds[usual] else usual
+
+
+def _speed() -> float:
+    """Return how many pieces of a small model's step are done in a second."""
+    rows, weight = torch.ones(512, 128), torch.ones(128, 256)
+    (rows @ weight).relu_()  # starts the threads
+    count, start = 0, perf_counter()
+    while (now := perf_counter()) < start + _ROUND_SECONDS or count == 0:
+        for _ in range(4):
+            (rows @ weight).relu_().sum()
+        count += 1
+    return count / (now - start)
