@@ -5,8 +5,10 @@ import os
 import random
 import shutil
 import signal
+import socket
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +28,13 @@ from running import (
     steps_of,
 )
 from yxanul.base.errors import Interrupted, YxanulError
+from yxanul.base.interrupt import StopRequest
 from yxanul.checkpoint.read import read_checkpoint
-from yxanul.cli.order import Order, _error_of, num_devices
+from yxanul.cli.order import Order, _error_of, num_devices, start_children
 from yxanul.model.config import ModelSettings
 from yxanul.model.count import flops_per_token
-from yxanul.train.parallel.launch import Children, Ending
+from yxanul.train.parallel import world
+from yxanul.train.parallel.launch import Children, Ending, end_with_parent
 from yxanul.train.parallel.share import micro_batches
 
 STEPS = 40
@@ -289,8 +293,8 @@ ENDS = "from yxanul.cli.app import guarded\nfrom yxanul.base.errors import *\n"
 
 
 def test_all_are_done():
-    command = program_of("assert os.environ['WORLD_SIZE'] == '3'", "sys.stdin.close()")
-    assert Children(command, 3).wait() is None
+    command = program_of("assert os.environ['WORLD_SIZE'] == '3'")
+    assert Children(command, 3).run() is None
 
 
 def test_the_first_that_fails_is_named_and_the_others_are_ended():
@@ -298,7 +302,7 @@ def test_the_first_that_fails_is_named_and_the_others_are_ended():
         "if rank == 1: sys.stderr.write('first\\nlast words\\n'); sys.exit(7)", "time.sleep(60)"
     )
     began = time.monotonic()
-    ending = Children(command, 3).wait()
+    ending = Children(command, 3).run()
     assert time.monotonic() - began < 8
     assert ending is not None and ending.rank == 1 and ending.is_accident and not ending.follows
     assert ending.text == "process 1 of 3 was ended by exit code 7 (last words)"
@@ -312,7 +316,7 @@ def test_one_that_does_not_listen_is_killed(monkeypatch):
         "time.sleep(60)",
     )
     began = time.monotonic()
-    ending = Children(command, 2).wait()
+    ending = Children(command, 2).run()
     assert time.monotonic() - began < 8
     assert ending is not None and ending.text == "process 0 of 2 was ended by SIGSEGV"
 
@@ -326,7 +330,7 @@ def test_what_an_error_says_comes_through():
         "    raise RuntimeError('[gloo] Connection closed by peer')",
         "guarded(work)",
     )
-    ending = Children(command, 2).wait()
+    ending = Children(command, 2).run()
     assert ending == Ending(1, 2, "no text; found nothing")
 
 
@@ -334,23 +338,116 @@ def test_a_bug_brings_its_traceback_and_may_be_tried_again():
     command = program_of(
         ENDS, "def work():", "    if rank == 1: {}['x']", "    time.sleep(60)", "guarded(work)"
     )
-    ending = Children(command, 2).wait()
+    ending = Children(command, 2).run()
     assert ending is not None and ending.rank == 1 and ending.is_accident
     assert "KeyError: 'x'" in ending.text and ending.exit_code == 1
 
 
-def test_a_failure_is_told_apart_from_those_that_follow_it():
-    """The one that lost its peer may end, and report, before the one that was the cause."""
+def test_a_failure_is_told_apart_from_those_that_follow_it(tmp_path, monkeypatch):
+    """The one that lost its peer may end, and report, long before the one that was the cause."""
+    monkeypatch.setattr("yxanul.train.parallel.launch.GRACE_SECONDS", 60.0)
+    gone = tmp_path / "gone"
+    command = program_of(
+        ENDS,
+        "from pathlib import Path",
+        "def work():",
+        f"    gone = Path({str(gone)!r})",
+        "    if rank == 0: gone.write_text(str(os.getpid()))",
+        "    if rank == 0: raise RuntimeError('[gloo] Connection closed by peer')",
+        "    while not gone.exists(): time.sleep(0.01)",
+        "    while Path('/proc', gone.read_text(), 'cmdline').exists(): time.sleep(0.01)",
+        "    raise MemoryError('the cause')",
+        "guarded(work)",
+    )
+    ending = Children(command, 2).run()
+    assert ending is not None and ending.rank == 1 and "the cause" in ending.text
+
+
+def test_one_that_follows_waits_for_the_cause_no_longer_than_it_should(monkeypatch):
+    monkeypatch.setattr("yxanul.train.parallel.launch.GRACE_SECONDS", 0.2)
     command = program_of(
         ENDS,
         "def work():",
-        "    if rank == 1: time.sleep(1); raise MemoryError('the cause')",
-        "    raise RuntimeError('[gloo] Connection closed by peer')",
-        "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+        "    if rank == 0: raise RuntimeError('[gloo] Connection closed by peer')",
+        "    time.sleep(600)",
         "guarded(work)",
     )
-    ending = Children(command, 2).wait()
-    assert ending is not None and ending.rank == 1 and "the cause" in ending.text
+    ending = Children(command, 2).run()
+    assert ending is not None and ending.rank == 0 and ending.follows
+
+
+# Signals
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_before_the_children_listen_is_no_accident(monkeypatch, capsys, number, code):
+    command = program_of(f"if rank == 1: os.kill(os.getppid(), {int(number)})", "time.sleep(600)")
+    monkeypatch.setattr("yxanul.train.parallel.launch.command_of", lambda _: command)
+    order = Order("train", "any", (), Path("x"), devices=2, restarts=2)
+    with pytest.raises(Interrupted) as caught:
+        start_children(order, 2)
+    assert caught.value.exit_code == code
+    assert "starting again" not in capsys.readouterr().err
+
+
+def test_a_second_ctrl_c_kills(monkeypatch):
+    monkeypatch.setattr("yxanul.train.parallel.launch.GRACE_SECONDS", 0.2)
+    command = program_of(
+        "for one in (signal.SIGINT, signal.SIGTERM): signal.signal(one, signal.SIG_IGN)",
+        "while True:",
+        "    if rank == 1: os.kill(os.getppid(), signal.SIGINT)",
+        "    time.sleep(0.02)",
+    )
+    ending = Children(command, 2).run()
+    assert ending is not None and ending.exit_code == 130
+
+
+def test_what_stops_the_first_stops_them_all(monkeypatch):
+    """It has saved; nobody else has anything to save."""
+    monkeypatch.setattr("yxanul.train.parallel.launch.GRACE_SECONDS", 0.2)
+    command = program_of(
+        "if rank == 1: signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+        "if rank == 1: os.kill(os.getppid(), signal.SIGTERM)",
+        "time.sleep(600)",
+    )
+    ending = Children(command, 2).run()
+    assert ending is not None and ending.exit_code == 143
+
+
+def test_what_goes_wrong_after_a_signal_is_said_and_not_tried_again():
+    command = program_of(
+        ENDS,
+        "def work():",
+        "    if rank == 1: os.kill(os.getppid(), signal.SIGTERM)",
+        "    signal.sigwait({signal.SIGTERM})",
+        "    raise YxanulError('the disk is full') if rank == 0 else RuntimeError('[gloo] gone')",
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})",
+        "guarded(work)",
+    )
+    ending = Children(command, 2).run()
+    assert ending == Ending(0, 2, "the disk is full")
+
+
+def test_a_child_without_its_parent_stops(monkeypatch):
+    monkeypatch.setenv("YXANUL_PARENT", "0")
+    with pytest.raises(Interrupted) as caught, StopRequest().handled():
+        end_with_parent()
+        while True:
+            time.sleep(0.01)
+    assert caught.value.exit_code == 143
+
+
+def test_processes_that_do_not_meet_say_so(monkeypatch):
+    monkeypatch.setattr(world, "JOIN_TIMEOUT", timedelta(seconds=1))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    about = {"RANK": 0, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    for name, value in about.items():
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(YxanulError) as caught, world.joined_world("cpu"):
+        pytest.fail("nobody else is there")
+    assert caught.value.is_accident and "0:00:01" in str(caught.value)
 
 
 def test_how_many_processes(monkeypatch, recipe):
@@ -384,20 +481,46 @@ def test_children_get_the_same_order(recipe):
 
 
 def test_an_ending_is_an_exit_code():
-    error = _error_of(Ending(0, 143, "stopped"), 2)
+    error = _error_of(Ending(0, 143, "stopped"))
     assert isinstance(error, Interrupted) and error.exit_code == 143
-    error = _error_of(Ending(1, 3, "gate"), 2)
+    error = _error_of(Ending(1, 3, "gate"))
     assert isinstance(error, YxanulError) and error.exit_code == 3 and str(error) == "gate"
-    error = _error_of(Ending(1, 2, "gone", is_accident=True), 2)
+    error = _error_of(Ending(1, 2, "gone", is_accident=True))
     assert "goes on from the last checkpoint" in str(error)
 
 
-def test_no_process_is_left(endless, out, begin):
-    program = begin(endless, "--devices", 2)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_no_process_is_left(endless, out, begin, number, code):
+    program = begin(endless, "--devices", 2, "--restarts", 2)
     program.until(lambda: len(children_of(program.process.pid)) == 2)
     children = children_of(program.process.pid)
-    time.sleep(0.3)  # they have not begun to handle signals
-    os.kill(program.process.pid, signal.SIGTERM)
+    program.process.send_signal(number)
     said = program.end()
-    assert said.code in (2, 143, -15), said.err
+    assert said.code == code and len(said.err.splitlines()) <= 1, said.err
     await_end(children)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_no_process_is_left_that_waits_for_the_others(endless, out, begin, number):
+    """The first one waits inside C++, where no handler runs."""
+    program = begin(endless, "--devices", 2)
+    program.until(lambda: len(children_of(program.process.pid)) == 2)
+    first, second = children_of(program.process.pid)
+    os.kill(second, signal.SIGSTOP)
+    about = dict(
+        one.split("=", 1) for one in Path(f"/proc/{first}/environ").read_text().split("\0") if one
+    )
+
+    def is_waiting():
+        with socket.socket() as one:
+            return one.connect_ex(("127.0.0.1", int(about["MASTER_PORT"]))) == 0
+
+    program.until(is_waiting)
+    os.kill(program.process.pid, number)
+    said = program.end()
+    await_end([first])
+    os.kill(second, signal.SIGCONT)
+    await_end([second])
+    assert said.code == (-number if number == signal.SIGKILL else 128 + number), said.err
+    assert "Traceback" not in said.err

@@ -19,10 +19,15 @@ def loaded_after(statement: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "module",
-    ["yxanul", "yxanul.cli", "yxanul.recipe", "yxanul.model.zoo", "yxanul.train.curriculum"],
+    ["yxanul", "yxanul.cli.app", "yxanul.recipe", "yxanul.model.zoo", "yxanul.train.curriculum"],
 )
 def test_light(module):
     assert not loaded_after(f"import {module}").intersection(HEAVY)
+
+
+def test_next_to_nothing_comes_before_signals_are_handled():
+    loaded = loaded_after("import yxanul.cli") - loaded_after("import signal")
+    assert loaded == {"yxanul", "yxanul.cli"}
 
 
 @pytest.mark.parametrize("module", ["yxanul.data.encode", "yxanul.text.sources"])

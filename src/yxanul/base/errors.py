@@ -49,12 +49,12 @@ class GateFailed(YxanulError):
     exit_code = 3
 
 
-class Interrupted(YxanulError):
-    """SIGINT or SIGTERM arrived; the state is saved."""
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM arrived; the state is saved. No `except Exception` takes it for a fault."""
 
     def __init__(self, what: str, *, signal_number: int, hint: str | None = None):
-        super().__init__(what, hint=hint)
-        self.signal_number = signal_number
+        super().__init__(f"{what}; {hint}" if hint else what)
+        self.what, self.hint, self.signal_number = what, hint, signal_number
         self.exit_code = 128 + signal_number
 
     def __reduce__(self) -> tuple[object, ...]:

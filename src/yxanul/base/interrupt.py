@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
 
 from yxanul.base.errors import Interrupted
+
+GRACE_SECONDS = 5.0
+"""What a process has to react in; inside C++, where it may wait for others, no handler runs."""
 
 
 class StopRequest:
@@ -32,10 +36,12 @@ class StopRequest:
         numbers = (signal.SIGINT, signal.SIGTERM)
         before = {number: signal.signal(number, self._receive) for number in numbers}
         try:
-            yield self
+            with self._watched():
+                yield self
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+        self.raise_if_asked("stopped", hint=_GO_ON)
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
@@ -57,12 +63,46 @@ class StopRequest:
             raise Interrupted(what, signal_number=self.signal_number, hint=hint)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        first, self.signal_number = self.signal_number is None, self.signal_number or number
+        again, self.signal_number = self.signal_number is not None, self.signal_number or number
+        if self._is_for_now(number, again):
+            raise Interrupted("stopped", signal_number=number, hint=_GO_ON)
+
+    def _is_for_now(self, number: int, again: bool) -> bool:
         # A second Ctrl-C means it; a machine that is taken away may say so several times.
-        if not (self._deferred and (first or number == signal.SIGTERM)):
-            name = signal.Signals(number).name
-            raise Interrupted(
-                f"stopped by {name}",
-                signal_number=number,
-                hint="the same command goes on from what is on disk",
-            )
+        return number == signal.SIGINT if again else not self._deferred
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        """End the process should it not react to a signal while the block runs."""
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        left = threading.Event()
+        before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        threading.Thread(
+            target=self._watch, args=(reader, left), name="signals", daemon=True
+        ).start()
+        try:
+            yield
+        finally:
+            left.set()
+            signal.set_wakeup_fd(before)
+            os.close(writer)
+
+    def _watch(self, reader: int, left: threading.Event) -> None:
+        again = False
+        while number := int.from_bytes(os.read(reader, 1)):
+            if signal.getsignal(number) == self._receive:  # for who else handles it answers for it
+                if self._is_for_now(number, again):
+                    end = threading.Thread(
+                        target=self._end, args=(number, again, left), daemon=True
+                    )
+                    end.start()
+                again = True
+        os.close(reader)
+
+    def _end(self, number: int, again: bool, left: threading.Event) -> None:
+        if not left.wait(GRACE_SECONDS) and (again or self.signal_number is None):
+            os._exit(128 + number)
+
+
+_GO_ON = "the same command goes on from what is on disk"

@@ -1,5 +1,29 @@
 """The command line: the only part that talks to a person. One file a verb."""
 
-from yxanul.cli.app import main
+import os
+import signal
+from types import FrameType
 
-__all__ = ["main"]
+__all__ = ["end_by_signals", "main"]
+
+
+def main() -> None:
+    """Run a verb. Signals come first: what is imported after them takes a while."""
+    end_by_signals()
+    from yxanul.cli.app import main as run_verb
+
+    run_verb()
+
+
+def end_by_signals() -> None:
+    """Let SIGINT and SIGTERM end this process at once, in silence and with their exit codes.
+
+    `StopRequest` takes over where something is to be saved. Here it is no exception, which code
+    that is being imported may swallow, or show as another.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        os._exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)

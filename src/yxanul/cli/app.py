@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import typer
 
-from yxanul.base.errors import YxanulError
+from yxanul.base.errors import Interrupted, YxanulError
 from yxanul.cli import (
     data,
     doctor,
@@ -44,12 +44,16 @@ def main() -> None:
 
 def guarded(work: Callable[[], object]) -> None:
     """Do it; an error a person can mend is one line and an exit code, never a traceback."""
+    if "WORLD_SIZE" in os.environ:
+        from yxanul.train.parallel.launch import end_with_parent
+
+        end_with_parent()
     try:
         work()
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, Interrupted, KeyboardInterrupt) as error:
         if "WORLD_SIZE" in os.environ:
             from yxanul.cli.together import end_one_of_several
 
@@ -63,7 +67,7 @@ def guarded(work: Callable[[], object]) -> None:
 
 def line_of(error: BaseException) -> tuple[str | None, int]:
     """Return what to say of an error, and the exit code; nothing to say of our own bug."""
-    if isinstance(error, YxanulError):
+    if isinstance(error, YxanulError | Interrupted):
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return "stopped", 130

@@ -13,6 +13,7 @@ from yxanul.base.errors import Interrupted
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.startup import Startup
 from yxanul.base.ui import SilentUi
+from yxanul.cli import end_by_signals
 from yxanul.cli.app import guarded
 
 COMMAND = (sys.executable, "-m", "yxanul.cli.leg")
@@ -33,4 +34,5 @@ def train_to(run: RunFolder, step: int) -> None:
 
 
 if __name__ == "__main__":
+    end_by_signals()
     guarded(lambda: train_to(RunFolder(Path(sys.argv[1])), int(sys.argv[2])))

@@ -119,18 +119,18 @@ def start_children(order: Order, size: int, recipe: Recipe) -> None:
     if size > cores:
         ui.warn(f"{size} processes share {cores} cores: fewer of them train faster")
     for attempt in range(order.restarts + 1):
-        ending = Children(command_of(order.arguments()), size).wait()
+        ending = Children(command_of(order.arguments()), size).run()
         if ending is None:
             return
         if attempt == order.restarts or not ending.is_accident:
-            raise _error_of(ending, size)
+            raise _error_of(ending)
         ui.warn(
             f"{ending.text}; starting again from the last checkpoint"
             f" ({attempt + 1} of {order.restarts})"
         )
 
 
-def _error_of(ending: Ending, size: int) -> YxanulError:
+def _error_of(ending: Ending) -> YxanulError | Interrupted:
     if ending.exit_code >= 128:
         return Interrupted(ending.text, signal_number=ending.exit_code - 128)
     hint = "the same command goes on from the last checkpoint" if ending.is_accident else None

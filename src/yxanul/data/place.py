@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from yxanul.base.errors import Interrupted, YxanulError
+from yxanul.base.errors import YxanulError
 from yxanul.base.files import sync_folder
 from yxanul.text.sources.remote import file_system, is_not_there, patiently, protocol_of
 
@@ -169,8 +169,6 @@ class RemotePlace(Place):
     def _reach(self, action: Callable[[], Any]) -> Any:
         try:
             return patiently(lambda _: action(), self.address)
-        except Interrupted:
-            raise
         except YxanulError as error:
             found = error.what if error.found is None else error.found
             what = f"the place {self.address} cannot be used"

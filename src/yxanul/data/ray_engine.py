@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from yxanul import __version__
-from yxanul.base.errors import Interrupted, YxanulError, missing_package
+from yxanul.base.errors import YxanulError, missing_package
 from yxanul.data.place import Place, RemotePlace
 from yxanul.data.workbench import Counts, Engine, Task, Workbench
 from yxanul.data.workers import lock_file
@@ -90,8 +90,6 @@ def _connect(ray: Any, num_workers: int | None) -> None:
             ray.init(**quiet, **own)
         except ValueError:  # there is a cluster: its size is not for us to say
             ray.init(**quiet)
-    except Interrupted:
-        raise
     except Exception as error:
         raise YxanulError(
             f"the Ray cluster {address or 'here'} cannot be reached",

@@ -139,7 +139,7 @@ def _copy_of(prepared: RunFolder, folder: Path, recipe: Recipe, steps: int) -> R
 def _legs(run: RunFolder, ends: Sequence[int], trial: Trial) -> None:
     """Train up to each of the steps, each time in new processes."""
     for end in ends:
-        ending = Children([*trial.command, str(run.path), str(end)], trial.devices).wait()
+        ending = Children([*trial.command, str(run.path), str(end)], trial.devices).run()
         if ending is not None and ending.exit_code >= 128:
             raise Interrupted(ending.text, signal_number=ending.exit_code - 128)
         if ending is not None:

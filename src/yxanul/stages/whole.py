@@ -17,7 +17,6 @@ from yxanul.stages.preparation import Preparation, begin
 from yxanul.stages.program import run_program
 from yxanul.stages.resume import settle_recipe
 from yxanul.stages.session import Session
-from yxanul.train.parallel.launch import end_with_parent
 from yxanul.train.parallel.world import World, joined_world
 
 
@@ -36,7 +35,6 @@ class Whole:
 
     def carry_out(self, ui: Ui) -> Outcome | None:
         """Train all stages; return what came out, in the first process."""
-        end_with_parent()
         with ExitStack() as stack:
             stop = stack.enter_context(StopRequest().handled())
             world = stack.enter_context(joined_world(self.recipe.train.device))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from yxanul.base.clock import Stopwatch
-from yxanul.base.errors import YxanulError
+from yxanul.base.errors import Interrupted, YxanulError
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.ui import Task, Ui
 from yxanul.data.batches import Batch, Feed
@@ -166,7 +166,10 @@ class Trainer:
         try:
             with waiting:
                 batches = [self._batch(chunk, rows, phase.seq_len) for chunk in chunks]
-        except YxanulError:  # told to stop while it waited for text, or none will come
+        except (
+            Interrupted,
+            YxanulError,
+        ):  # told to stop while it waited for text, or none will come
             if self.world.size == 1:
                 self.save(self)
             raise

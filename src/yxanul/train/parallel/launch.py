@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import socket
@@ -21,12 +22,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from yxanul.base.errors import GateFailed
+from yxanul.base.files import write_json
 
 REPORT = "YXANUL_REPORT"
 """The variable with the file into which a child writes why it ended."""
+PARENT = "YXANUL_PARENT"
+"""The variable with the id of the process that started a child."""
 GRACE_SECONDS = 10.0
-"""What the others have to end in once one has failed."""
+"""What the others have to end in once one has failed, or after a second Ctrl-C; and for how long a
+process that only lost the others waits for the one that was the cause."""
 _LOOK_SECONDS = 0.05
+_PARENT_SECONDS = 0.5
+_STOPPED = "stopped; the same command goes on from what is on disk"
 
 
 @dataclass(frozen=True)
@@ -47,88 +54,127 @@ class Children:
     """Processes that work on one thing; each is rank 0, 1, ... of `size`."""
 
     def __init__(self, command: Sequence[str], size: int) -> None:
+        self._command, self._size = command, size
         self._folder = tempfile.TemporaryDirectory(prefix="yxanul-")
         self._port = _free_port()
-        self._processes = [self._start(command, rank, size) for rank in range(size)]
-        self._asked: int | None = None
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._asked: list[int] = []
         self._told: set[int] = set()
         self._order: list[int] = []
 
-    def _start(self, command: Sequence[str], rank: int, size: int) -> subprocess.Popen[bytes]:
-        threads = max(1, (os.cpu_count() or 1) // size)
+    def run(self) -> Ending | None:
+        """Start them and wait until all have ended; once one has failed, or this process is told
+        to stop, they are ended. Return the ending that caused the others; None if all is done."""
+        with self._folder, self._signals_noted():
+            try:
+                for rank in range(self._size):
+                    self._processes.append(self._start(rank))
+                self._wait()
+            finally:
+                self._send(signal.SIGKILL)
+            return self._cause()
+
+    def _start(self, rank: int) -> subprocess.Popen[bytes]:
+        threads = max(1, (os.cpu_count() or 1) // self._size)
         environment = {
             "OMP_NUM_THREADS": str(threads),
             **os.environ,
             "RANK": str(rank),
             "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": str(size),
-            "LOCAL_WORLD_SIZE": str(size),
+            "WORLD_SIZE": str(self._size),
+            "LOCAL_WORLD_SIZE": str(self._size),
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(self._port),
             REPORT: str(self._report(rank)),
+            PARENT: str(os.getpid()),
         }
         with open(self._log(rank), "wb") as log:
             # A session of its own: Ctrl-C comes to this process, which passes it on, once.
             return subprocess.Popen(
-                command,
+                self._command,
                 env=environment,
-                stdin=subprocess.PIPE,  # ends when this process does, however that happens
+                stdin=subprocess.DEVNULL,
                 stdout=None if rank == 0 else log,
                 stderr=None if rank == 0 else log,
                 start_new_session=True,
             )
 
-    def wait(self) -> Ending | None:
-        """Wait until all have ended; once one has failed, the others are ended. Return the ending
-        that caused the others; None if all is done."""
-        deadline = None
-        with self._signals_passed_on():
-            while self._look():
-                # After a closed gate all end by themselves, as they all have seen it.
-                codes = {process.returncode for process in self._processes}
-                failed = bool(codes - {None, 0, GateFailed.exit_code})
-                if failed and deadline is None and self._asked is None:
-                    deadline = time.monotonic() + GRACE_SECONDS
-                    self._send(signal.SIGTERM)
-                if deadline is not None and time.monotonic() > deadline:
-                    self._send(signal.SIGKILL)
-                time.sleep(_LOOK_SECONDS)
-        for process in self._processes:
-            if process.stdin is not None:
-                process.stdin.close()
-        endings = [ending for rank in self._order if (ending := self._why(rank))]
-        self._folder.cleanup()
-        return next((one for one in endings if not one.follows), next(iter(endings), None))
+    def _wait(self) -> None:
+        end_at = kill_at = math.inf
+        num_passed_on = 0
+        while self._look():
+            now = time.monotonic()
+            for number in self._asked[num_passed_on:]:
+                num_passed_on += 1
+                # First SIGTERM also for SIGINT, which Python shows as a traceback while it starts.
+                again = num_passed_on > 1 and number == signal.SIGINT
+                self._send(signal.SIGINT if again else signal.SIGTERM)
+                kill_at = min(kill_at, now + GRACE_SECONDS) if again else kill_at
+            if failed := self._failed():
+                follow = all(one.follows for one in failed)
+                end_at = min(end_at, now + GRACE_SECONDS * follow)
+            if self._asked and 0 in self._order:  # the one that saves is done
+                end_at = min(end_at, now)
+            if now >= end_at and kill_at == math.inf:
+                self._send(signal.SIGTERM)
+                kill_at = now + GRACE_SECONDS
+            if now >= kill_at:
+                self._send(signal.SIGKILL)
+            time.sleep(_LOOK_SECONDS)
 
     def _look(self) -> bool:
         """Note who has ended, in order; say whether any is still at work."""
         for rank, process in enumerate(self._processes):
             if rank not in self._order and process.poll() is not None:
                 self._order.append(rank)
-        return len(self._order) < len(self._processes)
+        return len(self._order) < self._size
+
+    def _endings(self) -> list[Ending]:
+        """Return why those have ended who did not simply do all."""
+        return [ending for rank in self._order if (ending := self._why(rank))]
+
+    def _failed(self) -> list[Ending]:
+        """Return the endings after which the others cannot go on."""
+        # After a closed gate all end by themselves, as they all have seen it; so they do when told.
+        return [
+            one
+            for one in self._endings()
+            if one.exit_code != GateFailed.exit_code and not (self._asked and one.exit_code >= 128)
+        ]
 
     def _why(self, rank: int) -> Ending | None:
         code = self._processes[rank].returncode
         if code == 0:
             return None
-        ended_by_us = rank in self._told and self._asked is None
+        is_told = rank in self._told
         if self._report(rank).exists():
             ending = Ending(**json.loads(self._report(rank).read_text()))
-            follows = ending.follows or (ended_by_us and ending.exit_code >= 128)
+            follows = ending.follows or (is_told and not self._asked and ending.exit_code >= 128)
             return replace(ending, follows=follows)
+        if is_told and (code < 0 or code >= 128):  # it had nothing to save, or did not react
+            return Ending(rank, 128 + signal.SIGTERM, _STOPPED, follows=True)
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         lines = self._log(rank).read_text(errors="replace").strip().splitlines()
         said = f" ({lines[-1]})" if lines else ""
-        text = f"process {rank} of {len(self._processes)} was ended by {name}{said}"
-        return Ending(rank, 2, text, is_accident=True, follows=ended_by_us)
+        text = f"process {rank} of {self._size} was ended by {name}{said}"
+        return Ending(rank, 2, text, is_accident=True)
+
+    def _cause(self) -> Ending | None:
+        endings = self._endings()
+        cause = next((one for one in endings if not one.follows), next(iter(endings), None))
+        if not self._asked:
+            return cause
+        if cause is None or cause.follows:
+            cause = Ending(0, 128, _STOPPED)
+        code = 128 + self._asked[0] if cause.exit_code >= 128 else cause.exit_code
+        return replace(cause, exit_code=code, is_accident=False)  # nobody wants it tried again
 
     @contextlib.contextmanager
-    def _signals_passed_on(self) -> Iterator[None]:
-        def receive(number: int, frame: object) -> None:
-            self._asked = number
-            self._send(signal.SIGTERM if number == signal.SIGTERM else signal.SIGINT)
+    def _signals_noted(self) -> Iterator[None]:
+        def note(number: int, frame: object) -> None:
+            self._asked.append(number)
 
-        before = {one: signal.signal(one, receive) for one in (signal.SIGINT, signal.SIGTERM)}
+        before = {one: signal.signal(one, note) for one in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
@@ -159,18 +205,20 @@ def report_ending(ending: Ending) -> bool:
     if path is None:
         return False
     with contextlib.suppress(OSError):
-        Path(path).write_text(json.dumps(asdict(ending)))
+        write_json(Path(path), asdict(ending))
     return True
 
 
 def end_with_parent() -> None:
-    """In a child: stop as if by SIGTERM when the process that started it is gone, even by kill."""
-    if REPORT not in os.environ:
+    """In a child, of `Children` or of torchrun: stop as if by SIGTERM when its parent is gone, even
+    by kill -9. What does not react to that is ended all the same (see `StopRequest`)."""
+    if PARENT not in os.environ and "TORCHELASTIC_RUN_ID" not in os.environ:
         return
+    parent = int(os.environ.get(PARENT, os.getppid()))
 
     def watch() -> None:
-        while os.read(0, 1024):  # of the file itself: a buffer's lock would outlive the program
-            pass
+        while os.getppid() == parent:
+            time.sleep(_PARENT_SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()

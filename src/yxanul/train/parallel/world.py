@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from yxanul.base.errors import YxanulError
 
@@ -18,6 +19,8 @@ T = TypeVar("T")
 
 TIMEOUT = datetime.timedelta(minutes=30)
 """How long a process waits for the others: a rank may score held-out text on its own."""
+JOIN_TIMEOUT = datetime.timedelta(minutes=10)
+"""How long it waits for them at the start: they are started together."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,35 @@ def joined_world(device: str) -> Iterator[World]:
         )
     if on_gpu:
         torch.cuda.set_device(world.local_rank)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=TIMEOUT)
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
+        store=_joined_store(world),
+        rank=world.rank,
+        world_size=world.size,
+        timeout=TIMEOUT,
+    )
     try:
         yield world
     finally:
         dist.destroy_process_group()
+
+
+def _joined_store(world: World) -> dist.Store:
+    """Return the store by which the processes find each other, once all of them are there."""
+    here = [f"yxanul/{rank}" for rank in range(world.size)]
+    try:
+        store, _, _ = next(rendezvous("env://", timeout=JOIN_TIMEOUT))
+        store.set(here[world.rank], "")
+        store.wait(here, JOIN_TIMEOUT)
+    except dist.DistError as error:
+        address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        late = YxanulError(
+            f"process {world.rank} of {world.size} did not meet the others at {address}",
+            found=str(error).partition("\n")[0],
+            wanted=f"all of them within {JOIN_TIMEOUT}",
+            hint="see what the others say, and whether they reach this address",
+        )
+        late.is_accident = True
+        raise late from error
+    store.set_timeout(TIMEOUT)
+    return store
