@@ -93,14 +93,16 @@ def find_place(path: Path) -> Place:
 
 def _fetch(address: str, folder: Path, names: list[str]) -> None:
     """Copy the sources that are there from an address, as far as they have changed."""
+    from yxanul.base.interrupt import StopRequest
     from yxanul.cli.output import make_ui
     from yxanul.data.fetch import fetch_shards
     from yxanul.data.place import RemotePlace
 
-    place = RemotePlace(address, folder)
-    place.look()
-    there = place.sources()
-    fetch_shards(address, make_ui(), [name for name in names if name in there])
+    with StopRequest().handled():
+        place = RemotePlace(address, folder)
+        place.look()
+        there = place.sources()
+        fetch_shards(address, make_ui(), [name for name in names if name in there])
 
 
 def _run_around(data: Path) -> tuple[RunFolder | None, Recipe | None]:

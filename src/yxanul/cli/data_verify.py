@@ -24,6 +24,7 @@ def command(
 ) -> None:
     """Read every file: checksums, ids, documents, held-out text; every fault is named."""
     from yxanul.base.errors import YxanulError
+    from yxanul.base.interrupt import StopRequest
     from yxanul.cli.data_place import TokenizerFinder, find_place
     from yxanul.cli.output import make_ui, print_json, print_text
     from yxanul.cli.pictures import safe
@@ -31,7 +32,8 @@ def command(
 
     place = find_place(shards)
     finder = TokenizerFinder(place, tokenizer)
-    checks = verify_sources(place.folders, finder.of, make_ui())
+    with StopRequest().handled():
+        checks = verify_sources(place.folders, finder.of, make_ui())
     _compare_with_recipe(place, checks)
     facts = verify_facts(place, checks)
     print_json(facts) if as_json else print_text(safe(verify_text(facts), keep="\n"))
