@@ -97,35 +97,28 @@ def joined_world(device: str) -> Iterator[World]:
         )
     if on_gpu:
         torch.cuda.set_device(world.local_rank)
-    dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
-        store=_joined_store(world),
-        rank=world.rank,
-        world_size=world.size,
-        timeout=TIMEOUT,
-    )
+    _join(world, "cpu:gloo,cuda:nccl" if on_gpu else "gloo")
     try:
         yield world
     finally:
         dist.destroy_process_group()
 
 
-def _joined_store(world: World) -> dist.Store:
-    """Return the store by which the processes find each other, once all of them are there."""
+def _join(world: World, backend: str) -> None:
+    """Meet the other processes; where one does not come in time, say so."""
     here = [f"yxanul/{rank}" for rank in range(world.size)]
     try:
-        store, _, _ = next(rendezvous("env://", timeout=JOIN_TIMEOUT))
-        store.set(here[world.rank], "")
+        store, rank, size = next(rendezvous("env://", timeout=JOIN_TIMEOUT))
+        store.set(here[rank], "")
         store.wait(here, JOIN_TIMEOUT)
     except dist.DistError as error:
-        address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         late = YxanulError(
-            f"process {world.rank} of {world.size} did not meet the others at {address}",
+            f"process {world.rank} of {world.size} did not meet the others",
             found=str(error).partition("\n")[0],
             wanted=f"all of them within {JOIN_TIMEOUT}",
-            hint="see what the others say, and whether they reach this address",
+            hint="see what the others say, and whether they reach MASTER_ADDR:MASTER_PORT",
         )
         late.is_accident = True
         raise late from error
     store.set_timeout(TIMEOUT)
-    return store
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
