@@ -79,7 +79,7 @@ def test_all_mistakes_at_once(tmp_path):
         ("mix: {stories: 1.0}", "mix: {stories: 0}", "above 0"),
         ("seq_len: 64, share: 0.5", "seq_len: 64, share: 0.6", "add up to 1"),
         ("seq_len: 64, share: 0.5", "seq_len: 128, share: 0.5", "max_seq_len"),
-        ("name: two", "name: one", "different names"),
+        ("name: two", "name: one", "two stages have the name 'one'"),
         ("forgetting: {at_most: 9}", "perplexity: {code: {at_most: 9}}", "'code'"),
         ("precision: fp32", "precision: fp64", "fp64"),
         ("kind: byte", "kind: bite", "bite"),
@@ -110,13 +110,13 @@ def test_a_strategy_names_the_optimizers_that_it_can_divide(tmp_path, strategy, 
         (
             "stories, documents: 120",
             "stories, filters: [{kind: lenght, min_chars: 3}]",
-            ":6:58: data.sources.stories.filters.0.kind: input should be 'length', 'score',"
+            ":6:58: data.sources.stories.filters.0.kind: must be 'length', 'score',"
             " 'value', 'language', 'repetition', 'quality', found 'lenght'; did you mean 'length'?",
         ),
         (
             "kind: byte",
             "kind: bytes",
-            ":3:13: tokenizer.kind: input should be 'byte', 'bpe', 'superbpe', 'gpt2',"
+            ":3:13: tokenizer.kind: must be 'byte', 'bpe', 'superbpe', 'gpt2',"
             " 'superbpe-t80k', 'file', found 'bytes'; did you mean 'byte'?",
         ),
         (
@@ -127,7 +127,7 @@ def test_a_strategy_names_the_optimizers_that_it_can_divide(tmp_path, strategy, 
         (
             "name: adamw",
             "name: adam",
-            ":11:9: optim.name: input should be 'adamw', 'muon', 'lion', 'sophia' or 'adafactor',"
+            ":11:9: optim.name: must be 'adamw', 'muon', 'lion', 'sophia' or 'adafactor',"
             " found 'adam'; did you mean 'adamw'?",
         ),
         ("width: 32, ", "", ":10:1: model.width: this key is missing"),
@@ -144,9 +144,9 @@ def test_a_wrong_stage_is_no_missing_stage(tmp_path):
     assert "stages.0.mixx: unknown key; did you mean 'mix'?" in line
     lines = mistakes(tmp_path, one.replace("seq_len: 32", "seq_len: 0").replace(", clip: 0.7", ""))
     assert [line.partition(": ")[2] for line in lines] == [
-        "stages.0.curriculum.0.seq_len: input should be greater than 0, found 0"
+        "stages.0.curriculum.0.seq_len: must be greater than 0, found 0"
     ]
-    empty = "stages: tuple should have at least 1 item after validation, not 0"
+    empty = "stages: must have at least 1 item"
     assert empty in mistakes(tmp_path, one, "stages=[]")[0]
 
 

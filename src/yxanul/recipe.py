@@ -8,18 +8,17 @@ once, each with the place it stands at.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from yxanul.base.errors import YxanulError, near_miss
-from yxanul.base.marked_yaml import MarkedTree, read
-from yxanul.base.mistakes import mistake_lines
-from yxanul.base.settings import Settings
+from yxanul.base.marked_yaml import Keys, MarkedTree, dump, read
+from yxanul.base.mistakes import misfit_lines, mistake_lines
+from yxanul.base.settings import Misfit, Misfits, Settings
 from yxanul.data.config import DataSettings
 from yxanul.eval.config import EvalSettings
 from yxanul.model.config import ModelSettings
@@ -67,78 +66,109 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Recipe:
-        names = [stage.name for stage in self.stages]
-        if len(set(names)) < len(names):
-            raise ValueError(f"stages need different names, found {', '.join(names)}")
-        for i, stage in enumerate(self.stages):
-            self._check_stage(i, stage)
+        misfits = [*self._misfits_of_train(), *self._misfits_of_eval()]
+        for index, stage in enumerate(self.stages):
+            misfits += self._misfits_of_names(index, stage)
+            misfits += self._misfits_of_lengths(("stages", index), stage)
+            misfits += self._misfits_of_warmup(("stages", index), stage)
+        if misfits:
+            raise Misfits(misfits)
+        return self
+
+    def _misfits_of_train(self) -> Iterator[Misfit]:
         strategy, optimizer = self.train.strategy, self.optim.name
         if optimizer not in OPTIMIZERS_OF.get(strategy, (optimizer,)):
-            raise ValueError(
+            yield Misfit(
                 f"train.strategy {strategy} goes with optim.name"
-                f" {' or '.join(OPTIMIZERS_OF[strategy])}, not {optimizer}; strategy ddp does"
+                f" {' or '.join(OPTIMIZERS_OF[strategy])}, not {optimizer}; strategy ddp does",
+                ("train", "strategy"),
+                ("optim", "name"),
             )
         domain = self.train.checkpoint.best_domain
         if domain is not None and domain not in self.data.sources:
-            hint = near_miss(domain, self.data.sources)
-            raise ValueError(
-                f"train.checkpoint.best names the source '{domain}', which there is not"
-                + (f"; {hint}" if hint else "")
-            )
+            yield self._unknown_source(domain, ("train", "checkpoint", "best"))
         if self.train.precision == "fp8" and (misfit := fp8_misfit(self.model)):
-            raise ValueError(f"train.precision fp8 wants multiples of 16; model.{misfit}")
-        return self
+            yield Misfit(
+                f"train.precision fp8 wants multiples of 16; model.{misfit}",
+                ("train", "precision"),
+                *(
+                    ("model", name)
+                    for name in misfit.split(" ")
+                    if name in ModelSettings.model_fields
+                ),
+                ("model", "preset"),
+            )
 
-    def _check_stage(self, index: int, stage: StageSettings) -> None:
-        seen = {name for earlier in self.stages[: index + 1] for name in earlier.domains()}
-        phase_mixes = [phase.mix for phase in stage.curriculum if phase.mix]
-        gated = {*stage.gate.bits_per_byte, *stage.gate.perplexity}
+    def _misfits_of_eval(self) -> Iterator[Misfit]:
+        length, longest = self.eval.seq_len or 0, self.model.max_seq_len
+        if length > longest:
+            yield Misfit(
+                f"eval.seq_len is {length}, more than the model's max_seq_len {longest}",
+                ("eval", "seq_len"),
+                ("model", "max_seq_len"),
+            )
+
+    def _misfits_of_names(self, index: int, stage: StageSettings) -> Iterator[Misfit]:
+        at = ("stages", index)
+        if stage.name in [earlier.name for earlier in self.stages[:index]]:
+            yield Misfit(f"two stages have the name '{stage.name}'", (*at, "name"))
         epochs = stage.budget.epochs if isinstance(stage.budget.epochs, dict) else {}
-        for name in {name for mix in [stage.mix, epochs, *phase_mixes] for name in mix} | gated:
-            if name not in self.data.sources:
-                hint = near_miss(name, self.data.sources)
-                choices = ", ".join(self.data.sources)
-                raise ValueError(
-                    f"stage '{stage.name}' names the source '{name}'; wanted one of {choices}"
-                    + (f"; {hint}" if hint else "")
-                )
+        named = [(*at, "mix", name) for name in stage.mix]
+        named += [(*at, "budget", "epochs", name) for name in epochs]
+        for number, phase in enumerate(stage.curriculum):
+            named += [(*at, "curriculum", number, "mix", name) for name in phase.mix or {}]
+        seen = {name for earlier in self.stages[: index + 1] for name in earlier.domains()}
+        for kind in ("bits_per_byte", "perplexity"):
+            for name in getattr(stage.gate, kind):
+                named.append((*at, "gate", kind, name))
+                if name in self.data.sources and name not in seen:
+                    yield Misfit(f"no stage up to '{stage.name}' trains on '{name}'", named[-1])
+        for keys in named:
+            if keys[-1] not in self.data.sources:
+                yield self._unknown_source(str(keys[-1]), keys)
         for name, passes in epochs.items():
-            bound = self.data.sources[name].max_epochs
+            bound = self.data.sources[name].max_epochs if name in self.data.sources else None
             if bound is not None and passes > bound:
-                raise ValueError(
+                yield Misfit(
                     f"stage '{stage.name}' asks for {passes:g} epochs of '{name}', whose"
-                    f" max_epochs is {bound:g}"
+                    f" max_epochs is {bound:g}",
+                    (*at, "budget", "epochs", name),
+                    ("data", "sources", name, "max_epochs"),
                 )
-        if unseen := gated - seen:
-            raise ValueError(
-                f"the gate of stage '{stage.name}' judges '{min(unseen)}',"
-                " which no stage has trained by then"
-            )
-        self._check_lengths(stage)
-        self._check_warmup(stage)
 
-    def _check_lengths(self, stage: StageSettings) -> None:
-        longest = max(phase.seq_len for phase in stage.curriculum)
-        for phase in stage.curriculum:
+    def _unknown_source(self, name: str, keys: Keys) -> Misfit:
+        hint = near_miss(name, self.data.sources) or f"there are {', '.join(self.data.sources)}"
+        return Misfit(f"there is no source '{name}' in data.sources; {hint}", keys)
+
+    def _misfits_of_lengths(self, at: Keys, stage: StageSettings) -> Iterator[Misfit]:
+        for number, phase in enumerate(stage.curriculum):
+            keys = (*at, "curriculum", number, "seq_len")
             if phase.rows is None and phase.seq_len > self.train.batch_tokens:
-                raise ValueError(
-                    f"stage '{stage.name}' has rows of {phase.seq_len} tokens; a step has"
-                    f" train.batch_tokens {self.train.batch_tokens}"
+                yield Misfit(
+                    f"stage '{stage.name}' has rows of {phase.seq_len} tokens, but a step has only"
+                    f" train.batch_tokens {self.train.batch_tokens}",
+                    keys,
+                    ("train", "batch_tokens"),
                 )
-        longest = max(longest, self.eval.seq_len or 0)
-        if longest > self.model.max_seq_len:
-            raise ValueError(
-                f"stage '{stage.name}' or eval has rows of {longest} tokens; the model's"
-                f" max_seq_len is {self.model.max_seq_len}"
-            )
+            if phase.seq_len > self.model.max_seq_len:
+                yield Misfit(
+                    f"stage '{stage.name}' has rows of {phase.seq_len} tokens, more than the"
+                    f" model's max_seq_len {self.model.max_seq_len}",
+                    keys,
+                    ("model", "max_seq_len"),
+                )
 
-    def _check_warmup(self, stage: StageSettings) -> None:
+    def _misfits_of_warmup(self, at: Keys, stage: StageSettings) -> Iterator[Misfit]:
+        own = stage.optim.schedule is not None
         schedule = stage.optim.schedule or self.optim.schedule
         for unit in ("steps", "tokens"):
             warmup, budget = getattr(schedule, f"warmup_{unit}"), getattr(stage.budget, unit)
             if warmup is not None and budget is not None and warmup >= budget:
-                raise ValueError(
-                    f"the warm-up of stage '{stage.name}' takes {warmup} of its {budget} {unit}"
+                yield Misfit(
+                    f"the warm-up of stage '{stage.name}' takes {warmup} {unit}, and its budget is"
+                    f" {budget}",
+                    (*(at if own else ()), "optim", "schedule", f"warmup_{unit}"),
+                    (*at, "budget", unit),
                 )
 
 
@@ -189,13 +219,18 @@ def _find(name: str, beside: Path | None, kind: str, installed: dict[str, Path])
 
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe with its ancestors and overrides, checked; mistakes raise RecipeError."""
+    return check_tree(read_tree(name, overrides))
+
+
+def read_tree(name: str, overrides: Sequence[str] = ()) -> MarkedTree:
+    """Read a recipe with its ancestors and overrides, unchecked."""
     tree = _read_with_ancestors(find_recipe(name), ())
     for override in overrides:
         dotted, equals, text = override.partition("=")
         if not equals or not dotted:
             raise YxanulError(f"override '{override}'", wanted="key.path=value")
         tree.set(dotted, text)
-    return check_tree(tree)
+    return tree
 
 
 def check_tree(tree: MarkedTree) -> Recipe:
@@ -205,6 +240,12 @@ def check_tree(tree: MarkedTree) -> Recipe:
         return Recipe.model_validate_json(plain, strict=True)
     except ValidationError as error:
         raise RecipeError("\n".join(mistake_lines(tree, error, Recipe))) from None
+
+
+def refuse(tree: MarkedTree, misfits: Sequence[Misfit]) -> None:
+    """Report what is wrong with a recipe that was read from `tree`, each at its place."""
+    if misfits:
+        raise RecipeError("\n".join(misfit_lines(tree, misfits)))
 
 
 def _without_null_rate(recipe: Any) -> Any:
@@ -234,16 +275,29 @@ def recipe_schema() -> dict[str, Any]:
 
 def dump_recipe(recipe: Recipe) -> str:
     """Return the resolved recipe as YAML that `load_recipe` reads back to an equal one."""
-    return yaml.safe_dump(as_plain(recipe), sort_keys=False, allow_unicode=True)
+    return dump(as_plain(recipe))
 
 
 def as_plain(recipe: Recipe) -> dict[str, Any]:
-    """Return the resolved recipe as plain data; keys left to their meaning of None are absent,
-    but for those of the model that were set to null: a preset would fill them in."""
-    plain, given = recipe.model_dump(mode="json", exclude_none=True), recipe.model.model_fields_set
-    nulls = {name: None for name, value in recipe.model if value is None and name in given}
-    plain["model"] |= nulls
-    return plain
+    """Return the resolved recipe as plain data. A null is left out where that means the same."""
+    return _without_usual_nulls(recipe, recipe.model_dump(mode="json"))
+
+
+def _without_usual_nulls(value: Any, plain: Any) -> Any:
+    """Leave out of `plain`, which `value` became, the nulls that were not given and are default."""
+    if isinstance(value, dict):
+        pairs = zip(value.values(), plain.items(), strict=True)
+        return {key: _without_usual_nulls(inner, one) for inner, (key, one) in pairs}
+    if isinstance(value, tuple):
+        return [_without_usual_nulls(*pair) for pair in zip(value, plain, strict=True)]
+    if not isinstance(value, Settings):
+        return plain
+    fields = type(value).model_fields
+    return {
+        name: _without_usual_nulls(getattr(value, name), inner)
+        for name, inner in plain.items()
+        if inner is not None or fields[name].default is not None or name in value.model_fields_set
+    }
 
 
 def differences(old: Recipe, new: Recipe) -> dict[str, str]:

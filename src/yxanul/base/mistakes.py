@@ -2,75 +2,234 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
 from yxanul.base.errors import near_miss
+from yxanul.base.keys import keys_at, kind_of, walk
 from yxanul.base.marked_yaml import Keys, MarkedTree
-from yxanul.base.settings import Settings
+from yxanul.base.other_names import OTHER_VALUES, our_keys, why_without_key
+from yxanul.base.settings import Misfit, Misfits, Settings
 
-_WRONG_KIND, _NO_KIND = "union_tag_invalid", "union_tag_not_found"
+_NO_KIND, _WRONG_KIND = "union_tag_not_found", "union_tag_invalid"
+_FOLLOWS = "default_factory_not_called"
+_MAX_SHOWN = 60
+_MAX_LISTED = 12
+_MAIN_KEYS = ("kind", "preset", "name", "at_most", "decay")
+"""Which key a value is meant for that stands in the place of a mapping."""
+_MAPPING = "a mapping, such as {key: value}"
+_NOTHING = ("null", "true", "false")
+_MUST_BE = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text (in quotes, if it looks like something else)",
+    "string_too_short": "text that is not empty",
+    "tuple_type": "a list, such as [a, b]",
+    "list_type": "a list, such as [a, b]",
+    "dict_type": _MAPPING,
+    "model_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
+    "finite_number": "a finite number",
+    "greater_than": "greater than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "literal_error": "{expected}",
+    "union_tag_invalid": "{expected_tags}",
+    "string_pattern_mismatch": "{pattern}",
+}
+_PATTERNS = {
+    "^[A-Za-z0-9][A-Za-z0-9_-]*$": "letters, digits, _ and -, and begin with a letter or a digit",
+    "^[GL]+$": "the letters G and L, as in LLLLLG",
+    r"^.+\.py:[A-Za-z_][A-Za-z0-9_]*$": "file.py:function",
+}
+
+
+@dataclass(frozen=True)
+class _Mistake:
+    """One of pydantic's errors, with the keys of the tree that it is about."""
+
+    keys: Keys
+    kind: str
+    text: str
+    """All that is to be said, or what the value must be."""
+    found: Any
+    loc: Keys
+
+    @property
+    def is_of_type(self) -> bool:
+        """Whether the value is of another type than wanted: a union may want several."""
+        return self.kind.endswith("_type") or self.kind == "literal_error"
 
 
 def mistake_lines(tree: MarkedTree, error: ValidationError, kind: type[Settings]) -> list[str]:
     """Return a line for each mistake in `tree`, which should have become settings of `kind`.
 
     What only follows from another mistake is left out: a default that could not be computed, a
-    list that is too short because its items are wrong.
+    list that is too short because its items are wrong, the other branches of a union.
     """
-    mistakes = [dict(mistake) for mistake in error.errors()]
-    own = [mistake for mistake in mistakes if not _follows(mistake, mistakes)]
-    return list(dict.fromkeys(_line(tree, mistake, kind) for mistake in own))
+    mistakes = [one for each in error.errors() for one in _mistakes(tree, dict(each), kind)]
+    by_keys: dict[Keys, list[_Mistake]] = {}
+    for one in mistakes:
+        by_keys.setdefault(one.keys, []).append(one)
+    lines: list[str] = []
+    for keys, ones in by_keys.items():
+        has_deeper = any(other[: len(keys)] == keys for other in by_keys if len(other) > len(keys))
+        of_type = [one for one in ones if one.is_of_type or one.kind == "too_short"]
+        others = [one for one in ones if one not in of_type]
+        texts = [_said(one.text, one, kind) for one in others[:1]]
+        if not others and not has_deeper:
+            texts = [_said(" or ".join(dict.fromkeys(one.text for one in ones)), ones[0], kind)]
+        lines += [place_line(tree, keys, text) for text in texts]
+    return list(dict.fromkeys(lines))
 
 
-def _follows(mistake: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> bool:
-    if mistake["type"] == "default_factory_not_called":
-        return True
-    loc = mistake["loc"]
-    below = (other["loc"] for other in others if len(other["loc"]) > len(loc))
-    return mistake["type"] == "too_short" and any(one[: len(loc)] == loc for one in below)
+def misfit_lines(tree: MarkedTree, misfits: Iterable[Misfit]) -> list[str]:
+    """Return a line for each misfit, at the one of its values that the user can change."""
+    first: dict[Keys, Misfit] = {}
+    for one in misfits:
+        first.setdefault(_keys_of_misfit(tree, one, ()), one)
+    return [place_line(tree, keys, str(one)) for keys, one in first.items()]
 
 
-def _line(tree: MarkedTree, mistake: dict[str, Any], kind: type[Settings]) -> str:
-    """Say one mistake in one line: place, key, what is wrong, what was probably meant."""
-    loc = mistake["loc"]
-    if mistake["type"] in (_WRONG_KIND, _NO_KIND):
-        loc = (*loc, mistake["ctx"]["discriminator"].strip("'"))
-    keys = _keys_in_tree(tree.value, loc, mistake["type"])
-    place, dotted = tree.mark(keys), ".".join(map(str, keys))
-    return ": ".join(part for part in (place, dotted, _text(mistake, kind)) if part)
+def place_line(tree: MarkedTree, keys: Keys, text: str) -> str:
+    """Return `place: dotted.key: text`."""
+    return ": ".join(part for part in (tree.mark(keys), ".".join(map(str, keys)), text) if part)
 
 
-def _text(mistake: dict[str, Any], kind: type[Settings]) -> str:
-    match mistake["type"]:
-        case "extra_forbidden":
-            *parents, key = mistake["loc"]
-            return _with_hint("unknown key", str(key), _known_keys(kind, parents))
-        case "missing" | "union_tag_not_found":
-            return "this key is missing"
-        case "union_tag_invalid":
-            tag, wanted = mistake["ctx"]["tag"], mistake["ctx"]["expected_tags"]
-            return _with_hint(f"input should be {wanted}, found '{tag}'", tag, _quoted(wanted))
-    text = str(mistake["msg"]).removeprefix("Value error, ")
-    text = text[:1].lower() + text[1:]
-    found = mistake["input"]
-    if mistake["type"] != "value_error" and not isinstance(found, dict | list):
-        text += f", found {found!r}"
-    if mistake["type"] == "literal_error" and isinstance(found, str):
-        return _with_hint(text, found, _quoted(mistake["ctx"]["expected"]))
-    return text
+def in_yaml(value: Any) -> str:
+    """Return a value as it is written in a recipe, cut off where it is long."""
+    if isinstance(value, dict | list | tuple):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    text = f"'{value}'" if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]} ..."
 
 
-def _with_hint(text: str, word: str, options: Collection[str]) -> str:
-    hint = near_miss(word, options)
-    return f"{text}; {hint}" if hint else text
+def _keys_of_misfit(tree: MarkedTree, misfit: Misfit, below: Keys) -> Keys:
+    return tree.nearest([(*below, *keys) for keys in misfit.keys] or [below])
 
 
-def _quoted(text: str) -> list[str]:
-    return re.findall(r"'([^']*)'", text)
+def _mistakes(tree: MarkedTree, error: dict[str, Any], kind: type[Settings]) -> Iterator[_Mistake]:
+    loc, what = tuple(error["loc"]), str(error["type"])
+    if what == _FOLLOWS:
+        return
+    if what in (_WRONG_KIND, _NO_KIND):
+        loc = (*loc, error["ctx"]["discriminator"].strip("'"))
+    keys = _keys_in_tree(tree.value, loc, what)
+    cause = error.get("ctx", {}).get("error")
+    if isinstance(cause, Misfit | Misfits):
+        for one in cause.misfits if isinstance(cause, Misfits) else (cause,):
+            yield _Mistake(_keys_of_misfit(tree, one, keys), what, str(one), None, loc)
+        return
+    found = error["input"][loc[-1]] if what == _WRONG_KIND else error["input"]
+    yield _Mistake(keys, what, _text(error, loc, kind), found, loc)
+
+
+def _text(error: Mapping[str, Any], loc: Keys, kind: type[Settings]) -> str:
+    what, context = error["type"], error.get("ctx", {})
+    if what == "extra_forbidden":
+        return f"unknown key{_hint_for_key(str(loc[-1]), loc[:-1], error['input'], kind)}"
+    if what in ("missing", _NO_KIND):
+        return f"this {'item' if isinstance(loc[-1], int) else 'key'} is missing"
+    if what in ("too_short", "too_long"):
+        bound = "least" if what == "too_short" else "most"
+        number = context.get("min_length", context.get("max_length"))
+        return f"must have at {bound} {number} {'item' if number == 1 else 'items'}"
+    if what in _MUST_BE:
+        text = _MUST_BE[what]
+        for name, value in context.items():
+            text = text.replace(f"{{{name}}}", _plain(value))
+        return text
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+def _said(text: str, mistake: _Mistake, kind: type[Settings]) -> str:
+    """Return a whole sentence: what the value must be, what it is, what was probably meant."""
+    if mistake.kind not in _MUST_BE:
+        return text
+    hint = _hint_for_value(mistake, re.findall(r"'([^']*)'", text), kind)
+    said = f"must be {text}, found {in_yaml(mistake.found)}"
+    return f"{said}; {hint}" if hint else said
+
+
+def _hint_for_value(mistake: _Mistake, options: list[str], kind: type[Settings]) -> str | None:
+    found = mistake.found
+    if isinstance(found, float) and mistake.kind == "int_type" and found.is_integer():
+        return f"write {found:.0f}"
+    if isinstance(found, dict | list):
+        return None
+    word = in_yaml(found).strip("'")
+    if _MUST_BE[mistake.kind] == _MAPPING:
+        known = {key.path[-1] for key in keys_at(kind, mistake.loc)}
+        main = next((name for name in _MAIN_KEYS if name in known), None)
+        return f"did you mean {{{main}: {word}}}?" if main and word not in _NOTHING else None
+    ours = OTHER_VALUES.get(word.lower())
+    return f"did you mean '{ours}'?" if ours in options else near_miss(word, options)
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else _PATTERNS.get(value, str(value))
+
+
+def _hint_for_key(key: str, parents: Keys, value: Any, kind: type[Settings]) -> str:
+    known = {one.path[-1] for one in keys_at(kind, parents)}
+    name = re.split(r"[\s:=]", key)[0]
+    if value is None and name != key and name in known:
+        return f"; a ': ' is missing behind '{name}'"
+    hint = (
+        _of_others(key, parents, kind)
+        or why_without_key(key)
+        or _elsewhere(key, parents, kind, below=True)
+        or near_miss(key, known)
+        or _elsewhere(key, parents, kind)
+    )
+    if hint is None:
+        some = len(known) <= _MAX_LISTED
+        hint = f"there are {', '.join(sorted(known))}" if some else "see `yxanul schema --markdown`"
+    return f"; {hint}"
+
+
+def _of_others(key: str, parents: Keys, kind: type[Settings]) -> str | None:
+    """Return what a key of another trainer is called here, and its meaning."""
+    said = [f"'{ours}'{_meaning(ours, parents, kind)}" for ours in our_keys(key, parents)]
+    return f"here it is {' or '.join(said)}" if said else None
+
+
+def _meaning(dotted: str, parents: Keys, kind: type[Settings]) -> str:
+    *above, name = (int(part) if part.isdecimal() else part for part in dotted.split("."))
+    of_kinds = _kinds_with(str(name), parents, kind)
+    if of_kinds and parents[-1] not in of_kinds:
+        return f" of kind {' or '.join(of_kinds)}"
+    fields = [one.field for one in keys_at(kind, above) if one.path[-1] == name]
+    text = re.split(r"[.;:(]", fields[0].description or "")[0].strip() if fields else ""
+    return f" ({text[:1].lower()}{text[1:]})" if text else ""
+
+
+def _elsewhere(key: str, parents: Keys, kind: type[Settings], below: bool = False) -> str | None:
+    """Return where keys of that name belong: further below, or anywhere."""
+    there = [one for one in walk(kind) if one.path[-1] == key]
+    own = ".".join(str(part) for part in parents)
+    if below:
+        there = [one for one in there if own and one.dotted.startswith(f"{own}.")]
+    elif of_kinds := _kinds_with(key, parents, kind):
+        return f"only kind {' or '.join(of_kinds)} has it"
+    homes = list(dict.fromkeys(one.dotted for one in there))
+    return f"there is {' and '.join(homes[:3])}" if homes else None
+
+
+def _kinds_with(key: str, parents: Keys, kind: type[Settings]) -> list[str]:
+    """Return which other kinds of the same thing have a key of that name."""
+    siblings = keys_at(kind, parents[:-1])
+    with_key = [kind_of(one.owner) for one in siblings if one.path[-1] == key]
+    return [name for name in with_key if name is not None]
 
 
 def _keys_in_tree(value: Any, loc: Sequence[str | int], kind: str) -> Keys:
@@ -83,37 +242,6 @@ def _keys_in_tree(value: Any, loc: Sequence[str | int], kind: str) -> Keys:
     if kind in ("missing", _NO_KIND):
         keys.append(loc[-1])
     return tuple(keys)
-
-
-def _known_keys(kind: type[Settings], loc: Sequence[str | int]) -> set[str]:
-    """Return the keys that the schema knows at a location."""
-    schema = kind.model_json_schema()
-    nodes = [schema]
-    for part in loc:
-        below: list[dict[str, Any]] = []
-        for node in _alternatives(nodes, schema):
-            if part in node.get("properties", {}):
-                below.append(node["properties"][part])
-            elif isinstance(node.get("additionalProperties"), dict):
-                below.append(node["additionalProperties"])
-            elif isinstance(part, int) and isinstance(node.get("items"), dict):
-                below.append(node["items"])
-        nodes = below or nodes
-    known = [node.get("properties", {}) for node in _alternatives(nodes, schema)]
-    return {name for properties in known for name in properties}
-
-
-def _alternatives(nodes: list[dict[str, Any]], schema: dict[str, Any]) -> list[dict[str, Any]]:
-    """Follow references and unions until plain nodes are left."""
-    plain: list[dict[str, Any]] = []
-    queue = list(nodes)
-    while queue:
-        node = queue.pop()
-        if "$ref" in node:
-            queue.append(schema["$defs"][node["$ref"].rsplit("/", 1)[-1]])
-        queue += node.get("anyOf", []) + node.get("oneOf", []) + node.get("allOf", [])
-        plain.append(node)
-    return plain
 
 
 def _keys_of(value: Any) -> Collection[str | int]:

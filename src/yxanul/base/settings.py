@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -13,8 +14,31 @@ class Settings(BaseModel):
     """A frozen group of settings in which an unknown key is an error."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
     )
+
+
+class Misfit(ValueError):
+    """Values that each are right but do not fit together; validators raise it.
+
+    `keys` are the paths, below what is validated, of the values of which one has to change.
+    """
+
+    def __init__(self, text: str, *keys: str | tuple[str | int, ...]):
+        super().__init__(text)
+        self.keys = tuple((key,) if isinstance(key, str) else key for key in keys)
+
+
+class Misfits(ValueError):
+    """Several of them at once."""
+
+    def __init__(self, misfits: Sequence[Misfit]):
+        super().__init__("; ".join(map(str, misfits)))
+        self.misfits = tuple(misfits)
 
 
 AnySettings = TypeVar("AnySettings", bound=Settings)

@@ -19,7 +19,7 @@ class CheckpointSettings(Settings):
 
     every_steps: int | None = Field(default=1000, gt=0)
     """Write one after so many updates of a stage; null: never by steps."""
-    every_minutes: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    every_minutes: float | None = Field(default=None, gt=0)
     """Write one when so many minutes have passed since the last; null: never by time."""
     phase_ends: bool = True
     """Write one at the end of each phase of the curriculum."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from yxanul.base.settings import Settings
+from yxanul.base.settings import Misfit, Settings
 from yxanul.text.config import CommonSettings, SourceSettings
 from yxanul.text.dedup.config import DeduplicateSettings
 from yxanul.text.filters.config import FilterSettings
@@ -43,18 +43,22 @@ class DataSettings(Settings):
     def _names_are_folders(cls, sources: dict[str, SourceSettings]) -> dict[str, SourceSettings]:
         for name in sources:
             if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name):
-                raise ValueError(
-                    f"'{name}' cannot name a source: letters, digits, _ - and . make names"
+                raise Misfit(
+                    f"'{name}' cannot name a source: letters, digits, _ - and . make names", name
                 )
-        if len({name.lower() for name in sources}) < len(sources):
-            raise ValueError("two sources have names that differ in upper and lower case only")
+        lower = [name.lower() for name in sources]
+        if twins := [name for name in sources if lower.count(name.lower()) > 1]:
+            raise Misfit(
+                f"{' and '.join(twins)} differ in upper and lower case only", *reversed(twins)
+            )
         return sources
 
     @model_validator(mode="after")
     def _filters_are_for_some_source(self) -> DataSettings:
         if self.filters and all(one.filters is not None for one in self.sources.values()):
-            raise ValueError(
-                "data.filters are for sources that have none of their own, and every source has"
+            raise Misfit(
+                "data.filters are for sources that have none of their own, and every source has",
+                "filters",
             )
         return self
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 
 from yxanul.base.errors import near_miss
-from yxanul.base.settings import Settings
+from yxanul.base.settings import Misfit, Settings
 
 # The names of text/benchmarks.py, which is too heavy to be read with a recipe.
 BENCHMARK_NAMES = ("gsm8k", "hellaswag", "humaneval", "triviaqa")
@@ -44,8 +44,9 @@ class EvalSettings(Settings):
         for name in benchmarks:
             if name not in BENCHMARK_NAMES:
                 hint = near_miss(name, BENCHMARK_NAMES)
-                raise ValueError(
+                raise Misfit(
                     f"unknown benchmark '{name}'; wanted one of {', '.join(BENCHMARK_NAMES)}"
-                    + (f"; {hint}" if hint else "")
+                    + (f"; {hint}" if hint else ""),
+                    name,
                 )
         return benchmarks

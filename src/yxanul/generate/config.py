@@ -12,7 +12,7 @@ class SampleSettings(Settings):
 
     max_tokens: PositiveInt = 200
     """New tokens a sample, at most."""
-    temperature: float = Field(default=0.8, ge=0, allow_inf_nan=False)
+    temperature: float = Field(default=0.8, ge=0)
     """Divides the scores; 0 always takes the likeliest token."""
     top_k: PositiveInt | None = None
     """Keep the k likeliest tokens."""
@@ -20,7 +20,7 @@ class SampleSettings(Settings):
     """Keep the likeliest tokens until their probabilities reach this sum."""
     min_p: float | None = Field(default=None, ge=0, le=1)
     """Drop tokens less likely than this share of the likeliest one's probability."""
-    repetition_penalty: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    repetition_penalty: float = Field(default=1.0, gt=0)
     """Above 1 makes tokens that are already there less likely (arXiv 1909.05858)."""
     seed: NonNegativeInt = 0
     """The same seed gives the same text; every sample has a stream of its own."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from yxanul.base.errors import YxanulError, near_miss
-from yxanul.base.settings import Settings
+from yxanul.base.settings import Misfit, Settings
 from yxanul.model.zoo import PRESETS
 
 PADDING_MULTIPLE = 64
@@ -83,7 +83,7 @@ class ModelSettings(Settings):
     """Standard deviation of an untied head's initial weights; null: init_std."""
     logit_soft_cap: PositiveFloat | None = None
     """Bend scores into this range: cap * tanh(scores / cap) (Gemma 2)."""
-    z_loss: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    z_loss: float = Field(default=0.0, ge=0)
     """Adds this times log(sum(exp(scores)))^2 to the loss that is trained on (PaLM)."""
     document_masking: bool = False
     """Tokens see only their own document; positions restart at its beginning."""
@@ -101,37 +101,66 @@ class ModelSettings(Settings):
             return given
         if name != "auto" and name not in PRESETS:
             hint = near_miss(name, PRESETS) or f"there are auto, {', '.join(PRESETS)}"
-            raise ValueError(f"unknown preset '{name}'; {hint}")
+            raise Misfit(f"unknown preset '{name}'; {hint}", "preset")
         return {**PRESETS["micro" if name == "auto" else name], **given}
 
     @model_validator(mode="after")
     def _possible(self) -> ModelSettings:
         wide = self.num_heads * self.head_width
         if "head_width" not in self.model_fields_set and wide != self.width:
-            raise ValueError(
+            raise Misfit(
                 f"width {self.width} does not divide into num_heads {self.num_heads}; "
-                "change one of them or give head_width"
+                "change one of them or give head_width",
+                "width",
+                "num_heads",
+                "preset",
             )
         if self.num_heads % self.num_kv_heads:
-            raise ValueError(
-                f"num_heads {self.num_heads} is no multiple of num_kv_heads {self.num_kv_heads}"
+            raise Misfit(
+                f"num_heads {self.num_heads} is no multiple of num_kv_heads {self.num_kv_heads}",
+                "num_kv_heads",
+                "num_heads",
+                "preset",
             )
         if "rope" in self.positions and self.head_width % 2:
-            raise ValueError(f"head_width {self.head_width} is odd; RoPE turns pairs of features")
+            raise Misfit(
+                f"head_width {self.head_width} is odd; RoPE turns pairs of features",
+                "head_width",
+                "num_heads",
+                "width",
+                "positions",
+            )
         if self.head == "folded" and self.embedding_rank is None:
-            raise ValueError("head 'folded' needs an embedding_rank; without one use 'tied'")
+            raise Misfit(
+                "head 'folded' needs an embedding_rank; without one use 'tied'",
+                "head",
+                "embedding_rank",
+            )
         if self.head == "tied" and self.embedding_rank is not None:
-            raise ValueError(
-                "head 'tied' has no full table when embedding_rank is set; use 'folded'"
+            raise Misfit(
+                "head 'tied' has no full table when embedding_rank is set; use 'folded'",
+                "head",
+                "embedding_rank",
             )
         if self.embedding_rank is not None and self.embedding_rank >= self.width:
-            raise ValueError(
-                f"embedding_rank {self.embedding_rank} saves nothing at width {self.width}"
+            raise Misfit(
+                f"embedding_rank {self.embedding_rank} saves nothing at width {self.width}",
+                "embedding_rank",
+                "width",
             )
-        if "L" in self.layer_kinds and self.window is None:
-            raise ValueError(f"layer_pattern '{self.layer_pattern}' has local layers: give window")
-        if self.window is not None and "L" not in self.layer_kinds:
-            raise ValueError("window says what local layers see; layer_pattern has no L")
+        has_local = "L" in self.layer_pattern[: self.depth]
+        if has_local and self.window is None:
+            raise Misfit(
+                f"layer_pattern '{self.layer_pattern}' has local layers: give window",
+                "layer_pattern",
+                "window",
+            )
+        if self.window is not None and not has_local:
+            raise Misfit(
+                "window says what local layers see; layer_pattern has no L",
+                "window",
+                "layer_pattern",
+            )
         return self
 
     @property

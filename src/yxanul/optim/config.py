@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from yxanul.base.settings import Settings
+from yxanul.base.settings import Misfit, Settings
 from yxanul.optim.rates import USUAL_WIDTH, usual_rate
 
 DEFAULT_WARMUP_FRACTION = 0.01
@@ -16,7 +16,7 @@ DEFAULT_DECAY_FRACTION = 0.2
 Role = Literal["matrix", "table", "gain"]
 """What a parameter is: a matrix that multiplies, a table that is looked up, a gain per channel."""
 Clock = Literal["steps", "tokens"]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 WITH_FLOOR = ("linear", "cosine", "wsd")
@@ -49,7 +49,7 @@ class ScheduleSettings(Settings):
     """Warm-up as a share of the run; 0.01 where no warm-up is given."""
     horizon: Clock | None = None
     """What progress is counted in; absent: what the warm-up is counted in, else steps."""
-    floor_rate: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    floor_rate: float | None = Field(default=None, ge=0)
     """Rate of the last update (linear, cosine, wsd)."""
     floor_fraction: float | None = Field(default=None, ge=0, le=1)
     """The same as a share of the peak; 0.1 where linear or cosine have neither, zero for wsd."""
@@ -68,28 +68,48 @@ class ScheduleSettings(Settings):
         names = ("warmup_steps", "warmup_tokens", "warmup_fraction")
         given = [name for name in names if getattr(self, name) is not None]
         if len(given) > 1:
-            raise ValueError(
+            raise Misfit(
                 f"one of warmup_steps, warmup_tokens and warmup_fraction,"
-                f" found {' and '.join(given)} (set what you do not want to null)"
+                f" found {' and '.join(given)} (set what you do not want to null)",
+                *given,
             )
         for unit in ("steps", "tokens"):
             if getattr(self, f"warmup_{unit}") is not None and self.clock != unit:
-                raise ValueError(f"a warm-up in {unit} goes with a horizon in {unit}")
+                raise Misfit(
+                    f"a warm-up in {unit} goes with a horizon in {unit}",
+                    "horizon",
+                    f"warmup_{unit}",
+                )
         return self
 
     @model_validator(mode="after")
     def _check_end(self) -> ScheduleSettings:
         if self.floor_rate is not None and self.floor_fraction is not None:
-            raise ValueError("one of floor_rate and floor_fraction, found both")
-        has_floor = self.floor_rate is not None or self.floor_fraction is not None
-        if has_floor and self.name not in WITH_FLOOR:
-            raise ValueError(f"the schedule {self.name} has no floor; linear, cosine and wsd do")
+            raise Misfit(
+                "one of floor_rate and floor_fraction, found both (set the other to null)",
+                "floor_rate",
+                "floor_fraction",
+            )
+        floors = ("floor_rate", "floor_fraction")
+        given = [name for name in floors if getattr(self, name) is not None]
+        if given and self.name not in WITH_FLOOR:
+            raise Misfit(
+                f"the schedule {self.name} has no floor; linear, cosine and wsd do", *given, "name"
+            )
         if self.decay_fraction is not None and self.name != "wsd":
-            raise ValueError(f"decay_fraction belongs to the schedule wsd, not to {self.name}")
+            raise Misfit(
+                f"decay_fraction belongs to the schedule wsd, not to {self.name}",
+                "decay_fraction",
+                "name",
+            )
         if self.name == "wsd":
             decay = self.decay_fraction or DEFAULT_DECAY_FRACTION
             if decay + (self.warmup_fraction or 0) > 1:
-                raise ValueError("warmup_fraction and decay_fraction add up to more than the run")
+                raise Misfit(
+                    "warmup_fraction and decay_fraction add up to more than the run",
+                    "warmup_fraction",
+                    "decay_fraction",
+                )
         return self
 
 
@@ -109,25 +129,23 @@ class OptimSettings(Settings):
     peak_rate: Rate = Field(default_factory=lambda data: usual_rate(data["name"], USUAL_WIDTH))
     """Learning rate at the end of the warm-up; absent: what is usual for the optimizer and the
     width of the model (tables in optim/rates.py)."""
-    weight_decay: float = Field(default=0.1, ge=0, allow_inf_nan=False)
+    weight_decay: float = Field(default=0.1, ge=0)
     """Decoupled, times the rate; gains and every 1-D parameter have none."""
     betas: tuple[Beta, Beta] | None = None
     """Memory of the gradient and of its square (sophia: of the curvature); absent: 0.9 and 0.95,
     lion 0.9 and 0.99, sophia 0.965 and 0.99; adafactor has none."""
-    eps: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    eps: float | None = Field(default=None, gt=0)
     """Guard against division by zero; absent: 1e-8, sophia 1e-12, adafactor 1e-30 (beside the
     squared gradient); lion has none."""
     clip: float | None = Field(default=1.0, gt=0)
     """Largest gradient norm; null clips nothing."""
-    role_scales: dict[Role, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
-        default_factory=dict
-    )
+    role_scales: dict[Role, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     """Factor on the rate of the parameters of a role: matrix, table or gain; 0 keeps them fixed."""
     muon_rate: Rate | None = None
     """Peak rate of the matrices under muon; absent: four times peak_rate."""
     curvature_steps: int | None = Field(default=None, gt=0)
     """Sophia estimates the curvature once in so many updates; absent: 10."""
-    curvature_scale: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    curvature_scale: float | None = Field(default=None, gt=0)
     """Sophia's factor on the curvature: a larger one bounds fewer updates; absent: 0.05."""
     schedule: ScheduleSettings = ScheduleSettings()
     """How the rate moves."""
@@ -172,15 +190,20 @@ class OptimSettings(Settings):
         self._check_floor()
         for key, owners in OWNERS.items():
             if getattr(self, key) is not None and self.name not in owners:
-                raise ValueError(
+                raise Misfit(
                     f"{key} belongs to the optimizer {' or '.join(owners)}, not to {self.name}"
-                    " (set it to null)"
+                    " (set it to null)",
+                    key,
+                    "name",
                 )
         return self
 
     def _check_floor(self) -> None:
         floor = self.schedule.floor_rate
         if floor is not None and floor > self.peak_rate:
-            raise ValueError(
-                f"the floor of the schedule ({floor:g}) is above the peak_rate ({self.peak_rate:g})"
+            raise Misfit(
+                f"the floor of the schedule ({floor:g}) is above the peak_rate"
+                f" ({self.peak_rate:g})",
+                ("schedule", "floor_rate"),
+                "peak_rate",
             )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from yxanul.base.settings import Settings
+from yxanul.base.settings import Misfit, Settings
 from yxanul.optim.config import OptimSettings, ScheduleSettings
-from yxanul.train.config import PhaseSettings
+from yxanul.train.config import PhaseSettings, Weights
 
 
 class Budget(Settings):
@@ -18,7 +19,7 @@ class Budget(Settings):
     """Optimizer updates."""
     tokens: int | None = Field(default=None, gt=0)
     """Target tokens, rounded up to a whole step."""
-    epochs: Annotated[float, Field(gt=0)] | dict[str, float] | None = None
+    epochs: Annotated[float, Field(gt=0)] | Weights | None = None
     """Passes over the source of the mix that is used up first; or passes over each source, by
     name, which also make the mix."""
     minutes: float | None = Field(default=None, gt=0)
@@ -30,7 +31,9 @@ class Budget(Settings):
         given = [name for name, value in self if value is not None]
         if len(given) != 1:
             found = " and ".join(given) or "none"
-            raise ValueError(f"one of steps, tokens, epochs and minutes, found {found}")
+            raise Misfit(
+                f"a budget is one of steps, tokens, epochs and minutes, found {found}", *given
+            )
         return self
 
     @property
@@ -101,7 +104,7 @@ class StageSettings(Settings):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
     """What the ledger and the metrics call it."""
-    mix: dict[str, float] = Field(default_factory=dict)
+    mix: Weights = Field(default_factory=dict)
     """Weight of each source; left out where the budget gives epochs by source, or each phase has
     a mix of its own."""
     budget: Budget
@@ -119,16 +122,26 @@ class StageSettings(Settings):
     def _check(self) -> StageSettings:
         by_source = isinstance(self.budget.epochs, dict)
         if by_source and self.mix:
-            raise ValueError("epochs by source make the mix: leave mix out")
+            raise Misfit(
+                "epochs by source make the mix: leave mix out", "mix", ("budget", "epochs")
+            )
         own = self.budget.epochs if isinstance(self.budget.epochs, dict) else self.mix
-        mixes = [phase.mix or own for phase in self.curriculum]
-        for mix in [own, *mixes] if own else mixes:
-            if any(not 0 <= weight < float("inf") for weight in mix.values()) or not any(
-                mix.values()
-            ):
-                raise ValueError("a mix has weights of at least 0, and one above 0")
-        if self.budget.epochs is not None and any(phase.mix for phase in self.curriculum):
-            raise ValueError("a budget in epochs needs one mix for all phases; use tokens")
+        mixes: dict[tuple[str | int, ...], dict[str, float]] = {
+            ("curriculum", number, "mix"): phase.mix
+            for number, phase in enumerate(self.curriculum)
+            if phase.mix
+        }
+        if self.budget.epochs is not None and mixes:
+            raise Misfit(
+                "a budget in epochs needs one mix for all phases; use tokens",
+                ("budget", "epochs"),
+                *mixes,
+            )
+        if own or len(mixes) < len(self.curriculum):
+            mixes[("budget", "epochs") if by_source else ("mix",)] = own
+        for keys, mix in mixes.items():
+            if not any(mix.values()):
+                raise Misfit("a mix needs a source with a weight above 0", keys)
         _check_starts(self.curriculum)
         _check_exact_tokens(self.curriculum, self.budget)
         return self
@@ -150,8 +163,10 @@ def _check_exact_tokens(phases: tuple[PhaseSettings, ...], budget: Budget) -> No
     """Refuse a budget in tokens that is not the sum of what the phases say."""
     exact = [phase.tokens for phase in phases if phase.tokens is not None]
     if budget.tokens is not None and len(exact) == len(phases) and sum(exact) < budget.tokens:
-        raise ValueError(
-            f"the phases' tokens add up to {sum(exact)}, less than the budget's {budget.tokens}"
+        raise Misfit(
+            f"the phases' tokens add up to {sum(exact)}, less than the budget's {budget.tokens}",
+            ("budget", "tokens"),
+            ("curriculum",),
         )
 
 
@@ -159,18 +174,31 @@ def _check_starts(phases: tuple[PhaseSettings, ...]) -> None:
     """Refuse a curriculum whose phases are counted in different units or out of order."""
     if len(phases) == 1 and phases[0].share is None:
         if phases[0].from_step or phases[0].from_tokens:
-            raise ValueError("the first phase starts at 0")
+            raise Misfit(
+                "the first phase starts at 0",
+                ("curriculum", 0, "from_step" if phases[0].from_step else "from_tokens"),
+            )
         return
     for unit in ("share", "from_step", "from_tokens", "tokens"):
         starts = [getattr(phase, unit) for phase in phases]
         if all(start is None for start in starts):
             continue
         if any(start is None for start in starts):
-            raise ValueError(f"either every phase has {unit} or none has")
+            odd = starts.index(None) if starts[0] is not None else 0
+            raise Misfit(f"either every phase has {unit} or none has", ("curriculum", odd))
         if unit == "share":
             if abs(sum(starts) - 1) > 1e-6:
-                raise ValueError(f"the shares of a curriculum add up to 1, found {sum(starts):g}")
+                raise Misfit(
+                    f"the shares of a curriculum must add up to 1, found {sum(starts):g}",
+                    *(("curriculum", number, "share") for number in range(len(phases))),
+                )
         elif unit != "tokens" and (starts[0] != 0 or sorted(set(starts)) != starts):
-            raise ValueError(f"{unit} starts at 0 and rises from phase to phase, found {starts}")
+            odd = next((n for n, pair in enumerate(pairwise(starts), 1) if pair[0] >= pair[1]), 0)
+            raise Misfit(
+                f"{unit} starts at 0 and rises from phase to phase, found {starts}",
+                ("curriculum", 0 if starts[0] else odd, unit),
+            )
         return
-    raise ValueError("each of several phases needs share, from_step, from_tokens or tokens")
+    raise Misfit(
+        "each of several phases needs share, from_step, from_tokens or tokens", "curriculum"
+    )

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from yxanul.base.chat import check_chat_template
 from yxanul.base.errors import YxanulError
-from yxanul.base.settings import Settings
+from yxanul.base.settings import Misfit, Settings
 from yxanul.text.filters.config import FilterSettings, ScoreFilterSettings, ValueFilterSettings
 from yxanul.text.template import parse_template
 
@@ -64,7 +64,11 @@ class ColumnSettings(CommonSettings):
     @model_validator(mode="after")
     def _one_way_to_the_text(self) -> Self:
         if self.text_column is not None and self.template is not None:
-            raise ValueError("text_column and template exclude each other: give one of the two")
+            raise Misfit(
+                "text_column and template exclude each other: give one of the two",
+                "template",
+                "text_column",
+            )
         return self
 
 

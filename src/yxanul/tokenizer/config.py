@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from yxanul.base.chat import check_chat_template, special_tokens_of
 from yxanul.base.errors import YxanulError
-from yxanul.base.settings import Settings
+from yxanul.base.settings import Misfit, Settings
 from yxanul.tokenizer.end_of_text import END_OF_TEXT
 
 NUM_BYTES = 256
@@ -70,9 +70,11 @@ class TrainedSettings(CommonTokenizerSettings):
     @model_validator(mode="after")
     def _there_is_room(self) -> Self:
         if self.num_learnt < NUM_BYTES:
-            raise ValueError(
+            raise Misfit(
                 f"vocab_size {self.vocab_size} has no room for 256 bytes, the end of text and"
-                f" {len(self.added_tokens)} special tokens"
+                f" {len(self.added_tokens)} special tokens",
+                "vocab_size",
+                "special_tokens",
             )
         return self
 
@@ -106,9 +108,11 @@ class SuperBpeSettings(TrainedSettings):
     @model_validator(mode="after")
     def _stage_two_is_there(self) -> Self:
         if self.transition is not None and self.transition >= self.num_learnt:
-            raise ValueError(
+            raise Misfit(
                 f"transition {self.transition} leaves nothing to stage two: give less than"
-                f" {self.num_learnt} (vocab_size without end of text and special tokens)"
+                f" {self.num_learnt} (vocab_size without end of text and special tokens)",
+                "transition",
+                "vocab_size",
             )
         return self
 

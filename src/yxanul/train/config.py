@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from yxanul.base.settings import Settings
+from yxanul.base.settings import Misfit, Settings
 from yxanul.checkpoint.config import CheckpointSettings
 from yxanul.train.precision.config import Fp8Settings
 
@@ -22,6 +22,9 @@ PRECISIONS_OF = {
     "deepspeed": ("auto", "fp32", "bf16"),
 }
 """The arithmetic of the same; the others have any."""
+
+Weights = dict[str, Annotated[float, Field(ge=0)]]
+"""By source: how much of it."""
 
 
 class PhaseSettings(Settings):
@@ -48,23 +51,31 @@ class PhaseSettings(Settings):
     """Factor on the scheduled learning rate."""
     clip: float | None = Field(default=None, gt=0)
     """Largest gradient norm; absent: `optim.clip`."""
-    mix: dict[str, float] | None = None
+    mix: Weights | None = None
     """Weight of each source; absent: the stage's mix."""
 
     @model_validator(mode="after")
     def _check(self) -> PhaseSettings:
         if (self.accumulation > 1 or self.devices > 1) and self.rows is None:
-            raise ValueError("accumulation and devices need rows (the rows of one micro-batch)")
-        starts = [self.share, self.from_step, self.from_tokens, self.tokens]
-        if sum(start is not None for start in starts) > 1:
-            raise ValueError("a phase has one of share, from_step, from_tokens and tokens")
+            raise Misfit(
+                "accumulation and devices need rows (the rows of one micro-batch)",
+                "accumulation" if self.accumulation > 1 else "devices",
+            )
+        names = ("share", "from_step", "from_tokens", "tokens")
+        given = [name for name in names if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise Misfit(
+                f"a phase has one of share, from_step, from_tokens and tokens, found"
+                f" {' and '.join(given)}",
+                *given[1:],
+            )
         return self
 
 
 class OutlierSettings(Settings):
     """When a finite step is an outlier, and is skipped like one that is not finite."""
 
-    deviations: float = Field(default=6.0, gt=0, allow_inf_nan=False)
+    deviations: float = Field(default=6.0, gt=0)
     """So many standard deviations above the mean of the last steps, loss or gradient norm."""
     window_steps: int = Field(default=128, ge=4)
     """Over so many steps of the phase; nothing is skipped in the first half of them."""
@@ -103,15 +114,23 @@ class TrainSettings(Settings):
     @model_validator(mode="after")
     def _check(self) -> TrainSettings:
         if self.micro_batch != "auto" and self.micro_batch < 1:
-            raise ValueError("micro_batch is at least 1, or auto")
+            raise Misfit("must be at least 1, or auto", "micro_batch")
         if self.deepspeed is not None and self.strategy != "deepspeed":
-            raise ValueError(f"a deepspeed file needs strategy deepspeed, not {self.strategy}")
+            raise Misfit(
+                f"a deepspeed file needs strategy deepspeed, not {self.strategy}",
+                "deepspeed",
+                "strategy",
+            )
         if self.precision not in PRECISIONS_OF.get(self.strategy, (self.precision,)):
-            raise ValueError(
-                f"strategy {self.strategy} does not train in {self.precision}; strategy ddp does"
+            raise Misfit(
+                f"strategy {self.strategy} does not train in {self.precision}; strategy ddp does",
+                "precision",
+                "strategy",
             )
         if self.precision == "fp8" and self.fp8.engine == "none":
-            raise ValueError("precision fp8 needs an fp8.engine other than none")
+            raise Misfit(
+                "precision fp8 needs an fp8.engine other than none", "precision", ("fp8", "engine")
+            )
         return self
 
     @property

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from yxanul.base.settings import Settings
+from yxanul.base.settings import Misfit, Settings
 
 
 class NearSettings(Settings):
@@ -32,5 +32,5 @@ class DeduplicateSettings(Settings):
     @model_validator(mode="after")
     def _looks_for_something(self) -> Self:
         if not self.exact and self.near is None:
-            raise ValueError("set exact or near, or leave deduplicate out")
+            raise Misfit("set exact or near, or leave deduplicate out", "exact")
         return self

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
-from yxanul.base.settings import Settings
+from yxanul.base.settings import Misfit, Settings
 
 Shares: TypeAlias = dict[Annotated[int, Field(ge=1)], Annotated[float, Field(gt=0, le=1)]]
 
@@ -26,8 +26,8 @@ class LengthFilterSettings(Settings):
 
     @model_validator(mode="after")
     def _bounds_leave_room(self) -> Self:
-        _check_bounds("chars", self.min_chars, self.max_chars)
-        _check_bounds("tokens", self.min_tokens, self.max_tokens)
+        _check_bounds(self, "min_chars", "max_chars")
+        _check_bounds(self, "min_tokens", "max_tokens")
         if all(value is None for name, value in self if name != "kind"):
             raise ValueError("a length filter needs one of its four bounds")
         return self
@@ -48,7 +48,7 @@ class ScoreFilterSettings(Settings):
     def _bounds_leave_room(self) -> Self:
         if self.at_least is None and self.at_most is None:
             raise ValueError("a score filter needs at_least or at_most")
-        _check_bounds("", self.at_least, self.at_most)
+        _check_bounds(self, "at_least", "at_most")
         return self
 
 
@@ -114,6 +114,7 @@ FilterSettings: TypeAlias = Annotated[
 ]
 
 
-def _check_bounds(unit: str, least: float | None, most: float | None) -> None:
+def _check_bounds(settings: Settings, low: str, high: str) -> None:
+    least, most = getattr(settings, low), getattr(settings, high)
     if least is not None and most is not None and least > most:
-        raise ValueError(f"the bounds of {unit or 'a score'} leave nothing: {least} to {most}")
+        raise Misfit(f"{low} {least} and {high} {most} leave nothing", low, high)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from yxanul.base.settings import Settings
+from yxanul.base.settings import Misfit, Settings
 from yxanul.model.config import ModelSettings
 
 FP8_MULTIPLE = 16
@@ -24,7 +24,9 @@ class Fp8Settings(Settings):
     @model_validator(mode="after")
     def _check(self) -> Fp8Settings:
         if self.engine == "transformer_engine" and self.scaling == "rowwise":
-            raise ValueError("engine transformer_engine has no rowwise scaling; use tensorwise")
+            raise Misfit(
+                "engine transformer_engine has no rowwise scaling; use tensorwise", "scaling"
+            )
         return self
 
 

@@ -1,0 +1,228 @@
+"""What other trainers (transformers, nanoGPT, nanochat, litgpt ...) call the keys of a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import takewhile
+
+_OTHER_NAMES = {
+    "description": "title comment notes",
+    "seed": "random_seed data_seed manual_seed",
+    "tokenizer.kind": "tokenizer_type tokenizer_class",
+    "tokenizer.path": "tokenizer_path tokenizer_dir tokenizer_name tokenizer_name_or_path",
+    "tokenizer.vocab_size": "n_vocab num_tokens vocabulary_size padded_vocab_size",
+    "tokenizer.end_of_text": "eos_token eos eot_token end_of_text_token",
+    "tokenizer.special_tokens": "additional_special_tokens extra_special_tokens",
+    "data.sources": "datasets dataset train_data train_dataset data_mixture",
+    "data.sources.NAME.path": (
+        "data_dir data_path train_file train_files input_file dataset_path file files folder_path "
+        "dir directory filename"
+    ),
+    "data.sources.NAME.name": "dataset_name hf_dataset repo_id repo dataset_id",
+    "data.sources.NAME.config": "dataset_config_name dataset_config subset",
+    "data.sources.NAME.text_column": "text_column_name text_field dataset_text_field column",
+    "data.sources.NAME.limit": "max_train_samples max_samples num_documents max_documents",
+    "data.validation_fraction": (
+        "val_fraction validation_split val_split val_split_fraction test_size "
+        "validation_split_percentage eval_fraction holdout_fraction"
+    ),
+    "data.workers": "num_workers num_proc preprocessing_num_workers dataloader_num_workers",
+    "data.deduplicate": "dedup deduplication",
+    "data.shuffle_tokens": "shuffle shuffle_buffer_size buffer_size",
+    "data.folder": "cache_dir output_data_dir",
+    "model.preset": "model_name model_type model_name_or_path arch architecture model_config",
+    "model.width": (
+        "hidden_size n_embd d_model dim hidden_dim embed_dim embedding_dim model_dim n_embed "
+        "embedding_size hidden"
+    ),
+    "model.depth": (
+        "num_layers n_layer n_layers num_hidden_layers layers num_blocks nlayers num_layer n_blocks"
+    ),
+    "model.num_heads": "num_attention_heads n_head n_heads heads num_head nhead",
+    "model.num_kv_heads": (
+        "num_key_value_heads n_kv_head n_kv_heads n_query_groups kv_heads num_query_groups"
+    ),
+    "model.head_width": "head_dim head_size d_head kv_channels",
+    "model.ffn": "hidden_act activation activation_function mlp_class_name mlp_type",
+    "model.ffn_width": (
+        "intermediate_size ffn_dim d_ff ffn_hidden_size mlp_dim ff_dim n_inner ffn_hidden_dim "
+        "mlp_hidden_dim dim_feedforward"
+    ),
+    "model.norm": "norm_type norm_class_name normalization",
+    "model.norm_eps": "rms_norm_eps layer_norm_eps layer_norm_epsilon norm_epsilon",
+    "model.positions": "position_embedding_type pos_emb positional_encoding",
+    "model.rope_theta": "rope_base rotary_base theta rotary_emb_base",
+    "model.window": "sliding_window sliding_window_size window_size attention_window",
+    "model.layer_pattern": "layer_types window_pattern sliding_window_pattern",
+    "model.max_seq_len": (
+        "max_position_embeddings n_positions n_ctx block_size max_seq_length max_length "
+        "sequence_length seq_length context_length context_size sequence_len"
+    ),
+    "model.qk_norm": "norm_qk use_qk_norm qk_layernorm",
+    "model.query_scale": "query_pre_attn_scalar attention_scale",
+    "model.head": "tie_word_embeddings tie_embeddings weight_tying tied_embeddings",
+    "model.embedding_rank": "factorized_embedding embedding_factor",
+    "model.init_std": "initializer_range init_scale",
+    "model.logit_soft_cap": "final_logit_softcapping logits_soft_cap softcap",
+    "model.z_loss": "z_loss_weight z_loss_multiplier",
+    "model.document_masking": "doc_mask intra_document_masking attn_mask_type",
+    "optim.name": "optimizer optim_name optimizer_name optimizer_type",
+    "optim.peak_rate": (
+        "learning_rate lr max_lr peak_lr base_lr peak_learning_rate rate embedding_lr "
+        "unembedding_lr"
+    ),
+    "optim.muon_rate": "matrix_lr muon_lr",
+    "optim.weight_decay": "wd decay l2",
+    "optim.betas": "beta1 beta2 adam_beta1 adam_beta2",
+    "optim.eps": "adam_epsilon adam_eps epsilon",
+    "optim.clip": (
+        "grad_clip max_grad_norm max_norm gradient_clip_val gradient_clipping clip_grad_norm "
+        "clip_grad grad_norm_clip"
+    ),
+    "optim.ema": "ema_decay use_ema",
+    "optim.schedule.name": (
+        "lr_scheduler_type lr_schedule scheduler lr_scheduler decay_type lr_decay_style"
+    ),
+    "optim.schedule.warmup_steps": (
+        "warmup_iters lr_warmup_steps num_warmup_steps warmup lr_warmup_iters"
+    ),
+    "optim.schedule.warmup_fraction": "warmup_ratio lr_warmup_fraction",
+    "optim.schedule.floor_rate": "min_lr min_learning_rate final_lr lr_min",
+    "optim.schedule.floor_fraction": "min_lr_ratio final_lr_frac min_lr_rate lr_min_ratio",
+    "optim.schedule.decay_fraction": "warmdown_ratio cooldown_fraction decay_ratio",
+    "train.precision": "dtype torch_dtype mixed_precision bf16 fp16 amp autocast fp32 tf32",
+    "train.device": "device_type accelerator use_cpu no_cuda use_cuda gpu",
+    "train.strategy": "distributed distributed_strategy ddp fsdp parallelism",
+    "train.compile": "torch_compile use_compile",
+    "train.attention": "attn_implementation attention_backend flash_attention use_flash",
+    "train.batch_tokens": (
+        "total_batch_size global_batch_size batch_size train_batch_size tokens_per_step "
+        "batch_size_tokens"
+    ),
+    "train.micro_batch": (
+        "per_device_train_batch_size device_batch_size micro_batch_size local_batch_size "
+        "train_micro_batch_size_per_gpu"
+    ),
+    "train.gradient_checkpointing": (
+        "activation_checkpointing activation_checkpoint checkpoint_activations "
+        "recompute_granularity"
+    ),
+    "train.checkpoint.every_steps": (
+        "save_steps save_interval checkpoint_interval save_every ckpt_interval checkpoint_every"
+    ),
+    "train.checkpoint.keep": "save_total_limit keep_last max_checkpoints keep_last_n",
+    "train.checkpoint.best": "metric_for_best_model monitor_metric",
+    "train.skip_outliers": "skip_spikes loss_spike_threshold",
+    "stages.N.name": "stage_name",
+    "stages.N.mix": "weights mixture proportions sampling_weights data_weights",
+    "stages.N.budget.steps": (
+        "max_steps max_iters num_iterations total_steps train_steps num_steps num_train_steps "
+        "train_iters max_iterations iterations training_steps steps n_steps iters"
+    ),
+    "stages.N.budget.tokens": "max_tokens_total total_tokens max_train_tokens train_tokens",
+    "stages.N.budget.epochs": "num_train_epochs num_epochs max_epochs_total epochs n_epochs",
+    "stages.N.budget.minutes": "max_time max_minutes time_limit minutes time_budget",
+    "stages.N.curriculum.N.seq_len": (
+        "block_size max_seq_length max_length sequence_length seq_length context_length "
+        "context_size sequence_len context_len max_sequence_length"
+    ),
+    "stages.N.curriculum.N.rows": (
+        "batch_size per_device_train_batch_size device_batch_size micro_batch_size"
+    ),
+    "stages.N.curriculum.N.accumulation": (
+        "gradient_accumulation_steps grad_accum_steps accumulate_grad_batches grad_accum "
+        "gradient_accumulation_iters accumulation_steps gradient_accumulation"
+    ),
+    "stages.N.curriculum.N.devices": "world_size num_devices n_gpus num_gpus gpus",
+    "monitor.trackers": (
+        "report_to logger loggers wandb_log wandb tensorboard log_to tracker wandb_project"
+    ),
+    "eval.every_steps": (
+        "eval_steps eval_interval eval_every val_check_interval evaluation_interval val_interval "
+        "val_loss_every"
+    ),
+    "eval.max_tokens": "eval_iters eval_tokens max_eval_samples max_eval_batches",
+    "eval.sample_prompts": "prompts prompt sample_prompt start",
+    "eval.sample_tokens": "max_new_tokens",
+}
+_OTHER_VALUES = {
+    "adamw": "adam adamw_torch adamw_torch_fused adamw_hf",
+    "bf16": "bfloat16 bf16-true bf16-mixed 16 16-mixed",
+    "constant": "constant_with_warmup",
+    "cosine": "cosine_with_warmup cosine_with_min_lr cosine_annealing",
+    "cuda": "gpu cuda:0",
+    "deepspeed": "zero zero1 zero2",
+    "fp16": "float16 half 16-true",
+    "fp32": "float32 float full 32 32-true",
+    "fp8": "float8",
+    "fsdp": "fsdp2 full_shard",
+    "full": "true all",
+    "geglu": "gelu_glu",
+    "gelu": "gelu_new gelu_pytorch_tanh",
+    "hub": "huggingface hf dataset datasets hf_dataset",
+    "jsonl": "json ndjson",
+    "layernorm": "layer_norm",
+    "linear": "linear_with_warmup",
+    "plain": "text txt file files folder markdown eager",
+    "rmsnorm": "rms_norm rms",
+    "swiglu": "silu swish llamamlp",
+    "wsd": "warmup_stable_decay trapezoidal",
+}
+_WITHOUT_KEY = {
+    "there is no dropout in this model": (
+        "dropout attn_dropout attention_dropout resid_dropout hidden_dropout resid_pdrop "
+        "embd_pdrop attn_pdrop hidden_dropout_prob dropout_rate attention_probs_dropout_prob "
+        "lora_dropout"
+    ),
+    "this model has no biases": "bias use_bias attention_bias mlp_bias qkv_bias",
+    "the run folder is given on the command line, as --out": (
+        "output_dir out_dir save_dir run_name checkpoint_dir logging_dir out run_dir save_path"
+    ),
+    "a run goes on when the same command is given again": (
+        "resume resume_from_checkpoint init_from_checkpoint resume_from load_checkpoint"
+    ),
+    "a file says what it extends, not an override or a part of it": "extends",
+    "metrics of every step are written": (
+        "logging_steps log_interval log_every log_every_n_steps log_freq"
+    ),
+    "muon's momentum and lion's are part of the optimizer; see `optim.betas`": "momentum nesterov",
+}
+OTHER_NAMES = {key: tuple(names.split()) for key, names in _OTHER_NAMES.items()}
+"""Other names by our key. One name may stand for several keys, as other trainers have fewer."""
+WITHOUT_KEY = {why: tuple(names.split()) for why, names in _WITHOUT_KEY.items()}
+"""Names that no key answers to, by why."""
+OTHER_VALUES = {other: ours for ours, names in _OTHER_VALUES.items() for other in names.split()}
+"""Our values by what others call them."""
+
+
+def our_keys(name: str, parents: Sequence[str | int]) -> list[str]:
+    """Return our keys for what another trainer calls `name`: of several, those that are nearest to
+    where it was written."""
+    at, name = [str(part) for part in parents], _plain(name)
+    keys = [_at(key, at) for key, names in OTHER_NAMES.items() if name in names]
+    shared = [_num_shared(key.split("."), at) for key in keys]
+    return [key for key, number in zip(keys, shared, strict=True) if number == max(shared)]
+
+
+def why_without_key(name: str) -> str | None:
+    """Return why a key of other trainers has none here, if it is one of those."""
+    return next((why for why, names in WITHOUT_KEY.items() if _plain(name) in names), None)
+
+
+def _num_shared(one: Sequence[str], other: Sequence[str]) -> int:
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_")
+
+
+def _at(key: str, parents: list[str]) -> str:
+    """Return a key with the numbers and names of where it was asked for, as far as they agree."""
+    parts = key.split(".")
+    for index, (part, parent) in enumerate(zip(parts, parents, strict=False)):
+        if part not in ("N", "NAME", parent):
+            break
+        parts[index] = parent
+    return ".".join(parts)
