@@ -163,6 +163,7 @@ def test_text_reads_back_as_the_same_text(text):
 def test_a_null_over_another_default_stays(key):
     tree = parse(TINY, "tiny")
     tree.set("model", "{preset: yxanul-177m}")
+    tree.set("tokenizer", "{kind: gpt2}")
     tree.set(key, "null")
     recipe = check_tree(tree)
     again = check_tree(parse(dump_recipe(recipe), "again"))

@@ -24,7 +24,7 @@ from yxanul.eval.config import EvalSettings
 from yxanul.model.config import ModelSettings
 from yxanul.monitor.config import MonitorSettings
 from yxanul.optim.config import OptimSettings
-from yxanul.stages.config import StageSettings
+from yxanul.stages.config import StageSettings, stage_optim
 from yxanul.tokenizer.config import BpeSettings, TokenizerSettings
 from yxanul.train.config import OPTIMIZERS_OF, TrainSettings
 from yxanul.train.precision.config import fp8_misfit
@@ -66,11 +66,12 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Recipe:
-        misfits = [*self._misfits_of_train(), *self._misfits_of_eval()]
+        misfits = [*self._misfits_of_train(), *self._misfits_of_sizes()]
         for index, stage in enumerate(self.stages):
             misfits += self._misfits_of_names(index, stage)
             misfits += self._misfits_of_lengths(("stages", index), stage)
             misfits += self._misfits_of_warmup(("stages", index), stage)
+            misfits += self._misfits_of_optim(("stages", index), stage)
         if misfits:
             raise Misfits(misfits)
         return self
@@ -99,13 +100,23 @@ class Recipe(Settings):
                 ("model", "preset"),
             )
 
-    def _misfits_of_eval(self) -> Iterator[Misfit]:
+    def _misfits_of_sizes(self) -> Iterator[Misfit]:
         length, longest = self.eval.seq_len or 0, self.model.max_seq_len
         if length > longest:
             yield Misfit(
                 f"eval.seq_len is {length}, more than the model's max_seq_len {longest}",
                 ("eval", "seq_len"),
                 ("model", "max_seq_len"),
+            )
+        wanted, most = self.model.vocab_size, self.tokenizer.max_vocab_size
+        if wanted is not None and most is not None and wanted > most:
+            yield Misfit(
+                f"model.vocab_size is {wanted}, and the tokenizer has {most} tokens at most; leave"
+                " it out, or set it to null over a preset that gives one",
+                ("model", "vocab_size"),
+                ("tokenizer", "vocab_size"),
+                ("model", "preset"),
+                ("tokenizer",),
             )
 
     def _misfits_of_names(self, index: int, stage: StageSettings) -> Iterator[Misfit]:
@@ -170,6 +181,15 @@ class Recipe(Settings):
                     (*(at if own else ()), "optim", "schedule", f"warmup_{unit}"),
                     (*at, "budget", unit),
                 )
+
+    def _misfits_of_optim(self, at: Keys, stage: StageSettings) -> Iterator[Misfit]:
+        try:
+            stage_optim(self.optim, stage)
+        except ValidationError as error:
+            cause = error.errors()[0].get("ctx", {}).get("error")
+            keys = cause.keys if isinstance(cause, Misfit) else ()
+            below = [(*at, "optim", *key) for key in keys]
+            yield Misfit(f"stage '{stage.name}': {cause}", *below, *(("optim", *k) for k in keys))
 
 
 def installed_recipes() -> dict[str, Path]:

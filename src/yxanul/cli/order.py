@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from yxanul.base.errors import Interrupted, YxanulError
 
 if TYPE_CHECKING:
     from yxanul.base.run_folder import RunFolder
+    from yxanul.base.settings import Misfit
     from yxanul.base.ui import Ui
     from yxanul.recipe import Recipe
     from yxanul.train.parallel.launch import Ending
@@ -41,7 +42,7 @@ class Order:
         return RunFolder(self.out)
 
     def load(self) -> Recipe:
-        """Return the resolved recipe, flags taken in."""
+        """Return the resolved recipe, flags taken in; refuse what this machine cannot do."""
         from yxanul.recipe import load_recipe
         from yxanul.train.parallel.zero_config import read_config
 
@@ -51,10 +52,18 @@ class Order:
             overrides += ["train.precision=bf16"] * asks + ["train.fp8.engine=none"]
         if self.strategy:
             overrides.append(f"train.strategy={self.strategy}")
-        recipe = load_for_run(self.recipe, overrides, self.run, self.ui())
+        recipe = load_for_run(self.recipe, overrides, self.run, self.ui(), self._misfits)
         if recipe.train.deepspeed is not None:
             read_config(recipe.train.deepspeed)  # a wrong file is said before any work
         return recipe
+
+    def _misfits(self, recipe: Recipe) -> Iterator[Misfit]:
+        from yxanul.stages import preflight
+
+        processes = int(os.environ.get("WORLD_SIZE", num_devices(self, recipe)))
+        yield from preflight.of_training(recipe, processes)
+        if self.verb == "run":
+            yield from preflight.of_text(recipe)
 
     def ui(self) -> Ui:
         """Return what speaks to the person; of several processes, only the first does."""
@@ -84,11 +93,19 @@ class Order:
         return True
 
 
-def load_for_run(name: str, overrides: Sequence[str], run: RunFolder, ui: Ui) -> Recipe:
-    """Read the recipe of a run; a preset of auto becomes one that fits."""
-    from yxanul.recipe import load_recipe
+def load_for_run(
+    name: str,
+    overrides: Sequence[str],
+    run: RunFolder,
+    ui: Ui,
+    misfits: Callable[[Recipe], Iterable[Misfit]],
+) -> Recipe:
+    """Read the recipe of a run, and refuse its `misfits`; a preset of auto becomes one that fits."""
+    from yxanul.recipe import check_tree, read_tree, refuse
 
-    recipe = load_recipe(name, overrides)
+    tree = read_tree(name, overrides)
+    recipe = check_tree(tree)
+    refuse(tree, [*misfits(recipe)])
     if recipe.model.preset == "auto":
         from yxanul.stages.measure import fit_preset
 

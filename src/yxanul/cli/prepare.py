@@ -42,12 +42,16 @@ def command(
     from yxanul.base.run_folder import RunFolder
     from yxanul.cli.order import load_for_run
     from yxanul.cli.output import make_ui, print_json, print_text
+    from yxanul.stages import preflight
     from yxanul.stages.corpus import prepare
     from yxanul.stages.resume import settle_recipe
 
     chosen = [f"data.engine={engine}"] if engine else []
     run, ui = RunFolder(run_folder_of(recipe, out)), make_ui()
-    resolved = load_for_run(recipe, [*(overrides or ()), *chosen], run, ui)
+    overrides = [*(overrides or ()), *chosen]
+    resolved = load_for_run(recipe, overrides, run, ui, preflight.of_preparation)
+    for misfit in preflight.of_memory(resolved):
+        ui.warn(str(misfit))  # another machine may train it
     with StopRequest().handled(), folder_lock(run.path):
         settle_recipe(run, resolved, ui)
         report = prepare(run, resolved, ui).as_dict()

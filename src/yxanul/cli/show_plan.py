@@ -8,10 +8,13 @@ from itertools import groupby
 from typing import Any
 
 from yxanul.base.chart import area, parts_bar, shades_of
+from yxanul.base.mistakes import misfit_lines
+from yxanul.cli.output import make_ui
 from yxanul.cli.pictures import table
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.schedules import warmup_length
-from yxanul.recipe import Recipe, as_plain, dump_recipe, load_recipe
+from yxanul.recipe import Recipe, as_plain, check_tree, dump_recipe, read_tree, refuse
+from yxanul.stages import preflight
 from yxanul.stages.config import StageSettings, stage_optim
 from yxanul.train.config import TrainSettings
 from yxanul.train.curriculum import Phase, Plan, make_plan, planned_rate
@@ -36,7 +39,11 @@ class StagePlan:
 
 def show_recipe(name: str, overrides: list[str]) -> tuple[dict[str, Any], str]:
     """Return a resolved recipe and its plan, walked step by step."""
-    recipe = load_recipe(name, overrides)
+    tree = read_tree(name, overrides)
+    recipe = check_tree(tree)
+    refuse(tree, [*preflight.of_schedules(recipe)])
+    for line in misfit_lines(tree, [*preflight.of_text(recipe), *preflight.of_memory(recipe)]):
+        make_ui().warn(line)
     plans = [plan_of(stage, recipe) for stage in recipe.stages]
     phases = [phase for plan in plans for phase in phases_of(plan)]
     known = all(plan.counted for plan in plans)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from yxanul.cli.options import JsonOption, OutOption, Overrides, RecipeArgument, run_folder_of
+
+if TYPE_CHECKING:
+    from yxanul.base.settings import Misfit
+    from yxanul.recipe import Recipe
 
 NAME = "verify-resume"
 EXAMPLES = """**Examples**
@@ -36,12 +40,17 @@ def command(
     from yxanul.cli.leg import COMMAND
     from yxanul.cli.order import load_for_run
     from yxanul.cli.output import make_ui, print_json, print_text
+    from yxanul.stages import preflight
     from yxanul.stages.corpus import prepare
     from yxanul.stages.resume import settle_recipe
     from yxanul.stages.verify_resume import Trial, save_proof, verify_resume
 
     run, ui = RunFolder(run_folder_of(recipe, out)), make_ui()
-    resolved = load_for_run(recipe, overrides or [], run, ui)
+
+    def misfits(recipe: Recipe) -> list[Misfit]:
+        return [*preflight.of_text(recipe), *preflight.of_training(recipe, devices)]
+
+    resolved = load_for_run(recipe, overrides or [], run, ui, misfits)
     with StopRequest().handled(), folder_lock(run.path):
         settle_recipe(run, resolved, ui)
         prepare(run, resolved, ui)

@@ -26,6 +26,8 @@ BETAS = {"adamw": ADAM_BETAS, "muon": ADAM_BETAS, "lion": (0.9, 0.99), "sophia":
 """By optimizer, where the settings give none; one that is not here has no betas."""
 EPS = {"adamw": ADAM_EPS, "muon": ADAM_EPS, "sophia": 1e-12, "adafactor": 1e-30}
 """The same for eps."""
+STATE_NUMBERS = {"adamw": 2, "muon": 1, "lion": 1, "sophia": 2, "adafactor": 0}
+"""How many numbers an optimizer keeps for each weight, at least."""
 OWNERS = {
     "betas": tuple(BETAS),
     "eps": tuple(EPS),

@@ -13,6 +13,7 @@ from yxanul.tokenizer.end_of_text import END_OF_TEXT
 
 NUM_BYTES = 256
 TRANSITION_SHARE = 0.5
+GPT2_TOKENS = 50_257
 
 
 class CommonTokenizerSettings(Settings):
@@ -52,6 +53,11 @@ class CommonTokenizerSettings(Settings):
         wanted = dict.fromkeys((*self.special_tokens, *marks))
         return tuple(token for token in wanted if token != END_OF_TEXT)
 
+    @property
+    def max_vocab_size(self) -> int | None:
+        """How many tokens there can be; None where only the tokenizer's file says it."""
+        return None
+
 
 class TrainedSettings(CommonTokenizerSettings):
     """What every tokenizer has that is trained on the run's own training text."""
@@ -61,6 +67,11 @@ class TrainedSettings(CommonTokenizerSettings):
     may give fewer."""
     sample_bytes: int = Field(default=20_000_000, gt=0)
     """Bytes of text that the merges are learnt from, at most."""
+
+    @property
+    def max_vocab_size(self) -> int:
+        """Little text may give fewer."""
+        return self.vocab_size
 
     @property
     def num_learnt(self) -> int:
@@ -83,6 +94,11 @@ class ByteSettings(CommonTokenizerSettings):
     """One id for each of the 256 bytes, and the end of text."""
 
     kind: Literal["byte"] = "byte"
+
+    @property
+    def max_vocab_size(self) -> int:
+        """They are known."""
+        return NUM_BYTES + 1 + len(self.added_tokens)
 
 
 class BpeSettings(TrainedSettings):
@@ -123,6 +139,11 @@ class Gpt2Settings(CommonTokenizerSettings):
     kind: Literal["gpt2"] = "gpt2"
     path: str | None = None
     """A folder with encoder.json and vocab.bpe; left out: openai-community/gpt2 on the hub."""
+
+    @property
+    def max_vocab_size(self) -> int:
+        """They are known, but for those that are added."""
+        return GPT2_TOKENS + len(self.added_tokens)
 
 
 class SuperBpeT80kSettings(CommonTokenizerSettings):

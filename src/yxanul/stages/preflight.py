@@ -1,0 +1,204 @@
+"""What of a recipe cannot be done on this machine, found before anything is spent on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from yxanul.base.cache import is_address
+from yxanul.base.errors import YxanulError, missing_package
+from yxanul.base.marked_yaml import Keys
+from yxanul.base.settings import Misfit
+from yxanul.data.config import DataSettings
+from yxanul.model.count import count_parameters
+from yxanul.optim.config import STATE_NUMBERS
+from yxanul.optim.schedules import check_schedule
+from yxanul.recipe import Recipe
+from yxanul.stages.config import stage_optim
+from yxanul.text.config import HubSettings, JsonlSettings, ParquetSettings, PlainSettings
+from yxanul.text.filters.config import (
+    FilterSettings,
+    LanguageFilterSettings,
+    QualityFilterSettings,
+)
+from yxanul.train.curriculum import make_plan
+
+SMALL_BYTES = 1 << 30
+"""So much memory every machine has; it is not asked."""
+_TRACKERS = {"tensorboard": "tensorboard", "wandb": "wandb"}
+
+
+def of_text(recipe: Recipe) -> Iterator[Misfit]:
+    """Yield what stands in the way of reading and encoding the text."""
+    data = recipe.data
+    for name, source in data.sources.items():
+        at = ("data", "sources", name)
+        if isinstance(source, PlainSettings | JsonlSettings | ParquetSettings):
+            yield from _missing_text(source.path, (*at, "path"))
+        elif isinstance(source, HubSettings):
+            yield from _missing_package("datasets", "data", (*at, "kind"))
+    yield from _filters(data)
+    for name, benchmark in recipe.eval.benchmarks.items():
+        if data.decontaminate and benchmark.path and not is_address(benchmark.path):
+            yield from _missing_file(benchmark.path, ("eval", "benchmarks", name, "path"))
+    if data.deduplicate is not None and data.deduplicate.near is not None:
+        yield from _missing_package("rensa", "data", ("data", "deduplicate", "near"))
+    if data.engine == "ray":
+        yield from _missing_package("ray", "ray", ("data", "engine"))
+    if data.folder is not None and not is_address(data.folder):
+        yield from _no_folder(Path(data.folder).expanduser(), ("data", "folder"))
+
+
+def _filters(data: DataSettings) -> Iterator[Misfit]:
+    lists: list[tuple[Keys, Sequence[FilterSettings]]] = [(("data", "filters"), data.filters)]
+    for name, source in data.sources.items():
+        lists.append((("data", "sources", name, "filters"), source.filters or ()))
+    for at, filters in lists:
+        for number, one in enumerate(filters):
+            if isinstance(one, LanguageFilterSettings):
+                yield from _missing_package("py3langid", "data", (*at, number))
+            elif isinstance(one, QualityFilterSettings):
+                file = one.function.rpartition(":")[0]
+                yield from _missing_file(file, (*at, number, "function"))
+
+
+def of_preparation(recipe: Recipe) -> Iterator[Misfit]:
+    """Yield what is wrong whatever machine trains on the text that is encoded here."""
+    yield from of_text(recipe)
+    yield from of_schedules(recipe)
+
+
+def of_training(recipe: Recipe, processes: int = 1) -> Iterator[Misfit]:
+    """Yield what stands in the way of training here, by so many processes together."""
+    for name in recipe.monitor.trackers:
+        if name in _TRACKERS:
+            yield from _missing_package(_TRACKERS[name], "track", ("monitor", "trackers"))
+    if recipe.train.strategy == "deepspeed" and processes > 1:
+        yield from _missing_package("deepspeed", "deepspeed", ("train", "strategy"))
+    if recipe.train.precision == "fp8":
+        engine = recipe.train.fp8.engine
+        yield from _missing_package(engine, "fp8", ("train", "precision"))
+    yield from _device_and_attention(recipe)
+    yield from of_schedules(recipe)
+    yield from of_memory(recipe, processes)
+
+
+def of_schedules(recipe: Recipe) -> Iterator[Misfit]:
+    """Yield warm-ups that do not fit into a budget that is known already."""
+    for index, stage in enumerate(recipe.stages):
+        budget, optim = stage.budget, stage_optim(recipe.optim, stage)
+        if budget.steps is None and budget.tokens is None:
+            continue
+        plan = make_plan(
+            stage.curriculum,
+            stage.mix,
+            recipe.train,
+            clip=optim.clip,
+            steps=budget.steps,
+            tokens=budget.tokens,
+        )
+        try:
+            check_schedule(optim, total_steps=plan.total_steps, total_tokens=plan.total_tokens)
+        except YxanulError as error:
+            yield Misfit(
+                f"stage '{stage.name}': {error}",
+                ("stages", index, "budget", "steps" if budget.steps else "tokens"),
+                ("stages", index, "optim", "schedule"),
+                ("optim", "schedule"),
+            )
+
+
+def of_memory(recipe: Recipe, processes: int = 1) -> Iterator[Misfit]:
+    """Yield a model whose weights, gradients and optimizer state are more than there is memory.
+
+    Activations come on top: what of those does not fit is tried before the first step.
+    """
+    model = recipe.model.resolved(recipe.model.vocab_size or recipe.tokenizer.max_vocab_size)
+    number, train = count_parameters(model), recipe.train
+    parts = {"weights": 4, "gradients": 4, "optimizer state": 4 * STATE_NUMBERS[recipe.optim.name]}
+    if train.precision in ("bf16", "fp16", "fp8") and train.strategy not in ("fsdp", "deepspeed"):
+        parts[f"weights in {train.precision}"] = 2
+    if recipe.optim.ema is not None:
+        parts["mean of the weights"] = 4
+    needed = number * sum(parts.values())
+    if train.strategy in ("fsdp", "deepspeed"):
+        needed //= processes
+    if needed <= SMALL_BYTES:
+        return
+    from yxanul.train.memory import device_memory
+    from yxanul.train.precision.twin import choose_device
+
+    device = choose_device(train.device if train.device != "cuda" else "auto")
+    if device.type == "cpu":
+        needed *= min(processes, int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
+    if needed > (there := device_memory(device)):
+        shares = ", ".join(f"{size:g} bytes of {name}" for name, size in parts.items() if size)
+        yield Misfit(
+            f"training {number:,} parameters takes at least {_gib(needed)} ({shares} for each);"
+            f" this machine's {'memory' if device.type == 'cpu' else 'GPU'} has {_gib(there)}; make"
+            " the model smaller, or choose another model.preset",
+            *(("model", name) for name in ("width", "depth", "ffn_width", "vocab_size", "preset")),
+        )
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:,.1f} GiB"
+
+
+def _device_and_attention(recipe: Recipe) -> Iterator[Misfit]:
+    train, model = recipe.train, recipe.model
+    if train.device != "cuda" and train.attention == "auto":
+        return  # nobody has to load torch to know that it can be done
+    import torch
+
+    from yxanul.model.attend import BACKENDS, Shape
+    from yxanul.train.precision.twin import DTYPES, choose_precision
+
+    has_gpu = torch.cuda.is_available()
+    if train.device == "cuda" and not has_gpu:
+        yield Misfit("there is no GPU that torch can use; set auto or cpu", ("train", "device"))
+        return
+    device = torch.device("cuda" if has_gpu and train.device != "cpu" else "cpu")
+    if train.attention != "auto":
+        dtype = DTYPES[choose_precision(train.precision, device)]
+        length = max(phase.seq_len for stage in recipe.stages for phase in stage.curriculum)
+        heads = (model.num_heads, model.num_kv_heads, model.head_width)
+        shape = Shape(device.type, dtype, 1, length, *heads, None, model.document_masking)
+        if reason := BACKENDS[train.attention].reason_against(shape):
+            text = f"'{train.attention}' cannot be used here: {reason}; set auto"
+            yield Misfit(text, ("train", "attention"))
+
+
+def _missing_package(package: str, extra: str, at: Keys) -> Iterator[Misfit]:
+    if find_spec(package) is None:
+        yield Misfit(str(missing_package(package, extra)), at)
+
+
+def _missing_file(path: str, at: Keys) -> Iterator[Misfit]:
+    if not os.access(Path(path).expanduser(), os.R_OK):
+        yield Misfit(f"there is no file {path} that can be read", at)
+
+
+def _missing_text(path: str, at: Keys) -> Iterator[Misfit]:
+    from yxanul.text.sources.files import find_files
+    from yxanul.text.sources.remote import is_remote
+
+    if is_remote(path):
+        return
+    try:
+        files = find_files(path, ("",))
+    except YxanulError as error:
+        yield Misfit(str(error), at)
+        return
+    if closed := [file.address for file in files if not os.access(file.address, os.R_OK)]:
+        yield Misfit(f"the file {closed[0]} may not be read", at)
+
+
+def _no_folder(folder: Path, at: Keys) -> Iterator[Misfit]:
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        yield Misfit(f"{there} is no folder", at)
+    elif not os.access(there, os.W_OK | os.X_OK):
+        yield Misfit(f"the folder {there} may not be written to", at)
