@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from yxanul.recipe import load_recipe
+from yxanul.base.keys import walk
+from yxanul.base.other_names import OTHER_NAMES
+from yxanul.cli.recipe_keys import recipe_keys_page
+from yxanul.recipe import Recipe, load_recipe
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 BLOCKS = [
@@ -22,3 +25,16 @@ def test_a_recipe_in_the_documents_is_one(block, tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text(block)
     assert load_recipe(str(path)).stages
+
+
+def test_the_page_of_keys_is_that_of_the_settings():
+    """`yxanul schema --markdown > docs/recipe-keys.md` writes it."""
+    assert (DOCS / "recipe-keys.md").read_text() == recipe_keys_page()
+
+
+def test_every_other_name_is_of_a_key_that_there_is():
+    known = {key.dotted for key in walk(Recipe)}
+    assert set(OTHER_NAMES) <= known
+    for key, names in OTHER_NAMES.items():
+        siblings = {one.path[-1] for one in walk(Recipe) if one.dotted.rpartition(".")[0] == ""}
+        assert not siblings & set(names), key

@@ -8,7 +8,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 
-from recipes import write_tiny
+from recipes import TINY, write_tiny
 from yxanul.base.errors import Interrupted, YxanulError
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
@@ -17,9 +17,10 @@ from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
 from yxanul.checkpoint.read import read_checkpoint
 from yxanul.recipe import load_recipe
 from yxanul.stages.corpus import prepare
+from yxanul.stages.ledger import Entry
 from yxanul.stages.opening import open_session
 from yxanul.stages.program import run_program, run_stage
-from yxanul.stages.resume import settle_recipe
+from yxanul.stages.resume import effect_of, settle_recipe
 
 
 class StopsAfter(StopRequest):
@@ -190,7 +191,23 @@ def test_another_recipe_says_what_differs(recipe, straight, prepared_folder, tmp
     gate = ["stages.1.gate.forgetting={at_most: 8}"]
     settle_recipe(run, load_recipe(str(write_tiny(tmp_path)), gate), ui)
     (line,) = ui.lines
-    assert line.endswith("this run began: stages.1.gate.forgetting.at_most: 9.0 -> 8.0")
+    assert "this run began: stages.1.gate.forgetting.at_most: 9.0 -> 8.0; stage 'two' has" in line
+
+
+def test_a_change_says_from_which_step_on_it_holds_and_for_which_stages(tmp_path):
+    stage = "{name: three, mix: {math: 1}, budget: {steps: 9}, curriculum: [{seq_len: 64}],"
+    three = TINY.replace("eval:", f"  - {stage} optim: {{peak_rate: 1e-3}}}}\neval:")
+    recipe = load_recipe(str(write_tiny(tmp_path, three)))
+    entries = [Entry("one", "passed", 9, 14, 0, {}), Entry("two", "running", 9, 10, 14, {})]
+    effect = effect_of("optim.peak_rate", recipe, entries, 20)
+    assert "from step 21 on for stage 'two'" in effect
+    assert "not for stage 'three'" in effect and "stage 'one' stay" in effect
+    assert "on for stages 'two', 'three'" in effect_of("optim.clip", recipe, entries, 20)
+    assert "new end" in effect_of("stages.1.budget.tokens", recipe, entries, 20)
+    assert "not begun" in effect_of("stages.2.budget.steps", recipe, entries, 20)
+    assert "stays as it is" in effect_of("stages.0.gate.forgetting", recipe, entries, 20)
+    assert "from step 21" in effect_of("train.checkpoint.keep", recipe, entries, 20)
+    assert "nothing is trained yet" in effect_of("optim.peak_rate", recipe, [], 0)
 
 
 def test_what_differs_comes_to_nothing_once_all_is_trained(straight, prepared_folder, tmp_path):

@@ -1,8 +1,11 @@
-"""`yxanul schema`: the JSON schema of recipes."""
+"""`yxanul schema`: the JSON schema of recipes, or a page of all their keys."""
 
 from __future__ import annotations
 
 import json
+from typing import Annotated
+
+import typer
 
 from yxanul.cli.options import JsonOption
 
@@ -13,9 +16,19 @@ EXAMPLES = """**Examples**
 `# yaml-language-server: $schema=recipe.schema.json`"""
 
 
-def command(as_json: JsonOption = True) -> None:
+def command(
+    as_json: JsonOption = True,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="A page with every key instead, for people.")
+    ] = False,
+) -> None:
     """Print the JSON schema of recipes, so that editors complete and check them."""
     from yxanul.cli.output import print_text
     from yxanul.recipe import recipe_schema
 
+    if markdown:
+        from yxanul.cli.recipe_keys import recipe_keys_page
+
+        print_text(recipe_keys_page().rstrip("\n"))
+        return
     print_text(json.dumps(recipe_schema(), indent=2))

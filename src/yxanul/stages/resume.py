@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import write_text
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import Ui
+from yxanul.checkpoint.layout import checkpoint_steps
 from yxanul.recipe import Recipe, differences, dump_recipe, load_recipe
-from yxanul.stages.ledger import Ledger
+from yxanul.stages.ledger import Entry, Ledger
 
 FIXED = (
     "seed",
@@ -54,18 +55,62 @@ def settle_recipe(run: RunFolder, recipe: Recipe, ui: Ui) -> None:
             raise YxanulError(
                 f"{run.path} was begun with another recipe",
                 found=_first_of(fixed),
-                hint="choose another folder with --out, or delete this one; to train longer, add a"
-                " stage",
+                hint="a stage that is finished stays as it is, and so do text, tokenizer and model;"
+                " choose another folder with --out, or, to train longer, add a stage",
             )
         if ended:
             if changes:
                 ui.warn(f"every stage has passed its gate: without effect is {_first_of(changes)}")
             return
+        step = max(checkpoint_steps(run.checkpoints), default=0)
         for key, change in changes.items():
-            ui.warn(f"the recipe has changed since this run began: {key}: {change}")
+            effect = effect_of(key, recipe, entries, step)
+            ui.warn(f"the recipe has changed since this run began: {key}: {change}; {effect}")
         if not changes:
             return
     write_text(run.recipe, dump_recipe(recipe))
+
+
+def effect_of(key: str, recipe: Recipe, entries: Sequence[Entry], step: int) -> str:
+    """Say from which step on a change holds, for which stages, and for which it does not."""
+    if not entries:
+        return "nothing is trained yet: it holds from the start"
+    status = {entry.name: entry.status for entry in entries}
+    section, _, rest = key.partition(".")
+    if section == "stages":
+        index, _, rest = rest.partition(".")
+        return _effect_on_stage(recipe.stages[int(index)].name, rest, status, step)
+    if section != "optim":
+        return f"it holds from step {step + 1:,} on"
+    name = rest.partition(".")[0]
+    passed = [s.name for s in recipe.stages if status.get(s.name) == "passed"]
+    left = [stage for stage in recipe.stages if stage.name not in passed]
+    own = [stage.name for stage in left if getattr(stage.optim, name, None) is not None]
+    touched = [stage.name for stage in left if stage.name not in own]
+    parts = [f"it holds from step {step + 1:,} on for {_stages(touched)}"] if touched else []
+    parts += [f"not for {_stages(own)}, with {name} of their own"] if own else []
+    parts += [f"{_stages(passed)} stay as trained"] if passed else []
+    return "; ".join(parts)
+
+
+def _effect_on_stage(name: str, rest: str, status: Mapping[str, str], step: int) -> str:
+    match status.get(name):
+        case None:
+            return f"stage '{name}' has not begun: it holds for all of it"
+        case "passed":
+            return f"stage '{name}' is finished and stays as it is"
+    if rest.startswith("gate"):
+        return f"the gate of stage '{name}' is judged by it"
+    if rest.startswith("budget"):
+        return (
+            f"stage '{name}' goes on from step {step:,} of the run to its new end, and the schedule"
+            " of its learning rate is that of the new length; what is trained stays as it is"
+        )
+    return f"it holds from step {step + 1:,} of the run on, in the rest of stage '{name}'"
+
+
+def _stages(names: Sequence[str]) -> str:
+    return f"{'stage' if len(names) == 1 else 'stages'} " + ", ".join(f"'{n}'" for n in names)
 
 
 def _first_of(changes: Mapping[str, str]) -> str:
