@@ -1,0 +1,223 @@
+"""What a wrong recipe says: a line for each mistake, at the key that has to change."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from recipes import TINY, write_tiny
+from yxanul.base.errors import YxanulError
+from yxanul.base.marked_yaml import parse
+from yxanul.recipe import RecipeError, check_tree, load_recipe
+from yxanul.stages import preflight
+
+
+def line_of(text: str, *overrides: str) -> str:
+    tree = parse(text, "tiny")
+    for override in overrides:
+        tree.set(*override.split("=", 1))
+    with pytest.raises(RecipeError) as caught:
+        check_tree(tree)
+    (line,) = str(caught.value).splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at", "key"),
+    [
+        ("{stories: 1.0}", "{storys: 1.0}", "storys", "stages.0.mix.storys"),
+        ("len: 64, share", "len: 128, share", "seq_len: 128", "stages.0.curriculum.1.seq_len"),
+        ("name: two", "name: one", "name: one\n    mix: {math", "stages.1.name"),
+        ("warmup_steps: 2", "warmup_steps: 14", "warmup_steps", "optim.schedule.warmup_steps"),
+        ("steps: 14", "steps: 14, minutes: 2", "steps: 14", "stages.0.budget.steps"),
+        ("share: 0.5}", "share: 0.6}", "share: 0.6", "stages.0.curriculum.0.share"),
+        ("{forgetting:", "{perplexity: {xx: {at_most: 9}}, forgetting:", "xx",
+         "stages.1.gate.perplexity.xx"),
+        ("num_heads: 2", "num_heads: 5", "width: 32", "model.width"),
+        ("max_tokens: 512", "seq_len: 512", "seq_len: 512", "eval.seq_len"),
+        ("keep: 2", "best: val/math2/loss", "best:", "train.checkpoint.best"),
+        ("builtin, domain: stories, documents: 120", "plain", "stories:", "data.sources.stories.path"),
+        ("ffn_width: 64", "vocab_size: 999", "vocab_size", "model.vocab_size"),
+        ("{tokens: 2560}", "{tokens: 2560}\n    optim: {schedule: {name: linear, floor_rate: 1}}",
+         "floor_rate", "stages.1.optim.schedule.floor_rate"),
+    ],
+)  # fmt: skip
+def test_a_mistake_stands_at_the_key_that_has_to_change(old, new, at, key):
+    assert old in TINY
+    text = TINY.replace(old, new, 1)
+    before = text[: text.index(at)].split("\n")
+    place = f"tiny:{len(before)}:{len(before[-1]) + 1}: {key}: "
+    assert line_of(text).startswith(place)
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("model.max_seq_len=32", "model.max_seq_len"),
+        ("train.batch_tokens=16", "train.batch_tokens"),
+        ("model.num_heads=5", "model.num_heads"),
+        ("optim.schedule={name: linear, floor_rate: 1}", "optim.schedule.floor_rate"),
+        ("stages.0.budget.steps=2", "stages.0.budget.steps"),
+        ("a.b.c=1", "a"),
+    ],
+)
+def test_of_several_keys_the_overridden_one_has_to_change(override, key):
+    tree = parse(TINY, "tiny")
+    tree.set(*override.split("=", 1))
+    with pytest.raises(RecipeError) as caught:
+        check_tree(tree)
+    for line in str(caught.value).splitlines():
+        assert line.startswith(f"override '{override}': {key}: ")
+
+
+def test_of_several_keys_the_one_of_the_extending_recipe_has_to_change(tmp_path):
+    write_tiny(tmp_path)
+    (tmp_path / "child.yaml").write_text("extends: ./tiny.yaml\nmodel: {max_seq_len: 32}\n")
+    with pytest.raises(RecipeError, match=r"^\S*child\.yaml:2:9: model\.max_seq_len"):
+        load_recipe(str(tmp_path / "child.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("stages.0.budget={epochs: 0}", "must be greater than 0, found 0"),
+        ("stages.0.budget={epochs: x}", "must be a number or a mapping"),
+        ("stages=[]", "must have at least 1 item"),
+        ("train.micro_batch=x", "must be a whole number or 'auto', found 'x'"),
+        ("optim.clip=.inf", "must be a finite number"),
+        ("seed=1e3", "must be a whole number, found 1000.0; write 1000"),
+        ("model=nano", "did you mean {preset: nano}?"),
+        ("train.device=gpu", "did you mean 'cuda'?"),
+        ("stages.0.name=a b", "letters, digits, _ and -"),
+        ("data.workers=true", "must be a whole number, found true"),
+        ("stages.0.budget={steps:9}", "a ': ' is missing behind 'steps'"),
+        ("extends=base", "a file says what it extends"),
+        ("data.sources.stories={kind: builtin, domain: math, path: x}", "only kind plain or jsonl"),
+        ("optim.warmup_steps=3", "there is optim.schedule.warmup_steps"),
+    ],
+)
+def test_a_wrong_value_in_plain_words(override, said):
+    assert said in line_of(TINY, override)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "ours"),
+    [
+        ("n_layer", "model.depth"),
+        ("model.hidden_size", "model.width"),
+        ("model.block_size", "model.max_seq_len"),
+        ("learning-rate", "optim.peak_rate"),
+        ("train.lr", "optim.peak_rate"),
+        ("max_steps", "stages.N.budget.steps"),
+        ("stages.0.max_steps", "stages.0.budget.steps"),
+        ("stages.0.curriculum.1.block_size", "stages.0.curriculum.1.seq_len"),
+        ("train.batch_size", "train.batch_tokens"),
+        ("gradient_accumulation_steps", "stages.N.curriculum.N.accumulation"),
+    ],
+)
+def test_a_key_of_another_trainer_is_answered_with_ours(wrong, ours):
+    assert f"unknown key; here it is '{ours}'" in line_of(TINY, f"{wrong}=3")
+
+
+def test_what_has_no_key_says_why():
+    assert "no dropout" in line_of(TINY, "model.dropout=0.1")
+    assert "--out" in line_of(TINY, "output_dir=x")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a:\n\tb: 1", "2:1: not valid YAML: a tab"),
+        ("a: [1, 2\nb: 3", "a ',' or ']' is missing in the list that begins at line 1"),
+        ("a: [", "not closed"),
+        ('a: "x', "1:4: not valid YAML: a quoted text is not closed"),
+        ("a:1\nb: 2", "a space may be missing"),
+        ("a: 1\n---\nb: 2", "a second document"),
+        ("a: *x", "anchor &x that is not defined"),
+        ("a: &x 1\nb: &x 2", "2:4: not valid YAML: the anchor &x is defined twice"),
+        ("a: @x", "@ has to stand in quotes"),
+        ("a: !!binary aGk=", "1:4: the tag !!binary"),
+        ("a: !!int x", "cannot be read as int"),
+        ("{{a}}: 1", "a key has to be plain text"),
+        ("a: {<<: {b: 1}}", "merge keys"),
+        ("a: x\x07", "1:5: not valid YAML: a control character"),
+        ("a: " + "1" * 5000, "cannot be read as int"),
+        ('a: "\\ud800"', "surrogate"),
+    ],
+)
+def test_broken_yaml_in_plain_words(text, said):
+    with pytest.raises(YxanulError) as caught:
+        parse(text, "f")
+    assert said in str(caught.value) and "found found" not in str(caught.value)
+
+
+def test_aliases_of_aliases_are_refused_before_they_are_large():
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+    for name, inner in zip("bcdefghi", "abcdefgh", strict=True):
+        bomb += f"{name}: &{name} [{', '.join([f'*{inner}'] * 10)}]\n"
+    with pytest.raises(YxanulError, match="too large for a recipe"):
+        parse(bomb, "f")
+
+
+def test_keys_that_look_like_other_things_stay_text():
+    assert parse("{on: 1, null: 2, 1e3: 3}", "f").value == {"on": 1, "null": 2, "1e3": 3}
+
+
+def misfits(*overrides: str) -> list[str]:
+    tree = parse(TINY, "tiny")
+    for override in overrides:
+        tree.set(*override.split("=", 1))
+    recipe = check_tree(tree)
+    found = [*preflight.of_text(recipe), *preflight.of_training(recipe)]
+    return [f"{'.'.join(map(str, one.keys[0]))}: {one}" for one in found]
+
+
+def test_a_recipe_that_this_machine_can_do_has_no_misfit():
+    assert misfits() == []
+    assert misfits("model={preset: nano}", "train.attention=plain") == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["model={preset: nano, width: 100000000, head_width: 64}"], "model.width: training "),
+        (["model.depth=1000000000000"], "optimizer state"),
+        (["data.sources.stories={kind: plain, path: /no/where}"], "data.sources.stories.path: "),
+        (["data.filters=[{kind: quality, function: no.py:f, at_least: 1}]"], "no.py"),
+        (["eval.benchmarks={gsm8k: {path: /no/file.jsonl}}"], "eval.benchmarks.gsm8k.path"),
+        (["data.folder=/proc/version"], "data.folder: /proc/version is no folder"),
+        (
+            ["optim.schedule={warmup_tokens: 5000}", "stages.1.budget.tokens=9000"],
+            "stage 'one': the warm-up",
+        ),
+    ],
+)
+def test_what_this_machine_cannot_do_is_known_before_anything_is_spent(overrides, said):
+    (line,) = misfits(*overrides)
+    assert said in line
+
+
+def test_what_needs_a_gpu_or_a_package_is_known_too(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(preflight, "find_spec", lambda name: None)
+    assert misfits("train.device=cuda") == [
+        "train.device: there is no GPU that torch can use; set auto or cpu"
+    ]
+    assert "train.attention: 'flash'" in misfits("train.attention=flash")[0]
+    assert "wandb" in misfits("monitor.trackers=[wandb]")[0]
+    assert "'ray'" in misfits("data.engine=ray")[0]
+
+
+@pytest.mark.parametrize("name", ["four-stages", "fineweb-ultra"])
+def test_large_models_can_be_shown_on_small_machines(name, monkeypatch):
+    monkeypatch.setattr("yxanul.train.memory.device_memory", lambda device: 1 << 30)
+    recipe = load_recipe(name)
+    (misfit,) = preflight.of_memory(recipe)
+    assert "at least" in str(misfit) and "1.0 GiB" in str(misfit)
+    assert json.dumps(recipe.model_dump(mode="json"))
+
+
+def test_a_folder_that_may_not_be_written_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(preflight.os, "access", lambda place, mode: False)
+    assert "may not be written" in misfits(f"data.folder={tmp_path}/new")[0]
+    assert not Path(tmp_path / "new").exists()
