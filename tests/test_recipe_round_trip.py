@@ -123,6 +123,8 @@ def test_every_value_of_a_key_reads_back(dotted, owner):
         if kind is not None:
             put(tree, place.rpartition(".")[0], REQUIRED.get(kind, {}) | {"kind": kind})
         put(tree, place, value)
+        if name == "against":
+            put(tree, f"{place.rpartition('.')[0]}.at_most", 1)
         try:
             recipe = check_tree(tree)
         except YxanulError as error:

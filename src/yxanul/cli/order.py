@@ -100,7 +100,7 @@ def load_for_run(
     ui: Ui,
     misfits: Callable[[Recipe], Iterable[Misfit]],
 ) -> Recipe:
-    """Read the recipe of a run, and refuse its `misfits`; a preset of auto becomes one that fits."""
+    """Read the recipe of a run, refuse its `misfits`; a preset of auto becomes one that fits."""
     from yxanul.recipe import check_tree, read_tree, refuse
 
     tree = read_tree(name, overrides)

@@ -130,6 +130,10 @@ class ModelSettings(Settings):
                 "width",
                 "positions",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _possible_head_and_layers(self) -> ModelSettings:
         if self.head == "folded" and self.embedding_rank is None:
             raise Misfit(
                 "head 'folded' needs an embedding_rank; without one use 'tied'",
