@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 
@@ -20,6 +21,7 @@ from yxanul.model.language_model import LanguageModel
 from yxanul.tokenizer.pretrained import load_pretrained_tokenizer
 from yxanul.tokenizer.tokenizer import Tokenizer
 
+Device: TypeAlias = torch.device | str | None
 PRETRAINED_SEQ_LEN = 2048
 """The longest row assumed for a model of which it is not known how it was trained."""
 
@@ -41,15 +43,22 @@ class Bundle:
     """What they are copies of, where they are kept at an address."""
 
 
-def open_bundle(path: Path, checkpoint: str = "best", averaged: bool = True) -> Bundle:
+def open_bundle(
+    path: Path,
+    checkpoint: str = "best",
+    averaged: bool = True,
+    device: Device = None,
+) -> Bundle:
     """Load a run's checkpoint: `best` (the newest where none is best yet), `last`, or a step.
 
     Where the run kept a mean of its weights the model has that, unless `averaged` is false.
 
+    Without a `device` it is put on the GPU, if there is one.
+
     A folder of the `transformers` layout is taken too: its weights are `best` and `last` in one.
     """
     if is_pretrained(path):
-        return _open_pretrained(path, checkpoint)
+        return _open_pretrained(path, checkpoint, device)
     run = RunFolder(path)
     found = find_checkpoint(run, checkpoint)
     weights = "ema" if averaged and "ema" in tensor_files(found) else "model"
@@ -63,7 +72,7 @@ def open_bundle(path: Path, checkpoint: str = "best", averaged: bool = True) -> 
         )
     kept = state["data_folder"]
     return Bundle(
-        _ready(ModelSettings.model_validate(state["model"]), tensors[weights]),
+        _ready(ModelSettings.model_validate(state["model"]), tensors[weights], device),
         tokenizer,
         state["progress"]["step"],
         state["seq_len"],
@@ -72,7 +81,7 @@ def open_bundle(path: Path, checkpoint: str = "best", averaged: bool = True) -> 
     )
 
 
-def _open_pretrained(folder: Path, checkpoint: str) -> Bundle:
+def _open_pretrained(folder: Path, checkpoint: str, device: Device) -> Bundle:
     if checkpoint not in ("best", "last"):
         raise YxanulError(
             f"{folder} has no checkpoint '{checkpoint}'",
@@ -81,13 +90,15 @@ def _open_pretrained(folder: Path, checkpoint: str) -> Bundle:
     tokenizer = load_pretrained_tokenizer(folder, read_settings(folder).num_tokens)
     settings, tensors = read_pretrained(folder)
     seq_len = min(settings.max_seq_len, PRETRAINED_SEQ_LEN)
-    return Bundle(_ready(settings, tensors), tokenizer, None, seq_len, None)
+    return Bundle(_ready(settings, tensors, device), tokenizer, None, seq_len, None)
 
 
-def _ready(settings: ModelSettings, tensors: Mapping[str, torch.Tensor]) -> LanguageModel:
+def _ready(
+    settings: ModelSettings, tensors: Mapping[str, torch.Tensor], device: Device
+) -> LanguageModel:
     model = LanguageModel(settings)
     model.load_state_dict(tensors)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
 
 
 def find_checkpoint(run: RunFolder, which: str) -> Path:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 
 class YxanulError(Exception):
@@ -20,8 +21,11 @@ class YxanulError(Exception):
         found: object = None,
         wanted: object = None,
         hint: str | None = None,
+        facts: Mapping[str, Any] | None = None,
     ):
         self.what, self.found, self.wanted, self.hint = what, found, wanted, hint
+        self.facts = dict(facts or {})
+        """What the verb had found out by then: with --json it stands beside the error."""
         super().__init__(str(self))
 
     def __str__(self) -> str:

@@ -10,7 +10,6 @@ NAME = "data"
 group = typer.Typer(
     name=NAME,
     help="Look into encoded text, and verify it.",
-    no_args_is_help=True,
     rich_markup_mode="markdown",
 )
 group.command(data_show.NAME, epilog=data_show.EXAMPLES, cls=data_show.Command)(data_show.command)

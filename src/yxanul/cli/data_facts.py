@@ -35,7 +35,7 @@ class Look:
         """Return the figures of every source, and the beginnings of its first documents."""
         chosen = self.place.chosen(source)
         return {
-            **self._where(),
+            **self.place.facts,
             "missing": list(self.place.missing) if source is None else [],
             "sources": {name: self._source(folder, splits) for name, folder in chosen.items()},
         }
@@ -48,7 +48,7 @@ class Look:
         record = read_record(folder, one.part)
         header = encoded.manifest.header
         return {
-            **self._where(),
+            **self.place.facts,
             "source": name,
             "split": split,
             "document": number,
@@ -71,7 +71,7 @@ class Look:
         order = encoded.order(seed, group_tokens)
         rows = stream_rows(order, name, position, length, count)
         return {
-            **self._where(),
+            **self.place.facts,
             "source": name,
             "seed": seed,
             "shuffle_tokens": group_tokens,
@@ -93,7 +93,11 @@ class Look:
         if source is not None:
             self.place.chosen(source)
         found = find_step(run, recipe, number, stage)
-        return {**self._where(), **_step_facts(found), "rows": self._step_rows(found, source, most)}
+        return {
+            **self.place.facts,
+            **_step_facts(found),
+            "rows": self._step_rows(found, source, most),
+        }
 
     def dropped(self, source: str | None, cause: str | None) -> dict[str, Any]:
         """Return how many documents were left out, and samples of them, for one cause or all."""
@@ -108,10 +112,7 @@ class Look:
             facts["counts"][name] = {c: n for c, n in counts.items() if cause in (None, c)}
             samples = [one for one in encoded.dropped() if cause in (None, one.cause)]
             facts["dropped"][name] = [sample.model_dump() for sample in samples]
-        return {**self._where(), "cause": cause, **facts}
-
-    def _where(self) -> dict[str, Any]:
-        return {"shards": str(self.place.path)}
+        return {**self.place.facts, "cause": cause, **facts}
 
     def _source(self, folder: Path, splits: Sequence[Split]) -> dict[str, Any]:
         encoded = open_encoded(folder)

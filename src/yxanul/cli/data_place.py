@@ -48,6 +48,11 @@ class Place:
     is_run: bool
     """Whether the run itself was named, and not its data."""
 
+    @property
+    def facts(self) -> dict[str, str | None]:
+        """What --json says of it."""
+        return {"run": str(self.run.path) if self.run else None, "shards": str(self.path)}
+
     def only(self, source: str | None, what: str) -> tuple[str, Path]:
         """Return the source that is named, or the only one that there is."""
         from yxanul.base.errors import YxanulError

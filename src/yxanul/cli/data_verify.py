@@ -36,7 +36,8 @@ def command(
         checks = verify_sources(place.folders, finder.of, make_ui())
     _compare_with_recipe(place, checks)
     facts = verify_facts(place, checks)
-    print_json(facts) if as_json else print_text(safe(verify_text(facts), keep="\n"))
+    if not as_json:
+        print_text(safe(verify_text(facts), keep="\n"))
     bad = [name for name, one in facts["sources"].items() if not one["ok"]]
     if bad:
         total = sum(len(facts["sources"][name]["faults"]) for name in bad)
@@ -44,7 +45,10 @@ def command(
             f"{shards} is not sound",
             found=f"{total} fault{'s' * (total > 1)} in {', '.join(bad)}",
             hint="delete what is damaged and run yxanul prepare: it makes it again",
+            facts=facts,
         )
+    if as_json:
+        print_json(facts)
 
 
 def verify_facts(place: Place, checks: dict[str, Check]) -> dict[str, Any]:
@@ -62,7 +66,7 @@ def verify_facts(place: Place, checks: dict[str, Check]) -> dict[str, Any]:
         for name, check in checks.items()
     }
     ok = all(source["ok"] for source in sources.values())
-    return {"shards": str(place.path), "ok": ok, "sources": sources}
+    return {**place.facts, "ok": ok, "sources": sources}
 
 
 def verify_text(facts: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from yxanul.cli.options import CheckpointOption, JsonOption, RunArgument
+from yxanul.cli.options import CheckpointOption, DeviceOption, JsonOption, RunArgument
 
 NAME = "eval"
 EXAMPLES = """**Examples**
@@ -32,6 +32,7 @@ def command(
         int | None, typer.Option(help="Tokens scored a window; default: half of it.", min=1)
     ] = None,
     checkpoint: CheckpointOption = "best",
+    device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score the run's held-out text by domain, or the given files.
@@ -44,9 +45,10 @@ def command(
     from yxanul.cli.output import make_ui, print_json, print_text
     from yxanul.data.fetch import fetch_shards
     from yxanul.eval.perplexity import open_held_out, score_domains, score_files, window_shape
+    from yxanul.train.precision.twin import choose_device
 
     with StopRequest().handled():
-        ui, bundle = make_ui(), open_bundle(run, checkpoint)
+        ui, bundle = make_ui(), open_bundle(run, checkpoint, device=choose_device(device or "auto"))
         shape = window_shape(seq_len or bundle.seq_len, stride)
         if text:
             scores = score_files(bundle.model, bundle.tokenizer, text, shape, ui)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from yxanul.cli.options import CheckpointOption, JsonOption, RunArgument
+from yxanul.cli.options import CheckpointOption, DeviceOption, JsonOption, RunArgument
 
 NAME = "generate"
 EXAMPLES = """**Examples**
@@ -48,6 +48,7 @@ def command(
         list[str] | None, typer.Option(help="End before this string; may be given many times.")
     ] = None,
     checkpoint: CheckpointOption = "best",
+    device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Continue a prompt; one sample streams as it is written."""
@@ -56,6 +57,7 @@ def command(
     from yxanul.cli.output import print_json, print_text
     from yxanul.generate.config import SampleSettings
     from yxanul.generate.decode import complete, stream
+    from yxanul.train.precision.twin import choose_device
 
     start = read_prompt(prompt, prompt_file)
     settings = checked(
@@ -70,7 +72,7 @@ def command(
         num_samples=samples,
         stop=tuple(stop or ()),
     )
-    bundle = open_bundle(run, checkpoint)
+    bundle = open_bundle(run, checkpoint, device=choose_device(device or "auto"))
     if as_json or samples > 1:
         completions = complete(bundle.model, bundle.tokenizer, start, settings)
         if as_json:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,14 +16,14 @@ RecipeArgument = Annotated[
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[KEY=VALUE ...]",
+        metavar="KEY=VALUE",
         help="Overrides such as `optim.peak_rate=1e-3` or `'stages.0.budget={steps: 120}'`.",
         show_default=False,
     ),
 ]
 OutOption = Annotated[
     Path | None,
-    typer.Option("--out", metavar="DIR", help="The run folder.  [default: runs/<recipe name>]"),
+    typer.Option("--out", metavar="DIR", help="The run folder.  [default: runs/NAME]"),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="One JSON object on stdout, and nothing else there.")
@@ -39,6 +41,23 @@ CheckpointOption = Annotated[
 ]
 
 
+class Device(StrEnum):
+    """Where a model computes."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+DeviceOption = Annotated[
+    Device | None,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda",
+        help="Where to compute; short for `train.device=...`.  [default: a GPU if there is one]",
+        show_default=False,
+    ),
+]
 DevicesOption = Annotated[
     int | None,
     typer.Option(
@@ -84,6 +103,11 @@ CooldownOption = Annotated[
         help="Come down from here on and end early (schedule wsd); also of a run that is going.",
     ),
 ]
+
+
+def with_device(overrides: Sequence[str] | None, device: Device | None) -> tuple[str, ...]:
+    """Return the overrides of a recipe, --device among them."""
+    return (*(overrides or ()), *([f"train.device={device}"] if device else ()))
 
 
 def run_folder_of(recipe: str, out: Path | None) -> Path:

@@ -8,11 +8,24 @@ import math
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 
 from yxanul.base.ui import Task, Ui
 
 SECONDS_BETWEEN_LINES = 10.0
+_json_stream: TextIO | None = None
+
+
+@contextlib.contextmanager
+def only_json_on_stdout() -> Iterator[None]:
+    """Send to stderr what libraries print, so that stdout has the one JSON object of --json."""
+    global _json_stream
+    _json_stream = sys.stdout
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _json_stream = None
 
 
 def print_text(text: str) -> None:
@@ -22,7 +35,9 @@ def print_text(text: str) -> None:
 
 def print_json(value: dict[str, Any]) -> None:
     """Write the one JSON object of --json; figures that are not finite become null."""
-    sys.stdout.write(json.dumps(_finite(value), ensure_ascii=False) + "\n")
+    stream = _json_stream or sys.stdout
+    stream.write(json.dumps(_finite(value), ensure_ascii=False) + "\n")
+    stream.flush()
 
 
 def make_ui() -> Ui:

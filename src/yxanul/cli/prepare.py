@@ -56,7 +56,7 @@ def command(
         settle_recipe(run, resolved, ui)
         report = prepare(run, resolved, ui).as_dict()
     if as_json:
-        print_json(report)
+        print_json({"run": str(run.path)} | report)
     else:
         folder = resolved.data.folder
         shown = folder if folder and is_address(folder) else run.data(folder)

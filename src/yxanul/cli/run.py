@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from yxanul.cli.options import (
     CooldownOption,
+    DeviceOption,
     DevicesOption,
     DisableFp8Option,
     JsonOption,
@@ -14,6 +15,7 @@ from yxanul.cli.options import (
     ResumeOption,
     StrategyOption,
     run_folder_of,
+    with_device,
 )
 
 NAME = "run"
@@ -30,6 +32,7 @@ def command(
     recipe: RecipeArgument,
     overrides: Overrides = None,
     out: OutOption = None,
+    device: DeviceOption = None,
     devices: DevicesOption = None,
     strategy: StrategyOption = None,
     restarts: RestartsOption = 0,
@@ -46,7 +49,7 @@ def command(
         Order(
             NAME,
             recipe,
-            tuple(overrides or ()),
+            with_device(overrides, device),
             run_folder_of(recipe, out),
             devices=devices,
             strategy=strategy,

@@ -12,18 +12,21 @@ from yxanul.cli.options import JsonOption
 NAME = "schema"
 EXAMPLES = """**Examples**
 
-`yxanul schema > recipe.schema.json`, then in a recipe's first line:
+`yxanul schema > recipe.schema.json`
+
+Then this is the first line of a recipe:
+
 `# yaml-language-server: $schema=recipe.schema.json`"""
 
 
 def command(
-    as_json: JsonOption = True,
+    as_json: JsonOption = False,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="A page with every key instead, for people.")
     ] = False,
 ) -> None:
     """Print the JSON schema of recipes, so that editors complete and check them."""
-    from yxanul.cli.output import print_text
+    from yxanul.cli.output import print_json, print_text
     from yxanul.recipe import recipe_schema
 
     if markdown:
@@ -31,4 +34,5 @@ def command(
 
         print_text(recipe_keys_page().rstrip("\n"))
         return
-    print_text(json.dumps(recipe_schema(), indent=2))
+    schema = recipe_schema()
+    print_json(schema) if as_json else print_text(json.dumps(schema, indent=2))

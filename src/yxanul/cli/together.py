@@ -7,7 +7,8 @@ import sys
 import traceback
 
 from yxanul.base.errors import causes_of
-from yxanul.cli.app import line_of
+from yxanul.cli.app import error_facts, mistake_of
+from yxanul.cli.output import print_json
 from yxanul.train.parallel.launch import Ending, report_ending
 
 _OF_OTHERS = ("gloo", "nccl", "connection closed by peer", "connection reset", "broken pipe")
@@ -17,16 +18,19 @@ _OF_OTHERS = ("gloo", "nccl", "connection closed by peer", "connection reset", "
 def end_one_of_several(error: BaseException) -> int:
     """Tell the process that started this one, or stderr, why it ends; return the exit code."""
     rank = int(os.environ.get("RANK", "0"))
-    line, code = line_of(error)
-    follows = line is None and is_of_another(error)
-    accident = line is None or getattr(error, "is_accident", False)
+    mistake, facts = mistake_of(error), error_facts(error)
+    follows = mistake is None and is_of_another(error)
+    accident = mistake is None or mistake.is_accident
+    text = str(mistake or "".join(traceback.format_exception(error)).rstrip())
     if follows:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        line = f"stopped, it seems since another process is gone ({reason})"
-    text = line or "".join(traceback.format_exception(error)).rstrip()
-    ending = Ending(rank, code, text, is_accident=accident, follows=follows)
+        text = f"stopped, it seems since another process is gone ({reason})"
+    code = facts["exit_code"]
+    ending = Ending(rank, code, text, is_accident=accident, follows=follows, facts=facts)
     if not report_ending(ending):
         sys.stderr.write(f"yxanul: process {rank}: {text}\n")
+        if rank == 0 and "--json" in sys.argv:
+            print_json(facts)
     return code
 
 

@@ -10,7 +10,6 @@ NAME = "tokenizer"
 group = typer.Typer(
     name=NAME,
     help="Train, show and compare tokenizers.",
-    no_args_is_help=True,
     rich_markup_mode="markdown",
 )
 for verb in (tokenizer_train, tokenizer_show, tokenizer_compare):

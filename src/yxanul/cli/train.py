@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from yxanul.cli.options import (
     CooldownOption,
+    DeviceOption,
     DevicesOption,
     DisableFp8Option,
     EvalOnlyOption,
@@ -18,6 +19,7 @@ from yxanul.cli.options import (
     ResumeOption,
     StrategyOption,
     run_folder_of,
+    with_device,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ def command(
     recipe: RecipeArgument,
     overrides: Overrides = None,
     out: OutOption = None,
+    device: DeviceOption = None,
     devices: DevicesOption = None,
     strategy: StrategyOption = None,
     restarts: RestartsOption = 0,
@@ -53,7 +56,7 @@ def command(
     order = Order(
         NAME,
         recipe,
-        tuple(overrides or ()),
+        with_device(overrides, device),
         run_folder_of(recipe, out),
         devices=devices,
         strategy=strategy,
@@ -66,7 +69,7 @@ def command(
     if eval_only:
         from yxanul.cli.evaluate import command as evaluate
 
-        evaluate(order.out, None, None, None, "last", as_json)
+        evaluate(order.out, checkpoint="last", device=device, as_json=as_json)
     else:
         carry_out(order)
 
@@ -97,9 +100,10 @@ def carry_out(order: Order) -> None:
     whole = Whole(recipe, order.run, startup, with_prepare=order.verb == "run")
     try:
         outcome = whole.carry_out(order.ui())
-    except GateFailed:
-        if order.as_json and whole.session is not None:
-            print_json(stage_facts(whole.session))
+    except GateFailed as error:
+        if whole.session is not None:
+            facts = stage_facts(whole.session)
+            error.facts = facts | {"verdict": facts["stages"][-1]["verdict"]}
         raise
     if outcome is None:
         return

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from yxanul.cli.options import JsonOption, OutOption, Overrides, RecipeArgument, run_folder_of
+from yxanul.cli.options import (
+    DeviceOption,
+    JsonOption,
+    OutOption,
+    Overrides,
+    RecipeArgument,
+    run_folder_of,
+    with_device,
+)
 
 if TYPE_CHECKING:
     from yxanul.base.settings import Misfit
@@ -26,6 +34,7 @@ def command(
     out: OutOption = None,
     steps: Annotated[int, typer.Option(help="Steps to train, twice.", min=2)] = 20,
     stops: Annotated[int, typer.Option(help="How often to stop the second run.", min=1)] = 2,
+    device: DeviceOption = None,
     devices: Annotated[int, typer.Option(help="Processes that train together.", min=1)] = 1,
     as_json: JsonOption = False,
 ) -> None:
@@ -50,22 +59,26 @@ def command(
     def misfits(recipe: Recipe) -> list[Misfit]:
         return [*preflight.of_text(recipe), *preflight.of_training(recipe, devices)]
 
-    resolved = load_for_run(recipe, overrides or [], run, ui, misfits)
+    resolved = load_for_run(recipe, with_device(overrides, device), run, ui, misfits)
     with StopRequest().handled(), folder_lock(run.path):
         settle_recipe(run, resolved, ui)
         prepare(run, resolved, ui)
         proof = verify_resume(run, resolved, Trial(COMMAND, steps, stops, devices), ui)
         path = save_proof(run, proof)
+    facts = {"run": str(run.path)} | proof.to_dict()
+    if proof.differences:
+        places = len(proof.differences)
+        raise YxanulError(
+            "the resumed run differs from the uninterrupted one in"
+            f" {places} place{'s' * (places > 1)}",
+            found=proof.differences[0],
+            hint=f"both runs are in {run.path / 'verify-resume'}",
+            facts=facts,
+        )
     if as_json:
-        print_json(proof.to_dict())
-    elif not proof.differences:
+        print_json(facts)
+    else:
         print_text(
             f"equal: {proof.tensors} tensors and {proof.values:,} figures after {proof.steps}"
             f" steps, to the bit, with stops after {', '.join(map(str, proof.stops))} ({path})"
-        )
-    if proof.differences:
-        raise YxanulError(
-            f"resumed is not straight: {len(proof.differences)} differences",
-            found=proof.differences[0],
-            hint=f"both runs lie in {run.path / 'verify-resume'}",
         )

@@ -18,8 +18,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from yxanul.base.errors import GateFailed
 from yxanul.base.files import write_json
@@ -48,6 +49,8 @@ class Ending:
     """Nothing that the person asked for or got wrong: trying again may help."""
     follows: bool = False
     """It only ended because another one had."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What --json says of it."""
 
 
 class Children:

@@ -1,0 +1,163 @@
+"""--json, over every verb: one JSON object on stdout and nothing else, however it ends."""
+
+import errno
+import json
+import signal
+import sys
+
+import pytest
+import typer
+
+from running import call
+from yxanul.base.errors import GateFailed, Interrupted, YxanulError
+from yxanul.cli import app as program
+from yxanul.cli.output import print_json
+
+PARTS = {"message", "got", "expected", "hint", "where"}
+ERRORS = {
+    "mistake": (YxanulError("no", found=3, wanted="4", hint="count"), 2),
+    "recipe": (YxanulError("my recipe.yaml:3:5: optim.lr: unknown key"), 2),
+    "gate": (GateFailed("no", facts={"run": "r", "verdict": {"passed": False}}), 3),
+    "disk": (OSError(errno.ENOSPC, "No space left on device", "weights"), 2),
+    "ctrl-c": (KeyboardInterrupt(), 130),
+    "sigint": (Interrupted("stopped", signal_number=signal.SIGINT), 130),
+    "sigterm": (Interrupted("stopped", signal_number=signal.SIGTERM), 143),
+}
+
+
+def verbs(group=None, path=()):
+    """Return every verb's words and command."""
+    group = group or typer.main.get_command(program.app)
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from verbs(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+VERBS = dict(verbs())
+every_verb = pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+
+
+def asked(verb):
+    """Return a command line that parses."""
+    return [*verb, *("nowhere" for param in VERBS[verb].params if param.required), "--json"]
+
+
+def answer_of(said):
+    """Return the one object on stdout."""
+    (line,) = said.out.splitlines()
+    return json.loads(line)
+
+
+@pytest.fixture
+def does(monkeypatch):
+    """Let every verb do something else than its work."""
+
+    def instead(work):
+        command = type(next(iter(VERBS.values())))
+        monkeypatch.setattr(command, "invoke", lambda self, context: work())
+
+    return instead
+
+
+def raising(error):
+    def work():
+        print("a library has something to say")
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_every_kind_of_error_is_one_object(does, kind):
+    error, code = ERRORS[kind]
+    does(raising(error))
+    said = call("run", "nowhere", "--json")
+    answer = answer_of(said)
+    assert said.code == answer["exit_code"] == code
+    assert set(answer["error"]) == PARTS and answer["error"]["message"]
+    assert said.error
+
+
+@every_verb
+def test_a_bug_is_one_object_before_its_traceback(does, verb, capsys, monkeypatch):
+    does(raising(ZeroDivisionError("division by zero")))
+    monkeypatch.setattr(sys, "argv", ["yxanul", *asked(verb)])
+    with pytest.raises(ZeroDivisionError):
+        program.main()
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["exit_code"] == 1
+    assert "ZeroDivisionError" in answer["error"]["message"]
+
+
+@every_verb
+def test_a_wrong_command_line_is_one_object(verb):
+    said = call(*verb, "--no-such-option", "--json")
+    answer = answer_of(said)
+    assert said.code == answer["exit_code"] == 2
+    assert answer["error"]["hint"] == f"see yxanul {' '.join(verb)} --help"
+
+
+@pytest.mark.parametrize("words", [["--json"], ["no-such-verb", "--json"], ["data", "--json"]])
+def test_no_verb_at_all_is_one_object(words):
+    said = call(*words)
+    assert said.code == answer_of(said)["exit_code"] == 2
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if len(asked(verb)) > len(verb) + 1])
+def test_what_is_nowhere_is_one_object(verb, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = call(*asked(verb))
+    assert said.code == answer_of(said)["exit_code"] == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_libraries_print_is_not_on_stdout(does):
+    def work():
+        print("a library has something to say")
+        print_json({"loss": float("nan")})
+
+    does(work)
+    said = call("run", "nowhere", "--json")
+    assert said.code == 0 and answer_of(said) == {"loss": None}
+    assert "a library" in said.err
+
+
+def test_the_parts_of_an_error():
+    parts = {kind: program.error_facts(error) for kind, (error, _) in ERRORS.items()}
+    assert parts["mistake"]["error"] == {
+        "message": "no",
+        "got": "3",
+        "expected": "4",
+        "hint": "count",
+        "where": None,
+    }
+    assert parts["recipe"]["error"]["where"] == "my recipe.yaml:3:5"
+    assert parts["gate"]["verdict"] == {"passed": False} and parts["gate"]["run"] == "r"
+    assert "weights" in parts["disk"]["error"]["message"]
+
+
+def test_the_place_of_a_mistake_in_a_recipe(tmp_path):
+    recipe = tmp_path / "wrong.yaml"
+    for text, line in (("extends: base\nseeed: 1\n", 2), ("a: [1, 2\nb: {\n", 2)):
+        recipe.write_text(text)
+        where = answer_of(call("show", recipe, "--json"))["error"]["where"]
+        assert where.startswith(f"{recipe}:{line}:")
+    of_an_override = answer_of(call("show", "quickstart", "seeed=1", "--json"))
+    assert of_an_override["error"]["where"] is None
+
+
+def test_without_json_stdout_stays_empty(does):
+    does(raising(YxanulError("no")))
+    said = call("show", "nowhere")
+    assert "{" not in said.out and said.error == "yxanul: no"
+
+
+def test_help_and_version():
+    for words in (["-h"], ["run", "-h"], ["data", "show", "-h"]):
+        said = call(*words)
+        assert said.code == 0 and "Usage: yxanul" in said.out
+    said = call("--version")
+    assert said.code == 0 and said.out.startswith("yxanul 0.")
+    assert call().out == call("--help").out
