@@ -13,8 +13,13 @@ from yxanul.base.cache import is_address
 from yxanul.base.errors import YxanulError
 from yxanul.base.run_folder import RunFolder
 from yxanul.checkpoint.keep import read_best
-from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
-from yxanul.checkpoint.read import read_checkpoint, tensor_files
+from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps, step_of
+from yxanul.checkpoint.read import (
+    CheckpointDamaged,
+    newest_intact,
+    read_checkpoint,
+    tensor_files,
+)
 from yxanul.model.config import ModelSettings
 from yxanul.model.convert import is_pretrained, read_pretrained, read_settings
 from yxanul.model.language_model import LanguageModel
@@ -61,8 +66,12 @@ def open_bundle(
         return _open_pretrained(path, checkpoint, device)
     run = RunFolder(path)
     found = find_checkpoint(run, checkpoint)
-    weights = "ema" if averaged and "ema" in tensor_files(found) else "model"
-    tensors, state = read_checkpoint(found, only=(weights,))
+    try:
+        weights = "ema" if averaged and "ema" in tensor_files(found) else "model"
+        tensors, state = read_checkpoint(found, only=(weights,))
+    except CheckpointDamaged as error:
+        error.hint = _way_out(run)
+        raise
     tokenizer = Tokenizer.load(run.tokenizer)
     if state["tokenizer"] != tokenizer.digest:
         raise YxanulError(
@@ -79,6 +88,15 @@ def open_bundle(
         run.data(kept),
         kept if kept and is_address(kept) else None,
     )
+
+
+def _way_out(run: RunFolder) -> str:
+    """Return what to do when a checkpoint is damaged."""
+    intact, _ = newest_intact(run.checkpoints)
+    if intact is None:
+        return "no other one is intact: copy the run again from where it came, or train it again"
+    step = step_of(intact.name)
+    return f"the checkpoint of step {step} is intact: give --checkpoint {step}"
 
 
 def _open_pretrained(folder: Path, checkpoint: str, device: Device) -> Bundle:

@@ -140,7 +140,7 @@ def test_the_parts_of_an_error():
 
 def test_the_place_of_a_mistake_in_a_recipe(tmp_path):
     recipe = tmp_path / "wrong.yaml"
-    for text, line in (("extends: base\nseeed: 1\n", 2), ("a: [1, 2\nb: {\n", 2)):
+    for text, line in (("extends: quickstart\nseeed: 1\n", 2), ("a: [1, 2\nb: {\n", 2)):
         recipe.write_text(text)
         where = answer_of(call("show", recipe, "--json"))["error"]["where"]
         assert where.startswith(f"{recipe}:{line}:")

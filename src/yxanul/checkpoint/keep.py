@@ -80,7 +80,11 @@ def read_best(run: Path) -> Best | None:
             raise ValueError(f"schema version {plain['schema_version']}, not {BEST_VERSION}")
         return Best(int(plain["step"]), str(plain["metric"]), float(plain["value"]))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise YxanulError(f"{run / BEST} is broken", found=error) from None
+        raise YxanulError(
+            f"{run / BEST} is broken",
+            found=error,
+            hint="delete it: then the newest checkpoint counts as the best",
+        ) from None
 
 
 def _delete(path: Path) -> None:

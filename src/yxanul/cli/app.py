@@ -76,6 +76,7 @@ def run_verb() -> None:
     command = typer.main.get_command(app)
     with command.make_context("yxanul", sys.argv[1:] or ["--help"]) as context:
         command.invoke(context)
+        context.exit()
 
 
 def guarded(work: Callable[[], object], as_json: bool = False) -> None:

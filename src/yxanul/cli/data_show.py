@@ -71,8 +71,10 @@ def command(
     dropped: Annotated[
         str | None, typer.Option(metavar="[CAUSE]", help="Samples of what was left out.")
     ] = None,
-    ids: Annotated[bool, typer.Option("--ids", help="The ids as well as the text.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Cut nothing.")] = False,
+    ids: Annotated[
+        bool, typer.Option("--ids", metavar="", help="The ids as well as the text.")
+    ] = False,
+    full: Annotated[bool, typer.Option("--full", metavar="", help="Cut nothing short.")] = False,
     tokenizer: TokenizerOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -26,10 +26,14 @@ def command(
         typer.Option("--text", metavar="FILE", help="Score this file; may be given many times."),
     ] = None,
     seq_len: Annotated[
-        int | None, typer.Option(help="Longest context; default: the training's.", min=2)
+        int | None,
+        typer.Option(metavar="T", help="Longest context.  [default: the training's]", min=2),
     ] = None,
     stride: Annotated[
-        int | None, typer.Option(help="Tokens scored a window; default: half of it.", min=1)
+        int | None,
+        typer.Option(
+            metavar="T", help="Tokens scored in each window.  [default: half of it]", min=1
+        ),
     ] = None,
     checkpoint: CheckpointOption = "best",
     device: DeviceOption = None,

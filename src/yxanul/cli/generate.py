@@ -25,27 +25,52 @@ EXAMPLES = """**Examples**
 def command(
     run: RunArgument,
     prompt: Annotated[
-        str | None, typer.Argument(help="The text to continue; `-` reads standard input.")
+        str | None,
+        typer.Argument(metavar="PROMPT", help="The text to continue; `-` reads standard input."),
     ] = None,
     prompt_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Read the prompt from a file.")
     ] = None,
-    max_tokens: Annotated[int, typer.Option(help="Tokens a sample, at most.", min=1)] = 200,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.", min=0)] = 0.8,
-    top_k: Annotated[int | None, typer.Option(help="Keep the k likeliest tokens.", min=1)] = None,
+    max_tokens: Annotated[
+        int, typer.Option(metavar="N", help="Tokens of a sample, at most.", min=1)
+    ] = 200,
+    temperature: Annotated[
+        float, typer.Option(metavar="X", help="0 takes the likeliest token.", min=0)
+    ] = 0.8,
+    top_k: Annotated[
+        int | None, typer.Option(metavar="N", help="Keep the k likeliest tokens.", min=1)
+    ] = None,
     top_p: Annotated[
-        float | None, typer.Option(help="Keep the likeliest up to this sum.", min=0, max=1)
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Keep the likeliest tokens whose probabilities add up to this.",
+            min=0,
+            max=1,
+        ),
     ] = None,
     min_p: Annotated[
-        float | None, typer.Option(help="Drop below this share of the likeliest.", min=0, max=1)
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Drop tokens below this share of the likeliest one's probability.",
+            min=0,
+            max=1,
+        ),
     ] = None,
     repetition_penalty: Annotated[
-        float, typer.Option(help="Above 1 discourages tokens already there.", min=0.01)
+        float,
+        typer.Option(
+            metavar="X", help="Above 1 discourages tokens that are there already.", min=0.01
+        ),
     ] = 1.0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same text.", min=0)] = 0,
-    samples: Annotated[int, typer.Option(help="How many continuations.", min=1)] = 1,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="The same seed gives the same text.", min=0)
+    ] = 0,
+    samples: Annotated[int, typer.Option(metavar="N", help="How many continuations.", min=1)] = 1,
     stop: Annotated[
-        list[str] | None, typer.Option(help="End before this string; may be given many times.")
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="End before this text; may be given many times."),
     ] = None,
     checkpoint: CheckpointOption = "best",
     device: DeviceOption = None,

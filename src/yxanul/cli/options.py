@@ -26,7 +26,8 @@ OutOption = Annotated[
     typer.Option("--out", metavar="DIR", help="The run folder.  [default: runs/NAME]"),
 ]
 JsonOption = Annotated[
-    bool, typer.Option("--json", help="One JSON object on stdout, and nothing else there.")
+    bool,
+    typer.Option("--json", metavar="", help="One JSON object on stdout, and nothing else there."),
 ]
 RunArgument = Annotated[
     Path,
@@ -37,7 +38,8 @@ RunArgument = Annotated[
     ),
 ]
 CheckpointOption = Annotated[
-    str, typer.Option("--checkpoint", help="Which one: `best`, `last`, or a step's number.")
+    str,
+    typer.Option("--checkpoint", metavar="WHICH", help="`best`, `last`, or the number of a step."),
 ]
 
 
@@ -54,7 +56,7 @@ DeviceOption = Annotated[
     typer.Option(
         "--device",
         metavar="auto|cpu|cuda",
-        help="Where to compute; short for `train.device=...`.  [default: a GPU if there is one]",
+        help="Where to compute (in a recipe: `train.device`).  [default: a GPU if any]",
         show_default=False,
     ),
 ]
@@ -83,24 +85,33 @@ RestartsOption = Annotated[
         "--restarts",
         metavar="N",
         min=0,
-        help="Start again from the last checkpoint, so often, when a process dies.",
+        help="How often to start again from the last checkpoint when a process dies.",
     ),
 ]
 ResumeOption = Annotated[
     bool,
-    typer.Option("--resume", help="Go on from the newest checkpoint: what happens anyway."),
+    typer.Option(
+        "--resume", metavar="", help="Go on from the newest checkpoint, as happens without it too."
+    ),
 ]
 EvalOnlyOption = Annotated[
-    bool, typer.Option("--eval-only", help="Train nothing: score the held-out text, as `eval`.")
+    bool,
+    typer.Option(
+        "--eval-only", metavar="", help="Train nothing: score the held-out text, as `eval`."
+    ),
 ]
 DisableFp8Option = Annotated[
-    bool, typer.Option("--disable-fp8", help="bf16 where the recipe asks for fp8, or may try it.")
+    bool,
+    typer.Option(
+        "--disable-fp8", metavar="", help="bf16 where the recipe asks for fp8, or may try it."
+    ),
 ]
 CooldownOption = Annotated[
     bool,
     typer.Option(
         "--cooldown-now",
-        help="Come down from here on and end early (schedule wsd); also of a run that is going.",
+        metavar="",
+        help="End early with the cool-down of the wsd schedule; works on a run in progress too.",
     ),
 ]
 

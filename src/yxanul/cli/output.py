@@ -62,13 +62,15 @@ class LogUi:
         """Write a line now and then, and one at the end."""
         task = _LogTask(self, title, total, unit)
         yield task
-        task.report(ended=True)
+        if task.done != task.reported:
+            task.report(ended=True)
 
 
 class _LogTask:
     def __init__(self, ui: LogUi, title: str, total: float, unit: str):
         self.ui, self.title, self.total, self.unit = ui, title, total, unit
         self.done, self.note = 0.0, ""
+        self.reported: float | None = None
         self.start = self.last = time.monotonic()
 
     def advance(self, amount: float, note: str = "") -> None:
@@ -83,10 +85,11 @@ class _LogTask:
         self.total = total
 
     def report(self, ended: bool = False) -> None:
+        self.reported = self.done
         seconds = max(time.monotonic() - self.start, 1e-9)
         speed = self.done / seconds
         parts = [f"{self.title}: {self.done:,.0f}/{self.total:,.0f} {self.unit}"]
-        parts.append(f"{speed:,.0f}/s")
+        parts.append(f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.2g}/s")
         if not ended and self.done < self.total and speed:
             parts.append(f"{format_seconds((self.total - self.done) / speed)} left")
         else:

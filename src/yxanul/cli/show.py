@@ -27,18 +27,23 @@ EXAMPLES = """**Examples**
 def command(
     what: Annotated[str, typer.Argument(metavar="RECIPE|PRESET|RUN|FOLDER", help="What to show.")],
     overrides: Overrides = None,
+    full: Annotated[
+        bool, typer.Option("--full", metavar="", help="The resolved recipe too, as YAML.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a recipe with its plan, a preset with its exact parameters, or where a run stands."""
+    """Show a recipe's plan, a preset's exact parameters, or where a run stands."""
     from yxanul.base.errors import YxanulError
     from yxanul.cli.output import print_json, print_text
     from yxanul.cli.show_plan import show_recipe
+    from yxanul.cli.show_run import show_run
     from yxanul.model.zoo import PRESETS
 
     folder = Path(what)
     is_run, is_folder = (folder / "recipe.yaml").is_file(), (folder / "config.json").is_file()
-    if overrides and (is_run or is_folder or what in PRESETS):
-        raise YxanulError("overrides go with a recipe", found=f"'{overrides[0]}' after {what}")
+    if (overrides or full) and (is_run or is_folder or what in PRESETS):
+        given = f"'{overrides[0]}'" if overrides else "--full"
+        raise YxanulError("overrides and --full go with a recipe", found=f"{given} after {what}")
     if is_run:
         facts, text = show_run(folder)
     elif what in PRESETS:
@@ -46,7 +51,7 @@ def command(
     elif is_folder:
         facts, text = show_folder(folder)
     else:
-        facts, text = show_recipe(what, overrides or [])
+        facts, text = show_recipe(what, overrides or [], full)
     if as_json:
         print_json(facts)
     else:
@@ -105,35 +110,3 @@ def model_text(name: str, facts: dict[str, Any]) -> str:
         whole = f"{facts['kv_cache_bytes'] / 2**20:,.1f} MiB"
         lines.append(f"  {whole} for {length:,} tokens, as local layers keep their window only")
     return "\n".join(lines)
-
-
-def show_run(folder: Path) -> tuple[dict[str, Any], str]:
-    """Return where a run stands: stages, verdicts, checkpoints."""
-    from yxanul.base.run_folder import RunFolder
-    from yxanul.checkpoint.keep import read_best
-    from yxanul.checkpoint.layout import checkpoint_steps
-    from yxanul.stages.ledger import Ledger
-
-    run = RunFolder(folder)
-    ledger = Ledger.open(run.ledger)
-    steps, best = checkpoint_steps(run.checkpoints), read_best(folder)
-    facts = {
-        "run": str(folder),
-        "decisions": ledger.decisions,
-        "stages": [entry.to_dict() for entry in ledger.entries],
-        "checkpoints": steps,
-        "best": best and {"step": best.step, best.metric: best.value},
-    }
-    lines = [f"{folder}: checkpoints at steps {', '.join(map(str, steps)) or 'none yet'}"]
-    if best is not None:
-        lines.append(f"best: step {best.step}, {best.metric} {best.value:.4f}")
-    for entry in ledger.entries:
-        planned = f"{entry.steps:,} steps, {entry.tokens:,} tokens planned"
-        lines.append(f"stage '{entry.name}': {entry.status}, {planned}")
-        lines += [f"  gate: {line}" for line in entry.findings()]
-        for domain, score in entry.at_end.items():
-            lines.append(
-                f"  {domain}: perplexity {score.perplexity:.3f},"
-                f" bits per byte {score.bits_per_byte:.4f}"
-            )
-    return facts, "\n".join(lines)

@@ -37,8 +37,9 @@ class StagePlan:
     """False where only a machine or the data knows the budget: the plan's form is true only."""
 
 
-def show_recipe(name: str, overrides: list[str]) -> tuple[dict[str, Any], str]:
-    """Return a resolved recipe and its plan, walked step by step."""
+def show_recipe(name: str, overrides: list[str], full: bool = False) -> tuple[dict[str, Any], str]:
+    """Return a resolved recipe and its plan, walked step by step; the text has the recipe's YAML
+    if it is to be `full`."""
     tree = read_tree(name, overrides)
     recipe = check_tree(tree)
     refuse(tree, [*preflight.of_schedules(recipe)])
@@ -51,12 +52,14 @@ def show_recipe(name: str, overrides: list[str]) -> tuple[dict[str, Any], str]:
         f"total_{unit}": sum(phase[unit] for phase in phases) if known else None
         for unit in ("tokens", "sequences", "steps")
     }
-    lines = [dump_recipe(recipe), *phase_table(phases)]
+    lines = [recipe.description, ""] if recipe.description else []
+    lines += phase_table(phases)
     if known:
         lines.append("total: " + ", ".join(f"{n:,} {unit[6:]}" for unit, n in totals.items()))
     else:
         lines.append("total: known once minutes are measured or the data is prepared")
     lines += ["", *rate_picture(plans), *mix_picture(phases)]
+    lines += ["", dump_recipe(recipe).rstrip()] if full else []
     curve = [point for plan in plans for point in curve_of(plan)]
     facts = {"recipe": as_plain(recipe), **totals, "phases": phases, "curve": curve}
     return facts, "\n".join(lines)

@@ -29,7 +29,9 @@ TOTAL = "all"
 def command(
     tokenizers: Annotated[
         list[str],
-        typer.Argument(metavar="TOKENIZER ...", help="Names, folders or files, as in `show`."),
+        typer.Argument(
+            metavar="TOKENIZER", help="Names, folders or files, as for `tokenizer show`."
+        ),
     ],
     text: Annotated[
         list[str] | None,
@@ -40,7 +42,7 @@ def command(
         typer.Option("--recipe", metavar="RECIPE", help="The held-out text of its sources."),
     ] = None,
     sample_bytes: Annotated[
-        int, typer.Option(help="Text of each domain, at most.", min=1)
+        int, typer.Option(metavar="N", help="Text of each domain, at most.", min=1)
     ] = 10_000_000,
     picture: Annotated[
         Path | None, typer.Option("--picture", metavar="FILE", help="Draw it as .svg or .png.")

@@ -33,7 +33,7 @@ def command(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[bpe|superbpe] [PATH ...]",
+            metavar="[bpe|superbpe] PATH",
             help="Text: .txt, .jsonl or .parquet files, or folders of them.",
             show_default=False,
         ),
@@ -42,28 +42,41 @@ def command(
         Path | None, typer.Option("--out", metavar="DIR", help="Where tokenizer.json goes.")
     ] = None,
     kind: Annotated[
-        str | None, typer.Option("--kind", help="bpe, or superbpe with tokens of several words.")
+        str | None,
+        typer.Option(
+            "--kind", metavar="bpe|superbpe", help="superbpe has tokens of several words."
+        ),
     ] = None,
     vocab_size: Annotated[
-        int | None, typer.Option(help="Ids to aim at, special tokens included.  [default: 4096]")
+        int | None, typer.Option(metavar="N", help="Ids, special tokens included.  [default: 4096]")
     ] = None,
     transition: Annotated[
-        int | None, typer.Option(help="superbpe: tokens learnt inside words before the others.")
+        int | None,
+        typer.Option(metavar="N", help="superbpe: tokens learnt inside words, before the others."),
     ] = None,
     sample_bytes: Annotated[
-        int | None, typer.Option(help="Text to learn from, at most.  [default: 20000000]")
+        int | None,
+        typer.Option(metavar="N", help="Text to learn from, at most.  [default: 20000000]"),
     ] = None,
     special_token: Annotated[
         list[str] | None,
-        typer.Option("--special-token", metavar="TEXT", help="A text that is one token."),
+        typer.Option(
+            "--special-token",
+            metavar="TEXT",
+            help="A text that is one token; may be given many times.",
+        ),
     ] = None,
     chat_template: Annotated[
         str | None,
         typer.Option("--chat-template", metavar="NAME", help="plain, chatml or a Jinja source."),
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option("--recipe", metavar="RECIPE", help="Its training text.")
+        str | None,
+        typer.Option("--recipe", metavar="RECIPE", help="Learn from the training text of it."),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", metavar="", help="Replace a tokenizer that is there.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a tokenizer on text, and measure it on a slice that was held out."""
@@ -73,7 +86,7 @@ def command(
     from yxanul.data.sample import training_texts
     from yxanul.tokenizer.build import build_tokenizer
 
-    folder = checked_out(out)
+    folder = checked_out(out, force)
     which, places = kind_and_paths(kind, paths or [])
     given = {
         "vocab_size": vocab_size,
@@ -97,7 +110,7 @@ def command(
         print_text(train_text(facts))
 
 
-def checked_out(out: Path | None) -> Path:
+def checked_out(out: Path | None, force: bool) -> Path:
     """Return the folder to write to; one that has a model would not fit its tokenizer any more."""
     from yxanul.base.errors import YxanulError
 
@@ -112,6 +125,11 @@ def checked_out(out: Path | None) -> Path:
                 found=name,
                 hint="choose another folder with --out",
             )
+    if (out / "tokenizer.json").exists() and not force:
+        raise YxanulError(
+            f"{out} has a tokenizer already",
+            hint="choose another folder with --out, or replace it with --force",
+        )
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,8 @@ EXAMPLES = """**Examples**
 `yxanul train quickstart optim.peak_rate=2e-3`
 
 `yxanul train fineweb-ultra --devices 8 --strategy fsdp`"""
+
+SAMPLE_LINES, SAMPLE_CHARS = 24, 2_000
 
 
 def command(
@@ -117,7 +120,7 @@ def summary(outcome: Outcome) -> str:
     """Return what a finished run shows: a sample, the held-out scores, where it lies."""
     lines = [""]
     for sample in outcome.samples:
-        lines += [sample, ""]
+        lines += [readable(sample), ""]
     for entry in outcome.stages:
         lines.append(f"stage '{entry.name}': {entry.status}, {entry.tokens:,} tokens")
     lines.append("held-out bits per byte:")
@@ -126,6 +129,15 @@ def summary(outcome: Outcome) -> str:
         xz = f"  (xz -9e of the same text: {needed:.3f})" if needed else ""
         note = "  synthetic" if domain in outcome.synthetic else ""
         lines.append(f"  {domain:<16}{score.bits_per_byte:.3f}{xz}{note}")
-    lines.append(f"the run lies in {outcome.run}; go on with:")
-    lines.append(f'  yxanul generate {shlex.quote(str(outcome.run))} "{outcome.prompt}"')
+    command = ["yxanul", "generate", str(outcome.run), outcome.prompt]
+    lines += [f"the run is in {outcome.run}; go on with:", f"  {shlex.join(command)}"]
     return "\n".join(lines)
+
+
+def readable(sample: str) -> str:
+    """Return a sample for people: no empty lines beyond those of paragraphs, and not too long."""
+    from yxanul.cli.pictures import safe
+
+    text = safe(re.sub(r"\s*\n\s*\n\s*", "\n\n", sample.strip()), keep="\n")
+    shown = "\n".join(text.splitlines()[:SAMPLE_LINES])[:SAMPLE_CHARS]
+    return shown if shown == text else f"{shown.rstrip()} ..."

@@ -32,13 +32,17 @@ def command(
     recipe: RecipeArgument,
     overrides: Overrides = None,
     out: OutOption = None,
-    steps: Annotated[int, typer.Option(help="Steps to train, twice.", min=2)] = 20,
-    stops: Annotated[int, typer.Option(help="How often to stop the second run.", min=1)] = 2,
+    steps: Annotated[int, typer.Option(metavar="N", help="Steps to train, twice.", min=2)] = 20,
+    stops: Annotated[
+        int, typer.Option(metavar="N", help="How often to stop the second run.", min=1)
+    ] = 2,
     device: DeviceOption = None,
-    devices: Annotated[int, typer.Option(help="Processes that train together.", min=1)] = 1,
+    devices: Annotated[
+        int, typer.Option(metavar="N", help="Processes that train together.", min=1)
+    ] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Train some steps straight, and again with stops at random; compare every bit.
+    """Train some steps without a stop, and again with stops at random; compare every bit.
 
     The text is prepared in the run folder if it is not there; the run itself stays as it is.
     """

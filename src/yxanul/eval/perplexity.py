@@ -59,8 +59,8 @@ def score_domains(
     with ui.task("score held-out text", total, "tokens") as bar:
         for name, shards in domains.items():
             scores[name] = score_shards(model, shards, shapes[name])
-            bits = scores[name].bits_per_byte
-            bar.advance(shards.num_tokens, f"{name} {bits:.3f} bits per byte")
+            bits = ", ".join(f"{of} {score.bits_per_byte:.3f}" for of, score in scores.items())
+            bar.advance(shards.num_tokens, f"{bits} bits per byte")
     return scores
 
 

@@ -16,6 +16,9 @@ from yxanul.stages.xz import xz_bits_per_byte
 LONGEST_SAMPLE = 400
 """Tokens of the sample that ends a run, at most: it should come to its own end."""
 
+FIRST_DOCUMENTS, PROMPT_TOKENS, PROMPT_WORDS, PROMPT_CHARS = 16, 64, 6, 60
+"""Where the prompt of that sample comes from if the recipe has none, and how long it is."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -64,7 +67,7 @@ def conclude(session: Session) -> Outcome:
     folder = session.run.data(session.recipe.data.folder)
     entries = session.ledger.entries
     scores = entries[-1].at_end
-    prompts = session.recipe.eval.sample_prompts or ("",)
+    prompts = session.recipe.eval.sample_prompts or (opening_words(session),)
     settings = SampleSettings(max_tokens=LONGEST_SAMPLE, temperature=0.3, seed=session.recipe.seed)
     with session.engine.shown() as model:
         samples = [
@@ -81,3 +84,15 @@ def conclude(session: Session) -> Outcome:
         prompt=prompts[0],
         samples=samples,
     )
+
+
+def opening_words(session: Session) -> str:
+    """Return the first words of a held-out document of the last stage: a prompt of its kind."""
+    shards = session.held_out[session.recipe.stages[-1].domains()[0]]
+    for number in range(min(shards.num_documents, FIRST_DOCUMENTS)):
+        ids = shards.document(number)[:-1][:PROMPT_TOKENS].tolist()
+        words = session.tokenizer.decode(ids).split()[:PROMPT_WORDS]
+        prompt = " ".join(words)[:PROMPT_CHARS]
+        if prompt.isprintable() and any(sign.isalpha() for sign in prompt):
+            return prompt
+    return ""

@@ -1,0 +1,207 @@
+"""What people read: a run's end, its progress, plans without YAML, cures in messages."""
+
+import io
+import json
+import shlex
+from contextlib import redirect_stderr
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from recipes import write_tiny
+from running import call
+from yxanul.base.errors import YxanulError
+from yxanul.base.files import folder_lock
+from yxanul.base.ui import SilentUi
+from yxanul.cli.options import with_device
+from yxanul.cli.output import LogUi
+from yxanul.cli.show_plan import show_recipe
+from yxanul.cli.show_run import show_run
+from yxanul.cli.tokenizer_train import checked_out
+from yxanul.cli.train import SAMPLE_LINES, readable, summary
+from yxanul.stages.ledger import Entry, Ledger
+from yxanul.tokenizer.build import build_byte
+from yxanul.tokenizer.config import ByteSettings
+
+
+def test_the_last_command_of_a_run_works_in_a_shell():
+    outcome = SimpleNamespace(
+        samples=["It's\n\n\n\n\nlong"],
+        stages=[],
+        scores={},
+        run=Path("my runs/x"),
+        prompt='It\'s $5 "now"',
+    )
+    *_, sample, _, _, _, last = summary(outcome).splitlines()
+    assert sample == "long"
+    assert shlex.split(last) == ["yxanul", "generate", "my runs/x", outcome.prompt]
+
+
+def test_a_sample_is_readable_and_bounded():
+    assert readable("\n\nOne.\n \n\n\nTwo.\nThree.\x1b[2J\n\n") == "One.\n\nTwo.\nThree.\\x1b[2J"
+    assert readable("a\n" * 500).count("\n") == SAMPLE_LINES - 1
+    assert readable("a\n" * 500).endswith(" ...")
+    assert len(readable("x" * 100_000)) < 3_000
+
+
+def session_with(texts, tokenizer):
+    ends = [[*tokenizer.encode(text), tokenizer.end_of_text_id] for text in texts]
+    shards = SimpleNamespace(num_documents=len(ends), document=lambda n: np.array(ends[n]))
+    stage = SimpleNamespace(domains=lambda: ["mine"])
+    return SimpleNamespace(
+        held_out={"mine": shards}, tokenizer=tokenizer, recipe=SimpleNamespace(stages=[stage])
+    )
+
+
+@pytest.mark.parametrize(
+    ("texts", "prompt"),
+    [
+        (["The old mill\n\nstood by the river for years."], "The old mill stood by the"),
+        (["\n\n***\n", "Second one"], "Second one"),
+        (["ab"], "ab"),
+        (["été " * 50], "été été été été été été"),
+        (["\n\n"], ""),
+    ],
+)
+def test_the_prompt_is_the_beginning_of_a_held_out_document(texts, prompt):
+    from yxanul.stages.outcome import opening_words
+
+    assert (
+        opening_words(session_with(texts, build_byte(ByteSettings(), list, SilentUi()))) == prompt
+    )
+
+
+def test_scoring_names_every_domain(monkeypatch):
+    from yxanul.eval import perplexity
+    from yxanul.eval.score import Score
+
+    monkeypatch.setattr(perplexity, "score_shards", lambda *_: Score(1.0, 10, 10))
+    said = io.StringIO()
+    with redirect_stderr(said):
+        domains = {name: SimpleNamespace(num_tokens=10) for name in ("stories", "math")}
+        perplexity.score_domains(None, domains, dict.fromkeys(domains), LogUi())
+    assert "stories 1.443, math 1.443 bits per byte" in said.getvalue()
+
+
+def test_progress_is_said_once(monkeypatch):
+    monkeypatch.setattr("yxanul.cli.output.SECONDS_BETWEEN_LINES", 0.0)
+    said = io.StringIO()
+    with redirect_stderr(said), LogUi().task("score files", 2, "files") as task:
+        task.advance(1, "a.txt")
+        task.advance(1, "b.txt")
+    lines = said.getvalue().splitlines()
+    assert [line.split(",")[0] for line in lines] == [
+        "score files: 1/2 files",
+        "score files: 2/2 files",
+    ]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of two stages, in the middle of the second."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    ledger = Ledger(folder / "ledger.json")
+    ledger.entries = [
+        Entry("one", "passed", 1000, 10, 0, {}),
+        Entry("two", "running", 4000, 40, 10, {}),
+    ]
+    ledger.write()
+    (folder / "recipe.yaml").write_text(write_tiny(tmp_path).read_text())
+    step = {"data/actual_tokens": 100, "perf/total_step_time": 0.5}
+    lines = [{"step": n, "train/loss": 5 - n / 10, **step} for n in range(1, 21)]
+    lines.insert(15, {"step": 15, "val/loss": 3.0})
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder / "metrics.jsonl").write_text(text + '{"step": 21, "train/lo')
+    return folder
+
+
+def test_show_says_how_far_a_run_is_that_trains(run):
+    with folder_lock(run):
+        facts, text = show_run(run)
+    assert facts["alive"] and facts["process"] and facts["status"] == "running"
+    assert (facts["stage"], facts["stage_step"], facts["stage_steps"]) == ("two", 10, 40)
+    assert facts["step"] == 20 and facts["loss"] == 3.0 and facts["tokens_per_second"] == 200
+    assert facts["seconds_left"] == 3000 / 200
+    for part in ("'two'", "10 of 40", "3.000", "200 tokens/s", "0:15 left", str(facts["process"])):
+        assert part in text, part
+
+
+def test_show_says_that_no_process_is_at_work(run):
+    facts, text = show_run(run)
+    assert not facts["alive"] and facts["seconds_left"] is None and facts["loss"] == 3.0
+    assert "no process is at work" in text
+
+
+def test_show_of_a_run_that_has_not_begun(tmp_path):
+    facts, text = show_run(tmp_path)
+    assert facts["stage"] is None and facts["step"] == 0 and "no step" in text
+
+
+def test_a_plan_comes_without_the_recipe_unless_asked(tmp_path):
+    name = str(write_tiny(tmp_path))
+    facts, short = show_recipe(name, [])
+    full_facts, full = show_recipe(name, [], full=True)
+    assert "ffn_width" not in short and full.startswith(short) and "ffn_width: 64" in full
+    assert full_facts == facts and facts["recipe"]["model"]["ffn_width"] == 64
+    assert call("show", "nano", "--full").code == 2
+
+
+def test_a_tokenizer_is_replaced_only_by_force(tmp_path):
+    assert checked_out(tmp_path, force=False) == tmp_path
+    (tmp_path / "tokenizer.json").write_text("{}")
+    assert checked_out(tmp_path, force=True) == tmp_path
+    with pytest.raises(YxanulError, match="--force"):
+        checked_out(tmp_path, force=False)
+
+
+@pytest.fixture
+def trained(tmp_path, one_thread):
+    """A run with two checkpoints of an untrained model."""
+    import torch
+
+    from yxanul.checkpoint.write import write_checkpoint
+    from yxanul.model.config import ModelSettings
+    from yxanul.model.language_model import LanguageModel
+
+    folder, tokenizer = tmp_path / "trained", build_byte(ByteSettings(), list, SilentUi())
+    tokenizer.save(folder / "tokenizer.json")
+    shape = {"width": 16, "depth": 1, "num_heads": 2, "ffn_width": 16, "max_seq_len": 32}
+    settings = ModelSettings.model_validate(shape).resolved(tokenizer.vocab_size)
+    model = LanguageModel(settings)
+    model.init_weights(torch.Generator().manual_seed(0))
+    for step in (1, 2):
+        state = {
+            "tokenizer": tokenizer.digest,
+            "model": settings.model_dump(mode="json"),
+            "progress": {"step": step},
+            "seq_len": 32,
+            "data_folder": None,
+        }
+        weights = {"model": model.state_dict(), "optimizer": {}}
+        write_checkpoint(folder / "checkpoints", step, weights, state)
+    return folder
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "state.json", "manifest.json"])
+def test_a_damaged_checkpoint_says_which_one_is_intact(trained, file):
+    ask = ("generate", trained, "Once", "--max-tokens", 2, "--device", "cpu", "--json")
+    (trained / "checkpoints" / "step-00000002" / file).write_bytes(b"{" + b"0" * 99)
+    said = call(*ask)
+    assert said.code == 2 and "damaged" in said.error
+    hint = json.loads(said.out)["error"]["hint"]
+    assert hint.endswith("--checkpoint 1")
+    said = call(*ask, *hint.split()[-2:])
+    assert said.code == 0 and json.loads(said.out)["run"] == str(trained)
+    (trained / "checkpoints" / "step-00000001" / file).unlink()
+    assert "no other" in json.loads(call(*ask).out)["error"]["hint"]
+
+
+def test_device_is_short_for_a_key_of_the_recipe():
+    assert with_device(["a=1"], None) == ("a=1",)
+    assert with_device(None, "cpu") == ("train.device=cpu",)  # pyright: ignore[reportArgumentType]
+    said = call("run", "quickstart", "--device", "tpu", "--json")
+    assert said.code == 2 and "--device" in json.loads(said.out)["error"]["message"]
+    assert call("generate", "nowhere", "Once", "--device", "tpu").code == 2
