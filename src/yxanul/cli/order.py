@@ -149,10 +149,9 @@ def start_children(order: Order, size: int, recipe: Recipe) -> None:
 
 def _error_of(ending: Ending) -> YxanulError | Interrupted:
     if ending.exit_code >= 128:
-        error: YxanulError = Interrupted(ending.text, signal_number=ending.exit_code - 128)
-    else:
-        again = "the same command goes on from the last checkpoint"
-        error = YxanulError(ending.text, hint=again if ending.is_accident else None)
-        error.exit_code = ending.exit_code
-    error.facts = {} if ending.is_accident else ending.facts
+        return Interrupted(ending.text, signal_number=ending.exit_code - 128)
+    hint = "the same command goes on from the last checkpoint" if ending.is_accident else None
+    facts = None if ending.is_accident else ending.facts
+    error = YxanulError(ending.text, hint=hint, facts=facts)
+    error.exit_code = ending.exit_code
     return error
