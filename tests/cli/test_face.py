@@ -149,6 +149,10 @@ def test_a_plan_comes_without_the_recipe_unless_asked(tmp_path):
     assert call("show", "nano", "--full").code == 2
 
 
+def test_show_knows_presets_when_a_name_is_wrong():
+    assert "did you mean 'micro'" in call("show", "micr").error
+
+
 def test_a_tokenizer_is_replaced_only_by_force(tmp_path):
     assert checked_out(tmp_path, force=False) == tmp_path
     (tmp_path / "tokenizer.json").write_text("{}")

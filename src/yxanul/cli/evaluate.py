@@ -71,9 +71,10 @@ def command(
         settings = {"seq_len": shape.seq_len, "stride": shape.stride}
         print_json({"run": str(run), "step": bundle.step, **settings, "texts": by_name})
         return
+    wide = max(24, *(len(name) + 2 for name in scores))
     weights = str(run) if bundle.step is None else f"step {bundle.step}"
     print_text(f"{weights}, context {shape.seq_len}, stride {shape.stride}")
-    print_text(f"{'text':<24}{'loss':>8}{'perplexity':>12}{'bits/byte':>11}{'tokens':>12}")
+    print_text(f"{'text':<{wide}}{'loss':>8}{'perplexity':>12}{'bits/byte':>11}{'tokens':>12}")
     for name, score in scores.items():
         figures = f"{score.loss:>8.4f}{score.perplexity:>12.3f}{score.bits_per_byte:>11.4f}"
-        print_text(f"{name:<24}{figures}{score.tokens:>12,}")
+        print_text(f"{name:<{wide}}{figures}{score.tokens:>12,}")

@@ -120,7 +120,7 @@ class TerminalUi:
 
         progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=20),  # 80 columns have to hold the note too
             TextColumn("{task.percentage:>3.0f}% {task.fields[rate]}"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),

@@ -33,11 +33,12 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Show a recipe's plan, a preset's exact parameters, or where a run stands."""
-    from yxanul.base.errors import YxanulError
+    from yxanul.base.errors import YxanulError, near_miss
     from yxanul.cli.output import print_json, print_text
     from yxanul.cli.show_plan import show_recipe
     from yxanul.cli.show_run import show_run
     from yxanul.model.zoo import PRESETS
+    from yxanul.recipe import installed_recipes
 
     folder = Path(what)
     is_run, is_folder = (folder / "recipe.yaml").is_file(), (folder / "config.json").is_file()
@@ -50,6 +51,8 @@ def command(
         facts, text = show_preset(what)
     elif is_folder:
         facts, text = show_folder(folder)
+    elif what not in installed_recipes() and (hint := near_miss(what, PRESETS)):
+        raise YxanulError(f"there is no recipe, preset or run '{what}'", hint=hint)
     else:
         facts, text = show_recipe(what, overrides or [], full)
     if as_json:
