@@ -1,7 +1,9 @@
 """The command line: the only part that talks to a person. One file a verb."""
 
+import json
 import os
 import signal
+import sys
 from types import FrameType
 
 __all__ = ["end_by_signals", "main"]
@@ -23,6 +25,9 @@ def end_by_signals() -> None:
     """
 
     def end(number: int, frame: FrameType | None) -> None:
+        if "--json" in sys.argv:
+            error = dict.fromkeys(("got", "expected", "hint", "where")) | {"message": "stopped"}
+            os.write(1, json.dumps({"error": error, "exit_code": 128 + number}).encode() + b"\n")
         os._exit(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
