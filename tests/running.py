@@ -39,14 +39,15 @@ class Said:
         return [one for one in self.err.splitlines() if one.startswith("warning: ")]
 
 
-def call(*arguments):
+def call(*arguments, cwd=".", stdin=""):
     """Run the program in this process."""
     from yxanul.cli.app import main
 
     out, err, code = io.StringIO(), io.StringIO(), 0
     argv = ["yxanul", *map(str, arguments)]
     said = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
-    with patch.object(sys, "argv", argv), said[0], said[1]:
+    asked = patch.object(sys, "argv", argv), patch.object(sys, "stdin", io.StringIO(stdin))
+    with contextlib.chdir(cwd), asked[0], asked[1], said[0], said[1]:
         try:
             main()
         except SystemExit as end:

@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from recipes import TINY, write_tiny
+from running import call
 from yxanul.cli.app import main
 from yxanul.cli.pictures import END_MARK, length_bars, length_columns, percent, safe, shortened
 from yxanul.cli.prepare import report_table
@@ -50,13 +51,10 @@ def recipe(tmp_path_factory):
 @pytest.fixture(scope="module")
 def made(recipe):
     """A run that is prepared, and what `prepare` said."""
-    import subprocess
-
     out = recipe.parent / "run"
-    command = [sys.executable, "-m", "yxanul", "prepare", recipe, "--out", out]
-    result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    return out, result.stdout
+    said = call("prepare", recipe, "--out", out)
+    assert said.code == 0, said.err
+    return out, said.out
 
 
 @pytest.fixture

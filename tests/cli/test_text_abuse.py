@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
+from running import call
 from yxanul.data.shards import Shards
 from yxanul.tokenizer.tokenizer import Tokenizer
 
@@ -21,7 +23,7 @@ tokenizer: {kind: byte}
 data:
   sources: {mine: SOURCE}
   validation_fraction: 0.2
-  workers: 2
+  workers: 1
 model: {width: 32, depth: 1, num_heads: 2, ffn_width: 32, max_seq_len: 64}
 optim: {name: adamw, peak_rate: 1e-3, schedule: {name: linear_to_zero}}
 train: {precision: fp32, batch_tokens: 128}
@@ -36,9 +38,9 @@ def recipe(folder: Path, **source) -> Path:
     return path
 
 
-def yxanul(*arguments, **options):
-    command = [sys.executable, "-m", "yxanul", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, **options)
+def yxanul(*arguments):
+    said = call(*arguments)
+    return CompletedProcess(arguments, said.code, said.out, said.err)
 
 
 def prepare(folder: Path, *more, **source):
@@ -212,7 +214,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_half_written(tmp_path, tiny_disk
         write_jsonl(tmp_path / "texts" / f"{number}.jsonl", texts)
     path = recipe(tmp_path, kind="jsonl", path=str(tmp_path / "texts"))
     run = tiny_disk / "run"
-    one_line(yxanul("prepare", path, "--out", run), "No space left on device")
+    one_line(yxanul("prepare", path, "data.workers=2", "--out", run), "No space left on device")
     assert not list(run.rglob("*.partial"))
     done = {file: file.read_bytes() for file in run.rglob("*.ids")}
     subprocess.run(["mount", "-o", "remount,size=64m", str(tiny_disk)], check=True)
@@ -228,11 +230,12 @@ def test_killed_at_random_moments(tmp_path):
         texts = [f"{tale} {number} {n}" for n in range(40) for tale in TALES]
         write_jsonl(tmp_path / "texts" / f"{number}.jsonl", texts)
     path = recipe(tmp_path, kind="jsonl", path=str(tmp_path / "texts"))
-    assert yxanul("prepare", path, "--out", tmp_path / "whole").returncode == 0
+    two = "prepare", path, "data.workers=2"
+    assert yxanul(*two, "--out", tmp_path / "whole").returncode == 0
     moments = random.Random(4)
     for _ in range(12):
         process = subprocess.Popen(
-            [sys.executable, "-m", "yxanul", "prepare", path, "--out", tmp_path / "killed"],
+            [sys.executable, "-m", "yxanul", *two, "--out", tmp_path / "killed"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -244,7 +247,7 @@ def test_killed_at_random_moments(tmp_path):
         except (ProcessLookupError, FileNotFoundError):
             pass
         process.wait(60)
-    assert yxanul("prepare", path, "--out", tmp_path / "killed").returncode == 0
+    assert yxanul(*two, "--out", tmp_path / "killed").returncode == 0
     contents = [
         {p.relative_to(run): p.read_bytes() for p in sorted((run / "data").rglob("[0-9]*.*"))}
         for run in (tmp_path / "whole", tmp_path / "killed")

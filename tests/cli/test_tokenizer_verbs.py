@@ -1,24 +1,21 @@
 """`yxanul tokenizer` as people call it: output, JSON, pictures, mistakes."""
 
 import json
-import subprocess
 import sys
+from subprocess import CompletedProcess
 
 import pytest
 
 from recipes import write_tiny
+from running import call
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 SENTENCE = "The small fox number {} ran over the hill to the red barn. "
 
 
 def yxanul(*words, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "yxanul", "tokenizer", *map(str, words)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-    )
+    said = call("tokenizer", *words, cwd=cwd)
+    return CompletedProcess(words, said.code, said.out, said.err)
 
 
 @pytest.fixture(scope="module")

@@ -3,30 +3,39 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
 from recipes import write_tiny
+from running import call
+from yxanul.monitor import peak
+from yxanul.plan import health
 
 VERBS = ("run", "prepare", "train", "eval", "generate", "show", "schema", "doctor")
 
 
-def yxanul(*arguments: object, stdin: str | None = None, cwd: Path | None = None):
-    return subprocess.run(
-        [sys.executable, "-m", "yxanul", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        input=stdin,
-        cwd=cwd,
-    )
+@pytest.fixture(autouse=True)
+def _one_thread(one_thread):
+    pass
+
+
+def yxanul(*arguments: object, **around) -> CompletedProcess[str]:
+    """Run a verb in this process, which has imported all that it needs."""
+    said = call(*arguments, **around)
+    return CompletedProcess(arguments, said.code, said.out, said.err)
+
+
+def in_a_process(*arguments: object) -> CompletedProcess[str]:
+    command = [sys.executable, "-m", "yxanul", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A finished run of the tiny recipe, and what `run --json` said."""
     folder = tmp_path_factory.mktemp("verbs")
-    result = yxanul("run", write_tiny(folder), "--out", folder / "run", "--json")
+    result = in_a_process("run", write_tiny(folder), "--out", folder / "run", "--json")
     assert result.returncode == 0, result.stderr
     return folder / "run", json.loads(result.stdout)
 
@@ -135,7 +144,7 @@ def test_prepare_reports_by_source(tmp_path):
 
 
 def test_train_without_shards_says_what_to_do(tmp_path):
-    result = yxanul("train", write_tiny(tmp_path), "--out", tmp_path / "run")
+    result = in_a_process("train", write_tiny(tmp_path), "--out", tmp_path / "run")
     assert result.returncode == 2
     assert "yxanul prepare" in result.stderr and result.stderr.count("\n") == 1
 
@@ -191,7 +200,10 @@ def test_schema_is_json():
     assert json.loads(yxanul("schema").stdout)["title"] == "Recipe"
 
 
-def test_doctor_measures(tmp_path):
+def test_doctor_measures(monkeypatch):
+    monkeypatch.setattr(peak, "CPU_SIZE", 64)
+    monkeypatch.setattr(health, "ATTENTION", {"rows of 16": (2, 16, None, False)})
     facts = json.loads(yxanul("doctor", "--no-compile", "--json").stdout)
     assert facts["matmul (TFLOP/s)"]["fp32"] > 0
     assert facts["packages"]["torch"] and facts["advice"]
+    assert any(title == "rows of 16" for section in facts.values() for title in section)

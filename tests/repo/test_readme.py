@@ -3,14 +3,13 @@
 import json
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from recipes import write_tiny
+from running import call
 from yxanul.model.config import ModelSettings
 from yxanul.model.count import count_parameters
 from yxanul.model.zoo import PRESETS
@@ -33,9 +32,9 @@ def commands() -> list[list[str]]:
     return found
 
 
-def yxanul(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "yxanul", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+@pytest.fixture(autouse=True)
+def _one_thread(one_thread):
+    pass
 
 
 def test_there_are_commands():
@@ -72,13 +71,13 @@ def test_every_command_runs(words, place):
     if words[0] == "doctor":
         words += ["--help"]  # what it measures is the business of tests/cli/test_verbs.py
     wanted = 2 if "optim.peak_rat=1e-3" in words else 0
-    result = yxanul(*words, cwd=place)
-    assert result.returncode == wanted, result.stderr
+    said = call(*words, cwd=place)
+    assert said.code == wanted, said.err
 
 
 def test_the_mistake_is_quoted_as_it_is(place):
-    result = yxanul("run", "own-text", "optim.peak_rat=1e-3", cwd=place)
-    assert result.stderr.strip() in README
+    said = call("run", "own-text", "optim.peak_rat=1e-3", cwd=place)
+    assert said.err.strip() in README
 
 
 def test_make_targets_exist():
@@ -120,6 +119,5 @@ def test_recipes_and_paths_exist():
 
 
 def test_resolved_recipes_are_what_editors_check(place):
-    result = yxanul("schema", cwd=place)
-    properties = json.loads(result.stdout)["properties"]
+    properties = json.loads(call("schema", cwd=place).out)["properties"]
     assert set(load_recipe("quickstart").model_dump()) <= set(properties)
