@@ -19,6 +19,15 @@ TIMED = ("perf/", "memory/")
 PATIENCE = 120.0
 
 
+def wait_until(condition, seconds=PATIENCE):
+    """Return what the condition gives as soon as that is something."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+    return value
+
+
 @dataclass(frozen=True)
 class Said:
     """How a program ended, and what it said."""
@@ -42,12 +51,14 @@ class Said:
 def call(*arguments, cwd=".", stdin=""):
     """Run the program in this process."""
     from yxanul.cli.app import main
+    from yxanul.monitor import peak
 
     out, err, code = io.StringIO(), io.StringIO(), 0
     argv = ["yxanul", *map(str, arguments)]
     said = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
     asked = patch.object(sys, "argv", argv), patch.object(sys, "stdin", io.StringIO(stdin))
-    with contextlib.chdir(cwd), asked[0], asked[1], said[0], said[1]:
+    unmeasured = patch.object(peak, "MEASURED_SECONDS", 0.0)  # nothing here rests on a speed
+    with contextlib.chdir(cwd), asked[0], asked[1], said[0], said[1], unmeasured:
         try:
             main()
         except SystemExit as end:
@@ -64,11 +75,12 @@ class Program:
 
     def until(self, condition, seconds=PATIENCE):
         """Wait for a condition while the program is at work."""
-        deadline = time.monotonic() + seconds
-        while not condition():
+
+        def is_so():
             assert self.process.poll() is None, self.end().err
-            assert time.monotonic() < deadline, "it takes too long"
-            time.sleep(0.02)
+            return condition()
+
+        wait_until(is_so, seconds)
 
     def end(self, seconds=PATIENCE):
         """Wait for the end."""
@@ -113,12 +125,9 @@ def is_alive(pid):
     return False
 
 
-def await_end(pids, seconds=15.0):
+def await_end(pids, seconds=PATIENCE):
     """Wait until the processes are gone."""
-    deadline = time.monotonic() + seconds
-    while any(map(is_alive, pids)):
-        assert time.monotonic() < deadline, "a process is left"
-        time.sleep(0.05)
+    wait_until(lambda: not any(map(is_alive, pids)), seconds)
 
 
 def metrics_of(out):
@@ -179,6 +188,9 @@ NURSERY = """
 import json, os, signal, sys, time
 import torch._dynamo, yxanul.cli.train, yxanul.stages.whole
 from yxanul.cli.app import main
+from yxanul.monitor import peak
+
+peak.MEASURED_SECONDS = 0.0
 
 def live(order):
     os.setsid()

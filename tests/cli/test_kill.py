@@ -4,13 +4,26 @@ import json
 import os
 import random
 import signal
+import threading
 import time
 
 import pytest
 
 from recipes import TINY, write_tiny
-from running import Nursery, assert_same_run, call, start, step_of, steps_of, trained
+from running import (
+    PATIENCE,
+    Nursery,
+    assert_same_run,
+    call,
+    start,
+    step_of,
+    steps_of,
+    trained,
+    wait_until,
+)
+from yxanul.base.interrupt import StopRequest
 from yxanul.checkpoint import write as writing
+from yxanul.checkpoint.background import CheckpointWriter
 
 SHORT = (
     TINY.replace("documents: 120", "documents: 300")
@@ -40,19 +53,21 @@ def nursery(tmp_path_factory):
 
 def test_kill_9_at_some_random_moments(tmp_path, nursery):
     recipe, out, straight = write_tiny(tmp_path, SHORT), tmp_path / "killed", tmp_path / "straight"
-    for again in (False, True):  # the second time nothing has to be measured first
-        began = time.monotonic()
-        said = nursery.live("run", recipe, "--out", straight / str(again))
-        assert said.code == 0, said.err
-    duration, moments, codes = time.monotonic() - began, random.Random(5), []
-    for least, most in ((0.1, 0.5), (0.3, 0.8), (0.3, 0.8)):
-        seconds = moments.uniform(least, most) * duration
-        codes.append(nursery.live("run", recipe, "--out", out, number=9, seconds=seconds).code)
-    assert codes[0] == -signal.SIGKILL and set(codes) <= {0, -signal.SIGKILL}
+    said = nursery.live("run", recipe, "--out", straight)
+    assert said.code == 0, said.err
+    moments = random.Random(5)
+    for name, text in (
+        ("recipe.yaml", "stages"),  # the text is being prepared
+        ("metrics.jsonl", f'"step": {moments.randint(10, 14)}'),
+        ("metrics.jsonl", f'"step": {moments.randint(20, 30)}'),
+    ):
+        seconds = moments.uniform(0, 0.03)
+        moment = {"number": 9, "file": out / name, "text": text, "seconds": seconds}
+        assert nursery.live("run", recipe, "--out", out, **moment).code == -signal.SIGKILL
     said = nursery.live("run", recipe, "--out", out)
     assert said.code == 0, said.err
-    assert_same_run(out, straight / "True")
-    assert steps_of(out) == steps_of(straight / "True")
+    assert_same_run(out, straight)
+    assert steps_of(out) == steps_of(straight)
 
 
 @pytest.mark.slow
@@ -104,13 +119,11 @@ def many(tmp_path_factory):
     ("number", "code"),
     [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)],
 )
-def test_a_signal_saves_and_stops_with_its_code(tmp_path, many, number, code):
+def test_a_signal_saves_and_stops_with_its_code(tmp_path, nursery, many, number, code):
     recipe, straight = many
     out = tmp_path / "run"
-    program = start(tmp_path / "log.txt", "run", recipe, "--out", out)
-    program.until(lambda: step_of(out) > 6)
-    program.process.send_signal(number)
-    said = program.end()
+    moment = {"number": number, "file": out / "metrics.jsonl", "text": '"step": 7'}
+    said = nursery.live("run", recipe, "--out", out, **moment)
     assert said.code == code, said.err
     step = step_of(out)
     assert 6 < step < 110
@@ -123,16 +136,22 @@ def test_a_signal_saves_and_stops_with_its_code(tmp_path, many, number, code):
 def test_a_signal_while_a_checkpoint_is_being_written(tmp_path, many, monkeypatch):
     recipe, straight = many
     out, saved, save_file = tmp_path / "run", [], writing.save_file
+    asked, submit = threading.Semaphore(0), CheckpointWriter.submit
+
+    def noted(writer, *arguments):
+        asked.release()
+        submit(writer, *arguments)
 
     def slow(tensors, path):
         saved.append(path)
         if len(saved) == 1:
-            time.sleep(0.1)  # some steps are done beside
+            wait_until(lambda: step_of(out) > 4)  # some steps are done beside
             os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.3)
+            assert asked.acquire(timeout=PATIENCE) and asked.acquire(timeout=PATIENCE)
         save_file(tensors, path)
 
     with monkeypatch.context() as patch:
+        patch.setattr(CheckpointWriter, "submit", noted)
         patch.setattr(writing, "save_file", slow)
         said = call("run", recipe, "--out", out)
     assert said.code == 143
@@ -192,15 +211,21 @@ def test_a_signal_while_it_waits_for_text(tmp_path, nursery):
 def test_a_second_signal_ends_at_once(tmp_path, many, monkeypatch):
     recipe, straight = many
     out, saved, save_file = tmp_path / "run", [], writing.save_file
+    received, receive = threading.Semaphore(0), StopRequest._receive
+
+    def noted(stop, *arguments):
+        received.release()
+        receive(stop, *arguments)
 
     def twice(tensors, path):
         saved.append(path)
         for _ in range(2 if len(saved) == 1 else 0):
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.2)
+            assert received.acquire(timeout=PATIENCE)
         save_file(tensors, path)
 
     with monkeypatch.context() as patch:
+        patch.setattr(StopRequest, "_receive", noted)
         patch.setattr(writing, "save_file", twice)
         said = call("run", recipe, "--out", out)
     assert said.code == 130 and len(said.error.splitlines()) == 1

@@ -1,5 +1,7 @@
 """Decoding with a cache equals the full pass: rings, chunks of any size, rows of any length."""
 
+from itertools import product
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -68,7 +70,7 @@ def empty_cache(model, batch, length=LENGTH, is_static=False):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("prompt", [1, 2, 7, 13])
+@pytest.mark.parametrize("prompt", [1, 7])
 def test_step_by_step_equals_the_full_pass(model, ids_BT, dtype, prompt):
     model = model.to(dtype)
     parts = ids_BT.split([prompt] + [1] * (LENGTH - prompt), 1)
@@ -101,7 +103,7 @@ def made(name):
 MODELS = {name: made(name) for name in PATTERNS}
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@settings(max_examples=30, deadline=None, derandomize=True, database=None)
 @given(
     name=st.sampled_from(sorted(PATTERNS)),
     cuts=st.sets(st.integers(1, LENGTH - 1)),
@@ -130,21 +132,19 @@ def ragged(model, ids_BT, lengths, num_padding=0, is_static=False):
     return [torch.cat([first[row, :length], later[row]]) for row, length in enumerate(lengths)]
 
 
-LENGTHS = [(1, 9), (9, 1), (2, 3), (6, 6), (5, 12), (3, 11)]
+LENGTHS = [((2, 3), True), ((9, 1), False), ((5, 12), True), ((6, 6), False)]
 """With windows of 3 and 6: both rows shorter, one, none; just as long."""
 
 
-@pytest.mark.parametrize("is_static", [False, True])
-@pytest.mark.parametrize("lengths", LENGTHS, ids=str)
+@pytest.mark.parametrize(("lengths", "is_static"), LENGTHS, ids=str)
 def test_rows_of_different_lengths_equal_each_row_alone(model, ids_BT, lengths, is_static):
     for row, got in enumerate(ragged(model, ids_BT, lengths, is_static=is_static)):
         alone = full_pass(model, ids_BT[row : row + 1])[0, : len(got)]
         torch.testing.assert_close(got, alone, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("lengths", [(2, 3), (5, 8)], ids=str)
-def test_prompts_may_be_padded_further_than_the_longest(model, ids_BT, lengths):
-    for row, got in enumerate(ragged(model, ids_BT, lengths, num_padding=4)):
+def test_prompts_may_be_padded_further_than_the_longest(model, ids_BT):
+    for row, got in enumerate(ragged(model, ids_BT, (2, 8), num_padding=4)):
         alone = full_pass(model, ids_BT[row : row + 1])[0, : len(got)]
         torch.testing.assert_close(got, alone, rtol=1e-5, atol=1e-5)
 
@@ -164,16 +164,15 @@ def test_equal_lengths_said_or_not_are_the_same(model, ids_BT):
 
 
 SHORT_WAYS = [
-    ((6, 6), False),
-    ((2, 9), False),
-    ((9, 2, 5), True),
-    ((5,), False),
-    ((5,), True),
+    (torch.float32, (6, 6), False),
+    (torch.float32, (9, 2, 5), True),
+    (torch.float32, (5,), True),
+    (torch.bfloat16, (5,), False),
+    (torch.bfloat16, (2, 9), True),
 ]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("lengths", "is_ragged"), SHORT_WAYS, ids=str)
+@pytest.mark.parametrize(("dtype", "lengths", "is_ragged"), SHORT_WAYS, ids=str)
 def test_the_short_way_of_a_token_equals_the_modules(model, generator, dtype, lengths, is_ragged):
     model, num_steps = model.to(dtype), LENGTH - max(lengths)
     with torch.no_grad():
@@ -194,7 +193,7 @@ def test_the_short_way_of_a_token_equals_the_modules(model, generator, dtype, le
     assert caches[0].num_seen == caches[1].num_seen == LENGTH
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@settings(max_examples=30, deadline=None, derandomize=True, database=None)
 @given(
     name=st.sampled_from(sorted(PATTERNS)),
     lengths=st.lists(st.integers(1, LENGTH - 1), min_size=1, max_size=4),
@@ -225,14 +224,13 @@ def test_repeated_rows_go_their_own_ways(model, ids_BT, is_ragged):
     torch.testing.assert_close(again, whole[1:], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("length", [1, 3, 5, LENGTH, 50])
-def test_size_is_what_the_count_says(model, dtype, length):
-    cache = KvCache(model.settings, batch=3, length=length, dtype=dtype)
-    assert cache.num_bytes == 3 * kv_cache_bytes(model.settings, length, dtype.itemsize)
-    if "L" not in model.settings.layer_kinds:
-        whole = length * kv_bytes_per_token(model.settings, dtype.itemsize)
-        assert cache.num_bytes == 3 * whole
+def test_size_is_what_the_count_says(model):
+    for dtype, length in product((torch.float32, torch.bfloat16), (1, 3, 5, LENGTH, 50)):
+        cache = KvCache(model.settings, batch=3, length=length, dtype=dtype)
+        assert cache.num_bytes == 3 * kv_cache_bytes(model.settings, length, dtype.itemsize)
+        if "L" not in model.settings.layer_kinds:
+            whole = length * kv_bytes_per_token(model.settings, dtype.itemsize)
+            assert cache.num_bytes == 3 * whole
 
 
 def test_size_for_gemma3():

@@ -109,14 +109,21 @@ def prepared_folder(straight, tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("stops", [[1], [3, 2], [7], [9, 3], [13], [14], [15], [18, 1, 1], [23]])
+STOPS = [[1, 6, 7, 1, 8], [3, 10]]
+"""After 1, 7, 14, 15 and 23 steps; after 3 and 13: at borders of phases and stages, and beside."""
+ALONE = [[1], [3, 2], [7], [9, 3], [13], [14], [15], [18, 1, 1], [23]]
+
+
+@pytest.mark.parametrize(
+    "stops", [*STOPS, *(pytest.param(stops, marks=pytest.mark.slow) for stops in ALONE)], ids=str
+)
 def test_resumed_equals_straight_to_the_bit(recipe, straight, prepared_folder, stops):
     for steps in stops:
         go(recipe, prepared_folder, steps)
     assert_equal_runs(go(recipe, prepared_folder), straight)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("optimizer", ["muon", pytest.param("adamw", marks=pytest.mark.slow)])
 def test_bf16_resumes_to_the_bit_too(tmp_path, optimizer):
     overrides = ["train.precision=bf16", f"optim.name={optimizer}", "train.micro_batch=3"]
     recipe = load_recipe(str(write_tiny(tmp_path)), overrides)
