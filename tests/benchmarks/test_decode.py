@@ -6,6 +6,7 @@ SHORT = ("--device", "cpu", "--shapes", "tiny", "--precisions", "fp32", "--round
 SHORT += ("--repeats", "1", "--prompt-tokens", "8", "--new-tokens", "8")
 
 
+@pytest.mark.slow
 def test_smoke(benchmark_results):
     found = benchmark_results("decode.py", *SHORT, "--batches", "1", "2", "--contenders", "yxanul")
     assert [row["batch"] for row in found["rows"]] == [1, 2]

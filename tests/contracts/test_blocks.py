@@ -20,10 +20,10 @@ MASKING = (False, True)
 
 
 def grid():
-    """Cross attention, positions, heads and masking; every other pair of parts occurs too."""
-    inner = cycle(product(FFNS, NORMS, (False, True)))
-    for outer in product(KV_HEADS, POSITIONS, HEADS, MASKING):
-        yield *outer, *next(inner)
+    """Cross positions, heads and masking; most other pairs of parts occur too."""
+    inner, kv_heads = cycle(product(FFNS, NORMS, (False, True))), cycle(KV_HEADS)
+    for outer in product(POSITIONS, HEADS, MASKING):
+        yield next(kv_heads), *outer, *next(inner)
     for parts in product(FFNS, NORMS, (False, True)):
         yield 2, "rope", ("tied", None), False, *parts
 

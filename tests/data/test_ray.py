@@ -8,6 +8,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -249,6 +250,16 @@ def test_ending_the_driver_ends_all_and_the_next_call_goes_on(
     assert content_of(out) == undisturbed
 
 
+def test_a_cluster_that_is_not_there(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    with (
+        pytest.raises(YxanulError, match=r"the Ray cluster 127\.0\.0\.1:9 cannot be reached"),
+        ray_engine.connected(Mock(), WORKERS),
+    ):
+        raise AssertionError("it is not there")
+
+
+@pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_one_line(texts, tmp_path):
     pytest.importorskip("ray", reason="ray is not installed")
     command = [sys.executable, "-c", SCRIPT, settings_for(texts).model_dump_json(), str(tmp_path)]

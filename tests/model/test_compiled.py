@@ -52,14 +52,13 @@ def losses_and_gradients(model, ids, compiles):
     return [loss.total.detach(), *(parameter.grad.clone() for parameter in model.parameters())]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("kind", "dtype"), [("llama", torch.bfloat16), ("gemma", torch.float32)])
 def test_one_graph_serves_all_layers_of_a_kind(build, generator, traced, kind, dtype):
-    model = build(depth=6, init_std=0.1, **KINDS[kind]).to(dtype)
+    model = build(depth=4, init_std=0.1, **KINDS[kind]).to(dtype)
     ids = torch.randint(0, 50, (2, 16), generator=generator)
     op_by_op = losses_and_gradients(model, ids, compiles=False)
     assert not traced
-    for _ in range(3):
+    for _ in range(2):
         as_graphs = losses_and_gradients(model, ids, compiles=True)
     assert len(traced) == len(set(model.settings.layer_kinds))
     near = 1e-5 if dtype == torch.float32 else 5e-2

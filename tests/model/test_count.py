@@ -160,7 +160,7 @@ def test_cache_of_gemma3_keeps_windows_only():
     ],
 )
 def test_flops_are_those_that_a_forward_pass_does(name, fields):
-    settings = ModelSettings(preset=name, **fields).resolved(None)
+    settings = ModelSettings(preset=name, depth=3, **fields).resolved(None)
     seq_len = 64
     model = built_on_meta(settings)
     with FlopCounterMode(display=False) as counter, torch.device("meta"), torch.no_grad():

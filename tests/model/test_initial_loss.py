@@ -29,7 +29,13 @@ def first_losses(fields, seq_len):
         yield model.token_losses(*tokens).mean().item()
 
 
-@pytest.mark.parametrize("name", KNOWN)
+FEW = ("177m", "270m", "497m")
+"""A folded, a separate and a tied head, each with its own spread."""
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in KNOWN]
+)
 def test_of_two_layers(name):
     """As deep as it may be: the last norm hides the depth."""
     fields, expected = KNOWN[name]

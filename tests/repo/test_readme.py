@@ -66,7 +66,8 @@ def test_every_command_runs(words, place):
     if "quickstart.yaml" in words and words[0] != "show" and "--out" not in words:
         words += ["--out", "runs/quickstart"]
     if words[:2] == ["run", "own-text"]:
-        words += ["stages.0.budget={steps: 3}", "model.depth=1", "tokenizer.vocab_size=300"]
+        words += ["stages.0.budget={steps: 3}", "tokenizer.vocab_size=300"]
+        words += ["model.preset=nano", "model.depth=1", "train.batch_tokens=256"]
         words += ["stages.0.gate.progress=null", "data.validation_fraction=0.2"]
     if words[0] == "doctor":
         words += ["--help"]  # what it measures is the business of tests/cli/test_verbs.py

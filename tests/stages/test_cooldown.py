@@ -19,10 +19,14 @@ from yxanul.stages.cooldown import request_of
 from yxanul.train.curriculum import Phase, Plan, cooled_plan, cut_plan, is_warming_up, planned_rate
 from yxanul.train.engine import Engine
 
-WSD = TINY.replace(
-    "schedule: {name: linear_to_zero, warmup_steps: 2}",
-    "schedule: {name: wsd, warmup_steps: 3, decay_fraction: 0.25}",
-).replace("steps: 14", "steps: 60")
+WSD = (
+    TINY.replace(
+        "schedule: {name: linear_to_zero, warmup_steps: 2}",
+        "schedule: {name: wsd, warmup_steps: 3, decay_fraction: 0.25}",
+    )
+    .replace("steps: 14", "steps: 60")
+    .replace("every_steps: 5", "every_steps: 100")
+)
 ALIKE = WSD.replace("      - {seq_len: 32, share: 0.5}\n", "").replace(
     "{seq_len: 64, share: 0.5, rate_scale: 0.5, clip: 0.7}", "{seq_len: 64}"
 )
