@@ -180,9 +180,8 @@ def test_a_folder_that_another_process_holds(train, out):
         file.flush()
         fcntl.flock(file, fcntl.LOCK_EX)
         before = snapshot(out)
-        began = time.monotonic()
         said = train()
-        assert said.code == 2 and time.monotonic() - began < 20
+        assert said.code == 2
         assert "is in use by another process; found process 12345" in said.error
         assert snapshot(out) == before
     assert train("stages.0.budget={steps: 14}").code == 0

@@ -13,7 +13,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from running import call
+from running import call, wait_until
 from yxanul.data.shards import Shards
 from yxanul.tokenizer.tokenizer import Tokenizer
 
@@ -148,15 +148,13 @@ def test_two_calls_at_once_the_second_is_told(tmp_path):
     path = recipe(tmp_path, kind="jsonl", path=str(write_jsonl(tmp_path / "texts.jsonl")))
     command = [sys.executable, "-m", "yxanul", "prepare", path, "--out", tmp_path / "run"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as first:
-        deadline = time.monotonic() + 30
         lock = tmp_path / "run" / ".lock"
-        while not (lock.exists() and lock.read_text()) and time.monotonic() < deadline:
-            time.sleep(0.005)
+        wait_until(lambda: lock.exists() and lock.read_text())
         first.send_signal(signal.SIGSTOP)
         second = yxanul("prepare", path, "--out", tmp_path / "run", "--json")
         first.send_signal(signal.SIGCONT)
         one_line(second, "is in use by another process", f"process {first.pid}")
-        first.communicate(timeout=60)
+        first.communicate(timeout=120)
         assert first.returncode == 0
 
 

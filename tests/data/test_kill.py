@@ -92,7 +92,7 @@ def cmdline(pid):
         return b""
 
 
-def wait_until(condition, seconds=30.0):
+def wait_until(condition, seconds=120.0):
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, "waited in vain"
@@ -123,8 +123,8 @@ def test_killed_again_and_again(texts, tmp_path, undisturbed, byte_tokenizer, se
             kills += 1
             os.kill(process.pid, signal.SIGKILL)
         if wait_for_workers:
-            wait_until(lambda gone=workers: not any(map(cmdline, gone)), seconds=10)
-        process.wait(timeout=30)  # its pipes would not end before its workers
+            wait_until(lambda gone=workers: not any(map(cmdline, gone)))
+        process.wait(timeout=120)  # its pipes would not end before its workers
         process.stdout.close()
         process.stderr.close()
     prepare_corpus(settings_for(texts, 2), byte_tokenizer, out, SilentUi())
@@ -139,7 +139,7 @@ def test_a_killed_worker_is_an_error_and_the_next_call_goes_on(
     process = start(texts, out)
     worker = working(process, out)[0]
     os.kill(worker, signal.SIGKILL)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "YxanulError: a worker process that prepared text was killed" in errors
     assert "the same command goes on" in errors
@@ -149,19 +149,19 @@ def test_a_killed_worker_is_an_error_and_the_next_call_goes_on(
     assert content_of(out) == undisturbed
 
 
-def test_interrupting_ends_the_workers_promptly(texts, tmp_path, undisturbed, byte_tokenizer):
+def ignores_ctrl_c(pid):
+    (line,) = [x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if "SigIgn" in x]
+    return int(line.split()[1], 16) >> signal.SIGINT - 1 & 1
+
+
+def test_interrupting_ends_the_workers(texts, tmp_path, undisturbed, byte_tokenizer):
     out = tmp_path / "out"
     process = start(texts, out)
     workers = working(process, out)
     assert len(workers) == WORKERS
-    for worker in workers:
-        os.kill(worker, signal.SIGINT)
-    time.sleep(0.05)
-    assert all(map(cmdline, workers)), "it is for the parent to decide"
-    began = time.monotonic()
+    assert all(map(ignores_ctrl_c, workers)), "it is for the parent to decide"
     os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does: all processes of the group
-    _, errors = process.communicate(timeout=30)
-    assert time.monotonic() - began < 3
+    _, errors = process.communicate(timeout=120)
     assert errors.count("Traceback") == 1 and "KeyboardInterrupt" in errors
     assert not any(map(cmdline, workers))
     assert not list(out.rglob("*.partial"))

@@ -3,12 +3,12 @@
 import shutil
 import signal
 import threading
-import time
 
 import pytest
 import torch
 
 from recipes import TINY, write_tiny
+from running import wait_until
 from yxanul.base.errors import Interrupted, YxanulError
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
@@ -26,26 +26,31 @@ from yxanul.text.dedup.config import DeduplicateSettings
 from yxanul.text.filters.config import LengthFilterSettings
 
 PARTS = 4
-SLOW = """
-import time
+FILTER = """
+import pathlib, time, zlib
+folder = pathlib.Path(__file__).parent
+seen = []
 
 def score(texts):
-    time.sleep(1.2 * len(texts) / 1000)
-    return [1.0 for _ in texts]
+    (folder / "begun").touch()
+    seen.extend(texts)
+    while len(seen) > FREE and not (folder / "go").exists():
+        time.sleep(0.005)
+    return [float(zlib.crc32(text.encode()) % 20 == 0) for text in texts]
 """
-BREAKS = SLOW.replace(
-    "    return", "    calls.append(texts)\n    assert len(calls) < 2500\n    return"
-)
-BREAKS += "\ncalls = []\n"
+"""Keeps one text in twenty; after so many, it waits until it may go on."""
+ONE_PART = FILTER.replace("FREE", "1000")
+NOTHING = FILTER.replace("FREE", "0")
+BREAKS = ONE_PART.replace("    return", "    assert len(seen) <= 2000\n    return")
 TOO_LONG = (LengthFilterSettings(min_chars=1_000_000),)
 ONE_STAGE = TINY[: TINY.index("  - name: two")] + TINY[TINY.index("eval:") :]
 
 
 @pytest.fixture
 def recipe(tmp_path):
-    """Four parts, each of which takes more than a second; a group is one part."""
-    (tmp_path / "slow.py").write_text(SLOW)
-    filters = f"[{{kind: quality, function: '{tmp_path}/slow.py:score', at_least: 0}}]"
+    """Four parts, of which one is there at first; a group is one part."""
+    (tmp_path / "filter.py").write_text(ONE_PART)
+    filters = f"[{{kind: quality, function: '{tmp_path}/filter.py:score', at_least: 0.5}}]"
     overrides = [
         f"data.sources.stories.documents={1000 * PARTS}",
         f"data.sources.stories.filters={filters}",
@@ -64,6 +69,23 @@ class Warned(SilentUi):
         self.lines.append(line)
 
 
+@pytest.fixture
+def then(tmp_path):
+    """A function that does something in a thread, once a condition holds; the filter goes on
+    when the test ends, whatever came of it."""
+    threads = []
+
+    def start(condition, action):
+        threads.append(threading.Thread(target=lambda: wait_until(condition) and action()))
+        threads[-1].start()
+
+    yield start
+    (tmp_path / "go").touch()
+    threads += [thread for thread in threading.enumerate() if thread.name == "prepare"]
+    for thread in threads:
+        thread.join()
+
+
 def weights(run):
     newest = checkpoint_path(run.checkpoints, checkpoint_steps(run.checkpoints)[-1])
     return read_checkpoint(newest)[0]["model"]
@@ -78,13 +100,14 @@ def train(run, recipe, preparation=None, stop=None):
     return session
 
 
-def test_early_training_equals_late_training(recipe, tmp_path):
+def test_early_training_equals_late_training(recipe, tmp_path, then):
     early, late = RunFolder(tmp_path / "early"), RunFolder(tmp_path / "late")
     settle_recipe(early, recipe, SilentUi())
     with begin(early, recipe, SilentUi(), StopRequest()) as preparation:
         assert preparation is not None
         parts = len(list((early.path / "data/stories/parts").glob("*.json")))
         assert 0 < parts < PARTS
+        then(early.metrics.exists, (tmp_path / "go").touch)
         session = train(early, recipe, preparation)
         assert session.preparation is None, "the gate waits for all held-out text"
     shutil.copytree(early.path / "data", late.path / "data")
@@ -97,11 +120,12 @@ def test_early_training_equals_late_training(recipe, tmp_path):
     assert scores[0] == scores[1] != ""
 
 
-def test_what_goes_wrong_beside_ends_the_training(recipe, tmp_path):
+def test_what_goes_wrong_beside_ends_the_training(recipe, tmp_path, then):
     """A part that cannot be encoded is an error even if training never comes to it."""
     run, ui = RunFolder(tmp_path / "run"), Warned()
-    (tmp_path / "slow.py").write_text(BREAKS)
+    (tmp_path / "filter.py").write_text(BREAKS)
     settle_recipe(run, recipe, SilentUi())
+    then(run.metrics.exists, (tmp_path / "go").touch)
     with (
         pytest.raises(YxanulError, match="quality"),
         begin(run, recipe, ui, StopRequest()) as preparation,
@@ -111,22 +135,23 @@ def test_what_goes_wrong_beside_ends_the_training(recipe, tmp_path):
     assert "quality" in line and line.endswith("; training goes on with the text that is there")
 
 
-def test_a_stop_while_it_waits_for_text_is_saved_and_goes_on(recipe, tmp_path):
-    run, stop = RunFolder(tmp_path / "run"), StopRequest()
+def test_a_stop_while_it_waits_for_text_is_saved(recipe, tmp_path, then, monkeypatch):
+    run, stop, wait = RunFolder(tmp_path / "run"), StopRequest(), Preparation.wait
+
+    def asked(preparation):
+        if run.metrics.exists():
+            stop.signal_number = signal.SIGTERM
+        wait(preparation)
+
+    monkeypatch.setattr(Preparation, "wait", asked)
     longer = recipe.model_copy(
-        update={"stages": (recipe.stages[0].model_copy(update={"budget": budget(tokens=900_000)}),)}
+        update={"stages": (recipe.stages[0].model_copy(update={"budget": budget(tokens=50_000)}),)}
     )
     settle_recipe(run, longer, SilentUi())
-
-    def ask():
-        time.sleep(0.5)
-        stop.signal_number = signal.SIGTERM
-
     with (
-        pytest.raises(Interrupted),
+        pytest.raises(Interrupted, match="while it waited for text"),
         begin(run, longer, SilentUi(), stop) as preparation,
     ):
-        threading.Thread(target=ask).start()
         train(run, longer, preparation, stop)
     assert checkpoint_steps(run.checkpoints)
 
@@ -158,26 +183,21 @@ def test_what_went_wrong_before_training_is_raised_when_it_may_begin(recipe, tmp
 
 @pytest.mark.parametrize(("parts", "copies"), [(1, None), (PARTS, DeduplicateSettings())])
 def test_a_stop_waits_neither_for_a_part_nor_for_a_look_for_copies(
-    recipe, tmp_path, monkeypatch, parts, copies
+    recipe, tmp_path, monkeypatch, then, parts, copies
 ):
     """A single part is read in this process; copies are looked for before any part is encoded."""
     monkeypatch.setattr(early_text, "_CANCEL_SECONDS", 0.5)
-    (tmp_path / "slow.py").write_text(SLOW.replace("1.2", "4.0"))
+    (tmp_path / "filter.py").write_text(NOTHING)
     stories = recipe.data.sources["stories"].model_copy(update={"documents": 1000 * parts})
     update = {"sources": {"stories": stories}, "deduplicate": copies, "workers": 1}
     longer = recipe.model_copy(update={"data": recipe.data.model_copy(update=update)})
     stop = StopRequest()
-    threading.Timer(1.5, setattr, (stop, "signal_number", signal.SIGINT)).start()
-    start = time.monotonic()
+    then((tmp_path / "begun").exists, lambda: setattr(stop, "signal_number", signal.SIGINT))
     with (
         pytest.raises(Interrupted),
         begin(RunFolder(tmp_path / "run"), longer, SilentUi(), stop),
     ):
         raise AssertionError("nothing can be there yet")
-    assert time.monotonic() - start < 3.5
-    for thread in threading.enumerate():
-        if thread.name == "prepare":
-            thread.join()
 
 
 def budget(**values):

@@ -7,7 +7,6 @@ import json
 import random
 import re
 import threading
-import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -37,6 +36,7 @@ class Web:
     sized: bool = True
     asked: list[tuple[str, str]] = field(default_factory=list)
     address: str = ""
+    spoke: threading.Event = field(default_factory=threading.Event)
 
     def gets(self):
         return [span for method, span in self.asked if method == "GET"]
@@ -71,8 +71,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.send(200, f"<html>{links}</html>".encode(), {}, body)
         if fault.isdigit() or path not in web.files:
             return self.send(int(fault or 404), b"no", {}, body)
-        if fault == "slow":
-            time.sleep(1.5)
+        if fault == "silent":
+            web.spoke.wait(60)
         self.send_file(web.files[path], span, fault, body)
 
     def send_file(self, data, span, fault, body):
@@ -317,11 +317,12 @@ def test_a_server_that_is_not_there(web, read):
 
 
 def test_a_silent_server_is_tried_again(web, read, monkeypatch):
-    monkeypatch.setattr(remote, "SILENCE_SECONDS", 0.4)
+    monkeypatch.setattr(remote, "SILENCE_SECONDS", 1.0)
     web.files["/a.jsonl"] = LINES
-    web.faults = ["", "slow"]
+    web.faults = ["", "silent"]
     assert read(JsonlSettings(path=f"{web.address}/a.jsonl")).texts == TEXTS
     assert not web.faults
+    web.spoke.set()
 
 
 def test_pages_of_links_are_folders(web, read):

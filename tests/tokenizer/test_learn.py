@@ -4,7 +4,6 @@ import itertools
 import os
 import signal
 import threading
-import time
 
 import pytest
 from tokenizers import models
@@ -15,31 +14,26 @@ from yxanul.tokenizer.pieces import byte_level
 
 def test_a_signal_stops_training_while_it_reads():
     """The library alone would read on for ever, and never let Python see the signal."""
-    given = []
 
     def endless():
         for number in itertools.count():
-            given.append(number)
-            time.sleep(0.001)
+            if number == 50:
+                os.kill(os.getpid(), signal.SIGUSR1)
             yield f"text number {number}"
 
     def stop(number, frame):
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGUSR1, stop)
-    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1))
-    timer.start()
     try:
         with pytest.raises(KeyboardInterrupt):
             learn_bpe(byte_level(models.BPE()), endless(), 300)
     finally:
-        timer.join()
         signal.signal(signal.SIGUSR1, before)
     for thread in threading.enumerate():
         if thread.name == "train tokenizer":
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive()
-    assert 0 < len(given) < 2000
 
 
 def test_what_goes_wrong_with_the_text_is_raised():

@@ -5,12 +5,33 @@ import sys
 import threading
 import time
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
+from running import PATIENCE, wait_until
 from yxanul.base.ui import SilentUi
+from yxanul.train import stall
 from yxanul.train import trainer as training
 from yxanul.train.stall import STALL_SECONDS, StallWatch
+
+
+class Clock:
+    """Goes as a test says; it knows how often it was looked at."""
+
+    def __init__(self, monkeypatch):
+        self.now, self.looks = time.monotonic() + 1000, 0  # others' threads end, too
+        monkeypatch.setattr(stall, "time", SimpleNamespace(monotonic=self.look))
+
+    def look(self):
+        self.looks += 1
+        return self.now
+
+    def pass_by(self, seconds):
+        """Let time pass, and wait until the thread has seen it."""
+        self.now += seconds
+        before = self.looks
+        wait_until(lambda: self.looks > before + 2)
 
 
 class Warned(SilentUi):
@@ -30,41 +51,42 @@ def ui():
 def test_a_wait_is_named_while_it_lasts(ui):
     watch = StallWatch(ui, 0.05)
     with watch.watching("reading step 7 from stories"):
-        assert ui.arrived.wait(10)  # said before the wait is over
+        assert ui.arrived.wait(PATIENCE)  # said before the wait is over
     assert ui.lines[0].startswith("reading step 7 from stories: nothing for ")
     assert ui.lines[0].endswith("; still waiting")
 
 
-def test_it_is_named_again_only_when_it_has_doubled(ui):
+def test_it_is_named_again_only_when_it_has_doubled(ui, monkeypatch):
+    clock, seen = Clock(monkeypatch), []
     watch = StallWatch(ui, 0.1)
-    began = time.monotonic()
     with watch.watching("x"):
-        while len(ui.lines) < 3:
-            time.sleep(0.01)
-            assert time.monotonic() - began < 30
-    assert time.monotonic() - began >= 0.4
-    number = len(ui.lines)
-    time.sleep(0.3)
-    assert len(ui.lines) == number  # the wait is over
+        for seconds in (0.09, 0.02, 0.1, 0.02, 0.2, 0.02):  # limits are 0.1, 0.22 and 0.46
+            clock.pass_by(seconds)
+            seen.append(len(ui.lines))
+    assert seen == [0, 1, 1, 2, 2, 2]
+    clock.now += 9
+    wait_until(lambda: not any(thread.name == "stall" for thread in threading.enumerate()))
+    assert len(ui.lines) == 2  # the wait is over
 
 
-def test_many_short_waits_are_none(ui):
-    watch = StallWatch(ui, 0.3)
-    for _ in range(40):
+def test_many_short_waits_are_none(ui, monkeypatch):
+    clock = Clock(monkeypatch)
+    watch = StallWatch(ui, 0.1)
+    for _ in range(5):
         with watch.watching("x"):
-            time.sleep(0.01)
-    time.sleep(0.4)  # and what passes between them does not count
+            clock.pass_by(0.04)
+        clock.pass_by(0.05)  # and what passes between them does not count
     assert ui.lines == []
 
 
 def test_a_new_wait_begins_anew(ui):
     watch = StallWatch(ui, 0.2)
     with pytest.raises(KeyError), watch.watching("one"):
-        ui.arrived.wait(10)
+        ui.arrived.wait(PATIENCE)
         raise KeyError
     ui.arrived.clear()
     with watch.watching("two"):
-        assert ui.arrived.wait(10)
+        assert ui.arrived.wait(PATIENCE)
     assert ui.lines[-1].startswith("two: ")
 
 
@@ -74,11 +96,8 @@ def test_its_thread_ends_where_nothing_is_waited_for_and_comes_back(ui):
     for _ in range(2):
         ui.arrived.clear()
         with watch.watching("x"):
-            assert ui.arrived.wait(10)
-        deadline = time.monotonic() + 10
-        while threading.active_count() > before:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+            assert ui.arrived.wait(PATIENCE)
+        wait_until(lambda: threading.active_count() == before)
 
 
 def test_its_limit_is_a_minute():
@@ -93,7 +112,7 @@ def test_the_trainer_names_step_and_source(make_trainer, ui, monkeypatch):
     def batch(rows, seq_len):
         slow.append(rows)
         if len(slow) == 3:
-            assert ui.arrived.wait(10)
+            assert ui.arrived.wait(PATIENCE)
         return read(rows, seq_len)
 
     trainer.feed.batch = batch

@@ -1,12 +1,16 @@
 """The command line: the only part that talks to a person. One file a verb."""
 
-import json
 import os
 import signal
 import sys
 from types import FrameType
 
 __all__ = ["end_by_signals", "main"]
+
+_STOPPED = (
+    b'{"error": {"message": "stopped", "got": null, "expected": null, "hint": null,'
+    b' "where": null}, "exit_code": %d}\n'
+)
 
 
 def main() -> None:
@@ -26,8 +30,7 @@ def end_by_signals() -> None:
 
     def end(number: int, frame: FrameType | None) -> None:
         if "--json" in sys.argv:
-            error = dict.fromkeys(("got", "expected", "hint", "where")) | {"message": "stopped"}
-            os.write(1, json.dumps({"error": error, "exit_code": 128 + number}).encode() + b"\n")
+            os.write(1, _STOPPED % (128 + number))
         os._exit(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,5 +1,4 @@
 import random
-import time
 from collections import Counter
 
 import pytest
@@ -187,12 +186,9 @@ def test_how_a_long_text_is_cut_changes_nothing(monkeypatch):
 def test_what_people_wrote_mostly_stays(shared_data):
     text = (shared_data / "stories" / "tinystories.txt").read_text()
     stories = [story for story in text.split("<|endoftext|>") if story.strip()][:1000]
-    one, start = RepetitionFilter(RepetitionFilterSettings()), time.process_time()
+    one = RepetitionFilter(RepetitionFilterSettings())
     dropped = sum(one.broken_rule(story) is not None for story in stories)
-    seconds = time.process_time() - start
     assert 0 < dropped < 50
     settings = RepetitionFilterSettings()
     for story in stories[:60]:
         assert one.broken_rule(story) == slow_rules(story, settings)
-    # It is ten times as fast on a quiet machine; others may use this one.
-    assert sum(len(story.encode()) for story in stories) / seconds > 0.8e6
