@@ -27,6 +27,7 @@ def test_a_story_never_changes(index):
     assert text != stories.document(index, 1)
 
 
+@pytest.mark.slow
 def test_forty_thousand_stories_are_all_different():
     assert len({stories.document(n, 0) for n in range(40_000)}) == 40_000
 

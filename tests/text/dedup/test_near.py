@@ -77,8 +77,7 @@ def test_any_cut_into_parts_gives_the_same(decide, corpus, cut, places):
     assert [cause for part in found for cause in part] == by_brute_force(corpus, NEAR)
 
 
-@pytest.mark.parametrize("chunk", [3, 40])
-@pytest.mark.parametrize("window", [1, 16])
+@pytest.mark.parametrize(("chunk", "window"), [(3, 16), (40, 1)])
 def test_many_partitions_and_chunks_give_the_same(decide, corpus, monkeypatch, chunk, window):
     settings = DeduplicateSettings(near=NearSettings(threshold=0.5, permutations=32))
     texts = corpus + [text + " and the end" for text in corpus]

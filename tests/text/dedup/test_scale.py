@@ -57,7 +57,7 @@ def decide(folder, settings):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize(
-    "millions", [pytest.param(0.3, id="some"), pytest.param(3, id="many", marks=pytest.mark.slow)]
+    "millions", [pytest.param(0.1, id="some"), pytest.param(3, id="many", marks=pytest.mark.slow)]
 )
 def test_memory_does_not_grow_with_documents_but_for_6_bytes_each(tmp_path, millions):
     count = round(millions * 1_000_000)

@@ -66,7 +66,7 @@ def hub() -> Iterator[Hub]:
             "small/0.parquet": tables(3, 900),
         },
         "ann/commas": {"train.csv": b"n,text\n" + b"".join(b"%d,tale\n" % n for n in range(50))},
-        "ann/long": {f"{k}.jsonl": stories(9000, 9000 * k) for k in range(3)},
+        "ann/long": {f"{k}.jsonl": stories(3000, 3000 * k) for k in range(3)},
     }
     made = Hub()
     for name, files in sets.items():
