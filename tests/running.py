@@ -51,14 +51,12 @@ class Said:
 def call(*arguments, cwd=".", stdin=""):
     """Run the program in this process."""
     from yxanul.cli.app import main
-    from yxanul.monitor import peak
 
     out, err, code = io.StringIO(), io.StringIO(), 0
     argv = ["yxanul", *map(str, arguments)]
     said = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
     asked = patch.object(sys, "argv", argv), patch.object(sys, "stdin", io.StringIO(stdin))
-    unmeasured = patch.object(peak, "MEASURED_SECONDS", 0.0)  # nothing here rests on a speed
-    with contextlib.chdir(cwd), asked[0], asked[1], said[0], said[1], unmeasured:
+    with contextlib.chdir(cwd), asked[0], asked[1], said[0], said[1]:
         try:
             main()
         except SystemExit as end:
@@ -188,9 +186,6 @@ NURSERY = """
 import json, os, signal, sys, time
 import torch._dynamo, yxanul.cli.train, yxanul.stages.whole
 from yxanul.cli.app import main
-from yxanul.monitor import peak
-
-peak.MEASURED_SECONDS = 0.0
 
 def live(order):
     os.setsid()
