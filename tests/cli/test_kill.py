@@ -168,8 +168,8 @@ seen = []
 
 def score(texts):
     seen.extend(texts)
-    if len(seen) > 1000 and (pathlib.Path(__file__).parent / "stuck").exists():
-        time.sleep(60)
+    while len(seen) > 1000 and (pathlib.Path(__file__).parent / "stuck").exists():
+        time.sleep(0.01)
     return [1.0 for _ in texts]
 """
 

@@ -80,10 +80,10 @@ def hub() -> Iterator[Hub]:
 def reader(folder: Path, **environment: str):
     """Give a function that opens sources in one process with its own cache."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
-    own = {"HF_HOME": str(folder), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
+    own = {"HF_HOME": str(folder), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "10"}
     process = subprocess.Popen(
         [sys.executable, "-W", "error", str(Path(__file__).with_name("hub_reader.py"))],
-        env={**inherited, **own, "HF_HUB_ETAG_TIMEOUT": "1", **environment},
+        env={**inherited, **own, "HF_HUB_ETAG_TIMEOUT": "10", **environment},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ from urllib.parse import unquote, urlsplit
 
 TOKEN = "hf_opensesame"
 ALWAYS = 1 << 30
-STALL_SECONDS = 1.5
 
 Files = dict[str, bytes]
 
@@ -32,7 +30,8 @@ class Fault:
     cut_at: int | None = None
     """The connection ends before this byte of the file."""
     stalls: bool = False
-    """The answer comes later than the client waits."""
+    """The answer comes when all is over: later than the client waits."""
+    over: threading.Event = field(default_factory=threading.Event)
     meanwhile: Callable[[], object] | None = None
     """What happens before the answer."""
 
@@ -67,6 +66,7 @@ class Hub:
             yield fault
         finally:
             self.faults.remove(fault)
+            fault.over.set()
 
     @contextmanager
     def watched(self) -> Iterator[list[str]]:
@@ -119,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
             if fault.meanwhile:
                 fault.meanwhile()
             if fault.stalls:
-                time.sleep(STALL_SECONDS)
+                fault.over.wait(60)
             if fault.status:
                 return self._send(fault.status, b"{}", fault.headers)
             self._cut_at = fault.cut_at
