@@ -176,7 +176,8 @@ def test_counts_are_those_of_all_workers(tmp_path, byte_tokenizer, sent_whole):
     with ray_engine.work_on_ray(WORKERS, byte_tokenizer, Place(tmp_path)) as engine:
         results = dict(filter(None, engine.results(tasks)))
         assert results == {task: -task.tokens for task in tasks}
-        assert engine.counts == Counts(36, 36, 72)
+        # What the workers have told may not be all yet, and is asked for half a second.
+        wait_until(lambda: engine.counts == Counts(36, 36, 72))
         again = list(filter(None, engine.results(tasks[:1])))
     assert again == [(tasks[0], -1)]
 

@@ -7,7 +7,7 @@ import traceback
 import warnings
 from pathlib import Path
 
-PATIENCE = 120.0
+PATIENCE = 240.0
 ROOT = str(Path(__file__).parents[3])
 """What pytest names test modules from; a process that is spawned has to find them there, too."""
 

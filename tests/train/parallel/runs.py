@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from unittest.mock import patch
 
 import numpy as np
+import pytest
 import torch
 
 from yxanul.base.interrupt import StopRequest
@@ -193,6 +194,11 @@ def arrays(found):
 
 def tensors(found):
     return {name: torch.from_numpy(value.copy()) for name, value in found.items()}
+
+
+def in_time(names, quick):
+    """Every name as a parameter: those that are not among the quick ones for the slow tests."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def assert_close(found, wanted, tolerance=1e-5):

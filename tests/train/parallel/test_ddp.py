@@ -15,6 +15,7 @@ from train.parallel.runs import (
     Run,
     assert_close,
     continued,
+    in_time,
     last_of,
     make_trainer,
     train,
@@ -41,7 +42,10 @@ def _one_thread(one_thread):
     pass
 
 
-@pytest.mark.parametrize("name", RUNS)
+QUICK = ("uneven", "phases", "muon", "checkpointing", "not finite")
+
+
+@pytest.mark.parametrize("name", in_time(RUNS, QUICK))
 def test_two_train_as_one_does(pair, name):
     wanted = train(World(), RUNS[name])
     first, second = pair.run(train, RUNS[name])
@@ -50,7 +54,7 @@ def test_two_train_as_one_does(pair, name):
     assert first.applied.count(False) == (name == "not finite")
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16", "fp8"])
+@pytest.mark.parametrize("precision", in_time(["bf16", "fp16", "fp8"], ["fp16"]))
 def test_gradients_of_narrow_models_are_summed_in_fp32(pair, precision):
     """Each micro-batch is the same to the bit in any process; only fp32 sums differ in order."""
     if precision == "fp8":
@@ -71,7 +75,7 @@ def test_sophia_sees_one_curvature(pair):
     assert all(found.any() for key, found in first.moments.items() if key.startswith("curv"))
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", in_time(["fp32", "bf16"], ["bf16"]))
 def test_a_step_is_summed_once_whatever_the_accumulation(pair, precision):
     """Of 1,000 and more elements: nothing but gradients is so large."""
     model = {"width": 64, "depth": 3}
@@ -112,7 +116,7 @@ def count_sums(world, run):
     return counts, sum(p.numel() for p in trainer.engine.twin.master.parameters())
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("optimizer", in_time(["adamw", "muon"], ["adamw"]))
 def test_a_run_goes_on_with_more_or_fewer_processes(pair, optimizer):
     run = Run(optimizer=optimizer, ema=True, phases=UNEVEN)
     straight, half = train(World(), run), replace(run, stop_after=5)
@@ -133,7 +137,7 @@ def test_compiled_layers(pair, checkpoint_every):
     assert_close(second, first, tolerance=0)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", in_time(["fp32", "bf16"], ["fp32"]))
 def test_a_trial_that_fails_in_one_process_leaves_nothing(pair, precision):
     """Neither a waiting process, nor a broken wrapper, nor a gradient."""
     run = Run(precision=precision)

@@ -15,6 +15,7 @@ from train.parallel.runs import (
     arrays,
     assert_close,
     continued,
+    in_time,
     last_of,
     make_trainer,
     train,
@@ -47,7 +48,10 @@ def alone(run):
     return train(World(), replace(run, strategy="ddp"))
 
 
-@pytest.mark.parametrize("name", RUNS)
+QUICK = ("uneven", "phases", "checkpointing", "tables", "not finite")
+
+
+@pytest.mark.parametrize("name", in_time(RUNS, QUICK))
 def test_two_train_as_one_does(pair, name):
     first, second = pair.run(train, RUNS[name])
     assert_close(first, alone(RUNS[name]))
@@ -58,7 +62,7 @@ def test_two_train_as_one_does(pair, name):
     assert not second.weights and not second.moments
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("precision", in_time(["bf16", "fp16"], ["bf16"]))
 def test_gradients_of_narrow_layers_are_summed_in_fp32(pair, precision):
     """Each micro-batch is the same to the bit in any process; only fp32 sums differ in order."""
     run = replace(FSDP, precision=precision, phases=({"num_steps": 6, "rows": 12},), bad_step=3)
@@ -91,7 +95,7 @@ def see_sums(world, run):
     return seen
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS_OF["fsdp"])
+@pytest.mark.parametrize("optimizer", in_time(OPTIMIZERS_OF["fsdp"], ["muon"]))
 def test_a_run_goes_on_with_more_or_fewer_processes(pair, optimizer):
     run = replace(FSDP, optimizer=optimizer, ema=True, phases=UNEVEN)
     straight, half = alone(run), replace(run, stop_after=5)
@@ -102,8 +106,7 @@ def test_a_run_goes_on_with_more_or_fewer_processes(pair, optimizer):
         assert_close(done, last_of(straight, 7))
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("ema", [False, True])
+@pytest.mark.parametrize(("precision", "ema"), [("fp32", True), ("bf16", False)])
 def test_whole_models_are_shown_and_copied(pair, precision, ema):
     run = replace(FSDP, precision=precision, ema=ema)
     for shown, copied, done in pair.run(look_inside, run):
