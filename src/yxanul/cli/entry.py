@@ -1,11 +1,9 @@
-"""The command line: the only part that talks to a person. One file a verb."""
+"""Where a command begins: with signals, before anything that takes a while to import."""
 
 import os
 import signal
 import sys
 from types import FrameType
-
-__all__ = ["end_by_signals", "main"]
 
 _STOPPED = (
     b'{"error": {"message": "stopped", "got": null, "expected": null, "hint": null,'
