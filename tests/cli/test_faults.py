@@ -30,9 +30,7 @@ from yxanul.checkpoint.read import verify_checkpoint
 from yxanul.train.engine import Engine
 from yxanul.train.trainer import Trainer
 
-RECIPE = TINY.replace("every_steps: 4, keep: 2", "every_steps: 3, keep: 2").replace(
-    "eval: {every_steps: 5", "eval: {every_steps: 12"
-)
+RECIPE = TINY.replace("every_steps: 4, keep: 2", "every_steps: 3, keep: 2")
 STEPS = 24
 
 
