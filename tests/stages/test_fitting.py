@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from recipes import write_tiny
-from yxanul.base.errors import YxanulError
+from yxanul.base.errors import Interrupted, YxanulError
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import SilentUi
@@ -86,7 +86,7 @@ def test_what_did_not_fit_in_mid_run_is_smaller_from_the_start_next_time(tmp_pat
 def test_micro_batches_of_the_ledger_hold_for_what_they_were_found_for(tmp_path, change, expected):
     session = opened(tmp_path, ["stages.0.budget.steps=4", "train.checkpoint.every_steps=2"])
     session.stop_after = 2
-    with pytest.raises(Exception, match="stopped after step 2"):
+    with pytest.raises(Interrupted, match="stopped after step 2"):
         run_program(session)
     session.close()
     ledger = json.loads(session.run.ledger.read_text())
