@@ -4,6 +4,7 @@ import errno
 import json
 import signal
 import sys
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -11,6 +12,7 @@ import typer
 from running import call
 from yxanul.base.errors import GateFailed, Interrupted, YxanulError
 from yxanul.cli import app as program
+from yxanul.cli import entry
 from yxanul.cli.output import print_json
 
 PARTS = {"message", "got", "expected", "hint", "where"}
@@ -122,6 +124,57 @@ def test_what_libraries_print_is_not_on_stdout(does):
     said = call("run", "nowhere", "--json")
     assert said.code == 0 and answer_of(said) == {"loss": None}
     assert "a library" in said.err
+
+
+@pytest.fixture
+def stopped(monkeypatch):
+    """What a signal does to a verb that has nothing to save: what it writes, and its exit code."""
+
+    def stopped(*words, answered=False, **environment):
+        written = []
+
+        def end(code):
+            raise SystemExit(code)
+
+        system = SimpleNamespace(write=lambda _, text: written.append(text), _exit=end)
+        system.environ = environment
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        monkeypatch.setattr(entry, "json_is_out", answered)
+        monkeypatch.setattr(cli, "os", system)
+        monkeypatch.setattr(sys, "argv", ["yxanul", *words])
+        try:
+            cli.end_by_signals()
+            signal.raise_signal(signal.SIGTERM)
+        except SystemExit as exit_:
+            return exit_.code, written
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        return None, written
+
+    return stopped
+
+
+def test_a_signal_is_one_object(stopped):
+    code, (text,) = stopped("show", "--json")
+    answer = json.loads(text)
+    assert code == answer["exit_code"] == 143 and set(answer["error"]) == PARTS
+
+
+@pytest.mark.parametrize("others", [{"RANK": "1"}, {"RANK": "0", "YXANUL_REPORT": "file"}])
+def test_of_several_processes_one_answers(stopped, others):
+    assert stopped("train", "--json", **others) == (143, [])
+
+
+def test_a_signal_without_json_is_silent(stopped):
+    assert stopped("show") == (143, [])
+
+
+def test_a_signal_after_the_answer_adds_none(stopped, capsys, monkeypatch):
+    monkeypatch.setattr(entry, "json_is_out", False)
+    print_json({})
+    assert capsys.readouterr().out == "{}\n"
+    assert stopped("show", "--json", answered=entry.json_is_out) == (None, [])
 
 
 def test_the_parts_of_an_error():

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 from yxanul.base.errors import Interrupted
 
@@ -26,6 +27,7 @@ class StopRequest:
     def __init__(self) -> None:
         self.signal_number: int | None = None
         self._deferred = False
+        self._before: dict[signal.Signals, Any] = {}
 
     @contextlib.contextmanager
     def handled(self) -> Iterator[StopRequest]:
@@ -35,6 +37,7 @@ class StopRequest:
             return
         numbers = (signal.SIGINT, signal.SIGTERM)
         before = {number: signal.signal(number, self._receive) for number in numbers}
+        self._before = before
         try:
             with self._watched():
                 yield self
@@ -102,6 +105,8 @@ class StopRequest:
 
     def _end(self, number: int, again: bool, left: threading.Event) -> None:
         if not left.wait(GRACE_SECONDS) and (again or self.signal_number is None):
+            with contextlib.suppress(BaseException):  # who handled it before may have last words
+                self._before[signal.Signals(number)](number, None)
             os._exit(128 + number)
 
 

@@ -1,10 +1,13 @@
 """Where a command begins: with signals, before anything that takes a while to import."""
 
+import contextlib
 import os
 import signal
 import sys
 from types import FrameType
 
+json_is_out = False
+"""Whether the one object of --json is written, or about to be."""
 _STOPPED = (
     b'{"error": {"message": "stopped", "got": null, "expected": null, "hint": null,'
     b' "where": null}, "exit_code": %d}\n'
@@ -19,6 +22,11 @@ def main() -> None:
     run_verb()
 
 
+def _speaks() -> bool:
+    """Say whether this process has stdout for itself: no other one answers for it."""
+    return "YXANUL_REPORT" not in os.environ and os.environ.get("RANK", "0") == "0"
+
+
 def end_by_signals() -> None:
     """Let SIGINT and SIGTERM end this process at once, in silence and with their exit codes.
 
@@ -27,8 +35,11 @@ def end_by_signals() -> None:
     """
 
     def end(number: int, frame: FrameType | None) -> None:
-        if "--json" in sys.argv:
-            os.write(1, _STOPPED % (128 + number))
+        if "--json" in sys.argv and _speaks():
+            if json_is_out:
+                return  # a second object would be one too many, and the end is near
+            with contextlib.suppress(OSError):
+                os.write(1, _STOPPED % (128 + number))
         os._exit(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
