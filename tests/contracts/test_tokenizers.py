@@ -46,7 +46,14 @@ def settings_of(kind, request, folder):
     raise AssertionError(f"add settings for the kind '{kind}' to this test")
 
 
-@pytest.fixture(scope="module", params=sorted(TOKENIZERS))
+# A vocabulary of 200,000 from files takes long; gpt2 stands for it.
+KINDS = [
+    pytest.param(kind, marks=pytest.mark.slow if kind == "superbpe-t80k" else ())
+    for kind in sorted(TOKENIZERS)
+]
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def tokenizer(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     wanted = settings_of(request.param, request, folder)
@@ -105,13 +112,7 @@ def test_tokens_can_be_read(tokenizer):
     assert "".join(tokenizer.tokens(tokenizer.encode(text))) == text
 
 
-@pytest.mark.parametrize(
-    "kind",  # a vocabulary of 200,000 from files takes long; gpt2 stands for it
-    [
-        pytest.param(kind, marks=pytest.mark.slow if kind == "superbpe-t80k" else ())
-        for kind in sorted(TOKENIZERS)
-    ],
-)
+@pytest.mark.parametrize("kind", KINDS)
 def test_tokens_of_the_user_are_found_in_text(kind, request, tmp_path):
     """They follow the vocabulary, are one token each in any text, and are saved with the rest."""
     wanted = settings_of(kind, request, tmp_path)

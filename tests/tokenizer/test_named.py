@@ -51,6 +51,7 @@ def test_a_folder_of_gpt2(shared_data):
     assert facts.num_merges == 50_000
 
 
+@pytest.mark.slow
 def test_a_folder_of_superbpe(shared_data):
     facts = describe(open_named(str(shared_data / "superbpe")))
     assert (facts.kind, facts.vocab_size, facts.num_merges) == ("superbpe", 200_005, 199_757)
