@@ -140,10 +140,10 @@ def stopped(monkeypatch):
         system.environ = environment
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         monkeypatch.setattr(entry, "json_is_out", answered)
-        monkeypatch.setattr(cli, "os", system)
+        monkeypatch.setattr(entry, "os", system)
         monkeypatch.setattr(sys, "argv", ["yxanul", *words])
         try:
-            cli.end_by_signals()
+            entry.end_by_signals()
             signal.raise_signal(signal.SIGTERM)
         except SystemExit as exit_:
             return exit_.code, written
