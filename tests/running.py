@@ -16,7 +16,7 @@ from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
 from yxanul.checkpoint.read import read_checkpoint
 
 TIMED = ("perf/", "memory/")
-PATIENCE = 120.0
+PATIENCE = 240.0
 
 
 def wait_until(condition, seconds=PATIENCE):

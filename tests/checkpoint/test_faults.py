@@ -180,7 +180,7 @@ def test_a_real_disk_that_is_full_and_then_read_only(tmp_path):
     if subprocess.run([*IN_OWN_MOUNTS, "true"], capture_output=True).returncode:
         pytest.skip("this system lets no user mount anything")
     command = [*IN_OWN_MOUNTS, sys.executable, "-c", REAL_DISK, str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert result.returncode == 0, result.stderr
     first, no_2, after_2, no_3, after_3, fourth, no_5, after_5, no_6, after_6 = (
         result.stdout.splitlines()
@@ -214,7 +214,7 @@ with CheckpointWriter(pathlib.Path(sys.argv[1])) as writer:
 
 def test_a_limit_of_the_system_reaches_the_training_in_one_line(tmp_path):
     command = [sys.executable, "-c", FILE_LIMIT, str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240)
     (line,) = result.stdout.splitlines()
     assert "step 2 could not be written" in line and "File too large" in line
     assert newest_intact(tmp_path) == (tmp_path / "step-00000001", [])

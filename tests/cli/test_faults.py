@@ -163,7 +163,7 @@ def test_a_real_disk_that_is_full_and_then_read_only(recipe, prepared, straight,
     (tmp_path / "disk").mkdir()
     given = [tmp_path / "disk", prepared, recipe, sys.executable, tmp_path / "kept"]
     command = [*IN_OWN_MOUNTS, "bash", "-c", FULL_DISK, "bash", *map(str, given)]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    said = subprocess.run(command, capture_output=True, text=True, timeout=240)
     lines = [line for line in said.stdout.splitlines() if line.startswith("code")]
     assert lines == ["code 2", "code 0", "code 2", "code 2"], said.stderr + said.stdout
     full, in_run, other = (line for line in said.stderr.splitlines() if line.startswith("yxanul: "))

@@ -155,7 +155,7 @@ def test_two_calls_at_once_the_second_is_told(tmp_path):
         second = yxanul("prepare", path, "--out", tmp_path / "run", "--json")
         first.send_signal(signal.SIGCONT)
         one_line(second, "is in use by another process", f"process {first.pid}")
-        first.communicate(timeout=120)
+        first.communicate(timeout=240)
         assert first.returncode == 0
 
 

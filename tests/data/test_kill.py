@@ -92,7 +92,7 @@ def cmdline(pid):
         return b""
 
 
-def wait_until(condition, seconds=120.0):
+def wait_until(condition, seconds=240.0):
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, "waited in vain"
@@ -124,7 +124,7 @@ def test_killed_again_and_again(texts, tmp_path, undisturbed, byte_tokenizer, se
             os.kill(process.pid, signal.SIGKILL)
         if wait_for_workers:
             wait_until(lambda gone=workers: not any(map(cmdline, gone)))
-        process.wait(timeout=120)  # its pipes would not end before its workers
+        process.wait(timeout=240)  # its pipes would not end before its workers
         process.stdout.close()
         process.stderr.close()
     prepare_corpus(settings_for(texts, 2), byte_tokenizer, out, SilentUi())
@@ -139,7 +139,7 @@ def test_a_killed_worker_is_an_error_and_the_next_call_goes_on(
     process = start(texts, out)
     worker = working(process, out)[0]
     os.kill(worker, signal.SIGKILL)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=240)
     assert process.returncode == 1
     assert "YxanulError: a worker process that prepared text was killed" in errors
     assert "the same command goes on" in errors
@@ -161,7 +161,7 @@ def test_interrupting_ends_the_workers(texts, tmp_path, undisturbed, byte_tokeni
     assert len(workers) == WORKERS
     assert all(map(holds_ctrl_c_back, workers)), "it is for the parent to decide"
     os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does: all processes of the group
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=240)
     assert errors.count("Traceback") == 1 and "KeyboardInterrupt" in errors
     assert not any(map(cmdline, workers))
     assert not list(out.rglob("*.partial"))

@@ -99,7 +99,7 @@ def ray_workers(mark):
     return found
 
 
-def wait_until(condition, seconds=120.0):
+def wait_until(condition, seconds=240.0):
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, "waited in vain"
@@ -236,7 +236,7 @@ def test_ending_the_driver_ends_all_and_the_next_call_goes_on(
         os.killpg(process.pid, number)  # what Ctrl-C does: all processes of the group
     else:
         process.send_signal(number)
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=240)
     assert output == ""
     if number != signal.SIGKILL:
         assert process.returncode == 1
@@ -263,7 +263,7 @@ def test_a_cluster_that_is_not_there_is_one_line(texts, tmp_path):
     pytest.importorskip("ray", reason="ray is not installed")
     command = [sys.executable, "-c", SCRIPT, settings_for(texts).model_dump_json(), str(tmp_path)]
     environment = os.environ | {"RAY_ADDRESS": "127.0.0.1:9"}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert result.stdout == ""
     last = result.stderr.strip().splitlines()[-1]
     assert "the Ray cluster 127.0.0.1:9 cannot be reached" in last

@@ -135,5 +135,5 @@ print("done")
 
 def test_it_keeps_no_process_alive():
     command = [sys.executable, "-W", "error", "-c", ENDS]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    said = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
     assert (said.stdout, said.stderr) == ("done\n", "")
