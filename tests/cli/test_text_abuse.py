@@ -76,7 +76,7 @@ def test_a_folder_without_text(tmp_path):
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "image.png").write_bytes(b"\x89PNG")
     result = prepare(tmp_path, kind="plain", path=str(tmp_path / "texts"))
-    one_line(result, "has no file to read", "image.png", "names that end in .txt")
+    one_line(result, "nothing that can be read as text", "image.png")
 
 
 def test_cut_files_are_counted_and_what_is_whole_is_kept(tmp_path):
@@ -84,7 +84,8 @@ def test_cut_files_are_counted_and_what_is_whole_is_kept(tmp_path):
     texts = tmp_path / "texts"
     write_jsonl(texts / "a.jsonl", TALES[:30])
     (texts / "b.jsonl.gz").write_bytes(packed[:-200])
-    result = prepare(tmp_path, kind="jsonl", path=str(texts))
+    one_line(prepare(tmp_path, kind="jsonl", path=str(texts)), "b.jsonl.gz ends too early")
+    result = prepare(tmp_path, kind="jsonl", path=str(texts), on_bad_file="drop")
     facts = json.loads(result.stdout)
     assert facts["dropped"]["mine"] == {"truncated": 1}
     kept = texts_in(tmp_path / "run")
@@ -102,7 +103,7 @@ def test_a_cut_parquet_file_is_counted(tmp_path):
     pq.write_table(table, texts / "b.parquet")
     whole = (texts / "b.parquet").read_bytes()
     (texts / "b.parquet").write_bytes(whole[: len(whole) // 2])
-    result = prepare(tmp_path, kind="parquet", path=str(texts))
+    result = prepare(tmp_path, kind="parquet", path=str(texts), on_bad_file="drop")
     assert json.loads(result.stdout)["dropped"]["mine"] == {"truncated": 1}
     assert sorted(texts_in(tmp_path / "run")) == sorted(TALES)
 

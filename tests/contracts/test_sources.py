@@ -187,12 +187,14 @@ def test_a_limit_gives_the_first_documents(case, limit):
 
 def test_problems_are_counted_or_stop(case):
     source = open_source("mine", case.settings)
-    items = list(chain.from_iterable(prepared(source, part, 0.1) for part in source.parts()))
+    dropping = case.settings.model_copy(update={"on_bad_file": "drop"})
+    source = open_source("mine", dropping)
+    items = list(chain.from_iterable(prepared(source, part) for part in source.parts()))
     counted = Counter(item.cause for item in items if isinstance(item, Dropped))
     assert counted == case.dropped
     assert set(counted) <= set(CAUSES)
     strict = open_source("mine", case.settings.model_copy(update={"on_problem": "stop"}))
-    stopping = chain.from_iterable(prepared(strict, part, 0.1) for part in strict.parts())
+    stopping = chain.from_iterable(prepared(strict, part) for part in strict.parts())
     if case.dropped:
         with pytest.raises(YxanulError, match="source 'mine'"):
             list(stopping)

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 
@@ -11,6 +12,8 @@ from yxanul.base.files import folder_lock
 from yxanul.base.ui import SilentUi
 from yxanul.data.config import DataSettings
 from yxanul.data.encode import prepare_corpus
+from yxanul.data.manifest import read_manifest, record_path
+from yxanul.data.plan import make_header
 from yxanul.data.shards import Shards
 from yxanul.text.split import is_held_out
 from yxanul.tokenizer.build import build_tokenizer
@@ -251,22 +254,46 @@ def test_going_back_to_a_tokenizer_whose_successor_was_stopped(
     assert content_of(out) == before
 
 
-@pytest.mark.parametrize(
-    "fraction, word", [(1e-6, "raise data.validation_fraction"), (1 - 1e-9, "lower data.val")]
-)
-def test_an_empty_split_is_an_error_with_a_hint(
-    jsonl_folder, tmp_path, byte_tokenizer, fraction, word
-):
-    settings = settings_for(jsonl_folder(1, 10), validation_fraction=fraction)
-    with pytest.raises(YxanulError, match=f"'tales' has no document.*{word}"):
+def test_nothing_left_to_train_on_is_an_error_with_a_hint(jsonl_folder, tmp_path, byte_tokenizer):
+    settings = settings_for(jsonl_folder(1, 10), validation_fraction=1 - 1e-9)
+    with pytest.raises(YxanulError, match=r"'tales' has no document.*lower data\.val"):
         prepare_corpus(settings, byte_tokenizer, tmp_path / "out", SilentUi())
+
+
+def test_one_document_is_held_out_always(jsonl_folder, tmp_path, byte_tokenizer, assert_sound):
+    settings = settings_for(jsonl_folder(3, 10), validation_fraction=1e-6, workers=2)
+    report = prepare_corpus(settings, byte_tokenizer, tmp_path / "out", SilentUi())
+    assert report.sources["tales"].documents == {"train": 29, "validation": 1}
+    assert_sound(tmp_path / "out", byte_tokenizer)
+
+
+def test_a_run_that_held_passages_out_by_their_hashes_is_left_as_it_is(tmp_path, byte_tokenizer):
+    (tmp_path / "book.txt").write_text("\n\n".join(f"{n} words" * 99 for n in range(200)))
+    source = {"kind": "plain", "path": str(tmp_path / "book.txt")}
+    settings = settings_for(tmp_path, sources={"tales": source})
+    prepare_corpus(settings, byte_tokenizer, tmp_path / "out", SilentUi())
+    path = record_path(tmp_path / "out" / "tales", 0)
+    record = json.loads(path.read_text())
+    assert record.pop("held_out_below") == 1
+    header = read_manifest(tmp_path / "out" / "tales").header
+    record["key"] = hashlib.sha256(f"{header.key}\n\n".encode()).hexdigest()
+    path.write_text(json.dumps(record))
+    before = content_of(tmp_path / "out")
+    prepare_corpus(settings, byte_tokenizer, tmp_path / "out", SilentUi())
+    assert content_of(tmp_path / "out") == before
+
+
+def test_the_digest_of_settings_is_that_of_runs_begun_before(byte_tokenizer):
+    """Another one would refuse the shards of these runs."""
+    settings = DataSettings.model_validate({"sources": {"a": {"kind": "plain", "path": "x"}}})
+    assert make_header("a", settings, byte_tokenizer).settings.startswith("392d7c9c03d91275")
 
 
 def test_a_source_without_documents_is_an_error(tmp_path, byte_tokenizer):
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.jsonl").write_text('{"text": ""}\n{"text": " "}\n')
     with pytest.raises(
-        YxanulError, match="'tales' has no usable document; found left out: 2 empty"
+        YxanulError, match=r"'tales' has no usable document in .*; found left out: 2 empty"
     ):
         prepare_corpus(settings_for(tmp_path / "texts"), byte_tokenizer, tmp_path, SilentUi())
 

@@ -211,9 +211,23 @@ def test_no_shards_and_no_text_are_one_line(tmp_path, tokenizer):
         open_held_out(tmp_path, tokenizer)
     (tmp_path / "empty.txt").write_text(" \n")
     (tmp_path / "bad.txt").write_bytes(b"ab\xff")
-    for name, said in [("empty", "no text"), ("bad", "found byte 2"), ("none", "cannot read")]:
+    for name, said in [("empty", "no text"), ("bad", "not UTF-8"), ("none", "no file")]:
         with pytest.raises(YxanulError, match=said):
             read_documents(tmp_path / f"{name}.txt")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "<|endoftext|>\none\n<|endoftext|>\ntwo\n<|endoftext|>\n",
+        "one\n<|endoftext|>\n\n<|endoftext|>\ntwo",
+        "\ufeffone\r\n<|endoftext|>\r\ntwo\r\n",
+        "one\n <|endoftext|> \ntwo\n\n",
+    ],
+)
+def test_a_file_is_cut_as_for_training(tmp_path, content):
+    (tmp_path / "a.txt").write_bytes(content.encode())
+    assert read_documents(tmp_path / "a.txt") == ["one", "two"]
 
 
 def test_a_batch_of_ignored_targets_counts_nothing(model):

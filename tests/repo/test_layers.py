@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "train": {"data", "model", "optim", "checkpoint", "monitor"},
     "bundle": {"tokenizer", "model", "checkpoint"},
     "generate": {"tokenizer", "model"},
-    "eval": {"tokenizer", "data", "model", "generate"},
+    "eval": {"text", "tokenizer", "data", "model", "generate"},
     "plan": {"model", "tokenizer", "checkpoint", "bundle", "data", "optim", "train", "monitor"},
     "recipe": SETTINGS | {"checkpoint"},
     "stages": STAGES,

@@ -163,10 +163,15 @@ def test_broken_utf8_costs_one_document(plain, broken):
     assert result.dropped == {"broken_utf8": 1}
 
 
-def test_other_encodings_are_dropped_whole(plain):
-    result = plain("hello".encode("utf-16"))
-    assert not result.documents
-    assert result.dropped == {"not_utf8": 1}
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_text_that_says_its_encoding_is_read(plain, encoding):
+    assert plain("été\n\n文字 🙂".encode(encoding)).texts == ["été\n\n文字 🙂"]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le"])
+def test_text_in_another_encoding_that_does_not_say_so(plain, encoding):
+    cause = "not_utf8" if encoding == "latin-1" else "corrupt"
+    assert plain(("été à la plage\n\n" * 99).encode(encoding)).items[-1] == Dropped(cause, "a.txt")
 
 
 def test_a_cut_file_keeps_what_could_be_read(tmp_path, read):

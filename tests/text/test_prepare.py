@@ -4,9 +4,10 @@ from yxanul.base.errors import YxanulError
 from yxanul.text.config import PlainSettings
 from yxanul.text.documents import CAUSES, CHOICES, PROBLEMS, Document, Dropped, Part
 from yxanul.text.prepare import prepared
-from yxanul.text.split import is_held_out
+from yxanul.text.split import Split, is_held_out
 
 PART = Part("part", None, "")
+TENTH = Part("part", None, "", split=Split(0.1, by_position=False))
 
 
 class ListedSource:
@@ -31,26 +32,26 @@ def documents(*texts):
 
 def test_each_document_has_the_side_that_its_text_decides():
     texts = [f"text {n}" for n in range(300)]
-    sides = [side for side, _ in prepared(ListedSource(documents(*texts)), PART, 0.1)]
+    sides = [side for side, _ in prepared(ListedSource(documents(*texts)), TENTH)]
     assert sides == ["validation" if is_held_out(text, 0.1) else "train" for text in texts]
     assert 0 < sides.count("validation") < 100
 
 
 def test_empty_documents_are_dropped_and_their_neighbours_stay():
-    items = list(prepared(ListedSource(documents("a", "", " \n\t ", "b")), PART, 0.0))
+    items = list(prepared(ListedSource(documents("a", "", " \n\t ", "b")), PART))
     assert items[1:3] == [Dropped("empty", "d#1"), Dropped("empty", "d#2")]
     assert [item[1].text for item in (items[0], items[3])] == ["a", "b"]
 
 
 def test_what_a_source_dropped_goes_through():
     broken = Dropped("broken_utf8", "d#7")
-    assert list(prepared(ListedSource([broken]), PART, 0.1)) == [broken]
+    assert list(prepared(ListedSource([broken]), TENTH)) == [broken]
 
 
 @pytest.mark.parametrize("cause", PROBLEMS)
 def test_stop_makes_a_problem_an_error_that_names_the_place(cause):
     source = ListedSource([*documents("a"), Dropped(cause, "file.txt#3")], on_problem="stop")
-    items = prepared(source, PART, 0.0)
+    items = prepared(source, PART)
     assert next(items)[0] == "train"
     with pytest.raises(YxanulError, match=r"listed.*file\.txt#3"):
         next(items)
@@ -58,7 +59,7 @@ def test_stop_makes_a_problem_an_error_that_names_the_place(cause):
 
 def test_stop_counts_empty_documents_as_problems():
     with pytest.raises(YxanulError, match="d#0 is empty"):
-        list(prepared(ListedSource(documents(" "), on_problem="stop"), PART, 0.0))
+        list(prepared(ListedSource(documents(" "), on_problem="stop"), PART))
 
 
 class Without:
@@ -75,7 +76,7 @@ class Without:
 def test_the_first_filter_that_objects_decides():
     filters = [Without("red", "quality"), Without("blue", "language")]
     source = ListedSource(documents("red", "blue", "red blue", " ", "green"))
-    items = list(prepared(source, PART, 0.0, filters))
+    items = list(prepared(source, PART, filters))
     assert items[:4] == [
         Dropped("quality", "d#0", "red"),
         Dropped("language", "d#1", "blue"),
@@ -90,10 +91,9 @@ def test_the_first_filter_that_objects_decides():
 def test_filters_do_not_change_the_sides_of_what_stays():
     texts = [f"text {n}" for n in range(300)]
     everything = dict(
-        (document.text, side)
-        for side, document in prepared(ListedSource(documents(*texts)), PART, 0.1)
+        (document.text, side) for side, document in prepared(ListedSource(documents(*texts)), TENTH)
     )
-    filtered = prepared(ListedSource(documents(*texts)), PART, 0.1, [Without("7", "quality")])
+    filtered = prepared(ListedSource(documents(*texts)), TENTH, [Without("7", "quality")])
     stays = [item for item in filtered if isinstance(item, tuple)]
     assert len(stays) == sum("7" not in text for text in texts)
     assert all(everything[document.text] == side for side, document in stays)
@@ -102,7 +102,7 @@ def test_filters_do_not_change_the_sides_of_what_stays():
 @pytest.mark.parametrize("cause", CHOICES)
 def test_stop_does_not_stop_for_what_a_filter_drops(cause):
     source = ListedSource(documents("a", "b"), on_problem="stop")
-    items = list(prepared(source, PART, 0.0, [Without("a", cause)]))
+    items = list(prepared(source, PART, [Without("a", cause)]))
     assert items[0] == Dropped(cause, "d#0", "a")
     assert items[1][1].text == "b"
 

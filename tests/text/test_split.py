@@ -1,8 +1,18 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yxanul.text.split import is_held_out
+from yxanul.text.split import (
+    RUN_BYTES,
+    Runs,
+    Sized,
+    Split,
+    cut_by_runs,
+    fraction_for,
+    hash_of,
+    is_held_out,
+    runs_of_few,
+)
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 FRACTIONS = st.floats(0, 1)
@@ -40,3 +50,75 @@ def test_the_choice_is_the_same_for_ever():
 
 
 CHOSEN_AT_2_PERCENT = [34, 90, 136, 197, 232]
+
+
+@given(TEXTS)
+def test_the_fraction_for_a_text_just_holds_it_out(text):
+    lowest = hash_of(text.encode())
+    assert is_held_out(text, fraction_for(lowest))
+    assert not is_held_out(text, lowest / 2**64 / (1 + 1e-9))
+
+
+def sized(*sizes):
+    return [Sized(f"{n}.txt", size, str(n).encode()) for n, size in enumerate(sizes)]
+
+
+@pytest.mark.parametrize(
+    "sizes, wanted",
+    [
+        ([600_000], 60_000),
+        ([2_000_000], RUN_BYTES),
+        ([10_000_000], 200_000),
+        ([5_000] * 100, 50_000),
+        ([1_000_000] * 20, 400_000),
+        ([0, 0], 0),
+    ],
+)
+def test_a_small_text_gives_a_fiftieth_and_enough_to_compare_by(sizes, wanted):
+    files = sized(*sizes)
+    runs = runs_of_few(files, 0.02)
+    assert runs is not None
+    assert sum(run.length for run in runs.values()) == wanted
+    by_name = {file.name: file for file in files}
+    assert all(0 <= r.begin <= by_name[n].size_bytes - r.length for n, r in runs.items())
+    assert runs == runs_of_few(files[::-1], 0.02)
+
+
+def test_a_share_that_is_asked_for_is_given_though_it_is_more_than_a_tenth():
+    assert sum(run.length for run in (runs_of_few(sized(90_000), 0.3) or {}).values()) == 27_000
+
+
+def test_a_large_text_has_runs_at_every_so_many_bytes_whatever_other_files_there_are():
+    assert runs_of_few(sized(10**8), 0.02) is None
+    runs = [Split(0.02).runs_of("a", str(n).encode(), 1000) for n in range(2000)]
+    assert runs[0] == Split(0.02).runs_of("a copy of a", b"0", 1000)
+    for at in (0, 10_000, 123_456):  # small files, too, are held out as often as they should
+        assert 20 < sum(one is not None and one.holds(at) for one in runs) < 60
+    (one,) = runs[:1]
+    assert one is not None
+    assert sum(one.holds(at) for at in range(5 * one.period)) == 5 * 1000
+
+
+BLOCKS = st.lists(st.sampled_from([b"a", b"long words", b"\n", b"\n\n", b" \n"]), max_size=60)
+
+
+@settings(deadline=None)
+@given(BLOCKS, st.integers(0, 80), st.integers(1, 40), st.integers(1, 9), st.data())
+def test_cuts_lose_nothing_and_do_not_depend_on_the_blocks(pieces, begin, length, patience, data):
+    text = b"".join(pieces)
+    lines = text.split(b"\n")
+    many = data.draw(st.integers(1, max(len(lines), 1)))
+    some = [b"\n".join(lines[at : at + many]) for at in range(0, len(lines), many)]
+
+    def cut(blocks):
+        found: list[tuple[bool, bytes]] = []
+        for held_out, (block, _) in cut_by_runs(
+            [(block, True) for block in blocks], 0, Runs(begin, length), patience
+        ):
+            if found and found[-1][0] == held_out:
+                block = b"\n".join([found.pop()[1], block])
+            found.append((held_out, block))
+        return found
+
+    assert cut(some) == cut(lines)
+    assert b"\n".join(block for _, block in cut(lines)) == text

@@ -14,51 +14,25 @@ if TYPE_CHECKING:
 _WHOLE_FILE_BYTES = 1 << 26
 
 
-def text_settings(path: str) -> list[CommonSettings]:
-    """Return the sources of text that a path stands for, by the names of its files.
-
-    A folder is one source for each kind of file that is in it.
-    """
-    from yxanul.text.config import JsonlSettings, ParquetSettings, PlainSettings
-    from yxanul.text.sources.files import COMPRESSIONS, find_files
-    from yxanul.text.sources.jsonl import JsonlSource
-
-    plain = PlainSettings(path=path)
-    kinds: dict[type[CommonSettings], Sequence[str]] = {
-        PlainSettings: plain.suffixes,
-        JsonlSettings: JsonlSource.suffixes,
-        ParquetSettings: (".parquet",),
-    }
-    every = [suffix for suffixes in kinds.values() for suffix in suffixes]
-    found: dict[type[CommonSettings], None] = {}
-    for file in find_files(path, every):
-        name = file.name.lower()
-        for ending in COMPRESSIONS:
-            name = name.removesuffix(ending)
-        fitting = [kind for kind, suffixes in kinds.items() if name.endswith(tuple(suffixes))]
-        found[fitting[0] if fitting else PlainSettings] = None
-    return [kind.model_validate({"path": path}) for kind in found]
-
-
 def data_of_paths(paths: Sequence[str]) -> DataSettings:
     """Return settings of data with a source for each path, some of each held out."""
     from yxanul.base.settings import checked
     from yxanul.data.config import DataSettings
+    from yxanul.text.config import PlainSettings
 
-    sources = [settings for path in paths for settings in text_settings(path)]
-    return checked(DataSettings, sources={f"text{n}": one for n, one in enumerate(sources, 1)})
+    sources = {f"text{n}": PlainSettings(path=path) for n, path in enumerate(paths, 1)}
+    return checked(DataSettings, sources=sources)
 
 
 def texts_of_path(path: str, ui: Ui) -> Iterator[str]:
     """Yield the documents of a path; a file of plain text without separators is one."""
     from yxanul.text.config import PlainSettings
 
-    every = text_settings(path)
-    say_notes(every, ui)
-    for settings in every:
-        if isinstance(settings, PlainSettings) and _is_one_text(Path(path), settings.separator):
-            settings = settings.model_copy(update={"split_by": "file"})
-        yield from _documents(path, settings, held_out_fraction=0.0, split="train")
+    settings = PlainSettings(path=path)
+    say_notes([settings], ui)
+    if _is_one_text(Path(path), settings.separator):
+        settings = settings.model_copy(update={"split_by": "file"})
+    yield from _documents(path, settings, held_out_fraction=0.0, split="train")
 
 
 def held_out_texts(data: DataSettings, name: str) -> Iterator[str]:
@@ -91,12 +65,13 @@ def take_bytes(texts: Iterator[str], max_bytes: int) -> list[str]:
 def _documents(
     name: str, settings: CommonSettings, held_out_fraction: float, split: str
 ) -> Iterator[str]:
-    from yxanul.text.prepare import prepared
+    from yxanul.text.prepare import prepared, split_parts
     from yxanul.text.sources import open_source
 
     source = open_source(name, settings)
-    for part in source.parts():
-        for item in prepared(source, part, held_out_fraction):
+    fraction = held_out_fraction
+    for part in split_parts(source, fraction) if fraction else source.parts():
+        for item in prepared(source, part):
             if isinstance(item, tuple) and item[0] == split:
                 yield item[1].text
 

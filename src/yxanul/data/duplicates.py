@@ -36,7 +36,7 @@ class ScanTask:
         """Write the fingerprints of the documents that pass the filters."""
         source = bench.source(self.source, self.settings)
         filters = bench.filters(self.source, self.settings, self.ngrams)
-        items = prepared(source, self.part, 0, filters)
+        items = prepared(source, self.part, filters)
         texts = (item[1].text for item in items if not isinstance(item, Dropped))
         write_fingerprints(texts, self.deduplicate, self.path)
 

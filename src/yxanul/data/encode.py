@@ -39,6 +39,7 @@ from yxanul.data.ray_engine import work_on_ray
 from yxanul.data.report import CorpusReport, report_on
 from yxanul.data.workbench import Engine
 from yxanul.data.workers import wait_for_orphans, work_here, work_in_processes
+from yxanul.text.prepare import no_document
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 _SAMPLES_A_CAUSE = 50
@@ -220,14 +221,7 @@ def _check_not_empty(manifest: Manifest) -> None:
     train, validation = (manifest.splits[split].documents for split in SPLITS)
     name = manifest.header.source
     if train + validation == 0:
-        dropped = ", ".join(f"{count} {cause}" for cause, count in manifest.dropped.items())
-        raise YxanulError(
-            f"the source '{name}' has no usable document",
-            found=f"left out: {dropped}" if dropped else None,
-            hint="what eval.benchmarks names is left out: data.decontaminate: false keeps it"
-            if set(manifest.dropped) == {"contaminated"}
-            else f"look at data.sources.{name}",
-        )
+        raise no_document(name, manifest.dropped)
     if validation == 0:
         raise YxanulError(
             f"the source '{name}' has no document held out for validation",

@@ -9,7 +9,7 @@ import numpy as np
 
 from yxanul.base.errors import YxanulError
 from yxanul.data.inspect import Encoded
-from yxanul.data.manifest import held_out_path
+from yxanul.data.manifest import held_out_path, read_record
 from yxanul.data.part import HELD_OUT_SEPARATOR
 from yxanul.data.shards import Shard
 from yxanul.text.split import is_held_out
@@ -43,7 +43,9 @@ def held_out_faults(
         if texts is None:
             yield path, "its documents are not those of the shard"
         else:
-            for fault in _text_faults(texts, shard, fraction, tokenizer):
+            record = read_record(source.folder, number)
+            own = record and record.held_out_below
+            for fault in _text_faults(texts, shard, own or fraction, tokenizer):
                 yield path, fault
     if compare and (fault := joined.fault()):
         yield source.folder / "held-out.txt", fault

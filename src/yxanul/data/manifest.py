@@ -93,6 +93,8 @@ class PartRecord(Settings):
     """The part's name."""
     fingerprint: str
     """What the part's content looked like."""
+    held_out_below: float | None = None
+    """At which fraction a hash held a document out; 1 where its place did, None: the header's."""
     dropped: dict[str, int]
     """Documents left out, by cause."""
     samples: tuple[DroppedSample, ...] = ()

@@ -72,6 +72,7 @@ class PartTask:
             key=self.key,
             part=self.part.name,
             fingerprint=self.part.fingerprint,
+            held_out_below=1.0 if held_out.by_place else self.part.split.fraction,
             dropped=dict(sorted(dropped.counts.items())),
             samples=tuple(dropped.samples),
             shards={split: writer.entry() for split, writer in writers.items()},
@@ -81,12 +82,11 @@ class PartTask:
 
     def _documents(self, bench: Workbench) -> Iterator[_Marked | Dropped]:
         """Yield the documents that passed the filters, the copies among them dropped."""
-        fraction = self.header.validation_fraction
         copies = read_copies(self.copies) if self.copies else None
         source = bench.source(self.header.source, self.settings)
         filters = bench.filters(self.header.source, self.settings, self.ngrams)
         number = 0
-        for item in prepared(source, self.part, fraction, filters):
+        for item in prepared(source, self.part, filters):
             if isinstance(item, Dropped):
                 yield item
                 continue
@@ -142,6 +142,8 @@ def _write(
         mine = splits == split
         ids = encoded.ids if mine.all() else encoded.ids[np.repeat(mine, encoded.lengths)]
         writer.add(ids, encoded.lengths[mine], sizes[mine], int(chars[mine].sum()))
+    if any(document.held_out is not None for _, document in encoded.documents):
+        held_out.by_place = True
     for place in np.flatnonzero(splits == "validation").tolist():
         held_out.add(raw[place])
     bench.count(documents=len(texts), tokens=len(encoded.ids), text_bytes=int(sizes.sum()))
@@ -244,6 +246,8 @@ class _HeldOutText:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._separator = b""
+        self.by_place = False
+        """Whether the place of some document decided."""
 
     def add(self, text: bytes) -> None:
         self._file.write(self._separator + text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,10 +22,12 @@ from yxanul.data.manifest import (
 )
 from yxanul.data.part import PartTask
 from yxanul.data.place import Place
-from yxanul.text.config import CommonSettings
+from yxanul.text.config import ColumnSettings, CommonSettings, PlainSettings
 from yxanul.text.documents import Part
-from yxanul.text.filters.table import filters_digest
+from yxanul.text.filters.table import filters_digest, open_filters
+from yxanul.text.prepare import split_parts
 from yxanul.text.sources import open_source
+from yxanul.text.split import Split
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 
@@ -63,7 +66,12 @@ def make_header(
 ) -> Header:
     """Return everything but the text itself that decides what the source `name` becomes."""
     source = settings.source(name)
-    words = [source.model_dump(mode="json", exclude={"max_epochs"}), filters_digest(source.filters)]
+    unsaid = {"max_epochs", "on_bad_file"}
+    if isinstance(source, PlainSettings):  # it had no columns once
+        columns = set(ColumnSettings.model_fields) - set(CommonSettings.model_fields)
+        fields = PlainSettings.model_fields
+        unsaid |= {one for one in columns if getattr(source, one) == fields[one].default}
+    words = [source.model_dump(mode="json", exclude=unsaid), filters_digest(source.filters)]
     return Header(
         source=name,
         settings=plain_digest(words),
@@ -79,32 +87,41 @@ def make_header(
 def open_job(place: Place, header: Header, settings: CommonSettings) -> Job:
     """Look at a source: which parts it has."""
     source = open_source(header.source, settings)
-    folder, parts = place.folder / header.source, source.parts()
+    folder = place.folder / header.source
+    parts = split_parts(source, header.validation_fraction, open_filters(settings))
     return Job(place, folder, header, settings, source.synthetic, parts, list(source.notes))
 
 
 def plan_job(job: Job, ngrams: Path | None, copies: list[Path] | None, ui: Ui) -> None:
     """Give a job its tasks, and compare them with what lies in its folder."""
     remove_all_leftovers(job.folder)
+    keys: list[set[str]] = []
     for number, part in enumerate(job.parts):
         mine = copies[number] if copies else None
         task = PartTask(job.folder, number, part, job.settings, job.header, ngrams, mine)
         # Copies depend on other parts and sources: what they are is part of the key.
         others = [sha256_of(mine) if mine else "", ngrams.name if ngrams else ""]
         words = [job.header.key, *others]
-        key = hashlib.sha256("\n".join(words).encode()).hexdigest()
-        job.tasks.append(replace(task, key=key))
-    for task in job.tasks:
-        record = _finished(job, task)
+        plain = Split(job.header.validation_fraction, by_position=False)
+        split = [] if part.split == plain else [part.split.mark]
+        job.tasks.append(replace(task, key=_digest([*words, *split])))
+        # Before passages were held out in runs, each was by its hash: a run may be made of that.
+        keys.append({_digest([*words, *split]), _digest(words if part.split.by_position else [])})
+    for task, accepted in zip(job.tasks, keys, strict=True):
+        record = _finished(job, task, accepted)
         if record is not None:
             job.done[task.number] = record
     _say_why(job, ui)
 
 
-def _finished(job: Job, task: PartTask) -> PartRecord | None:
-    """Return the record of a part if it is done, of this content and under this key."""
+def _digest(words: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()
+
+
+def _finished(job: Job, task: PartTask, keys: Collection[str]) -> PartRecord | None:
+    """Return the record of a part if it is done, of this content and under one of these keys."""
     record = read_record(task.folder, task.number)
-    if record is None or (record.key, record.part) != (task.key, task.part.name):
+    if record is None or record.key not in keys or record.part != task.part.name:
         return None
     if record.fingerprint != task.part.fingerprint:
         return None

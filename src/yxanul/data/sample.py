@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from yxanul.base.seeds import derive_seed
 from yxanul.data.config import DataSettings
 from yxanul.text.filters import open_filters
-from yxanul.text.prepare import prepared
+from yxanul.text.prepare import prepared, split_parts
 from yxanul.text.sources import open_source
 
 
@@ -32,7 +32,10 @@ def training_texts(settings: DataSettings) -> Iterator[str]:
 def _texts(name: str, settings: DataSettings) -> Iterator[str]:
     chosen = settings.source(name)
     source, filters = open_source(name, chosen), open_filters(chosen)
-    for part in sorted(source.parts(), key=lambda part: derive_seed(0, part.name)):
-        for item in prepared(source, part, settings.validation_fraction, filters):
+    fraction = settings.validation_fraction
+    for part in sorted(
+        split_parts(source, fraction, filters), key=lambda part: derive_seed(0, part.name)
+    ):
+        for item in prepared(source, part, filters):
             if isinstance(item, tuple) and item[0] == "train":
                 yield item[1].text

@@ -93,6 +93,7 @@ class _HeldOut:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, float], dict[bytes, tuple[str, int]]] = {}
+        self.by_place: set[str] = set()
 
     def gather(self, source: Encoded) -> None:
         """Note the held-out documents of a source; what cannot be read is told of elsewhere."""
@@ -103,6 +104,9 @@ class _HeldOut:
             for number, digest in enumerate(_digests(shard), first):
                 known.setdefault(digest, (source.name, number))
             first += entry.documents
+            record = read_record(source.folder, place)
+            if record is not None and record.held_out_below == 1:
+                self.by_place.add(source.name)
 
     def of(self, header: Header) -> dict[bytes, tuple[str, int]]:
         """Return (source, document) by digest, for sources that are split alike."""
@@ -118,7 +122,7 @@ class _Reading:
         self.source, self.tokenizer, self.check = source, tokenizer, check
         self.header = source.manifest.header
         self.folder = source.folder
-        self._known = held_out.of(self.header)
+        self._known, self._by_place = held_out.of(self.header), held_out.by_place
         self._leaks: dict[str, list[tuple[int, int]]] = {}
         self._damaged: set[tuple[Split, int]] = set()
         check.with_text = tokenizer is not None
@@ -242,6 +246,11 @@ class _Reading:
             )
             if self.tokenizer is not None and not _tells_all_apart(self.tokenizer):
                 self.check.notes.append(f"{what}; this tokenizer does not tell all texts apart")
+            elif source in self._by_place:
+                self.check.notes.append(
+                    f"{what}: passages are held out by their place, and text"
+                    " that repeats itself is on both sides; data.deduplicate leaves copies out"
+                )
             else:
                 self._fault(self.folder / "train", what)
 

@@ -13,7 +13,9 @@ from yxanul.data.batches import Batch, WindowShape, text_batches, validation_bat
 from yxanul.data.shards import Shards, source_names
 from yxanul.eval.score import Score
 from yxanul.model.language_model import LanguageModel
-from yxanul.tokenizer.end_of_text import END_OF_TEXT
+from yxanul.text.config import PlainSettings
+from yxanul.text.documents import CURES, PROBLEMS, Dropped
+from yxanul.text.sources import open_source
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 BATCH_TOKENS = 8_192
@@ -73,7 +75,7 @@ def open_held_out(folder: Path, tokenizer: Tokenizer) -> dict[str, Shards]:
 
 
 def score_file(model: LanguageModel, tokenizer: Tokenizer, path: Path, shape: WindowShape) -> Score:
-    """Score a text file: one document, or several with the end-of-text line between them."""
+    """Score a file, cut into documents as a source of text is."""
     documents = read_documents(path)
     encoded = [[*tokenizer.encode(text), tokenizer.end_of_text_id] for text in documents]
     nats, tokens = score_batches(model, text_batches(encoded, tokenizer.begin_id, shape))
@@ -93,14 +95,17 @@ def score_files(
 
 
 def read_documents(path: Path) -> list[str]:
-    """Return the documents of a text file; an unreadable or empty one is an error."""
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise YxanulError(f"cannot read {path}", found=error.strerror) from None
-    except UnicodeDecodeError as error:
-        raise YxanulError(f"{path} is not UTF-8 text", found=f"byte {error.start}") from None
-    documents = [part for part in text.split(f"\n{END_OF_TEXT}\n") if part.strip()]
+    """Return the documents of a file, as training cuts them; what cannot be read is an error."""
+    source = open_source(str(path), PlainSettings(path=str(path)))
+    documents: list[str] = []
+    for item in (item for part in source.parts() for item in source.read(part)):
+        if isinstance(item, Dropped):
+            raise YxanulError(
+                f"{path} cannot be scored whole: {item.where} {PROBLEMS[item.cause]}",
+                hint=CURES.get(item.cause),
+            )
+        if item.text.strip():
+            documents.append(item.text)
     if not documents:
         raise YxanulError(f"{path} has no text to score")
     return documents

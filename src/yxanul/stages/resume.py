@@ -44,6 +44,7 @@ def settle_recipe(run: RunFolder, recipe: Recipe, ui: Ui) -> None:
         at_work = ("optim.name",) if entries and not ended else ()
         # No shard depends on the bounds of repeats, but the mixes of the stages do.
         free = () if any(key.endswith(".mix") for key in passed) else (".max_epochs",)
+        free = (".on_bad_file", *free)
         fixed = {
             key: change
             for key, change in changes.items()

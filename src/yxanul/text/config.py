@@ -20,6 +20,9 @@ class CommonSettings(Settings):
 
     on_problem: Literal["drop", "stop"] = "drop"
     """What a document that cannot be used does: it is counted and left out, or it ends the run."""
+    on_bad_file: Literal["drop", "stop"] = "stop"
+    """What a file does that breaks off, is damaged or is not text: what can be read of it is used
+    and the rest is counted, or it ends the run."""
     limit: int | None = Field(default=None, ge=1)
     """Only the first so many documents are read (those that are left out count too)."""
     filters: tuple[FilterSettings, ...] | None = None
@@ -84,8 +87,9 @@ class BuiltinSettings(CommonSettings):
     """Another seed makes other documents (python has none)."""
 
 
-class PlainSettings(CommonSettings):
-    """Text files: one, a folder of them, or a glob; also .gz, .zst, .bz2 and .xz."""
+class PlainSettings(ColumnSettings):
+    """Files of text, HTML, JSON, CSV or parquet: one, a folder of them, or a glob; also .gz, .zst,
+    .bz2 and .xz. Each is read as what its name says; the columns are of those that have rows."""
 
     kind: Literal["plain"] = "plain"
     path: str = Field(min_length=1)
@@ -99,7 +103,8 @@ class PlainSettings(CommonSettings):
     passage_chars: int = Field(default=4000, ge=16)
     """A passage is whole paragraphs, gathered until they have this many characters."""
     suffixes: tuple[str, ...] = (".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".org")
-    """How the names of a folder's files end (also before .gz and the like)."""
+    """How the names of a folder's files end (also before .gz and the like); as it is, all files
+    are taken that can be read."""
 
     @field_validator("separator")
     @classmethod

@@ -6,19 +6,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from yxanul.text.split import NOTHING_HELD_OUT, Split
+
 PROBLEMS = {
     "broken_utf8": "holds bytes that are not UTF-8",
-    "not_utf8": "is a file in UTF-16 or UTF-32, not UTF-8",
     "empty": "is empty",
     "bad_json": "is not a JSON object",
     "missing_column": "lacks a column that the text is made of",
     "not_text": "has a value that is not text where the text should be",
     "too_long": "is too long to be one JSON value",
     "truncated": "ends too early: the file was cut short",
-    "corrupt": "cannot be unpacked: its bytes are damaged",
+    "corrupt": "cannot be unpacked or read: its bytes are damaged, or its name says the wrong kind",
+    "not_text_file": "is no text: it begins like a packed or binary file",
+    "not_utf8": "is not text in UTF-8: it is in another encoding, or is binary",
     "unreadable": "cannot be opened or read",
 }
 """Why a document (or the rest of a file) cannot be used; `on_problem` decides what follows."""
+
+CURES = {
+    "truncated": "fetch or pack the file again",
+    "corrupt": "fetch or pack the file again, or give it the name of what it is",
+    "not_text_file": "convert or unpack it, or give it the name of what it is (.gz, .parquet ...)",
+    "not_utf8": "convert it, such as with iconv -f LATIN1 -t UTF-8 (or -f UTF-16LE)",
+    "unreadable": "look at whether it is there, and at its permissions",
+}
+"""What mends a file of which the rest cannot be used; `on_bad_file` decides what follows."""
 
 CHOICES = {
     "too_short": "is shorter than the filter wants",
@@ -47,6 +59,8 @@ class Document:
     text: str
     scores: Mapping[str, Any] = field(default_factory=dict)
     """The values of the columns that filters look at."""
+    held_out: bool | None = None
+    """Whether its place says that it is held out; None where its text decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +83,7 @@ class Part:
     name: str
     size_bytes: int | None
     fingerprint: str
+    kind: str = "text"
+    """What kind of files it is made of, where a source has several."""
+    split: Split = NOTHING_HELD_OUT
+    """What of it is held out."""

@@ -6,7 +6,7 @@ import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, islice
 
@@ -17,6 +17,7 @@ from yxanul.text.sources import spans
 from yxanul.text.sources.bytestream import ByteStream
 from yxanul.text.sources.files import File, digest_of, find_files
 from yxanul.text.sources.ranges import ranges
+from yxanul.text.split import NOTHING_HELD_OUT, Split
 
 # More files than this are gathered into parts of several: each part costs files of its own.
 FILES_AS_PARTS = 256
@@ -31,6 +32,7 @@ class Piece:
     file: File
     numbers: range | None = None
     way: str = ""
+    split: Split = NOTHING_HELD_OUT
 
     @property
     def place(self) -> str:
@@ -55,6 +57,7 @@ class FileSource(ABC):
 
     synthetic = False
     suffixes: Sequence[str] = ()
+    stream_type = ByteStream
 
     def __init__(
         self,
@@ -99,11 +102,27 @@ class FileSource(ABC):
 
     def read(self, part: Part) -> Iterator[Document | Dropped]:
         """Yield the documents of the part, in order."""
+        pieces = self._pieces_of(part)
+        yield from islice(self._all_records(pieces, part), self.settings.limit)
+
+    def files_of(self, part: Part) -> list[str]:
+        """Return the names of the files that a part is made of."""
+        return [piece.file.name for piece in self._pieces_of(part)]
+
+    def _pieces_of(self, part: Part) -> list[Piece]:
         if not self._whole:
             self._whole = self._groups()
-        pieces = self._whole.get(part.name) or self._range_named(part.name)
-        records = chain.from_iterable(map(self.records, pieces))
-        return islice(records, self.settings.limit)
+        return self._whole.get(part.name) or self._range_named(part.name)
+
+    def _all_records(self, pieces: Sequence[Piece], part: Part) -> Iterator[Document | Dropped]:
+        for piece in pieces:
+            yield from self.records(replace(piece, split=part.split))
+        now = [replace(piece, file=piece.file.as_it_is_now()) for piece in pieces]
+        if _fingerprint(now, self.way_of_reading()) != part.fingerprint:
+            raise YxanulError(
+                f"source '{self.name}': {part.name} changed while it was read",
+                hint="run the command again when nothing else writes there",
+            )
 
     @abstractmethod
     def records(self, piece: Piece) -> Iterator[Document | Dropped]:
@@ -124,7 +143,7 @@ class FileSource(ABC):
     def stream(self, piece: Piece) -> ByteStream | Dropped:
         """Return the bytes of a piece; a Dropped if its file cannot even be opened."""
         if piece.numbers is None:
-            return ByteStream(piece.file)
+            return self.stream_type(piece.file)
         size = piece.file.size_bytes or 0
         try:
             with piece.file.open(_FINDING_BYTES) as file:

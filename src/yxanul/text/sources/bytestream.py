@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from yxanul.text.sources.files import File
 from yxanul.text.sources.spans import Span
 from yxanul.text.sources.unpack import CHUNK_BYTES, Damaged, unpacked
 
-_OTHER_ENCODINGS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+# That of UTF-16 is the beginning of one of UTF-32.
+_OTHER_ENCODINGS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+# What is none of text begins with: PDF, zip (docx, odt ...), packed files, pictures, programs ...
+_OTHER_KINDS = (
+    b"%PDF-", b"PK\x03\x04", b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh91AY&SY", b"\xfd7zXZ",
+    b"7z\xbc\xaf",
+    b"Rar!", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x7fELF", b"PAR1", b"SQLite format 3\0",
+    b"\xd0\xcf\x11\xe0", b"ARROW1",
+)  # fmt: skip
+_ENOUGH_BYTES = 512
 
 
 class ByteStream:
     """The unpacked bytes of a file, or of a span of it, in chunks, without a byte order mark.
+
+    What says that it is in UTF-16 or UTF-32 becomes UTF-8.
 
     What ends the stream too early is no exception: the chunks stop, and `problem` has the cause.
     A fault of the line to a remote file is an exception, since the file itself may be sound.
@@ -37,6 +54,8 @@ class ByteStream:
             self.problem = "truncated"
         except Damaged:
             self.problem = "corrupt"
+        except UnicodeError:
+            self.problem = "not_utf8"
         except OSError:
             self.problem = "unreadable"
 
@@ -46,17 +65,39 @@ class ByteStream:
         else:
             chunks = self.span.chunks(file, CHUNK_BYTES)
         first = next(chunks, b"")
-        if is_other_encoding(first):
-            self.problem = "not_utf8"
+        if encoding := other_encoding(first):
+            yield from _encoded(chain([first], chunks), encoding)
             return
+        if first.startswith(_OTHER_KINDS):
+            self.problem = "not_text_file"
+            return
+        if _has_zeros(first):
+            raise UnicodeError
         if first := first.removeprefix(codecs.BOM_UTF8):
             yield first
         yield from chunks
 
 
-def is_other_encoding(first: bytes) -> bool:
-    """Tell whether a file that begins like this says that it is in UTF-16 or UTF-32."""
-    return first.startswith(_OTHER_ENCODINGS)
+def other_encoding(first: bytes) -> str | None:
+    """Return the encoding that a file which begins like this says it has, if it is not UTF-8."""
+    return next((name for mark, name in _OTHER_ENCODINGS.items() if first.startswith(mark)), None)
+
+
+def is_no_text(first: bytes) -> bool:
+    """Tell whether a file that begins like this is of a kind that is not text."""
+    return first.startswith(_OTHER_KINDS) or _has_zeros(first)
+
+
+def _has_zeros(first: bytes) -> bool:
+    """Tell of UTF-16 that does not say so, and of most that is binary."""
+    return len(first) >= _ENOUGH_BYTES and first.count(0) * 10 > len(first)
+
+
+def _encoded(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    """Yield in UTF-8 what is in `encoding`; a UnicodeError where it is not."""
+    for text in codecs.iterdecode(chunks, encoding):
+        if text:
+            yield text.encode()
 
 
 def split_blocks(chunks: Iterable[bytes], max_bytes: int) -> Iterator[tuple[bytes, bool]]:

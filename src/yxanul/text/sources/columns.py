@@ -107,12 +107,15 @@ def choose_columns(
     """
     note = None
     if (pieces := named_pieces(settings)) is None:
-        guess = guess_column(names, rows())
+        guess = guess_column(names, some := rows())
         if guess is None:
+            nested = any(isinstance(value, Mapping) for row in some for value in row.values())
             raise YxanulError(
                 f"{where} has no column of text",
                 found=_listed(names),
-                hint="name it with text_column, or join several with template",
+                hint="bring the text from inside of a column to the top first, such as with jq"
+                if nested
+                else "name it with text_column, or join several with template",
             )
         pieces = (("", guess),)
         note = f"text is taken from the column '{guess}', a guess out of: {_listed(names)}"

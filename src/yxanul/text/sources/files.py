@@ -52,6 +52,10 @@ class File:
 
         return open_remote(self._entry, buffer_bytes or BUFFER_BYTES)
 
+    def as_it_is_now(self) -> File:
+        """Return the file with its size and time of now; a remote one as it was."""
+        return self if self.is_remote else local_file(Path(self.address), self.name)
+
     def can_be_read_from_the_middle(self) -> bool:
         """Tell whether reading may begin anywhere without reading all that stands before."""
         if not self.is_remote:
@@ -67,9 +71,12 @@ class File:
 
 def local_file(path: Path, name: str | None = None) -> File:
     """Return the file at `path`, under `name` or its own; its fingerprint is size and time."""
-    state = path.stat()
     raw = os.fsencode(name or path.name)
     name = raw.decode("utf-8", "backslashreplace")
+    try:
+        state = path.stat()
+    except OSError:  # a link to nothing; reading it tells
+        return File(name, str(path), 0, "unreadable")
     return File(name, str(path), state.st_size, f"{state.st_size}-{state.st_mtime_ns}")
 
 
@@ -82,6 +89,13 @@ def find_files(path: str, suffixes: Sequence[str]) -> list[File]:
         found = find_remote(path, suffixes, endings(suffixes))
         return sorted((File(name, *entry) for name, entry in found), key=lambda file: file.name)
     path = path.removeprefix("file://").removeprefix("local://")
+    try:
+        return _find_here(path, suffixes)
+    except OSError as error:
+        raise YxanulError(f"{path} cannot be read", found=error.strerror) from None
+
+
+def _find_here(path: str, suffixes: Sequence[str]) -> list[File]:
     start = Path(path).expanduser()
     if start.is_file():
         return [local_file(start)]
@@ -89,6 +103,15 @@ def find_files(path: str, suffixes: Sequence[str]) -> list[File]:
         return _in_folder(start, suffixes)
     if glob.has_magic(path):
         return _by_glob(str(start))
+    if start.is_symlink():
+        target = os.readlink(start)
+        raise YxanulError(f"{start} is a link that leads nowhere", found=f"the target {target}")
+    if start.exists():
+        raise YxanulError(
+            f"{start} is a pipe, a socket or a device",
+            wanted="a file or a folder: text is read more than once",
+            hint="write it into a file first",
+        )
     raise YxanulError(f"there is no file or folder {start}", hint=_neighbour(start))
 
 
@@ -115,8 +138,12 @@ def _walk(folder: Path) -> Iterator[File]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(root) / name
-            if not name.startswith(".") and path.is_file():
+            if not name.startswith(".") and (path.is_file() or _leads_nowhere(path)):
                 yield _file(path, folder)
+
+
+def _leads_nowhere(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
 
 
 def _refuse(error: OSError) -> None:

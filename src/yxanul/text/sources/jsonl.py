@@ -14,7 +14,7 @@ from yxanul.text.sources.bytestream import ByteStream
 from yxanul.text.sources.columns import Columns, Row
 from yxanul.text.sources.files import File
 from yxanul.text.sources.json_rows import is_by_lines, json_rows, rows_by_lines
-from yxanul.text.sources.sampling import choose_from_files
+from yxanul.text.sources.sampling import Looked, choose_from_files
 
 
 class JsonlSource(FileSource):
@@ -22,6 +22,7 @@ class JsonlSource(FileSource):
 
     settings: JsonlSettings
     suffixes = (".jsonl", ".ndjson", ".json")
+    wanted = "one JSON object a line, or one array of objects"
 
     def __init__(self, name: str, settings: JsonlSettings, files: Sequence[File] | None = None):
         super().__init__(name, settings, files)
@@ -38,12 +39,22 @@ class JsonlSource(FileSource):
             yield stream
             return
         document, source, place = self._columns.document, self.name, piece.place
-        read = rows_by_lines if piece.numbers else json_rows
-        for number, row in enumerate(read(stream, place)):
+        for number, row in enumerate(self.rows(stream, place, piece.numbers is not None)):
             if isinstance(row, Dropped):
                 yield row
             else:
                 yield document(row, source, f"{place}#{number}")
+
+    def rows(self, stream: ByteStream, place: str, in_range: bool) -> Iterator[Row | Dropped]:
+        """Yield the rows of a file, or of a range of its lines."""
+        return (rows_by_lines if in_range else json_rows)(stream, place)
+
+    def look(self, file: File, most_rows: int) -> Looked:
+        """Return the columns of the first rows, and these rows."""
+        records = list(islice(self.rows(ByteStream(file), file.name, False), most_rows))
+        rows = [row for row in records if not isinstance(row, Dropped)]
+        problem = next((one for one in records if isinstance(one, Dropped)), None)
+        return Looked(list(dict.fromkeys(name for row in rows for name in row)), rows, problem)
 
     def way_of_cutting(self, file: File) -> str | None:
         """Objects of one line each lie in ranges; an array has to be read from its beginning."""
@@ -59,12 +70,6 @@ class JsonlSource(FileSource):
 
     @cached_property
     def _columns(self) -> Columns:
-        wanted = "one JSON object a line, or one array of objects"
-        return choose_from_files(self.settings, self.files, _look, self.settings.path, wanted)
-
-
-def _look(file: File, most_rows: int) -> tuple[list[str], list[Row]]:
-    """Return the columns of the first rows, and these rows."""
-    records = islice(json_rows(ByteStream(file), file.name), most_rows)
-    rows = [row for row in records if not isinstance(row, Dropped)]
-    return list(dict.fromkeys(name for row in rows for name in row)), rows
+        return choose_from_files(
+            self.settings, self.files, self.look, self.settings.path, self.wanted
+        )

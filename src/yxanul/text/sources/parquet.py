@@ -16,7 +16,7 @@ from yxanul.text.documents import Document, Dropped, Part
 from yxanul.text.sources.arrow_rows import ROWS_AT_ONCE, rows_of, text_like
 from yxanul.text.sources.columns import Columns, Row
 from yxanul.text.sources.files import File, digest_of, find_files
-from yxanul.text.sources.sampling import choose_from_files
+from yxanul.text.sources.sampling import Looked, choose_from_files
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -108,6 +108,11 @@ class ParquetSource:
         except (OSError, pa.ArrowException):
             yield Dropped("corrupt", f"{file.name}, row group {group}")
 
+    @property
+    def files(self) -> list[File]:
+        """The files, sorted by name."""
+        return self._files
+
     @cached_property
     def _files(self) -> list[File]:
         given = self._given
@@ -197,7 +202,7 @@ def _cause(file: File) -> str:
     """Return the cause why a file is no parquet that can be opened."""
     try:
         with file.open(_REMOTE_BLOCK_BYTES) as raw:
-            return "truncated" if raw.read(len(_MAGIC)) == _MAGIC else "corrupt"
+            return "truncated" if _MAGIC.startswith(raw.read(len(_MAGIC))) else "corrupt"
     except OSError:
         return "unreadable"
 
@@ -210,13 +215,15 @@ def _rows(parquet: ParquetFile, group: int, names: list[str]) -> Iterator[Row | 
         yield from rows_of(batch)
 
 
-def _look(file: File, most_rows: int) -> tuple[list[str], list[Row]]:
+def _look(file: File, most_rows: int) -> Looked:
     """Return the columns, and the first rows of the first row group that can be read."""
     import pyarrow as pa
 
     with opened(file) as parquet:
-        if isinstance(parquet, str) or not parquet.metadata.num_rows:
-            return [], []
+        if isinstance(parquet, str):
+            return Looked([], [], Dropped(parquet, file.name))
+        if not parquet.metadata.num_rows:
+            return Looked([], [])
         names = text_like(parquet.schema_arrow)
         for group in range(parquet.metadata.num_row_groups):
             try:
@@ -225,7 +232,7 @@ def _look(file: File, most_rows: int) -> tuple[list[str], list[Row]]:
                 )
                 for batch in batches:
                     rows = [row for row in rows_of(batch) if row is not None]
-                    return parquet.schema_arrow.names, rows
+                    return Looked(parquet.schema_arrow.names, rows)
             except (OSError, pa.ArrowException):
                 continue
-        return parquet.schema_arrow.names, []
+        return Looked(parquet.schema_arrow.names, [])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import PlainSettings
 from yxanul.text.documents import Document, Dropped, Part
 from yxanul.text.sources import passages, spans
 from yxanul.text.sources.by_file import FileSource, Piece
-from yxanul.text.sources.bytestream import ByteStream, is_other_encoding, split_blocks, split_lines
+from yxanul.text.sources.bytestream import ByteStream, other_encoding, split_blocks, split_lines
 from yxanul.text.sources.files import File
 from yxanul.text.sources.spans import MAX_LINE_BYTES
+from yxanul.text.split import RUN_BYTES, Sized, cut_by_runs
 
 AUTO_BYTES = 64 << 20
 """So much of a file is looked at for a separator line."""
@@ -58,14 +61,17 @@ class PlainSource(FileSource):
         if isinstance(stream, Dropped):
             yield stream
             return
-        place, name = piece.place, self.name
-        for number, text in enumerate(self._texts(stream, piece.way or self._way(stream))):
+        place, name, broken, number = piece.place, self.name, 0, -1
+        for number, (text, held_out) in enumerate(self._texts(stream, piece)):
             if text is None:
+                broken += 1
                 yield Dropped("broken_utf8", f"{place}#{number}")
             else:
-                yield Document(f"{place}#{number}", name, text)
+                yield Document(f"{place}#{number}", name, text, held_out=held_out)
         if stream.problem:
             yield Dropped(stream.problem, place)
+        elif 2 * broken > number + 1:
+            yield Dropped("not_utf8", place)
 
     def _way(self, stream: ByteStream) -> str:
         if self.settings.split_by != "auto":
@@ -73,26 +79,67 @@ class PlainSource(FileSource):
         found = has_separator_line(stream, self.settings.separator.encode())
         return "separator" if found else "passages"
 
-    def _texts(self, stream: ByteStream, way: str) -> Iterator[str | None]:
-        settings = self.settings
+    def sized(self) -> Iterator[Sized]:
+        """Yield the files that are cut into passages, read to their ends for their sizes."""
+        for file in self.files:
+            stream = self.stream(Piece(file))
+            if not isinstance(stream, Dropped) and self._way(stream) == "passages":
+                size_bytes = sum(map(len, stream))
+                yield Sized(file.name, size_bytes, _beginning(stream))
+
+    @property
+    def run_bytes(self) -> int:
+        """How much of a text that is cut into passages is held out in one go."""
+        return max(RUN_BYTES, 4 * self.settings.passage_chars)
+
+    def _texts(self, stream: ByteStream, piece: Piece) -> Iterator[tuple[str | None, bool | None]]:
+        """Yield texts, and whether their places say that they are held out."""
+        way = piece.way or self._way(stream)
         if way == "passages":
-            max_bytes = passages.PASSAGE_LINE_FACTOR * settings.passage_chars
-            lines = passages.decode_blocks(split_blocks(stream, max_bytes))
-            return passages.by_passage(lines, settings.passage_chars)
+            return self._passages(stream, piece)
         lines = passages.decode_blocks(split_blocks(stream, MAX_LINE_BYTES))
         if way == "separator":
             follows = stream.span is not None and stream.span.end is not None
-            return passages.by_separator(lines, settings.separator, follows)
-        return passages.by_line(lines) if way == "lines" else passages.by_file(lines)
+            texts = passages.by_separator(lines, self.settings.separator, follows)
+        else:
+            texts = passages.by_line(lines) if way == "lines" else passages.by_file(lines)
+        return ((text, None) for text in texts)
+
+    def _passages(
+        self, stream: ByteStream, piece: Piece
+    ) -> Iterator[tuple[str | None, bool | None]]:
+        """Yield passages; they begin anew where a run of held-out ones begins or ends."""
+        chars, split = self.settings.passage_chars, piece.split
+        blocks = split_blocks(stream, passages.PASSAGE_LINE_FACTOR * chars)
+        beginning = b""
+        if split.needs_beginnings and isinstance(
+            whole := self.stream(Piece(piece.file)), ByteStream
+        ):
+            beginning = _beginning(whole)
+        runs = split.runs_of(piece.file.name, beginning, self.run_bytes)
+        if runs is None:
+            for text in passages.by_passage(passages.decode_blocks(blocks), chars):
+                yield text, None
+            return
+        at = stream.span.begin if stream.span else 0
+        cut = cut_by_runs(blocks, at, runs, passages.PASSAGE_PATIENCE * chars)
+        for held_out, group in groupby(cut, key=itemgetter(0)):
+            lines = passages.decode_blocks(map(itemgetter(1), group))
+            for text in passages.by_passage(lines, chars):
+                yield text, held_out
 
 
 def _begins_otherwise(file: File) -> bool:
     """Tell whether the file begins like one in another encoding, or cannot be opened."""
     try:
         with file.open(1 << 10) as opened:
-            return is_other_encoding(opened.read(4))
+            return other_encoding(opened.read(4)) is not None
     except OSError:
         return True
+
+
+def _beginning(stream: ByteStream) -> bytes:
+    return b"".join(_first(stream, RUN_BYTES))
 
 
 def has_separator_line(stream: ByteStream, separator: bytes) -> bool:

@@ -102,5 +102,5 @@ def no_file_to_read(folder: str, others: Sequence[str], suffixes: Sequence[str])
     return YxanulError(
         f"the folder {folder} has no file to read",
         found=f"{len(others)} other files ({some} ...)" if others else "no file",
-        wanted="names that end in " + ", ".join(suffixes),
+        wanted="names that end in " + ", ".join(suffixes) if all(suffixes) else None,
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import ColumnSettings
+from yxanul.text.documents import CURES, PROBLEMS, Dropped
 from yxanul.text.sources.columns import (
     SAMPLE_ROWS,
     Columns,
@@ -20,8 +21,17 @@ from yxanul.text.sources.files import File
 SAMPLE_FILES = 8
 _LEAST_ROWS = 10
 
-Look: TypeAlias = Callable[[File, int], tuple[Sequence[str], Sequence[Row]]]
-"""Returns the columns of a file, and at most so many of its rows; nothing of a broken one."""
+
+class Looked(NamedTuple):
+    """The columns of a file, some of its rows, and what is wrong with it."""
+
+    names: Sequence[str]
+    rows: Sequence[Row]
+    problem: Dropped | None = None
+
+
+Look: TypeAlias = Callable[[File, int], Looked]
+"""Looks at so many rows of a file at most."""
 
 
 def choose_from_files(
@@ -33,17 +43,25 @@ def choose_from_files(
     without a row; `wanted` says what they should hold.
     """
     names: dict[str, None] = {}
+    problem: Dropped | None = None
     rows: list[Row] = []
     id_column = getattr(settings, "id_column", None)
     for seen, file in enumerate(_in_order(files), 1):
-        found, some = look(file, max(SAMPLE_ROWS // min(len(files), SAMPLE_FILES), _LEAST_ROWS))
+        found, some, wrong = look(
+            file, max(SAMPLE_ROWS // min(len(files), SAMPLE_FILES), _LEAST_ROWS)
+        )
         names.update(dict.fromkeys(found))
         rows.extend(some)
+        problem = problem or wrong
         is_spread = seen >= min(len(files), SAMPLE_FILES)
         if is_spread and _is_settled(settings, list(names), rows, id_column):
             break
     if not names:
-        raise YxanulError(f"no row could be read from {where}", wanted=wanted)
+        what = f"{problem.where} {PROBLEMS[problem.cause]}" if problem else "no row at all"
+        hint = CURES.get(problem.cause) if problem else None
+        raise YxanulError(
+            f"no row could be read from {where}", found=what, wanted=wanted, hint=hint
+        )
     where = files[0].name if len(files) == 1 else where
     return choose_columns(settings, list(names), lambda: rows, where, id_column)
 

@@ -11,12 +11,12 @@ from yxanul.text.sources.builtin_source import BuiltinSource
 from yxanul.text.sources.hub import HubSource
 from yxanul.text.sources.jsonl import JsonlSource
 from yxanul.text.sources.parquet import ParquetSource
-from yxanul.text.sources.plain import PlainSource
 from yxanul.text.sources.source import Source
+from yxanul.text.sources.text_files import TextFiles
 
 SOURCES: dict[str, Callable[[str, Any], Source]] = {
     "builtin": BuiltinSource,
-    "plain": PlainSource,
+    "plain": TextFiles,
     "jsonl": JsonlSource,
     "parquet": ParquetSource,
     "hub": HubSource,
