@@ -117,6 +117,8 @@ class FileSource(ABC):
     def _all_records(self, pieces: Sequence[Piece], part: Part) -> Iterator[Document | Dropped]:
         for piece in pieces:
             yield from self.records(replace(piece, split=part.split))
+        if self._given is not None:
+            return  # what gave them knows them by other marks than size and time
         now = [replace(piece, file=piece.file.as_it_is_now()) for piece in pieces]
         if _fingerprint(now, self.way_of_reading()) != part.fingerprint:
             raise YxanulError(

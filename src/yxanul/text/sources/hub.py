@@ -59,7 +59,7 @@ class HubSource:
         """List the parts, each with the commit: whoever reads one reads that."""
         commit = find_plan(self._wanted).commit
         return [
-            HubPart(part.name, part.size_bytes, part.fingerprint, commit)
+            HubPart(part.name, part.size_bytes, part.fingerprint, commit=commit)
             for part in self._reader(commit).parts()
         ]
 
