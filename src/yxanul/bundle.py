@@ -72,7 +72,8 @@ def open_bundle(
     except CheckpointDamaged as error:
         error.hint = _way_out(run)
         raise
-    tokenizer = Tokenizer.load(run.tokenizer)
+    settings = ModelSettings.model_validate(state["model"])
+    tokenizer = Tokenizer.load(run.tokenizer, num_ids=settings.num_tokens)
     if state["tokenizer"] != tokenizer.digest:
         raise YxanulError(
             f"{run.tokenizer} is not the tokenizer that the checkpoint was trained with",
@@ -81,7 +82,7 @@ def open_bundle(
         )
     kept = state["data_folder"]
     return Bundle(
-        _ready(ModelSettings.model_validate(state["model"]), tensors[weights], device),
+        _ready(settings, tensors[weights], device),
         tokenizer,
         state["progress"]["step"],
         state["seq_len"],
@@ -99,13 +100,29 @@ def _way_out(run: RunFolder) -> str:
     return f"the checkpoint of step {step} is intact: give --checkpoint {step}"
 
 
+def read_shape(path: Path) -> ModelSettings:
+    """Return the settings of the model that `open_bundle` loads, without reading its weights."""
+    if is_pretrained(path):
+        return read_settings(path)
+    _, state = read_checkpoint(find_checkpoint(RunFolder(path), "best"), only=())
+    return ModelSettings.model_validate(state["model"])
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """Return the tokenizer that `open_bundle` loads, without reading any weights."""
+    num_ids = read_shape(path).num_tokens
+    if is_pretrained(path):
+        return load_pretrained_tokenizer(path, num_ids)
+    return Tokenizer.load(RunFolder(path).tokenizer, num_ids=num_ids)
+
+
 def _open_pretrained(folder: Path, checkpoint: str, device: Device) -> Bundle:
     if checkpoint not in ("best", "last"):
         raise YxanulError(
             f"{folder} has no checkpoint '{checkpoint}'",
             hint="it is a transformers folder, which holds one set of weights",
         )
-    tokenizer = load_pretrained_tokenizer(folder, read_settings(folder).num_tokens)
+    tokenizer = read_tokenizer(folder)
     settings, tensors = read_pretrained(folder)
     seq_len = min(settings.max_seq_len, PRETRAINED_SEQ_LEN)
     return Bundle(_ready(settings, tensors, device), tokenizer, None, seq_len, None)
@@ -121,6 +138,8 @@ def _ready(
 
 def find_checkpoint(run: RunFolder, which: str) -> Path:
     """Return the folder of a checkpoint named `best`, `last` or by its step."""
+    if not run.path.is_dir():
+        raise YxanulError(f"there is no folder {run.path}")
     steps = checkpoint_steps(run.checkpoints)
     if not steps:
         hint = "give a folder that `yxanul run` made, or one of transformers with a config.json"

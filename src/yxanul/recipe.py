@@ -18,10 +18,11 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from yxanul.base.errors import YxanulError, near_miss
 from yxanul.base.marked_yaml import Keys, MarkedTree, dump, read
 from yxanul.base.mistakes import misfit_lines, mistake_lines
+from yxanul.base.run_folder import RunFolder
 from yxanul.base.settings import Misfit, Misfits, Settings
 from yxanul.data.config import DataSettings
 from yxanul.eval.config import EvalSettings
-from yxanul.model.config import ModelSettings
+from yxanul.model.config import ModelSettings, beside_weights
 from yxanul.monitor.config import MonitorSettings
 from yxanul.optim.config import OptimSettings
 from yxanul.stages.config import StageSettings, stage_optim
@@ -41,12 +42,13 @@ class Recipe(Settings):
     """One line for people who choose among recipes."""
     seed: int = Field(default=0, ge=0)
     """The one number all randomness is derived from."""
-    tokenizer: TokenizerSettings = BpeSettings()
-    """How text becomes tokens."""
+    tokenizer: TokenizerSettings | None = BpeSettings()
+    """How text becomes tokens; with model.init_from it is that of the weights, and may be left
+    out."""
     data: DataSettings
     """Where text comes from."""
     model: ModelSettings
-    """The model's shape."""
+    """The model's shape, or the weights that it starts from."""
     optim: OptimSettings = OptimSettings()
     """Optimizer, rate and schedule."""
     train: TrainSettings = TrainSettings()
@@ -77,6 +79,8 @@ class Recipe(Settings):
         return self
 
     def _misfits_of_train(self) -> Iterator[Misfit]:
+        if self.tokenizer is None and self.model.init_from is None:
+            yield Misfit("tokenizer is null, which only goes with model.init_from", ("tokenizer",))
         strategy, optimizer = self.train.strategy, self.optim.name
         if optimizer not in OPTIMIZERS_OF.get(strategy, (optimizer,)):
             yield Misfit(
@@ -237,20 +241,61 @@ def _find(name: str, beside: Path | None, kind: str, installed: dict[str, Path])
     return installed[name]
 
 
-def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(name: str, overrides: Sequence[str] = (), run: RunFolder | None = None) -> Recipe:
     """Read a recipe with its ancestors and overrides, checked; mistakes raise RecipeError."""
-    return check_tree(read_tree(name, overrides))
+    return check_tree(read_tree(name, overrides, run))
 
 
-def read_tree(name: str, overrides: Sequence[str] = ()) -> MarkedTree:
-    """Read a recipe with its ancestors and overrides, unchecked."""
-    tree = _read_with_ancestors(find_recipe(name), ())
+def read_tree(name: str, overrides: Sequence[str] = (), run: RunFolder | None = None) -> MarkedTree:
+    """Read a recipe with its ancestors and overrides, unchecked.
+
+    A `run` that has checkpoints knows what it began from: then nothing is read but the recipe.
+    """
+    given = MarkedTree({})
+    _override(given, [one for one in overrides if one.startswith("model")])
+    tree = _read_with_ancestors(find_recipe(name), (), from_weights=_init_from(given) is not None)
+    _override(tree, overrides)
+    _take_shape(tree, run)
+    return tree
+
+
+def _override(tree: MarkedTree, overrides: Sequence[str]) -> None:
     for override in overrides:
         dotted, equals, text = override.partition("=")
         if not equals or not dotted:
             raise YxanulError(f"override '{override}'", wanted="key.path=value")
         tree.set(dotted, text)
-    return tree
+
+
+def _init_from(tree: MarkedTree) -> Any:
+    """Return what a tree says under model.init_from, or None."""
+    model = tree.value.get("model") if isinstance(tree.value, dict) else None
+    return model.get("init_from") if isinstance(model, dict) else None
+
+
+def _take_shape(tree: MarkedTree, run: RunFolder | None) -> None:
+    """Fill in the shape of the weights that the model starts from, where it starts from some."""
+    folder = _init_from(tree)
+    if not isinstance(folder, str):
+        return
+    tree.value.setdefault("tokenizer", None)
+    given = tree.value["model"]
+    begun = read(run.recipe) if run is not None and run.has_begun else MarkedTree({})
+    if _init_from(begun) == folder:
+        said = {name: value for name, value in given.items() if value is not None}
+        given = tree.value["model"] = begun.value["model"] | said | {"preset": None}
+    if ModelSettings.model_fields.keys() - {"preset"} <= given.keys():
+        return  # a resolved recipe, which needs no folder
+    from yxanul.bundle import read_shape
+
+    tree.value["model"], against = beside_weights(given, read_shape(Path(folder).expanduser()))
+    if against:
+        lines = [
+            f"{tree.mark(('model', key))}: model.{key}: the weights in {folder} have {theirs};"
+            f" found {given.get(key, 'another')}; leave it out"
+            for key, theirs in against.items()
+        ]
+        raise RecipeError("\n".join(lines))
 
 
 def check_tree(tree: MarkedTree) -> Recipe:
@@ -339,7 +384,10 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _read_with_ancestors(
-    path: Path, children: tuple[Path, ...], find: Callable[[str, Path], Path] = find_recipe
+    path: Path,
+    children: tuple[Path, ...],
+    find: Callable[[str, Path], Path] = find_recipe,
+    from_weights: bool = False,
 ) -> MarkedTree:
     if path.resolve() in children:
         raise YxanulError(f"{path} extends itself", found=" -> ".join(map(str, children)))
@@ -347,19 +395,30 @@ def _read_with_ancestors(
     if not isinstance(tree.value, dict):
         raise YxanulError(f"{path} is not a recipe", wanted="a mapping of sections")
     _take_curricula(tree, path)
-    return _over_parent(tree, path, (*children, path.resolve()), find)
+    return _over_parent(tree, path, (*children, path.resolve()), find, from_weights)
 
 
 def _over_parent(
-    tree: MarkedTree, path: Path, children: tuple[Path, ...], find: Callable[[str, Path], Path]
+    tree: MarkedTree,
+    path: Path,
+    children: tuple[Path, ...],
+    find: Callable[[str, Path], Path],
+    from_weights: bool = False,
 ) -> MarkedTree:
-    """Lay a mapping over what its `extends` names, if it has one."""
+    """Lay a mapping over what its `extends` names, if it has one.
+
+    Where it starts from weights they say what model and tokenizer are, not its ancestors.
+    """
     parent = tree.value.pop("extends", None)
     if parent is None:
         return tree
     if not isinstance(parent, str):
         raise RecipeError(f"{tree.mark(('extends',))}: extends", found=parent, wanted="a name")
-    return tree.merged_over(_read_with_ancestors(find(parent, path.parent), children, find))
+    base = _read_with_ancestors(find(parent, path.parent), children, find)
+    if from_weights or _init_from(tree) is not None:
+        for section in ("model", "tokenizer"):
+            base.value.pop(section, None)
+    return tree.merged_over(base)
 
 
 def _take_curricula(tree: MarkedTree, path: Path) -> None:

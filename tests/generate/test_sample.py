@@ -32,6 +32,7 @@ def test_top_p_keeps_the_token_that_crosses_the_sum():
     assert kept(logits, top_p=0.75) == [False, True, True, True]
     assert kept(logits, top_p=1.0) == [True] * 4
     assert kept(logits, top_p=1e-9) == [False, True, False, False]
+    assert kept(logits, top_p=0) == [False, True, False, False]
 
 
 def test_min_p_is_a_share_of_the_likeliest():
@@ -89,7 +90,7 @@ def test_a_row_draws_the_same_in_any_company():
     [
         {"temperature": -1},
         {"temperature": float("nan")},
-        {"top_p": 0},
+        {"top_p": -0.1},
         {"top_p": 1.1},
         {"top_k": 0},
         {"repetition_penalty": 0},

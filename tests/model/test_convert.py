@@ -1,6 +1,7 @@
 """Folders of the `transformers` layout: read, written, and refused with the reason."""
 
 import json
+import math
 import shutil
 
 import pytest
@@ -17,6 +18,8 @@ from yxanul.model.convert import (
     read_settings,
     write_pretrained,
 )
+from yxanul.model.convert.architectures import architecture_of
+from yxanul.model.convert.keys import Keys
 from yxanul.model.convert.parts import shortest_period
 from yxanul.model.convert.write import architecture_for, unfactorised
 from yxanul.model.language_model import LanguageModel
@@ -216,14 +219,18 @@ def test_the_shortest_period(kinds, period):
     [
         ("Llama", {"architectures": ["MistralForCausalLM"]}, "MistralForCausalLM; wanted Llama"),
         ("Llama", {"architectures": None, "model_type": "gpt2"}, "found gpt2"),
-        ("Llama", {"attention_bias": True}, "attention_bias .* found True; wanted False"),
+        ("Llama", {"attention_bias": True}, "attention_bias .* found true; wanted false"),
         ("Llama", {"mlp_bias": True}, "mlp_bias"),
         ("Llama", {"hidden_act": "relu"}, "hidden_act .* found relu; wanted silu"),
         ("Llama", {"rope_scaling": {"rope_type": "llama3", "factor": 8}}, "rope_scaling.* llama3"),
         ("Llama", {"rope_parameters": {"rope_type": "yarn"}}, "rope_parameters.rope_type"),
         ("Llama", {"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor"),
         ("Llama", {"hidden_size": "64"}, "hidden_size .* found 64; wanted a whole number"),
-        ("Llama", {"num_key_value_heads": 3}, "config.json: .*num_kv_heads 3"),
+        ("Llama", {"num_key_value_heads": 3}, "json: num_key_value_heads .* found 3; .*heads 4$"),
+        ("Llama", {"head_dim": 7}, "head_dim .* found 7; wanted an even number"),
+        ("Llama", {"num_hidden_layers": 10**9}, "num_hidden_layers .* found 1000000000"),
+        ("Llama", {"architectures": "LlamaForCausalLM"}, "architectures .* wanted a list"),
+        ("Llama", {"hidden_act": "a\nb"}, r"hidden_act .* found .a.nb.; wanted silu"),
         ("Llama", {"quantization_config": {"bits": 4}}, "quantization_config"),
         ("Llama", {"tie_word_embeddings": "yes"}, "tie_word_embeddings"),
         ("Qwen3", {"layer_types": ["full_attention"]}, "layer_types"),
@@ -241,6 +248,50 @@ def test_what_we_cannot_express_is_named(tmp_path, family, keys, said):
     (tmp_path / "config.json").write_text(json.dumps({**V4[family], **keys}))
     with pytest.raises(YxanulError, match=said):
         read_settings(tmp_path)
+
+
+def keys_read(family, monkeypatch):
+    """Return every key of a config.json that is looked at."""
+    seen, get = set(), Keys.get
+    with monkeypatch.context() as patch:
+        patch.setattr(Keys, "get", lambda self, key, *rest: seen.add(key) or get(self, key, *rest))
+        architecture_of(V4[family], "config.json").read(V4[family], "config.json")
+    return seen | {"architectures"}
+
+
+WRONG = (
+    "", "x", "a\nb", "64", -1, 0, 3, 7, 1.5, 1e-320, 10**30, -1e400, 1e400, math.nan, True, False,
+    [], [1], ["a"], [["a"]], [None], {}, {"a": 1}, {"rope_theta": []}, {"rope_type": None},
+    {"full_attention": "x"}, {"full_attention": {"rope_theta": -1}}, ["x" * 999] * 999,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("family", V4)
+def test_a_wrong_value_of_any_key_is_one_line_that_names_it(tmp_path, family, monkeypatch):
+    file = tmp_path / "config.json"
+    refused = 0
+    for key in keys_read(family, monkeypatch):
+        for value in WRONG:
+            config = {**V4[family], key: value}
+            try:
+                architecture_of(config, file).read(config, file)
+            except YxanulError as error:
+                said, refused = str(error), refused + 1
+                named = key in said or (key == "architectures" and "architecture" in said)
+                named = named or (key == "num_hidden_layers" and "layer_types" in said)
+                named = named or (key == "hidden_size" and "head_dim" in said)
+                named = named or (key == "num_attention_heads" and "num_key_value_heads" in said)
+                assert named and said.startswith(str(file)), (key, value, said)
+                assert "\n" not in said and len(said) < 400 + len(str(file)), said
+    assert refused > 400
+
+
+@pytest.mark.parametrize("text", ["[]", "{", "[" * 100_000, '{"hidden_size": 1' + "0" * 5000 + "}"])
+def test_a_config_that_is_no_object_is_one_line(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(YxanulError, match=r"config.json") as error:
+        read_settings(tmp_path)
+    assert "\n" not in str(error.value)
 
 
 def test_tensors_that_do_not_fit_are_named_together(tmp_path):

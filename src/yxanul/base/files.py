@@ -113,7 +113,7 @@ def read_json(path: Path) -> Any:
         raise YxanulError(f"{path} is missing") from None
     except OSError as error:
         raise YxanulError(f"cannot read {path}", found=error.strerror) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also bytes, and numbers of any length
         raise YxanulError(f"{path} is not valid JSON", found=error) from None
 
 

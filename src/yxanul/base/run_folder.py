@@ -57,6 +57,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def has_begun(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return any(self.checkpoints.glob("step-*"))
+
+    @property
     def samples(self) -> Path:
         """Texts that the model wrote during training."""
         return self.path / "samples"

@@ -50,6 +50,8 @@ def checked(kind: type[AnySettings], **fields: Any) -> AnySettings:
         return kind(**fields)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(map(str, first["loc"])) or kind.__name__
         wanted = str(first["msg"]).removeprefix("Value error, ")
+        if not first["loc"]:  # what was found would be all of the settings
+            raise YxanulError(wanted) from None
+        name = ".".join(map(str, first["loc"]))
         raise YxanulError(name, found=repr(first["input"]), wanted=wanted) from None

@@ -29,7 +29,8 @@ class CheckpointSettings(Settings):
     """Write one at each multiple of so many updates of the run, and keep it for good."""
     best: str = "val/bits_per_byte"
     """The held-out figure, lower being better, that decides which checkpoint is the best: loss,
-    perplexity or bits_per_byte, as val/perplexity (over all domains) or val/math/perplexity."""
+    perplexity or bits_per_byte, as val/perplexity (of all domains' text as one: loss and perplexity
+    weigh domains by their tokens, bits_per_byte by their bytes) or val/math/perplexity."""
     background: bool = True
     """Write from a copy in memory while the training goes on; false: the training waits."""
 

@@ -48,7 +48,7 @@ class Order:
 
         overrides = list(self.overrides)
         if self.disable_fp8:
-            asks = load_recipe(self.recipe, overrides).train.precision == "fp8"
+            asks = load_recipe(self.recipe, overrides, self.run).train.precision == "fp8"
             overrides += ["train.precision=bf16"] * asks + ["train.fp8.engine=none"]
         if self.strategy:
             overrides.append(f"train.strategy={self.strategy}")
@@ -103,7 +103,7 @@ def load_for_run(
     """Read the recipe of a run, refuse its `misfits`; a preset of auto becomes one that fits."""
     from yxanul.recipe import check_tree, read_tree, refuse
 
-    tree = read_tree(name, overrides)
+    tree = read_tree(name, overrides, run)
     recipe = check_tree(tree)
     refuse(tree, [*misfits(recipe)])
     if recipe.model.preset == "auto":

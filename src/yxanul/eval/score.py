@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,14 @@ class Score:
     """Tokens scored, the end of text of each document among them."""
     bytes: int
     """UTF-8 bytes of the text, without any end of text."""
+
+    @classmethod
+    def pooled(cls, scores: Iterable[Score]) -> Score:
+        """Return the score of several texts as one: each token counts once."""
+        parts = list(scores)
+        tokens = sum(one.tokens for one in parts)
+        nats = sum(one.loss * one.tokens for one in parts)
+        return cls(nats / tokens, tokens, sum(one.bytes for one in parts))
 
     @property
     def perplexity(self) -> float:

@@ -16,11 +16,11 @@ class SampleSettings(Settings):
     """Divides the scores; 0 always takes the likeliest token."""
     top_k: PositiveInt | None = None
     """Keep the k likeliest tokens."""
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    """Keep the likeliest tokens until their probabilities reach this sum."""
+    top_p: float | None = Field(default=None, ge=0, le=1)
+    """Keep the likeliest tokens until their probabilities reach this sum; always at least one."""
     min_p: float | None = Field(default=None, ge=0, le=1)
     """Drop tokens less likely than this share of the likeliest one's probability."""
-    repetition_penalty: float = Field(default=1.0, gt=0)
+    repetition_penalty: float = Field(default=1.0, ge=0.01)
     """Above 1 makes tokens that are already there less likely (arXiv 1909.05858)."""
     seed: NonNegativeInt = 0
     """The same seed gives the same text; every sample has a stream of its own."""

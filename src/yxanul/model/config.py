@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -32,6 +33,9 @@ class ModelSettings(Settings):
     preset: str | None = None
     """Name in the table of presets; it fills in whatever is not given here. auto: micro or nano,
     as this machine can train in the minutes of the stages."""
+    init_from: str | None = None
+    """A run folder, or a folder of `transformers`: training starts from its weights, with their
+    shape and tokenizer; null: random weights."""
     width: PositiveInt
     """Features of the residual stream."""
     depth: PositiveInt
@@ -176,8 +180,11 @@ class ModelSettings(Settings):
     def resolved(self, vocab_size: int | None) -> ModelSettings:
         """Return these settings with the tokenizer's vocabulary; refuse another size.
 
-        Without a tokenizer (None) a size that the settings leave open is the nominal one.
+        Without a tokenizer (None) a size that the settings leave open is the nominal one. Weights
+        that exist have a size of their own; where they came from is not part of the shape.
         """
+        if self.init_from is not None and self.vocab_size is not None:
+            return self.model_copy(update={"init_from": None})
         size = vocab_size or self.vocab_size or NOMINAL_VOCAB_SIZE
         if self.vocab_size not in (None, size):
             raise YxanulError(
@@ -204,3 +211,29 @@ class ModelSettings(Settings):
         if self.num_tokens % 16 == 0:
             return self.num_tokens
         return -(-self.num_tokens // PADDING_MULTIPLE) * PADDING_MULTIPLE
+
+
+def free_beside(weights: ModelSettings) -> set[str]:
+    """Return the settings that a recipe may change in a model that starts from weights."""
+    free = {"max_seq_len", "rope_theta", "rope_theta_local", "document_masking", "z_loss"}
+    return free - {"max_seq_len"} if "learned" in weights.positions else free
+
+
+def beside_weights(
+    given: Mapping[str, Any], weights: ModelSettings
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings of a model that starts from weights, and their value of every setting
+    that is given otherwise though it makes the weights what they are. A null gives nothing.
+    """
+    shape = weights.model_dump(mode="json", exclude={"preset", "init_from"})
+    rest, preset = dict(given), given.get("preset")
+    known = preset is None or preset == "auto" or (isinstance(preset, str) and preset in PRESETS)
+    if known:
+        rest["preset"] = None
+    implied = PRESETS.get(preset, {}) if known and preset is not None else {}
+    free = free_beside(weights)
+    said = {name: value for name, value in implied.items() if name not in given}
+    said |= {name: value for name, value in given.items() if name in shape and value is not None}
+    against = {k: shape[k] for k, value in said.items() if k not in free and value != shape[k]}
+    chosen = {name: said[name] for name in free & said.keys() & given.keys()}
+    return {**rest, **shape, **chosen}, against

@@ -116,7 +116,8 @@ class ScheduleSettings(Settings):
 
 
 class EmaSettings(Settings):
-    """A running mean of the weights: what is evaluated, judged and given away is the mean."""
+    """A running mean of the weights: what is evaluated, judged and given away is the mean, and the
+    next stage begins from it."""
 
     decay: float = Field(default=0.999, gt=0, lt=1)
     """What an update leaves of the mean; the first updates leave less."""
@@ -152,7 +153,8 @@ class OptimSettings(Settings):
     schedule: ScheduleSettings = ScheduleSettings()
     """How the rate moves."""
     ema: EmaSettings | None = None
-    """Running mean of the weights; null: none."""
+    """Running mean of the weights: it is what is evaluated and judged, and what the next stage
+    begins from; null: none."""
 
     def at_width(self, width: int) -> OptimSettings:
         """Return these settings for a model of some width: with the usual rate, if none is given.

@@ -87,7 +87,8 @@ class StageChores:
     def score_at_start(self, index: int, domains: Collection[str]) -> dict[str, Score]:
         """Score the domains before a stage's first step; at the start of a run, which should begin
         soon and where nothing is known yet, the sample of them that is scored during training."""
-        return self.score(domains) if index else self._score_some(domains)
+        knows = index or self.session.recipe.model.init_from is not None
+        return self.score(domains) if knows else self._score_some(domains)
 
     def evaluate(self, trainer: Trainer) -> None:
         """Score a part of each domain's held-out text, write samples, note a new best."""

@@ -20,6 +20,7 @@ from yxanul.data.plan import make_header
 from yxanul.data.sample import training_texts
 from yxanul.data.shards import Shards
 from yxanul.recipe import Recipe
+from yxanul.stages.initial import take_tokenizer
 from yxanul.tokenizer.build import build_tokenizer
 from yxanul.tokenizer.tokenizer import Tokenizer
 
@@ -46,12 +47,24 @@ def encode(
 
 def make_tokenizer(run: RunFolder, recipe: Recipe, ui: Ui) -> Tokenizer:
     """Return the run's tokenizer, made now if it is not there yet."""
-    if run.tokenizer.exists():
-        return Tokenizer.load(run.tokenizer)
-    tokenizer = build_tokenizer(recipe.tokenizer, lambda: training_texts(recipe.data), ui)
-    tokenizer.save(run.tokenizer)
-    ui.say(f"tokenizer: {recipe.tokenizer.kind}, {tokenizer.vocab_size:,} tokens")
-    return tokenizer
+    if recipe.model.init_from is not None and not run.has_begun:
+        take_tokenizer(run, recipe, ui)
+    elif recipe.tokenizer is not None and not run.tokenizer.exists():
+        tokenizer = build_tokenizer(recipe.tokenizer, lambda: training_texts(recipe.data), ui)
+        tokenizer.save(run.tokenizer)
+        ui.say(f"tokenizer: {recipe.tokenizer.kind}, {tokenizer.vocab_size:,} tokens")
+    return load_tokenizer(run, recipe)
+
+
+def load_tokenizer(run: RunFolder, recipe: Recipe) -> Tokenizer:
+    """Return the tokenizer of a prepared run; weights that exist may know more ids than it."""
+    if not run.tokenizer.exists():
+        raise YxanulError(
+            f"{run.path} has no tokenizer yet",
+            hint="run `yxanul prepare` with the same arguments first, or `yxanul run`",
+        )
+    num_ids = recipe.model.vocab_size if recipe.model.init_from is not None else None
+    return Tokenizer.load(run.tokenizer, num_ids=num_ids or 0)
 
 
 def used_sources(recipe: Recipe) -> list[str]:

@@ -94,7 +94,7 @@ class Ledger:
 
     path: Path
     decisions: dict[str, Any] = field(default_factory=dict)
-    """What `auto` came to on this machine."""
+    """What `auto` came to on this machine, and the weights that the run began from."""
     entries: list[Entry] = field(default_factory=list)
     writes: bool = True
     """False in all processes of a run but the first: they know the same and write nothing."""

@@ -33,10 +33,11 @@ def step_facts(report: StepReport, model: ModelSettings) -> StepFacts:
 
 
 def validation_metrics(scores: Mapping[str, Score]) -> dict[str, float]:
-    """Return loss, perplexity and bits per byte of each domain, and their means over domains."""
+    """Return loss, perplexity and bits per byte of all domains as one text (val/loss is the mean
+    over tokens, val/perplexity its exp), and of each domain.
+    """
     metrics: dict[str, float] = {}
     for name in ("loss", "perplexity", "bits_per_byte"):
-        figures = {domain: getattr(score, name) for domain, score in scores.items()}
-        metrics[f"val/{name}"] = sum(figures.values()) / len(figures)
-        metrics |= {f"val/{domain}/{name}": figure for domain, figure in figures.items()}
+        metrics[f"val/{name}"] = getattr(Score.pooled(scores.values()), name)
+        metrics |= {f"val/{domain}/{name}": getattr(one, name) for domain, one in scores.items()}
     return metrics

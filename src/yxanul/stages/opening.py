@@ -27,8 +27,9 @@ from yxanul.monitor.metrics import StepRecorder
 from yxanul.monitor.peak import Peak
 from yxanul.monitor.trackers import open_trackers
 from yxanul.recipe import Recipe
-from yxanul.stages.corpus import draw_sample, open_shards
+from yxanul.stages.corpus import draw_sample, load_tokenizer, open_shards
 from yxanul.stages.environment import describe_environment
+from yxanul.stages.initial import load_initial
 from yxanul.stages.ledger import Ledger
 from yxanul.stages.measure import decide_precision, decide_threads
 from yxanul.stages.preparation import Preparation
@@ -57,7 +58,7 @@ def open_session(
     `world` of several, all processes open the run; the first one writes what there is to write.
     """
     world = world or World()
-    tokenizer = _tokenizer(run)
+    tokenizer = load_tokenizer(run, recipe)
 
     def opened(split: Split) -> dict[str, Shards]:
         return open_shards(run, recipe, split, tokenizer, ui)
@@ -66,7 +67,7 @@ def open_session(
     held_out = preparation.first_held_out() if preparation else opened("validation")
     ledger = Ledger.open(run.ledger, writes=world.is_first)
     world.wait_for_all()  # from here on the first process writes what all have read
-    model, saved = _weights(run, recipe, tokenizer, ui)
+    model, saved = _weights(run, recipe, tokenizer, ledger, world, ui)
     engine, peak = _engine(model, recipe, ledger, world, ui)
     _write_environment(run, peak, world)
     session = Session(
@@ -94,22 +95,18 @@ def open_session(
     return session
 
 
-def _tokenizer(run: RunFolder) -> Tokenizer:
-    if not run.tokenizer.exists():
-        raise YxanulError(
-            f"{run.path} has no tokenizer yet",
-            hint="run `yxanul prepare` with the same arguments first, or `yxanul run`",
-        )
-    return Tokenizer.load(run.tokenizer)
-
-
 def _weights(
-    run: RunFolder, recipe: Recipe, tokenizer: Tokenizer, ui: Ui
+    run: RunFolder, recipe: Recipe, tokenizer: Tokenizer, ledger: Ledger, world: World, ui: Ui
 ) -> tuple[LanguageModel, Saved | None]:
-    """Return the model on its device, with the weights of the newest checkpoint or fresh ones."""
+    """Return the model on its device, with the weights of the newest checkpoint; without one, with
+    those that the recipe starts from, or random ones."""
     model = LanguageModel(recipe.model.resolved(tokenizer.vocab_size))
-    model.init_weights(torch.Generator().manual_seed(derive_seed(recipe.seed, "weights")))
     saved = _load_newest(run, model, ui)
+    if saved is None and recipe.model.init_from is not None:
+        source = load_initial(model, recipe, tokenizer, ledger, world)
+        ui.say(f"starting from the weights in {source}")
+    elif saved is None:
+        model.init_weights(torch.Generator().manual_seed(derive_seed(recipe.seed, "weights")))
     return model.to(choose_device(recipe.train.device)), saved
 
 

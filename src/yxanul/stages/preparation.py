@@ -63,9 +63,11 @@ def tell(report: CorpusReport, ui: Ui) -> None:
 
 
 def starts_early(recipe: Recipe) -> bool:
-    """Tell whether the first stage can begin before all text is encoded."""
+    """Tell whether the first stage can begin before all text is encoded; one that starts from
+    weights scores all held-out text first, as later stages do."""
     bounded = any(recipe.data.sources[name].max_epochs for name in used_sources(recipe))
     known = not recipe.stages[0].budget.needs_all_text and recipe.eval.max_tokens is not None
+    known = known and recipe.model.init_from is None
     elsewhere = is_address(recipe.data.folder or "")
     return recipe.data.train_early and known and not bounded and not elsewhere
 

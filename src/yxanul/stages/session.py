@@ -79,7 +79,8 @@ class Session:
             self.tracker.close()
 
     def begin_stage(self, name: str) -> None:
-        """Enter the next stage: it begins from the weights that the last gate judged."""
+        """Enter the next stage: it begins from the weights that the last gate judged, the mean
+        where there is one."""
         self.progress = self.progress.in_stage(name)
         self.engine.adopt_mean()
 

@@ -21,6 +21,7 @@ from yxanul.checkpoint.read import read_checkpoint
 from yxanul.recipe import Recipe, dump_recipe
 from yxanul.stages.config import Budget
 from yxanul.stages.ledger import Ledger
+from yxanul.tokenizer.tokenizer import Tokenizer
 from yxanul.train.parallel.launch import Children
 
 TIMED = ("perf/", "memory/")
@@ -130,7 +131,7 @@ def _copy_of(prepared: RunFolder, folder: Path, recipe: Recipe, steps: int) -> R
     )
     run = RunFolder(folder)
     write_text(run.recipe, dump_recipe(recipe.model_copy(update={"stages": stages})))
-    shutil.copy(prepared.tokenizer, run.tokenizer)
+    Tokenizer.load(prepared.tokenizer).save(run.tokenizer)
     if recipe.data.folder is None:
         run.data(None).symlink_to(prepared.data(None).resolve())
     return run

@@ -67,9 +67,13 @@ def _read(folder: Path) -> library.Tokenizer:
 def _declared(folder: Path, raw: library.Tokenizer, word: str) -> Iterator[str]:
     """Yield the tokens that the folder's files name as `eos` or `bos`, the likeliest first."""
     for file in _IDS_FROM:
-        found = _read_object(folder / file).get(f"{word}_token_id")
+        key = f"{word}_token_id"
+        found = _read_object(folder / file).get(key)
         for number in found if isinstance(found, list) else [found]:
-            token = raw.id_to_token(number) if isinstance(number, int) and number >= 0 else None
+            if isinstance(number, bool) or not isinstance(number, int | None):
+                wanted = "a whole number, or a list of them"
+                raise YxanulError(f"{folder / file}: {key}", found=f"{found!r:.80}", wanted=wanted)
+            token = raw.id_to_token(number) if number in range(1 << 32) else None
             if token is not None:
                 yield token
     for file in ("tokenizer_config.json", "special_tokens_map.json"):

@@ -20,6 +20,7 @@ from yxanul.tokenizer.end_of_text import find_end_of_text
 from yxanul.tokenizer.fast import PACKAGE, FastEncoder, fast_encoder
 
 _PIECE_CHARS = 1 << 20
+_FALLBACK_BYTE = re.compile("<0x[0-9A-Fa-f]{2}>")
 _BETWEEN_WORDS = re.compile(r"\S(?= \S)")
 
 
@@ -53,11 +54,12 @@ class Tokenizer:
         """The Jinja source that makes a text of a chat, where one belongs to the tokenizer."""
 
     @classmethod
-    def load(cls, path: Path, end_of_text: str | None = None) -> Tokenizer:
-        """Read a tokenizer.json (or the one in the folder `path`)."""
+    def load(cls, path: Path, end_of_text: str | None = None, num_ids: int = 0) -> Tokenizer:
+        """Read a tokenizer.json (or the one in the folder `path`); `num_ids` as for the class."""
         file = path / "tokenizer.json" if path.is_dir() else path
         raw = read_library_tokenizer(file)
-        tokenizer = cls(raw, find_end_of_text(raw.get_vocab(), file.parent, end_of_text))
+        end = find_end_of_text(raw.get_vocab(), file.parent, end_of_text)
+        tokenizer = cls(raw, end, num_ids=num_ids)
         tokenizer.chat_template = declared_chat_template(file.parent)
         return tokenizer
 
@@ -177,6 +179,17 @@ class Tokenizer:
         if self.is_byte_level:
             return [self._bytes_of_id[i].decode("utf-8", errors="replace") for i in ids]
         return [self._raw.id_to_token(i) or "" for i in ids]
+
+    def is_open(self, token: int) -> bool:
+        """Tell whether the ids after this one may change its text: a byte to fall back on is read
+        together with all bytes beside it. (What is no token at all does not part them.)
+        """
+        name = self._raw.id_to_token(token) if self._falls_back else ""
+        return name is None or _FALLBACK_BYTE.fullmatch(name) is not None
+
+    @cached_property
+    def _falls_back(self) -> bool:
+        return '"ByteFallback"' in json.dumps(json.loads(self._raw.to_str())["decoder"])
 
     @cached_property
     def num_ids_in_use(self) -> int:

@@ -11,7 +11,7 @@ from yxanul.base.errors import YxanulError
 from yxanul.base.settings import checked
 from yxanul.model.config import ModelSettings
 from yxanul.model.convert import parts
-from yxanul.model.convert.keys import Keys
+from yxanul.model.convert.keys import Keys, in_a_word
 from yxanul.model.convert.parts import Part
 
 
@@ -40,7 +40,7 @@ class Architecture:
             fields |= part.read(keys)
         try:
             return checked(ModelSettings, **fields)
-        except YxanulError as error:
+        except YxanulError as error:  # two keys that each are sound
             what = f"{file}: {error.what}"
             raise YxanulError(what, found=error.found, wanted=error.wanted) from None
 
@@ -159,12 +159,16 @@ ARCHITECTURES = {row.name: row for row in (LLAMA, QWEN3, GEMMA3)}
 
 def architecture_of(config: Mapping[str, Any], file: Path) -> Architecture:
     """Return the row for a config.json, by its class or, where it names none, its model_type."""
-    names, model_type = config.get("architectures") or [], config.get("model_type")
+    names, model_type = config.get("architectures"), config.get("model_type")
+    if not isinstance(names, list | None):
+        found = in_a_word(names)
+        raise YxanulError(f"{file}: architectures does not fit", found=found, wanted="a list")
+    names = names or []
     for row in ARCHITECTURES.values():
         if row.name in names or (not names and row.model_type == model_type):
             return row
     raise YxanulError(
         f"{file}: the architecture is none that we know",
-        found=", ".join(map(str, names)) or model_type or "nothing",
+        found=in_a_word(", ".join(map(in_a_word, names)) or model_type),
         wanted=", ".join(ARCHITECTURES),
     )

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from yxanul.base.errors import YxanulError
+
+MOST = 2**31 - 1
+"""The largest whole number that is believed."""
+_SHOWN = 80
 
 
 class Keys:
@@ -21,11 +27,13 @@ class Keys:
         value = self._values.get(key)
         return otherwise if value is None else value
 
-    def whole(self, key: str, otherwise: int | None = None) -> int:
-        """Return a whole number above 0."""
+    def whole(
+        self, key: str, otherwise: int | None = None, *, least: int = 1, most: int = MOST
+    ) -> int:
+        """Return a whole number from `least` to `most`."""
         value = self.get(key, otherwise)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise self.misfit(key, value, "a whole number above 0")
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise self.misfit(key, value, f"a whole number from {least} to {most}")
         return value
 
     def number(self, key: str, otherwise: float | None = None) -> float:
@@ -34,7 +42,8 @@ class Keys:
 
     def positive(self, key: str, value: Any) -> float:
         """Return a value found under `key`, which has to be a number above 0."""
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (is_number and 0 < value < math.inf):
             raise self.misfit(key, value, "a number above 0")
         return float(value)
 
@@ -55,11 +64,19 @@ class Keys:
     def one_of(self, key: str, values: Collection[str]) -> str:
         """Return one of some words."""
         value = self.get(key)
-        if value not in values:
+        if not isinstance(value, str) or value not in values:
             raise self.misfit(key, value, " or ".join(values))
         return value
 
     def misfit(self, key: str, found: Any, wanted: Any) -> YxanulError:
         """Return the error for a value that our models cannot express."""
-        absent = "nothing" if found is None else found
-        return YxanulError(f"{self.file}: {key} does not fit", found=absent, wanted=wanted)
+        what = f"{self.file}: {key} does not fit"
+        return YxanulError(what, found=in_a_word(found), wanted=in_a_word(wanted))
+
+
+def in_a_word(value: Any) -> str:
+    """Return a value of a JSON file for a message: short, and in one line."""
+    if value is None:
+        return "nothing"
+    plain = value if isinstance(value, str) and value.isprintable() else json.dumps(value)
+    return plain if len(plain) <= _SHOWN else f"{plain[:_SHOWN]} ..."

@@ -28,6 +28,8 @@ ACTIVATIONS = {"silu": "swiglu", "gelu_pytorch_tanh": "geglu"}
 """Their names of an activation and ours of the feed-forward that is gated with it."""
 
 _LAYER_TYPES = {"full_attention": "G", "sliding_attention": "L"}
+_MOST_LAYERS = 10_000
+_INIT_STD = 0.02
 _MUST_BE = {
     "attention_bias": False,
     "mlp_bias": False,
@@ -43,20 +45,40 @@ def _read_shape(keys: Keys) -> Fields:
     for key, wanted in _MUST_BE.items():
         if keys.get(key, wanted) != wanted:
             raise keys.misfit(key, keys.get(key), "none" if wanted is None else wanted)
-    width, num_heads = keys.whole("hidden_size"), keys.whole("num_attention_heads")
     return {
-        "width": width,
-        "depth": keys.whole("num_hidden_layers"),
-        "num_heads": num_heads,
-        "num_kv_heads": keys.whole("num_key_value_heads", num_heads),
-        "head_width": keys.whole("head_dim", width // num_heads),
+        "width": keys.whole("hidden_size"),
+        "depth": _depth(keys),
+        **_read_heads(keys),
         "ffn_width": keys.whole("intermediate_size"),
         "norm_eps": keys.number("rms_norm_eps"),
         "max_seq_len": keys.whole("max_position_embeddings"),
         "vocab_size": keys.whole("vocab_size"),
-        "init_std": keys.get("initializer_range") or 0.02,
+        "init_std": _read_init_std(keys),
         "head": "tied" if keys.flag("tie_word_embeddings") else "untied",
     }
+
+
+def _depth(keys: Keys) -> int:
+    return keys.whole("num_hidden_layers", most=_MOST_LAYERS)
+
+
+def _read_heads(keys: Keys) -> Fields:
+    num_heads = keys.whole("num_attention_heads")
+    num_kv_heads = keys.whole("num_key_value_heads", num_heads)
+    head_width = keys.whole("head_dim", keys.whole("hidden_size") // num_heads)
+    if num_heads % num_kv_heads:
+        wanted = f"a divisor of num_attention_heads {num_heads}"
+        raise keys.misfit("num_key_value_heads", num_kv_heads, wanted)
+    if head_width % 2:
+        raise keys.misfit("head_dim", head_width, "an even number, as RoPE turns pairs of features")
+    return {"num_heads": num_heads, "num_kv_heads": num_kv_heads, "head_width": head_width}
+
+
+def _read_init_std(keys: Keys) -> float:
+    """A 0 counts as absent: whoever trained the model drew no weights by it."""
+    value = keys.get("initializer_range", _INIT_STD)
+    is_zero = value == 0 and not isinstance(value, bool)
+    return _INIT_STD if is_zero else keys.positive("initializer_range", value)
 
 
 def _write_shape(settings: ModelSettings) -> Fields:
@@ -95,7 +117,7 @@ def fixed(**fields: Any) -> Part:
 
 
 def _read_one_rope(keys: Keys) -> Fields:
-    key = "rope_scaling" if keys.get("rope_scaling") else "rope_parameters"
+    key = "rope_scaling" if keys.group("rope_scaling") else "rope_parameters"
     return {"rope_theta": _theta(keys, key, keys.group(key), keys.get("rope_theta", 10_000.0))}
 
 
@@ -114,9 +136,10 @@ def _read_two_ropes(keys: Keys) -> Fields:
     if not set(groups) <= set(_LAYER_TYPES):
         raise keys.misfit("rope_parameters", sorted(groups), f"only {' and '.join(_LAYER_TYPES)}")
     usual = keys.get("rope_theta", 1_000_000.0), keys.get("rope_local_base_freq", 10_000.0)
+    given = ({} if groups.get(kind) is None else groups[kind] for kind in _LAYER_TYPES)
     theta, local = (
-        _theta(keys, f"rope_parameters.{kind}", groups.get(kind) or {}, otherwise)
-        for kind, otherwise in zip(_LAYER_TYPES, usual, strict=True)
+        _theta(keys, f"rope_parameters.{kind}", group, otherwise)
+        for kind, group, otherwise in zip(_LAYER_TYPES, given, usual, strict=True)
     )
     return {"rope_theta": theta, "rope_theta_local": None if local == theta else local}
 
@@ -152,9 +175,7 @@ def _theta(keys: Keys, key: str, group: Any, otherwise: Any) -> float:
 def _read_qwen_layers(keys: Keys) -> Fields:
     """Without layer_types, layers from max_window_layers on are local, if windows are used."""
     windows = keys.flag("use_sliding_window") and keys.get("sliding_window") is not None
-    num_global = keys.get("max_window_layers")
-    if not isinstance(num_global, int):
-        raise keys.misfit("max_window_layers", num_global, "a whole number")
+    num_global = keys.whole("max_window_layers", least=0)
     return _layers(keys, lambda n: windows and n >= num_global, windows)
 
 
@@ -165,9 +186,10 @@ def _read_gemma_layers(keys: Keys) -> Fields:
 
 
 def _layers(keys: Keys, is_local: Callable[[int], bool], windows: bool) -> Fields:
-    depth, usual = keys.whole("num_hidden_layers"), ("full_attention", "sliding_attention")
-    types = keys.get("layer_types") or [usual[is_local(n)] for n in range(depth)]
-    if len(types) != depth or not set(types) <= set(_LAYER_TYPES):
+    depth, usual = _depth(keys), ("full_attention", "sliding_attention")
+    types = keys.get("layer_types", [usual[is_local(n)] for n in range(depth)])
+    fits = isinstance(types, list) and len(types) == depth
+    if not fits or not all(kind in tuple(_LAYER_TYPES) for kind in types):
         raise keys.misfit("layer_types", types, f"{depth} of {', '.join(_LAYER_TYPES)}")
     kinds = "".join(_LAYER_TYPES[kind] for kind in types)
     if "L" not in kinds:

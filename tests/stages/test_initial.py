@@ -1,0 +1,251 @@
+"""A recipe that starts from weights: of a run, or of a `transformers` folder."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from pairs import build_ours, draw_ids, settings_of, train_tokenizer
+from recipes import TINY, write_tiny
+from running import call
+from yxanul.base.errors import YxanulError
+from yxanul.base.interrupt import StopRequest
+from yxanul.base.run_folder import RunFolder
+from yxanul.base.ui import SilentUi
+from yxanul.bundle import open_bundle
+from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
+from yxanul.checkpoint.read import read_checkpoint
+from yxanul.data.batches import WindowShape
+from yxanul.eval.perplexity import open_held_out, score_domains
+from yxanul.generate.config import SampleSettings
+from yxanul.generate.decode import complete
+from yxanul.model.convert import write_pretrained
+from yxanul.recipe import dump_recipe, load_recipe
+from yxanul.stages.corpus import prepare
+from yxanul.stages.ledger import Ledger
+from yxanul.stages.opening import open_session
+from yxanul.stages.program import run_program
+from yxanul.stages.resume import settle_recipe
+
+SHAPE = (
+    "model: {width: 32, depth: 2, num_heads: 2, num_kv_heads: 1, ffn_width: 64, max_seq_len: 64}"
+)
+SHORT = ["stages.0.budget={steps: 4}", "stages.1.budget={steps: 3}", "train.checkpoint.keep=9"]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(one_thread):
+    pass
+
+
+def write_recipe(folder, source, **model):
+    """Write the tiny recipe as one that starts from weights; it has no shape and no tokenizer."""
+    given = json.dumps({"init_from": str(source), **model})
+    text = TINY.replace(SHAPE, f"model: {given}").replace("tokenizer: {kind: byte}", "")
+    assert text.count("init_from") == 1 and "byte" not in text
+    return str(write_tiny(folder, text))
+
+
+def open_run(recipe, run):
+    settle_recipe(run, recipe, SilentUi())
+    prepare(run, recipe, SilentUi())
+    return open_session(run, recipe, SilentUi(), StopRequest())
+
+
+def train(recipe, run):
+    session = open_run(recipe, run)
+    run_program(session)
+    session.close()
+    return session
+
+
+def last_tensors(run):
+    step = checkpoint_steps(run.checkpoints)[-1]
+    return read_checkpoint(checkpoint_path(run.checkpoints, step))[0]
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """A run with a mean of its weights."""
+    folder = tmp_path_factory.mktemp("source")
+    recipe = load_recipe(str(write_tiny(folder)), ["optim.ema={decay: 0.5}", *SHORT])
+    train(recipe, RunFolder(folder / "run"))
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    """A Llama that knows more ids than its tokenizer."""
+    folder = tmp_path_factory.mktemp("pretrained") / "llama"
+    write_pretrained(build_ours(settings_of("Llama", vocab_size=101, max_seq_len=64)), folder)
+    train_tokenizer(begin="<s>").save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def test_it_starts_where_the_source_stands(source, tmp_path):
+    """At the loss that `eval` gives, from the weights that are evaluated: the mean."""
+    recipe, run = load_recipe(write_recipe(tmp_path, source), SHORT), RunFolder(tmp_path / "run")
+    assert (recipe.model.width, recipe.model.max_seq_len, recipe.tokenizer) == (32, 64, None)
+    session = train(recipe, run)
+    bundle = open_bundle(source, device="cpu")
+    held_out = open_held_out(run.data(None), bundle.tokenizer)
+    shape = {"stories": WindowShape(64, 128, 32)}
+    wanted = score_domains(bundle.model, {"stories": held_out["stories"]}, shape, SilentUi())
+    ledger = Ledger.open(run.ledger)
+    assert ledger.entries[0].at_start["stories"] == wanted["stories"]
+    facts = ledger.decisions["init_from"]
+    assert facts["path"] == str(source) and facts["step"] == bundle.step and facts["digest"]
+    assert session.model_settings.init_from is None
+    assert not same(last_tensors(run)["model"], bundle.model.state_dict())
+
+
+def test_a_run_goes_on_without_its_source(source, tmp_path):
+    """Stopped, with the source gone and its recipe asked again: the same as straight."""
+    lent = tmp_path / "lent"
+    shutil.copytree(source, lent)
+    file = write_recipe(tmp_path, lent, z_loss=1e-4, num_kv_heads=None)
+    straight, stopped = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "stopped")
+    train(load_recipe(file, SHORT), straight)
+    session = open_run(load_recipe(file, SHORT, stopped), stopped)
+    session.stop_after = 3
+    with pytest.raises(YxanulError, match="stop"):
+        run_program(session)
+    session.close()
+    shutil.rmtree(lent)
+    again = load_recipe(file, SHORT, stopped)
+    assert again == load_recipe(str(straight.recipe)) and again.model.z_loss == 1e-4
+    train(again, stopped)
+    ours, theirs = last_tensors(straight), last_tensors(stopped)
+    assert all(same(ours[file], theirs[file]) for file in ours)
+    assert Ledger.open(stopped.ledger).entries == Ledger.open(straight.ledger).entries
+    with pytest.raises(YxanulError, match=r"no folder .*lent"):
+        load_recipe(file, SHORT, RunFolder(tmp_path / "new"))
+
+
+@torch.no_grad()
+def test_it_starts_where_a_folder_of_transformers_stands(pretrained, tmp_path):
+    transformers = pytest.importorskip("transformers", reason="needs the extra 'hf'")
+    recipe, run = (
+        load_recipe(write_recipe(tmp_path, pretrained), SHORT),
+        RunFolder(tmp_path / "run"),
+    )
+    session = open_run(recipe, run)
+    model = session.engine.twin.master
+    ids = draw_ids(model.settings, 19)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(pretrained)(ids).logits
+    torch.testing.assert_close(model.logits(model.hidden(ids)), theirs, rtol=1e-4, atol=1e-4)
+    assert session.tokenizer.vocab_size == 101
+    session.close()
+
+
+def test_what_came_of_a_folder_of_transformers_is_a_run(pretrained, tmp_path):
+    """Also for ids that no token has, which the model may well choose."""
+    recipe, run = (
+        load_recipe(write_recipe(tmp_path, pretrained), SHORT),
+        RunFolder(tmp_path / "run"),
+    )
+    train(recipe, run)
+    bundle = open_bundle(run.path)
+    assert bundle.model.settings.num_tokens == bundle.tokenizer.vocab_size == 101
+    settings = SampleSettings(max_tokens=40, temperature=50.0)
+    assert complete(bundle.model, bundle.tokenizer, "The fox", settings)[0].text
+
+
+def test_other_weights_at_a_fresh_start_are_the_new_ones(source, tmp_path):
+    lent = tmp_path / "lent"
+    shutil.copytree(source, lent)
+    recipe, run = load_recipe(write_recipe(tmp_path, lent), SHORT), RunFolder(tmp_path / "run")
+    train(recipe, run)
+    before = Ledger.open(run.ledger)
+    shutil.rmtree(run.checkpoints)
+    (lent / "best").unlink(missing_ok=True)
+    shutil.rmtree(checkpoint_path(lent / "checkpoints", open_bundle(source).step))
+    session = open_run(recipe, run)
+    session.close()
+    after = Ledger.open(run.ledger)
+    assert after.decisions["init_from"]["digest"] != before.decisions["init_from"]["digest"]
+    assert before.entries and not after.entries
+
+
+@pytest.mark.parametrize(
+    ("model", "overrides", "said"),
+    [
+        ({"width": 64}, [], r"tiny.yaml:\d+:\d+: model.width: .* have 32; found 64"),
+        ({"depth": 3, "ffn": "gelu"}, [], r"model.depth: .*\n.*model.ffn: .* have swiglu"),
+        ({"preset": "nano"}, [], r"model.width: the weights in .* have 32"),
+        ({"preset": "nanno"}, [], "unknown preset 'nanno'"),
+        ({"widht": 32}, [], "model.widht: unknown key"),
+        ({}, ["model.vocab_size=300"], "vocab_size: .* have 257; found 300"),
+        ({}, ["model.init_from=nowhere"], "there is no folder nowhere"),
+        ({}, ["model.init_from=."], "has no checkpoint; give a folder"),
+        ({}, ["model.init_from=3"], "model.init_from: input should be a valid string"),
+        ({}, ["model.max_seq_len=32"], "rows of 64 tokens; the model's max_seq_len is 32"),
+        ({"init_from": None}, [], "model.width: this key is missing"),
+    ],
+)  # fmt: skip
+def test_what_goes_against_the_weights_is_refused(source, tmp_path, model, overrides, said):
+    with pytest.raises(YxanulError, match=said):
+        load_recipe(write_recipe(tmp_path, source, **model), overrides)
+
+
+def test_what_agrees_with_the_weights_or_leaves_them_alone(source, tmp_path):
+    file = write_recipe(tmp_path, source, width=32, num_kv_heads=None, max_seq_len=128, z_loss=0.1)
+    recipe = load_recipe(file, ["model.rope_theta=5e5", "model.document_masking=true"])
+    model = recipe.model
+    assert (model.num_kv_heads, model.max_seq_len, model.rope_theta) == (1, 128, 5e5)
+    assert model.document_masking and model.z_loss == 0.1
+    (tmp_path / "recipe.yaml").write_text(dump_recipe(recipe))
+    assert load_recipe(str(tmp_path / "recipe.yaml")) == recipe
+
+
+def test_the_weights_say_what_ancestors_said(source, tmp_path):
+    """On the command line over an installed recipe, and in a file that extends one."""
+    recipe = load_recipe("own-text", [f"model.init_from={source}"])
+    assert (recipe.model.width, recipe.tokenizer) == (32, None)
+    child = tmp_path / "child.yaml"
+    child.write_text(f"extends: own-text\nmodel: {{init_from: {source}}}\n")
+    assert load_recipe(str(child)) == recipe
+    assert load_recipe(str(child), ["tokenizer={kind: byte}"]).tokenizer.kind == "byte"
+
+
+def test_a_tokenizer_may_be_given_if_it_is_the_same(source, tmp_path):
+    file, run = write_recipe(tmp_path, source), RunFolder(tmp_path / "run")
+    digest = open_bundle(source).tokenizer.digest
+    open_run(load_recipe(file, ["tokenizer={kind: byte}"]), run).close()
+    assert open_bundle(source).tokenizer.digest == digest
+    other = load_recipe(file, ["tokenizer={kind: byte, special_tokens: [<x>]}"])
+    with pytest.raises(YxanulError, match=r"tokenizer: the recipe's \(kind byte\) is not that of"):
+        open_run(other, RunFolder(tmp_path / "other"))
+    assert not (tmp_path / "other" / "tokenizer.json").exists()
+    with pytest.raises(YxanulError, match="tokenizer is null"):
+        load_recipe(str(write_tiny(tmp_path)), ["tokenizer=null"])
+
+
+def test_another_source_is_taken_until_a_stage_has_begun(source, pretrained, tmp_path):
+    """The tokenizer of the run is then that of the new source."""
+    run = RunFolder(tmp_path / "run")
+    for one, size in ((source, 257), (pretrained, 101)):
+        session = open_run(load_recipe(write_recipe(tmp_path, one), SHORT, run), run)
+        session.close()
+        assert session.tokenizer.vocab_size == size
+    train(load_recipe(write_recipe(tmp_path, pretrained), SHORT, run), run)
+    with pytest.raises(YxanulError, match="begun with another recipe"):
+        settle_recipe(run, load_recipe(write_recipe(tmp_path, source), SHORT, run), SilentUi())
+
+
+def test_the_verbs(source, tmp_path):
+    file, out = write_recipe(tmp_path, source), tmp_path / "run"
+    shown = call("show", file, "--json")
+    model = json.loads(shown.out)["recipe"]["model"]
+    assert (model["init_from"], model["width"]) == (str(source), 32)
+    assert call("prepare", file, *SHORT, "--out", out, "--json").code == 0
+    said = call("train", file, *SHORT, "--out", out, "--json")
+    assert said.code == 0 and "starting from the weights in" in said.err
+    assert json.loads(call("show", out, "--json").out)["decisions"]["init_from"]["digest"]
+    error = call("prepare", file, "model.width=64", "--out", tmp_path / "no")
+    assert error.code == 2 and "model.width" in error.error and not (tmp_path / "no").exists()
