@@ -32,12 +32,20 @@ def ends(folder):
         ({"config": {"eos_token_id": 0}, "generation_config": {"eos_token_id": [2, 0]}},
          ("</s>", "</s>")),
         ({"config": {"eos_token_id": 9999, "bos_token_id": None}}, ("</s>", "</s>")),
+        ({"config": {"eos_token_id": [10**30, -1, 0]}}, ("<pad>", "<pad>")),
         ({"tokenizer_config": {"eos_token": {"content": "<pad>"}}}, ("<pad>", "<pad>")),
         ({"special_tokens_map": {"bos_token": "<s>"}}, ("<s>", "</s>")),
     ],
 )  # fmt: skip
 def test_who_says_where_documents_begin_and_end(tmp_path, files, wanted):
     assert ends(write(tmp_path, **files)) == wanted
+
+
+@pytest.mark.parametrize("wrong", ["x", 1.0, True, {}, [["a"]], [0.5]])
+@pytest.mark.parametrize("key", ["eos_token_id", "bos_token_id"])
+def test_a_wrong_id_is_one_line_that_names_it(tmp_path, key, wrong):
+    with pytest.raises(YxanulError, match=rf"config.json: {key}; found .*; wanted a whole number"):
+        ends(write(tmp_path, config={key: wrong}))
 
 
 def test_what_the_tokenizer_puts_in_front_counts_most(tmp_path):

@@ -78,5 +78,6 @@ def in_a_word(value: Any) -> str:
     """Return a value of a JSON file for a message: short, and in one line."""
     if value is None:
         return "nothing"
-    plain = value if isinstance(value, str) and value.isprintable() else json.dumps(value)
+    is_word = isinstance(value, str) and value.strip() and value.isprintable()
+    plain = str(value) if is_word else json.dumps(value)
     return plain if len(plain) <= _SHOWN else f"{plain[:_SHOWN]} ..."

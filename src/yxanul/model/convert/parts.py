@@ -63,9 +63,11 @@ def _depth(keys: Keys) -> int:
 
 
 def _read_heads(keys: Keys) -> Fields:
-    num_heads = keys.whole("num_attention_heads")
+    width, num_heads = keys.whole("hidden_size"), keys.whole("num_attention_heads")
     num_kv_heads = keys.whole("num_key_value_heads", num_heads)
-    head_width = keys.whole("head_dim", keys.whole("hidden_size") // num_heads)
+    if keys.get("head_dim") is None and width % num_heads:
+        raise keys.misfit("num_attention_heads", num_heads, f"a divisor of hidden_size {width}")
+    head_width = keys.whole("head_dim", width // num_heads)
     if num_heads % num_kv_heads:
         wanted = f"a divisor of num_attention_heads {num_heads}"
         raise keys.misfit("num_key_value_heads", num_kv_heads, wanted)
@@ -118,7 +120,7 @@ def fixed(**fields: Any) -> Part:
 
 def _read_one_rope(keys: Keys) -> Fields:
     key = "rope_scaling" if keys.group("rope_scaling") else "rope_parameters"
-    return {"rope_theta": _theta(keys, key, keys.group(key), keys.get("rope_theta", 10_000.0))}
+    return {"rope_theta": _theta(keys, key, keys.group(key), ("rope_theta", 10_000.0))}
 
 
 def _write_one_rope(settings: ModelSettings) -> Fields:
@@ -131,15 +133,15 @@ ONE_ROPE = Part(_read_one_rope, _write_one_rope)
 
 
 def _read_two_ropes(keys: Keys) -> Fields:
-    _theta(keys, "rope_scaling", keys.group("rope_scaling"), 1.0)
+    _theta(keys, "rope_scaling", keys.group("rope_scaling"), ("rope_theta", 1_000_000.0))
     groups = keys.group("rope_parameters")
     if not set(groups) <= set(_LAYER_TYPES):
         raise keys.misfit("rope_parameters", sorted(groups), f"only {' and '.join(_LAYER_TYPES)}")
-    usual = keys.get("rope_theta", 1_000_000.0), keys.get("rope_local_base_freq", 10_000.0)
+    flat = ("rope_theta", 1_000_000.0), ("rope_local_base_freq", 10_000.0)
     given = ({} if groups.get(kind) is None else groups[kind] for kind in _LAYER_TYPES)
     theta, local = (
         _theta(keys, f"rope_parameters.{kind}", group, otherwise)
-        for kind, group, otherwise in zip(_LAYER_TYPES, given, usual, strict=True)
+        for kind, group, otherwise in zip(_LAYER_TYPES, given, flat, strict=True)
     )
     return {"rope_theta": theta, "rope_theta_local": None if local == theta else local}
 
@@ -160,8 +162,9 @@ def _rope(theta: float) -> Fields:
     return {"rope_type": "default", "rope_theta": theta}
 
 
-def _theta(keys: Keys, key: str, group: Any, otherwise: Any) -> float:
-    """Return the base of a plain rotation; any scaled or partial one is refused."""
+def _theta(keys: Keys, key: str, group: Any, otherwise: tuple[str, float]) -> float:
+    """Return the base of a plain rotation; any scaled or partial one is refused. `otherwise` is the
+    key that holds it where the group does not, and what it is where neither does."""
     if not isinstance(group, dict):
         raise keys.misfit(key, group, "an object")
     kind = group.get("rope_type", group.get("type", "default"))
@@ -169,7 +172,9 @@ def _theta(keys: Keys, key: str, group: Any, otherwise: Any) -> float:
         raise keys.misfit(f"{key}.rope_type", kind, "default, as scaled RoPE is not supported")
     if group.get("partial_rotary_factor") not in (None, 1.0):
         raise keys.misfit(f"{key}.partial_rotary_factor", group["partial_rotary_factor"], 1.0)
-    return keys.positive(f"{key}.rope_theta", group.get("rope_theta", otherwise))
+    if group.get("rope_theta") is None:
+        return keys.number(*otherwise)
+    return keys.positive(f"{key}.rope_theta", group["rope_theta"])
 
 
 def _read_qwen_layers(keys: Keys) -> Fields:
