@@ -115,14 +115,19 @@ def mistake_of(error: BaseException) -> YxanulError | None:
         told = YxanulError(error.what, hint=error.hint) if is_ours else YxanulError("stopped")
         told.exit_code = error.exit_code if is_ours else 128 + signal.SIGINT
         return told
-    if isinstance(error, UsageError):  # its sentences begin with a capital and end with a dot
-        what = error.format_message().rstrip(".")
-        path = error.ctx.command_path if error.ctx else "yxanul"
-        return YxanulError(what[:1].lower() + what[1:], hint=f"see {path} --help")
+    if isinstance(error, UsageError):
+        return _of_usage(error)
     if isinstance(error, OSError) and not type(error).__module__.startswith("torch"):
         place = f"{error.filename}: " if error.filename else ""
         return YxanulError(f"{place}{error.strerror or error}")
     return None
+
+
+def _of_usage(error: Any) -> YxanulError:
+    """Return what typer says of a command line, without its capital and its full stop."""
+    what = error.format_message().rstrip(".")
+    path = error.ctx.command_path if error.ctx else "yxanul"
+    return YxanulError(what[:1].lower() + what[1:], hint=f"see {path} --help")
 
 
 def error_facts(error: BaseException) -> dict[str, Any]:
