@@ -201,6 +201,11 @@ def test_the_place_of_a_mistake_in_a_recipe(tmp_path):
     assert of_an_override["error"]["where"] is None
 
 
+def test_what_an_option_must_be_is_said_plainly():
+    for words in (["train", "x", "--devices", "0"], ["generate", "x", "y", "--top-p", "0"]):
+        assert "Input should" not in call(*words).error
+
+
 def test_without_json_stdout_stays_empty(does):
     does(raising(YxanulError("no")))
     said = call("show", "nowhere")

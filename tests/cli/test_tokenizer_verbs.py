@@ -124,7 +124,7 @@ def test_compare_the_held_out_text_of_a_recipe(place):
         (["train", "--out", "x"], "no text to train on"),
         (["train", "nowhere", "--out", "x"], "there is no file or folder nowhere"),
         (["train", "texts", "--recipe", "tiny.yaml", "--out", "x"], "two places of text"),
-        (["train", "texts", "--out", "x", "--vocab-size", 9], "--vocab-size: Input should be"),
+        (["train", "texts", "--out", "x", "--vocab-size", 9], "--vocab-size: must be"),
         (["train", "texts", "--out", "x", "--kind", "bpee"], "did you mean 'bpe'"),
         (["train", "texts", "--out", "x", "--transition", 300], "--transition is for a superbpe"),
         (["train", "texts", "--out", "x", "--chat-template", "chatmm"], "did you mean 'chatml'"),

@@ -50,7 +50,7 @@ def checked(kind: type[AnySettings], **fields: Any) -> AnySettings:
         return kind(**fields)
     except ValidationError as error:
         first = error.errors()[0]
-        wanted = str(first["msg"]).removeprefix("Value error, ")
+        wanted = str(first["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
         if not first["loc"]:  # what was found would be all of the settings
             raise YxanulError(wanted) from None
         name = ".".join(map(str, first["loc"]))

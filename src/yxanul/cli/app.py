@@ -125,7 +125,7 @@ def mistake_of(error: BaseException) -> YxanulError | None:
 
 def _of_usage(error: Any) -> YxanulError:
     """Return what typer says of a command line, without its capital and its full stop."""
-    what = error.format_message().rstrip(".")
+    what = error.format_message().rstrip(".").replace("Input should be", "it must be")
     path = error.ctx.command_path if error.ctx else "yxanul"
     return YxanulError(what[:1].lower() + what[1:], hint=f"see {path} --help")
 

@@ -186,7 +186,7 @@ def trained_settings(kind: str, given: Mapping[str, Any]) -> Trained:
     except ValidationError as error:
         first = error.errors()[0]
         name = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "tokenizer"
-        what = str(first["msg"]).removeprefix("Value error, ")
+        what = str(first["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
         raise YxanulError(f"{name}: {what}") from None
 
 
