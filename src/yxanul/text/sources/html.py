@@ -95,16 +95,14 @@ class _Text(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._unseen:
             return
+        before = after = ""
         if not self._pre:
-            if data[:1].isspace():
-                self._gap = self._gap or " "
-            space_behind = data[-1:].isspace()
+            before, after = (" " if end.isspace() else "" for end in (data[:1], data[-1:]))
             data = " ".join(data.split())
-        if not data:
-            return
-        self._pieces += [self._gap if self._begun else "", data]
-        self._gap = " " if not self._pre and space_behind else ""
-        self._begun = True
+        self._gap = self._gap or before
+        if data:
+            self._pieces += [self._gap if self._begun else "", data]
+            self._gap, self._begun = after, True
 
     def _break_at(self, tag: str) -> None:
         if tag in _PARAGRAPHS:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import PurePosixPath
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from yxanul.text.sources.bytestream import ByteStream, is_no_text
 from yxanul.text.sources.files import COMPRESSIONS, File
 
-Kind: TypeAlias = Literal["text", "html", "jsonl", "csv", "parquet"]
+Kind: TypeAlias = str
+"""A key of SUFFIXES."""
 
 SUFFIXES: dict[Kind, tuple[str, ...]] = {
     "text": (".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".org"),
