@@ -18,10 +18,10 @@ NOWHERE = Path("/nowhere")
 
 
 def test_the_text_is_as_much_as_asked_and_unique(tmp_path):
-    made = write_corpus(tmp_path / "corpus", 1_000_000, 4, NOWHERE, seed=0)
+    made = write_corpus(tmp_path / "corpus", 5_000_000, 4, NOWHERE, seed=0)
     texts = list(read_texts(tmp_path / "corpus"))
     assert len(texts) == len(set(texts)) == made["documents"]
-    assert made["text_bytes"] == sum(len(text.encode()) for text in texts) >= 1_000_000
+    assert made["text_bytes"] == sum(len(text.encode()) for text in texts) >= 5_000_000
     assert made["paragraphs_shuffled_again_bytes"] == 0
     sizes = [path.stat().st_size for path in sorted((tmp_path / "corpus").iterdir())]
     assert len(sizes) == 4 and max(sizes) < 2 * min(sizes)
