@@ -112,7 +112,7 @@ class Recipe(Settings):
                 ("eval", "seq_len"),
                 ("model", "max_seq_len"),
             )
-        wanted, most = self.model.vocab_size, self.tokenizer.max_vocab_size
+        wanted, most = self.model.vocab_size, self.max_vocab_size
         if wanted is not None and most is not None and wanted > most:
             yield Misfit(
                 f"model.vocab_size is {wanted}, and the tokenizer has {most} tokens at most; leave"
@@ -122,6 +122,14 @@ class Recipe(Settings):
                 ("model", "preset"),
                 ("tokenizer",),
             )
+
+    @property
+    def max_vocab_size(self) -> int | None:
+        """The most tokens that the tokenizer can have; None where that is not known, or where the
+        weights may know more ids than it."""
+        if self.tokenizer is None or self.model.init_from is not None:
+            return None
+        return self.tokenizer.max_vocab_size
 
     def _misfits_of_names(self, index: int, stage: StageSettings) -> Iterator[Misfit]:
         at = ("stages", index)

@@ -186,7 +186,7 @@ def test_other_weights_at_a_fresh_start_are_the_new_ones(source, tmp_path):
         ({}, ["model.vocab_size=300"], "vocab_size: .* have 257; found 300"),
         ({}, ["model.init_from=nowhere"], "there is no folder nowhere"),
         ({}, ["model.init_from=."], "has no checkpoint; give a folder"),
-        ({}, ["model.init_from=3"], "model.init_from: input should be a valid string"),
+        ({}, ["model.init_from=3"], "model.init_from: must be text"),
         ({}, ["model.max_seq_len=32"], "rows of 64 tokens; the model's max_seq_len is 32"),
         ({"init_from": None}, [], "model.width: this key is missing"),
     ],

@@ -30,7 +30,11 @@ _OTHER_NAMES = {
     "data.deduplicate": "dedup deduplication",
     "data.shuffle_tokens": "shuffle shuffle_buffer_size buffer_size",
     "data.folder": "cache_dir output_data_dir",
-    "model.preset": "model_name model_type model_name_or_path arch architecture model_config",
+    "model.preset": "model_name model_type arch architecture model_config",
+    "model.init_from": (
+        "model_name_or_path pretrained_model_name_or_path initial_checkpoint_dir init_checkpoint "
+        "pretrained_path pretrained load_weights from_pretrained base_model"
+    ),
     "model.width": (
         "hidden_size n_embd d_model dim hidden_dim embed_dim embedding_dim model_dim n_embed "
         "embedding_size hidden"

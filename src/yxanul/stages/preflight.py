@@ -115,7 +115,7 @@ def of_memory(recipe: Recipe, processes: int = 1) -> Iterator[Misfit]:
 
     Activations come on top: what of those does not fit is tried before the first step.
     """
-    model = recipe.model.resolved(recipe.model.vocab_size or recipe.tokenizer.max_vocab_size)
+    model = recipe.model.resolved(recipe.model.vocab_size or recipe.max_vocab_size)
     number, train = count_parameters(model), recipe.train
     parts = {"weights": 4, "gradients": 4, "optimizer state": 4 * STATE_NUMBERS[recipe.optim.name]}
     if train.precision in ("bf16", "fp16", "fp8") and train.strategy not in ("fsdp", "deepspeed"):

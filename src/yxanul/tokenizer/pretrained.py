@@ -73,8 +73,9 @@ def _declared(folder: Path, raw: library.Tokenizer, word: str) -> Iterator[str]:
             if isinstance(number, bool) or not isinstance(number, int | None):
                 wanted = "a whole number, or a list of them"
                 raise YxanulError(f"{folder / file}: {key}", found=f"{found!r:.80}", wanted=wanted)
-            fits = number is not None and 0 <= number < 1 << 32
-            if fits and (token := raw.id_to_token(number)) is not None:
+            if number is None or not 0 <= number < 1 << 32:
+                continue
+            if (token := raw.id_to_token(number)) is not None:
                 yield token
     for file in ("tokenizer_config.json", "special_tokens_map.json"):
         token = _read_object(folder / file).get(f"{word}_token")
