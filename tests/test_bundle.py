@@ -129,7 +129,7 @@ def test_mistakes_are_one_line(folder, yxanul, tmp_path):
         (["generate", bare, "x"], "no tokenizer.json"),
         (["generate", other, "x"], "found BertModel; wanted LlamaForCausalLM"),
         (["show", other], "found BertModel"),
-        (["show", folder, "model.depth=2"], "overrides go with a recipe"),
+        (["show", folder, "model.depth=2"], "go with a recipe"),
         (["eval", tmp_path], "has no checkpoint; give a folder that `yxanul run` made"),
     ]:
         code, out, err = yxanul(*words)

@@ -5,15 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from yxanul.recipe import (
-    Recipe,
-    differences,
-    dump_recipe,
-    find_curriculum,
-    installed_curricula,
-    installed_recipes,
-    load_recipe,
-)
+from yxanul.base.recipe_files import find_curriculum, installed_curricula, installed_recipes
+from yxanul.recipe import Recipe, differences, dump_recipe, load_recipe
 from yxanul.stages.config import StageSettings, stage_optim
 from yxanul.train.curriculum import Plan, make_plan, planned_rate
 

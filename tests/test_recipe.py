@@ -6,13 +6,13 @@ import yaml
 
 from recipes import TINY, write_tiny
 from yxanul.base.errors import YxanulError
+from yxanul.base.recipe_files import installed_recipes
 from yxanul.optim.config import OptimSettings
 from yxanul.recipe import (
     Recipe,
     RecipeError,
     differences,
     dump_recipe,
-    installed_recipes,
     load_recipe,
 )
 from yxanul.stages.config import stage_optim

@@ -85,9 +85,9 @@ def test_what_needs_no_torch_imports_none():
 
 def test_recipe_imports_settings_only():
     """And the shape of weights, once there is a recipe that starts from some."""
-    for module, late in imports(SRC / "recipe.py"):
+    for module in imports(SRC / "recipe.py"):
         if module.startswith("yxanul.") and not module.startswith("yxanul.base."):
-            assert module.endswith(".config") or (module == "yxanul.bundle" and late)
+            assert module.endswith(".config") or module == "yxanul.bundle"
 
 
 def test_only_the_command_line_talks():
