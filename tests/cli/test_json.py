@@ -3,6 +3,7 @@
 import errno
 import json
 import signal
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -175,6 +176,19 @@ def test_a_signal_after_the_answer_adds_none(stopped, capsys, monkeypatch):
     print_json({})
     assert capsys.readouterr().out == "{}\n"
     assert stopped("show", "--json", answered=entry.json_is_out) == (None, [])
+
+
+def test_a_signal_while_python_ends_changes_nothing():
+    code = (
+        "import os, signal, time\n"
+        "from yxanul.cli.entry import end_by_signals\n"
+        "class Late:\n"
+        "    def __del__(self, kill=os.kill, pid=os.getpid(), number=signal.SIGTERM):\n"
+        "        kill(pid, number)\n"
+        "end_by_signals()\n"
+        "time.late = Late()\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_the_parts_of_an_error():

@@ -1,5 +1,6 @@
 """Where a command begins: with signals, before anything that takes a while to import."""
 
+import atexit
 import contextlib
 import os
 import signal
@@ -8,6 +9,7 @@ from types import FrameType
 
 json_is_out = False
 """Whether the one object of --json is written, or about to be."""
+_NUMBERS = (signal.SIGINT, signal.SIGTERM)
 _STOPPED = (
     b'{"error": {"message": "stopped", "got": null, "expected": null, "hint": null,'
     b' "where": null}, "exit_code": %d}\n'
@@ -42,5 +44,12 @@ def end_by_signals() -> None:
                 os.write(1, _STOPPED % (128 + number))
         os._exit(128 + number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _NUMBERS:
         signal.signal(number, end)
+    atexit.register(_ignore_signals)
+
+
+def _ignore_signals() -> None:
+    """All is done: Python, which takes its handlers away as it ends, would still die of one."""
+    for number in _NUMBERS:
+        signal.signal(number, signal.SIG_IGN)
