@@ -1,6 +1,5 @@
 """Where a command begins: with signals, before anything that takes a while to import."""
 
-import atexit
 import contextlib
 import os
 import signal
@@ -46,6 +45,8 @@ def end_by_signals() -> None:
 
     for number in _NUMBERS:
         signal.signal(number, end)
+    import atexit
+
     atexit.register(_ignore_signals)
 
 

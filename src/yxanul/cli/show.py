@@ -44,7 +44,8 @@ def command(
     is_run, is_folder = (folder / "recipe.yaml").is_file(), (folder / "config.json").is_file()
     if (overrides or full) and (is_run or is_folder or what in PRESETS):
         given = f"'{overrides[0]}'" if overrides else "--full"
-        raise YxanulError("overrides and --full go with a recipe", found=f"{given} after {what}")
+        rule = "overrides go with a recipe" if overrides else "--full goes with a recipe"
+        raise YxanulError(rule, found=f"{given} after {what}")
     if is_run:
         facts, text = show_run(folder)
     elif what in PRESETS:
