@@ -65,6 +65,8 @@ def test_each_file_is_read_as_what_it_is(folder, read):
     limited = read(PlainSettings(path=str(folder), limit=6))
     assert limited.texts == result.texts[:6]
     assert len(limited.parts) == 1
+    sides = split_of(folder, limit=6)
+    assert sorted(sides["train"] + sides["validation"]) == sorted(result.texts[:6])
 
 
 def test_suffixes_that_are_given_choose(folder, read):

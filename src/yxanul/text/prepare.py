@@ -50,10 +50,11 @@ def split_parts(source: Source, fraction: float, filters: Sequence[Filter] = ())
     parts = source.parts()
     if isinstance(source, TextFiles):
         split = source.split(fraction)
-        parts = [replace(part, split=split.of(source.files_of(part))) for part in parts]
     else:
         split = Split(fraction, by_position=False)
-        parts = [replace(part, split=split) for part in parts]
+    parts = [replace(part, split=split) for part in parts]
+    if isinstance(source, TextFiles) and split.runs is not None:
+        parts = [replace(part, split=split.of(source.files_of(part))) for part in parts]
     settings = source.settings
     if isinstance(settings, HubSettings) or is_remote(getattr(settings, "path", "")):
         return parts  # reading it twice would cost more than the rare error

@@ -18,6 +18,7 @@ from yxanul.text.config import (
     PlainSettings,
 )
 from yxanul.text.documents import Document, Dropped, Part
+from yxanul.text.sources.by_file import FileSource
 from yxanul.text.sources.csv_rows import CsvSource
 from yxanul.text.sources.files import File, digest_of, find_files
 from yxanul.text.sources.html import HtmlSource
@@ -77,10 +78,14 @@ class TextFiles:
         if part.name == f"first {self.settings.limit} of all":
             sources = self._sources.values()
             every = (s.read(one) for s in sources for one in s.parts())
-            return islice(chain.from_iterable(every), self.settings.limit)
+            yield from islice(chain.from_iterable(every), self.settings.limit)
+            return
         if part.kind not in self._sources:
             raise YxanulError(f"'{part.name}' is gone from {self.settings.path}")
-        return self._sources[part.kind].read(part)
+        source = self._sources[part.kind]
+        yield from source.read(part)
+        if isinstance(source, FileSource):
+            source.check_unchanged(part)
 
     def files_of(self, part: Part) -> list[str]:
         """Return the names of the files that a part is made of."""
