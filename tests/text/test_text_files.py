@@ -153,6 +153,9 @@ def test_one_of_a_few_documents_is_held_out(tmp_path):
     rows = [json.dumps({"text": f"document {n}"}) for n in range(20)]
     (tmp_path / "a.jsonl").write_text("\n".join(rows))
     assert len(split_of(tmp_path, fraction=1e-9)["validation"]) == 1
+    (tmp_path / "a.jsonl").write_text("\n".join([rows[0]] * 20))
+    with pytest.raises(YxanulError, match="no document left to train on"):
+        split_of(tmp_path, fraction=1 - 1e-9)
     (tmp_path / "a.jsonl").write_text(rows[0])
     with pytest.raises(YxanulError, match="one document only"):
         split_of(tmp_path)

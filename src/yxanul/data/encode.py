@@ -39,7 +39,7 @@ from yxanul.data.ray_engine import work_on_ray
 from yxanul.data.report import CorpusReport, report_on
 from yxanul.data.workbench import Engine
 from yxanul.data.workers import wait_for_orphans, work_here, work_in_processes
-from yxanul.text.prepare import no_document
+from yxanul.text.prepare import no_document, nothing_to_train_on
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 _SAMPLES_A_CAUSE = 50
@@ -230,12 +230,7 @@ def _check_not_empty(manifest: Manifest) -> None:
             "(smaller passages: passage_chars)",
         )
     if train == 0:
-        raise YxanulError(
-            f"the source '{name}' has no document left to train on",
-            found=f"{validation} held out for validation",
-            hint="lower data.validation_fraction, or give more or smaller documents "
-            "(smaller passages: passage_chars)",
-        )
+        raise nothing_to_train_on(name, validation)
 
 
 def _is_finished(job: Job, manifest: Manifest) -> bool:

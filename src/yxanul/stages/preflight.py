@@ -36,7 +36,7 @@ def of_text(recipe: Recipe) -> Iterator[Misfit]:
     for name, source in data.sources.items():
         at = ("data", "sources", name)
         if isinstance(source, PlainSettings | JsonlSettings | ParquetSettings):
-            yield from _missing_text(source.path, (*at, "path"))
+            yield from _missing_text(source, (*at, "path"))
         elif isinstance(source, HubSettings):
             yield from _missing_package("datasets", "data", (*at, "kind"))
     yield from _filters(data)
@@ -181,19 +181,24 @@ def _missing_file(path: str, at: Keys) -> Iterator[Misfit]:
         yield Misfit(f"there is no file {path} that can be read", at)
 
 
-def _missing_text(path: str, at: Keys) -> Iterator[Misfit]:
+def _missing_text(
+    source: PlainSettings | JsonlSettings | ParquetSettings, at: Keys
+) -> Iterator[Misfit]:
     from yxanul.text.sources.files import find_files
     from yxanul.text.sources.remote import is_remote
 
-    if is_remote(path):
+    if is_remote(source.path):
         return
     try:
-        files = find_files(path, ("",))
+        files = find_files(source.path, ("",))
     except YxanulError as error:
         yield Misfit(str(error), at)
         return
-    if closed := [file.address for file in files if not os.access(file.address, os.R_OK)]:
-        yield Misfit(f"the file {closed[0]} may not be read", at)
+    closed = [file.address for file in files if not os.access(file.address, os.R_OK)]
+    if closed and source.on_bad_file == "stop":
+        lost = os.path.islink(closed[0]) and not os.path.exists(closed[0])
+        reason = "is a link that leads nowhere" if lost else "may not be read"
+        yield Misfit(f"the file {closed[0]} {reason}", at)
 
 
 def _no_folder(folder: Path, at: Keys) -> Iterator[Misfit]:

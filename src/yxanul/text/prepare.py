@@ -58,25 +58,36 @@ def split_parts(source: Source, fraction: float, filters: Sequence[Filter] = ())
     settings = source.settings
     if isinstance(settings, HubSettings) or is_remote(getattr(settings, "path", "")):
         return parts  # reading it twice would cost more than the rare error
-    lowest, documents, dropped = 1 << 64, 0, Counter[str]()
-    for part in parts:
-        for item in prepared(source, part, filters):
-            if isinstance(item, Dropped):
-                dropped[item.cause] += 1
-                continue
-            if item[0] == "validation":
-                return parts
-            lowest = min(lowest, hash_of(item[1].text.encode()))
-            documents += 1
-    if not documents:
+    sides, dropped, lowest = Counter[str](), Counter[str](), 1 << 64
+    for item in (item for part in parts for item in prepared(source, part, filters)):
+        if isinstance(item, Dropped):
+            dropped[item.cause] += 1
+            continue
+        sides[item[0]] += 1
+        if len(sides) == 2:
+            return parts
+        lowest = min(lowest, hash_of(item[1].text.encode()))
+    if not sides:
         raise no_document(source.name, dropped, getattr(settings, "path", None))
-    if documents == 1:
+    if sides.total() == 1:
         raise YxanulError(
             f"the source '{source.name}' has one document only, and one has to be held out",
             hint="give more text, or smaller documents (in plain text: passage_chars)",
         )
+    if sides["validation"]:
+        raise nothing_to_train_on(source.name, sides["validation"])
     split = Split(fraction_for(lowest), by_position=False)
     return [replace(part, split=split) for part in parts]
+
+
+def nothing_to_train_on(source: str, held_out: int) -> YxanulError:
+    """Return the error for a source all of whose documents are held out."""
+    return YxanulError(
+        f"the source '{source}' has no document left to train on",
+        found=f"{held_out} held out for validation",
+        hint="lower data.validation_fraction, or give more or smaller documents "
+        "(smaller passages: passage_chars)",
+    )
 
 
 def no_document(source: str, dropped: Mapping[str, int], path: str | None = None) -> YxanulError:
