@@ -123,7 +123,7 @@ def test_resumed_equals_straight_to_the_bit(recipe, straight, prepared_folder, s
     assert_equal_runs(go(recipe, prepared_folder), straight)
 
 
-@pytest.mark.parametrize("optimizer", ["muon", pytest.param("adamw", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("optimizer", ["adamw", pytest.param("muon", marks=pytest.mark.slow)])
 def test_bf16_resumes_to_the_bit_too(tmp_path, optimizer):
     overrides = ["train.precision=bf16", f"optim.name={optimizer}", "train.micro_batch=3"]
     recipe = load_recipe(str(write_tiny(tmp_path)), overrides)

@@ -48,8 +48,8 @@ _USUAL_MFU = 0.4
 """Share of the products' peak that a step comes to: a first guess, until its own steps say more."""
 AUTO_PRESETS = ("micro", "nano")
 """What `preset: auto` chooses among, the best first where there is time for it."""
-_ENOUGH_TOKENS = 1_000_000
-"""With fewer to learn from, the next smaller preset learns more in the same time."""
+_ENOUGH_TOKENS = 5_000_000
+"""With fewer in sight, the next smaller preset learns more in the same time (docs/lab-notes.md)."""
 
 
 def fit_preset(name: str, overrides: Sequence[str], run: RunFolder, ui: Ui) -> Recipe:
