@@ -5,9 +5,9 @@ BIN = $(VENV)/bin
 INSTALLED = $(VENV)/installed
 PEERS = $(VENV)/peers
 
-# One process a core, each of one thread; the tests of a file stay together, as they share what the
-# first of them made. Files go in their order: the longest ones do not come last.
-TOGETHER = OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile \
+# One process a core; the tests of a file stay together, as they share what the first of them made.
+# Files go in their order: the longest ones do not come last.
+TOGETHER = $(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile \
 	--no-loadscope-reorder
 
 .PHONY: demo test test-all check bench bench-step bench-decode bench-data bench-trainer bench-learning clean

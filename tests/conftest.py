@@ -1,9 +1,13 @@
 """Fixtures that all tests share."""
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# For torch and for every process that a test starts: the models are too small to share.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 settings.register_profile(
     "quick",
@@ -29,14 +33,3 @@ def _cache_of_its_own(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-@pytest.fixture
-def one_thread():
-    """Run torch on one thread: for models that are too small to share."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

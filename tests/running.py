@@ -233,7 +233,6 @@ class Nursery:
             text=True,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         return self
 

@@ -18,11 +18,6 @@ TEXT = "The red fox ran to the barn. Over the hill the fox ran."
 FIELDS = {"layer_pattern": "LG", "window": 6, "max_seq_len": 64}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread):
-    pass
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A Gemma 3 that begins texts with <s>, as transformers itself saves it."""

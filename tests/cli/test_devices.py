@@ -50,11 +50,6 @@ ENDLESS = RECIPE.replace(f"steps: {STEPS - 10}", "steps: 100000").replace(
 )
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     return write_tiny(tmp_path_factory.mktemp("recipe"), RECIPE)

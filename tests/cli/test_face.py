@@ -162,7 +162,7 @@ def test_a_tokenizer_is_replaced_only_by_force(tmp_path):
 
 
 @pytest.fixture
-def trained(tmp_path, one_thread):
+def trained(tmp_path):
     """A run with two checkpoints of an untrained model."""
     import torch
 

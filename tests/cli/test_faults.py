@@ -34,11 +34,6 @@ RECIPE = TINY.replace("every_steps: 4, keep: 2", "every_steps: 3, keep: 2")
 STEPS = 24
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     return write_tiny(tmp_path_factory.mktemp("recipe"), RECIPE)

@@ -11,11 +11,6 @@ from running import call
 STEPS = 24
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread):
-    pass
-
-
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     return write_tiny(tmp_path_factory.mktemp("recipe"))

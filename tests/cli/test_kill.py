@@ -40,11 +40,6 @@ LONGER = (
 MANY = TINY.replace("steps: 14", "steps: 100").replace("every_steps: 5", "every_steps: 1000")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
 @pytest.fixture(scope="module")
 def nursery(tmp_path_factory):
     with Nursery(tmp_path_factory.mktemp("nursery")) as one:

@@ -15,11 +15,6 @@ from yxanul.plan import health
 VERBS = ("run", "prepare", "train", "eval", "generate", "show", "schema", "doctor")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread):
-    pass
-
-
 def yxanul(*arguments: object, **around) -> CompletedProcess[str]:
     """Run a verb in this process, which has imported all that it needs."""
     said = call(*arguments, **around)

@@ -24,11 +24,6 @@ DEFINITION = BACKENDS["plain"]
 OTHERS = [name for name in BACKENDS if name != "plain"]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread):
-    pass
-
-
 def documents_of(length):
     """Documents of 1, 2, 3 ... tokens in the first row; one, and a last token, in the second."""
     numbers = torch.arange(length).repeat_interleave(torch.arange(1, length + 1))[:length]

@@ -30,14 +30,6 @@ from yxanul.tokenizer.config import ByteSettings
 SEQ_LEN = 64
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def tokenizer():
     return build_tokenizer(ByteSettings(), lambda: [], SilentUi())

@@ -23,11 +23,6 @@ class ByteStandIn:
         return False
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread):
-    pass
-
-
 @pytest.fixture
 def tokenizer():
     return ByteStandIn()

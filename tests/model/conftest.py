@@ -9,11 +9,6 @@ from yxanul.model.language_model import LanguageModel
 TINY = {"width": 32, "depth": 2, "num_heads": 4, "max_seq_len": 32, "vocab_size": 50}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread):
-    pass
-
-
 @pytest.fixture
 def build():
     """Make a tiny model from fields that differ from the usual ones."""

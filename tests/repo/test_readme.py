@@ -33,11 +33,6 @@ def commands() -> list[list[str]]:
     return found
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread):
-    pass
-
-
 def test_there_are_commands():
     assert len(commands()) > 10
 

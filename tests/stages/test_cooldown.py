@@ -33,11 +33,6 @@ ALIKE = WSD.replace("      - {seq_len: 32, share: 0.5}\n", "").replace(
 """One phase: shares of a shorter budget would be other ones."""
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread):
-    pass
-
-
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     return write_tiny(tmp_path_factory.mktemp("recipe"), ALIKE)

@@ -19,11 +19,6 @@ FAILS = TINY.replace(
 ).replace("eval: {every_steps: 5", "eval: {every_steps: 500")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread):
-    pass
-
-
 @pytest.fixture(scope="module")
 def failed(tmp_path_factory):
     """A run whose first stage fails its gate twice."""

@@ -29,11 +29,6 @@ class Listening(SilentUi):
         self.lines.append(line)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread):
-    pass
-
-
 def opened(folder, overrides=(), ui=None):
     recipe, run = load_recipe(str(write_tiny(folder)), list(overrides)), RunFolder(folder / "run")
     ui = ui or SilentUi()

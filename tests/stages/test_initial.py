@@ -34,11 +34,6 @@ SHAPE = (
 SHORT = ["stages.0.budget={steps: 4}", "stages.1.budget={steps: 3}", "train.checkpoint.keep=9"]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread):
-    pass
-
-
 def write_recipe(folder, source, **model):
     """Write the tiny recipe as one that starts from weights; it has no shape and no tokenizer."""
     given = json.dumps({"init_from": str(source), **model})

@@ -23,11 +23,6 @@ TIMED = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread):
-    pass
-
-
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     return write_tiny(tmp_path_factory.mktemp("recipe"), TIMED)

@@ -19,11 +19,6 @@ from yxanul.stages.program import run_program
 from yxanul.stages.resume import settle_recipe
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread):
-    pass
-
-
 def trained(folder, *overrides):
     """Run the tiny recipe (14 steps, phases of 7, then 10 steps); return the run."""
     recipe, run = load_recipe(str(write_tiny(folder)), list(overrides)), RunFolder(folder / "run")

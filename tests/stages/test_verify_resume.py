@@ -17,11 +17,6 @@ from yxanul.stages import verify_resume as module
 from yxanul.stages.verify_resume import compare
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     return write_tiny(tmp_path_factory.mktemp("recipe"))

@@ -38,11 +38,6 @@ class StreamFeed:
         return batch
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread):
-    pass
-
-
 @pytest.fixture
 def random_stream():
     return np.random.default_rng(5).integers(0, VOCAB, 100_000)

@@ -16,11 +16,6 @@ from yxanul.train.precision.twin import DTYPES, Twin
 LOW = ["bf16", "fp16", "fp8"]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread):
-    pass
-
-
 @pytest.mark.parametrize("precision", LOW)
 def test_gradients_reach_the_master_in_fp32_and_true_to_size(precision):
     ids, targets = counting(0)

@@ -20,11 +20,6 @@ from yxanul.train.precision.twin import Twin
 SCALINGS = ["tensorwise", "rowwise"]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread):
-    pass
-
-
 def fp8_twin(scaling="tensorwise", **fields):
     return Twin(make_model(**fields), "fp8", Fp8Settings(scaling=scaling))
 

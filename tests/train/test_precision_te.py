@@ -74,7 +74,7 @@ class Standin:
 
 
 @pytest.fixture(autouse=True)
-def standin(monkeypatch, one_thread):
+def standin(monkeypatch):
     standin = Standin()
     for name, module in standin.modules.items():
         monkeypatch.setitem(sys.modules, name, module)

@@ -27,5 +27,5 @@ def test_what_the_user_asks_for_stays(monkeypatch, four_threads):
     assert threads.best_num_threads() == 4
 
 
-def test_it_is_measured_in_pieces(one_thread):
+def test_it_is_measured_in_pieces():
     assert threads._speed() > 0

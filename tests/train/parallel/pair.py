@@ -54,8 +54,6 @@ class Pair:
         context = multiprocessing.get_context("spawn")
         self.starts += 1
         store = self.folder / f"store-{self.starts}"
-        before = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "GLOO_SOCKET_IFNAME")}
-        os.environ |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
         for rank in range(self.size):
             ours, theirs = context.Pipe()
             given = (rank, self.size, str(store), theirs)
@@ -63,19 +61,16 @@ class Pair:
             process.start()
             self.processes.append(process)
             self.pipes.append(ours)
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
 
 
 def _serve(rank, size, store, pipe):
     import datetime
 
-    import torch
     import torch.distributed as dist
 
     from yxanul.train.parallel.world import World
 
-    torch.set_num_threads(1)
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     dist.init_process_group(
         "gloo",
         init_method=f"file://{store}",

@@ -12,11 +12,6 @@ from yxanul.train.parallel.world import World
 ENGINES = {"auto": DdpEngine, "ddp": DdpEngine, "fsdp": FsdpEngine}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread):
-    pass
-
-
 def test_one_process_divides_nothing():
     for strategy in ENGINES:
         engine = make_trainer(World(), Run(strategy=strategy)).engine

@@ -37,11 +37,6 @@ RUNS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread):
-    pass
-
-
 QUICK = ("uneven", "phases", "muon", "checkpointing", "not finite")
 
 

@@ -54,11 +54,6 @@ RUNS = {
 STAGES = (1, 2)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread):
-    pass
-
-
 @pytest.fixture(scope="module")
 def zero_pair(tmp_path_factory):
     """Two processes of their own: DeepSpeed changes what it is imported into."""

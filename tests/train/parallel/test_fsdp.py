@@ -39,11 +39,6 @@ RUNS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread):
-    pass
-
-
 def alone(run):
     return train(World(), replace(run, strategy="ddp"))
 
