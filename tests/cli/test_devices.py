@@ -10,7 +10,6 @@ import sys
 import time
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -382,7 +381,7 @@ def test_a_signal_before_the_children_listen_is_no_accident(monkeypatch, capsys,
     monkeypatch.setattr("yxanul.train.parallel.launch.command_of", lambda _: command)
     order = Order("train", "any", (), Path("x"), devices=2, restarts=2)
     with pytest.raises(Interrupted) as caught:
-        start_children(order, 2, SimpleNamespace(model=SimpleNamespace(preset=None)))
+        start_children(order, 2)
     assert caught.value.exit_code == code
     assert "starting again" not in capsys.readouterr().err
 

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from recipes import TINY, write_tiny
+from running import call
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import SilentUi
 from yxanul.monitor.peak import Peak
-from yxanul.recipe import dump_recipe, load_recipe
+from yxanul.recipe import load_recipe
 from yxanul.stages import measure
 from yxanul.stages.ledger import Ledger
 
@@ -22,35 +23,38 @@ TIMED = (
 )
 
 
-def fit(path, run, monkeypatch, gigaflops):
-    peak = Peak(gigaflops * 1e9, "measured")
-    monkeypatch.setattr(measure, "precision_peak", lambda device, precision: peak)
-    return measure.fit_preset(str(path), [], RunFolder(run), SilentUi())
+def decide(path, *overrides):
+    return measure.decide_preset(
+        lambda preset: load_recipe(path, [*overrides, f"model.preset={preset}"]), SilentUi()
+    )
 
 
 @pytest.mark.parametrize(("gigaflops", "preset"), [(20, "nano"), (2000, "nano"), (20_000, "micro")])
 def test_the_model_is_one_that_there_is_time_for(tmp_path, monkeypatch, gigaflops, preset):
-    path = write_tiny(tmp_path, TIMED)
-    recipe = fit(path, tmp_path / "run", monkeypatch, gigaflops)
-    assert recipe == load_recipe(str(path), [f"model.preset={preset}"])
+    path, peak = str(write_tiny(tmp_path, TIMED)), Peak(gigaflops * 1e9, "measured")
+    monkeypatch.setattr(measure, "precision_peak", lambda device, precision: peak)
+    assert decide(path) == load_recipe(path, [f"model.preset={preset}"])
 
 
-def test_a_run_keeps_its_model_wherever_it_goes_on(tmp_path, monkeypatch):
-    path, run = write_tiny(tmp_path, TIMED), RunFolder(tmp_path / "run")
-    begun = fit(path, run.path, monkeypatch, 20)
-    run.path.mkdir()
-    run.recipe.write_text(dump_recipe(begun))
-    assert fit(path, run.path, monkeypatch, 20_000) == begun
-
-
-@pytest.mark.parametrize("change", [["stages.0.budget={steps: 5}"], []])
-def test_without_minutes_or_among_processes_nothing_is_measured(tmp_path, monkeypatch, change):
-    path = write_tiny(tmp_path, TIMED)
-    if not change:
-        monkeypatch.setenv("WORLD_SIZE", "2")
+def test_without_minutes_nothing_is_measured(tmp_path, monkeypatch):
+    path = str(write_tiny(tmp_path, TIMED))
     monkeypatch.setattr(measure, "precision_peak", lambda *_: pytest.fail("measured"))
-    recipe = measure.fit_preset(str(path), change, RunFolder(tmp_path / "run"), SilentUi())
-    assert recipe.model.preset == "micro"
+    in_steps = [f"stages.{index}.budget={{steps: 5}}" for index in range(2)]
+    assert decide(path, *in_steps).model.preset == "micro"
+
+
+def test_the_model_is_chosen_by_who_trains_and_then_kept(tmp_path, monkeypatch):
+    recipe, run = write_tiny(tmp_path, TINY), RunFolder(tmp_path / "run")
+    order = (recipe, "model.preset=auto", "--out", run.path)
+
+    def preset():
+        return load_recipe(str(run.recipe)).model.preset
+
+    assert call("prepare", *order).code == 0 and preset() == "auto"
+    assert call("train", *order).code == 0 and preset() == "micro"
+    monkeypatch.setattr(measure, "AUTO_PRESETS", ("nano",))
+    again = call("train", *order)
+    assert again.code == 0 and preset() == "micro" and "changed" not in again.err
 
 
 def test_the_whole_measurement_of_arithmetic_is_two_short_ones():

@@ -104,7 +104,7 @@ def test_early_training_equals_late_training(recipe, tmp_path, then):
     early, late = RunFolder(tmp_path / "early"), RunFolder(tmp_path / "late")
     settle_recipe(early, recipe, SilentUi())
     with begin(early, recipe, SilentUi(), StopRequest()) as preparation:
-        assert preparation is not None
+        assert preparation.wait_for_start()
         parts = len(list((early.path / "data/stories/parts").glob("*.json")))
         assert 0 < parts < PARTS
         then(early.metrics.exists, (tmp_path / "go").touch)
@@ -130,6 +130,7 @@ def test_what_goes_wrong_beside_ends_the_training(recipe, tmp_path, then):
         pytest.raises(YxanulError, match="quality"),
         begin(run, recipe, ui, StopRequest()) as preparation,
     ):
+        assert preparation.wait_for_start()
         train(run, recipe, preparation)
     (line,) = ui.lines
     assert "quality" in line and line.endswith("; training goes on with the text that is there")
@@ -152,6 +153,7 @@ def test_a_stop_while_it_waits_for_text_is_saved(recipe, tmp_path, then, monkeyp
         pytest.raises(Interrupted, match="while it waited for text"),
         begin(run, longer, SilentUi(), stop) as preparation,
     ):
+        assert preparation.wait_for_start()
         train(run, longer, preparation, stop)
     assert checkpoint_steps(run.checkpoints)
 
@@ -165,19 +167,21 @@ def test_text_that_is_all_left_out_is_one_clear_line(recipe, tmp_path):
     ui = Warned()
     with (
         pytest.raises(YxanulError, match=r"'stories' has no usable document; .*too_short"),
-        begin(RunFolder(tmp_path / "run"), nothing, ui, StopRequest()),
+        begin(RunFolder(tmp_path / "run"), nothing, ui, StopRequest()) as preparation,
     ):
-        raise AssertionError("there is nothing to train on")
+        preparation.wait_for_start()
     assert ui.lines == [], "the error says it, and no training goes on"
 
 
-def test_what_went_wrong_before_training_is_raised_when_it_may_begin(recipe, tmp_path):
+def test_what_went_wrong_before_training_is_raised_when_it_may_begin(recipe, tmp_path, monkeypatch):
     """The error may come after the last look at it, and before training begins."""
     ui = Warned()
     nobody = Preparation(RunFolder(tmp_path / "run"), recipe, None, ui, StopRequest())
     nobody._fail(YxanulError("no room"))
+    monkeypatch.setattr(Preparation, "shards", lambda *_: {})
+    monkeypatch.setattr(Preparation, "is_done", False)
     with pytest.raises(YxanulError, match="no room"):
-        nobody.let_training_begin()
+        nobody.wait_for_start()
     assert ui.lines == []
 
 
@@ -195,9 +199,9 @@ def test_a_stop_waits_neither_for_a_part_nor_for_a_look_for_copies(
     then((tmp_path / "begun").exists, lambda: setattr(stop, "signal_number", signal.SIGINT))
     with (
         pytest.raises(Interrupted),
-        begin(RunFolder(tmp_path / "run"), longer, SilentUi(), stop),
+        begin(RunFolder(tmp_path / "run"), longer, SilentUi(), stop) as preparation,
     ):
-        raise AssertionError("nothing can be there yet")
+        preparation.wait_for_start()
 
 
 def budget(**values):

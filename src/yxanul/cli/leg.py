@@ -21,15 +21,14 @@ COMMAND = (sys.executable, "-m", "yxanul.cli.leg")
 
 def train_to(run: RunFolder, step: int) -> None:
     """Train a prepared run up to a step (or its end)."""
+    from yxanul.checkpoint.layout import checkpoint_steps
     from yxanul.recipe import load_recipe
-    from yxanul.stages.whole import Whole
+    from yxanul.stages.runner import run_recipe
 
-    recipe = load_recipe(str(run.recipe))
-    whole = Whole(recipe, run, Startup(), with_prepare=False, stop_after=step)
     try:
-        whole.carry_out(SilentUi())
+        run_recipe(load_recipe(str(run.recipe)), run, SilentUi(), Startup(), stop_after=step)
     except Interrupted:
-        if whole.session is None or whole.session.progress.step < step:
+        if max(checkpoint_steps(run.checkpoints), default=0) < step:
             raise
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,8 +44,23 @@ class Order:
 
     def load(self) -> Recipe:
         """Return the resolved recipe, flags taken in; refuse what this machine cannot do."""
-        from yxanul.recipe import load_recipe
         from yxanul.train.parallel.zero_config import read_config
+
+        recipe = load_for_run(self.recipe, self._with_flags, self.run, self._misfits)
+        if recipe.train.deepspeed is not None:
+            read_config(recipe.train.deepspeed)  # a wrong file is said before any work
+        return recipe
+
+    def with_preset(self, preset: str) -> Recipe:
+        """Return the resolved recipe with another preset of the model."""
+        from yxanul.recipe import load_recipe
+
+        return load_recipe(self.recipe, [*self._with_flags, f"model.preset={preset}"], self.run)
+
+    @cached_property
+    def _with_flags(self) -> list[str]:
+        """The overrides, and those that flags stand for."""
+        from yxanul.recipe import load_recipe
 
         overrides = list(self.overrides)
         if self.disable_fp8:
@@ -52,10 +68,7 @@ class Order:
             overrides += ["train.precision=bf16"] * asks + ["train.fp8.engine=none"]
         if self.strategy:
             overrides.append(f"train.strategy={self.strategy}")
-        recipe = load_for_run(self.recipe, overrides, self.run, self.ui(), self._misfits)
-        if recipe.train.deepspeed is not None:
-            read_config(recipe.train.deepspeed)  # a wrong file is said before any work
-        return recipe
+        return overrides
 
     def _misfits(self, recipe: Recipe) -> Iterator[Misfit]:
         from yxanul.stages import preflight
@@ -97,19 +110,18 @@ def load_for_run(
     name: str,
     overrides: Sequence[str],
     run: RunFolder,
-    ui: Ui,
     misfits: Callable[[Recipe], Iterable[Misfit]],
 ) -> Recipe:
-    """Read the recipe of a run, refuse its `misfits`; a preset of auto becomes one that fits."""
-    from yxanul.recipe import check_tree, read_tree, refuse
+    """Read the recipe of a run, refuse its `misfits`. A preset of auto becomes the one that the
+    run was begun with; it stays for a run that has none yet."""
+    from yxanul.recipe import check_tree, load_recipe, read_tree, refuse
 
     tree = read_tree(name, overrides, run)
     recipe = check_tree(tree)
     refuse(tree, [*misfits(recipe)])
-    if recipe.model.preset == "auto":
-        from yxanul.stages.measure import fit_preset
-
-        recipe = fit_preset(name, overrides, run, ui)
+    if recipe.model.preset == "auto" and run.recipe.exists():
+        begun = load_recipe(str(run.recipe)).model.preset
+        recipe = load_recipe(name, [*overrides, f"model.preset={begun}"], run) if begun else recipe
     return recipe
 
 
@@ -126,13 +138,11 @@ def num_devices(order: Order, recipe: Recipe) -> int:
     return max(1, torch.cuda.device_count())
 
 
-def start_children(order: Order, size: int, recipe: Recipe) -> None:
+def start_children(order: Order, size: int) -> None:
     """Carry the order out in several processes; say in one line what became of one that failed."""
     from yxanul.train.parallel.launch import Children, command_of
 
     ui, cores = order.ui(), os.cpu_count() or 1
-    if (preset := recipe.model.preset) is not None:  # each would decide by itself what auto means
-        order = replace(order, overrides=(*order.overrides, f"model.preset={preset}"))
     if size > cores:
         ui.warn(f"{size} processes share {cores} cores: fewer of them train faster")
     for attempt in range(order.restarts + 1):

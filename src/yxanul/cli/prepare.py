@@ -49,7 +49,7 @@ def command(
     chosen = [f"data.engine={engine}"] if engine else []
     run, ui = RunFolder(run_folder_of(recipe, out)), make_ui()
     overrides = [*(overrides or ()), *chosen]
-    resolved = load_for_run(recipe, overrides, run, ui, preflight.of_preparation)
+    resolved = load_for_run(recipe, overrides, run, preflight.of_preparation)
     for misfit in preflight.of_memory(resolved):
         ui.warn(str(misfit))  # another machine may train it
     with StopRequest().handled(), folder_lock(run.path):

@@ -91,23 +91,20 @@ def carry_out(order: Order) -> None:
     startup.lap("recipe")
     size = num_devices(order, recipe)
     if size > 1:
-        start_children(order, size, recipe)
+        start_children(order, size)
         return
 
-    from yxanul.base.errors import GateFailed
     from yxanul.cli.output import print_json, print_text
-    from yxanul.stages.outcome import stage_facts
-    from yxanul.stages.whole import Whole
+    from yxanul.stages.runner import run_recipe
 
-    startup.lap("imports")
-    whole = Whole(recipe, order.run, startup, with_prepare=order.verb == "run")
-    try:
-        outcome = whole.carry_out(order.ui())
-    except GateFailed as error:
-        if whole.session is not None:
-            facts = stage_facts(whole.session)
-            error.facts = facts | {"verdict": facts["stages"][-1]["verdict"]}
-        raise
+    outcome = run_recipe(
+        recipe,
+        order.run,
+        order.ui(),
+        startup,
+        with_preset=order.with_preset,
+        with_prepare=order.verb == "run",
+    )
     if outcome is None:
         return
     if order.as_json:

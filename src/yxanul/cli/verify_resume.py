@@ -53,8 +53,10 @@ def command(
     from yxanul.cli.leg import COMMAND
     from yxanul.cli.order import load_for_run
     from yxanul.cli.output import make_ui, print_json, print_text
+    from yxanul.recipe import load_recipe
     from yxanul.stages import preflight
     from yxanul.stages.corpus import prepare
+    from yxanul.stages.measure import decide_preset
     from yxanul.stages.resume import settle_recipe
     from yxanul.stages.verify_resume import Trial, save_proof, verify_resume
 
@@ -63,7 +65,12 @@ def command(
     def misfits(recipe: Recipe) -> list[Misfit]:
         return [*preflight.of_text(recipe), *preflight.of_training(recipe, devices)]
 
-    resolved = load_for_run(recipe, with_device(overrides, device), run, ui, misfits)
+    given = with_device(overrides, device)
+    resolved = load_for_run(recipe, given, run, misfits)
+    if resolved.model.preset == "auto":
+        resolved = decide_preset(
+            lambda preset: load_recipe(recipe, [*given, f"model.preset={preset}"]), ui
+        )
     with StopRequest().handled(), folder_lock(run.path):
         settle_recipe(run, resolved, ui)
         prepare(run, resolved, ui)

@@ -20,7 +20,6 @@ from yxanul.data.plan import make_header
 from yxanul.data.sample import training_texts
 from yxanul.data.shards import Shards
 from yxanul.recipe import Recipe
-from yxanul.stages.initial import take_tokenizer
 from yxanul.tokenizer.build import build_tokenizer
 from yxanul.tokenizer.tokenizer import Tokenizer
 
@@ -48,6 +47,8 @@ def encode(
 def make_tokenizer(run: RunFolder, recipe: Recipe, ui: Ui) -> Tokenizer:
     """Return the run's tokenizer, made now if it is not there yet."""
     if recipe.model.init_from is not None and not run.has_begun:
+        from yxanul.stages.initial import take_tokenizer  # it loads torch
+
         take_tokenizer(run, recipe, ui)
     elif recipe.tokenizer is not None and not run.tokenizer.exists():
         tokenizer = build_tokenizer(recipe.tokenizer, lambda: training_texts(recipe.data), ui)

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 
-from yxanul.base.run_folder import RunFolder
 from yxanul.base.seeds import derive_seed
 from yxanul.base.ui import SilentUi, Ui
 from yxanul.model.config import ModelSettings
 from yxanul.model.count import flops_per_token
 from yxanul.model.language_model import LanguageModel
 from yxanul.optim.config import OptimSettings
-from yxanul.recipe import Recipe, load_recipe
+from yxanul.recipe import Recipe
 from yxanul.stages.config import stage_optim
 from yxanul.stages.ledger import Ledger
 from yxanul.stages.plan import plan_steps
@@ -52,19 +50,13 @@ _ENOUGH_TOKENS = 5_000_000
 """With fewer in sight, the next smaller preset learns more in the same time (docs/lab-notes.md)."""
 
 
-def fit_preset(name: str, overrides: Sequence[str], run: RunFolder, ui: Ui) -> Recipe:
-    """Read a recipe whose `model.preset` is auto: with the preset that the run was begun with or,
-    for a new one, the largest that this machine can train in the minutes of the stages."""
-    choices = {p: load_recipe(name, [*overrides, f"model.preset={p}"]) for p in AUTO_PRESETS}
-    begun = load_recipe(str(run.recipe)).model.preset if run.recipe.exists() else None
-    return choices[begun] if begun in choices else _largest_in_time(list(choices.values()), ui)
-
-
-def _largest_in_time(choices: Sequence[Recipe], ui: Ui) -> Recipe:
-    """Return the first of some recipes whose model sees enough tokens in the minutes there are."""
+def decide_preset(with_preset: Callable[[str], Recipe], ui: Ui) -> Recipe:
+    """Return a recipe with the largest preset that sees enough tokens on this machine in the
+    minutes of the stages; `with_preset` gives the recipe with any of them."""
+    choices = [with_preset(preset) for preset in AUTO_PRESETS]
     train, stages = choices[0].train, choices[0].stages
     minutes = [stage.budget.minutes or math.inf for stage in stages]
-    if math.inf in minutes or "WORLD_SIZE" in os.environ:  # processes must not decide differently
+    if math.inf in minutes:
         return choices[0]
     device = choose_device(train.device)
     peak = precision_peak(device, choose_precision(train.precision, device)).flops_per_second

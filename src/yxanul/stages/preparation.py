@@ -29,26 +29,14 @@ _MOST_LOOKS_IN_VAIN = 50
 
 
 @contextlib.contextmanager
-def begin(
-    run: RunFolder, recipe: Recipe, ui: Ui, stop: StopRequest, early: bool = True
-) -> Iterator[Preparation | None]:
-    """Make tokenizer and shards of a run. As soon as training can begin, give what goes on with
-    the rest; None if all is done, or `early` is false. Leaving the block ends the work."""
+def begin(run: RunFolder, recipe: Recipe, ui: Ui, stop: StopRequest) -> Iterator[Preparation]:
+    """Make the tokenizer of a run, and give what makes its shards meanwhile. Leaving the block ends
+    the work."""
     tokenizer = make_tokenizer(run, recipe, ui)
-    if not (early and starts_early(recipe)):
-        tell(encode(run, recipe, tokenizer, ui), ui)
-        yield None
-        return
     preparation = Preparation(run, recipe, tokenizer, ui, stop)
     preparation.start()
     try:
-        preparation.wait_for_start()
-        if preparation.is_done:
-            yield None
-        else:
-            preparation.let_training_begin()
-            ui.say("there is enough text to start with; the rest is encoded beside the training")
-            yield preparation
+        yield preparation
     finally:
         preparation.cancel()
 
@@ -89,13 +77,6 @@ class Preparation:
     def start(self) -> None:
         """Begin."""
         self._thread.start()
-
-    def let_training_begin(self) -> None:
-        """From now on, say at once what goes wrong; what went wrong already is raised."""
-        with self._lock:
-            self._is_training = True
-        if self._error is not None:
-            raise self._error
 
     @property
     def is_done(self) -> bool:
@@ -157,19 +138,31 @@ class Preparation:
             first[name] = one.first_held_out(order, recipe.data.shuffle_tokens, tokens)
         return first
 
-    def wait_for_start(self) -> None:
+    def wait_for_start(self) -> bool:
         """Wait until training can begin: the first group of every source's parts, and the
-        held-out text that is scored during training, are there."""
+        held-out text that is scored during training, are there; or all text, where the recipe
+        needs it. Say whether more is to come; from now on, what goes wrong is said at once."""
+        if not starts_early(self._recipe):
+            self.finish()
+            return False
         for shards in self.shards("train").values():
             order = SourceOrder(shards, self._recipe.seed, self._recipe.data.shuffle_tokens)
             if order.is_empty:
                 self.finish()  # it ends by saying what became of the text
         if not all(shards.num_tokens for shards in self.first_held_out().values()):
             self.finish()
+        if self.is_done:
+            return False
+        with self._lock:
+            self._is_training = True
+        if self._error is not None:
+            raise self._error
+        self._ui.say("there is enough text to start with; the rest is encoded beside the training")
+        return True
 
     def _work(self) -> None:
         beside = Beside(self._planned.set, self._check, process_is_busy=True)
-        ui = _BackgroundUi(self._ui)
+        ui = _BackgroundUi(self._ui) if starts_early(self._recipe) else self._ui
         try:
             tell(encode(self._run, self._recipe, self._tokenizer, ui, beside), self._ui)
         except _Cancelled:

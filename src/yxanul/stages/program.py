@@ -13,6 +13,7 @@ from yxanul.stages.fitting import fitted
 from yxanul.stages.gates import Evidence, judge
 from yxanul.stages.ledger import Entry
 from yxanul.stages.minutes import guess_tokens
+from yxanul.stages.outcome import stage_facts
 from yxanul.stages.plan import resolve_plan
 from yxanul.stages.repeats import HARMLESS_EPOCHS, bounds_of, repeats
 from yxanul.stages.session import Session
@@ -213,6 +214,7 @@ def pass_gate(session: Session, index: int, entry: Entry, chores: StageChores) -
             found="; ".join(map(str, verdict.failures)),
             hint=f"give it more with stages.{index}.budget=..., or loosen stages.{index}.gate,"
             " and run the same command again: it goes on from here",
+            facts=stage_facts(session) | {"verdict": verdict.to_dict()},
         )
     return verdict.passed
 

@@ -171,7 +171,8 @@ def fits(
     finally:
         # The error is gone by then, and with it what its frames held.
         forget_gradients(engine.twin)
-    free()
+    if device.type == "cuda" or not fitted:  # elsewhere nothing is cached, and looking takes long
+        free()
     return fitted
 
 

@@ -1,4 +1,7 @@
-"""The processes that train together, as one of them sees it; alone it is the whole world."""
+"""The processes that train together, as one of them sees it; alone it is the whole world.
+
+torch is imported where there are others: alone, text is on its way before torch is needed.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
-
-import torch
-import torch.distributed as dist
-from torch.distributed.rendezvous import rendezvous
 
 from yxanul.base.errors import YxanulError
 
@@ -46,6 +45,9 @@ class World:
         """Return the sum of every process's value, the same for all to the bit."""
         if self.size == 1:
             return value
+        import torch
+        import torch.distributed as dist
+
         total = torch.tensor(value, dtype=torch.float64)
         dist.all_reduce(total)
         return float(total)
@@ -58,6 +60,8 @@ class World:
         """Return what the first process gave; the others' own values are dropped."""
         if self.size == 1:
             return value
+        import torch.distributed as dist
+
         box = [value]
         dist.broadcast_object_list(box, src=0)
         return box[0]
@@ -65,6 +69,8 @@ class World:
     def wait_for_first(self) -> None:
         """Go on once the first process is here, however long its work takes."""
         if self.size > 1:
+            import torch.distributed as dist
+
             group = dist.new_group(backend="gloo", timeout=datetime.timedelta(days=30))
             assert isinstance(group, dist.ProcessGroup)
             dist.barrier(group)
@@ -86,6 +92,9 @@ def joined_world(device: str) -> Iterator[World]:
     if size == 1:
         yield World()
         return
+    import torch
+    import torch.distributed as dist
+
     world = World(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
     on_gpu = device != "cpu" and torch.cuda.is_available()
     if on_gpu and world.local_rank >= torch.cuda.device_count():
@@ -106,6 +115,9 @@ def joined_world(device: str) -> Iterator[World]:
 
 def _join(world: World, backend: str) -> None:
     """Meet the other processes; where one does not come in time, say so."""
+    import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
+
     here = [f"yxanul/{rank}" for rank in range(world.size)]
     try:
         store, rank, size = next(rendezvous("env://", timeout=JOIN_TIMEOUT))
