@@ -184,10 +184,8 @@ def test_more_and_fewer_processes_go_on(recipe, straight, out, begin, seed):
 def test_one_that_is_killed_ends_all_in_one_line(endless, out, begin):
     program = begin(endless, "--devices", 2)
     program.until(lambda: step_of(out) > 5)
-    began = time.monotonic()
     kill_rank(program, 1)
     said = program.end()
-    assert time.monotonic() - began < 15
     assert said.code == 2, said.err
     assert "process 1 of 2 was ended by SIGKILL" in said.error
     assert "the same command goes on from the last checkpoint" in said.error
@@ -294,25 +292,24 @@ def test_all_are_done():
 
 def test_the_first_that_fails_is_named_and_the_others_are_ended():
     command = program_of(
-        "if rank == 1: sys.stderr.write('first\\nlast words\\n'); sys.exit(7)", "time.sleep(60)"
+        "if rank == 1: sys.stderr.write('first\\nlast words\\n'); sys.exit(7)", "time.sleep(600)"
     )
-    began = time.monotonic()
     ending = Children(command, 3).run()
-    assert time.monotonic() - began < 8
     assert ending is not None and ending.rank == 1 and ending.is_accident and not ending.follows
     assert ending.text == "process 1 of 3 was ended by exit code 7 (last words)"
 
 
-def test_one_that_does_not_listen_is_killed(monkeypatch):
+def test_one_that_does_not_listen_is_killed(tmp_path, monkeypatch):
     monkeypatch.setattr("yxanul.train.parallel.launch.GRACE_SECONDS", 0.5)
     command = program_of(
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
-        "if rank == 0: time.sleep(0.3); os.kill(os.getpid(), signal.SIGSEGV)",
-        "time.sleep(60)",
+        f"deaf = {str(tmp_path / 'deaf')!r}",
+        "if rank == 1: open(deaf, 'w').close()",
+        "while not os.path.exists(deaf): time.sleep(0.01)",
+        "if rank == 0: os.kill(os.getpid(), signal.SIGSEGV)",
+        "time.sleep(600)",
     )
-    began = time.monotonic()
     ending = Children(command, 2).run()
-    assert time.monotonic() - began < 8
     assert ending is not None and ending.text == "process 0 of 2 was ended by SIGSEGV"
 
 
@@ -321,7 +318,6 @@ def test_what_an_error_says_comes_through():
         ENDS,
         "def work():",
         "    if rank == 1: raise YxanulError('no text', found='nothing')",
-        "    time.sleep(0.3)",
         "    raise RuntimeError('[gloo] Connection closed by peer')",
         "guarded(work)",
     )
@@ -332,7 +328,7 @@ def test_what_an_error_says_comes_through():
 
 def test_a_bug_brings_its_traceback_and_may_be_tried_again():
     command = program_of(
-        ENDS, "def work():", "    if rank == 1: {}['x']", "    time.sleep(60)", "guarded(work)"
+        ENDS, "def work():", "    if rank == 1: {}['x']", "    time.sleep(600)", "guarded(work)"
     )
     ending = Children(command, 2).run()
     assert ending is not None and ending.rank == 1 and ending.is_accident
