@@ -12,7 +12,7 @@ data:
   validation_fraction: 0.1
   workers: 1
 model: {width: 32, depth: 2, num_heads: 2, num_kv_heads: 1, ffn_width: 64, max_seq_len: 64}
-optim: {name: adamw, peak_rate: 1e-2, schedule: {name: linear_to_zero, warmup_steps: 2}}
+optim: {name: adamw, peak_lr: 1e-2, schedule: {name: linear_to_zero, warmup_steps: 2}}
 train:
   precision: fp32
   batch_tokens: 256
@@ -23,7 +23,7 @@ stages:
     budget: {steps: 14}
     curriculum:
       - {seq_len: 32, share: 0.5}
-      - {seq_len: 64, share: 0.5, rate_scale: 0.5, clip: 0.7}
+      - {seq_len: 64, share: 0.5, lr_scale: 0.5, clip: 0.7}
   - name: two
     mix: {math: 0.75, stories: 0.25}
     budget: {tokens: 2560}

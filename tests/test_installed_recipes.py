@@ -8,7 +8,7 @@ import pytest
 from yxanul.base.recipe_files import find_curriculum, installed_curricula, installed_recipes
 from yxanul.recipe import Recipe, differences, dump_recipe, load_recipe
 from yxanul.stages.config import StageSettings, stage_optim
-from yxanul.train.curriculum import Plan, make_plan, planned_rate
+from yxanul.train.curriculum import Plan, make_plan, planned_lr
 
 NAMES = sorted(set(installed_recipes()) - {"base"})
 PROMISED = {
@@ -129,7 +129,7 @@ def test_a_step_is_what_the_curriculum_says(name, step, seq_len, rows, micro_row
     recipe = load_recipe(name)
     phase = plan_of(recipe, recipe.stages[0]).phase_at(step)
     shape = (phase.seq_len, phase.rows, phase.micro_rows)
-    assert (*shape, phase.rate_scale, phase.clip) == (seq_len, rows, micro_rows, scale, clip)
+    assert (*shape, phase.lr_scale, phase.clip) == (seq_len, rows, micro_rows, scale, clip)
 
 
 @pytest.mark.parametrize(
@@ -145,21 +145,21 @@ def test_a_step_is_what_the_curriculum_says(name, step, seq_len, rows, micro_row
 )
 def test_rates(name, schedule, peak, floor):
     optim = load_recipe(name).optim
-    assert (optim.name, optim.schedule.name, optim.peak_rate) == ("adamw", schedule, peak)
-    assert optim.floor_rate == (floor and pytest.approx(floor))
+    assert (optim.name, optim.schedule.name, optim.peak_lr) == ("adamw", schedule, peak)
+    assert optim.min_lr_fraction == (floor and pytest.approx(floor / peak))
 
 
 def test_the_four_stages():
     recipe = load_recipe("four-stages")
     rates = [stage_optim(recipe.optim, stage) for stage in recipe.stages]
-    assert [optim.peak_rate for optim in rates] == [2e-4, 1e-4, 5e-5, 2e-5]
+    assert [optim.peak_lr for optim in rates] == [2e-4, 1e-4, 5e-5, 2e-5]
     assert [optim.weight_decay for optim in rates] == [0.1, 0.1, 0.01, 0.001]
     tokens = [plan_of(recipe, stage).total_tokens for stage in recipe.stages]
     for found, promised in zip(tokens, (14.4e9, 30e9, 10e9, 3e9), strict=True):
         assert promised <= found < promised + 2**20
     for stage, optim in zip(recipe.stages, rates, strict=True):
         plan = plan_of(recipe, stage)
-        assert planned_rate(plan, optim, 1_999) == optim.peak_rate * plan.phase_at(1_999).rate_scale
+        assert planned_lr(plan, optim, 1_999) == optim.peak_lr * plan.phase_at(1_999).lr_scale
 
 
 def test_a_tenth_of_each_later_stage_is_replay():

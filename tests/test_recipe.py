@@ -26,7 +26,7 @@ def mistakes(folder: Path, text: str, *overrides: str) -> list[str]:
 
 def test_a_recipe_becomes_settings(tmp_path):
     recipe = load_recipe(str(write_tiny(tmp_path)))
-    assert recipe.optim.peak_rate == 0.01
+    assert recipe.optim.peak_lr == 0.01
     assert recipe.stages[0].curriculum[1].clip == 0.7
 
 
@@ -40,8 +40,8 @@ def test_a_resolved_recipe_reads_back_equal(tmp_path):
 
 @pytest.mark.parametrize("number", ["1e-5", "1E-5", "0.00001", "1.0e-5", ".1e-4"])
 def test_every_way_to_write_a_number_is_a_number(tmp_path, number):
-    recipe = load_recipe(str(write_tiny(tmp_path)), [f"optim.peak_rate={number}"])
-    assert recipe.optim.peak_rate == 1e-5
+    recipe = load_recipe(str(write_tiny(tmp_path)), [f"optim.peak_lr={number}"])
+    assert recipe.optim.peak_lr == 1e-5
 
 
 def test_an_unknown_key_names_place_and_near_miss(tmp_path):
@@ -53,9 +53,9 @@ def test_an_unknown_key_names_place_and_near_miss(tmp_path):
 def test_a_near_miss_inside_a_source_and_a_phase(tmp_path):
     text = TINY.replace("domain: stories, documents", "domain: stories, docments")
     assert "did you mean 'documents'?" in mistakes(tmp_path, text)[0]
-    text = TINY.replace("rate_scale", "rate_scal")
+    text = TINY.replace("lr_scale", "rate_scal")
     assert (
-        "stages.0.curriculum.1.rate_scal: unknown key; did you mean 'rate_scale'?"
+        "stages.0.curriculum.1.rate_scal: unknown key; did you mean 'lr_scale'?"
         in (mistakes(tmp_path, text)[0])
     )
 
@@ -71,8 +71,8 @@ def test_all_mistakes_at_once(tmp_path):
     ("old", "new", "said"),
     [
         ("num_heads: 2", "num_heads: 7", "7"),
-        ("peak_rate: 1e-2", "peak_rate: -1", "peak_rate"),
-        ("name: linear_to_zero", "name: cosine, floor_rate: 1", "floor"),
+        ("peak_lr: 1e-2", "peak_lr: -1", "peak_lr"),
+        ("name: linear_to_zero", "name: cosine, min_lr: 1", "floor"),
         ("budget: {steps: 14}", "budget: {steps: 14, tokens: 3}", "steps and tokens"),
         ("budget: {steps: 14}", "budget: {}", "none"),
         ("mix: {stories: 1.0}", "mix: {storys: 1.0}", "did you mean 'stories'?"),
@@ -156,44 +156,53 @@ def test_a_wrong_stage_is_no_missing_stage(tmp_path):
         ([], 3e-3),
         (["optim.name=lion"], 1e-3),
         (["optim.name=lion", "model.width=768"], 2e-4),
-        (["optim.peak_rate=5e-4"], 5e-4),
-        (["optim.peak_rate=null"], 3e-3),
+        (["optim.peak_lr=5e-4"], 5e-4),
+        (["optim.peak_lr=null"], 3e-3),
     ],
 )
 def test_a_rate_that_is_not_given_fits_optimizer_and_model(tmp_path, overrides, rate):
     """The resolved recipe has it in figures."""
-    text = TINY.replace("peak_rate: 1e-2, ", "")
+    text = TINY.replace("peak_lr: 1e-2, ", "")
     recipe = load_recipe(str(write_tiny(tmp_path, text)), overrides)
-    assert recipe.optim.peak_rate == rate
-    assert yaml.safe_load(dump_recipe(recipe))["optim"]["peak_rate"] == rate
+    assert recipe.optim.peak_lr == rate
+    assert yaml.safe_load(dump_recipe(recipe))["optim"]["peak_lr"] == rate
     (tmp_path / "copy.yaml").write_text(dump_recipe(recipe))
     assert load_recipe(str(tmp_path / "copy.yaml")) == recipe
 
 
 def test_a_rate_of_a_stage_lies_over_the_usual_one(tmp_path):
-    path = str(write_tiny(tmp_path, TINY.replace("peak_rate: 1e-2, ", "")))
-    recipe = load_recipe(path, ["stages.1.optim={peak_rate: 7e-4}"])
-    rates = [stage_optim(recipe.optim, stage).peak_rate for stage in recipe.stages]
+    path = str(write_tiny(tmp_path, TINY.replace("peak_lr: 1e-2, ", "")))
+    recipe = load_recipe(path, ["stages.1.optim={peak_lr: 7e-4}"])
+    rates = [stage_optim(recipe.optim, stage).peak_lr for stage in recipe.stages]
     assert rates == [3e-3, 7e-4]
 
 
+def test_a_peak_of_a_stage_scales_the_matrices_too(tmp_path):
+    path = str(write_tiny(tmp_path))
+    muon = ["optim={name: muon, peak_lr: 1e-2, muon_lr: 3e-2}", "stages.1.optim={peak_lr: 5e-3}"]
+    recipe = load_recipe(path, muon)
+    assert [stage_optim(recipe.optim, one).muon_lr for one in recipe.stages] == pytest.approx([3e-2, 1.5e-2])
+    recipe = load_recipe(path, [*muon, "stages.1.optim.muon_lr=1e-3"])
+    assert stage_optim(recipe.optim, recipe.stages[1]).muon_lr == 1e-3
+
+
 def test_null_takes_back_the_rate_of_an_ancestor(tmp_path):
-    assert load_recipe("stage1-wikipedia", ["optim.peak_rate=null", "optim.schedule={}"]).optim == (
-        load_recipe("stage1-wikipedia", ["optim.peak_rate=6e-4", "optim.schedule={}"]).optim
+    assert load_recipe("stage1-wikipedia", ["optim.peak_lr=null", "optim.schedule={}"]).optim == (
+        load_recipe("stage1-wikipedia", ["optim.peak_lr=6e-4", "optim.schedule={}"]).optim
     )
 
 
 def test_a_floor_above_the_usual_rate_is_refused(tmp_path):
-    schedule = "schedule: {name: linear, floor_rate: 2e-3,"
-    text = TINY.replace("peak_rate: 1e-2, schedule: {name: linear_to_zero,", schedule)
-    assert load_recipe(str(write_tiny(tmp_path, text))).optim.floor_rate == 2e-3
+    schedule = "schedule: {name: linear, min_lr: 2e-3,"
+    text = TINY.replace("peak_lr: 1e-2, schedule: {name: linear_to_zero,", schedule)
+    assert load_recipe(str(write_tiny(tmp_path, text))).optim.schedule.min_lr == 2e-3
     (line,) = mistakes(tmp_path, text, "model.width=768")
-    assert "the floor of the schedule (0.002) is above the peak_rate (0.0006)" in line
+    assert "the floor of the schedule (0.002) is above the peak_lr (0.0006)" in line
 
 
 def test_a_recipe_needs_no_word_on_the_optimizer(tmp_path):
     text = TINY.replace("optim:", "description: without optim #")
-    assert load_recipe(str(write_tiny(tmp_path, text))).optim == OptimSettings(peak_rate=3e-3)
+    assert load_recipe(str(write_tiny(tmp_path, text))).optim == OptimSettings(peak_lr=3e-3)
 
 
 def test_extends_merges_and_replaces_other_kinds(tmp_path):

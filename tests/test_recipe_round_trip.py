@@ -46,7 +46,7 @@ FITTING: dict[str, list[Any]] = {
 BESIDE: dict[str, dict[str, Any]] = {
     "window": {"model.layer_pattern": "GL"},
     "embedding_rank": {"model.head": "untied"},
-    "muon_rate": {"optim.name": "muon"},
+    "muon_lr": {"optim.name": "muon"},
     "curvature_steps": {"optim.name": "sophia"},
     "curvature_scale": {"optim.name": "sophia"},
     "deepspeed": {"train.strategy": "deepspeed"},
@@ -61,7 +61,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "from_tokens": {"stages.0.curriculum": [{"seq_len": 32}]},
     **{
         name: {f"{above}.schedule": {"name": "wsd"} for above in ("optim", "stages.0.optim")}
-        for name in ("floor_rate", "floor_fraction", "decay_fraction")
+        for name in ("min_lr", "min_lr_fraction", "decay_fraction")
     },
     **{name: {"optim.schedule": {}} for name in ("warmup_tokens", "warmup_fraction", "horizon")},
 }

@@ -18,6 +18,7 @@ from yxanul.base.errors import YxanulError, near_miss
 from yxanul.base.marked_yaml import Keys, MarkedTree, dump, read
 from yxanul.base.mistakes import misfit_lines, mistake_lines
 from yxanul.base.recipe_files import find_curriculum, find_recipe
+from yxanul.base.renamed_keys import with_todays_names
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.settings import Misfit, Misfits, Settings
 from yxanul.data.config import DataSettings
@@ -277,11 +278,11 @@ def refuse(tree: MarkedTree, misfits: Sequence[Misfit]) -> None:
 
 
 def _without_null_rate(recipe: Any) -> Any:
-    """Let `peak_rate: null` take back what an ancestor gave, so that the usual rate holds."""
+    """Let `peak_lr: null` take back what an ancestor gave, so that the usual rate holds."""
     optim = recipe.get("optim") if isinstance(recipe, dict) else None
-    if not isinstance(optim, dict) or optim.get("peak_rate", "") is not None:
+    if not isinstance(optim, dict) or optim.get("peak_lr", "") is not None:
         return recipe
-    return {**recipe, "optim": {k: v for k, v in optim.items() if k != "peak_rate"}}
+    return {**recipe, "optim": {k: v for k, v in optim.items() if k != "peak_lr"}}
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -295,7 +296,7 @@ def recipe_schema() -> dict[str, Any]:
         "type": "string",
         "description": "An installed curriculum, or a path: keys that the stage starts from.",
     }
-    schema["$defs"]["OptimSettings"]["properties"]["peak_rate"]["type"] = ["number", "null"]
+    schema["$defs"]["OptimSettings"]["properties"]["peak_lr"]["type"] = ["number", "null"]
     for node in (schema, *schema["$defs"].values()):
         node.pop("required", None)
     return schema
@@ -357,6 +358,8 @@ def _read_with_ancestors(
     tree = read(path)
     if not isinstance(tree.value, dict):
         raise YxanulError(f"{path} is not a recipe", wanted="a mapping of sections")
+    if path.name == "recipe.yaml" and RunFolder(path.parent).tokenizer.exists():
+        tree.value = with_todays_names(tree.value)
     _take_curricula(tree, path)
     return _over_parent(tree, path, (*children, path.resolve()), find, from_weights)
 

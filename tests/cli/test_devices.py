@@ -42,7 +42,7 @@ RECIPE = (
     TINY.replace("steps: 14", f"steps: {STEPS - 10}")
     .replace("keep: 2", "keep: 3")
     # Adam turns the rounding of a gradient near zero into a step of full size, unless eps is large.
-    .replace("peak_rate: 1e-2", "peak_rate: 3e-3, eps: 1e-5")
+    .replace("peak_lr: 1e-2", "peak_lr: 3e-3, eps: 1e-5")
 )
 ENDLESS = RECIPE.replace(f"steps: {STEPS - 10}", "steps: 100000").replace(
     "{every_steps: 5,", "{every_steps: 100000,"

@@ -25,7 +25,7 @@ data:
   validation_fraction: 0.2
   workers: 1
 model: {width: 32, depth: 1, num_heads: 2, ffn_width: 32, max_seq_len: 64}
-optim: {name: adamw, peak_rate: 1e-3, schedule: {name: linear_to_zero}}
+optim: {name: adamw, peak_lr: 1e-3, schedule: {name: linear_to_zero}}
 train: {precision: fp32, batch_tokens: 128}
 stages:
   - {name: one, mix: {mine: 1}, budget: {steps: 3}, curriculum: [{seq_len: 32}]}

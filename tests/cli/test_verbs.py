@@ -111,7 +111,7 @@ def test_show_a_recipe_walks_its_plan(tmp_path):
     assert facts["total_tokens"] == 24 * 256
     assert facts["total_sequences"] == 7 * 8 + 7 * 4 + 10 * 4
     assert facts["phases"][1]["clip"] == 0.7
-    assert facts["recipe"]["optim"]["peak_rate"] == 0.01
+    assert facts["recipe"]["optim"]["peak_lr"] == 0.01
     assert yxanul("show", recipe).returncode == 0
 
 
@@ -170,7 +170,7 @@ def test_another_model_on_the_same_folder_is_refused(finished):
     ("arguments", "said"),
     [
         (["run", "quikstart"], "did you mean 'quickstart'"),
-        (["run", "quickstart", "optim.peak_rat=1"], "did you mean 'peak_rate'"),
+        (["run", "quickstart", "optim.peak_rat=1"], "did you mean 'peak_lr'"),
         (["eval", "nowhere"], "nowhere"),
         (["generate", "nowhere", "x"], "nowhere"),
         (["show", "yxanul-178m"], "yxanul-178m"),

@@ -8,10 +8,16 @@ import torch
 
 from yxanul.optim.build import OPTIMIZERS, build_optimizer
 from yxanul.optim.config import OptimSettings
-from yxanul.optim.groups import set_rate
+from yxanul.optim.groups import set_lr
 from yxanul.optim.state import load_optimizer, optimizer_tensors
 
-ROLES = {"embed": "table", "wide": "matrix", "tall": "matrix", "square": "matrix", "gain": "gain"}
+ROLES = {
+    "embed": "embedding",
+    "wide": "matrix",
+    "tall": "matrix",
+    "square": "matrix",
+    "gain": "norm",
+}
 
 
 class Toy(torch.nn.Module):
@@ -34,7 +40,7 @@ class Toy(torch.nn.Module):
 
 def make(name, seed=0, **changes):
     model = Toy(seed)
-    settings = OptimSettings(name=name, peak_rate=1e-2, **changes)
+    settings = OptimSettings(name=name, peak_lr=1e-2, **changes)
     return model, build_optimizer(model.named_parameters(), ROLES, settings)
 
 
@@ -44,7 +50,7 @@ def train(model, optimizer, steps, start=0):
         generator = torch.Generator().manual_seed(step)
         loss = model.loss(torch.randint(0, 11, (16,), generator=generator))
         loss.backward()
-        set_rate(optimizer, 1 / (1 + step / 50))
+        set_lr(optimizer, 1 / (1 + step / 50))
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         losses.append(loss.item())
@@ -121,7 +127,7 @@ class TestOptimizer:
         tensors, plain = optimizer_tensors(optimizer)
         again = Toy()
         turned = list(again.named_parameters())[::-1]
-        other = build_optimizer(turned, ROLES, OptimSettings(name=name, peak_rate=1e-2))
+        other = build_optimizer(turned, ROLES, OptimSettings(name=name, peak_lr=1e-2))
         again.load_state_dict(model.state_dict())
         load_optimizer(other, tensors, plain)
         assert_same(optimizer_tensors(other)[0], tensors)
@@ -143,7 +149,7 @@ class TestOptimizer:
     def test_rate_zero_changes_nothing(self, name):
         model, optimizer = make(name)
         before = weights(model)
-        set_rate(optimizer, 0.0)
+        set_lr(optimizer, 0.0)
         model.loss(torch.arange(11)).backward()
         optimizer.step()
         assert_same(weights(model), before)
@@ -153,7 +159,7 @@ class TestOptimizer:
         for fraction in (1.0, 0.25):
             model, optimizer = make(name, weight_decay=0)
             before = weights(model)
-            set_rate(optimizer, fraction)
+            set_lr(optimizer, fraction)
             model.loss(torch.arange(11)).backward()
             optimizer.step()
             moves.append({key: w - before[key] for key, w in weights(model).items()})
@@ -178,7 +184,7 @@ class TestOptimizer:
     def test_a_frozen_parameter_is_left_out(self, name):
         model = Toy()
         model.tall.requires_grad_(False)
-        settings = OptimSettings(name=name, peak_rate=1e-2)
+        settings = OptimSettings(name=name, peak_lr=1e-2)
         optimizer = build_optimizer(model.named_parameters(), ROLES, settings)
         train(model, optimizer, 2)
         assert torch.equal(model.tall, Toy().tall)

@@ -8,7 +8,7 @@ from yxanul.model.config import ModelSettings
 from yxanul.model.zoo import PRESETS
 from yxanul.optim.build import OPTIMIZERS
 from yxanul.optim.config import OptimSettings
-from yxanul.optim.rates import RATES, usual_rate
+from yxanul.optim.rates import RATES, usual_lr
 
 
 def test_every_optimizer_has_a_table_and_a_factor():
@@ -20,18 +20,18 @@ def test_every_optimizer_has_a_table_and_a_factor():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_has_a_rate(preset, name):
     width = ModelSettings.model_validate({"preset": preset}).width
-    rate = OptimSettings(name=name).at_width(width).peak_rate
-    assert rate == usual_rate(name, width)
+    rate = OptimSettings(name=name).at_width(width).peak_lr
+    assert rate == usual_lr(name, width)
     assert math.isfinite(rate) and 1e-5 < rate < 1e-2
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_wider_models_have_no_higher_rate(name):
-    rates = [usual_rate(name, width) for width in range(32, 16_385, 32)]
+    rates = [usual_lr(name, width) for width in range(32, 16_385, 32)]
     assert rates == sorted(rates, reverse=True)
     table, factor = RATES[name]
     widest, rate = table[-1]
-    assert usual_rate(name, 4 * widest) == pytest.approx(rate * factor / 4, rel=0.05)
+    assert usual_lr(name, 4 * widest) == pytest.approx(rate * factor / 4, rel=0.05)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

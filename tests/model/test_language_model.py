@@ -65,9 +65,9 @@ def test_roles(build, kind):
     model = build(**HEADS[kind], positions="rope+learned", qk_norm=True, ffn="gelu")
     roles = parameter_roles(model)
     tables = {"embedding.tokens", "embedding.positions"} | ({"head"} if "untied" in kind else set())
-    assert {name for name, role in roles.items() if role == "table"} == tables
+    assert {name for name, role in roles.items() if role == "embedding"} == tables
     for name, parameter in model.named_parameters():
-        assert (roles[name] == "gain") == (parameter.ndim == 1) == name.endswith("gain")
+        assert (roles[name] == "norm") == (parameter.ndim == 1) == name.endswith("gain")
     matrices = {name for name, role in roles.items() if role == "matrix"}
     assert len(matrices) == 2 * 4 + ("embedding_rank" in HEADS[kind])
     assert ("embedding.projection.weight" in matrices) == ("embedding_rank" in HEADS[kind])

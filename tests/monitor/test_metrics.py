@@ -23,6 +23,7 @@ from yxanul.monitor.rolling import Rolling
 FACTS = StepFacts(
     loss=2.0,
     learning_rate=3e-4,
+    lr_by_role={"matrix": 1.2e-3, "embedding": 3e-4, "norm": 3e-4},
     gradient_norm=4.0,
     clip=0.5,
     applied=True,

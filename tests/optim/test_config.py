@@ -5,7 +5,7 @@ from yxanul.optim import OptimSettings, ScheduleSettings
 
 
 def test_defaults_and_round_trip():
-    settings = OptimSettings(peak_rate=1e-3)
+    settings = OptimSettings(peak_lr=1e-3)
     assert (settings.name, settings.clip) == ("adamw", 1.0)
     assert (settings.used_betas, settings.used_eps) == ((0.9, 0.95), 1e-8)
     assert OptimSettings.model_validate(settings.model_dump()) == settings
@@ -14,23 +14,23 @@ def test_defaults_and_round_trip():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"peak_rate": 0}, "greater than 0"),
-        ({"peak_rate": float("inf")}, "finite"),
+        ({"peak_lr": 0}, "greater than 0"),
+        ({"peak_lr": float("inf")}, "finite"),
         ({"betas": (0.9, 1.0)}, "less than 1"),
         ({"betas": (-0.1, 0.9)}, "greater than or equal to 0"),
         ({"clip": 0}, "greater than 0"),
-        ({"muon_rate": 1e-2}, "belongs to the optimizer muon"),
+        ({"muon_lr": 1e-2}, "belongs to the optimizer muon"),
         ({"name": "lion", "eps": 1e-8}, "eps belongs to the optimizer adamw or"),
         ({"name": "adafactor", "betas": (0.9, 0.95)}, "betas belongs to the optimizer"),
         ({"name": "lion", "curvature_steps": 5}, "belongs to the optimizer sophia"),
         ({"name": "sophia", "curvature_scale": 0}, "greater than 0"),
         ({"peak_rates": 1e-2}, "Extra inputs"),
-        ({"schedule": {"name": "cosine", "floor_rate": 2e-3}}, "above the peak_rate"),
+        ({"schedule": {"name": "cosine", "min_lr": 2e-3}}, "above the peak_lr"),
     ],
 )
 def test_impossible_settings_are_refused(changes, sentence):
     with pytest.raises(ValidationError, match=sentence):
-        OptimSettings.model_validate({"peak_rate": 1e-3, **changes})
+        OptimSettings.model_validate({"peak_lr": 1e-3, **changes})
 
 
 @pytest.mark.parametrize(
@@ -38,9 +38,9 @@ def test_impossible_settings_are_refused(changes, sentence):
     [
         ({"warmup_steps": 5, "warmup_fraction": 0.1}, "warmup_steps and warmup_fraction"),
         ({"warmup_steps": 0, "warmup_tokens": 0}, "warmup_steps and warmup_tokens"),
-        ({"name": "linear_to_zero", "floor_rate": 0.0}, "has no floor"),
-        ({"name": "constant", "floor_fraction": 0.1}, "has no floor"),
-        ({"name": "cosine", "floor_fraction": 0.1, "floor_rate": 1e-5}, "found both"),
+        ({"name": "linear_to_zero", "min_lr": 0.0}, "has no floor"),
+        ({"name": "constant", "min_lr_fraction": 0.1}, "has no floor"),
+        ({"name": "cosine", "min_lr_fraction": 0.1, "min_lr": 1e-5}, "found both"),
         ({"name": "cosine", "decay_fraction": 0.1}, "belongs to the schedule wsd"),
         ({"name": "wsd", "decay_fraction": 0.9, "warmup_fraction": 0.2}, "more than the run"),
         ({"warmup_steps": 5, "horizon": "tokens"}, "horizon in steps"),
@@ -64,5 +64,5 @@ def test_the_clock_follows_the_warmup():
     ("name", "betas"), [("muon", (0.9, 0.95)), ("lion", (0.9, 0.99)), ("sophia", (0.965, 0.99))]
 )
 def test_betas_follow_the_optimizer_unless_they_are_given(name, betas):
-    assert OptimSettings(name=name, peak_rate=1e-3).used_betas == betas
-    assert OptimSettings(name=name, peak_rate=1e-3, betas=(0.0, 0.5)).used_betas == (0.0, 0.5)
+    assert OptimSettings(name=name, peak_lr=1e-3).used_betas == betas
+    assert OptimSettings(name=name, peak_lr=1e-3, betas=(0.0, 0.5)).used_betas == (0.0, 0.5)

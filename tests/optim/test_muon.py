@@ -47,7 +47,7 @@ def test_an_update_has_the_size_of_adamw():
     generator = torch.Generator().manual_seed(3)
     for shape in [(64, 64), (32, 128), (128, 32)]:
         weight = torch.nn.Parameter(torch.zeros(shape))
-        settings = OptimSettings(name="muon", peak_rate=1.0, muon_rate=1.0, weight_decay=0)
+        settings = OptimSettings(name="muon", peak_lr=1.0, muon_lr=1.0, weight_decay=0)
         groups = parameter_groups([("w", weight)], {"w": "matrix"}, settings)
         optimizer = build_muon(groups, settings)
         weight.grad = torch.randn(shape, generator=generator)
@@ -58,10 +58,10 @@ def test_an_update_has_the_size_of_adamw():
 def test_tables_and_gains_move_exactly_as_under_adamw():
     generator = torch.Generator().manual_seed(4)
     start = {"t": torch.randn(9, 4, generator=generator), "g": torch.randn(4, generator=generator)}
-    roles = {"t": "table", "g": "gain"}
+    roles = {"t": "embedding", "g": "norm"}
     ends = []
     for build, name in ((build_muon, "muon"), (build_adamw, "adamw")):
-        settings = OptimSettings(name=name, peak_rate=1e-2)
+        settings = OptimSettings(name=name, peak_lr=1e-2)
         named = {key: torch.nn.Parameter(value.clone()) for key, value in start.items()}
         optimizer = build(parameter_groups(named.items(), roles, settings), settings)
         for _ in range(5):
@@ -82,7 +82,7 @@ def test_the_batch_does_not_mix_its_members():
 
 
 def test_matrices_of_more_axes_are_refused():
-    settings = OptimSettings(name="muon", peak_rate=1e-2)
+    settings = OptimSettings(name="muon", peak_lr=1e-2)
     named = [("w", torch.nn.Parameter(torch.zeros(2, 3, 4)))]
     with pytest.raises(ValueError, match="2-D"):
         build_muon(parameter_groups(named, {"w": "matrix"}, settings), settings)
@@ -90,17 +90,17 @@ def test_matrices_of_more_axes_are_refused():
 
 def test_the_rate_of_matrices_follows_the_peak_unless_it_is_given():
     def rate(**changes):
-        settings = OptimSettings(name="muon", peak_rate=1e-3, **changes)
+        settings = OptimSettings(name="muon", peak_lr=1e-3, **changes)
         named = [("w", torch.nn.Parameter(torch.zeros(2, 2)))]
         groups = parameter_groups(named, {"w": "matrix"}, settings)
-        return build_muon(groups, settings).param_groups[0]["base_rate"]
+        return build_muon(groups, settings).param_groups[0]["base_lr"]
 
     assert rate() == 4e-3
-    assert rate(muon_rate=7e-3) == 7e-3
+    assert rate(muon_lr=7e-3) == 7e-3
 
 
 def test_step_takes_a_closure():
-    settings = OptimSettings(name="muon", peak_rate=1e-2)
+    settings = OptimSettings(name="muon", peak_lr=1e-2)
     weight = torch.nn.Parameter(torch.ones(3, 3))
     optimizer = build_muon(parameter_groups([("w", weight)], {"w": "matrix"}, settings), settings)
 

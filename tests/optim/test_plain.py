@@ -8,10 +8,10 @@ import torch
 
 from yxanul.optim.build import build_optimizer
 from yxanul.optim.config import OptimSettings
-from yxanul.optim.groups import set_rate
+from yxanul.optim.groups import set_lr
 from yxanul.optim.state import load_optimizer, optimizer_tensors
 
-ROLES = {"table": "table", "matrix": "matrix", "gain": "gain"}
+ROLES = {"table": "embedding", "matrix": "matrix", "gain": "norm"}
 SHAPES = {"table": (5, 3), "matrix": (4, 6), "gain": (7,)}
 RATE, DECAY, STEPS = 3e-2, 0.2, 12
 
@@ -67,7 +67,7 @@ def make(name, seed=1):
         key: torch.nn.Parameter(torch.randn(shape, generator=generator))
         for key, shape in SHAPES.items()
     }
-    settings = OptimSettings(name=name, peak_rate=RATE, weight_decay=DECAY)
+    settings = OptimSettings(name=name, peak_lr=RATE, weight_decay=DECAY)
     return named, build_optimizer(named.items(), ROLES, settings)
 
 
@@ -87,7 +87,7 @@ def advance(name, named, optimizer, first, last):
             give(named, gradients(step, 0.3))
             optimizer.see_curvature(40)
         give(named, gradients(step))
-        set_rate(optimizer, 1 - step / 20)
+        set_lr(optimizer, 1 - step / 20)
         optimizer.step()
 
 
@@ -132,7 +132,7 @@ def test_adafactor_is_torchs_but_for_the_scale_of_the_weights():
     for group in optimizer.param_groups:
         group["weight_decay"] = 0.0
     for step in range(STEPS):
-        set_rate(optimizer, rate / RATE)
+        set_lr(optimizer, rate / RATE)
         starts = {key: param.detach().clone() for key, param in named.items()}
         with torch.no_grad():
             for key, param in theirs.items():

@@ -4,15 +4,16 @@ import pytest
 
 from yxanul.base.errors import YxanulError
 from yxanul.optim.config import OptimSettings, ScheduleSettings
-from yxanul.optim.schedules import check_schedule, learning_rate
+from yxanul.optim.schedules import check_schedule, lr_multiplier
 
 PEAK = 3e-3
 
 
 def rates(total_steps, step_tokens=7, **schedule):
-    settings = OptimSettings(peak_rate=PEAK, schedule=ScheduleSettings(**schedule))
+    settings = OptimSettings(peak_lr=PEAK, schedule=ScheduleSettings(**schedule))
     return [
-        learning_rate(
+        PEAK
+        * lr_multiplier(
             settings,
             step=step,
             total_steps=total_steps,
@@ -30,13 +31,13 @@ def test_linear_to_zero_walks_by_equal_steps_to_zero_after_the_last_update():
 
 
 def test_one_past_the_end_is_exactly_zero():
-    settings = OptimSettings(peak_rate=PEAK)
-    rate = learning_rate(settings, step=101, total_steps=100, tokens=0, total_tokens=1)
+    settings = OptimSettings(peak_lr=PEAK)
+    rate = lr_multiplier(settings, step=101, total_steps=100, tokens=0, total_tokens=1)
     assert rate == 0.0
 
 
 def test_cosine_is_half_way_down_in_the_middle():
-    walked = rates(101, name="cosine", warmup_steps=1, floor_rate=1e-3)
+    walked = rates(101, name="cosine", warmup_steps=1, min_lr=1e-3)
     assert walked[50] == pytest.approx((PEAK + 1e-3) / 2)
 
 
@@ -47,7 +48,7 @@ def test_wsd_stays_then_falls():
 
 
 def test_wsd_with_a_floor_ends_on_it():
-    assert rates(100, name="wsd", floor_fraction=0.1)[-1] == PEAK * 0.1
+    assert rates(100, name="wsd", min_lr_fraction=0.1)[-1] == PEAK * 0.1
 
 
 def test_a_clock_of_tokens_equals_one_of_steps_when_steps_are_equal():
@@ -60,18 +61,18 @@ def test_a_clock_of_tokens_equals_one_of_steps_when_steps_are_equal():
 
 def test_a_clock_of_tokens_follows_the_tokens_not_the_steps():
     settings = OptimSettings(
-        peak_rate=1.0, schedule=ScheduleSettings(name="linear", warmup_tokens=100, floor_rate=0)
+        peak_lr=1.0, schedule=ScheduleSettings(name="linear", warmup_tokens=100, min_lr=0)
     )
     common = {"total_steps": 10, "total_tokens": 1100}
-    assert learning_rate(settings, step=2, tokens=600, **common) == pytest.approx(0.5)
-    assert learning_rate(settings, step=9, tokens=600, **common) == pytest.approx(0.5)
+    assert lr_multiplier(settings, step=2, tokens=600, **common) == pytest.approx(0.5)
+    assert lr_multiplier(settings, step=9, tokens=600, **common) == pytest.approx(0.5)
 
 
 def test_an_update_that_steps_over_the_end_of_the_warmup_has_the_peak():
-    settings = OptimSettings(peak_rate=PEAK, schedule=ScheduleSettings(warmup_tokens=100))
+    settings = OptimSettings(peak_lr=PEAK, schedule=ScheduleSettings(warmup_tokens=100))
     sizes = [10, 20, 30, 50, 50, 50]
     seen = [
-        learning_rate(
+        lr_multiplier(
             settings,
             step=i + 1,
             total_steps=len(sizes),
@@ -81,7 +82,7 @@ def test_an_update_that_steps_over_the_end_of_the_warmup_has_the_peak():
         )
         for i in range(len(sizes))
     ]
-    assert seen[3] == PEAK and seen[2] < PEAK and seen[4] < PEAK
+    assert seen[3] == 1 and seen[2] < 1 and seen[4] < 1
 
 
 def test_warmup_fraction_is_a_share_of_the_run():
@@ -105,17 +106,17 @@ def test_phase_scale_is_no_business_of_the_schedule():
     ],
 )
 def test_a_warmup_that_does_not_fit_is_refused(schedule, sentence):
-    settings = OptimSettings(peak_rate=1e-3, schedule=ScheduleSettings(**schedule))
+    settings = OptimSettings(peak_lr=1e-3, schedule=ScheduleSettings(**schedule))
     with pytest.raises(YxanulError, match=sentence):
         check_schedule(settings, total_steps=100, total_tokens=1000)
 
 
 @pytest.mark.parametrize("schedule", [{"warmup_steps": 99}, {"warmup_fraction": 0.99}, {}])
 def test_a_warmup_that_fits_is_accepted(schedule):
-    settings = OptimSettings(peak_rate=1e-3, schedule=ScheduleSettings(**schedule))
+    settings = OptimSettings(peak_lr=1e-3, schedule=ScheduleSettings(**schedule))
     check_schedule(settings, total_steps=100, total_tokens=1000)
 
 
 def test_even_a_run_of_one_step_has_a_schedule():
-    check_schedule(OptimSettings(peak_rate=1e-3), total_steps=1, total_tokens=1)
+    check_schedule(OptimSettings(peak_lr=1e-3), total_steps=1, total_tokens=1)
     assert rates(1, name="linear_to_zero") == [PEAK]

@@ -11,7 +11,7 @@ def make(name="adamw", **shapes):
     shapes = shapes or {"block.0.weight": (3, 4), "norm": (4,)}
     named = {key: torch.nn.Parameter(torch.ones(shape)) for key, shape in shapes.items()}
     roles = {key: "matrix" for key in named}
-    return named, build_optimizer(named.items(), roles, OptimSettings(name=name, peak_rate=0.1))
+    return named, build_optimizer(named.items(), roles, OptimSettings(name=name, peak_lr=0.1))
 
 
 def stepped(name="adamw"):

@@ -16,7 +16,7 @@ from yxanul.base.run_folder import RunFolder
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.schedules import descent_start, warmup_length
 from yxanul.stages.cooldown import request_of
-from yxanul.train.curriculum import Phase, Plan, cooled_plan, cut_plan, is_warming_up, planned_rate
+from yxanul.train.curriculum import Phase, Plan, cooled_plan, cut_plan, is_warming_up, planned_lr
 from yxanul.train.engine import Engine
 
 WSD = (
@@ -28,7 +28,7 @@ WSD = (
     .replace("every_steps: 5", "every_steps: 100")
 )
 ALIKE = WSD.replace("      - {seq_len: 32, share: 0.5}\n", "").replace(
-    "{seq_len: 64, share: 0.5, rate_scale: 0.5, clip: 0.7}", "{seq_len: 64}"
+    "{seq_len: 64, share: 0.5, lr_scale: 0.5, clip: 0.7}", "{seq_len: 64}"
 )
 """One phase: shares of a shorter budget would be other ones."""
 
@@ -176,20 +176,20 @@ PHASES = st.lists(
 def test_a_cut_plan_is_the_longest_that_comes_down_from_here(phases, data, clock, share):
     plan = plan_of(phases)
     schedule = {"name": "wsd", "horizon": clock, "warmup_fraction": 0.0, "decay_fraction": share}
-    optim = OptimSettings(peak_rate=1.0, schedule=schedule)
+    optim = OptimSettings(peak_lr=1.0, schedule=schedule)
     done = data.draw(st.integers(0, plan.total_steps - 1))
     cooled = cooled_plan(plan, optim, done)
     assert done < cooled.total_steps <= plan.total_steps
     assert cooled == cut_plan(plan, cooled.total_steps)
     heights = [
-        planned_rate(cooled, optim, step) / cooled.phase_at(step).rate_scale
+        planned_lr(cooled, optim, step) / cooled.phase_at(step).lr_scale
         for step in range(cooled.total_steps)
     ]
     starts = start_of(plan, optim), start_of(cooled, optim)
     at = done if clock == "steps" else plan.tokens_after(done)
     for step in range(done):  # what is done is what was planned; tokens may fall into a step
         if clock == "steps" or plan.tokens_after(step + 1) <= starts[1]:
-            assert planned_rate(plan, optim, step) == planned_rate(cooled, optim, step)
+            assert planned_lr(plan, optim, step) == planned_lr(cooled, optim, step)
     if starts[1] <= at:  # else there is no room for a descent
         assert heights == sorted(heights, reverse=True)
         assert heights[-1] < 1.0 or cooled.total_steps == 1  # the first step has the peak
@@ -208,7 +208,7 @@ def start_of(plan, optim):
 
 def test_a_plan_that_comes_down_already_stays():
     plan = plan_of([(100, 4, 1.0)])
-    optim = OptimSettings(peak_rate=1.0, schedule={"name": "wsd", "decay_fraction": 0.2})
+    optim = OptimSettings(peak_lr=1.0, schedule={"name": "wsd", "decay_fraction": 0.2})
     assert cooled_plan(plan, optim, 85) == plan
     assert cooled_plan(plan, optim, 40).total_steps == 50
 
@@ -216,10 +216,10 @@ def test_a_plan_that_comes_down_already_stays():
 def test_a_fixed_warm_up_is_known():
     plan = plan_of([(100, 4, 1.0)])
     for schedule, last, total in (({"warmup_steps": 7}, 7, 9), ({"warmup_tokens": 224}, 7, 8)):
-        optim = OptimSettings(peak_rate=1.0, schedule={"name": "wsd", **schedule})
+        optim = OptimSettings(peak_lr=1.0, schedule={"name": "wsd", **schedule})
         rising = [is_warming_up(plan, optim, done) for done in range(20)]
         assert rising == [done < last for done in range(20)]
         cooled = cooled_plan(plan, optim, last)
         assert cooled.total_steps == total  # of which a fifth at most comes down
-        rates = [planned_rate(cooled, optim, step) for step in range(total)]
+        rates = [planned_lr(cooled, optim, step) for step in range(total)]
         assert rates[last - 1] == 1.0 > rates[last] >= rates[-1]

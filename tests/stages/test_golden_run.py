@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from recipes import write_tiny
 from running import call, step_of
+from yxanul.base.errors import YxanulError
+from yxanul.base.renamed_keys import RENAMED
+from yxanul.recipe import load_recipe
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "run-0.1"
 AT_END = {"math": 5.8662, "stories": 5.4102}
@@ -31,3 +35,12 @@ def test_it_goes_on_to_its_end(run):
 def test_it_can_be_looked_at(run, verb):
     said = call(*verb.split(), run, *(["Once"] if verb == "generate" else []))
     assert said.code == 0, said.err
+
+
+def test_every_key_that_was_renamed_is_refused_with_its_new_name_elsewhere(tmp_path):
+    for above, names in RENAMED.items():
+        for old, new in names.items():
+            place = above.replace("role_scales", "lr_scale_by_role").replace("*", "0")
+            with pytest.raises(YxanulError) as caught:
+                load_recipe(str(write_tiny(tmp_path)), [f"{place}.{old}=1"])
+            assert new in str(caught.value)

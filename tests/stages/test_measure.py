@@ -17,7 +17,7 @@ TIMED = (
         "{width: 32, depth: 2, num_heads: 2, num_kv_heads: 1, ffn_width: 64, max_seq_len: 64}",
         "{preset: auto}",
     )
-    .replace("peak_rate: 1e-2, ", "")
+    .replace("peak_lr: 1e-2, ", "")
     .replace("budget: {steps: 14}", "budget: {minutes: 2}")
     .replace("budget: {tokens: 2560}", "budget: {minutes: 0.5}")
 )

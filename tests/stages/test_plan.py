@@ -11,7 +11,7 @@ from yxanul.train.config import TrainSettings
 from yxanul.train.engine import Engine
 from yxanul.train.precision.twin import Twin
 
-OPTIM = OptimSettings(peak_rate=1e-2, clip=0.9)
+OPTIM = OptimSettings(peak_lr=1e-2, clip=0.9)
 TRAIN = TrainSettings(batch_tokens=256)
 
 
@@ -55,7 +55,7 @@ def test_timing_a_step_leaves_the_model_as_it_was(monkeypatch, precision, optimi
     model.init_weights(torch.Generator().manual_seed(0))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     random = torch.get_rng_state()
-    optim = OptimSettings(name=optimizer, peak_rate=1.0)
+    optim = OptimSettings(name=optimizer, peak_lr=1.0)
     (phase,) = budget.plan_steps(stage(), TRAIN, optim, 1).phases
     assert measure.step_seconds(Engine(Twin(model, precision)).copy_of_twin(), optim, phase) > 0
     for name, value in model.state_dict().items():

@@ -143,7 +143,7 @@ def test_bf16_resumes_to_the_bit_too(tmp_path, optimizer):
 def test_every_optimizer_resumes_with_a_mean_of_weights_and_outliers(tmp_path, optimizer):
     overrides = [
         f"optim.name={optimizer}",
-        "optim.peak_rate=3e-3",
+        "optim.peak_lr=3e-3",
         "optim.ema={decay: 0.9}",
         "train.skip_outliers={window_steps: 4, deviations: 1}",
         "train.max_bad_steps=50",
@@ -203,10 +203,10 @@ def test_another_recipe_says_what_differs(recipe, straight, prepared_folder, tmp
 
 def test_a_change_says_from_which_step_on_it_holds_and_for_which_stages(tmp_path):
     stage = "{name: three, mix: {math: 1}, budget: {steps: 9}, curriculum: [{seq_len: 64}],"
-    three = TINY.replace("eval:", f"  - {stage} optim: {{peak_rate: 1e-3}}}}\neval:")
+    three = TINY.replace("eval:", f"  - {stage} optim: {{peak_lr: 1e-3}}}}\neval:")
     recipe = load_recipe(str(write_tiny(tmp_path, three)))
     entries = [Entry("one", "passed", 9, 14, 0, {}), Entry("two", "running", 9, 10, 14, {})]
-    effect = effect_of("optim.peak_rate", recipe, entries, 20)
+    effect = effect_of("optim.peak_lr", recipe, entries, 20)
     assert "from step 21 on for stage 'two'" in effect
     assert "not for stage 'three'" in effect and "stage 'one' stay" in effect
     assert "on for stages 'two', 'three'" in effect_of("optim.clip", recipe, entries, 20)
@@ -214,16 +214,16 @@ def test_a_change_says_from_which_step_on_it_holds_and_for_which_stages(tmp_path
     assert "not begun" in effect_of("stages.2.budget.steps", recipe, entries, 20)
     assert "stays as it is" in effect_of("stages.0.gate.forgetting", recipe, entries, 20)
     assert "from step 21" in effect_of("train.checkpoint.keep", recipe, entries, 20)
-    assert "nothing is trained yet" in effect_of("optim.peak_rate", recipe, [], 0)
+    assert "nothing is trained yet" in effect_of("optim.peak_lr", recipe, [], 0)
 
 
 def test_what_differs_comes_to_nothing_once_all_is_trained(straight, prepared_folder, tmp_path):
     run, ui = RunFolder(prepared_folder), Warnings()
     shutil.copy(straight.ledger, run.ledger)
     before = run.recipe.read_text()
-    settle_recipe(run, load_recipe(str(write_tiny(tmp_path)), ["optim.peak_rate=1e-3"]), ui)
+    settle_recipe(run, load_recipe(str(write_tiny(tmp_path)), ["optim.peak_lr=1e-3"]), ui)
     assert ui.lines == [
-        "every stage has passed its gate: without effect is optim.peak_rate: 0.01 -> 0.001"
+        "every stage has passed its gate: without effect is optim.peak_lr: 0.01 -> 0.001"
     ]
     assert run.recipe.read_text() == before
 

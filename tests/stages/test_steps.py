@@ -39,7 +39,7 @@ THREE = (
 eval: {""",
     )
     .replace("gate: {forgetting: {at_most: 9}}", "gate: {progress: null, forgetting: null}")
-    .replace("rate_scale: 0.5, clip: 0.7}", "rate_scale: 0.5}\n    gate: {progress: null}")
+    .replace("lr_scale: 0.5, clip: 0.7}", "lr_scale: 0.5}\n    gate: {progress: null}")
 )
 
 

@@ -60,7 +60,7 @@ def make_phase():
             "micro_rows": 4,
             "first_step": 0,
             "num_steps": 5,
-            "rate_scale": 1.0,
+            "lr_scale": 1.0,
             "clip": None,
             "mix": {"made": 1.0},
         }
@@ -77,7 +77,7 @@ def make_trainer(random_stream, make_phase):
         settings = ModelSettings(width=32, depth=2, num_heads=2, max_seq_len=32, vocab_size=VOCAB)
         model = LanguageModel(settings)
         model.init_weights(torch.Generator().manual_seed(1))
-        optim = optim or OptimSettings(peak_rate=1e-2, schedule={"name": "constant"})
+        optim = optim or OptimSettings(peak_lr=1e-2, schedule={"name": "constant"})
         reports = []
         engine = Engine(Twin(model, precision))
         engine.begin(optim)

@@ -5,14 +5,14 @@ from hypothesis import strategies as st
 from yxanul.base.errors import YxanulError
 from yxanul.optim.config import OptimSettings, ScheduleSettings
 from yxanul.train.config import PhaseSettings, TrainSettings
-from yxanul.train.curriculum import cut_plan, extend, make_plan, planned_rate, replan
+from yxanul.train.curriculum import cut_plan, extend, make_plan, planned_lr, replan
 
 ULTRA = {
     "from_step": [0, 2000, 5000, 10000, 20000, 35000, 55000, 80000, 110000, 140000],
     "seq_len": [8, 16, 32, 64, 128, 256, 512, 768, 1536, 2048],
     "rows": [4096, 4096, 2048, 1024, 512, 256, 128, 128, 64, 32],
     "accumulation": [1] * 9 + [2],
-    "rate_scale": [0.3, 0.4, 0.5, 0.6, 0.75, 0.85, 0.95, 1, 1, 1],
+    "lr_scale": [0.3, 0.4, 0.5, 0.6, 0.75, 0.85, 0.95, 1, 1, 1],
     "clip": [0.5, 0.5, 0.7, 0.8, 0.9, 1, 1, 1, 1, 1],
 }
 
@@ -40,8 +40,8 @@ def test_ultra_totals_are_exact():
 
 def test_a_change_takes_effect_on_its_very_step():
     plan = make_plan(phases(ULTRA), {"web": 1.0}, TrainSettings(), clip=1.0, steps=200_000)
-    assert plan.phase_at(1_999).clip == 0.5 and plan.phase_at(1_999).rate_scale == 0.3
-    assert plan.phase_at(2_000).rate_scale == 0.4 and plan.phase_at(2_000).seq_len == 16
+    assert plan.phase_at(1_999).clip == 0.5 and plan.phase_at(1_999).lr_scale == 0.3
+    assert plan.phase_at(2_000).lr_scale == 0.4 and plan.phase_at(2_000).seq_len == 16
     assert plan.phase_at(139_999).rows == 64 and plan.phase_at(140_000).rows == 64
     assert plan.phase_at(140_000).micro_rows == 32
 
@@ -133,18 +133,18 @@ def test_a_budget_in_steps_cuts_phases_that_have_tokens():
         assert plan.total_steps == steps
 
 
-def test_the_planned_rate_is_the_schedule_times_the_phase():
+def test_the_planned_lr_is_the_schedule_times_the_phase():
     plan = make_plan(phases(ULTRA), {"web": 1.0}, TrainSettings(), clip=1.0, steps=200_000)
     optim = OptimSettings(
-        peak_rate=6e-4, schedule=ScheduleSettings(name="cosine", warmup_fraction=0.01)
+        peak_lr=6e-4, schedule=ScheduleSettings(name="cosine", warmup_fraction=0.01)
     )
-    assert planned_rate(plan, optim, 1_999) == pytest.approx(0.3 * 6e-4)
-    assert planned_rate(plan, optim, 199_999) == pytest.approx(6e-5)
+    assert planned_lr(plan, optim, 1_999) == pytest.approx(0.3 * 6e-4)
+    assert planned_lr(plan, optim, 199_999) == pytest.approx(6e-5)
 
 
 def planned(tokens, schedule="linear_to_zero"):
     schedule = {"name": schedule, "warmup_fraction": 0.1}
-    optim = OptimSettings(peak_rate=1.0, schedule=schedule)
+    optim = OptimSettings(peak_lr=1.0, schedule=schedule)
     phases = [PhaseSettings(seq_len=t, share=s) for t, s in ((8, 0.25), (16, 0.25), (32, 0.5))]
     train = TrainSettings(batch_tokens=32)
     return make_plan(phases, {"a": 1.0}, train, clip=None, tokens=tokens), optim
@@ -169,19 +169,19 @@ def test_a_plan_made_anew_goes_on_from_the_share_that_is_done(tokens, factor, sh
     assert new.total_tokens - new.tokens_after(done) == pytest.approx(left * factor, abs=4 * 32)
     # The rate takes up where the old plan would have gone on, and ends where it ends.
     if 0 < done < new.total_steps:
-        before, after = planned_rate(plan, optim, done), planned_rate(new, optim, done)
+        before, after = planned_lr(plan, optim, done), planned_lr(new, optim, done)
         step = 1 / min(plan.total_steps, whole.total_steps)
         assert after == pytest.approx(before, abs=25 * step)
-        assert planned_rate(new, optim, new.total_steps - 1) <= 25 / whole.total_steps
+        assert planned_lr(new, optim, new.total_steps - 1) <= 25 / whole.total_steps
     for number in range(done):
-        assert planned_rate(new, optim, number) == planned_rate(plan, optim, number)
+        assert planned_lr(new, optim, number) == planned_lr(plan, optim, number)
 
 
 def test_a_plan_made_anew_of_the_same_length_is_the_same():
     plan, optim = planned(6_400)
     new = replan(plan, plan, 70, by_share=True)
     assert new.phases == plan.phases
-    rates = [[planned_rate(one, optim, n) for n in range(plan.total_steps)] for one in (plan, new)]
+    rates = [[planned_lr(one, optim, n) for n in range(plan.total_steps)] for one in (plan, new)]
     assert rates[0] == rates[1]
 
 
@@ -200,8 +200,8 @@ def test_an_extension_has_a_schedule_of_its_own(schedule):
     plan, optim = planned(6_400, schedule)
     more = extend(extend(plan, 3_200), 3_200)
     assert (more.total_steps, more.total_tokens) == (400, 12_800)
-    rates = [planned_rate(more, optim, n) for n in range(400)]
-    assert rates[:200] == [planned_rate(plan, optim, n) for n in range(200)]
+    rates = [planned_lr(more, optim, n) for n in range(400)]
+    assert rates[:200] == [planned_lr(plan, optim, n) for n in range(200)]
     assert rates[200:300] == rates[300:]
     assert rates[200] == 0.25 and rates[201] == 0.5 == max(rates[200:])
     down = rates[202:300]
@@ -215,6 +215,6 @@ def test_a_plan_made_anew_can_be_cut():
     new = replan(plan, planned(9_600, "wsd")[0], 60, by_share=True)
     cut = cut_plan(new, 150)
     assert cut.total_steps == 150
-    rates = [planned_rate(cut, optim, n) for n in range(150)]
-    assert rates[:60] == [planned_rate(plan, optim, n) for n in range(60)]
+    rates = [planned_lr(cut, optim, n) for n in range(150)]
+    assert rates[:60] == [planned_lr(plan, optim, n) for n in range(60)]
     assert rates[-1] < 0.1 and max(rates) == 1.0

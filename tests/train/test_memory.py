@@ -43,7 +43,7 @@ def _without_collecting(monkeypatch):
 
 def tried(engine, plan, optim=None, **fields):
     generator = torch.Generator().manual_seed(3)
-    optim = optim or OptimSettings(peak_rate=1e-2)
+    optim = optim or OptimSettings(peak_lr=1e-2)
     return dry_run(engine, plan, lambda: engine.make_optimizer(optim), generator, **fields)
 
 
@@ -136,7 +136,7 @@ class TestDryRun:
                 weight[3] = -0.0
             engine.twin.refresh()
         before, plain = bits(engine), (random.getstate(), np.random.get_state()[1].copy())
-        assert tried(engine, plan, OptimSettings(name=name, peak_rate=1e-2)) is plan.phases[1]
+        assert tried(engine, plan, OptimSettings(name=name, peak_lr=1e-2)) is plan.phases[1]
         for one, other in zip(bits(engine), before, strict=True):
             assert torch.equal(one, other)
         assert random.getstate() == plain[0] and (np.random.get_state()[1] == plain[1]).all()
@@ -161,7 +161,7 @@ class TestDryRun:
         made = []
 
         def make():
-            made.append(engine.make_optimizer(OptimSettings(peak_rate=1e-2)))
+            made.append(engine.make_optimizer(OptimSettings(peak_lr=1e-2)))
             return made[-1]
 
         engine.on_loss = lambda: seen.append(len(made[0].state))
@@ -293,7 +293,7 @@ middle = Phase(1, 512, 8, 8, 5, 5, 1.0, 1.0, {"made": 1.0})
 large = Phase(2, 512, 256, 256, 10, 5, 1.0, 1.0, {"made": 1.0})
 
 def tried(*phases):
-    optim, generator = OptimSettings(peak_rate=1e-2), torch.Generator().manual_seed(0)
+    optim, generator = OptimSettings(peak_lr=1e-2), torch.Generator().manual_seed(0)
     return dry_run(engine, Plan(phases), lambda: engine.make_optimizer(optim), generator)
 
 assert tried(small, middle) is middle

@@ -138,7 +138,7 @@ def gpu(monkeypatch, make_engine):
 
 def found(engine, plan, **fields):
     def make():
-        return engine.make_optimizer(OptimSettings(peak_rate=1e-2))
+        return engine.make_optimizer(OptimSettings(peak_lr=1e-2))
 
     return find_micro_rows(engine, plan, make, torch.Generator().manual_seed(0), **fields)
 

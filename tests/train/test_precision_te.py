@@ -102,7 +102,7 @@ def test_the_engine_keeps_backward_outside(standin, make_trainer):
     from yxanul.optim.config import OptimSettings
     from yxanul.train.engine import Engine
 
-    optim = OptimSettings(peak_rate=1e-2, schedule={"name": "constant"})
+    optim = OptimSettings(peak_lr=1e-2, schedule={"name": "constant"})
     engine = Engine(Twin(make_model(), "fp8", SETTINGS))
     engine.begin(optim)
     trainer = make_trainer(engine=engine, optim=optim)

@@ -9,7 +9,7 @@ from yxanul.base.errors import Interrupted, YxanulError
 from yxanul.base.interrupt import StopRequest
 from yxanul.optim.build import OPTIMIZERS
 from yxanul.optim.config import OptimSettings
-from yxanul.optim.schedules import learning_rate
+from yxanul.optim.schedules import lr_multiplier
 from yxanul.train.chores import Chore
 
 VOCAB = 16
@@ -126,7 +126,7 @@ def test_a_weight_that_is_not_finite_stops_the_run_after_so_many_steps(make_trai
     before = weights_of(trainer)
     with pytest.raises(YxanulError, match=r"^4 updates in a row were skipped") as caught:
         trainer.run()
-    assert "optim.peak_rate" in caught.value.hint
+    assert "optim.peak_lr" in caught.value.hint
     assert same(weights_of(trainer), before)
     assert [report.progress.bad_steps for report in trainer.reports] == [1, 2, 3, 4]
     assert not any(report.applied for report in trainer.reports)
@@ -142,16 +142,16 @@ def test_bad_steps_that_are_not_in_a_row_stop_nothing(make_trainer, make_phase):
 
 def three_phases(make_phase):
     return (
-        make_phase(num_steps=3, rate_scale=0.3, clip=0.05),
-        make_phase(index=1, first_step=3, num_steps=4, rate_scale=0.6, clip=None, seq_len=16),
-        make_phase(index=2, first_step=7, num_steps=3, rate_scale=1.0, clip=0.02, rows=2),
+        make_phase(num_steps=3, lr_scale=0.3, clip=0.05),
+        make_phase(index=1, first_step=3, num_steps=4, lr_scale=0.6, clip=None, seq_len=16),
+        make_phase(index=2, first_step=7, num_steps=3, lr_scale=1.0, clip=0.02, rows=2),
     )
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_the_rate_scale_of_a_phase_holds_on_each_of_its_steps(make_trainer, make_phase, name):
+def test_the_lr_scale_of_a_phase_holds_on_each_of_its_steps(make_trainer, make_phase, name):
     schedule = {"name": "cosine", "warmup_steps": 2}
-    optim = OptimSettings(name=name, peak_rate=1e-2, schedule=schedule)
+    optim = OptimSettings(name=name, peak_lr=1e-2, schedule=schedule)
     trainer, rates = make_trainer(*three_phases(make_phase), optim=optim), []
     groups = trainer.engine.optimizer.param_groups
     before_update(trainer, lambda _: rates.append([group["lr"] for group in groups]))
@@ -160,12 +160,12 @@ def test_the_rate_scale_of_a_phase_holds_on_each_of_its_steps(make_trainer, make
     scales = [0.3] * 3 + [0.6] * 4 + [1.0] * 3
     for done, (scale, used, report) in enumerate(zip(scales, rates, trainer.reports, strict=True)):
         tokens = trainer.plan.tokens_after(done + 1)
-        scheduled = learning_rate(
+        multiplier = scale * lr_multiplier(
             optim, step=done + 1, total_steps=10, tokens=tokens, total_tokens=total
         )
-        assert report.rate == pytest.approx(scale * scheduled)
-        fraction = scale * scheduled / optim.peak_rate
-        assert used == pytest.approx([fraction * group["base_rate"] for group in groups])
+        assert report.lr == pytest.approx(multiplier * optim.peak_lr)
+        assert used == pytest.approx([multiplier * group["base_lr"] for group in groups])
+        assert report.lr_by_role == dict(zip(("matrix", "embedding", "norm"), used, strict=True))
     assert rates[0][0] != rates[1][0]
 
 
@@ -264,7 +264,7 @@ def test_bf16_trains_like_fp32(make_trainer, make_phase, counting_stream):
 
 def test_small_updates_are_not_lost_in_bf16(make_trainer, make_phase):
     """Without a master in fp32, weights near one would never move at this rate."""
-    optim = OptimSettings(peak_rate=1e-4, weight_decay=0, schedule={"name": "constant"})
+    optim = OptimSettings(peak_lr=1e-4, weight_decay=0, schedule={"name": "constant"})
     trainer = make_trainer(make_phase(num_steps=30), precision="bf16", optim=optim)
     gain = next(p for p in trainer.engine.twin.master.parameters() if p.ndim == 1)
     assert torch.all(gain == 1)
@@ -314,10 +314,10 @@ def test_the_step_that_ends_a_warmup_in_tokens_has_the_peak(make_trainer, make_p
         make_phase(index=1, first_step=4, num_steps=4, rows=8, micro_rows=8),
     )
     schedule = {"name": "linear_to_zero", "warmup_tokens": 50}
-    optim = OptimSettings(peak_rate=1e-2, schedule=schedule)
+    optim = OptimSettings(peak_lr=1e-2, schedule=schedule)
     trainer = make_trainer(*phases, optim=optim)
     trainer.run()  # 8 tokens a step, then 64: the fifth step goes from 32 to 96
-    assert [report.rate == 1e-2 for report in trainer.reports].index(True) == 4
+    assert [report.lr == 1e-2 for report in trainer.reports].index(True) == 4
 
 
 def test_a_z_loss_is_trained_on_but_not_reported(make_trainer):

@@ -33,7 +33,7 @@ CLAIMED = ("curriculum", "ours")
 """Arms of ours that are held against the peer: with the curriculum that the package's recipes have,
 and without."""
 
-_TO_ZERO = "{name: cosine, floor_fraction: 0}"
+_TO_ZERO = "{name: cosine, min_lr_fraction: 0}"
 
 
 def our_arms(scale: Scale) -> dict[str, tuple[str, ...]]:
@@ -50,7 +50,7 @@ def our_arms(scale: Scale) -> dict[str, tuple[str, ...]]:
         "curriculum-three": (f"stages.0.curriculum={three}",),
         "adamw": ("optim.name=adamw",),
         "cosine": (f"optim.schedule={_TO_ZERO}",),
-        "floor": ("optim.schedule={name: linear, floor_fraction: 0.1}",),
+        "floor": ("optim.schedule={name: linear, min_lr_fraction: 0.1}",),
         "no-decay": ("optim.weight_decay=0",),
         "warm": ("optim.schedule.warmup_fraction=0.1",),
         "peer-settings": (

@@ -60,7 +60,7 @@ def score(model: LanguageModel, ready: Ready, scale: Scale) -> dict[str, Any]:
 
 def overrides_of(job: Job, scale: Scale) -> list[str]:
     """Return what `yxanul train` is told beside the recipe."""
-    rate = [] if job.rate is None else [f"optim.peak_rate={job.rate:g}"]
+    rate = [] if job.rate is None else [f"optim.peak_lr={job.rate:g}"]
     budget = f"stages.0.budget={{tokens: {job.steps * scale.batch_tokens}}}"
     return [f"seed={job.seed}", budget, *our_arms(scale)[job.arm], *rate]
 

@@ -74,7 +74,7 @@ def recipe_of(
             "folder": str(shards),
         },
         "model": shape.model,
-        "optim": {"name": "adamw", "peak_rate": PEAK_RATE},
+        "optim": {"name": "adamw", "peak_lr": PEAK_RATE},
         "train": {"batch_tokens": shape.tokens},
         "stages": [
             {

@@ -71,11 +71,12 @@ _OTHER_NAMES = {
     "model.z_loss": "z_loss_weight z_loss_multiplier",
     "model.document_masking": "doc_mask intra_document_masking attn_mask_type",
     "optim.name": "optimizer optim_name optimizer_name optimizer_type",
-    "optim.peak_rate": (
-        "learning_rate lr max_lr peak_lr base_lr peak_learning_rate rate embedding_lr "
+    "optim.peak_lr": (
+        "learning_rate lr max_lr peak_rate base_lr peak_learning_rate rate embedding_lr "
         "unembedding_lr"
     ),
-    "optim.muon_rate": "matrix_lr muon_lr",
+    "optim.muon_lr": "matrix_lr muon_rate",
+    "optim.lr_scale_by_role": "role_scales",
     "optim.weight_decay": "wd decay l2",
     "optim.betas": "beta1 beta2 adam_beta1 adam_beta2",
     "optim.eps": "adam_epsilon adam_eps epsilon",
@@ -91,8 +92,10 @@ _OTHER_NAMES = {
         "warmup_iters lr_warmup_steps num_warmup_steps warmup lr_warmup_iters"
     ),
     "optim.schedule.warmup_fraction": "warmup_ratio lr_warmup_fraction",
-    "optim.schedule.floor_rate": "min_lr min_learning_rate final_lr lr_min",
-    "optim.schedule.floor_fraction": "min_lr_ratio final_lr_frac min_lr_rate lr_min_ratio",
+    "optim.schedule.min_lr": "floor_rate min_learning_rate final_lr lr_min",
+    "optim.schedule.min_lr_fraction": (
+        "floor_fraction min_lr_ratio final_lr_frac min_lr_rate lr_min_ratio"
+    ),
     "optim.schedule.decay_fraction": "warmdown_ratio cooldown_fraction decay_ratio",
     "train.precision": "dtype torch_dtype mixed_precision bf16 fp16 amp autocast fp32 tf32",
     "train.device": "device_type accelerator use_cpu no_cuda use_cuda gpu",
@@ -137,6 +140,7 @@ _OTHER_NAMES = {
         "gradient_accumulation_steps grad_accum_steps accumulate_grad_batches grad_accum "
         "gradient_accumulation_iters accumulation_steps gradient_accumulation"
     ),
+    "stages.N.curriculum.N.lr_scale": "rate_scale",
     "stages.N.curriculum.N.devices": "world_size num_devices n_gpus num_gpus gpus",
     "monitor.trackers": (
         "report_to logger loggers wandb_log wandb tensorboard log_to tracker wandb_project"

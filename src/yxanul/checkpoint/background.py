@@ -126,7 +126,7 @@ def check_finite(step: int, tensors: Mapping[str, Mapping[str, torch.Tensor]]) -
                     f"the checkpoint of step {step} was not written",
                     found=f"{name} of {stem}, which is not finite",
                     hint="earlier checkpoints are untouched: the same command goes on from there;"
-                    " where it comes to the same, lower optim.peak_rate, or train in fp32",
+                    " where it comes to the same, lower optim.peak_lr, or train in fp32",
                 )
 
 

@@ -237,7 +237,7 @@ def _step_facts(found: PlannedStep) -> dict[str, Any]:
         "seq_len": phase.seq_len,
         "num_rows": phase.rows,
         "micro_rows": phase.micro_rows,
-        "rate_scale": phase.rate_scale,
+        "lr_scale": phase.lr_scale,
         "clip": phase.clip,
         "mix": phase.mix,
     }

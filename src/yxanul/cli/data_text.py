@@ -66,7 +66,7 @@ def step(facts: Facts, full: bool) -> str:
     lines = [
         f"step {facts['step']:,}: stage '{facts['stage']}', step {facts['stage_step']:,} of"
         f" {facts['stage_steps']:,}, phase {facts['phase']}",
-        f"{shape}; mix: {mix}; rate x {facts['rate_scale']:g}",
+        f"{shape}; mix: {mix}; rate x {facts['lr_scale']:g}",
         *_rows(facts["rows"], full),
     ]
     if len(facts["rows"]) < rows:

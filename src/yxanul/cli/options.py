@@ -17,7 +17,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="KEY=VALUE",
-        help="Overrides such as `optim.peak_rate=1e-3` or `'stages.0.budget={steps: 120}'`.",
+        help="Overrides such as `optim.peak_lr=1e-3` or `'stages.0.budget={steps: 120}'`.",
         show_default=False,
     ),
 ]

@@ -17,7 +17,7 @@ from yxanul.recipe import Recipe, as_plain, check_tree, dump_recipe, read_tree, 
 from yxanul.stages import preflight
 from yxanul.stages.config import StageSettings, stage_optim
 from yxanul.train.config import TrainSettings
-from yxanul.train.curriculum import Phase, Plan, make_plan, planned_rate
+from yxanul.train.curriculum import Phase, Plan, make_plan, planned_lr
 
 NOMINAL_TOKENS = 1_000_000_000
 CURVE_WIDTH = 72
@@ -108,7 +108,7 @@ def _phase_facts(stage_plan: StagePlan, pieces: Sequence[Phase]) -> dict[str, An
         "steps": sum(piece.num_steps for piece in pieces) if counted else None,
         "tokens": sum(piece.num_tokens for piece in pieces) if counted else None,
         "sequences": sum(p.num_steps * p.rows for p in pieces) if counted else None,
-        "rate_scale": phase.rate_scale,
+        "lr_scale": phase.lr_scale,
         "clip": phase.clip,
         "mix": phase.mix,
     }
@@ -118,7 +118,7 @@ def phase_table(phases: Sequence[dict[str, Any]]) -> list[str]:
     """Return a line for each phase."""
     names = ("stage", "phase", "seq_len", "rows", "from_step", "steps", "tokens")
     header = ("stage", "phase", "seq_len", "rows", "from step", "steps", "tokens")
-    rows = [[_cell(phase[name]) for name in (*names, "rate_scale", "clip")] for phase in phases]
+    rows = [[_cell(phase[name]) for name in (*names, "lr_scale", "clip")] for phase in phases]
     return table((*header, "rate x", "clip"), rows)
 
 
@@ -147,7 +147,7 @@ def curve_of(stage_plan: StagePlan) -> list[dict[str, Any]]:
             "stage": stage_plan.stage.name,
             "step": place + 1 if stage_plan.counted else None,
             "done": (place + 1) / plan.total_steps,
-            "rate": planned_rate(plan, stage_plan.optim, place),
+            "rate": planned_lr(plan, stage_plan.optim, place),
         }
         for place in sorted(places)
     ]
@@ -175,7 +175,7 @@ def rate_picture(plans: Sequence[StagePlan]) -> list[str]:
 
 
 def _peaks(plans: Sequence[StagePlan]) -> str:
-    factors = {phase.rate_scale for plan in plans for phase in plan.plan.phases}
+    factors = {phase.lr_scale for plan in plans for phase in plan.plan.phases}
     return ", schedule x the phase's factor" if factors != {1.0} else ""
 
 
@@ -196,7 +196,7 @@ def _sampled(stage_plan: StagePlan, width: int) -> list[float]:
     """Return the rates in the middle of each of `width` equal parts of a stage."""
     plan = stage_plan.plan
     places = (int((column + 0.5) * plan.total_steps / width) for column in range(width))
-    return [planned_rate(plan, stage_plan.optim, place) for place in places]
+    return [planned_lr(plan, stage_plan.optim, place) for place in places]
 
 
 def mix_picture(phases: Sequence[dict[str, Any]]) -> list[str]:

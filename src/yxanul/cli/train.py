@@ -32,7 +32,7 @@ EXAMPLES = """**Examples**
 
 `yxanul prepare quickstart && yxanul train quickstart`
 
-`yxanul train quickstart optim.peak_rate=2e-3`
+`yxanul train quickstart optim.peak_lr=2e-3`
 
 `yxanul train fineweb-ultra --devices 8 --strategy fsdp`"""
 

@@ -6,18 +6,18 @@ from typing import Literal
 
 from yxanul.model.language_model import LanguageModel
 
-Role = Literal["matrix", "table", "gain"]
+Role = Literal["matrix", "embedding", "norm"]
 
 
 def parameter_roles(model: LanguageModel) -> dict[str, Role]:
     """Map every parameter's name to its role.
 
-    `table`: one row a token or position (embedding, learned positions, a head of its own);
-    `gain`: the scales of norms; `matrix`: everything else, all of it two-dimensional.
+    `embedding`: one row a token or position (embedding, learned positions, a head of its own);
+    `norm`: the scales of norms; `matrix`: everything else, all of it two-dimensional.
     """
     tables = {id(table) for table in model.tables()}
     roles: dict[str, Role] = {}
     for name, parameter in model.named_parameters():
-        role: Role = "gain" if parameter.ndim == 1 else "matrix"
-        roles[name] = "table" if id(parameter) in tables else role
+        role: Role = "norm" if parameter.ndim == 1 else "matrix"
+        roles[name] = "embedding" if id(parameter) in tables else role
     return roles

@@ -124,7 +124,7 @@ ALERTS: dict[str, Rule] = {
     "gradient_explosion": Rule(
         explosion,
         "a rate that is too high, or a broken batch",
-        "a lower optim.peak_rate, a longer warm-up, or a smaller clip",
+        "a lower optim.peak_lr, a longer warm-up, or a smaller clip",
     ),
     "gradient_vanishing": Rule(
         vanishing,
@@ -134,7 +134,7 @@ ALERTS: dict[str, Rule] = {
     "not_finite": Rule(
         not_finite,
         "a rate that is too high, or numbers beyond the precision",
-        "a lower optim.peak_rate, or train.precision=fp32",
+        "a lower optim.peak_lr, or train.precision=fp32",
     ),
     "train_validation_gap": Rule(
         gap,
@@ -144,17 +144,17 @@ ALERTS: dict[str, Rule] = {
     "no_improvement": Rule(
         no_improvement,
         "a rate that is too high or too low, or a model that is full",
-        "another optim.peak_rate, a schedule that comes down, or a larger model",
+        "another optim.peak_lr, a schedule that comes down, or a larger model",
     ),
     "clip_rate": Rule(
         clipping,
         "a clip below the usual gradient norm, or a rate that is too high",
-        "a larger optim.clip, or a lower optim.peak_rate",
+        "a larger optim.clip, or a lower optim.peak_lr",
     ),
     "loss_spike": Rule(
         spike,
         "a batch of unusual text, or a rate at the edge of stability",
-        "a look at the data around this step, a smaller clip, or a lower optim.peak_rate",
+        "a look at the data around this step, a smaller clip, or a lower optim.peak_lr",
     ),
 }
 """By name: what is watched in every run."""

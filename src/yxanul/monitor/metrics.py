@@ -21,7 +21,10 @@ STEP_METRICS: dict[str, str] = {
     "train/loss_median": "median of the last 50 losses, this one included",
     "train/loss_std": "standard deviation of the same",
     "train/loss_outlier": "1 if the loss is above median + 2 std of the 50 before it",
-    "optim/learning_rate": "schedule times the phase's scale",
+    "optim/learning_rate": "peak_lr times schedule times the phase's scale",
+    "optim/learning_rate_matrix": "of the matrices; muon's is muon_lr times the same",
+    "optim/learning_rate_embedding": "of the embeddings",
+    "optim/learning_rate_norm": "of the norms",
     "optim/gradient_norm": "over all parameters, before clipping",
     "optim/gradient_norm_after_clip": "the same, as the optimizer saw it",
     "optim/clip_rate": "share of the last 100 updates that were clipped",
@@ -58,6 +61,8 @@ class StepFacts:
     loss: float
     """Mean over the target tokens, nats."""
     learning_rate: float
+    lr_by_role: Mapping[str, float]
+    """Of each parameter group."""
     gradient_norm: float
     """Before clipping."""
     clip: float | None
@@ -124,6 +129,7 @@ class StepRecorder:
             self._clipped.add(float(after < facts.gradient_norm))
         return {
             "optim/learning_rate": facts.learning_rate,
+            **{f"optim/learning_rate_{role}": lr for role, lr in facts.lr_by_role.items()},
             "optim/gradient_norm": facts.gradient_norm,
             "optim/gradient_norm_after_clip": after,
             "optim/clip_rate": self._clipped.mean if len(self._clipped) else 0.0,

@@ -16,7 +16,7 @@ def build_adamw(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.
     devices = {parameter.device.type for group in groups for parameter in group["params"]}
     return torch.optim.AdamW(
         groups,
-        lr=settings.peak_rate,
+        lr=settings.peak_lr,
         betas=settings.used_betas,
         eps=settings.used_eps,
         weight_decay=settings.weight_decay,

@@ -7,14 +7,15 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from yxanul.base.settings import Misfit, Settings
-from yxanul.optim.rates import USUAL_WIDTH, usual_rate
+from yxanul.optim.rates import USUAL_WIDTH, usual_lr
 
 DEFAULT_WARMUP_FRACTION = 0.01
-DEFAULT_FLOOR_FRACTION = 0.1
+DEFAULT_MIN_LR_FRACTION = 0.1
 DEFAULT_DECAY_FRACTION = 0.2
 
-Role = Literal["matrix", "table", "gain"]
-"""What a parameter is: a matrix that multiplies, a table that is looked up, a gain per channel."""
+Role = Literal["matrix", "embedding", "norm"]
+"""What a parameter is: a matrix that multiplies, an embedding that is looked up, or the scale of a
+norm."""
 Clock = Literal["steps", "tokens"]
 Rate = Annotated[float, Field(gt=0)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -31,7 +32,7 @@ STATE_NUMBERS = {"adamw": 2, "muon": 1, "lion": 1, "sophia": 2, "adafactor": 0}
 OWNERS = {
     "betas": tuple(BETAS),
     "eps": tuple(EPS),
-    "muon_rate": ("muon",),
+    "muon_lr": ("muon",),
     "curvature_steps": ("sophia",),
     "curvature_scale": ("sophia",),
 }
@@ -51,9 +52,9 @@ class ScheduleSettings(Settings):
     """Warm-up as a share of the run; 0.01 where no warm-up is given."""
     horizon: Clock | None = None
     """What progress is counted in; absent: what the warm-up is counted in, else steps."""
-    floor_rate: float | None = Field(default=None, ge=0)
+    min_lr: float | None = Field(default=None, ge=0)
     """Rate of the last update (linear, cosine, wsd)."""
-    floor_fraction: float | None = Field(default=None, ge=0, le=1)
+    min_lr_fraction: float | None = Field(default=None, ge=0, le=1)
     """The same as a share of the peak; 0.1 where linear or cosine have neither, zero for wsd."""
     decay_fraction: float | None = Field(default=None, gt=0, le=1)
     """Share of the run over which wsd comes down; 0.2 where it is absent."""
@@ -86,13 +87,13 @@ class ScheduleSettings(Settings):
 
     @model_validator(mode="after")
     def _check_end(self) -> ScheduleSettings:
-        if self.floor_rate is not None and self.floor_fraction is not None:
+        if self.min_lr is not None and self.min_lr_fraction is not None:
             raise Misfit(
-                "one of floor_rate and floor_fraction, found both (set the other to null)",
-                "floor_rate",
-                "floor_fraction",
+                "one of min_lr and min_lr_fraction, found both (set the other to null)",
+                "min_lr",
+                "min_lr_fraction",
             )
-        floors = ("floor_rate", "floor_fraction")
+        floors = ("min_lr", "min_lr_fraction")
         given = [name for name in floors if getattr(self, name) is not None]
         if given and self.name not in WITH_FLOOR:
             raise Misfit(
@@ -129,11 +130,11 @@ class OptimSettings(Settings):
     name: Literal["adamw", "muon", "lion", "sophia", "adafactor"] = "adamw"
     """Muon moves the matrices along orthogonalised momentum, everything else by AdamW; lion by the
     sign of momentum; sophia by momentum over curvature; adafactor keeps next to no state."""
-    peak_rate: Rate = Field(default_factory=lambda data: usual_rate(data["name"], USUAL_WIDTH))
+    peak_lr: Rate = Field(default_factory=lambda data: usual_lr(data["name"], USUAL_WIDTH))
     """Learning rate at the end of the warm-up; absent: what is usual for the optimizer and the
     width of the model (tables in optim/rates.py)."""
     weight_decay: float = Field(default=0.1, ge=0)
-    """Decoupled, times the rate; gains and every 1-D parameter have none."""
+    """Decoupled, times the rate; norms and every 1-D parameter have none."""
     betas: tuple[Beta, Beta] | None = None
     """Memory of the gradient and of its square (sophia: of the curvature); absent: 0.9 and 0.95,
     lion 0.9 and 0.99, sophia 0.965 and 0.99; adafactor has none."""
@@ -142,10 +143,10 @@ class OptimSettings(Settings):
     squared gradient); lion has none."""
     clip: float | None = Field(default=1.0, gt=0)
     """Largest gradient norm; null clips nothing."""
-    role_scales: dict[Role, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
-    """Factor on the rate of the parameters of a role: matrix, table or gain; 0 keeps them fixed."""
-    muon_rate: Rate | None = None
-    """Peak rate of the matrices under muon; absent: four times peak_rate."""
+    lr_scale_by_role: dict[Role, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    """Factor on the rate of a role's parameters (matrix, embedding, norm); 0 keeps them fixed."""
+    muon_lr: Rate | None = None
+    """Peak rate of the matrices under muon; absent: four times peak_lr."""
     curvature_steps: int | None = Field(default=None, gt=0)
     """Sophia estimates the curvature once in so many updates; absent: 10."""
     curvature_scale: float | None = Field(default=None, gt=0)
@@ -161,9 +162,9 @@ class OptimSettings(Settings):
 
         Raises ValueError where the floor of the schedule is above it.
         """
-        if "peak_rate" in self.model_fields_set:
+        if "peak_lr" in self.model_fields_set:
             return self
-        settings = self.model_copy(update={"peak_rate": usual_rate(self.name, width)})
+        settings = self.model_copy(update={"peak_lr": usual_lr(self.name, width)})
         settings._check_floor()
         return settings
 
@@ -178,16 +179,14 @@ class OptimSettings(Settings):
         return self.eps or EPS[self.name]
 
     @property
-    def floor_rate(self) -> float | None:
-        """Rate of the last update; None where the schedule has no floor."""
+    def min_lr_fraction(self) -> float | None:
+        """Rate of the last update as a share of the peak; None where the schedule has no floor."""
         schedule = self.schedule
-        if schedule.floor_rate is not None:
-            return schedule.floor_rate
-        if schedule.floor_fraction is not None:
-            return schedule.floor_fraction * self.peak_rate
-        if schedule.name in ("linear", "cosine"):
-            return DEFAULT_FLOOR_FRACTION * self.peak_rate
-        return None
+        if schedule.min_lr is not None:
+            return schedule.min_lr / self.peak_lr
+        if schedule.min_lr_fraction is None and schedule.name in ("linear", "cosine"):
+            return DEFAULT_MIN_LR_FRACTION
+        return schedule.min_lr_fraction
 
     @model_validator(mode="after")
     def _check(self) -> OptimSettings:
@@ -203,11 +202,10 @@ class OptimSettings(Settings):
         return self
 
     def _check_floor(self) -> None:
-        floor = self.schedule.floor_rate
-        if floor is not None and floor > self.peak_rate:
+        floor = self.schedule.min_lr
+        if floor is not None and floor > self.peak_lr:
             raise Misfit(
-                f"the floor of the schedule ({floor:g}) is above the peak_rate"
-                f" ({self.peak_rate:g})",
-                ("schedule", "floor_rate"),
-                "peak_rate",
+                f"the floor of the schedule ({floor:g}) is above the peak_lr ({self.peak_lr:g})",
+                ("schedule", "min_lr"),
+                "peak_lr",
             )

@@ -16,37 +16,36 @@ def parameter_groups(
     roles: Mapping[str, Role],
     settings: OptimSettings,
 ) -> list[dict[str, Any]]:
-    """Return torch parameter groups, one a role; a 1-D parameter is a gain whatever its label.
+    """Return torch parameter groups, one a role; a 1-D parameter is a norm whatever its label.
 
-    Each group has `names` beside `params`, and `base_rate`, from which `set_rate` starts.
+    Each group has `names` beside `params`, and `base_lr`, its peak, which `set_lr` multiplies.
     Frozen parameters are left out; a parameter without a role, or an unknown role, is an error.
     """
     by_role: dict[Role, list[tuple[str, torch.nn.Parameter]]] = {r: [] for r in get_args(Role)}
     for name, parameter in named_parameters:
         role = _role_of(name, roles)
         if parameter.requires_grad:
-            by_role["gain" if parameter.ndim < 2 else role].append((name, parameter))
+            by_role["norm" if parameter.ndim < 2 else role].append((name, parameter))
     return [
         {
             "params": [parameter for _, parameter in members],
             "names": [name for name, _ in members],
             "role": role,
-            "base_rate": settings.peak_rate * settings.role_scales.get(role, 1.0),
-            "lr": settings.peak_rate * settings.role_scales.get(role, 1.0),
-            "weight_decay": 0.0 if role == "gain" else settings.weight_decay,
+            "base_lr": settings.peak_lr * settings.lr_scale_by_role.get(role, 1.0),
+            "lr": settings.peak_lr * settings.lr_scale_by_role.get(role, 1.0),
+            "weight_decay": 0.0 if role == "norm" else settings.weight_decay,
         }
         for role, members in by_role.items()
         if members
     ]
 
 
-def set_rate(optimizer: torch.optim.Optimizer, fraction: float) -> None:
-    """Set every group's rate to `fraction` of the group's own peak.
-
-    The fraction is all factors at once: height of the schedule times the phase's scale.
-    """
+def set_lr(optimizer: torch.optim.Optimizer, multiplier: float) -> dict[str, float]:
+    """Set the learning rate of every group to `multiplier` times its `base_lr`; return the rates
+    by role."""
     for group in optimizer.param_groups:
-        group["lr"] = group["base_rate"] * fraction
+        group["lr"] = group["base_lr"] * multiplier
+    return {group["role"]: group["lr"] for group in optimizer.param_groups}
 
 
 def _role_of(name: str, roles: Mapping[str, Role]) -> Role:

@@ -1,4 +1,4 @@
-"""Muon: momentum, made orthogonal, for matrices; AdamW for tables and gains.
+"""Muon: momentum, made orthogonal, for matrices; AdamW for embeddings and norms.
 
 Shapes: G matrices of equal shape, R rows, C columns, M = min(R, C).
 
@@ -113,8 +113,8 @@ def build_muon(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.o
             if param.ndim != 2:
                 raise ValueError(f"muon moves 2-D matrices; {name} has shape {tuple(param.shape)}")
         group["orthogonal"] = True
-        rate = settings.muon_rate or RATE_RATIO * settings.peak_rate
-        group["base_rate"] = group["lr"] = rate * settings.role_scales.get("matrix", 1.0)
+        rate = settings.muon_lr or RATE_RATIO * settings.peak_lr
+        group["base_lr"] = group["lr"] = rate * settings.lr_scale_by_role.get("matrix", 1.0)
     return Muon(groups, betas=settings.used_betas, eps=settings.used_eps)
 
 

@@ -25,7 +25,7 @@ MUON_RATES = (
     # Measured at width 256: 3e-3 beat 1.5e-3, 4e-3 and 6e-3.
     (256, 3e-3),
     # Not measured: down to AdamW's rates, as its updates are as large (Liu et al. 2025, arXiv
-    # 2502.16982); the matrices move at `muon_rate`.
+    # 2502.16982); the matrices move at `muon_lr`.
     (384, 1.6e-3),
     (512, 1e-3),
     *ADAMW_RATES[4:],
@@ -50,7 +50,7 @@ USUAL_WIDTH = 128
 """The width that is thought of where no model is known; no other has a higher rate."""
 
 
-def usual_rate(optimizer: str, width: int) -> float:
+def usual_lr(optimizer: str, width: int) -> float:
     """Return the peak rate for a model of some width, in two digits."""
     table, factor = pick(RATES, optimizer, "optimizer")
     for largest, rate in table:

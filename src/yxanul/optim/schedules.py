@@ -1,7 +1,7 @@
-"""Learning-rate schedules: the rate of an update as a pure function of where it stands.
+"""Learning-rate schedules: the multiplier of the peak as a pure function of where an update stands.
 
 An update is placed by what is done once it is applied, so the last one stands exactly at the end
-of the run. Where the settings have a floor, it is the rate of the last update. Without one the
+of the run. Where the settings have a smallest rate, the last update has it. Without one the
 line ends in zero one update *later*: an update at rate zero would be a step spent on nothing.
 """
 
@@ -20,7 +20,7 @@ from yxanul.optim.config import (
 )
 
 
-def straight(left: float) -> float:
+def linear(left: float) -> float:
     """Come down in a straight line."""
     return left
 
@@ -30,24 +30,25 @@ def cosine(left: float) -> float:
     return 0.5 * (1 - math.cos(math.pi * left))
 
 
-def flat(left: float) -> float:
+def constant(left: float) -> float:
     """Stay at the peak."""
     return 1.0
 
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
     # Bergsma et al. 2025, arXiv 2502.15938: straight down to zero beats a floor of a tenth.
-    "linear_to_zero": straight,
-    "linear": straight,
+    "linear_to_zero": linear,
+    "linear": linear,
     "cosine": cosine,
-    "constant": flat,
+    "constant": constant,
     # Hu et al. 2024, arXiv 2404.06395: warm up, stay, then come down over the last part.
-    "wsd": straight,
+    "wsd": linear,
 }
-"""By name: height between floor (0) and peak (1) from the share of the descent still to go."""
+"""By name: height between the smallest rate (0) and the peak (1), from the share of the descent
+that is left."""
 
 
-def learning_rate(
+def lr_multiplier(
     settings: OptimSettings,
     *,
     step: int,
@@ -56,27 +57,26 @@ def learning_rate(
     total_tokens: int,
     step_tokens: int | None = None,
 ) -> float:
-    """Return the rate of update number `step`, the first being 1.
+    """Return the rate of update number `step`, the first being 1, as a share of the peak.
 
     `tokens` are the target tokens seen once that update is applied, `step_tokens` those of the
     update itself (absent: the mean so far; needed only where rows change during a warm-up that
     is counted in tokens). Past the end the rate stays where the schedule ends.
     """
-    schedule, peak = settings.schedule, settings.peak_rate
+    schedule, smallest = settings.schedule, settings.min_lr_fraction
     if schedule.clock == "steps":
         now, total, size = step, total_steps, 1.0
     else:
         now, total, size = tokens, total_tokens, step_tokens or tokens / step
     warmup = max(1, warmup_length(schedule, total))  # without one, the first update has the peak
     if now < warmup:
-        return peak * (now / warmup)
-    floor = settings.floor_rate
+        return now / warmup
     start = descent_start(schedule, warmup, total)
-    end = total if floor is not None else total + total / total_steps
+    end = total if smallest is not None else total + total / total_steps
     if now - size < warmup or now <= start:  # the update that ends the warm-up has the peak
-        return peak
+        return 1.0
     height = pick(SCHEDULES, schedule.name, "schedule")(max(0.0, (end - now) / (end - start)))
-    return peak * height + (floor or 0.0) * (1 - height)
+    return height + (smallest or 0.0) * (1 - height)
 
 
 def warmup_length(schedule: ScheduleSettings, total: int) -> int:

@@ -91,8 +91,10 @@ class OnFail(Settings):
 class StageOptim(Settings):
     """What a stage changes in the recipe's `optim` section."""
 
-    peak_rate: float | None = Field(default=None, gt=0)
-    """Peak learning rate of this stage."""
+    peak_lr: float | None = Field(default=None, gt=0)
+    """Peak learning rate of this stage; it scales `muon_lr` too."""
+    muon_lr: float | None = Field(default=None, gt=0)
+    """Peak rate of the matrices under muon in this stage."""
     weight_decay: float | None = Field(default=None, ge=0)
     """Weight decay of this stage."""
     schedule: ScheduleSettings | None = None
@@ -156,6 +158,8 @@ class StageSettings(Settings):
 def stage_optim(optim: OptimSettings, stage: StageSettings) -> OptimSettings:
     """Return the recipe's optimizer settings with what the stage changes."""
     changes = {name: value for name, value in stage.optim if value is not None}
+    if optim.muon_lr is not None and "peak_lr" in changes:
+        changes = {"muon_lr": optim.muon_lr * changes["peak_lr"] / optim.peak_lr} | changes
     return OptimSettings.model_validate(optim.model_dump() | changes)
 
 

@@ -16,11 +16,12 @@ def step_facts(report: StepReport, model: ModelSettings) -> StepFacts:
     phase = report.phase
     return StepFacts(
         loss=report.loss,
-        learning_rate=report.rate,
+        learning_rate=report.lr,
+        lr_by_role=report.lr_by_role,
         gradient_norm=report.gradient_norm,
         clip=report.clip,
         applied=report.applied,
-        lr_scale=phase.rate_scale,
+        lr_scale=phase.lr_scale,
         phase=phase.index,
         rows=phase.rows,
         seq_len=phase.seq_len,

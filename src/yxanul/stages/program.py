@@ -110,7 +110,7 @@ def _headline(session: Session, plan: Plan, stage: StageSettings, optim: OptimSe
     with_others = f" x {size} ({session.recipe.train.strategy})" if size > 1 else ""
     return (
         f"stage '{stage.name}': {plan.total_steps:,} steps, {plan.total_tokens:,} tokens;"
-        f" {optim.name}, peak rate {optim.peak_rate:g};"
+        f" {optim.name}, peak rate {optim.peak_lr:g};"
         f" {engine.twin.precision} on {session.device.type}{with_others}"
     )
 

@@ -47,7 +47,7 @@ class PhaseSettings(Settings):
     devices: int = Field(default=1, gt=0)
     """Devices that each take `rows` in each micro-batch. The step is the same on any number of
     them: fewer take more micro-batches."""
-    rate_scale: float = Field(default=1.0, gt=0)
+    lr_scale: float = Field(default=1.0, gt=0)
     """Factor on the scheduled learning rate."""
     clip: float | None = Field(default=None, gt=0)
     """Largest gradient norm; absent: `optim.clip`."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from yxanul.base.errors import YxanulError
 from yxanul.optim.config import OptimSettings
-from yxanul.optim.schedules import descent_start, learning_rate, warmup_length
+from yxanul.optim.schedules import descent_start, lr_multiplier, warmup_length
 from yxanul.train.config import PhaseSettings, TrainSettings
 
 AUTO_MICRO_TOKENS = 8_192
@@ -27,7 +27,7 @@ class Phase:
     """Rows of one micro-batch; the last of a step may have fewer."""
     first_step: int
     num_steps: int
-    rate_scale: float
+    lr_scale: float
     clip: float | None
     mix: dict[str, float]
 
@@ -206,7 +206,7 @@ def cooled_plan(plan: Plan, optim: OptimSettings, steps_done: int) -> Plan:
 
 def is_warming_up(plan: Plan, optim: OptimSettings, steps_done: int) -> bool:
     """Say whether the rate still rises to its peak after `steps_done` steps."""
-    settings = _settings_of(plan.curve_at(steps_done), optim)
+    settings = _with_warmup_of(plan.curve_at(steps_done), optim)
     done, total = _clock(plan, optim, steps_done)
     return done < warmup_length(settings.schedule, total)
 
@@ -224,28 +224,37 @@ def _clock(plan: Plan, optim: OptimSettings, steps_done: int) -> tuple[int, int]
     return (steps, curve.total_steps) if in_steps else (tokens, curve.total_tokens)
 
 
-def planned_rate(plan: Plan, optim: OptimSettings, steps_done: int) -> float:
+def planned_lr(plan: Plan, optim: OptimSettings, steps_done: int) -> float:
     """Return the learning rate of the step that comes after `steps_done` steps of a stage."""
+    return optim.peak_lr * planned_multiplier(plan, optim, steps_done)
+
+
+def planned_multiplier(plan: Plan, optim: OptimSettings, steps_done: int) -> float:
+    """Return the learning rate, as a share of the peak, of the step that comes after `steps_done`
+    steps of a stage."""
     phase, curve = plan.phase_at(steps_done), plan.curve_at(steps_done)
     step, tokens = plan.done_of(curve, steps_done + 1)
-    return phase.rate_scale * learning_rate(
-        _settings_of(curve, optim),
-        step=step,
-        total_steps=curve.total_steps,
-        tokens=tokens,
-        total_tokens=curve.total_tokens,
-        step_tokens=phase.step_tokens,
+    return (
+        phase.lr_scale
+        * curve.lr_scale
+        * lr_multiplier(
+            _with_warmup_of(curve, optim),
+            step=step,
+            total_steps=curve.total_steps,
+            tokens=tokens,
+            total_tokens=curve.total_tokens,
+            step_tokens=phase.step_tokens,
+        )
     )
 
 
-def _settings_of(curve: LrCurve, optim: OptimSettings) -> OptimSettings:
-    """Return the settings with the peak and the warm-up of a course."""
-    if curve.lr_scale == 1 and curve.warmup_fraction is None:
+def _with_warmup_of(curve: LrCurve, optim: OptimSettings) -> OptimSettings:
+    """Return the settings with the warm-up of a course of its own."""
+    if curve.warmup_fraction is None:
         return optim
     warmup = {"warmup_steps": None, "warmup_tokens": None, "warmup_fraction": curve.warmup_fraction}
     schedule = optim.schedule.model_copy(update={**warmup, "horizon": optim.schedule.clock})
-    peak_rate = curve.lr_scale * optim.peak_rate
-    return optim.model_copy(update={"peak_rate": peak_rate, "schedule": schedule})
+    return optim.model_copy(update={"schedule": schedule})
 
 
 def make_plan(
@@ -274,7 +283,7 @@ def make_plan(
             micro_rows=micro_rows,
             first_step=steps_done,
             num_steps=0,
-            rate_scale=settings.rate_scale,
+            lr_scale=settings.lr_scale,
             clip=settings.clip if settings.clip is not None else clip,
             mix=settings.mix or mix,
         )

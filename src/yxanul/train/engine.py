@@ -21,7 +21,7 @@ from yxanul.optim.build import build_optimizer
 from yxanul.optim.clip import clip_gradients
 from yxanul.optim.config import EmaSettings, OptimSettings
 from yxanul.optim.ema import Ema
-from yxanul.optim.groups import set_rate
+from yxanul.optim.groups import set_lr
 from yxanul.optim.muon import Muon
 from yxanul.optim.state import load_optimizer, optimizer_tensors
 from yxanul.train.config import TrainSettings
@@ -102,9 +102,9 @@ class Engine:
         """Scale the gradients of the step down to a joint norm; return the norm before."""
         return clip_gradients(self.trained().values(), max_norm)
 
-    def set_rate(self, fraction: float) -> None:
-        """Set the rate of the next update to a fraction of the peak."""
-        set_rate(self.optimizer, fraction)
+    def set_lr(self, multiplier: float) -> dict[str, float]:
+        """Set the rates of the next update; return them by role."""
+        return set_lr(self.optimizer, multiplier)
 
     def apply(self) -> None:
         """Update the weights by the gradients of the step, and forget these."""

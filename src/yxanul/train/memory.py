@@ -12,7 +12,7 @@ import torch
 
 from yxanul.base.errors import YxanulError, causes_of
 from yxanul.data.batches import Batch
-from yxanul.optim.groups import set_rate
+from yxanul.optim.groups import set_lr
 from yxanul.train.curriculum import Phase, Plan
 from yxanul.train.precision.twin import Twin
 
@@ -205,7 +205,7 @@ def _compute(
 
 def _update_nothing(optimizer: torch.optim.Optimizer) -> None:
     """Let an optimizer make its state and all that it needs in passing; no weight changes."""
-    set_rate(optimizer, 0.0)
+    set_lr(optimizer, 0.0)
     for group in optimizer.param_groups:
         for weight in group["params"]:
             weight.grad = torch.zeros_like(weight)

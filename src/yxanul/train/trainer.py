@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,7 @@ from yxanul.data.mix import MixCursor, Row, plan_rows
 from yxanul.optim.config import OptimSettings
 from yxanul.train.chores import Chore
 from yxanul.train.config import OutlierSettings
-from yxanul.train.curriculum import Phase, Plan, planned_rate
+from yxanul.train.curriculum import Phase, Plan, planned_multiplier
 from yxanul.train.curvature import Curvature
 from yxanul.train.engine import Engine
 from yxanul.train.memory import forget_gradients, free, is_out_of_memory, too_large
@@ -36,7 +36,10 @@ class StepReport:
     phase: Phase
     loss: float
     """Mean over the target tokens of the step, in nats."""
-    rate: float
+    lr: float
+    """Learning rate: the schedule's share of `optim.peak_lr`, times the phase's scale."""
+    lr_by_role: Mapping[str, float]
+    """Learning rate of each parameter group."""
     gradient_norm: float
     """Before clipping."""
     clip: float | None
@@ -98,8 +101,8 @@ class Trainer:
         """Do one optimizer update (or skip it: something is not finite, or an outlier)."""
         watch = Stopwatch()
         phase = self.plan.phase_at(self.progress.stage_step)
-        rate = planned_rate(self.plan, self.optim, self.progress.stage_step)
-        self.engine.set_rate(rate / self.optim.peak_rate)
+        multiplier = planned_multiplier(self.plan, self.optim, self.progress.stage_step)
+        lr_by_role = self.engine.set_lr(multiplier)
         while (summed := self.gradients(watch)) is None:
             self._halve_micro_batch(phase)
         loss, num_targets, cursor = summed
@@ -112,7 +115,16 @@ class Trainer:
             phase.step_tokens, cursor, applied, excused, recent
         )
         return StepReport(
-            self.progress, phase, loss, rate, norm, phase.clip, applied, num_targets, watch.laps
+            progress=self.progress,
+            phase=phase,
+            loss=loss,
+            lr=self.optim.peak_lr * multiplier,
+            lr_by_role=lr_by_role,
+            gradient_norm=norm,
+            clip=phase.clip,
+            applied=applied,
+            num_targets=num_targets,
+            seconds=watch.laps,
         )
 
     def gradients(self, watch: Stopwatch) -> tuple[float, int, MixCursor] | None:
@@ -247,5 +259,5 @@ class Trainer:
                 f"{self.progress.bad_steps} updates in a row were skipped",
                 found="a loss or gradient that is not finite"
                 + (", or is an outlier" if self.skip_outliers else ""),
-                hint="lower optim.peak_rate, raise the warm-up, or train in fp32",
+                hint="lower optim.peak_lr, raise the warm-up, or train in fp32",
             )

@@ -33,7 +33,7 @@ PHASE = {
     "micro_rows": 2,
     "first_step": 0,
     "num_steps": 12,
-    "rate_scale": 1.0,
+    "lr_scale": 1.0,
     "clip": None,
     "mix": {"made": 1.0},
 }
@@ -42,7 +42,7 @@ UNEVEN = (
     {"rows": 1, "micro_rows": 1, "num_steps": 6},
 )
 """Rows that neither processes nor micro-batches divide; and fewer rows than processes."""
-CHANGING = ({"num_steps": 5}, {"seq_len": 16, "rows": 4, "num_steps": 7, "rate_scale": 0.5})
+CHANGING = ({"num_steps": 5}, {"seq_len": 16, "rows": 4, "num_steps": 7, "lr_scale": 0.5})
 
 
 @dataclass
@@ -112,7 +112,7 @@ def optim_of(run):
     extra = {"sophia": {"curvature_steps": 3}}.get(run.optimizer, {})
     rate = {"adamw": 1e-2, "muon": 1e-2}.get(run.optimizer, 1e-3)
     schedule = {"name": "linear_to_zero", "warmup_steps": 2}
-    return OptimSettings(name=run.optimizer, peak_rate=rate, schedule=schedule, **extra)
+    return OptimSettings(name=run.optimizer, peak_lr=rate, schedule=schedule, **extra)
 
 
 def make_trainer(world, run):

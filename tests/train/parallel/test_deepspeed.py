@@ -39,7 +39,7 @@ UNEVEN = (
 )
 CHANGING = (
     {"num_steps": 4, "clip": 0.5},
-    {"seq_len": 16, "rows": 4, "num_steps": 4, "rate_scale": 0.5},
+    {"seq_len": 16, "rows": 4, "num_steps": 4, "lr_scale": 0.5},
     {"rows": 12, "micro_rows": 2, "num_steps": 4, "clip": 0.2},
 )
 RUNS = {

@@ -1,0 +1,36 @@
+"""Keys of a recipe that once had another name: the recipe of a run is read by every later version.
+
+Elsewhere an old name is refused with the new one beside it (`other_names.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_SCHEDULE = {"floor_rate": "min_lr", "floor_fraction": "min_lr_fraction"}
+RENAMED: dict[str, dict[str, str]] = {
+    "optim": {
+        "peak_rate": "peak_lr",
+        "muon_rate": "muon_lr",
+        "role_scales": "lr_scale_by_role",
+    },
+    "optim.schedule": _SCHEDULE,
+    "optim.role_scales": {"table": "embedding", "gain": "norm"},
+    "stages.*.optim": {"peak_rate": "peak_lr"},
+    "stages.*.optim.schedule": _SCHEDULE,
+    "stages.*.curriculum.*": {"rate_scale": "lr_scale"},
+}
+"""By the keys above (* for a number): the old names, and today's."""
+
+
+def with_todays_names(recipe: Any, above: tuple[str, ...] = ()) -> Any:
+    """Return the plain data of a recipe with its keys under today's names."""
+    if isinstance(recipe, list):
+        return [with_todays_names(one, (*above, "*")) for one in recipe]
+    if not isinstance(recipe, dict):
+        return recipe
+    names = RENAMED.get(".".join(above), {})
+    return {
+        names.get(key, key): with_todays_names(one, (*above, str(key)))
+        for key, one in recipe.items()
+    }
