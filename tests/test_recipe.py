@@ -181,7 +181,9 @@ def test_a_peak_of_a_stage_scales_the_matrices_too(tmp_path):
     path = str(write_tiny(tmp_path))
     muon = ["optim={name: muon, peak_lr: 1e-2, muon_lr: 3e-2}", "stages.1.optim={peak_lr: 5e-3}"]
     recipe = load_recipe(path, muon)
-    assert [stage_optim(recipe.optim, one).muon_lr for one in recipe.stages] == pytest.approx([3e-2, 1.5e-2])
+    assert [stage_optim(recipe.optim, one).muon_lr for one in recipe.stages] == pytest.approx(
+        [3e-2, 1.5e-2]
+    )
     recipe = load_recipe(path, [*muon, "stages.1.optim.muon_lr=1e-3"])
     assert stage_optim(recipe.optim, recipe.stages[1]).muon_lr == 1e-3
 

@@ -13,11 +13,11 @@ from yxanul.bundle import open_bundle
 from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
 from yxanul.checkpoint.read import read_checkpoint
 from yxanul.recipe import load_recipe
-from yxanul.stages.chores import StageChores
 from yxanul.stages.corpus import prepare
 from yxanul.stages.opening import open_session
 from yxanul.stages.program import run_program
 from yxanul.stages.resume import settle_recipe
+from yxanul.stages.scoring import Scorer
 
 STEPS_OF_ONE = 14
 KEEP = ["train.checkpoint={every_steps: 1, keep: 99}"]
@@ -77,7 +77,7 @@ def test_the_gate_judges_the_mean(recipe, run):
     session = open_run(recipe, run)
     session.engine.ema = None
     session.engine.twin.master.load_state_dict(tensors_of(run, STEPS_OF_ONE)["ema"])
-    score = StageChores(session, 0).score(["stories"])["stories"]
+    score = Scorer(session, 0).score(["stories"])["stories"]
     session.tracker.close()
     assert stage["at_end"]["stories"]["loss"] == pytest.approx(score.loss, rel=1e-6)
 

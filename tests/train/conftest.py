@@ -15,7 +15,7 @@ from yxanul.train.curriculum import Phase, Plan
 from yxanul.train.engine import Engine
 from yxanul.train.precision.twin import Twin
 from yxanul.train.progress import Progress
-from yxanul.train.trainer import Trainer
+from yxanul.train.trainer import Callback, Trainer
 
 VOCAB = 16
 
@@ -69,6 +69,16 @@ def make_phase():
     return make
 
 
+class Reports(Callback):
+    """Collects what the steps report."""
+
+    def __init__(self, reports):
+        self.reports = reports
+
+    def after_step(self, trainer, report):
+        self.reports.append(report)
+
+
 @pytest.fixture
 def make_trainer(random_stream, make_phase):
     """A function that makes a trainer of a tiny model; `reports` collects what it records."""
@@ -90,10 +100,9 @@ def make_trainer(random_stream, make_phase):
             "max_bad_steps": 3,
             "ui": SilentUi(),
             "stop": StopRequest(),
-            "record": reports.append,
-            "save": lambda trainer: None,
         }
         trainer = Trainer(**{**usual, **fields})
+        trainer.callbacks = [Reports(reports), *trainer.callbacks]
         trainer.reports = reports
         return trainer
 

@@ -10,7 +10,9 @@ from yxanul.base.interrupt import StopRequest
 from yxanul.optim.build import OPTIMIZERS
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.schedules import lr_multiplier
-from yxanul.train.chores import Chore
+from yxanul.train.curriculum import Plan
+from yxanul.train.progress import Best
+from yxanul.train.trainer import Callback, Changes
 
 VOCAB = 16
 
@@ -223,14 +225,14 @@ def test_the_bf16_twin_is_the_master_cast_after_each_step(make_trainer, make_pha
     twin = trainer.engine.twin
     assert twin.model is not twin.master
 
-    def look(report):
+    def look(step):
         for weight, master in zip(twin.model.parameters(), twin.master.parameters(), strict=True):
             assert (weight.dtype, master.dtype) == (torch.bfloat16, torch.float32)
             assert torch.equal(weight, master.to(torch.bfloat16))
             assert weight.grad is None and master.grad is None
         masters.append(weights_of(trainer))
 
-    trainer.record = look
+    trainer.callbacks = [Noted(look)]
     trainer.run()
     # the master is finer than what bf16 can hold: it was not cast down and up again
     assert all(any(not torch.equal(w, w.bfloat16().float()) for w in kept) for kept in masters)
@@ -272,31 +274,39 @@ def test_small_updates_are_not_lost_in_bf16(make_trainer, make_phase):
     assert torch.all(gain != 1)
 
 
-def test_chores_come_in_their_order_and_at_the_end(make_trainer):
-    done = []
-    table = [
-        Chore(name, every, lambda t, name=name: done.append((name, t.progress.step)))
-        for name, every in (("evaluate", 2), ("save", 3))
-    ]
-    make_trainer(chores=table).run()
-    expected = [("evaluate", 2), ("save", 3), ("evaluate", 4), ("evaluate", 5), ("save", 5)]
-    assert done == expected
+class Noted(Callback):
+    """Notes when it is called; `then` is done after a step, and gives what changes."""
+
+    def __init__(self, then=lambda step: None):
+        self.steps, self.stops, self.then = [], [], then
+
+    def after_step(self, trainer, report):
+        self.steps.append((report.progress.step, trainer.plan.total_steps))
+        return self.then(report.progress.step)
+
+    def on_stop(self, trainer):
+        self.stops.append(trainer.progress.step)
+
+
+def test_what_a_callback_changes_holds_for_those_after_it(make_trainer, make_phase):
+    best, shorter = Best(2, 1.5), Plan((make_phase(num_steps=3),))
+    cut = Noted(lambda step: Changes(plan=shorter, best=best) if step == 2 else None)
+    first, later = Noted(), Noted()
+    trainer = make_trainer(callbacks=[first, cut, later])
+    trainer.run()
+    assert first.steps == cut.steps == [(1, 5), (2, 5), (3, 3)]
+    assert later.steps == [(1, 5), (2, 3), (3, 3)]
+    assert trainer.progress.best == best and first.stops == []
 
 
 def test_a_signal_lets_the_step_end_and_saves(make_trainer):
-    stop, saved = StopRequest(), []
-
-    def signal_in_the_second_step(report):
-        if report.progress.step == 2:
-            signal.raise_signal(signal.SIGTERM)
-
-    trainer = make_trainer(
-        stop=stop, record=signal_in_the_second_step, save=lambda t: saved.append(t.progress.step)
-    )
+    stop = StopRequest()
+    noted = Noted(lambda step: signal.raise_signal(signal.SIGTERM) if step == 2 else None)
+    trainer = make_trainer(stop=stop, callbacks=[noted])
     with pytest.raises(Interrupted, match="stopped after step 2") as caught, stop.handled():
         trainer.run()
     assert caught.value.exit_code == 128 + signal.SIGTERM
-    assert saved == [2]
+    assert noted.stops == [2]
 
 
 def test_a_finished_stage_is_not_trained_further(make_trainer):

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,14 +26,15 @@ from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
 from yxanul.cli.output import make_ui
 from yxanul.recipe import load_recipe
-from yxanul.stages.chores import StageChores
 from yxanul.stages.config import stage_optim
 from yxanul.stages.fitting import fitted
 from yxanul.stages.ledger import Entry
 from yxanul.stages.opening import open_session
 from yxanul.stages.program import make_trainer, settle_plan
+from yxanul.stages.saving import Saving
+from yxanul.stages.scoring import Scorer
 from yxanul.stages.session import Session
-from yxanul.train.trainer import StepReport, Trainer
+from yxanul.train.trainer import Callback, StepReport, Trainer
 
 BATCHES = 16
 """Batches that the bare step goes through in turn: the first of the trainer's."""
@@ -60,7 +59,21 @@ class BareStep(Stepping):
         return [(one[:, :-1].contiguous(), one[:, 1:].contiguous()) for one in batches]
 
 
-class Training:
+class Timed(Callback):
+    """Saves where it is due, and notes for how long; a round's end is no end of a run."""
+
+    def __init__(self, saving: Saving, holds: list[float]):
+        self._saving, self._holds = saving, holds
+
+    def after_step(self, trainer: Trainer, report: StepReport) -> None:
+        """Save if it is due."""
+        before, start = self._saving.session.writer.seconds_held, time.perf_counter()
+        self._saving.after_step(trainer, report)
+        if self._saving.session.writer.seconds_held > before:
+            self._holds.append(time.perf_counter() - start)
+
+
+class Training(Callback):
     """A trainer that does some steps at a time."""
 
     def __init__(self, job: dict[str, Any]):
@@ -68,13 +81,18 @@ class Training:
         self.holds: list[float] = []
         """Seconds that each checkpoint has kept the training waiting."""
         self.stamps: list[float] = []
-        """When each step of the round was recorded."""
-        self.trainer.save = lambda trainer: None  # a round's end is no end of a run
-        self.trainer.record = self._stamped(self.trainer.record)
-        self.trainer.chores = [
-            replace(chore, action=self._timed(chore.action)) if chore.name == "save" else chore
-            for chore in self.trainer.chores
+        """When each step of the round was done, and its loss."""
+        self.losses: list[float] = []
+        callbacks = [
+            Timed(one, self.holds) if isinstance(one, Saving) else one
+            for one in self.trainer.callbacks
         ]
+        self.trainer.callbacks = [self, *callbacks]
+
+    def after_step(self, trainer: Trainer, report: StepReport) -> None:
+        """Note the moment and the loss."""
+        self.stamps.append(time.perf_counter())
+        self.losses.append(report.loss)
 
     def describe(self) -> dict[str, Any]:
         """Say what was built."""
@@ -83,24 +101,16 @@ class Training:
 
     def warm(self, steps: int = 2) -> dict[str, Any]:
         """Do some steps; return the first loss and the time of the last step."""
-        losses: list[float] = []
-        record = self.trainer.record
-
-        def noted(report: StepReport) -> None:
-            losses.append(report.loss)
-            record(report)
-
-        self.trainer.record = noted
         found = self.round(steps)
-        self.trainer.record = record
-        return {"first_loss": losses[0], "step_seconds": found["steps"][-1]}
+        return {"first_loss": self.losses[0], "step_seconds": found["steps"][-1]}
 
     def round(self, steps: int) -> dict[str, Any]:
         """Do some steps as the trainer does them; return how long they took, and each of them.
 
         A step lasts until the next one is recorded: a checkpoint counts with the step after it.
         """
-        self.holds, self.stamps = [], []
+        for noted in (self.holds, self.stamps, self.losses):
+            noted.clear()
         before, tokens = self.trainer.progress.step, self.trainer.progress.tokens_seen
         self.trainer.stop, self.trainer.stop_after = StopRequest(), before + steps
         start = time.perf_counter()
@@ -116,26 +126,8 @@ class Training:
             "seconds": seconds,
             "seconds_after_last_step": time.perf_counter() - ended,
             "steps": [b - a for a, b in pairwise(stamps)],
-            "holds": self.holds,
+            "holds": list(self.holds),
         }
-
-    def _stamped(self, record: Callable[[StepReport], None]) -> Callable[[StepReport], None]:
-        def stamped(report: StepReport) -> None:
-            self.stamps.append(time.perf_counter())
-            record(report)
-
-        return stamped
-
-    def _timed(self, action: Callable[[Trainer], None]) -> Callable[[Trainer], None]:
-        every = self.session.recipe.train.checkpoint.every_steps
-
-        def timed(trainer: Trainer) -> None:
-            start = time.perf_counter()
-            action(trainer)
-            if every and trainer.progress.stage_step % every == 0:
-                self.holds.append(time.perf_counter() - start)
-
-        return timed
 
 
 def open_trainer(job: dict[str, Any]) -> tuple[Session, Trainer]:
@@ -144,9 +136,8 @@ def open_trainer(job: dict[str, Any]) -> tuple[Session, Trainer]:
     session = open_session(RunFolder(Path(job["run"])), recipe, make_ui(), StopRequest())
     stage = recipe.stages[0]
     session.begin_stage(stage.name)
-    optim, chores = stage_optim(recipe.optim, stage), StageChores(session, 0)
-    entry = Entry(stage.name, "running", 0, 0, 0, {}, {})
+    optim, entry = stage_optim(recipe.optim, stage), Entry(stage.name, "running", 0, 0, 0, {}, {})
     session.ledger.entries.append(entry)
-    plan = fitted(session, settle_plan(session, stage, optim, entry), stage, optim, entry)
+    plan = fitted(session, settle_plan(session, stage, entry), stage, optim, entry)
     session.ledger.write()
-    return session, make_trainer(session, plan, optim, chores)
+    return session, make_trainer(session, 0, plan, entry, Scorer(session, 0))

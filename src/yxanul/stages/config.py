@@ -155,6 +155,11 @@ class StageSettings(Settings):
         return sorted({name for mix in mixes for name, weight in mix.items() if weight > 0})
 
 
+def longest_row(stage: StageSettings) -> int:
+    """Return the longest sequence that a stage trains."""
+    return max(phase.seq_len for phase in stage.curriculum)
+
+
 def stage_optim(optim: OptimSettings, stage: StageSettings) -> OptimSettings:
     """Return the recipe's optimizer settings with what the stage changes."""
     changes = {name: value for name, value in stage.optim if value is not None}

@@ -16,7 +16,7 @@ from yxanul.stages.config import StageSettings, stage_optim
 from yxanul.stages.ledger import Entry, Ledger
 from yxanul.stages.session import Session
 from yxanul.train.curriculum import cooled_plan, is_warming_up
-from yxanul.train.trainer import Trainer
+from yxanul.train.trainer import Callback, Changes, StepReport, Trainer
 
 
 def ask(run: RunFolder, recipe: Recipe) -> None:
@@ -49,29 +49,36 @@ def request_of(run: RunFolder) -> Path:
     return run.path / "cooldown-now"
 
 
-def cool_down_if_asked(session: Session, entry: Entry, trainer: Trainer) -> None:
-    """Take up a request: cut the plan, and write down how long the stage is now."""
-    request = request_of(session.run)
-    if not session.world.any(session.world.is_first and request.exists()):
-        return
-    is_meant = session.world.from_first(_stage_of(request) == entry.name)
-    done = trainer.progress.stage_step
-    if is_meant and is_warming_up(trainer.plan, trainer.optim, done):
-        return  # it comes down once it is up
-    total = trainer.plan.total_steps
-    if is_meant and entry.cooldown_steps != total and done < total:
-        entry.cooldown_of = total
-        before = {phase.index for phase in trainer.plan.phases}
-        trainer.plan = cooled_plan(trainer.plan, trainer.optim, done)
-        entry.cooldown_steps = entry.steps = trainer.plan.total_steps
-        entry.tokens = trainer.plan.total_tokens
-        session.ledger.write()
-        left = trainer.plan.total_steps - done
-        session.ui.say(f"stage '{entry.name}' comes down from here on: {left:,} steps are left")
-        if lost := sorted(before - {phase.index for phase in trainer.plan.phases}):
-            session.ui.warn(f"what it does not come to: phase {', '.join(map(str, lost))}")
-    if session.world.is_first:
-        request.unlink(missing_ok=True)
+class Cooldown(Callback):
+    """Takes up a request: cuts the plan, and writes down how long the stage is now."""
+
+    def __init__(self, session: Session, entry: Entry):
+        self._session, self._entry = session, entry
+
+    def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
+        """Look for a request; return the shorter plan."""
+        session, entry = self._session, self._entry
+        request = request_of(session.run)
+        if not session.world.any(session.world.is_first and request.exists()):
+            return None
+        is_meant = session.world.from_first(_stage_of(request) == entry.name)
+        done, total = report.progress.stage_step, trainer.plan.total_steps
+        if is_meant and is_warming_up(trainer.plan, trainer.optim, done):
+            return None  # it comes down once it is up
+        cut = None
+        if is_meant and entry.cooldown_steps != total and done < total:
+            cut = cooled_plan(trainer.plan, trainer.optim, done)
+            entry.cooldown_of, entry.cooldown_steps = total, cut.total_steps
+            entry.steps, entry.tokens = cut.total_steps, cut.total_tokens
+            session.ledger.write()
+            left = cut.total_steps - done
+            session.ui.say(f"stage '{entry.name}' comes down from here on: {left:,} steps are left")
+            before, after = ({phase.index for phase in one.phases} for one in (trainer.plan, cut))
+            if lost := sorted(before - after):
+                session.ui.warn(f"what it does not come to: phase {', '.join(map(str, lost))}")
+        if session.world.is_first:
+            request.unlink(missing_ok=True)
+        return Changes(cut)
 
 
 def _stage_of(request: Path) -> str | None:

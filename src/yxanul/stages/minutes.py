@@ -19,7 +19,7 @@ from yxanul.stages.plan import resolve_plan
 from yxanul.stages.session import Session
 from yxanul.train.curriculum import Phase, Plan
 from yxanul.train.micro_batch import micro_rows_of, with_micro_rows
-from yxanul.train.trainer import Trainer
+from yxanul.train.trainer import Callback, Changes, StepReport, Trainer
 
 FIRST_STEPS, FIRST_SECONDS = 3, 2.0
 """So many steps, and so long, are timed before the first plan."""
@@ -39,7 +39,7 @@ def guess_tokens(session: Session, stage: StageSettings) -> int:
     return max(1, round(60 * stage.budget.minutes * speed))
 
 
-class MinutesBudget:
+class MinutesBudget(Callback):
     """Plans a stage anew when it would end earlier or later than its minutes say."""
 
     def __init__(self, session: Session, stage: StageSettings, entry: Entry, minutes: float):
@@ -51,17 +51,17 @@ class MinutesBudget:
         """When the stage would have begun, had it been trained without a break."""
         self._planned = 0.0
 
-    def after_step(self, trainer: Trainer) -> None:
+    def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
         """Plan the rest of the stage anew, if that is due."""
         tokens = self._session.world.from_first(self._tokens(trainer))
         if tokens is None:
-            return
+            return None
         entry, done = self._entry, trainer.progress.stage_step
         is_first = not entry.replans
         entry.replans.append((done, tokens))
         entry.tokens_per_second = tokens / self._seconds
-        trainer.plan = self._plan(trainer, entry)
-        entry.steps, entry.tokens = trainer.plan.total_steps, trainer.plan.total_tokens
+        plan = self._plan(trainer, entry)
+        entry.steps, entry.tokens = plan.total_steps, plan.total_tokens
         if is_first:
             check_schedule(trainer.optim, total_steps=entry.steps, total_tokens=entry.tokens)
         self._session.ledger.write()
@@ -70,6 +70,7 @@ class MinutesBudget:
             f" {entry.tokens_per_second:,.0f} tokens/s are {entry.tokens:,} tokens"
             + ("" if is_first else f", planned anew after step {done}")
         )
+        return Changes(plan)
 
     def _tokens(self, trainer: Trainer) -> int | None:
         """Return the tokens of all minutes at the speed of now, if the plan is due and wrong."""

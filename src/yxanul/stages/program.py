@@ -7,7 +7,7 @@ from yxanul.monitor.alerts import Watch
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.schedules import check_schedule
 from yxanul.optim.sophia import Sophia
-from yxanul.stages.chores import StageChores
+from yxanul.stages.callbacks import stage_callbacks
 from yxanul.stages.config import StageSettings, stage_optim
 from yxanul.stages.fitting import fitted
 from yxanul.stages.gates import Evidence, judge
@@ -16,6 +16,7 @@ from yxanul.stages.minutes import guess_tokens
 from yxanul.stages.outcome import stage_facts
 from yxanul.stages.plan import resolve_plan
 from yxanul.stages.repeats import HARMLESS_EPOCHS, bounds_of, repeats
+from yxanul.stages.scoring import Scorer
 from yxanul.stages.session import Session
 from yxanul.stages.xz import xz_bits_per_byte
 from yxanul.train.curriculum import Plan
@@ -64,10 +65,10 @@ def run_stage(session: Session, index: int) -> None:
     if index or stage.budget.needs_all_text:  # a later stage scores all held-out text first
         session.wait_for_all_text()
     optim = stage_optim(session.recipe.optim, stage)
-    chores = StageChores(session, index)
+    scorer = Scorer(session, index)
     entry = session.ledger.entry(stage.name)
     if entry is None:
-        first_step, scores = session.progress.step, chores.score_at_start(index, stage.domains())
+        first_step, scores = session.progress.step, scorer.score_at_start(stage.domains())
         seen = dict(session.progress.cursor.positions)
         entry = Entry(stage.name, "running", 0, 0, first_step, scores, seen)
         session.ledger.entries.append(entry)
@@ -88,7 +89,7 @@ def run_stage(session: Session, index: int) -> None:
         if session.progress.stage_step < plan.total_steps:
             entry.status = "running"
             session.ui.say(_headline(session, plan, stage, optim))
-            trainer = trainer or make_trainer(session, plan, optim, chores)
+            trainer = trainer or make_trainer(session, index, plan, entry, scorer)
             trainer.plan = plan
             try:
                 trainer.run()
@@ -98,7 +99,7 @@ def run_stage(session: Session, index: int) -> None:
         if session.preparation is not None:
             session.wait_for_all_text()
             warn_of_repeats(session, plan, entry)
-        if pass_gate(session, index, entry, chores):
+        if pass_gate(session, index, entry, scorer):
             return
         micro_rows = micro_rows_of(trainer.plan if trainer else plan)
         plan = with_micro_rows(settle_plan(session, stage, entry), micro_rows)
@@ -160,11 +161,10 @@ def warn_of_repeats(session: Session, plan: Plan, entry: Entry) -> None:
             )
 
 
-def make_trainer(
-    session: Session, plan: Plan, optim: OptimSettings, chores: StageChores
-) -> Trainer:
+def make_trainer(session: Session, index: int, plan: Plan, entry: Entry, scorer: Scorer) -> Trainer:
     """Put a trainer together; within a stage the optimizer goes on from the checkpoint."""
     engine, saved = session.engine, session.saved
+    optim = stage_optim(session.recipe.optim, session.recipe.stages[index])
     engine.begin(optim, saved.moments if saved and session.progress.stage_step else None)
     session.startup.lap("model")
     session.saved = None
@@ -177,9 +177,7 @@ def make_trainer(
         max_bad_steps=session.recipe.train.max_bad_steps,
         ui=session.ui,
         stop=session.stop,
-        record=chores.record,
-        save=chores.saving.save,
-        chores=chores.table(),
+        callbacks=stage_callbacks(session, index, entry, scorer),
         skip_outliers=session.recipe.train.skip_outliers,
         stop_after=session.stop_after,
         curvature=Curvature(engine.optimizer, engine, session.recipe.seed)
@@ -188,13 +186,12 @@ def make_trainer(
     )
 
 
-def pass_gate(session: Session, index: int, entry: Entry, chores: StageChores) -> bool:
+def pass_gate(session: Session, index: int, entry: Entry, scorer: Scorer) -> bool:
     """Score all domains so far and write the verdict down. False: the stage was given more to
     train, as its `on_fail` says; raise GateFailed where it does not."""
     session.wait_for_all_text()
     stages = session.recipe.stages[: index + 1]
-    domains = sorted({domain for stage in stages for domain in stage.domains()})
-    scores = chores.score(domains)
+    scores = scorer.score(scorer.domains)
     best = session.ledger.best_perplexity(before=entry.name)
     folder = session.run.data(session.recipe.data.folder)
     evidence = Evidence(

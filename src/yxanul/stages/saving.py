@@ -6,14 +6,14 @@ from typing import Any
 
 from yxanul.checkpoint.cadence import Cadence, Moment
 from yxanul.checkpoint.keep import read_best, rotate, write_best
-from yxanul.stages.config import StageSettings
+from yxanul.stages.config import longest_row
 from yxanul.stages.session import Session
 from yxanul.train.micro_batch import micro_rows_of
 from yxanul.train.progress import Best
-from yxanul.train.trainer import Trainer
+from yxanul.train.trainer import Callback, StepReport, Trainer
 
 
-class Saving:
+class Saving(Callback):
     """Writes the checkpoints of a stage, bound to its session."""
 
     def __init__(self, session: Session, index: int):
@@ -22,7 +22,7 @@ class Saving:
         self.seq_len = max(map(longest_row, session.recipe.stages[: index + 1]))
         self._cadence = Cadence(session.recipe.train.checkpoint)
 
-    def when_due(self, trainer: Trainer) -> None:
+    def after_step(self, trainer: Trainer, report: StepReport) -> None:
         """Save at the cadence of the recipe; the end of the stage waits until it is on disk."""
         self.session.writer.check()
         progress, plan = trainer.progress, trainer.plan
@@ -35,11 +35,11 @@ class Saving:
         )
         why = self.session.world.from_first(self._cadence.due(moment))
         if moment.stage_end:
-            self.save(trainer)
+            self.on_stop(trainer)
         elif why is not None:
             self._submit(trainer)
 
-    def save(self, trainer: Trainer) -> None:
+    def on_stop(self, trainer: Trainer) -> None:
         """Write a checkpoint and wait until all of it is on disk."""
         self._submit(trainer)
         self.session.writer.wait()
@@ -94,8 +94,3 @@ class Saving:
             "watch": session.watch.to_dict(),
         }
         return state if engine.ema is None else state | {"ema_updates": engine.ema.num_updates}
-
-
-def longest_row(stage: StageSettings) -> int:
-    """Return the longest sequence that a stage trains."""
-    return max(phase.seq_len for phase in stage.curriculum)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -15,7 +15,6 @@ from yxanul.base.ui import Task, Ui
 from yxanul.data.batches import Batch, Feed
 from yxanul.data.mix import MixCursor, Row, plan_rows
 from yxanul.optim.config import OptimSettings
-from yxanul.train.chores import Chore
 from yxanul.train.config import OutlierSettings
 from yxanul.train.curriculum import Phase, Plan, planned_multiplier
 from yxanul.train.curvature import Curvature
@@ -24,7 +23,7 @@ from yxanul.train.memory import forget_gradients, free, is_out_of_memory, too_la
 from yxanul.train.micro_batch import halved, micro_rows_of
 from yxanul.train.parallel.share import micro_batches
 from yxanul.train.parallel.world import World
-from yxanul.train.progress import Progress
+from yxanul.train.progress import Best, Progress
 from yxanul.train.stall import StallWatch
 
 
@@ -50,6 +49,24 @@ class StepReport:
     """Split of the step's time: data, forward, backward, optimizer."""
 
 
+@dataclass(frozen=True)
+class Changes:
+    """What a callback wants otherwise from the next step on; None leaves it."""
+
+    plan: Plan | None = None
+    best: Best | None = None
+
+
+class Callback:
+    """What happens beside the training, in every process; its methods do nothing here."""
+
+    def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
+        """Called after every step, skipped ones too."""
+
+    def on_stop(self, trainer: Trainer) -> None:
+        """Called before the training stops early: for what has to be saved."""
+
+
 @dataclass
 class Trainer:
     """Everything a stage's training needs, and the loop itself."""
@@ -62,9 +79,7 @@ class Trainer:
     max_bad_steps: int
     ui: Ui
     stop: StopRequest
-    record: Callable[[StepReport], None]
-    save: Callable[[Trainer], None]
-    chores: Sequence[Chore] = ()
+    callbacks: Sequence[Callback] = ()
     skip_outliers: OutlierSettings | None = None
     curvature: Curvature | None = None
     """For the optimizer that asks for it."""
@@ -88,9 +103,9 @@ class Trainer:
         with self.stop.deferred(), self.ui.task(title, total, "tokens") as bar:
             while self.progress.stage_step < self.plan.total_steps:
                 report = self.step()
-                self.record(report)
                 self._show(bar, report)
-                self._do_chores()
+                for callback in self.callbacks:
+                    self._take(callback.after_step(self, report))
                 if self.plan is not plan:  # cut, or in other micro-batches
                     plan = self.plan
                     bar.expect(plan.total_tokens - plan.tokens_after(done))
@@ -183,7 +198,7 @@ class Trainer:
             YxanulError,
         ):  # told to stop while it waited for text, or none will come
             if self.world.size == 1:
-                self.save(self)
+                self._save()
             raise
         return [batch.to(self.engine.device) for batch in batches], cursor
 
@@ -236,17 +251,20 @@ class Trainer:
         total = f"{self.progress.stage_step}/{self.plan.total_steps}"
         bar.advance(report.phase.step_tokens, f"step {total}, loss {report.loss:.3f}")
 
-    def _do_chores(self) -> None:
-        done = self.progress.stage_step
-        for chore in self.chores:  # one may change the plan
-            if chore.due(done, last=done == self.plan.total_steps):
-                chore.action(self)
+    def _take(self, changes: Changes | None) -> None:
+        if changes is not None:
+            self.plan = changes.plan or self.plan
+            self.progress = replace(self.progress, best=changes.best or self.progress.best)
+
+    def _save(self) -> None:
+        for callback in self.callbacks:
+            callback.on_stop(self)
 
     def _stop_if_asked(self) -> None:
         reached = self.stop_after is not None and self.progress.step >= self.stop_after
         asked = self.world.any(reached or self.stop.signal_number is not None)
         if asked:
-            self.save(self)
+            self._save()
             self.stop.pass_on(asked)
             self.stop.raise_if_asked(
                 f"stopped after step {self.progress.step}; the state is saved",

@@ -140,8 +140,6 @@ def make_trainer(world, run):
         max_bad_steps=3,
         ui=SilentUi(),
         stop=StopRequest(),
-        record=lambda report: None,
-        save=lambda trainer: None,
     )
     if run.optimizer == "sophia":
         trainer.curvature = Curvature(engine.optimizer, engine, seed=3)
