@@ -1,1 +1,1 @@
-"""Training: the loop, its curriculum, precision, progress and chores."""
+"""Training: the loop, its curriculum, precision, progress and callbacks."""
