@@ -282,7 +282,7 @@ def program_of(*lines):
     return [sys.executable, "-c", head + "\n".join(lines)]
 
 
-ENDS = "from yxanul.cli.app import guarded\nfrom yxanul.base.errors import *\n"
+ENDS = "from yxanul.cli.errors import guarded\nfrom yxanul.base.errors import *\n"
 
 
 def test_all_are_done():

@@ -13,7 +13,8 @@ import typer
 from running import call
 from yxanul.base.errors import GateFailed, Interrupted, YxanulError
 from yxanul.cli import app as program
-from yxanul.cli import entry
+from yxanul.cli import signals
+from yxanul.cli.errors import error_facts
 from yxanul.cli.output import print_json
 
 PARTS = {"message", "got", "expected", "hint", "where"}
@@ -140,11 +141,11 @@ def stopped(monkeypatch):
         system = SimpleNamespace(write=lambda _, text: written.append(text), _exit=end)
         system.environ = environment
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        monkeypatch.setattr(entry, "json_is_out", answered)
-        monkeypatch.setattr(entry, "os", system)
+        monkeypatch.setattr(signals, "json_is_out", answered)
+        monkeypatch.setattr(signals, "os", system)
         monkeypatch.setattr(sys, "argv", ["yxanul", *words])
         try:
-            entry.end_by_signals()
+            signals.end_by_signals()
             signal.raise_signal(signal.SIGTERM)
         except SystemExit as exit_:
             return exit_.code, written
@@ -172,16 +173,16 @@ def test_a_signal_without_json_is_silent(stopped):
 
 
 def test_a_signal_after_the_answer_adds_none(stopped, capsys, monkeypatch):
-    monkeypatch.setattr(entry, "json_is_out", False)
+    monkeypatch.setattr(signals, "json_is_out", False)
     print_json({})
     assert capsys.readouterr().out == "{}\n"
-    assert stopped("show", "--json", answered=entry.json_is_out) == (None, [])
+    assert stopped("show", "--json", answered=signals.json_is_out) == (None, [])
 
 
 def test_a_signal_while_python_ends_changes_nothing():
     code = (
         "import os, signal, time\n"
-        "from yxanul.cli.entry import end_by_signals\n"
+        "from yxanul.cli.signals import end_by_signals\n"
         "class Late:\n"
         "    def __del__(self, kill=os.kill, pid=os.getpid(), number=signal.SIGTERM):\n"
         "        kill(pid, number)\n"
@@ -192,7 +193,7 @@ def test_a_signal_while_python_ends_changes_nothing():
 
 
 def test_the_parts_of_an_error():
-    parts = {kind: program.error_facts(error) for kind, (error, _) in ERRORS.items()}
+    parts = {kind: error_facts(error) for kind, (error, _) in ERRORS.items()}
     assert parts["mistake"]["error"] == {
         "message": "no",
         "got": "3",

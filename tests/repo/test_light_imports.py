@@ -21,7 +21,13 @@ def test_light():
 
 def test_next_to_nothing_comes_before_signals_are_handled():
     loaded = loaded_after("import yxanul.cli") - loaded_after("import signal")
-    assert loaded <= {"yxanul", "yxanul.cli", "yxanul.cli.entry", "contextlib"}
+    assert loaded <= {
+        "yxanul",
+        "yxanul.cli",
+        "yxanul.cli.entry",
+        "yxanul.cli.signals",
+        "contextlib",
+    }
 
 
 def test_without_torch():

@@ -13,10 +13,8 @@ from yxanul.base.errors import Interrupted
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.startup import Startup
 from yxanul.base.ui import SilentUi
-from yxanul.cli.app import guarded
-from yxanul.cli.entry import end_by_signals
-
-COMMAND = (sys.executable, "-m", "yxanul.cli.leg")
+from yxanul.cli.errors import guarded
+from yxanul.cli.signals import end_by_signals
 
 
 def train_to(run: RunFolder, step: int) -> None:

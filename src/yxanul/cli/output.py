@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 from yxanul.base.ui import Task, Ui
-from yxanul.cli import entry
+from yxanul.cli import signals
 
 SECONDS_BETWEEN_LINES = 10.0
 _json_stream: TextIO | None = None
@@ -36,7 +36,7 @@ def print_text(text: str) -> None:
 
 def print_json(value: dict[str, Any]) -> None:
     """Write the one JSON object of --json; figures that are not finite become null."""
-    entry.json_is_out, stream = True, _json_stream or sys.stdout
+    signals.json_is_out, stream = True, _json_stream or sys.stdout
     stream.write(json.dumps(_finite(value), ensure_ascii=False) + "\n")
     stream.flush()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from yxanul.recipe import Recipe
 
 NAME = "verify-resume"
+LEG = (sys.executable, "-m", "yxanul.cli.leg")
 EXAMPLES = """**Examples**
 
 `yxanul verify-resume quickstart`
@@ -50,7 +52,6 @@ def command(
     from yxanul.base.files import folder_lock
     from yxanul.base.interrupt import StopRequest
     from yxanul.base.run_folder import RunFolder
-    from yxanul.cli.leg import COMMAND
     from yxanul.cli.order import load_for_run
     from yxanul.cli.output import make_ui, print_json, print_text
     from yxanul.recipe import load_recipe
@@ -74,7 +75,7 @@ def command(
     with StopRequest().handled(), folder_lock(run.path):
         settle_recipe(run, resolved, ui)
         prepare(run, resolved, ui)
-        proof = verify_resume(run, resolved, Trial(COMMAND, steps, stops, devices), ui)
+        proof = verify_resume(run, resolved, Trial(LEG, steps, stops, devices), ui)
         path = save_proof(run, proof)
     facts = {"run": str(run.path)} | proof.to_dict()
     if proof.differences:
