@@ -4,13 +4,16 @@ import pytest
 import torch
 
 from recipes import TINY, write_tiny
-from running import call
+from running import assert_same_run, call
+from yxanul.base.errors import Interrupted
 from yxanul.base.run_folder import RunFolder
+from yxanul.base.startup import Startup
 from yxanul.base.ui import SilentUi
 from yxanul.monitor.peak import Peak
 from yxanul.recipe import load_recipe
 from yxanul.stages import measure
 from yxanul.stages.ledger import Ledger
+from yxanul.stages.runner import run_recipe
 
 TIMED = (
     TINY.replace(
@@ -79,3 +82,21 @@ def test_a_run_keeps_its_number_of_threads(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # a smaller machine
     measure.decide_threads(Ledger.open(ledger.path), cpu, SilentUi())
     assert counts == [2, 2]
+
+
+def test_a_run_that_goes_on_decides_nothing_anew_and_leaves_nothing_at_home(tmp_path, monkeypatch):
+    """On another machine, say, with an empty cache: it is the run that was never stopped."""
+    path = write_tiny(tmp_path)
+    recipe = load_recipe(str(path), ["train.precision=auto"])
+    assert call("run", path, "train.precision=auto", "--out", tmp_path / "straight").code == 0
+    run, home = RunFolder(tmp_path / "run"), tmp_path / "home"
+    with pytest.raises(Interrupted):
+        run_recipe(recipe, run, SilentUi(), Startup(), with_prepare=True, stop_after=6)
+    home.mkdir()
+    for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(home))
+    for name in ("measure_precisions", "best_num_threads"):
+        monkeypatch.setattr(measure, name, lambda *_: pytest.fail("decided anew"))
+    assert call("run", path, "train.precision=auto", "--out", run.path).code == 0
+    assert_same_run(run.path, tmp_path / "straight")
+    assert list(home.iterdir()) == []
