@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -319,6 +320,31 @@ def test_a_circle_of_extends_is_refused(tmp_path):
         load_recipe(str(tmp_path / "a.yaml"))
 
 
+@pytest.mark.parametrize(
+    ("parent", "said"),
+    [
+        ("./tinny.yaml", "there is no recipe file .*; did you mean 'tiny.yaml'?"),
+        ("quikstart", "unknown recipe 'quikstart'.*did you mean 'quickstart'?"),
+        ("./child.yaml", "extends itself; found .*child.yaml -> .*child.yaml"),
+        ("./", "is not a recipe file; found a folder"),
+        ("[base]", "; found a list; wanted a name"),
+    ],
+)
+def test_an_ancestor_that_is_none_is_named_where_it_is_named(tmp_path, parent, said):
+    write_tiny(tmp_path)
+    path = tmp_path / "child.yaml"
+    path.write_text(f"seed: 1\nextends: {parent}\n")
+    with pytest.raises(YxanulError, match=rf"child\.yaml:2:1: extends.*{said}"):
+        load_recipe(str(path))
+
+
+def test_weights_that_are_nowhere_are_named_where_they_are_named(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text("model: {init_from: nowhere}\n")
+    with pytest.raises(YxanulError, match=r"tiny\.yaml:1:9: model\.init_from: .*nowhere"):
+        load_recipe(str(path))
+
+
 def test_overrides_reach_into_lists(tmp_path):
     recipe = load_recipe(
         str(write_tiny(tmp_path)), ["stages.0.budget={tokens: 1024}", "stages.1.mix.math=2"]
@@ -341,6 +367,41 @@ def test_broken_files_are_one_line(tmp_path, text):
     with pytest.raises(YxanulError) as caught:
         load_recipe(str(path))
     assert "broken.yaml" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_what_is_no_file_of_a_recipe_says_what_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_tiny(tmp_path)
+    os.mkfifo("pipe.yaml")
+    Path("lost.yaml").symlink_to("gone.yaml")
+    Path("run").mkdir()
+    Path("run/recipe.yaml").write_text(TINY)
+    for name, said in (
+        ("run", "run is not a recipe file; found a folder; did you mean 'run/recipe.yaml'?"),
+        ("pipe.yaml", "pipe.yaml is not a recipe file; found a pipe, a socket or a device"),
+        ("lost.yaml", "there is no recipe file lost.yaml; found a link to gone.yaml"),
+        ("tinny.yaml", "did you mean 'tiny.yaml'?"),
+        ("tiny", "did you mean 'tiny.yaml'?"),
+        ("seed=3", "the recipe stands before the overrides"),
+        ("", "unknown recipe ''"),
+    ):
+        with pytest.raises(YxanulError) as caught:
+            load_recipe(name)
+        assert said in str(caught.value)
+
+
+def test_a_file_needs_no_suffix_to_be_a_recipe(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_tiny(tmp_path).rename("plan")
+    assert load_recipe("plan").seed == 7
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_recipe_that_is_not_utf_8_names_the_place(tmp_path, encoding):
+    path = tmp_path / "odd.yaml"
+    path.write_bytes("seed: 1\ndescription: été".encode(encoding))
+    with pytest.raises(YxanulError, match=r"odd\.yaml:[12]:\d+: not UTF-8 text; found the byte 0x"):
+        load_recipe(str(path))
 
 
 def test_an_unknown_recipe_names_the_near_miss():

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from yxanul.base.errors import YxanulError, near_miss
 from yxanul.base.marked_yaml import Keys, MarkedTree, dump, read
-from yxanul.base.mistakes import misfit_lines, mistake_lines
+from yxanul.base.mistakes import in_yaml, misfit_lines, mistake_lines
 from yxanul.base.recipe_files import find_curriculum, find_recipe
 from yxanul.base.renamed_keys import with_todays_names
 from yxanul.base.run_folder import RunFolder
@@ -252,7 +252,11 @@ def _take_shape(tree: MarkedTree, run: RunFolder | None) -> None:
         return  # a resolved recipe, which needs no folder
     from yxanul.bundle import read_shape
 
-    tree.value["model"], against = beside_weights(given, read_shape(Path(folder).expanduser()))
+    try:
+        shape = read_shape(Path(folder).expanduser())
+    except YxanulError as error:
+        raise error.at(f"{tree.mark(('model', 'init_from'))}: model.init_from") from None
+    tree.value["model"], against = beside_weights(given, shape)
     if against:
         lines = [
             f"{tree.mark(('model', key))}: model.{key}: the weights in {folder} have {theirs};"
@@ -353,11 +357,10 @@ def _read_with_ancestors(
     find: Callable[[str, Path], Path] = find_recipe,
     from_weights: bool = False,
 ) -> MarkedTree:
-    if path.resolve() in children:
-        raise YxanulError(f"{path} extends itself", found=" -> ".join(map(str, children)))
     tree = read(path)
     if not isinstance(tree.value, dict):
-        raise YxanulError(f"{path} is not a recipe", wanted="a mapping of sections")
+        found = "nothing" if tree.value is None else in_yaml(tree.value)
+        raise YxanulError(f"{path} is not a recipe", found=found, wanted="a mapping of sections")
     if path.name == "recipe.yaml" and RunFolder(path.parent).tokenizer.exists():
         tree.value = with_todays_names(tree.value)
     _take_curricula(tree, path)
@@ -378,9 +381,17 @@ def _over_parent(
     parent = tree.value.pop("extends", None)
     if parent is None:
         return tree
+    place = f"{tree.mark(('extends',))}: extends"
     if not isinstance(parent, str):
-        raise RecipeError(f"{tree.mark(('extends',))}: extends", found=parent, wanted="a name")
-    base = _read_with_ancestors(find(parent, path.parent), children, find)
+        raise RecipeError(place, found=in_yaml(parent), wanted="a name")
+    try:
+        found = find(parent, path.parent)
+    except YxanulError as error:
+        raise error.at(place) from None
+    if found.resolve() in children:
+        circle = " -> ".join(map(str, (*children, found.resolve())))
+        raise RecipeError(f"{place}: a recipe extends itself", found=circle)
+    base = _read_with_ancestors(found, children, find)
     if from_weights or _init_from(tree) is not None:
         for section in ("model", "tokenizer"):
             base.value.pop(section, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 
 class YxanulError(Exception):
@@ -37,6 +37,11 @@ class YxanulError(Exception):
         if self.hint is not None:
             parts.append(self.hint)
         return "; ".join(parts)
+
+    def at(self, place: str) -> Self:
+        """Return this error with the place in front of it that it is about."""
+        self.what = f"{place}: {self.what}" if place else self.what
+        return self
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments need help to cross a process border.

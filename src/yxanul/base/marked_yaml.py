@@ -154,9 +154,15 @@ def read(path: Path) -> MarkedTree:
     try:
         if (size := path.stat().st_size) > MAX_CHARS:
             raise YxanulError(f"{path} is too large for a recipe", found=f"{size:,} bytes")
-        text = path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise YxanulError(f"{path} is not UTF-8 text", found=error) from None
+        before = content[: error.start].decode("utf-8-sig").split("\n")
+        raise YxanulError(
+            f"{path}:{len(before)}:{len(before[-1]) + 1}: not UTF-8 text",
+            found=f"the byte 0x{content[error.start]:02x}",
+            hint="save the file as UTF-8",
+        ) from None
     except OSError as error:
         raise YxanulError(f"cannot read {path}", found=error.strerror) from None
     return parse(text, str(path))

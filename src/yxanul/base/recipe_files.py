@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import resources
 from pathlib import Path
 
@@ -34,20 +35,33 @@ def _installed(folder: str) -> dict[str, Path]:
 
 
 def _find(name: str, beside: Path | None, kind: str, installed: dict[str, Path]) -> Path:
-    if name.endswith((".yaml", ".yml")) or "/" in name:
-        path = Path(name).expanduser()
-        if beside is not None and not path.is_absolute():
-            path = beside / path
-        if not path.is_file():
-            raise YxanulError(f"there is no {kind} file {path}")
+    if name in installed:
+        return installed[name]
+    path = (beside or Path()) / Path(name).expanduser()
+    if name and path.is_file():
         return path
-    if name not in installed:
-        hint = near_miss(name, installed)
-        if kind == "recipe" and name in installed_curricula():
-            hint = f"'{name}' is a curriculum: a stage takes it with `extends: {name}`"
+    if name and path.exists():
+        of_run = path / "recipe.yaml"
         raise YxanulError(
-            f"unknown {kind} '{name}'",
-            wanted=f"a path to a .yaml file or one of {', '.join(installed)}",
-            hint=hint,
+            f"{path} is not a {kind} file",
+            found="a folder" if path.is_dir() else "a pipe, a socket or a device",
+            hint=f"did you mean '{of_run}'?" if kind == "recipe" and of_run.is_file() else None,
         )
-    return installed[name]
+    folder = path.parent
+    near = near_miss(path.name, [*_yaml_files(folder), *(() if "/" in name else installed)])
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        lost = f"a link to {os.readlink(path)}, which is not there" if path.is_symlink() else None
+        raise YxanulError(f"there is no {kind} file {path}", found=lost, hint=near)
+    if kind == "recipe" and name in installed_curricula():
+        near = f"'{name}' is a curriculum: a stage takes it with `extends: {name}`"
+    elif kind == "recipe" and "=" in name:
+        near = "the recipe stands before the overrides"
+    raise YxanulError(
+        f"unknown {kind} '{name}'",
+        wanted=f"a path to a .yaml file or one of {', '.join(installed)}",
+        hint=near,
+    )
+
+
+def _yaml_files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.y*ml") if path.is_file())
