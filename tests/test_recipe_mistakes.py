@@ -95,6 +95,19 @@ def test_of_several_keys_the_one_of_the_extending_recipe_has_to_change(tmp_path)
         ("extends=base", "a file says what it extends"),
         ("data.sources.stories={kind: builtin, domain: math, path: x}", "only kind plain or jsonl"),
         ("optim.warmup_steps=3", "there is optim.schedule.warmup_steps"),
+        ("stages.0.budget={tokens: 1.5B}", "found '1.5B'; write 1500000000"),
+        ("optim.peak_rate='3e-4'", "must be a number, found '3e-4'; write 0.0003"),
+        ("data.validation_fraction=5%", "must be a number, found '5%'; write 0.05"),
+        ("train.device=CPU", "found 'CPU'; did you mean 'cpu'?"),
+        ("train=null", "found null; leave it out"),
+        ("data.deduplicate=true", "found true; write {} for the usual values"),
+        ("data.sources.x=a/b.txt", "did you mean {kind: ..., path: a/b.txt}?"),
+        ("data.sources.stories.kind=csv", "found 'csv'; did you mean 'plain'?"),
+        ("data.sources.stories.type=plain", "here it is 'data.sources.stories.kind'"),
+        ("train.seed=3", "unknown key; there is seed"),
+        ("stages.0.tokens_per_batch=3", "unknown key; there are budget, curriculum"),
+        ("stages.0.budget={steps: 10000000000000}", "must be at most 1000000000000, found"),
+        ("stages.0.budget={epochs: 1e300}", "must be at most 1e+06, found 1e+300"),
     ],
 )
 def test_a_wrong_value_in_plain_words(override, said):
@@ -114,6 +127,11 @@ def test_a_wrong_value_in_plain_words(override, said):
         ("stages.0.curriculum.1.block_size", "stages.0.curriculum.1.seq_len"),
         ("train.batch_size", "train.batch_tokens"),
         ("gradient_accumulation_steps", "stages.N.curriculum.N.accumulation"),
+        ("stages.1.lr", "stages.1.optim.peak_rate"),
+        ("stages.1.warmup_iters", "stages.1.optim.schedule.warmup_steps"),
+        ("tokenizer.file", "tokenizer.path"),
+        ("data.sources.stories.text_key", "data.sources.stories.text_column"),
+        ("max_duration", "stages.N.budget.tokens"),
     ],
 )
 def test_a_key_of_another_trainer_is_answered_with_ours(wrong, ours):
@@ -123,6 +141,13 @@ def test_a_key_of_another_trainer_is_answered_with_ours(wrong, ours):
 def test_what_has_no_key_says_why():
     assert "no dropout" in line_of(TINY, "model.dropout=0.1")
     assert "--out" in line_of(TINY, "output_dir=x")
+    assert "no experts" in line_of(TINY, "model.num_local_experts=8")
+    assert "train.strategy" in line_of(TINY, "tensor-model-parallel-size=2")
+
+
+def test_numbers_of_lists_stand_between_dots():
+    with pytest.raises(YxanulError, match=r"write stages\.0\.budget\.steps=3$"):
+        parse(TINY, "tiny").set("stages[0].budget[steps]", "3")
 
 
 @pytest.mark.parametrize(
@@ -187,6 +212,7 @@ def test_a_recipe_that_this_machine_can_do_has_no_misfit():
         (["data.filters=[{kind: quality, function: no.py:f, at_least: 1}]"], "no.py"),
         (["eval.benchmarks={gsm8k: {path: /no/file.jsonl}}"], "eval.benchmarks.gsm8k.path"),
         (["data.folder=/proc/version"], "data.folder: /proc/version is no folder"),
+        (["eval.stride=65"], "eval.stride: eval.stride is 65, more than the 64 tokens"),
         (
             ["optim.schedule={warmup_tokens: 5000}", "stages.1.budget.tokens=9000"],
             "stage 'one': the warm-up",

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from yxanul.base.errors import YxanulError, near_miss
+from yxanul.base.errors import YxanulError, errors_at, near_miss
 from yxanul.base.marked_yaml import Keys, MarkedTree, dump, read
 from yxanul.base.mistakes import in_yaml, misfit_lines, mistake_lines
 from yxanul.base.recipe_files import find_curriculum, find_recipe
@@ -252,10 +252,8 @@ def _take_shape(tree: MarkedTree, run: RunFolder | None) -> None:
         return  # a resolved recipe, which needs no folder
     from yxanul.bundle import read_shape
 
-    try:
+    with errors_at(f"{tree.mark(('model', 'init_from'))}: model.init_from"):
         shape = read_shape(Path(folder).expanduser())
-    except YxanulError as error:
-        raise error.at(f"{tree.mark(('model', 'init_from'))}: model.init_from") from None
     tree.value["model"], against = beside_weights(given, shape)
     if against:
         lines = [
@@ -384,10 +382,8 @@ def _over_parent(
     place = f"{tree.mark(('extends',))}: extends"
     if not isinstance(parent, str):
         raise RecipeError(place, found=in_yaml(parent), wanted="a name")
-    try:
+    with errors_at(place):
         found = find(parent, path.parent)
-    except YxanulError as error:
-        raise error.at(place) from None
     if found.resolve() in children:
         circle = " -> ".join(map(str, (*children, found.resolve())))
         raise RecipeError(f"{place}: a recipe extends itself", found=circle)

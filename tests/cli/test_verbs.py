@@ -128,6 +128,16 @@ def test_show_a_run(finished):
     assert [stage["status"] for stage in facts["stages"]] == ["passed", "passed"]
 
 
+def test_a_prompt_that_is_too_long_costs_its_sample_only(tmp_path):
+    prompts = f"eval.sample_prompts=[Once, {'x' * 99}]"
+    short = ("stages.0.budget={steps: 3}", "stages.1.budget={steps: 3}")
+    result = yxanul("run", write_tiny(tmp_path), *short, prompts, "--out", tmp_path / "r", "--json")
+    assert result.returncode == 0, result.stderr
+    assert "no sample: the prompt is longer than the model's max_seq_len" in result.stderr
+    (sample,) = json.loads(result.stdout)["samples"]
+    assert sample.startswith("Once")
+
+
 def test_prepare_reports_by_source(tmp_path):
     result = yxanul("prepare", write_tiny(tmp_path), "--out", tmp_path / "run", "--json")
     facts = json.loads(result.stdout)

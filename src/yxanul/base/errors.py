@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Self
+from typing import Any
 
 
 class YxanulError(Exception):
@@ -38,11 +39,6 @@ class YxanulError(Exception):
             parts.append(self.hint)
         return "; ".join(parts)
 
-    def at(self, place: str) -> Self:
-        """Return this error with the place in front of it that it is about."""
-        self.what = f"{place}: {self.what}" if place else self.what
-        return self
-
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments need help to cross a process border.
         return _rebuild, (type(self), self.what, self.found, self.wanted, self.hint)
@@ -74,6 +70,16 @@ def _rebuild_interrupted(what, signal_number, hint):  # pragma: no cover - calle
     return Interrupted(what, signal_number=signal_number, hint=hint)
 
 
+@contextlib.contextmanager
+def errors_at(place: str) -> Iterator[None]:
+    """Put the place in front of an error of the block: where something was asked for."""
+    try:
+        yield
+    except YxanulError as error:
+        error.what = f"{place}: {error.what}"
+        raise
+
+
 def causes_of(error: BaseException | None) -> Iterator[BaseException]:
     """Yield an error and what it came from, outermost first."""
     seen: set[int] = set()
@@ -83,10 +89,14 @@ def causes_of(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
-def near_miss(word: str, options: Iterable[str]) -> str | None:
-    """Return the hint "did you mean 'x'?" for the option nearest to `word`, or None."""
-    close = difflib.get_close_matches(word, list(options), n=1, cutoff=0.6)
-    return f"did you mean '{close[0]}'?" if close else None
+def near_miss(word: str, options: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the hint "did you mean 'x'?" for the option nearest to `word`, or None.
+
+    Capitals do not matter; options less alike than `cutoff` (0 to 1) are none.
+    """
+    by_lower = {option.lower(): option for option in options}
+    close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=cutoff)
+    return f"did you mean '{by_lower[close[0]]}'?" if close else None
 
 
 def missing_package(package: str, extra: str) -> YxanulError:

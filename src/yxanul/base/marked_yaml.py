@@ -131,6 +131,9 @@ class MarkedTree:
         """Apply one override `dotted.path=text`; the text is YAML and keys reach into lists."""
         place = f"override '{dotted}={text}'"
         value = parse(text, place).value
+        if "[" in dotted:
+            meant = re.sub(r"\[([^\]]*)\]", r".\1", dotted)
+            raise YxanulError(place, wanted="keys joined by dots", hint=f"write {meant}={text}")
         keys: list[str | int] = []
         node = self.value
         *parents, last = names = dotted.split(".")

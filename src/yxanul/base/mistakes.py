@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from yxanul.base.errors import near_miss
-from yxanul.base.keys import keys_at, kind_of, walk
+from yxanul.base.keys import Key, keys_at, kind_of, walk
 from yxanul.base.marked_yaml import Keys, MarkedTree
 from yxanul.base.other_names import OTHER_VALUES, our_keys, why_without_key
 from yxanul.base.settings import Misfit, Misfits, Settings
@@ -20,6 +20,10 @@ _NO_KIND, _WRONG_KIND = "union_tag_not_found", "union_tag_invalid"
 _FOLLOWS = "default_factory_not_called"
 _MAX_SHOWN = 60
 _MAX_LISTED = 12
+_ALIKE = 0.7
+"""How much a key is like the one that was meant: less than that is another word."""
+_QUANTITY = re.compile(r"([-+]?[\d_,]*\.?\d+(?:[eE][-+]?\d+)?)\s*([kKmMbBgGtT%]?)")
+_FACTORS = {"": 1.0, "%": 0.01, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
 _MAIN_KEYS = ("kind", "preset", "name", "at_most", "decay")
 """Which key a value is meant for that stands in the place of a mapping."""
 _MAPPING = "a mapping, such as {key: value}"
@@ -166,13 +170,36 @@ def _hint_for_value(mistake: _Mistake, options: list[str], kind: type[Settings])
         return f"write {found:.0f}"
     if isinstance(found, dict | list):
         return None
+    if isinstance(found, str) and mistake.kind in ("int_type", "float_type"):
+        return _number_in(found, whole=mistake.kind == "int_type")
     word = in_yaml(found).strip("'")
     if _MUST_BE[mistake.kind] == _MAPPING:
-        known = {key.path[-1] for key in keys_at(kind, mistake.loc)}
-        main = next((name for name in _MAIN_KEYS if name in known), None)
-        return f"did you mean {{{main}: {word}}}?" if main and word not in _NOTHING else None
+        return _hint_for_mapping(word, keys_at(kind, mistake.loc))
     ours = OTHER_VALUES.get(word.lower())
     return f"did you mean '{ours}'?" if ours in options else near_miss(word, options)
+
+
+def _hint_for_mapping(word: str, keys: Sequence[Key]) -> str | None:
+    """Return the mapping that was probably meant by a word in its place."""
+    known = {key.path[-1] for key in keys}
+    main = next((name for name in _MAIN_KEYS if name in known), None)
+    if word in _NOTHING:
+        has_usual = main != "kind" and not any(key.field.is_required() for key in keys)
+        said = {"true": "write {} for the usual values", "null": "leave it out"}.get(word)
+        return said if has_usual else None
+    if main == "kind" and "path" in known and re.search(r"[/.]", word):
+        return f"did you mean {{kind: ..., path: {word}}}?"
+    return main and f"did you mean {{{main}: {word}}}?"
+
+
+def _number_in(text: str, whole: bool) -> str | None:
+    """Return how a recipe has the number that a text such as 10M, 5% or '3e-4' means."""
+    if not (match := _QUANTITY.fullmatch(text.strip())):
+        return None
+    number = float(match[1].replace("_", "").replace(",", "")) * _FACTORS[match[2].lower()]
+    if number.is_integer() and abs(number) < 1e15:
+        return f"write {number:.0f}"
+    return None if whole else f"write {number:.12g}"
 
 
 def _plain(value: Any) -> str:
@@ -188,7 +215,7 @@ def _hint_for_key(key: str, parents: Keys, value: Any, kind: type[Settings]) -> 
         _of_others(key, parents, kind)
         or why_without_key(key)
         or _elsewhere(key, parents, kind, below=True)
-        or near_miss(key, known)
+        or near_miss(key, known, _ALIKE)
         or _elsewhere(key, parents, kind)
     )
     if hint is None:

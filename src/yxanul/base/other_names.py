@@ -8,19 +8,25 @@ from itertools import takewhile
 _OTHER_NAMES = {
     "description": "title comment notes",
     "seed": "random_seed data_seed manual_seed",
-    "tokenizer.kind": "tokenizer_type tokenizer_class",
-    "tokenizer.path": "tokenizer_path tokenizer_dir tokenizer_name tokenizer_name_or_path",
-    "tokenizer.vocab_size": "n_vocab num_tokens vocabulary_size padded_vocab_size",
+    "tokenizer.kind": "tokenizer_type tokenizer_class type",
+    "tokenizer.path": (
+        "tokenizer_path tokenizer_dir tokenizer_name tokenizer_name_or_path vocab_file "
+        "merge_file tokenizer_file tokenizer_model file"
+    ),
+    "tokenizer.vocab_size": "n_vocab num_tokens vocabulary_size padded_vocab_size size",
     "tokenizer.end_of_text": "eos_token eos eot_token end_of_text_token",
     "tokenizer.special_tokens": "additional_special_tokens extra_special_tokens",
     "data.sources": "datasets dataset train_data train_dataset data_mixture",
     "data.sources.NAME.path": (
-        "data_dir data_path train_file train_files input_file dataset_path file files folder_path "
-        "dir directory filename"
+        "data_dir data_path train_file train_files input_file dataset_path file files "
+        "folder_path dir directory filename url"
     ),
+    "data.sources.NAME.kind": "type",
     "data.sources.NAME.name": "dataset_name hf_dataset repo_id repo dataset_id",
     "data.sources.NAME.config": "dataset_config_name dataset_config subset",
-    "data.sources.NAME.text_column": "text_column_name text_field dataset_text_field column",
+    "data.sources.NAME.text_column": (
+        "text_column_name text_field dataset_text_field column text_key field"
+    ),
     "data.sources.NAME.limit": "max_train_samples max_samples num_documents max_documents",
     "data.validation_fraction": (
         "val_fraction validation_split val_split val_split_fraction test_size "
@@ -44,17 +50,23 @@ _OTHER_NAMES = {
     ),
     "model.num_heads": "num_attention_heads n_head n_heads heads num_head nhead",
     "model.num_kv_heads": (
-        "num_key_value_heads n_kv_head n_kv_heads n_query_groups kv_heads num_query_groups"
+        "num_key_value_heads n_kv_head n_kv_heads n_query_groups kv_heads num_query_groups "
+        "group_query_attention gqa"
     ),
     "model.head_width": "head_dim head_size d_head kv_channels",
-    "model.ffn": "hidden_act activation activation_function mlp_class_name mlp_type",
+    "model.ffn": (
+        "hidden_act activation activation_function mlp_class_name mlp_type swiglu use_swiglu"
+    ),
     "model.ffn_width": (
-        "intermediate_size ffn_dim d_ff ffn_hidden_size mlp_dim ff_dim n_inner ffn_hidden_dim "
-        "mlp_hidden_dim dim_feedforward"
+        "intermediate_size ffn_dim d_ff ffn_hidden_size mlp_dim ff_dim n_inner "
+        "ffn_hidden_dim mlp_hidden_dim dim_feedforward mlp_ratio mlp_hidden_size "
+        "ffn_dim_multiplier"
     ),
     "model.norm": "norm_type norm_class_name normalization",
     "model.norm_eps": "rms_norm_eps layer_norm_eps layer_norm_epsilon norm_epsilon",
-    "model.positions": "position_embedding_type pos_emb positional_encoding",
+    "model.positions": (
+        "position_embedding_type pos_emb positional_encoding rope use_rope alibi use_alibi"
+    ),
     "model.rope_theta": "rope_base rotary_base theta rotary_emb_base",
     "model.window": "sliding_window sliding_window_size window_size attention_window",
     "model.layer_pattern": "layer_types window_pattern sliding_window_pattern",
@@ -64,9 +76,12 @@ _OTHER_NAMES = {
     ),
     "model.qk_norm": "norm_qk use_qk_norm qk_layernorm",
     "model.query_scale": "query_pre_attn_scalar attention_scale",
-    "model.head": "tie_word_embeddings tie_embeddings weight_tying tied_embeddings",
+    "model.head": (
+        "tie_word_embeddings tie_embeddings weight_tying tied_embeddings "
+        "untie_embeddings_and_output_weights share_embeddings_and_output_weights"
+    ),
     "model.embedding_rank": "factorized_embedding embedding_factor",
-    "model.init_std": "initializer_range init_scale",
+    "model.init_std": "initializer_range init_scale init_method_std",
     "model.logit_soft_cap": "final_logit_softcapping logits_soft_cap softcap",
     "model.z_loss": "z_loss_weight z_loss_multiplier",
     "model.document_masking": "doc_mask intra_document_masking attn_mask_type",
@@ -86,7 +101,7 @@ _OTHER_NAMES = {
     ),
     "optim.ema": "ema_decay use_ema",
     "optim.schedule.name": (
-        "lr_scheduler_type lr_schedule scheduler lr_scheduler decay_type lr_decay_style"
+        "lr_scheduler_type lr_schedule scheduler lr_scheduler decay_type lr_decay_style decay_lr"
     ),
     "optim.schedule.warmup_steps": (
         "warmup_iters lr_warmup_steps num_warmup_steps warmup lr_warmup_iters"
@@ -104,31 +119,36 @@ _OTHER_NAMES = {
     "train.attention": "attn_implementation attention_backend flash_attention use_flash",
     "train.batch_tokens": (
         "total_batch_size global_batch_size batch_size train_batch_size tokens_per_step "
-        "batch_size_tokens"
+        "batch_size_tokens global_train_batch_size"
     ),
     "train.micro_batch": (
         "per_device_train_batch_size device_batch_size micro_batch_size local_batch_size "
-        "train_micro_batch_size_per_gpu"
+        "train_micro_batch_size_per_gpu device_train_microbatch_size"
     ),
     "train.gradient_checkpointing": (
         "activation_checkpointing activation_checkpoint checkpoint_activations "
         "recompute_granularity"
     ),
     "train.checkpoint.every_steps": (
-        "save_steps save_interval checkpoint_interval save_every ckpt_interval checkpoint_every"
+        "save_steps save_interval checkpoint_interval save_every ckpt_interval "
+        "checkpoint_every save_strategy"
     ),
     "train.checkpoint.keep": "save_total_limit keep_last max_checkpoints keep_last_n",
-    "train.checkpoint.best": "metric_for_best_model monitor_metric",
+    "train.checkpoint.best": "metric_for_best_model monitor_metric load_best_model_at_end",
     "train.skip_outliers": "skip_spikes loss_spike_threshold",
     "stages.N.name": "stage_name",
-    "stages.N.mix": "weights mixture proportions sampling_weights data_weights",
+    "stages.N.mix": "weights mixture proportions sampling_weights data_weights weight",
     "stages.N.budget.steps": (
         "max_steps max_iters num_iterations total_steps train_steps num_steps num_train_steps "
         "train_iters max_iterations iterations training_steps steps n_steps iters"
     ),
-    "stages.N.budget.tokens": "max_tokens_total total_tokens max_train_tokens train_tokens",
+    "stages.N.budget.tokens": (
+        "max_tokens_total total_tokens max_train_tokens train_tokens max_tokens max_duration"
+    ),
     "stages.N.budget.epochs": "num_train_epochs num_epochs max_epochs_total epochs n_epochs",
-    "stages.N.budget.minutes": "max_time max_minutes time_limit minutes time_budget",
+    "stages.N.budget.minutes": (
+        "max_time max_minutes time_limit minutes time_budget hours max_hours"
+    ),
     "stages.N.curriculum.N.seq_len": (
         "block_size max_seq_length max_length sequence_length seq_length context_length "
         "context_size sequence_len context_len max_sequence_length"
@@ -146,8 +166,8 @@ _OTHER_NAMES = {
         "report_to logger loggers wandb_log wandb tensorboard log_to tracker wandb_project"
     ),
     "eval.every_steps": (
-        "eval_steps eval_interval eval_every val_check_interval evaluation_interval val_interval "
-        "val_loss_every"
+        "eval_steps eval_interval eval_every val_check_interval evaluation_interval "
+        "val_interval val_loss_every eval_strategy evaluation_strategy interval"
     ),
     "eval.max_tokens": "eval_iters eval_tokens max_eval_samples max_eval_batches",
     "eval.sample_prompts": "prompts prompt sample_prompt start",
@@ -171,7 +191,7 @@ _OTHER_VALUES = {
     "jsonl": "json ndjson",
     "layernorm": "layer_norm",
     "linear": "linear_with_warmup",
-    "plain": "text txt file files folder markdown eager",
+    "plain": "text txt file files folder markdown eager csv tsv html",
     "rmsnorm": "rms_norm rms",
     "swiglu": "silu swish llamamlp",
     "wsd": "warmup_stable_decay trapezoidal",
@@ -182,12 +202,29 @@ _WITHOUT_KEY = {
         "embd_pdrop attn_pdrop hidden_dropout_prob dropout_rate attention_probs_dropout_prob "
         "lora_dropout"
     ),
-    "this model has no biases": "bias use_bias attention_bias mlp_bias qkv_bias",
+    "this model has no experts": "num_experts n_experts num_local_experts num_experts_per_tok moe",
+    "nothing but train.strategy divides a model among devices": (
+        "tensor_model_parallel_size pipeline_model_parallel_size context_parallel_size "
+        "tensor_parallel pipeline_parallel sequence_parallel tp pp"
+    ),
+    "how many processes train is given on the command line, as --devices": (
+        "num_nodes nnodes nproc_per_node"
+    ),
+    "the learning rate comes down until the budget ends": (
+        "lr_decay_iters lr_decay_steps lr_decay_samples decay_steps"
+    ),
+    "rotary positions are not scaled beyond model.max_seq_len": "rope_scaling",
+    "generation always keeps keys and values": "use_cache",
+    "nothing is uploaded": "push_to_hub hub_model_id",
+    "this model has no biases": (
+        "bias use_bias attention_bias mlp_bias qkv_bias include_bias add_bias_linear"
+    ),
     "the run folder is given on the command line, as --out": (
-        "output_dir out_dir save_dir run_name checkpoint_dir logging_dir out run_dir save_path"
+        "output_dir out_dir save_dir run_name checkpoint_dir logging_dir out run_dir "
+        "save_path save wandb_run_name wandb_name experiment_name exp_name"
     ),
     "a run goes on when the same command is given again": (
-        "resume resume_from_checkpoint init_from_checkpoint resume_from load_checkpoint"
+        "resume resume_from_checkpoint init_from_checkpoint resume_from load_checkpoint load"
     ),
     "a file says what it extends, not an override or a part of it": "extends",
     "metrics of every step are written": (
@@ -195,6 +232,8 @@ _WITHOUT_KEY = {
     ),
     "muon's momentum and lion's are part of the optimizer; see `optim.betas`": "momentum nesterov",
 }
+_ALSO_OF_STAGES = ("optim.peak_rate", "optim.weight_decay", "optim.schedule.")
+"""What a stage may have of its own: there a hint means the stage's."""
 OTHER_NAMES = {key: tuple(names.split()) for key, names in _OTHER_NAMES.items()}
 """Other names by our key. One name may stand for several keys, as other trainers have fewer."""
 WITHOUT_KEY = {why: tuple(names.split()) for why, names in _WITHOUT_KEY.items()}
@@ -228,6 +267,8 @@ def _plain(name: str) -> str:
 
 def _at(key: str, parents: list[str]) -> str:
     """Return a key with the numbers and names of where it was asked for, as far as they agree."""
+    if parents[:1] == ["stages"] and key.startswith(_ALSO_OF_STAGES):
+        key = f"stages.N.{key}"
     parts = key.split(".")
     for index, (part, parent) in enumerate(zip(parts, parents, strict=False)):
         if part not in ("N", "NAME", parent):

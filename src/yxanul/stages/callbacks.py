@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from yxanul.base.errors import YxanulError
 from yxanul.base.files import write_text
 from yxanul.generate.config import SampleSettings
-from yxanul.generate.decode import complete
 from yxanul.stages.config import stage_optim
 from yxanul.stages.cooldown import Cooldown
 from yxanul.stages.ledger import Entry
 from yxanul.stages.metrics import step_facts, validation_metrics
 from yxanul.stages.minutes import MinutesBudget
+from yxanul.stages.outcome import continued
 from yxanul.stages.saving import Saving
 from yxanul.stages.scoring import Scorer
 from yxanul.stages.session import Session
@@ -78,17 +77,7 @@ class Evaluation(Callback):
     def _write_samples(self, step: int) -> None:
         session, settings = self._session, self._session.recipe.eval
         sampling = SampleSettings(max_tokens=settings.sample_tokens, seed=session.recipe.seed)
-        try:
-            with session.engine.shown() as model:
-                if not session.world.is_first:
-                    return
-                texts = [
-                    prompt + complete(model, session.tokenizer, prompt, sampling)[0].text
-                    for prompt in settings.sample_prompts
-                ]
-        except YxanulError as error:  # a sample is worth a warning, not a run
-            session.ui.warn(f"no sample: {error}")
-            return
+        texts = continued(session, settings.sample_prompts, sampling)
         if texts:
             write_text(session.run.samples / f"step-{step:08}.txt", "\n\n".join(texts) + "\n")
             session.tracker.text(step, "samples", "\n\n".join(texts))

@@ -15,14 +15,14 @@ from yxanul.train.config import PhaseSettings, Weights
 class Budget(Settings):
     """How long a stage lasts: exactly one of the four."""
 
-    steps: int | None = Field(default=None, gt=0)
+    steps: int | None = Field(default=None, gt=0, le=10**12)
     """Optimizer updates."""
-    tokens: int | None = Field(default=None, gt=0)
+    tokens: int | None = Field(default=None, gt=0, le=10**18)
     """Target tokens, rounded up to a whole step."""
-    epochs: Annotated[float, Field(gt=0)] | Weights | None = None
+    epochs: Annotated[float, Field(gt=0, le=1e6)] | Weights | None = None
     """Passes over the source of the mix that is used up first; or passes over each source, by
     name, which also make the mix."""
-    minutes: float | None = Field(default=None, gt=0)
+    minutes: float | None = Field(default=None, gt=0, le=1e7)
     """Minutes of training; turned into tokens by the speed of the first steps, and again whenever
     the speed has changed; every figure stands in the ledger."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from yxanul.base.errors import YxanulError
 from yxanul.eval.score import Score
 from yxanul.generate.config import SampleSettings
 from yxanul.generate.decode import complete
@@ -69,11 +71,7 @@ def conclude(session: Session) -> Outcome:
     scores = entries[-1].at_end
     prompts = session.recipe.eval.sample_prompts or (opening_words(session),)
     settings = SampleSettings(max_tokens=LONGEST_SAMPLE, temperature=0.3, seed=session.recipe.seed)
-    with session.engine.shown() as model:
-        samples = [
-            prompt + complete(model, session.tokenizer, prompt, settings)[0].text
-            for prompt in (prompts if session.world.is_first else ())
-        ]
+    samples = continued(session, prompts, settings)
     return Outcome(
         run=session.run.path,
         facts=stage_facts(session),
@@ -84,6 +82,23 @@ def conclude(session: Session) -> Outcome:
         prompt=prompts[0],
         samples=samples,
     )
+
+
+def continued(session: Session, prompts: Iterable[str], settings: SampleSettings) -> list[str]:
+    """Return each prompt with what the model adds; one that it cannot take is a warning only.
+
+    All processes call it: the model may have to be gathered; the first one has the texts.
+    """
+    texts = []
+    with session.engine.shown() as model:
+        for prompt in prompts if session.world.is_first else ():
+            try:
+                written = complete(model, session.tokenizer, prompt, settings)
+            except YxanulError as error:
+                session.ui.warn(f"no sample: {error}")
+            else:
+                texts.append(prompt + written[0].text)
+    return texts
 
 
 def opening_words(session: Session) -> str:

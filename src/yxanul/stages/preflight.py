@@ -82,6 +82,7 @@ def of_training(recipe: Recipe, processes: int = 1) -> Iterator[Misfit]:
         yield from _missing_package(engine, "fp8", ("train", "precision"))
     yield from _device_and_attention(recipe)
     yield from of_schedules(recipe)
+    yield from _stride(recipe)
     yield from of_memory(recipe, processes)
 
 
@@ -108,6 +109,22 @@ def of_schedules(recipe: Recipe) -> Iterator[Misfit]:
                 ("stages", index, "optim", "schedule"),
                 ("optim", "schedule"),
             )
+
+
+def _stride(recipe: Recipe) -> Iterator[Misfit]:
+    """Yield a stride beyond a window, which is as long as the rows of its domain's first stage."""
+    stride, seen = recipe.eval.stride, set[str]()
+    for stage in recipe.stages:
+        length = recipe.eval.seq_len or max(phase.seq_len for phase in stage.curriculum)
+        if stride is not None and stride > length and not seen.issuperset(stage.domains()):
+            yield Misfit(
+                f"eval.stride is {stride}, more than the {length} tokens of a window of stage"
+                f" '{stage.name}'",
+                ("eval", "stride"),
+                ("eval", "seq_len"),
+            )
+            return
+        seen.update(stage.domains())
 
 
 def of_memory(recipe: Recipe, processes: int = 1) -> Iterator[Misfit]:
