@@ -281,6 +281,18 @@ def test_without_any_whole_checkpoint_it_says_so_and_changes_nothing(train, out,
     assert {path for path in before if before[path] != after.get(path)} <= {out / ".lock"}
 
 
+def test_checkpoints_without_their_ledger_are_not_trained_again(train, out, monkeypatch):
+    stopped(train, out, monkeypatch)
+    (out / "ledger.json").unlink()
+    before = snapshot(out)
+    said = train()
+    assert said.code == 2 and "ledger.json is lost" in said.error
+    after = snapshot(out)
+    assert {path for path in before if before[path] != after.get(path)} <= {out / ".lock"}
+    shutil.rmtree(out / "checkpoints")  # what the message says
+    assert train().code == 0
+
+
 # What is not finite
 
 

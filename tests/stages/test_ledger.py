@@ -43,8 +43,33 @@ def test_another_version_is_refused(tmp_path, version):
     Ledger(path).write()
     plain = json.loads(path.read_text()) | {"schema_version": version}
     path.write_text(json.dumps(plain))
-    with pytest.raises(YxanulError, match=r"ledger\.json has another version.*wanted 1"):
+    with pytest.raises(
+        YxanulError, match=r"another version of yxanul; found schema version .*, not 1"
+    ):
         Ledger.open(path)
+
+
+def spoiled(**changes):
+    return {"schema_version": 1, "decisions": {}, "stages": [{**entry("one").to_dict(), **changes}]}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "not valid JSON"),
+        ("[1]", "list indices"),
+        ("null", "NoneType"),
+        ('{"schema_version": 1}', "no 'stages'"),
+        (json.dumps(spoiled(status="done")), "the status 'done'"),
+        (json.dumps(spoiled(at_end=None)), "NoneType"),
+    ],
+)
+def test_a_damaged_ledger_is_an_error_with_a_way_out(tmp_path, content, said):
+    path = tmp_path / "ledger.json"
+    path.write_text(content)
+    with pytest.raises(YxanulError, match=rf"ledger\.json.*{said}.*bring it back") as caught:
+        Ledger.open(path)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("passed", "status"), [(True, "passed"), (False, "failed")])

@@ -105,16 +105,16 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; a missing or broken one is an error in one line."""
+def read_json(path: Path, hint: str | None = None) -> Any:
+    """Read a JSON file; a missing or broken one is an error in one line, with the hint."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise YxanulError(f"{path} is missing") from None
+        raise YxanulError(f"{path} is missing", hint=hint) from None
     except OSError as error:
-        raise YxanulError(f"cannot read {path}", found=error.strerror) from None
+        raise YxanulError(f"cannot read {path}", found=error.strerror, hint=hint) from None
     except (ValueError, RecursionError) as error:  # also bytes, and numbers of any length
-        raise YxanulError(f"{path} is not valid JSON", found=error) from None
+        raise YxanulError(f"{path} is not valid JSON", found=error, hint=hint) from None
 
 
 def sha256_of(path: Path) -> str:

@@ -74,17 +74,14 @@ def read_best(run: Path) -> Best | None:
     """Return the best step of a run, or None before there is one."""
     if not (run / BEST).exists():
         return None
-    plain = read_json(run / BEST)
+    hint = "delete it: then the newest checkpoint counts as the best"
+    plain = read_json(run / BEST, hint)
     try:
         if plain.get("schema_version", BEST_VERSION) != BEST_VERSION:
             raise ValueError(f"schema version {plain['schema_version']}, not {BEST_VERSION}")
         return Best(int(plain["step"]), str(plain["metric"]), float(plain["value"]))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise YxanulError(
-            f"{run / BEST} is broken",
-            found=error,
-            hint="delete it: then the newest checkpoint counts as the best",
-        ) from None
+        raise YxanulError(f"{run / BEST} is broken", found=error, hint=hint) from None
 
 
 def _delete(path: Path) -> None:

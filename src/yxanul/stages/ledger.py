@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import read_json, write_json
@@ -12,6 +12,8 @@ from yxanul.eval.score import Score
 from yxanul.stages.gates import Verdict
 
 SCHEMA_VERSION = 1
+LOST = "bring it back from a copy, or choose another folder with --out"
+"""What is left to do without a ledger."""
 
 Status = Literal["running", "passed", "failed"]
 _PAIRS = ("replans", "extensions")
@@ -81,6 +83,8 @@ class Entry:
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Entry:
         """Read what `to_dict` returned."""
+        if plain["status"] not in get_args(Status):
+            raise ValueError(f"the status {plain['status']!r}")
         scores = {name: _scores(plain[name]) for name in ("at_start", "at_end")}
         pairs = {name: [tuple(one) for one in plain.get(name, ())] for name in _PAIRS}
         micro_rows = {int(i): rows for i, rows in plain.get("micro_rows", {}).items()}
@@ -104,18 +108,16 @@ class Ledger:
         """Read the ledger at `path`, or begin an empty one."""
         if not path.exists():
             return cls(path, writes=writes)
-        plain = read_json(path)
-        if plain.get("schema_version") != SCHEMA_VERSION:
-            raise YxanulError(
-                f"{path} has another version",
-                found=plain.get("schema_version"),
-                wanted=SCHEMA_VERSION,
-            )
+        plain = read_json(path, LOST)
         try:
+            if (version := plain["schema_version"]) != SCHEMA_VERSION:
+                raise ValueError(f"schema version {version}, not {SCHEMA_VERSION}")
             entries = [Entry.from_dict(entry) for entry in plain["stages"]]
-            return cls(path, plain["decisions"], entries, writes)
-        except (KeyError, TypeError) as error:
-            raise YxanulError(f"{path} was written by another version", found=error) from None
+            return cls(path, dict(plain["decisions"]), entries, writes)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            found = f"no {error}" if isinstance(error, KeyError) else error
+            what = f"{path} is damaged, or was written by another version of yxanul"
+            raise YxanulError(what, found=found, hint=LOST) from None
 
     def write(self) -> None:
         """Put the ledger on disk, whole or not at all."""

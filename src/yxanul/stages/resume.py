@@ -11,7 +11,7 @@ from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import Ui
 from yxanul.checkpoint.layout import checkpoint_steps
 from yxanul.recipe import Recipe, differences, dump_recipe, load_recipe
-from yxanul.stages.ledger import Entry, Ledger
+from yxanul.stages.ledger import LOST, Entry, Ledger
 
 FIXED = (
     "seed",
@@ -34,6 +34,11 @@ def settle_recipe(run: RunFolder, recipe: Recipe, ui: Ui) -> None:
     Once a stage has begun, a change of the data, the tokenizer or the model is refused; any other
     is named and taken.
     """
+    if run.has_begun and not Ledger.open(run.ledger).entries:
+        raise YxanulError(
+            f"{run.ledger} is lost, and without it the stages would be trained again",
+            hint=f"{LOST}; to begin anew, delete {run.checkpoints}",
+        )
     if run.recipe.exists():
         begun_with = _recipe_of(run)
         changes = differences(begun_with, recipe)
@@ -134,8 +139,8 @@ def _recipe_of(run: RunFolder) -> Recipe:
         return load_recipe(str(run.recipe))
     except YxanulError as error:
         raise YxanulError(
-            f"{run.path} was begun by another version of yxanul",
-            found=error,
+            f"{run.path} was begun by another version of yxanul, or its recipe is damaged",
+            found="; ".join(str(error).splitlines()),
             hint="choose another folder with --out",
         ) from None
 
