@@ -136,15 +136,28 @@ def _ready(
     return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
 
 
+def _way_to_a_run(run: RunFolder) -> str:
+    """Say what to give or to do for a folder that holds no checkpoint."""
+    if run.recipe.is_file():
+        return "it is not trained yet: `yxanul train` does that"
+    step = step_of(run.path.name)
+    if step is not None and run.path.parent.name == "checkpoints":
+        return f"give the run: {run.path.parent.parent} --checkpoint {step}"
+    return "give a folder that `yxanul run` made, or one of transformers with a config.json"
+
+
 def find_checkpoint(run: RunFolder, which: str) -> Path:
     """Return the folder of a checkpoint named `best`, `last` or by its step."""
     if not run.path.is_dir():
-        raise YxanulError(f"there is no folder {run.path}")
+        usual = Path("runs") / run.path.stem
+        raise YxanulError(
+            f"there is no folder {run.path}",
+            found="a file" if run.path.is_file() else None,
+            hint=f"did you mean {usual}?" if usual.is_dir() else None,
+        )
     steps = checkpoint_steps(run.checkpoints)
     if not steps:
-        hint = "give a folder that `yxanul run` made, or one of transformers with a config.json"
-        hint = None if run.recipe.is_file() else hint
-        raise YxanulError(f"{run.path} has no checkpoint", hint=hint)
+        raise YxanulError(f"{run.path} has no checkpoint", hint=_way_to_a_run(run))
     if which == "best":
         best = read_best(run.path)
         if best is not None and best.step in steps:

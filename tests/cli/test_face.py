@@ -203,6 +203,49 @@ def test_a_damaged_checkpoint_says_which_one_is_intact(trained, file):
     assert "no other" in json.loads(call(*ask).out)["error"]["hint"]
 
 
+def test_what_is_no_run_says_what_to_give(trained, tmp_path):
+    checkpoint = trained / "checkpoints" / "step-00000002"
+    assert f"give the run: {trained} --checkpoint 2" in call("eval", checkpoint).error
+    (tmp_path / "runs/plan").mkdir(parents=True)
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("seed: 1")
+    assert "found a file; did you mean runs/plan?" in call("eval", plan, cwd=tmp_path).error
+    (tmp_path / "runs/plan/recipe.yaml").write_text("seed: 1")
+    assert "it is not trained yet" in call("generate", "runs/plan", "x", cwd=tmp_path).error
+
+
+def test_a_run_whose_recipe_is_lost_can_be_shown(run):
+    (run / "recipe.yaml").unlink()
+    assert "no process is at work" in call("show", run).out
+
+
+@pytest.mark.parametrize("verb", ["run", "prepare", "train"])
+def test_what_cannot_be_a_run_folder_is_refused(verb, tmp_path):
+    recipe = write_tiny(tmp_path)
+    (tmp_path / "link").symlink_to("nowhere")
+    for out, said in (
+        (recipe, "tiny.yaml is no folder"),
+        (recipe / "run", "tiny.yaml is no folder"),
+        (tmp_path / "link", "a link to nowhere, which is not there"),
+        ("s3://bucket/run", "an address"),
+    ):
+        said_here = call(verb, recipe, "--out", out, cwd=tmp_path)
+        assert said_here.code == 2 and said in said_here.error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "tiny.yaml"]
+
+
+def test_a_page_for_people_is_no_json():
+    said = call("schema", "--markdown", "--json")
+    assert said.code == 2 and "give one of them" in json.loads(said.out)["error"]["message"]
+
+
+def test_an_empty_stop_is_said_in_a_sentence(trained):
+    said = call("generate", trained, "Once", "--stop", "", "--device", "cpu")
+    assert (
+        said.error == "yxanul: stop: a stop string is empty, which would end every sample at once"
+    )
+
+
 def test_device_is_short_for_a_key_of_the_recipe():
     assert with_device(["a=1"], None) == ("a=1",)
     assert with_device(None, "cpu") == ("train.device=cpu",)  # pyright: ignore[reportArgumentType]

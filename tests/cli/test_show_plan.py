@@ -66,3 +66,5 @@ def test_every_installed_recipe_is_drawn(name):
     assert facts["curve"] and facts["phases"]
     picture = text[text.index("\nlearning rate") :].splitlines()
     assert max(map(len, picture)) <= 150
+    curve = "\n".join(picture).partition("\nmix by phase")[0]
+    assert max(map(len, curve.splitlines())) <= 80

@@ -101,3 +101,12 @@ def test_a_row_draws_the_same_in_any_company():
 def test_impossible_settings_are_refused(fields):
     with pytest.raises(ValidationError):
         SampleSettings(**fields)
+
+
+def test_a_temperature_below_all_numbers_takes_the_likeliest():
+    logits = logits_of(0.1, 0.4, 0.2, 0.3)
+    generators = [torch.Generator().manual_seed(1)]
+    for temperature in (1e-300, 1e-45):
+        for filters in ({}, {"top_p": 0.9}, {"min_p": 0.1}):
+            settings = SampleSettings(temperature=temperature, **filters)
+            assert sample(logits, NOTHING, settings, generators).tolist() == [1]

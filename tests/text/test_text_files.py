@@ -227,6 +227,13 @@ def test_what_is_no_file_is_said(tmp_path):
     for name, said in (("pipe", "is a pipe"), ("loop", "leads nowhere"), ("link.txt", "gone.txt")):
         with pytest.raises(YxanulError, match=said):
             split_of(tmp_path / name)
+    (tmp_path / "to-pipe").symlink_to("pipe")
+    with pytest.raises(YxanulError, match="to-pipe is a pipe"):
+        split_of(tmp_path / "to-pipe")
+    (tmp_path / "a.txt").write_text("one")
+    with pytest.raises(YxanulError, match=r"a\.txt is a file"):
+        split_of(tmp_path / "a.txt" / "b")
+    (tmp_path / "a.txt").unlink()
     with pytest.raises(YxanulError, match="File name too long"):
         split_of(tmp_path / ("x" * 300))
     with pytest.raises(YxanulError, match=r"link\.txt cannot be opened"):

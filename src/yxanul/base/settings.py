@@ -54,4 +54,6 @@ def checked(kind: type[AnySettings], **fields: Any) -> AnySettings:
         if not first["loc"]:  # what was found would be all of the settings
             raise YxanulError(wanted) from None
         name = ".".join(map(str, first["loc"]))
+        if first["type"] == "value_error":  # a whole sentence
+            raise YxanulError(f"{name}: {wanted}") from None
         raise YxanulError(name, found=repr(first["input"]), wanted=wanted) from None

@@ -62,7 +62,8 @@ def mistake_of(error: BaseException) -> YxanulError | None:
     if isinstance(error, UsageError):
         return _of_usage(error)
     if isinstance(error, OSError) and not type(error).__module__.startswith("torch"):
-        place = f"{error.filename}: " if error.filename else ""
+        name = error.filename2 or error.filename  # of two, what the first was to become
+        place = f"{name}: " if name else ""
         return YxanulError(f"{place}{error.strerror or error}")
     return None
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from yxanul.base.errors import YxanulError
 
 RecipeArgument = Annotated[
     str,
@@ -123,4 +126,14 @@ def with_device(overrides: Sequence[str] | None, device: Device | None) -> tuple
 
 def run_folder_of(recipe: str, out: Path | None) -> Path:
     """Return the run folder: --out, or runs/<recipe name>."""
-    return out if out is not None else Path("runs") / Path(recipe).stem
+    run = out if out is not None else Path("runs") / Path(recipe).stem
+    found = None
+    if re.match(r"[a-z0-9]+:/", str(run)):
+        found = "an address; a run lies on this machine, its text may not: see data.folder"
+    elif run.is_symlink() and not run.exists():
+        found = f"a link to {run.readlink()}, which is not there"
+    elif there := next((one for one in (run, *run.parents) if one.exists()), None):
+        found = None if there.is_dir() else f"{there} is no folder"
+    if found:
+        raise YxanulError(f"--out {run}", found=found, wanted="a folder, or one that can be made")
+    return run

@@ -26,9 +26,12 @@ def command(
     ] = False,
 ) -> None:
     """Print the JSON schema of recipes, so that editors complete and check them."""
+    from yxanul.base.errors import YxanulError
     from yxanul.cli.output import print_json, print_text
     from yxanul.recipe import recipe_schema
 
+    if markdown and as_json:
+        raise YxanulError("--markdown is a page for people, which --json is not; give one of them")
     if markdown:
         from yxanul.cli.recipe_keys import recipe_keys_page
 

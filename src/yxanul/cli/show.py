@@ -41,7 +41,8 @@ def command(
     from yxanul.model.zoo import PRESETS
 
     folder = Path(what)
-    is_run, is_folder = (folder / "recipe.yaml").is_file(), (folder / "config.json").is_file()
+    is_folder = (folder / "config.json").is_file()
+    is_run = any((folder / file).is_file() for file in ("recipe.yaml", "ledger.json"))
     if (overrides or full) and (is_run or is_folder or what in PRESETS):
         given = f"'{overrides[0]}'" if overrides else "--full"
         rule = "overrides go with a recipe" if overrides else "--full goes with a recipe"

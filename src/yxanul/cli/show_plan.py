@@ -20,10 +20,10 @@ from yxanul.train.config import TrainSettings
 from yxanul.train.curriculum import Phase, Plan, make_plan, planned_lr
 
 NOMINAL_TOKENS = 1_000_000_000
-CURVE_WIDTH = 72
+TERMINAL_WIDTH = 80
 CURVE_HEIGHT = 8
 CURVE_POINTS = 64
-MIX_WIDTH = 40
+LEAST_MIX_WIDTH, MIX_WIDTH = 20, 40
 
 
 @dataclass(frozen=True)
@@ -156,13 +156,13 @@ def curve_of(stage_plan: StagePlan) -> list[dict[str, Any]]:
 def rate_picture(plans: Sequence[StagePlan]) -> list[str]:
     """Return the learning rate over the stages' steps."""
     most = max(point["rate"] for plan in plans for point in curve_of(plan))
-    widths = _widths(plans)
+    edge = len(f"{most:.3g}")
+    widths = _widths(plans, TERMINAL_WIDTH - edge - 2)
     rates = [
         rate for plan, width in zip(plans, widths, strict=True) for rate in _sampled(plan, width)
     ]
     # The picture is as high as the highest rate, which may lie between two samples.
     drawn = [line[:-1] for line in area([*rates, most], CURVE_HEIGHT)]
-    edge = len(f"{most:.3g}")
     lines = [f"learning rate{_peaks(plans)}"]
     for number, line in enumerate(drawn):
         label = f"{most:.3g}" if number == 0 else ""
@@ -183,12 +183,12 @@ def _length(plan: StagePlan) -> str:
     return f"{plan.plan.total_steps:,} steps" if plan.counted else "? steps"
 
 
-def _widths(plans: Sequence[StagePlan]) -> list[int]:
+def _widths(plans: Sequence[StagePlan], total: int) -> list[int]:
     """Return the columns of each stage: by its steps, but wide enough for its name."""
     known = all(plan.counted for plan in plans)
     steps = [plan.plan.total_steps if known else 1 for plan in plans]
     least = [max(len(plan.stage.name), len(_length(plan))) + 2 for plan in plans]
-    free = max(0, CURVE_WIDTH - sum(least))
+    free = max(0, total - sum(least))
     return [low + free * count // sum(steps) for low, count in zip(least, steps, strict=True)]
 
 
@@ -215,9 +215,13 @@ def mix_picture(phases: Sequence[dict[str, Any]]) -> list[str]:
     labels = [_phases_label(run) for _, run in runs]
     wide = max(map(len, labels))
     lines = ["", "mix by phase: " + "  ".join(f"{shades[name]} {name}" for name in names)]
-    for label, (mix, _) in zip(labels, runs, strict=True):
-        bar = parts_bar(mix, shades, MIX_WIDTH) if mix else "?"
-        said = ", ".join(f"{name} {100 * share:.3g}%" for name, share in mix.items())
+    shares = [
+        ", ".join(f"{name} {100 * share:.3g}%" for name, share in mix.items()) for mix, _ in runs
+    ]
+    free = TERMINAL_WIDTH - wide - 4 - max(map(len, shares))
+    width = min(MIX_WIDTH, max(LEAST_MIX_WIDTH, free))
+    for label, (mix, _), said in zip(labels, runs, shares, strict=True):
+        bar = parts_bar(mix, shades, width) if mix else "?"
         lines.append(f"{label:<{wide}}  {bar}  {said}".rstrip())
     return lines
 

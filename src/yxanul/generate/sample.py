@@ -32,7 +32,9 @@ def sample(
     if not torch.isfinite(logits_BV).all():
         raise YxanulError("the model's scores are not finite", hint="its training has diverged")
     logits_BV = logits_BV - logits_BV.amax(-1, keepdim=True)
-    shares_BV = torch.softmax(filtered(logits_BV / settings.temperature, settings), -1)
+    # Below the smallest number it would be 0, and 0 / 0 no score.
+    temperature = max(settings.temperature, torch.finfo(logits_BV.dtype).tiny)
+    shares_BV = torch.softmax(filtered(logits_BV / temperature, settings), -1)
     rows = zip(shares_BV, generators, strict=True)
     return torch.cat([torch.multinomial(row, 1, generator=generator) for row, generator in rows])
 

@@ -103,15 +103,15 @@ def _find_here(path: str, suffixes: Sequence[str]) -> list[File]:
         return _in_folder(start, suffixes)
     if glob.has_magic(path):
         return _by_glob(str(start))
-    if start.is_symlink():
-        target = os.readlink(start)
-        raise YxanulError(f"{start} is a link that leads nowhere", found=f"the target {target}")
     if start.exists():
         raise YxanulError(
             f"{start} is a pipe, a socket or a device",
             wanted="a file or a folder: text is read more than once",
             hint="write it into a file first",
         )
+    if start.is_symlink():
+        target = os.readlink(start)
+        raise YxanulError(f"{start} is a link that leads nowhere", found=f"the target {target}")
     raise YxanulError(f"there is no file or folder {start}", hint=_neighbour(start))
 
 
@@ -171,7 +171,7 @@ def _neighbour(missing: Path) -> str | None:
         return None
     parent = missing.absolute().parent
     if not parent.is_dir():
-        return f"the folder {parent} does not exist either"
+        return f"{parent} {'is a file' if parent.exists() else 'does not exist either'}"
     hint = near_miss(missing.name, os.listdir(parent))
     if hint or missing.is_absolute():
         return hint
