@@ -4,6 +4,7 @@ import bz2
 import csv
 import gzip
 import json
+import lzma
 import os
 
 import pyarrow as pa
@@ -167,7 +168,8 @@ BROKEN = {
     "cut.jsonl.gz": (gzip.compress(b'{"text": "a b"}\n' * 99)[:-9], "cut.jsonl.gz ends too early"),
     "cut.txt.bz2": (bz2.compress(BOOK.encode())[:-90], "cut.txt.bz2 ends too early"),
     "plain.txt.gz": (BOOK.encode(), "plain.txt.gz cannot be unpacked"),
-    "packed.txt": (PACKED, "packed.txt is no text"),
+    "cut.txt": (PACKED[:500], "cut.txt ends too early"),
+    "twice.txt.gz": (gzip.compress(PACKED), "twice.txt.gz is no text"),
     "doc.txt": (b"%PDF-1.4\n" + BOOK.encode(), "doc.txt is no text"),
     "latin.txt": (BOOK.replace("hen", "hén").encode("latin-1"), "latin.txt is not text in UTF-8"),
     "utf16.txt": (BOOK.encode("utf-16-le"), "utf16.txt is not text in UTF-8"),
@@ -183,6 +185,22 @@ BROKEN = {
     "a.docx": (b"PK\x03\x04", "nothing that can be read as text"),
     "blob": (bytes(range(256)) * 9, "nothing that can be read as text"),
 }
+
+
+@pytest.mark.parametrize("name", ["book.txt", "book", "book.txt.xz"])
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_packed_file_is_one_whatever_its_name(tmp_path, name, pack, monkeypatch):
+    (tmp_path / "book.txt").write_text(BOOK)
+    plain = split_of(tmp_path / "book.txt")
+    (tmp_path / "book.txt").unlink()
+    (tmp_path / name).write_bytes(pack(BOOK.encode()))
+    monkeypatch.setattr("yxanul.text.sources.spans.RANGE_BYTES", 500)
+    packed = split_of(tmp_path / name)
+    assert "".join(packed["train"]).split() == "".join(plain["train"]).split()
+    rows = "\n".join(json.dumps({"text": text}) for text in plain["train"])
+    (tmp_path / "rows.jsonl").write_bytes(pack(rows.encode()))
+    rows = split_of(tmp_path / "rows.jsonl")
+    assert sorted(rows["train"] + rows["validation"]) == sorted(plain["train"])
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -157,13 +157,12 @@ def read(path: Path) -> MarkedTree:
     try:
         if (size := path.stat().st_size) > MAX_CHARS:
             raise YxanulError(f"{path} is too large for a recipe", found=f"{size:,} bytes")
-        content = path.read_bytes()
-        text = content.decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        before = content[: error.start].decode("utf-8-sig").split("\n")
+        before = error.object[: error.start].decode().split("\n")
         raise YxanulError(
             f"{path}:{len(before)}:{len(before[-1]) + 1}: not UTF-8 text",
-            found=f"the byte 0x{content[error.start]:02x}",
+            found=f"the byte 0x{error.object[error.start]:02x}",
             hint="save the file as UTF-8",
         ) from None
     except OSError as error:

@@ -26,7 +26,7 @@ PROBLEMS = {
 CURES = {
     "truncated": "fetch or pack the file again",
     "corrupt": "fetch or pack the file again, or give it the name of what it is",
-    "not_text_file": "convert or unpack it, or give it the name of what it is (.gz, .parquet ...)",
+    "not_text_file": "convert or unpack it, or give it the name of what it is (.parquet ...)",
     "not_utf8": "convert it, such as with iconv -f LATIN1 -t UTF-8 (or -f UTF-16LE)",
     "unreadable": "look at whether it is there, and at its permissions",
 }

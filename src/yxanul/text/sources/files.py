@@ -13,6 +13,7 @@ from typing import BinaryIO
 from yxanul.base.errors import YxanulError, near_miss
 from yxanul.text.sources import remote
 from yxanul.text.sources.remote_listing import find_remote, no_file_to_read
+from yxanul.text.sources.unpack import BEGINNING_BYTES, begins_packed
 
 COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
 
@@ -37,8 +38,14 @@ class File:
 
     @property
     def is_packed(self) -> bool:
-        """Whether its name ends like that of a compressed file."""
-        return self.name.lower().endswith(COMPRESSIONS)
+        """Whether it is compressed, as its name says, or how it begins."""
+        if self.name.lower().endswith(COMPRESSIONS):
+            return True
+        try:
+            with self.open(BEGINNING_BYTES) as file:
+                return begins_packed(file.read(BEGINNING_BYTES)) is not None
+        except OSError:  # reading it tells
+            return False
 
     def open(self, buffer_bytes: int | None = None) -> BinaryIO:
         """Open the file for reading its bytes from any place.
