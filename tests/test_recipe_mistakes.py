@@ -169,6 +169,10 @@ def test_numbers_of_lists_stand_between_dots():
         ("a: x\x07", "1:5: not valid YAML: a control character"),
         ("a: " + "1" * 5000, "cannot be read as int"),
         ('a: "\\ud800"', "surrogate"),
+        ("<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> b", "1:1: not valid YAML: a conflict of git"),
+        ("a:\n  b: 1\n\u00a0\u00a0c: 2\n  d: 3", "3:1: not valid YAML: an odd space"),
+        ("a:\n  - b: 1\n  \u2013 c: 2\n    d: 3", "3:1: not valid YAML: a dash"),
+        ("a = 1\nb: 2", "1:1: not valid YAML: 'key = value'"),
     ],
 )
 def test_broken_yaml_in_plain_words(text, said):

@@ -135,6 +135,14 @@ def test_show_says_that_no_process_is_at_work(run):
     assert "no process is at work" in text
 
 
+def test_lines_that_a_crash_spoiled_are_not_counted(run):
+    spoiled = b'\0\0\0\n{"step": 21, "train/loss": 3}\nnull\n[1]\n'
+    metrics = run / "metrics.jsonl"
+    metrics.write_bytes(metrics.read_bytes().rpartition(b"\n")[0] + b"\n" + spoiled)
+    facts, _ = show_run(run)
+    assert facts["step"] == 20 and facts["loss"] == 3.0 and facts["tokens_per_second"] == 200
+
+
 def test_show_of_a_run_that_has_not_begun(tmp_path):
     facts, text = show_run(tmp_path)
     assert facts["stage"] is None and facts["step"] == 0 and "no step" in text

@@ -87,6 +87,14 @@ def test_a_damaged_row_group_costs_its_rows(write, read):
     assert result.dropped == {"corrupt": 1}
 
 
+def test_a_file_of_which_no_row_can_be_read_is_damaged(write, read):
+    path = write(text=texts(50))
+    data = path.read_bytes()
+    path.write_bytes(data[:4] + b"\xff" * 60 + data[64:])
+    with pytest.raises(YxanulError, match="cannot be unpacked or read: its bytes are damaged"):
+        read(ParquetSettings(path=str(path)))
+
+
 def test_a_file_without_the_column_is_counted(write, read, tmp_path):
     write("a.parquet", text=texts(5))
     write("b.parquet", words=texts(5))

@@ -54,6 +54,18 @@ _SENTENCES = (
 )
 
 
+_ODD_LINES = (
+    (r"<{7} |={7}$|>{7} ", "a conflict of git that is not resolved"),
+    (
+        r" *[^\S \t\r\n]",
+        "an odd space indents this line, such as one that breaks no line; type it anew",
+    ),
+    (r" *[\u2010-\u2015] ", "a dash where '- ', a hyphen, begins an item of a list"),
+    (r" *[A-Za-z_][\w.]* = ", "'key = value' where YAML wants 'key: value'"),
+)
+"""What is wrong with a line that looks like this, if YAML stumbles over it or right behind it."""
+
+
 def in_words(error: yaml.YAMLError, text: str) -> tuple[str, str]:
     """Return what is wrong with `text`, and where: `:line:column`, empty if nothing says it."""
     context = getattr(error, "context", None) or ""
@@ -64,7 +76,14 @@ def in_words(error: yaml.YAMLError, text: str) -> tuple[str, str]:
     else:
         mark = begun if re.search(_BEGUN, context) and begun else mark
         line, column = (mark.line, mark.column) if mark else (-1, -1)
+    for at, words in enumerate(text.split("\n")[: line + 1]):
+        if at >= line - 1 and (odd := _odd_line(words)):
+            return odd, f":{at + 1}:1"
     return _sentence(error, context, begun), f":{line + 1}:{column + 1}" if line >= 0 else ""
+
+
+def _odd_line(line: str) -> str | None:
+    return next((said for pattern, said in _ODD_LINES if re.match(pattern, line)), None)
 
 
 def _sentence(error: yaml.YAMLError, context: str, begun: yaml.Mark | None) -> str:

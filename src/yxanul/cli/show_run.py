@@ -95,6 +95,9 @@ def stage_lines(entry: Entry) -> list[str]:
     return lines
 
 
+_OF_A_STEP = {"step", "train/loss", "perf/total_step_time", "data/actual_tokens"}
+
+
 def last_steps(metrics: Path) -> list[dict[str, Any]]:
     """Return the last lines of training in the metrics; one that is being written is left out."""
     if not metrics.is_file():
@@ -104,8 +107,17 @@ def last_steps(metrics: Path) -> list[dict[str, Any]]:
         *lines, _ = file.read().split(b"\n")
         if file.tell() > TAIL_BYTES:
             del lines[:1]
-    records = [json.loads(line) for line in lines]
-    return [record for record in records if "train/loss" in record]
+    records = (_record(line) for line in lines)
+    return [record for record in records if record.keys() >= _OF_A_STEP]
+
+
+def _record(line: bytes) -> dict[str, Any]:
+    """Return a line of the metrics; nothing of one that a crash of the machine spoiled."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _owner(folder: Path) -> int | None:

@@ -61,10 +61,10 @@ def _plain(value: float) -> float | None:
 def _lines_until(step: int, lines: IO[bytes]) -> Iterator[bytes]:
     for line in lines:
         try:
-            record = json.loads(line)
-        except ValueError:
+            is_kept = line.endswith(b"\n") and json.loads(line).get("step", 0) <= step
+        except (AttributeError, TypeError, ValueError):  # no JSON, no object, no number
             continue
-        if line.endswith(b"\n") and isinstance(record, dict) and record.get("step", 0) <= step:
+        if is_kept:
             yield line
 
 

@@ -235,4 +235,4 @@ def _look(file: File, most_rows: int) -> Looked:
                     return Looked(parquet.schema_arrow.names, rows)
             except (OSError, pa.ArrowException):
                 continue
-        return Looked(parquet.schema_arrow.names, [])
+        return Looked(parquet.schema_arrow.names, [], Dropped("corrupt", file.name))

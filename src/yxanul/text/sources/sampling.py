@@ -56,7 +56,7 @@ def choose_from_files(
         is_spread = seen >= min(len(files), SAMPLE_FILES)
         if is_spread and _is_settled(settings, list(names), rows, id_column):
             break
-    if not names:
+    if not names or (problem and not rows and named_pieces(settings) is None):
         what = f"{problem.where} {PROBLEMS[problem.cause]}" if problem else "no row at all"
         hint = CURES.get(problem.cause) if problem else None
         raise YxanulError(
