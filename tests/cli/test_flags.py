@@ -54,6 +54,11 @@ def test_eval_only_scores_and_trains_nothing(recipe, out):
     assert content(out) == before
 
 
+def test_flags_that_contradict_each_other_are_refused(recipe, out):
+    said = call("train", recipe, "--eval-only", "--cooldown-now", "--out", out)
+    assert said.code == 2 and "give one of them" in said.error
+
+
 def test_disable_fp8_trains_in_bf16(recipe, out):
     settings = ["train.precision=fp8", "stages.0.budget={steps: 3}"]
     said = call("train", recipe, *settings, "--disable-fp8", "--out", out)

@@ -49,6 +49,12 @@ def test_rewind_drops_later_and_broken_lines_only(run):
     assert [path.name for path in run.path.iterdir()] == ["metrics.jsonl"]
 
 
+def test_rewind_drops_what_has_no_step(run):
+    run.metrics.write_text('{"step": 1}\n{"step": "2"}\nnull\n[3]\n{"step": 4}\n')
+    JsonlTracker(run).rewind(4)
+    assert run.metrics.read_text() == '{"step": 1}\n{"step": 4}\n'
+
+
 def test_rewind_to_the_start_leaves_an_empty_file(run):
     run.metrics.write_text('{"step": 1}\n')
     JsonlTracker(run).rewind(0)

@@ -54,8 +54,11 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Train every stage of a recipe whose shards are prepared; resumes where it stopped."""
+    from yxanul.base.errors import YxanulError
     from yxanul.cli.order import Order
 
+    if eval_only and cooldown_now:
+        raise YxanulError("--eval-only trains nothing and --cooldown-now does; give one of them")
     order = Order(
         NAME,
         recipe,

@@ -99,7 +99,8 @@ class Encoded:
 def source_folders(folder: Path) -> dict[str, Path]:
     """Return the folders of the sources in `folder`, by name: `folder` itself may be one."""
     if not folder.is_dir():
-        raise YxanulError(f"there is no folder {folder}")
+        found = "a file" if folder.is_file() else None
+        raise YxanulError(f"there is no folder {folder}", found=found)
     if _is_source(folder):
         return {name_of(folder): folder}
     found = {path.name: path for path in sorted(folder.iterdir()) if _is_source(path)}
