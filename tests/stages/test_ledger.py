@@ -57,11 +57,12 @@ def spoiled(**changes):
     ("content", "said"),
     [
         ("", "not valid JSON"),
-        ("[1]", "list indices"),
-        ("null", "NoneType"),
+        ("[1]", "entries of another form"),
+        ("null", "entries of another form"),
         ('{"schema_version": 1}', "no 'stages'"),
         (json.dumps(spoiled(status="done")), "the status 'done'"),
-        (json.dumps(spoiled(at_end=None)), "NoneType"),
+        (json.dumps(spoiled(at_end=None)), "entries of another form"),
+        (json.dumps(spoiled(colour="red")), "entries of another form"),
     ],
 )
 def test_a_damaged_ledger_is_an_error_with_a_way_out(tmp_path, content, said):

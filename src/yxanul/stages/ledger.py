@@ -115,7 +115,9 @@ class Ledger:
             entries = [Entry.from_dict(entry) for entry in plain["stages"]]
             return cls(path, dict(plain["decisions"]), entries, writes)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            found = f"no {error}" if isinstance(error, KeyError) else error
+            found: object = "entries of another form"
+            if isinstance(error, KeyError | ValueError):
+                found = f"no {error}" if isinstance(error, KeyError) else error
             what = f"{path} is damaged, or was written by another version of yxanul"
             raise YxanulError(what, found=found, hint=LOST) from None
 
