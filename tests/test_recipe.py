@@ -12,11 +12,11 @@ from yxanul.optim.config import OptimSettings
 from yxanul.recipe import (
     Recipe,
     RecipeError,
-    differences,
     dump_recipe,
     load_recipe,
 )
 from yxanul.stages.config import stage_optim
+from yxanul.stages.resume import differences
 
 
 def mistakes(folder: Path, text: str, *overrides: str) -> list[str]:

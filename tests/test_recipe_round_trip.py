@@ -10,7 +10,8 @@ from recipes import TINY
 from yxanul.base.errors import YxanulError
 from yxanul.base.keys import groups_in, kind_of, walk
 from yxanul.base.marked_yaml import MarkedTree, dump, parse
-from yxanul.recipe import Recipe, check_tree, differences, dump_recipe
+from yxanul.recipe import Recipe, check_tree, dump_recipe
+from yxanul.stages.resume import differences
 
 REQUIRED: dict[str, dict[str, Any]] = {
     "builtin": {"domain": "stories"},

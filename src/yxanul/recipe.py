@@ -331,24 +331,6 @@ def _without_usual_nulls(value: Any, plain: Any) -> Any:
     }
 
 
-def differences(old: Recipe, new: Recipe) -> dict[str, str]:
-    """Return {dotted key: "old -> new"} for every value in which two recipes differ."""
-    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
-    keys = sorted(before.keys() | after.keys())
-    pairs = {key: (before.get(key), after.get(key)) for key in keys}
-    return {key: f"{a} -> {b}" for key, (a, b) in pairs.items() if a != b}
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    items = value.items() if isinstance(value, dict) else enumerate(value)
-    flat: dict[str, Any] = {}
-    for key, inner in items:
-        name = f"{prefix}{key}"
-        nested = isinstance(inner, dict | list) and inner
-        flat |= _flat(inner, f"{name}.") if nested else {name: inner}
-    return flat
-
-
 def _read_with_ancestors(
     path: Path,
     children: tuple[Path, ...],

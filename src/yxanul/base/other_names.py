@@ -232,7 +232,7 @@ _WITHOUT_KEY = {
     ),
     "muon's momentum and lion's are part of the optimizer; see `optim.betas`": "momentum nesterov",
 }
-_ALSO_OF_STAGES = ("optim.peak_rate", "optim.weight_decay", "optim.schedule.")
+_ALSO_OF_STAGES = ("optim.peak_lr", "optim.weight_decay", "optim.schedule.")
 """What a stage may have of its own: there a hint means the stage's."""
 OTHER_NAMES = {key: tuple(names.split()) for key, names in _OTHER_NAMES.items()}
 """Other names by our key. One name may stand for several keys, as other trainers have fewer."""

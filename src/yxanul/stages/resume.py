@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import write_text
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import Ui
 from yxanul.checkpoint.layout import checkpoint_steps
-from yxanul.recipe import Recipe, differences, dump_recipe, load_recipe
+from yxanul.recipe import Recipe, dump_recipe, load_recipe
 from yxanul.stages.ledger import LOST, Entry, Ledger
 
 FIXED = (
@@ -75,6 +76,24 @@ def settle_recipe(run: RunFolder, recipe: Recipe, ui: Ui) -> None:
         if not changes:
             return
     write_text(run.recipe, dump_recipe(recipe))
+
+
+def differences(old: Recipe, new: Recipe) -> dict[str, str]:
+    """Return {dotted key: "old -> new"} for every value in which two recipes differ."""
+    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    keys = sorted(before.keys() | after.keys())
+    pairs = {key: (before.get(key), after.get(key)) for key in keys}
+    return {key: f"{a} -> {b}" for key, (a, b) in pairs.items() if a != b}
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    flat: dict[str, Any] = {}
+    for key, inner in items:
+        name = f"{prefix}{key}"
+        nested = isinstance(inner, dict | list) and inner
+        flat |= _flat(inner, f"{name}.") if nested else {name: inner}
+    return flat
 
 
 def effect_of(key: str, recipe: Recipe, entries: Sequence[Entry], step: int) -> str:
