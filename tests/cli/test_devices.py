@@ -445,6 +445,26 @@ def test_processes_that_do_not_meet_say_so(monkeypatch):
     assert caught.value.is_accident and "0:00:01" in str(caught.value)
 
 
+def test_one_that_waits_for_the_first_notices_that_another_is_gone(tmp_path, monkeypatch):
+    """However long the work of the first may take, and also if it had not begun to wait."""
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    command = program_of(
+        ENDS,
+        "from pathlib import Path",
+        "from yxanul.train.parallel.world import joined_world",
+        "def work():",
+        f"    gone = Path({str(tmp_path / 'gone')!r})",
+        "    with joined_world('cpu') as world:",
+        "        if rank == 1: gone.write_text(str(os.getpid())), os._exit(0)",
+        "        while not gone.exists() or not gone.read_text(): time.sleep(0.01)",
+        "        while Path('/proc', gone.read_text(), 'cmdline').exists(): time.sleep(0.01)",
+        "        world.wait_for_first()",
+        "guarded(work)",
+    )
+    ending = Children(command, 2).run()
+    assert ending is not None and (ending.rank, ending.follows) == (0, True), ending
+
+
 def test_how_many_processes(monkeypatch, recipe):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     order = Order("train", str(recipe), (), Path("x"))

@@ -9,8 +9,8 @@ import contextlib
 import datetime
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from yxanul.base.errors import YxanulError
 
@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 TIMEOUT = datetime.timedelta(minutes=30)
 """How long a process waits for the others: a rank may score held-out text on its own."""
+PATIENT_TIMEOUT = datetime.timedelta(days=30)
+"""How long it waits for the first one's work."""
 JOIN_TIMEOUT = datetime.timedelta(minutes=10)
 """How long it waits for them at the start: they are started together."""
 
@@ -35,6 +37,9 @@ class World:
     size: int = 1
     local_rank: int = 0
     """The rank on this machine: which of its GPUs to use."""
+    patient: Any = field(default=None, repr=False, compare=False)
+    """The group in which they wait for the first one. They are connected in it from the start: a
+    process notices at once that another one is gone, but not that one does not come to connect."""
 
     @property
     def is_first(self) -> bool:
@@ -71,10 +76,7 @@ class World:
         if self.size > 1:
             import torch.distributed as dist
 
-            group = dist.new_group(backend="gloo", timeout=datetime.timedelta(days=30))
-            assert isinstance(group, dist.ProcessGroup)
-            dist.barrier(group)
-            dist.destroy_process_group(group)
+            dist.barrier(self.patient)
 
     def wait_for_all(self) -> None:
         """Go on once every process is here."""
@@ -107,8 +109,9 @@ def joined_world(device: str) -> Iterator[World]:
     if on_gpu:
         torch.cuda.set_device(world.local_rank)
     _join(world, "cpu:gloo,cuda:nccl" if on_gpu else "gloo")
+    patient = dist.new_group(backend="gloo", timeout=PATIENT_TIMEOUT)
     try:
-        yield world
+        yield replace(world, patient=patient)
     finally:
         dist.destroy_process_group()
 
