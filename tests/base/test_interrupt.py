@@ -101,6 +101,18 @@ def test_a_step_may_take_its_time_unless_ctrl_c_comes_twice(ended):
     assert ended.empty()
 
 
+def test_another_ctrl_c_does_not_tear_what_is_tidied_up(ended):
+    """But it ends what takes too long."""
+    tidied = []
+    with pytest.raises(Interrupted), StopRequest().handled():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            tidied.append(ended.get(timeout=60))
+    assert tidied == [130]
+
+
 def test_whoever_else_handles_a_signal_answers_for_it(ended):
     seen = []
     with StopRequest().handled():

@@ -21,12 +21,13 @@ class StopRequest:
 
     All files of a run are written whole or not at all, so that stopping at once loses no file.
     Inside `deferred()` the first signal is only noted: the training loop finishes its step and
-    saves. A second SIGINT stops at once anyway.
+    saves. A second SIGINT stops at once anyway. While one unwinds, which may have to wait for
+    processes, another is no second exception: it gives that `GRACE_SECONDS`.
     """
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
-        self._deferred = False
+        self._deferred = self._raised = False
         self._before: dict[signal.Signals, Any] = {}
 
     @contextlib.contextmanager
@@ -67,7 +68,8 @@ class StopRequest:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         again, self.signal_number = self.signal_number is not None, self.signal_number or number
-        if self._is_for_now(number, again):
+        if self._is_for_now(number, again) and not self._raised:
+            self._raised = True
             raise Interrupted("stopped", signal_number=number, hint=_GO_ON)
 
     def _is_for_now(self, number: int, again: bool) -> bool:
