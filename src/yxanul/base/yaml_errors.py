@@ -58,7 +58,7 @@ _ODD_LINES = (
     (r"<{7} |={7}$|>{7} ", "a conflict of git that is not resolved"),
     (
         r" *[^\S \t\r\n]",
-        "an odd space indents this line, such as one that breaks no line; type it anew",
+        "an odd space, such as a non-breaking one, indents this line; retype the indentation",
     ),
     (r" *[\u2010-\u2015] ", "a dash where '- ', a hyphen, begins an item of a list"),
     (r" *[A-Za-z_][\w.]* = ", "'key = value' where YAML wants 'key: value'"),

@@ -220,10 +220,12 @@ class Look:
         return tokenizer.decode([i for i in ids if i != header.end_of_text_id])
 
     def _longest(self) -> int:
+        from yxanul.stages.config import longest_row
+
         recipe = self.place.recipe
         if recipe is None:
             return _SEQ_LEN
-        return max(phase.seq_len for stage in recipe.stages for phase in stage.curriculum)
+        return max(map(longest_row, recipe.stages))
 
 
 def _step_facts(found: PlannedStep) -> dict[str, Any]:

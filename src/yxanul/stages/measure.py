@@ -17,7 +17,7 @@ from yxanul.model.count import flops_per_token
 from yxanul.model.language_model import LanguageModel
 from yxanul.optim.config import OptimSettings
 from yxanul.recipe import Recipe
-from yxanul.stages.config import stage_optim
+from yxanul.stages.config import longest_row, stage_optim
 from yxanul.stages.ledger import Ledger
 from yxanul.stages.plan import plan_steps
 from yxanul.train.config import PRECISIONS_OF
@@ -60,7 +60,7 @@ def decide_preset(with_preset: Callable[[str], Recipe], ui: Ui) -> Recipe:
         return choices[0]
     device = choose_device(train.device)
     peak = precision_peak(device, choose_precision(train.precision, device)).flops_per_second
-    longest = max(phase.seq_len for stage in stages for phase in stage.curriculum)
+    longest = max(map(longest_row, stages))
     speeds = [guess_speed(one.model.resolved(None), longest, peak) for one in choices]
     tokens = [60 * sum(minutes) * speed for speed in speeds]
     chosen = next((i for i, count in enumerate(tokens) if count >= _ENOUGH_TOKENS), -1)

@@ -12,7 +12,7 @@ from time import perf_counter
 
 from yxanul.model.count import flops_per_token
 from yxanul.optim.schedules import check_schedule
-from yxanul.stages.config import StageSettings
+from yxanul.stages.config import StageSettings, longest_row
 from yxanul.stages.ledger import Entry
 from yxanul.stages.measure import guess_speed
 from yxanul.stages.plan import resolve_plan
@@ -34,8 +34,7 @@ TOLERANCE = 0.1
 def guess_tokens(session: Session, stage: StageSettings) -> int:
     """Return about how many tokens a stage's minutes come to, before its first step."""
     assert stage.budget.minutes is not None
-    longest = max(phase.seq_len for phase in stage.curriculum)
-    speed = guess_speed(session.model_settings, longest, session.peak_flops)
+    speed = guess_speed(session.model_settings, longest_row(stage), session.peak_flops)
     return max(1, round(60 * stage.budget.minutes * speed))
 
 

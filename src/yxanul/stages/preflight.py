@@ -16,7 +16,7 @@ from yxanul.model.count import count_parameters
 from yxanul.optim.config import STATE_NUMBERS
 from yxanul.optim.schedules import check_schedule
 from yxanul.recipe import Recipe
-from yxanul.stages.config import stage_optim
+from yxanul.stages.config import longest_row, stage_optim
 from yxanul.text.config import HubSettings, JsonlSettings, ParquetSettings, PlainSettings
 from yxanul.text.filters.config import (
     FilterSettings,
@@ -115,7 +115,7 @@ def _stride(recipe: Recipe) -> Iterator[Misfit]:
     """Yield a stride beyond a window, which is as long as the rows of its domain's first stage."""
     stride, seen = recipe.eval.stride, set[str]()
     for stage in recipe.stages:
-        length = recipe.eval.seq_len or max(phase.seq_len for phase in stage.curriculum)
+        length = recipe.eval.seq_len or longest_row(stage)
         if stride is not None and stride > length and not seen.issuperset(stage.domains()):
             yield Misfit(
                 f"eval.stride is {stride}, more than the {length} tokens of a window of stage"
@@ -180,7 +180,7 @@ def _device_and_attention(recipe: Recipe) -> Iterator[Misfit]:
     device = torch.device("cuda" if has_gpu and train.device != "cpu" else "cpu")
     if train.attention != "auto":
         dtype = DTYPES[choose_precision(train.precision, device)]
-        length = max(phase.seq_len for stage in recipe.stages for phase in stage.curriculum)
+        length = max(map(longest_row, recipe.stages))
         heads = (model.num_heads, model.num_kv_heads, model.head_width)
         shape = Shape(device.type, dtype, 1, length, *heads, None, model.document_masking)
         if reason := BACKENDS[train.attention].reason_against(shape):

@@ -35,7 +35,8 @@ def settle_recipe(run: RunFolder, recipe: Recipe, ui: Ui) -> None:
     Once a stage has begun, a change of the data, the tokenizer or the model is refused; any other
     is named and taken.
     """
-    if run.has_begun and not Ledger.open(run.ledger).entries:
+    entries = Ledger.open(run.ledger).entries
+    if run.has_begun and not entries:
         raise YxanulError(
             f"{run.ledger} is lost, and without it the stages would be trained again",
             hint=f"{LOST}; to begin anew, delete {run.checkpoints}",
@@ -44,8 +45,7 @@ def settle_recipe(run: RunFolder, recipe: Recipe, ui: Ui) -> None:
         begun_with = _recipe_of(run)
         changes = differences(begun_with, recipe)
         changes.pop("description", None)
-        passed = _passed_stages(run, begun_with)
-        entries = Ledger.open(run.ledger).entries
+        passed = _passed_stages(begun_with, entries)
         ended = len(entries) == len(recipe.stages) and all(e.status == "passed" for e in entries)
         at_work = ("optim.name",) if entries and not ended else ()
         # No shard depends on the bounds of repeats, but the mixes of the stages do.
@@ -164,13 +164,13 @@ def _recipe_of(run: RunFolder) -> Recipe:
         ) from None
 
 
-def _passed_stages(run: RunFolder, recipe: Recipe) -> tuple[str, ...]:
+def _passed_stages(recipe: Recipe, entries: Sequence[Entry]) -> tuple[str, ...]:
     """Return the keys of stages that are behind the run; its gates may change without effect."""
-    entries = {entry.name: entry for entry in Ledger.open(run.ledger).entries}
+    status = {entry.name: entry.status for entry in entries}
     keys: list[str] = []
     for index, stage in enumerate(recipe.stages):
-        if stage.name in entries:
+        if stage.name in status:
             keys.append(f"stages.{index}.name")
-        if stage.name in entries and entries[stage.name].status == "passed":
+        if status.get(stage.name) == "passed":
             keys += [f"stages.{index}.{name}" for name in ("mix", "budget", "curriculum", "optim")]
     return tuple(keys)

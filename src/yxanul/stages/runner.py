@@ -12,7 +12,8 @@ from yxanul.base.run_folder import RunFolder
 from yxanul.base.startup import Startup
 from yxanul.base.ui import Ui
 from yxanul.recipe import Recipe, dump_recipe
-from yxanul.stages.preparation import begin
+from yxanul.stages.corpus import prepare
+from yxanul.stages.preparation import begin, tell
 from yxanul.stages.resume import settle_recipe
 from yxanul.train.parallel.world import joined_world
 
@@ -43,10 +44,10 @@ def run_recipe(
         if world.is_first:
             stack.enter_context(folder_lock(run.path))
             settle_recipe(run, recipe, ui)
-            if with_prepare:
+            if with_prepare and world.size == 1:
                 preparation = stack.enter_context(begin(run, recipe, ui, stop))
-                if world.size > 1:  # they read the same shards
-                    preparation.finish()
+            elif with_prepare:  # all processes read the same shards
+                tell(prepare(run, recipe, ui), ui)
         world.wait_for_first()
         startup.lap("tokenizer")
 

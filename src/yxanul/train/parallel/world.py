@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 TIMEOUT = datetime.timedelta(minutes=30)
 """How long a process waits for the others: a rank may score held-out text on its own."""
-PATIENT_TIMEOUT = datetime.timedelta(days=30)
+BARRIER_TIMEOUT = datetime.timedelta(days=30)
 """How long it waits for the first one's work."""
 JOIN_TIMEOUT = datetime.timedelta(minutes=10)
 """How long it waits for them at the start: they are started together."""
@@ -37,7 +37,7 @@ class World:
     size: int = 1
     local_rank: int = 0
     """The rank on this machine: which of its GPUs to use."""
-    patient: Any = field(default=None, repr=False, compare=False)
+    barrier_group: Any = field(default=None, repr=False, compare=False)
     """The group in which they wait for the first one. They are connected in it from the start: a
     process notices at once that another one is gone, but not that one does not come to connect."""
 
@@ -76,7 +76,7 @@ class World:
         if self.size > 1:
             import torch.distributed as dist
 
-            dist.barrier(self.patient)
+            dist.barrier(self.barrier_group)
 
     def wait_for_all(self) -> None:
         """Go on once every process is here."""
@@ -109,9 +109,9 @@ def joined_world(device: str) -> Iterator[World]:
     if on_gpu:
         torch.cuda.set_device(world.local_rank)
     _join(world, "cpu:gloo,cuda:nccl" if on_gpu else "gloo")
-    patient = dist.new_group(backend="gloo", timeout=PATIENT_TIMEOUT)
+    barrier_group = dist.new_group(backend="gloo", timeout=BARRIER_TIMEOUT)
     try:
-        yield replace(world, patient=patient)
+        yield replace(world, barrier_group=barrier_group)
     finally:
         dist.destroy_process_group()
 
