@@ -23,7 +23,7 @@ stages:
     budget: {steps: 14}
     curriculum:
       - {seq_len: 32, share: 0.5}
-      - {seq_len: 64, share: 0.5, lr_scale: 0.5, clip: 0.7}
+      - {seq_len: 64, share: 0.5, lr_scale: 0.5, grad_clip: 0.7}
   - name: two
     mix: {math: 0.75, stories: 0.25}
     budget: {tokens: 2560}

@@ -40,7 +40,7 @@ def plan_of(recipe: Recipe, stage: StageSettings) -> Plan:
         stage.curriculum,
         stage.mix,
         recipe.train,
-        clip=recipe.optim.clip,
+        clip=recipe.optim.grad_clip,
         steps=steps,
         tokens=tokens,
     )

@@ -28,7 +28,7 @@ def mistakes(folder: Path, text: str, *overrides: str) -> list[str]:
 def test_a_recipe_becomes_settings(tmp_path):
     recipe = load_recipe(str(write_tiny(tmp_path)))
     assert recipe.optim.peak_lr == 0.01
-    assert recipe.stages[0].curriculum[1].clip == 0.7
+    assert recipe.stages[0].curriculum[1].grad_clip == 0.7
 
 
 def test_a_resolved_recipe_reads_back_equal(tmp_path):
@@ -244,10 +244,10 @@ def test_a_stage_lies_over_the_curriculum_that_it_extends(tmp_path):
     (stage,) = recipe.stages
     assert (stage.budget.steps, stage.curriculum[0].seq_len) == (5, 32)
     assert (
-        load_recipe(str(tmp_path / "child.yaml"), ["stages.0.curriculum.0.clip=2"])
+        load_recipe(str(tmp_path / "child.yaml"), ["stages.0.curriculum.0.grad_clip=2"])
         .stages[0]
         .curriculum[0]
-        .clip
+        .grad_clip
         == 2
     )
 

@@ -36,7 +36,7 @@ def line_of(text: str, *overrides: str) -> str:
         ("num_heads: 2", "num_heads: 5", "width: 32", "model.width"),
         ("max_tokens: 512", "seq_len: 512", "seq_len: 512", "eval.seq_len"),
         ("keep: 2", "best: val/math2/loss", "best:", "train.checkpoint.best"),
-        ("builtin, domain: stories, documents: 120", "plain", "stories:",
+        ("builtin, domain: stories, documents: 120", "text", "stories:",
          "data.sources.stories.path"),
         ("ffn_width: 64", "vocab_size: 999", "vocab_size", "model.vocab_size"),
         ("{tokens: 2560}", "{tokens: 2560}\n    optim: {schedule: {name: linear, min_lr: 1}}",
@@ -84,8 +84,8 @@ def test_of_several_keys_the_one_of_the_extending_recipe_has_to_change(tmp_path)
         ("stages.0.budget={epochs: 0}", "must be greater than 0, found 0"),
         ("stages.0.budget={epochs: x}", "must be a number or a mapping"),
         ("stages=[]", "must have at least 1 item"),
-        ("train.micro_batch=x", "must be a whole number or 'auto', found 'x'"),
-        ("optim.clip=.inf", "must be a finite number"),
+        ("train.micro_batch_size=x", "must be a whole number or 'auto', found 'x'"),
+        ("optim.grad_clip=.inf", "must be a finite number"),
         ("seed=1e3", "must be a whole number, found 1000.0; write 1000"),
         ("model=nano", "did you mean {preset: nano}?"),
         ("train.device=gpu", "did you mean 'cuda'?"),
@@ -93,7 +93,7 @@ def test_of_several_keys_the_one_of_the_extending_recipe_has_to_change(tmp_path)
         ("data.workers=true", "must be a whole number, found true"),
         ("stages.0.budget={steps:9}", "a ': ' is missing behind 'steps'"),
         ("extends=base", "a file says what it extends"),
-        ("data.sources.stories={kind: builtin, domain: math, path: x}", "only kind plain or jsonl"),
+        ("data.sources.stories={kind: builtin, domain: math, path: x}", "only kind text or jsonl"),
         ("optim.warmup_steps=3", "there is optim.schedule.warmup_steps"),
         ("stages.0.budget={tokens: 1.5B}", "found '1.5B'; write 1500000000"),
         ("optim.peak_lr='3e-4'", "must be a number, found '3e-4'; write 0.0003"),
@@ -102,7 +102,7 @@ def test_of_several_keys_the_one_of_the_extending_recipe_has_to_change(tmp_path)
         ("train=null", "found null; leave it out"),
         ("data.deduplicate=true", "found true; write {} for the usual values"),
         ("data.sources.x=a/b.txt", "did you mean {kind: ..., path: a/b.txt}?"),
-        ("data.sources.stories.kind=csv", "found 'csv'; did you mean 'plain'?"),
+        ("data.sources.stories.kind=csv", "found 'csv'; did you mean 'text'?"),
         ("data.sources.stories.type=plain", "here it is 'data.sources.stories.kind'"),
         ("train.seed=3", "unknown key; there is seed"),
         ("stages.0.tokens_per_batch=3", "unknown key; there are budget, curriculum"),
@@ -126,7 +126,7 @@ def test_a_wrong_value_in_plain_words(override, said):
         ("stages.0.max_steps", "stages.0.budget.steps"),
         ("stages.0.curriculum.1.block_size", "stages.0.curriculum.1.seq_len"),
         ("train.batch_size", "train.batch_tokens"),
-        ("gradient_accumulation_steps", "stages.N.curriculum.N.accumulation"),
+        ("gradient_accumulation_steps", "stages.N.curriculum.N.grad_accum_steps"),
         ("stages.1.lr", "stages.1.optim.peak_lr"),
         ("stages.1.warmup_iters", "stages.1.optim.schedule.warmup_steps"),
         ("tokenizer.file", "tokenizer.path"),
@@ -212,7 +212,7 @@ def test_a_recipe_that_this_machine_can_do_has_no_misfit():
     [
         (["model={preset: nano, width: 100000000, head_width: 64}"], "model.width: training "),
         (["model.depth=1000000000000"], "optimizer state"),
-        (["data.sources.stories={kind: plain, path: /no/where}"], "data.sources.stories.path: "),
+        (["data.sources.stories={kind: text, path: /no/where}"], "data.sources.stories.path: "),
         (["data.filters=[{kind: quality, function: no.py:f, at_least: 1}]"], "no.py"),
         (["eval.benchmarks={gsm8k: {path: /no/file.jsonl}}"], "eval.benchmarks.gsm8k.path"),
         (["data.folder=/proc/version"], "data.folder: /proc/version is no folder"),
@@ -236,7 +236,7 @@ def test_what_needs_a_gpu_or_a_package_is_known_too(monkeypatch):
     ]
     assert "train.attention: 'flash'" in misfits("train.attention=flash")[0]
     assert "wandb" in misfits("monitor.trackers=[wandb]")[0]
-    assert "'ray'" in misfits("data.engine=ray")[0]
+    assert "'ray'" in misfits("data.executor=ray")[0]
 
 
 @pytest.mark.parametrize("name", ["four-stages", "fineweb-ultra"])

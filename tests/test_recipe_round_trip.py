@@ -15,7 +15,7 @@ from yxanul.stages.resume import differences
 
 REQUIRED: dict[str, dict[str, Any]] = {
     "builtin": {"domain": "stories"},
-    "plain": {"path": "x"},
+    "text": {"path": "x"},
     "jsonl": {"path": "x"},
     "parquet": {"path": "x"},
     "hub": {"name": "a/b"},
@@ -48,11 +48,11 @@ BESIDE: dict[str, dict[str, Any]] = {
     "window": {"model.layer_pattern": "GL"},
     "embedding_rank": {"model.head": "untied"},
     "muon_lr": {"optim.name": "muon"},
-    "curvature_steps": {"optim.name": "sophia"},
-    "curvature_scale": {"optim.name": "sophia"},
+    "hessian_steps": {"optim.name": "sophia"},
+    "hessian_scale": {"optim.name": "sophia"},
     "deepspeed": {"train.strategy": "deepspeed"},
-    "accumulation": {"stages.0.curriculum.0.rows": 2},
-    "devices": {"stages.0.curriculum.0.rows": 2},
+    "grad_accum_steps": {"stages.0.curriculum.0.device_batch_size": 2},
+    "devices": {"stages.0.curriculum.0.device_batch_size": 2},
     "minutes": {"stages.0.budget": {}},
     "stages.N.budget.tokens": {"stages.0.budget": {}},
     "tokens": {"stages.0.curriculum": [{"seq_len": 32}]},
@@ -64,7 +64,10 @@ BESIDE: dict[str, dict[str, Any]] = {
         name: {f"{above}.schedule": {"name": "wsd"} for above in ("optim", "stages.0.optim")}
         for name in ("min_lr", "min_lr_fraction", "decay_fraction")
     },
-    **{name: {"optim.schedule": {}} for name in ("warmup_tokens", "warmup_fraction", "horizon")},
+    **{
+        name: {"optim.schedule": {}}
+        for name in ("warmup_tokens", "warmup_fraction", "schedule_unit")
+    },
 }
 """What has to be said beside a key, if it is not null."""
 PLAIN = parse(TINY, "tiny").value
@@ -155,7 +158,7 @@ def test_text_reads_back_as_the_same_text(text):
 @pytest.mark.parametrize(
     "key",
     [
-        "optim.clip",
+        "optim.grad_clip",
         "eval.max_tokens",
         "stages.0.gate.progress",
         "stages.0.gate.forgetting",

@@ -167,7 +167,7 @@ class Recipe(Settings):
     def _misfits_of_lengths(self, at: Keys, stage: StageSettings) -> Iterator[Misfit]:
         for number, phase in enumerate(stage.curriculum):
             keys = (*at, "curriculum", number, "seq_len")
-            if phase.rows is None and phase.seq_len > self.train.batch_tokens:
+            if phase.device_batch_size is None and phase.seq_len > self.train.batch_tokens:
                 yield Misfit(
                     f"stage '{stage.name}' has rows of {phase.seq_len} tokens, but a step has only"
                     f" train.batch_tokens {self.train.batch_tokens}",

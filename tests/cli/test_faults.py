@@ -313,12 +313,12 @@ def test_a_gradient_that_is_no_number_costs_one_step(train, out, monkeypatch):
 def test_gradients_that_stay_no_numbers_end_the_run(train, out, straight, monkeypatch):
     with monkeypatch.context() as patch:
         spoil(patch, lambda step: step > 7, math.inf)
-        said = train("train.max_bad_steps=4")
+        said = train("train.max_skipped_steps=4")
     assert said.code == 2
     assert "4 updates in a row were skipped" in said.error
     assert step_of(out) == 11
     assert_all_finite(out)
-    assert train("train.max_bad_steps=4").code == 0  # what is on the disk can go on
+    assert train("train.max_skipped_steps=4").code == 0  # what is on the disk can go on
 
 
 @pytest.mark.parametrize("background", [True, pytest.param(False, marks=pytest.mark.slow)])
@@ -396,7 +396,7 @@ def test_a_spike_of_the_loss_is_told(train, out, monkeypatch):
 
 def test_a_spike_of_the_loss_is_skipped_where_that_is_asked_for(train, out, monkeypatch):
     spike(monkeypatch, {20, 50})
-    assert train(*LONGER, "train.skip_outliers={window_steps: 8}").code == 0
+    assert train(*LONGER, "train.skip_spikes={window_steps: 8}").code == 0
     lines = {one["step"]: one for one in metrics_of(out) if "train/loss" in one}
     skipped = {step: line["optim/skipped_total"] for step, line in lines.items()}
     assert skipped[20] == skipped[19] + 1 and skipped[50] == skipped[49] + 1

@@ -75,7 +75,7 @@ def one_line(result, *words: str) -> None:
 def test_a_folder_without_text(tmp_path):
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "image.png").write_bytes(b"\x89PNG")
-    result = prepare(tmp_path, kind="plain", path=str(tmp_path / "texts"))
+    result = prepare(tmp_path, kind="text", path=str(tmp_path / "texts"))
     one_line(result, "nothing that can be read as text", "image.png")
 
 
@@ -125,9 +125,9 @@ def test_odd_signs_survive_and_halves_of_pairs_are_counted(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["plain", "jsonl"])
+@pytest.mark.parametrize("kind", ["text", "jsonl"])
 def test_a_line_of_200_million_bytes(tmp_path, kind):
-    path = tmp_path / f"long.{'txt' if kind == 'plain' else 'jsonl'}"
+    path = tmp_path / f"long.{'txt' if kind == 'text' else 'jsonl'}"
     words = " ".join(f"word{n}" for n in range(1000))
     with open(path, "w") as file:
         file.write('{"text": "' if kind == "jsonl" else "")

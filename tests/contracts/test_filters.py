@@ -11,7 +11,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from yxanul.base.errors import YxanulError
-from yxanul.text.config import PlainSettings
+from yxanul.text.config import TextSettings
 from yxanul.text.decontaminate import Decontaminate, Ngrams, ngrams_of
 from yxanul.text.documents import CHOICES, Document
 from yxanul.text.filters import FILTERS, open_filters
@@ -89,7 +89,7 @@ def case(request, tmp_path):
     if request.param == "language":
         pytest.importorskip("py3langid")
     settings, goes, cause = settings_of(request.param, tmp_path)
-    (opened,) = open_filters(PlainSettings(path="x", filters=(settings,)))
+    (opened,) = open_filters(TextSettings(path="x", filters=(settings,)))
     return opened, goes, cause
 
 
@@ -102,14 +102,14 @@ def test_every_kind_has_a_case_and_settings():
 def test_filters_are_opened_in_the_order_of_the_recipe(tmp_path):
     kinds = ["quality", "length", "repetition", "length", "score"]
     filters = tuple(settings_of(kind, tmp_path)[0] for kind in kinds)
-    opened = open_filters(PlainSettings(path="x", filters=filters))
+    opened = open_filters(TextSettings(path="x", filters=filters))
     assert [type(one) for one in opened] == [FILTERS[kind] for kind in kinds]
-    assert open_filters(PlainSettings(path="x")) == []
+    assert open_filters(TextSettings(path="x")) == []
 
 
 def test_an_unknown_kind_is_an_error():
-    wrong = PlainSettings.model_construct(filters=[PlainSettings(path="x")])
-    with pytest.raises(YxanulError, match="unknown filter 'plain'"):
+    wrong = TextSettings.model_construct(filters=[TextSettings(path="x")])
+    with pytest.raises(YxanulError, match="unknown filter 'text'"):
         open_filters(wrong)
 
 
@@ -142,12 +142,12 @@ WORKER = """
 import json, sys
 from pathlib import Path
 from pydantic import TypeAdapter
-from yxanul.text.config import PlainSettings
+from yxanul.text.config import TextSettings
 from yxanul.text.decontaminate import Decontaminate, Ngrams
 from yxanul.text.documents import Document
 from yxanul.text.filters import open_filters
 documents = [Document(*fields) for fields in json.load(sys.stdin)]
-filters = TypeAdapter(PlainSettings).validate_json(sys.argv[1])
+filters = TypeAdapter(TextSettings).validate_json(sys.argv[1])
 opened = [*open_filters(filters), Decontaminate(Ngrams.load(Path(sys.argv[2])))]
 print(json.dumps([[one.cause(document) for document in documents] for one in opened]))
 """
@@ -155,7 +155,7 @@ print(json.dumps([[one.cause(document) for document in documents] for one in ope
 
 def test_another_process_gives_the_same_answers(tmp_path):
     pytest.importorskip("py3langid")
-    settings = PlainSettings(
+    settings = TextSettings(
         path="x", filters=tuple(settings_of(kind, tmp_path)[0] for kind in FILTERS)
     )
     ngrams = ngrams_of([LONG])

@@ -13,7 +13,7 @@ WARMUPS = [
     {"warmup_steps": 11},
     {"warmup_tokens": 11 * SIZE},
     {"warmup_fraction": 11 / TOTAL},
-    {"warmup_fraction": 11 / TOTAL, "horizon": "tokens"},
+    {"warmup_fraction": 11 / TOTAL, "schedule_unit": "tokens"},
 ]
 
 

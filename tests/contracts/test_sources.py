@@ -33,11 +33,11 @@ class Case:
     file: object = None
 
 
-def plain(folder):
+def text(folder):
     lines = [text.encode() for text in TEXTS]
     (folder / "a.txt").write_bytes(b"\n".join([*lines[:20], b"bro\xffken"]))
     (folder / "b.txt").write_bytes(b"\n".join(lines[20:]))
-    settings = config.PlainSettings(path=str(folder), split_by="lines")
+    settings = config.TextSettings(path=str(folder), split_by="lines")
     return Case(settings, COUNT, {"broken_utf8": 1}, folder / "b.txt")
 
 
@@ -68,7 +68,7 @@ def builtin(folder):
     return Case(config.BuiltinSettings(domain="math", documents=COUNT), COUNT)
 
 
-CASES = {"plain": plain, "jsonl": jsonl, "parquet": parquet_files, "hub": hub, "builtin": builtin}
+CASES = {"text": text, "jsonl": jsonl, "parquet": parquet_files, "hub": hub, "builtin": builtin}
 
 
 @pytest.fixture(params=list(SOURCES))

@@ -269,7 +269,7 @@ def test_one_document_is_held_out_always(jsonl_folder, tmp_path, byte_tokenizer,
 
 def test_a_run_that_held_passages_out_by_their_hashes_is_left_as_it_is(tmp_path, byte_tokenizer):
     (tmp_path / "book.txt").write_text("\n\n".join(f"{n} words" * 99 for n in range(200)))
-    source = {"kind": "plain", "path": str(tmp_path / "book.txt")}
+    source = {"kind": "text", "path": str(tmp_path / "book.txt")}
     settings = settings_for(tmp_path, sources={"tales": source})
     prepare_corpus(settings, byte_tokenizer, tmp_path / "out", SilentUi())
     path = record_path(tmp_path / "out" / "tales", 0)
@@ -285,7 +285,7 @@ def test_a_run_that_held_passages_out_by_their_hashes_is_left_as_it_is(tmp_path,
 
 def test_the_digest_of_settings_is_that_of_runs_begun_before(byte_tokenizer):
     """Another one would refuse the shards of these runs."""
-    settings = DataSettings.model_validate({"sources": {"a": {"kind": "plain", "path": "x"}}})
+    settings = DataSettings.model_validate({"sources": {"a": {"kind": "text", "path": "x"}}})
     assert make_header("a", settings, byte_tokenizer).settings.startswith("392d7c9c03d91275")
 
 

@@ -76,7 +76,7 @@ def undisturbed(texts, tmp_path_factory, byte_tokenizer):
 
 def settings_for(texts, engine="ray", folder=None, **source):
     source = {"kind": "jsonl", "path": str(texts)} | source
-    plain = {"sources": {"tales": source}, "validation_fraction": 0.2, "engine": engine}
+    plain = {"sources": {"tales": source}, "validation_fraction": 0.2, "executor": engine}
     workers = WORKERS if engine == "ray" else 1
     return DataSettings.model_validate(plain | {"folder": folder, "workers": workers})
 

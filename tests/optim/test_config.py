@@ -6,7 +6,7 @@ from yxanul.optim import OptimSettings, ScheduleSettings
 
 def test_defaults_and_round_trip():
     settings = OptimSettings(peak_lr=1e-3)
-    assert (settings.name, settings.clip) == ("adamw", 1.0)
+    assert (settings.name, settings.grad_clip) == ("adamw", 1.0)
     assert (settings.used_betas, settings.used_eps) == ((0.9, 0.95), 1e-8)
     assert OptimSettings.model_validate(settings.model_dump()) == settings
 
@@ -18,12 +18,12 @@ def test_defaults_and_round_trip():
         ({"peak_lr": float("inf")}, "finite"),
         ({"betas": (0.9, 1.0)}, "less than 1"),
         ({"betas": (-0.1, 0.9)}, "greater than or equal to 0"),
-        ({"clip": 0}, "greater than 0"),
+        ({"grad_clip": 0}, "greater than 0"),
         ({"muon_lr": 1e-2}, "belongs to the optimizer muon"),
         ({"name": "lion", "eps": 1e-8}, "eps belongs to the optimizer adamw or"),
         ({"name": "adafactor", "betas": (0.9, 0.95)}, "betas belongs to the optimizer"),
-        ({"name": "lion", "curvature_steps": 5}, "belongs to the optimizer sophia"),
-        ({"name": "sophia", "curvature_scale": 0}, "greater than 0"),
+        ({"name": "lion", "hessian_steps": 5}, "belongs to the optimizer sophia"),
+        ({"name": "sophia", "hessian_scale": 0}, "greater than 0"),
         ({"peak_rates": 1e-2}, "Extra inputs"),
         ({"schedule": {"name": "cosine", "min_lr": 2e-3}}, "above the peak_lr"),
     ],
@@ -43,8 +43,8 @@ def test_impossible_settings_are_refused(changes, sentence):
         ({"name": "cosine", "min_lr_fraction": 0.1, "min_lr": 1e-5}, "found both"),
         ({"name": "cosine", "decay_fraction": 0.1}, "belongs to the schedule wsd"),
         ({"name": "wsd", "decay_fraction": 0.9, "warmup_fraction": 0.2}, "more than the run"),
-        ({"warmup_steps": 5, "horizon": "tokens"}, "horizon in steps"),
-        ({"warmup_tokens": 5, "horizon": "steps"}, "horizon in tokens"),
+        ({"warmup_steps": 5, "schedule_unit": "tokens"}, "schedule_unit steps"),
+        ({"warmup_tokens": 5, "schedule_unit": "steps"}, "schedule_unit tokens"),
         ({"warmup_fraction": 1.0}, "less than 1"),
     ],
 )
@@ -57,7 +57,7 @@ def test_the_clock_follows_the_warmup():
     assert ScheduleSettings(warmup_steps=3).clock == "steps"
     assert ScheduleSettings(warmup_tokens=3).clock == "tokens"
     assert ScheduleSettings(warmup_fraction=0.1).clock == "steps"
-    assert ScheduleSettings(warmup_fraction=0.1, horizon="tokens").clock == "tokens"
+    assert ScheduleSettings(warmup_fraction=0.1, schedule_unit="tokens").clock == "tokens"
 
 
 @pytest.mark.parametrize(

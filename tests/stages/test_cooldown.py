@@ -28,7 +28,7 @@ WSD = (
     .replace("every_steps: 5", "every_steps: 100")
 )
 ALIKE = WSD.replace("      - {seq_len: 32, share: 0.5}\n", "").replace(
-    "{seq_len: 64, share: 0.5, lr_scale: 0.5, clip: 0.7}", "{seq_len: 64}"
+    "{seq_len: 64, share: 0.5, lr_scale: 0.5, grad_clip: 0.7}", "{seq_len: 64}"
 )
 """One phase: shares of a shorter budget would be other ones."""
 
@@ -175,7 +175,12 @@ PHASES = st.lists(
 @given(PHASES, st.data(), st.sampled_from(["steps", "tokens"]), st.floats(0.02, 0.9))
 def test_a_cut_plan_is_the_longest_that_comes_down_from_here(phases, data, clock, share):
     plan = plan_of(phases)
-    schedule = {"name": "wsd", "horizon": clock, "warmup_fraction": 0.0, "decay_fraction": share}
+    schedule = {
+        "name": "wsd",
+        "schedule_unit": clock,
+        "warmup_fraction": 0.0,
+        "decay_fraction": share,
+    }
     optim = OptimSettings(peak_lr=1.0, schedule=schedule)
     done = data.draw(st.integers(0, plan.total_steps - 1))
     cooled = cooled_plan(plan, optim, done)

@@ -76,7 +76,8 @@ def test_what_did_not_fit_in_mid_run_is_smaller_from_the_start_next_time(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("change", "expected"), [((), {"0": 2, "1": 2}), (("train.micro_batch=3",), {"0": 3, "1": 3})]
+    ("change", "expected"),
+    [((), {"0": 2, "1": 2}), (("train.micro_batch_size=3",), {"0": 3, "1": 3})],
 )
 def test_micro_batches_of_the_ledger_hold_for_what_they_were_found_for(tmp_path, change, expected):
     session = opened(tmp_path, ["stages.0.budget.steps=4", "train.checkpoint.every_steps=2"])

@@ -11,7 +11,7 @@ from yxanul.train.config import TrainSettings
 from yxanul.train.engine import Engine
 from yxanul.train.precision.twin import Twin
 
-OPTIM = OptimSettings(peak_lr=1e-2, clip=0.9)
+OPTIM = OptimSettings(peak_lr=1e-2, grad_clip=0.9)
 TRAIN = TrainSettings(batch_tokens=256)
 
 

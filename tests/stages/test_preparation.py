@@ -215,5 +215,5 @@ def test_budgets_that_need_all_text_wait_for_it(recipe):
     for other in (budget(epochs=1), budget(minutes=1)):
         stage = recipe.stages[0].model_copy(update={"budget": other})
         assert not starts_early(recipe.model_copy(update={"stages": (stage,)}))
-    data = recipe.data.model_copy(update={"train_early": False})
+    data = recipe.data.model_copy(update={"overlap_prepare": False})
     assert not starts_early(recipe.model_copy(update={"data": data}))

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from yxanul.base.errors import YxanulError
 from yxanul.data.mix import MixCursor, plan_rows
 from yxanul.stages.repeats import bounded_plan, bounds_of, repeats, tokens_by_source
-from yxanul.text.config import PlainSettings
+from yxanul.text.config import TextSettings
 from yxanul.train.curriculum import Phase, Plan
 
 
@@ -53,7 +53,7 @@ def test_bounds_that_leave_nothing_are_an_error():
 
 
 def test_a_source_without_weight_has_no_bound():
-    sources = {name: PlainSettings(path="x", max_epochs=2) for name in "ab"}
+    sources = {name: TextSettings(path="x", max_epochs=2) for name in "ab"}
     assert bounds_of(Plan((phase(0, 5, {"a": 1, "b": 0}),)), sources) == {"a": 2}
 
 

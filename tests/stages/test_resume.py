@@ -125,7 +125,7 @@ def test_resumed_equals_straight_to_the_bit(recipe, straight, prepared_folder, s
 
 @pytest.mark.parametrize("optimizer", ["adamw", pytest.param("muon", marks=pytest.mark.slow)])
 def test_bf16_resumes_to_the_bit_too(tmp_path, optimizer):
-    overrides = ["train.precision=bf16", f"optim.name={optimizer}", "train.micro_batch=3"]
+    overrides = ["train.precision=bf16", f"optim.name={optimizer}", "train.micro_batch_size=3"]
     recipe = load_recipe(str(write_tiny(tmp_path)), overrides)
     straight = go(recipe, tmp_path / "straight")
     go(recipe, tmp_path / "stopped", 9)
@@ -145,11 +145,11 @@ def test_every_optimizer_resumes_with_a_mean_of_weights_and_outliers(tmp_path, o
         f"optim.name={optimizer}",
         "optim.peak_lr=3e-3",
         "optim.ema={decay: 0.9}",
-        "train.skip_outliers={window_steps: 4, deviations: 1}",
-        "train.max_bad_steps=50",
+        "train.skip_spikes={window_steps: 4, deviations: 1}",
+        "train.max_skipped_steps=50",
     ]
     if optimizer == "sophia":
-        overrides.append("optim.curvature_steps=3")
+        overrides.append("optim.hessian_steps=3")
     recipe = load_recipe(str(write_tiny(tmp_path)), overrides)
     straight = go(recipe, tmp_path / "straight")
     for steps in (9, 5, 3):  # in the first stage, between the stages, in the second one
@@ -178,7 +178,7 @@ def test_a_corrupt_newest_checkpoint_is_named_and_the_one_before_is_used(
 
 def test_the_micro_batch_changes_nothing_but_rounding(recipe, straight, tmp_path):
     whole = trained(straight)[0]["model"]
-    override = load_recipe(str(write_tiny(tmp_path)), ["train.micro_batch=1"])
+    override = load_recipe(str(write_tiny(tmp_path)), ["train.micro_batch_size=1"])
     split = trained(go(override, tmp_path / "run"))[0]["model"]
     for name, tensor in whole.items():
         # Adam turns the rounding of a gradient near zero into a step of full size: a few weights
@@ -209,7 +209,7 @@ def test_a_change_says_from_which_step_on_it_holds_and_for_which_stages(tmp_path
     effect = effect_of("optim.peak_lr", recipe, entries, 20)
     assert "from step 21 on for stage 'two'" in effect
     assert "not for stage 'three'" in effect and "stage 'one' stay" in effect
-    assert "on for stages 'two', 'three'" in effect_of("optim.clip", recipe, entries, 20)
+    assert "on for stages 'two', 'three'" in effect_of("optim.grad_clip", recipe, entries, 20)
     assert "new end" in effect_of("stages.1.budget.tokens", recipe, entries, 20)
     assert "not begun" in effect_of("stages.2.budget.steps", recipe, entries, 20)
     assert "stays as it is" in effect_of("stages.0.gate.forgetting", recipe, entries, 20)

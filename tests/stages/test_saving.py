@@ -78,6 +78,6 @@ def test_written_beside_the_training_or_not_is_the_same(tmp_path):
 
 
 def test_a_checkpoint_says_what_it_was_made_with(tmp_path):
-    run = trained(tmp_path, "train.micro_batch=2")
+    run = trained(tmp_path, "train.micro_batch_size=2")
     _, state = read_checkpoint(checkpoint_path(run.checkpoints, 24))
     assert (state["devices"], state["micro_rows"], state["loss_scale"]) == (1, {"0": 2}, None)

@@ -26,7 +26,7 @@ from yxanul.train.trainer import Trainer
 # A bound that is reached, mixes by phase, and epochs: all that a plan can be made of.
 THREE = (
     TINY.replace("domain: math, documents: 120", "domain: math, documents: 120, max_epochs: 0.06")
-    .replace("batch_tokens: 256", "batch_tokens: 256\n  micro_batch: 3")
+    .replace("batch_tokens: 256", "batch_tokens: 256\n  micro_batch_size: 3")
     .replace(
         "eval: {",
         """  - name: three
@@ -39,7 +39,7 @@ THREE = (
 eval: {""",
     )
     .replace("gate: {forgetting: {at_most: 9}}", "gate: {progress: null, forgetting: null}")
-    .replace("lr_scale: 0.5, clip: 0.7}", "lr_scale: 0.5}\n    gate: {progress: null}")
+    .replace("lr_scale: 0.5, grad_clip: 0.7}", "lr_scale: 0.5}\n    gate: {progress: null}")
 )
 
 

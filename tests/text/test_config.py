@@ -1,21 +1,21 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from yxanul.text.config import JsonlSettings, PlainSettings, SourceSettings
+from yxanul.text.config import JsonlSettings, SourceSettings, TextSettings
 from yxanul.text.template import parse_template
 
 ANY = TypeAdapter(SourceSettings)
 
 
 def test_the_kind_chooses_the_class():
-    assert isinstance(ANY.validate_python({"kind": "plain", "path": "x"}), PlainSettings)
+    assert isinstance(ANY.validate_python({"kind": "text", "path": "x"}), TextSettings)
     with pytest.raises(ValidationError, match="kind"):
         ANY.validate_python({"kind": "planes", "path": "x"})
 
 
 def test_unknown_keys_are_refused():
     with pytest.raises(ValidationError, match="sepparator"):
-        ANY.validate_python({"kind": "plain", "path": "x", "sepparator": "--"})
+        ANY.validate_python({"kind": "text", "path": "x", "sepparator": "--"})
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_chat_template_is_checked_at_birth():
 @pytest.mark.parametrize("separator", ["", "a\nb", " --- "])
 def test_a_separator_is_part_of_one_line(separator):
     with pytest.raises(ValidationError):
-        PlainSettings(path="x", separator=separator)
+        TextSettings(path="x", separator=separator)
 
 
 def test_a_template_in_pieces():

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yxanul.base.errors import YxanulError
-from yxanul.text.config import PlainSettings
+from yxanul.text.config import TextSettings
 from yxanul.text.documents import Dropped
 from yxanul.text.sources import open_source, passages
 from yxanul.text.sources.bytestream import split_blocks
@@ -18,7 +18,7 @@ def plain(tmp_path, read):
 
     def read_file(data, name="a.txt", **settings):
         (tmp_path / name).write_bytes(data if isinstance(data, bytes) else data.encode())
-        return read(PlainSettings(path=str(tmp_path / name), **settings))
+        return read(TextSettings(path=str(tmp_path / name), **settings))
 
     return read_file
 
@@ -130,7 +130,7 @@ def test_lines_together_are_lines_one_by_one(scraps, chunk_bytes, most_chars, pa
 
 
 def test_another_file_changes_nothing(tmp_path, read):
-    settings = PlainSettings(path=str(tmp_path), passage_chars=20)
+    settings = TextSettings(path=str(tmp_path), passage_chars=20)
     (tmp_path / "b.txt").write_text("one paragraph\n\n" * 9)
     before = read(settings)
     (tmp_path / "a.txt").write_text("something else\n\n" * 5)
@@ -178,7 +178,7 @@ def test_a_cut_file_keeps_what_could_be_read(tmp_path, read):
     text = "".join(f"story {n}\n<|endoftext|>\n" for n in range(20_000))
     whole = gzip.compress(text.encode())
     (tmp_path / "a.txt.gz").write_bytes(whole[: len(whole) // 2])
-    result = read(PlainSettings(path=str(tmp_path)))
+    result = read(TextSettings(path=str(tmp_path)))
     assert result.dropped == {"truncated": 1}
     assert len(result.texts) > 1000
     assert result.texts[:-1] == [f"story {n}" for n in range(len(result.texts) - 1)]
@@ -187,7 +187,7 @@ def test_a_cut_file_keeps_what_could_be_read(tmp_path, read):
 def test_a_part_that_is_gone_is_an_error(tmp_path):
     (tmp_path / "a.txt").write_text("one")
     (tmp_path / "b.txt").write_text("two")
-    settings = PlainSettings(path=str(tmp_path))
+    settings = TextSettings(path=str(tmp_path))
     part = open_source("mine", settings).parts()[0]
     (tmp_path / "a.txt").unlink()
     with pytest.raises(YxanulError, match=r"'a\.txt' is gone"):
@@ -197,12 +197,12 @@ def test_a_part_that_is_gone_is_an_error(tmp_path):
 def test_many_small_files_make_few_parts(tmp_path, read):
     for number in range(600):
         (tmp_path / f"{number:03}.txt").write_text(f"note {number}")
-    result = read(PlainSettings(path=str(tmp_path)))
+    result = read(TextSettings(path=str(tmp_path)))
     assert result.texts == [f"note {number}" for number in range(600)]
     assert len(result.parts) < 30
     first = result.parts[0].fingerprint
     (tmp_path / "000.txt").write_text("another text")
-    changed = read(PlainSettings(path=str(tmp_path))).parts
+    changed = read(TextSettings(path=str(tmp_path))).parts
     assert changed[0].fingerprint != first
     assert changed[1:] == result.parts[1:]
 
@@ -217,7 +217,7 @@ def write_blocks(path, block, times):
 @pytest.mark.parametrize("split_by", ["auto", "lines"])
 def test_a_file_of_one_shape_streams(tmp_path, peak_bytes, block, split_by):
     write_blocks(tmp_path / "a.txt", block, 300)
-    source = open_source("mine", PlainSettings(path=str(tmp_path), split_by=split_by))
+    source = open_source("mine", TextSettings(path=str(tmp_path), split_by=split_by))
     (part,) = source.parts()
     with peak_bytes() as peak:
         chars = sum(len(document.text) for document in source.read(part))
@@ -236,24 +236,24 @@ def test_plain_text_has_no_scores(tmp_path):
     (tmp_path / "a.txt").write_text("one")
     filters = ({"kind": "score", "column": "score", "at_least": 3},)
     with pytest.raises(YxanulError, match="no column 'score'"):
-        open_source("mine", PlainSettings(path=str(tmp_path), filters=filters)).parts()
+        open_source("mine", TextSettings(path=str(tmp_path), filters=filters)).parts()
 
 
 def test_documents_of_the_shared_data(shared_data, read):
     stories = shared_data / "stories" / "tinystories.txt"
-    result = read(PlainSettings(path=str(stories)))
+    result = read(TextSettings(path=str(stories)))
     raw = stories.read_text()
     assert len(result.texts) == raw.count("\n<|endoftext|>\n") == 5720
     assert result.texts == [t.strip("\n") for t in raw.split("<|endoftext|>\n")[:-1]]
     articles = shared_data / "wiki" / "articles_30.txt"
-    result = read(PlainSettings(path=str(articles), split_by="lines"))
+    result = read(TextSettings(path=str(articles), split_by="lines"))
     assert result.texts == articles.read_text().splitlines()
     assert len(result.texts) == 30
 
 
 def test_passages_of_the_shared_data(shared_data, read):
     path = shared_data / "wiki" / "wikitext2_valid.txt"
-    result = read(PlainSettings(path=str(path)))
+    result = read(TextSettings(path=str(path)))
     assert "".join("".join(result.texts).split()) == "".join(path.read_text().split())
     longest_line = max(map(len, path.read_text().splitlines()))
     assert all(4000 < len(text) + 4 < 8000 + longest_line for text in result.texts[:-1])

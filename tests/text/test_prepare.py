@@ -1,7 +1,7 @@
 import pytest
 
 from yxanul.base.errors import YxanulError
-from yxanul.text.config import PlainSettings
+from yxanul.text.config import TextSettings
 from yxanul.text.documents import CAUSES, CHOICES, PROBLEMS, Document, Dropped, Part
 from yxanul.text.prepare import prepared
 from yxanul.text.split import Split, is_held_out
@@ -17,7 +17,7 @@ class ListedSource:
 
     def __init__(self, items, on_problem="drop"):
         self.items = items
-        self.settings = PlainSettings(path="nowhere", on_problem=on_problem)
+        self.settings = TextSettings(path="nowhere", on_problem=on_problem)
 
     def parts(self):
         return [PART]

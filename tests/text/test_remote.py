@@ -17,7 +17,7 @@ import pytest
 from fsspec.registry import known_implementations
 
 from yxanul.base.errors import YxanulError
-from yxanul.text.config import JsonlSettings, ParquetSettings, PlainSettings
+from yxanul.text.config import JsonlSettings, ParquetSettings, TextSettings
 from yxanul.text.documents import Document, Dropped
 from yxanul.text.sources import open_source, remote, remote_file, spans
 from yxanul.text.sources.files import File, find_files
@@ -153,8 +153,8 @@ def kinds():
     return {
         "a.jsonl": (JsonlSettings, LINES),
         "a.jsonl.gz": (JsonlSettings, gzip.compress(LINES)),
-        "a.txt.bz2": (PlainSettings, bz2.compress(plain)),
-        "a.txt": (PlainSettings, plain),
+        "a.txt.bz2": (TextSettings, bz2.compress(plain)),
+        "a.txt": (TextSettings, plain),
         "a.parquet": (ParquetSettings, parquet_bytes(text=TEXTS, n=list(range(4000)))),
     }
 

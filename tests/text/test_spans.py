@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yxanul.text.config import JsonlSettings, PlainSettings
+from yxanul.text.config import JsonlSettings, TextSettings
 from yxanul.text.documents import Document
 from yxanul.text.sources import open_source, passages, plain, spans
 
@@ -70,7 +70,7 @@ def test_ranges_of_plain_text_are_the_file(path, mark, scraps, sizes, small):
             patch.setattr(passages, "MAX_DOCUMENT_CHARS", 50)
         for split_by in ("lines", "separator"):
             check_ranges(
-                PlainSettings(path=str(path), split_by=split_by, separator=SEPARATOR), sizes
+                TextSettings(path=str(path), split_by=split_by, separator=SEPARATOR), sizes
             )
 
 
@@ -94,7 +94,7 @@ def test_passages_of_ranges_lose_nothing(path, scraps, sizes, passage_chars):
     data = b"".join(scraps).replace(b"\xff", b"")
     path.write_bytes(data)
     for range_bytes in sizes:
-        settings = PlainSettings(path=str(path), split_by="passages", passage_chars=passage_chars)
+        settings = TextSettings(path=str(path), split_by="passages", passage_chars=passage_chars)
         _, items = read_parts(settings, range_bytes)
         texts = "".join(item.text for item in items if isinstance(item, Document))
         assert "".join(texts.split()) == "".join(data.decode().split())
@@ -102,7 +102,7 @@ def test_passages_of_ranges_lose_nothing(path, scraps, sizes, passage_chars):
 
 def test_a_passage_begins_at_the_first_blank_line_of_its_range(path):
     path.write_text("one\ntwo\n\nthree\n \nfour\nfive\n")
-    settings = PlainSettings(path=str(path), split_by="passages", passage_chars=1000)
+    settings = TextSettings(path=str(path), split_by="passages", passage_chars=1000)
     parts, items = read_parts(settings, 6)
     assert [item.text for item in items] == ["one\ntwo", "three\n ", "four", "five"]
     assert [part.name for part in parts][:2] == ["a.txt@0-6 passages", "a.txt@6-12 passages"]
@@ -112,13 +112,13 @@ def test_a_passage_begins_at_the_first_blank_line_of_its_range(path):
 @pytest.mark.parametrize("range_bytes", range(1, 40))
 def test_a_separator_exactly_at_the_cut(path, range_bytes):
     path.write_text("one\n\n##\ntwo\n##\n##\n ## \nfour##five\n##six")
-    settings = PlainSettings(path=str(path), separator=SEPARATOR)
+    settings = TextSettings(path=str(path), separator=SEPARATOR)
     whole = check_ranges(settings, [range_bytes])
     assert [i.text for i in whole] == ["one", "two", "", "", "four", "five", "six"]
 
 
 def test_real_stories_in_ranges(shared_data):
-    settings = PlainSettings(path=str(shared_data / "stories" / "tinystories.txt"))
+    settings = TextSettings(path=str(shared_data / "stories" / "tinystories.txt"))
     rng = random.Random(7)
     whole = check_ranges(settings, [rng.randrange(50_000, 2_000_000) for _ in range(3)])
     assert len(whole) == 5720
@@ -128,7 +128,7 @@ def test_real_stories_in_ranges(shared_data):
 
 def test_auto_is_decided_once_a_file(path, monkeypatch):
     path.write_text("one\n\n" * 20 + "##\n" + "two\n\n" * 20)
-    settings = PlainSettings(path=str(path), separator=SEPARATOR)
+    settings = TextSettings(path=str(path), separator=SEPARATOR)
     parts, items = read_parts(settings, 30)
     assert {part.name.rpartition(" ")[2] for part in parts} == {"separator"}
     assert len(items) == 2
@@ -146,8 +146,8 @@ def test_auto_is_decided_once_a_file(path, monkeypatch):
 def test_what_is_read_in_one_go(path, tmp_path):
     path.write_text("one\n" * 100)
     for settings in (
-        PlainSettings(path=str(path), split_by="file"),
-        PlainSettings(path=str(path), split_by="lines", limit=3),
+        TextSettings(path=str(path), split_by="file"),
+        TextSettings(path=str(path), split_by="lines", limit=3),
     ):
         parts, items = read_parts(settings, 20)
         assert len(parts) == 1
@@ -155,7 +155,7 @@ def test_what_is_read_in_one_go(path, tmp_path):
     (tmp_path / "a.json").write_text(json.dumps([{"text": "one"}] * 50))
     assert len(read_parts(JsonlSettings(path=str(tmp_path / "a.json")), 20)[0]) == 1
     path.write_text("one\n" * 100, encoding="utf-16")
-    parts, items = read_parts(PlainSettings(path=str(path)), 20)
+    parts, items = read_parts(TextSettings(path=str(path)), 20)
     assert len(parts) == 1
     assert items[0].text.startswith("one\none")
 
@@ -163,7 +163,7 @@ def test_what_is_read_in_one_go(path, tmp_path):
 def test_a_changed_file_changes_all_its_ranges_and_no_other(tmp_path):
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text("one\n" * 50)
-    settings = PlainSettings(path=str(tmp_path), split_by="lines")
+    settings = TextSettings(path=str(tmp_path), split_by="lines")
     before, _ = read_parts(settings, 60)
     (tmp_path / "b.txt").write_text("two\n" * 50 + "\n")
     after, _ = read_parts(settings, 60)
@@ -179,7 +179,7 @@ def test_a_range_reads_little_more_than_itself(tmp_path, peak_bytes):
         for _ in range(20):
             file.write(b"x" * (1 << 20))
         file.write(b"\nend\n")
-    settings = PlainSettings(path=str(path), split_by="lines")
+    settings = TextSettings(path=str(path), split_by="lines")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spans, "RANGE_BYTES", 2 << 20)
         parts = open_source("mine", settings).parts()

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from yxanul.base.errors import YxanulError
-from yxanul.text.config import PlainSettings
+from yxanul.text.config import TextSettings
 from yxanul.text.prepare import prepared, split_parts
 from yxanul.text.sources import open_source
 
@@ -25,7 +25,7 @@ z</pre><table><tr><td>1<td>2</table>"""
 
 def split_of(path, fraction=0.02, **settings):
     """The documents of a path by their side of the split, with the causes of what is dropped."""
-    source = open_source("mine", PlainSettings(path=str(path), **settings))
+    source = open_source("mine", TextSettings(path=str(path), **settings))
     sides = {"train": [], "validation": [], "dropped": []}
     for part in split_parts(source, fraction):
         for item in prepared(source, part):
@@ -54,7 +54,7 @@ def folder(tmp_path):
 
 
 def test_each_file_is_read_as_what_it_is(folder, read):
-    result = read(PlainSettings(path=str(folder)))
+    result = read(TextSettings(path=str(folder)))
     assert sorted(result.texts) == sorted(
         ["plain text", "text without a suffix", "x = 1", '{\n "a": 1\n}', "row of parquet", "film",
          'two\nlines, "quoted"', *(f"row {n} of json" for n in range(3)),
@@ -63,7 +63,7 @@ def test_each_file_is_read_as_what_it_is(folder, read):
     assert not result.dropped
     assert result.notes[0].startswith("files: 4 text, 1 html, 1 jsonl, 1 csv, 1 parquet")
     assert "left out as no text: 1 .pdf, 1 .bin" in result.notes[0]
-    limited = read(PlainSettings(path=str(folder), limit=6))
+    limited = read(TextSettings(path=str(folder), limit=6))
     assert limited.texts == result.texts[:6]
     assert len(limited.parts) == 1
     sides = split_of(folder, limit=6)
@@ -71,20 +71,20 @@ def test_each_file_is_read_as_what_it_is(folder, read):
 
 
 def test_suffixes_that_are_given_choose(folder, read):
-    assert read(PlainSettings(path=str(folder), suffixes=(".py",))).texts == ["x = 1"]
+    assert read(TextSettings(path=str(folder), suffixes=(".py",))).texts == ["x = 1"]
 
 
 def test_columns_are_named_as_for_rows_alone(folder, read):
     (folder / "e.csv").write_text("text,review\nno,yes\n")
-    one = PlainSettings(path=str(folder / "e.csv"), template="{review}!")
+    one = TextSettings(path=str(folder / "e.csv"), template="{review}!")
     assert read(one).texts == ["yes!"]
     with pytest.raises(YxanulError, match="has no columns"):
-        read(PlainSettings(path=str(folder / "a.txt"), text_column="text"))
+        read(TextSettings(path=str(folder / "a.txt"), text_column="text"))
 
 
 def test_text_alone_is_nothing_to_tell_of(tmp_path, read):
     (tmp_path / "a.txt").write_text("one")
-    assert read(PlainSettings(path=str(tmp_path))).notes == []
+    assert read(TextSettings(path=str(tmp_path))).notes == []
 
 
 @pytest.mark.parametrize("charset", ["iso-8859-1", "utf-8", "no-such-charset"])
@@ -92,14 +92,14 @@ def test_a_page_says_its_encoding(tmp_path, read, charset):
     page = f"<meta charset='{charset}'><p>été à la plage"
     path = tmp_path / "a.html"
     path.write_bytes(page.encode(charset if charset == "iso-8859-1" else "utf-8"))
-    assert read(PlainSettings(path=str(path))).texts == ["été à la plage"]
+    assert read(TextSettings(path=str(path))).texts == ["été à la plage"]
 
 
 def test_a_page_in_chunks_is_the_page(tmp_path, read, monkeypatch):
     (tmp_path / "a.html").write_text(PAGE)
-    whole = read(PlainSettings(path=str(tmp_path))).texts
+    whole = read(TextSettings(path=str(tmp_path))).texts
     monkeypatch.setattr("yxanul.text.sources.unpack.CHUNK_BYTES", 3)
-    assert read(PlainSettings(path=str(tmp_path))).texts == whole
+    assert read(TextSettings(path=str(tmp_path))).texts == whole
 
 
 @pytest.mark.parametrize("name", ["book.txt", "book.txt.gz", "book"])
@@ -228,7 +228,7 @@ def test_broken_bytes_in_the_middle_cost_one_passage(tmp_path):
 
 def test_a_file_that_changes_while_it_is_read_is_an_error(tmp_path):
     (tmp_path / "a.txt").write_text(BOOK)
-    source = open_source("mine", PlainSettings(path=str(tmp_path)))
+    source = open_source("mine", TextSettings(path=str(tmp_path)))
     (part,) = source.parts()
     items = source.read(part)
     next(items)

@@ -97,7 +97,7 @@ def make_trainer(random_stream, make_phase):
             "plan": Plan(phases or (make_phase(),)),
             "optim": optim,
             "progress": Progress("one", 0, 0, 0, MixCursor()),
-            "max_bad_steps": 3,
+            "max_skipped_steps": 3,
             "ui": SilentUi(),
             "stop": StopRequest(),
         }

@@ -8,7 +8,7 @@ from yxanul.optim.config import OptimSettings
 from yxanul.train import curvature as module
 from yxanul.train.curvature import Curvature, draw_targets
 
-OPTIM = OptimSettings(name="sophia", peak_lr=1e-3, curvature_steps=3, schedule={"name": "constant"})
+OPTIM = OptimSettings(name="sophia", peak_lr=1e-3, hessian_steps=3, schedule={"name": "constant"})
 
 
 @pytest.fixture

@@ -199,7 +199,7 @@ class TestDryRun:
             tried(engine, plan)
         said = str(caught.value)
         assert "phase 1" in said and "6 rows of 16 tokens" in said and "cpu has" in said
-        assert "train.micro_batch=3" in said and "train.gradient_checkpointing=full" in said
+        assert "train.micro_batch_size=3" in said and "train.gradient_checkpointing=full" in said
         assert "\n" not in said
         assert all(torch.equal(one, other) for one, other in zip(bits(engine), before, strict=True))
         assert all(gradient is None for gradient in gradients(engine))

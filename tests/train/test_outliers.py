@@ -74,7 +74,7 @@ def scaled(trainer, factor):
 
 
 def test_an_outlier_is_skipped_and_counted_and_training_goes_on(make_trainer, make_phase):
-    trainer = make_trainer(make_phase(num_steps=20), skip_outliers=SETTINGS)
+    trainer = make_trainer(make_phase(num_steps=20), skip_spikes=SETTINGS)
     reports = [trainer.step() for _ in range(8)]
     assert all(report.applied for report in reports)
     before = weights_of(trainer)
@@ -91,7 +91,7 @@ def test_an_outlier_is_skipped_and_counted_and_training_goes_on(make_trainer, ma
 
 
 def test_it_is_off_by_default(make_trainer, make_phase):
-    assert TrainSettings().skip_outliers is None
+    assert TrainSettings().skip_spikes is None
     trainer = make_trainer(make_phase(num_steps=20))
     for _ in range(8):
         trainer.step()
@@ -101,7 +101,7 @@ def test_it_is_off_by_default(make_trainer, make_phase):
 
 
 def test_outlier_after_outlier_stops_the_run(make_trainer, make_phase):
-    trainer = make_trainer(make_phase(num_steps=90), skip_outliers=SETTINGS, max_bad_steps=4)
+    trainer = make_trainer(make_phase(num_steps=90), skip_spikes=SETTINGS, max_skipped_steps=4)
     for _ in range(8):
         trainer.step()
     factors = iter([1e4, 1e8, 1e12, 1e16])

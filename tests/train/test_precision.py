@@ -210,7 +210,7 @@ def test_the_trainer_reports_the_true_norm_and_loss(make_trainer, precision):
 
 
 def test_an_overflow_that_lowers_the_scale_is_no_bad_step(make_trainer, make_phase):
-    trainer = make_trainer(make_phase(num_steps=20), precision="fp16", max_bad_steps=2)
+    trainer = make_trainer(make_phase(num_steps=20), precision="fp16", max_skipped_steps=2)
     twin = trainer.engine.twin
     twin.scale = LossScale(CEILING)
     before = {name: value.clone() for name, value in twin.master.state_dict().items()}
@@ -225,7 +225,7 @@ def test_an_overflow_that_lowers_the_scale_is_no_bad_step(make_trainer, make_pha
 
 
 def test_at_the_floor_of_the_scale_bad_steps_stop_the_run(make_trainer, make_phase):
-    trainer = make_trainer(make_phase(num_steps=40), precision="fp16", max_bad_steps=3)
+    trainer = make_trainer(make_phase(num_steps=40), precision="fp16", max_skipped_steps=3)
     twin = trainer.engine.twin
     twin.scale = LossScale(4.0)
     list(twin.model.parameters())[3].register_hook(lambda grad: grad * math.nan)

@@ -122,7 +122,7 @@ def test_a_gradient_that_is_not_finite_skips_the_update(make_trainer, bad, preci
 
 
 def test_a_weight_that_is_not_finite_stops_the_run_after_so_many_steps(make_trainer, make_phase):
-    trainer = make_trainer(make_phase(num_steps=50), max_bad_steps=4)
+    trainer = make_trainer(make_phase(num_steps=50), max_skipped_steps=4)
     with torch.no_grad():
         list(trainer.engine.twin.master.parameters())[2].view(-1)[5] = math.nan
     before = weights_of(trainer)
@@ -135,7 +135,7 @@ def test_a_weight_that_is_not_finite_stops_the_run_after_so_many_steps(make_trai
 
 
 def test_bad_steps_that_are_not_in_a_row_stop_nothing(make_trainer, make_phase):
-    trainer, count = make_trainer(make_phase(num_steps=12), max_bad_steps=2), iter(range(100))
+    trainer, count = make_trainer(make_phase(num_steps=12), max_skipped_steps=2), iter(range(100))
     parameter = list(trainer.engine.twin.model.parameters())[3]
     parameter.register_hook(lambda grad: grad * (math.nan if next(count) % 2 else 1.0))
     trainer.run()

@@ -51,7 +51,7 @@ class Dataset:
 
 def stories(shared: Path, own: Path) -> dict[str, dict[str, Any]]:
     """TinyStories."""
-    return {"stories": {"kind": "plain", "path": str(shared / "stories" / "tinystories.txt")}}
+    return {"stories": {"kind": "text", "path": str(shared / "stories" / "tinystories.txt")}}
 
 
 def wiki_and_web(shared: Path, own: Path) -> dict[str, dict[str, Any]]:

@@ -95,8 +95,8 @@ _OTHER_NAMES = {
     "optim.weight_decay": "wd decay l2",
     "optim.betas": "beta1 beta2 adam_beta1 adam_beta2",
     "optim.eps": "adam_epsilon adam_eps epsilon",
-    "optim.clip": (
-        "grad_clip max_grad_norm max_norm gradient_clip_val gradient_clipping clip_grad_norm "
+    "optim.grad_clip": (
+        "clip max_grad_norm max_norm gradient_clip_val gradient_clipping clip_grad_norm "
         "clip_grad grad_norm_clip"
     ),
     "optim.ema": "ema_decay use_ema",
@@ -121,8 +121,8 @@ _OTHER_NAMES = {
         "total_batch_size global_batch_size batch_size train_batch_size tokens_per_step "
         "batch_size_tokens global_train_batch_size"
     ),
-    "train.micro_batch": (
-        "per_device_train_batch_size device_batch_size micro_batch_size local_batch_size "
+    "train.micro_batch_size": (
+        "per_device_train_batch_size device_batch_size micro_batch local_batch_size "
         "train_micro_batch_size_per_gpu device_train_microbatch_size"
     ),
     "train.gradient_checkpointing": (
@@ -135,7 +135,13 @@ _OTHER_NAMES = {
     ),
     "train.checkpoint.keep": "save_total_limit keep_last max_checkpoints keep_last_n",
     "train.checkpoint.best": "metric_for_best_model monitor_metric load_best_model_at_end",
-    "train.skip_outliers": "skip_spikes loss_spike_threshold",
+    "train.skip_spikes": "skip_outliers loss_spike_threshold",
+    "train.max_skipped_steps": "max_bad_steps",
+    "optim.hessian_steps": "curvature_steps",
+    "optim.hessian_scale": "curvature_scale",
+    "optim.schedule.schedule_unit": "horizon",
+    "data.overlap_prepare": "train_early",
+    "data.executor": "engine",
     "stages.N.name": "stage_name",
     "stages.N.mix": "weights mixture proportions sampling_weights data_weights weight",
     "stages.N.budget.steps": (
@@ -153,11 +159,11 @@ _OTHER_NAMES = {
         "block_size max_seq_length max_length sequence_length seq_length context_length "
         "context_size sequence_len context_len max_sequence_length"
     ),
-    "stages.N.curriculum.N.rows": (
-        "batch_size per_device_train_batch_size device_batch_size micro_batch_size"
+    "stages.N.curriculum.N.device_batch_size": (
+        "rows batch_size per_device_train_batch_size micro_batch_size"
     ),
-    "stages.N.curriculum.N.accumulation": (
-        "gradient_accumulation_steps grad_accum_steps accumulate_grad_batches grad_accum "
+    "stages.N.curriculum.N.grad_accum_steps": (
+        "gradient_accumulation_steps accumulation accumulate_grad_batches grad_accum "
         "gradient_accumulation_iters accumulation_steps gradient_accumulation"
     ),
     "stages.N.curriculum.N.lr_scale": "rate_scale",
@@ -191,7 +197,7 @@ _OTHER_VALUES = {
     "jsonl": "json ndjson",
     "layernorm": "layer_norm",
     "linear": "linear_with_warmup",
-    "plain": "text txt file files folder markdown eager csv tsv html",
+    "text": "plain txt file files folder markdown eager csv tsv html",
     "rmsnorm": "rms_norm rms",
     "swiglu": "silu swish llamamlp",
     "wsd": "warmup_stable_decay trapezoidal",

@@ -7,18 +7,36 @@ from __future__ import annotations
 
 from typing import Any
 
-_SCHEDULE = {"floor_rate": "min_lr", "floor_fraction": "min_lr_fraction"}
+_SCHEDULE = {
+    "floor_rate": "min_lr",
+    "floor_fraction": "min_lr_fraction",
+    "horizon": "schedule_unit",
+}
 RENAMED: dict[str, dict[str, str]] = {
     "optim": {
         "peak_rate": "peak_lr",
         "muon_rate": "muon_lr",
         "role_scales": "lr_scale_by_role",
+        "clip": "grad_clip",
+        "curvature_steps": "hessian_steps",
+        "curvature_scale": "hessian_scale",
     },
     "optim.schedule": _SCHEDULE,
     "optim.role_scales": {"table": "embedding", "gain": "norm"},
     "stages.*.optim": {"peak_rate": "peak_lr"},
     "stages.*.optim.schedule": _SCHEDULE,
-    "stages.*.curriculum.*": {"rate_scale": "lr_scale"},
+    "stages.*.curriculum.*": {
+        "rate_scale": "lr_scale",
+        "rows": "device_batch_size",
+        "accumulation": "grad_accum_steps",
+        "clip": "grad_clip",
+    },
+    "train": {
+        "micro_batch": "micro_batch_size",
+        "skip_outliers": "skip_spikes",
+        "max_bad_steps": "max_skipped_steps",
+    },
+    "data": {"train_early": "overlap_prepare", "engine": "executor"},
 }
 """By the keys above (* for a number): the old names, and today's."""
 
@@ -30,6 +48,8 @@ def with_todays_names(recipe: Any, above: tuple[str, ...] = ()) -> Any:
     if not isinstance(recipe, dict):
         return recipe
     names = RENAMED.get(".".join(above), {})
+    if above[:2] == ("data", "sources") and recipe.get("kind") == "plain":
+        recipe = recipe | {"kind": "text"}
     return {
         names.get(key, key): with_todays_names(one, (*above, str(key)))
         for key, one in recipe.items()

@@ -16,20 +16,20 @@ EXAMPLES = """**Examples**
 
 `yxanul prepare own-text data.sources.mine.path=~/books --out runs/books`
 
-`yxanul prepare my-corpus data.folder=s3://bucket/corpus --engine ray`"""
+`yxanul prepare my-corpus data.folder=s3://bucket/corpus --executor ray`"""
 
 
 def command(
     recipe: RecipeArgument,
     overrides: Overrides = None,
     out: OutOption = None,
-    engine: Annotated[
+    executor: Annotated[
         str | None,
         typer.Option(
-            "--engine",
+            "--executor",
             metavar="processes|ray",
             help="Who encodes: processes of this machine, or the Ray cluster of RAY_ADDRESS."
-            "  [default: data.engine]",
+            "  [default: data.executor]",
             show_default=False,
         ),
     ] = None,
@@ -46,7 +46,7 @@ def command(
     from yxanul.stages.corpus import prepare
     from yxanul.stages.resume import settle_recipe
 
-    chosen = [f"data.engine={engine}"] if engine else []
+    chosen = [f"data.executor={executor}"] if executor else []
     run, ui = RunFolder(run_folder_of(recipe, out)), make_ui()
     overrides = [*(overrides or ()), *chosen]
     resolved = load_for_run(recipe, overrides, run, preflight.of_preparation)

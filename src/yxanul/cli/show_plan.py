@@ -74,7 +74,7 @@ def plan_of(stage: StageSettings, recipe: Recipe) -> StagePlan:
         stage.curriculum,
         stage.mix,
         recipe.train,
-        clip=optim.clip,
+        clip=optim.grad_clip,
         steps=budget.steps,
         tokens=budget.tokens,
     )
@@ -84,7 +84,7 @@ def plan_of(stage: StageSettings, recipe: Recipe) -> StagePlan:
 def _nominal_plan(stage: StageSettings, train: TrainSettings, optim: OptimSettings) -> Plan:
     tokens, plan = NOMINAL_TOKENS, Plan(())
     while len({phase.index for phase in plan.phases}) < len(stage.curriculum):
-        plan = make_plan(stage.curriculum, stage.mix, train, clip=optim.clip, tokens=tokens)
+        plan = make_plan(stage.curriculum, stage.mix, train, clip=optim.grad_clip, tokens=tokens)
         tokens *= 4
     return plan
 

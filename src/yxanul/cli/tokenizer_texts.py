@@ -18,17 +18,17 @@ def data_of_paths(paths: Sequence[str]) -> DataSettings:
     """Return settings of data with a source for each path, some of each held out."""
     from yxanul.base.settings import checked
     from yxanul.data.config import DataSettings
-    from yxanul.text.config import PlainSettings
+    from yxanul.text.config import TextSettings
 
-    sources = {f"text{n}": PlainSettings(path=path) for n, path in enumerate(paths, 1)}
+    sources = {f"text{n}": TextSettings(path=path) for n, path in enumerate(paths, 1)}
     return checked(DataSettings, sources=sources)
 
 
 def texts_of_path(path: str, ui: Ui) -> Iterator[str]:
     """Yield the documents of a path; a file of plain text without separators is one."""
-    from yxanul.text.config import PlainSettings
+    from yxanul.text.config import TextSettings
 
-    settings = PlainSettings(path=path)
+    settings = TextSettings(path=path)
     say_notes([settings], ui)
     if _is_one_text(Path(path), settings.separator):
         settings = settings.model_copy(update={"split_by": "file"})

@@ -26,13 +26,13 @@ class DataSettings(Settings):
     """Leave out copies of documents, within sources and between them; left out: none."""
     decontaminate: bool = True
     """Leave documents out that share 13 words in a row with a test of `eval.benchmarks`."""
-    engine: Literal["processes", "ray"] = "processes"
+    executor: Literal["processes", "ray"] = "processes"
     """Who encodes: processes of this machine, or a Ray cluster."""
     workers: int | None = Field(default=None, ge=1)
     """Processes that encode text; left out: one for each core."""
     shuffle_tokens: int = Field(default=1 << 25, gt=0)
     """Documents are shuffled within groups of parts that hold so many tokens."""
-    train_early: bool = True
+    overlap_prepare: bool = True
     """`run` trains as soon as the first group of parts is encoded, and encodes the rest beside."""
     folder: str | None = None
     """Where encoded text is kept: a folder outside of the run is shared between runs, an fsspec

@@ -112,7 +112,7 @@ def _engine(
     settings: DataSettings, tokenizer: Tokenizer, place: Place, jobs: Sequence[Job], beside: Beside
 ) -> Iterator[Engine]:
     """Give who does the work: not more processes than there are parts."""
-    if settings.engine == "ray":
+    if settings.executor == "ray":
         with work_on_ray(settings.workers, tokenizer, place) as engine:
             yield engine
         return

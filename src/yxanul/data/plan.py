@@ -22,7 +22,7 @@ from yxanul.data.manifest import (
 )
 from yxanul.data.part import PartTask
 from yxanul.data.place import Place
-from yxanul.text.config import ColumnSettings, CommonSettings, PlainSettings
+from yxanul.text.config import ColumnSettings, CommonSettings, TextSettings
 from yxanul.text.documents import Part
 from yxanul.text.filters.table import filters_digest, open_filters
 from yxanul.text.prepare import split_parts
@@ -67,11 +67,14 @@ def make_header(
     """Return everything but the text itself that decides what the source `name` becomes."""
     source = settings.source(name)
     unsaid = {"max_epochs", "on_bad_file"}
-    if isinstance(source, PlainSettings):  # it had no columns once
+    kind = {}
+    if isinstance(source, TextSettings):  # it had no columns once, and another name
+        kind = {"kind": "plain"}
         columns = set(ColumnSettings.model_fields) - set(CommonSettings.model_fields)
-        fields = PlainSettings.model_fields
+        fields = TextSettings.model_fields
         unsaid |= {one for one in columns if getattr(source, one) == fields[one].default}
-    words = [source.model_dump(mode="json", exclude=unsaid), filters_digest(source.filters)]
+    said = source.model_dump(mode="json", exclude=unsaid) | kind
+    words = [said, filters_digest(source.filters)]
     return Header(
         source=name,
         settings=plain_digest(words),

@@ -13,7 +13,7 @@ from yxanul.data.batches import Batch, WindowShape, text_batches, validation_bat
 from yxanul.data.shards import Shards, source_names
 from yxanul.eval.score import Score
 from yxanul.model.language_model import LanguageModel
-from yxanul.text.config import PlainSettings
+from yxanul.text.config import TextSettings
 from yxanul.text.documents import CURES, PROBLEMS, Dropped
 from yxanul.text.sources import open_source
 from yxanul.tokenizer.tokenizer import Tokenizer
@@ -96,7 +96,7 @@ def score_files(
 
 def read_documents(path: Path) -> list[str]:
     """Return the documents of a file, as training cuts them; what cannot be read is an error."""
-    source = open_source(str(path), PlainSettings(path=str(path)))
+    source = open_source(str(path), TextSettings(path=str(path)))
     documents: list[str] = []
     for item in (item for part in source.parts() for item in source.read(part)):
         if isinstance(item, Dropped):

@@ -149,7 +149,7 @@ ALERTS: dict[str, Rule] = {
     "clip_rate": Rule(
         clipping,
         "a clip below the usual gradient norm, or a rate that is too high",
-        "a larger optim.clip, or a lower optim.peak_lr",
+        "a larger optim.grad_clip, or a lower optim.peak_lr",
     ),
     "loss_spike": Rule(
         spike,

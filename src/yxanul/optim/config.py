@@ -33,8 +33,8 @@ OWNERS = {
     "betas": tuple(BETAS),
     "eps": tuple(EPS),
     "muon_lr": ("muon",),
-    "curvature_steps": ("sophia",),
-    "curvature_scale": ("sophia",),
+    "hessian_steps": ("sophia",),
+    "hessian_scale": ("sophia",),
 }
 """Which optimizers read a setting; the others refuse it."""
 
@@ -50,7 +50,7 @@ class ScheduleSettings(Settings):
     """Warm-up in target tokens; the whole schedule is then counted in tokens."""
     warmup_fraction: float | None = Field(default=None, ge=0, lt=1)
     """Warm-up as a share of the run; 0.01 where no warm-up is given."""
-    horizon: Clock | None = None
+    schedule_unit: Clock | None = None
     """What progress is counted in; absent: what the warm-up is counted in, else steps."""
     min_lr: float | None = Field(default=None, ge=0)
     """Rate of the last update (linear, cosine, wsd)."""
@@ -62,8 +62,8 @@ class ScheduleSettings(Settings):
     @property
     def clock(self) -> Clock:
         """What the schedule counts progress in."""
-        if self.horizon is not None:
-            return self.horizon
+        if self.schedule_unit is not None:
+            return self.schedule_unit
         return "tokens" if self.warmup_tokens is not None else "steps"
 
     @model_validator(mode="after")
@@ -79,8 +79,8 @@ class ScheduleSettings(Settings):
         for unit in ("steps", "tokens"):
             if getattr(self, f"warmup_{unit}") is not None and self.clock != unit:
                 raise Misfit(
-                    f"a warm-up in {unit} goes with a horizon in {unit}",
-                    "horizon",
+                    f"a warm-up in {unit} goes with the schedule_unit {unit}",
+                    "schedule_unit",
                     f"warmup_{unit}",
                 )
         return self
@@ -141,15 +141,15 @@ class OptimSettings(Settings):
     eps: float | None = Field(default=None, gt=0)
     """Guard against division by zero; absent: 1e-8, sophia 1e-12, adafactor 1e-30 (beside the
     squared gradient); lion has none."""
-    clip: float | None = Field(default=1.0, gt=0)
+    grad_clip: float | None = Field(default=1.0, gt=0)
     """Largest gradient norm; null clips nothing."""
     lr_scale_by_role: dict[Role, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     """Factor on the rate of a role's parameters (matrix, embedding, norm); 0 keeps them fixed."""
     muon_lr: Rate | None = None
     """Peak rate of the matrices under muon; absent: four times peak_lr."""
-    curvature_steps: int | None = Field(default=None, gt=0)
+    hessian_steps: int | None = Field(default=None, gt=0)
     """Sophia estimates the curvature once in so many updates; absent: 10."""
-    curvature_scale: float | None = Field(default=None, gt=0)
+    hessian_scale: float | None = Field(default=None, gt=0)
     """Sophia's factor on the curvature: a larger one bounds fewer updates; absent: 0.05."""
     schedule: ScheduleSettings = ScheduleSettings()
     """How the rate moves."""

@@ -29,10 +29,10 @@ class Sophia(GroupwiseOptimizer):
         defaults = {
             "betas": settings.used_betas,
             "eps": settings.used_eps,
-            "curvature_scale": settings.curvature_scale or CURVATURE_SCALE,
+            "hessian_scale": settings.hessian_scale or CURVATURE_SCALE,
         }
         super().__init__(groups, defaults)
-        self.curvature_steps = settings.curvature_steps or CURVATURE_STEPS
+        self.hessian_steps = settings.hessian_steps or CURVATURE_STEPS
 
     @torch.no_grad()
     def see_curvature(self, num_targets: int) -> None:
@@ -48,7 +48,7 @@ class Sophia(GroupwiseOptimizer):
         momenta = [state["momentum"] for state in states]
         grads = [param.grad for param in params if param.grad is not None]
         torch._foreach_lerp_(momenta, grads, 1 - group["betas"][0])
-        scales = torch._foreach_mul([s["curvature"] for s in states], group["curvature_scale"])
+        scales = torch._foreach_mul([s["curvature"] for s in states], group["hessian_scale"])
         torch._foreach_clamp_min_(scales, group["eps"])
         updates = torch._foreach_div(momenta, scales)
         torch._foreach_clamp_min_(updates, -1.0)

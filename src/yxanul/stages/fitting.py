@@ -25,7 +25,7 @@ def fitted(
     What was found stands in the ledger, so that a run that goes on is the same run.
     """
     asked = session.world.from_first(_asked(session, plan))
-    is_auto = session.recipe.train.micro_batch == "auto" and session.device.type == "cuda"
+    is_auto = session.recipe.train.micro_batch_size == "auto" and session.device.type == "cuda"
     if entry.micro_rows_for == asked:
         plan = with_micro_rows(plan, entry.micro_rows)
     elif is_auto and session.engine.can_rehearse:
@@ -62,7 +62,7 @@ def _searched(session: Session, plan: Plan, stage: StageSettings, optim: OptimSe
         found = _found(session, engine, plan, optim)
     planned = micro_rows_of(plan)
     for index, phase in enumerate(stage.curriculum):
-        if phase.rows is not None and index in found:
+        if phase.device_batch_size is not None and index in found:
             found[index] = min(found[index], planned[index])
     sizes = ", ".join(f"{rows} rows in phase {index}" for index, rows in found.items())
     session.ui.say(f"micro-batches that fit: {sizes}")
@@ -91,7 +91,7 @@ def _asked(session: Session, plan: Plan) -> str:
     device = torch.cuda.get_device_name(session.device) if on_gpu else processor_name() or "cpu"
     shapes = " ".join(dict.fromkeys(f"{phase.rows}x{phase.seq_len}" for phase in plan.phases))
     how = f"{session.engine.twin.precision}, checkpointing {train.gradient_checkpointing}"
-    return f"{train.micro_batch} of {shapes} in {how} on {world.size} x {device}"
+    return f"{train.micro_batch_size} of {shapes} in {how} on {world.size} x {device}"
 
 
 def _generator(session: Session) -> torch.Generator:

@@ -45,14 +45,14 @@ def plan_steps(
     stage: StageSettings, train: TrainSettings, optim: OptimSettings, steps: int
 ) -> Plan:
     """Return the plan of a stage that lasts `steps` updates."""
-    return make_plan(stage.curriculum, stage.mix, train, clip=optim.clip, steps=steps)
+    return make_plan(stage.curriculum, stage.mix, train, clip=optim.grad_clip, steps=steps)
 
 
 def plan_tokens(
     stage: StageSettings, train: TrainSettings, optim: OptimSettings, tokens: int
 ) -> Plan:
     """Return the plan of a stage that lasts `tokens` target tokens."""
-    return make_plan(stage.curriculum, stage.mix, train, clip=optim.clip, tokens=tokens)
+    return make_plan(stage.curriculum, stage.mix, train, clip=optim.grad_clip, tokens=tokens)
 
 
 def _plan_budget(

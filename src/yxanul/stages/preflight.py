@@ -17,7 +17,7 @@ from yxanul.optim.config import STATE_NUMBERS
 from yxanul.optim.schedules import check_schedule
 from yxanul.recipe import Recipe
 from yxanul.stages.config import longest_row, stage_optim
-from yxanul.text.config import HubSettings, JsonlSettings, ParquetSettings, PlainSettings
+from yxanul.text.config import HubSettings, JsonlSettings, ParquetSettings, TextSettings
 from yxanul.text.filters.config import (
     FilterSettings,
     LanguageFilterSettings,
@@ -35,7 +35,7 @@ def of_text(recipe: Recipe) -> Iterator[Misfit]:
     data = recipe.data
     for name, source in data.sources.items():
         at = ("data", "sources", name)
-        if isinstance(source, PlainSettings | JsonlSettings | ParquetSettings):
+        if isinstance(source, TextSettings | JsonlSettings | ParquetSettings):
             yield from _missing_text(source, (*at, "path"))
         elif isinstance(source, HubSettings):
             yield from _missing_package("datasets", "data", (*at, "kind"))
@@ -45,7 +45,7 @@ def of_text(recipe: Recipe) -> Iterator[Misfit]:
             yield from _missing_file(benchmark.path, ("eval", "benchmarks", name, "path"))
     if data.deduplicate is not None and data.deduplicate.near is not None:
         yield from _missing_package("rensa", "data", ("data", "deduplicate", "near"))
-    if data.engine == "ray":
+    if data.executor == "ray":
         yield from _missing_package("ray", "ray", ("data", "engine"))
     if data.folder is not None and not is_address(data.folder):
         yield from _no_folder(Path(data.folder).expanduser(), ("data", "folder"))
@@ -96,7 +96,7 @@ def of_schedules(recipe: Recipe) -> Iterator[Misfit]:
             stage.curriculum,
             stage.mix,
             recipe.train,
-            clip=optim.clip,
+            clip=optim.grad_clip,
             steps=budget.steps,
             tokens=budget.tokens,
         )
@@ -199,7 +199,7 @@ def _missing_file(path: str, at: Keys) -> Iterator[Misfit]:
 
 
 def _missing_text(
-    source: PlainSettings | JsonlSettings | ParquetSettings, at: Keys
+    source: TextSettings | JsonlSettings | ParquetSettings, at: Keys
 ) -> Iterator[Misfit]:
     from yxanul.text.sources.files import find_files
     from yxanul.text.sources.remote import is_remote

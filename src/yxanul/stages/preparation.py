@@ -57,7 +57,7 @@ def starts_early(recipe: Recipe) -> bool:
     known = not recipe.stages[0].budget.needs_all_text and recipe.eval.max_tokens is not None
     known = known and recipe.model.init_from is None
     elsewhere = is_address(recipe.data.folder or "")
-    return recipe.data.train_early and known and not bounded and not elsewhere
+    return recipe.data.overlap_prepare and known and not bounded and not elsewhere
 
 
 class Preparation:

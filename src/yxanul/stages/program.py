@@ -174,11 +174,11 @@ def make_trainer(session: Session, index: int, plan: Plan, entry: Entry, scorer:
         plan=plan,
         optim=optim,
         progress=session.progress,
-        max_bad_steps=session.recipe.train.max_bad_steps,
+        max_skipped_steps=session.recipe.train.max_skipped_steps,
         ui=session.ui,
         stop=session.stop,
         callbacks=stage_callbacks(session, index, entry, scorer),
-        skip_outliers=session.recipe.train.skip_outliers,
+        skip_spikes=session.recipe.train.skip_spikes,
         stop_after=session.stop_after,
         curvature=Curvature(engine.optimizer, engine, session.recipe.seed)
         if isinstance(engine.optimizer, Sophia)

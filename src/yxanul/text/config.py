@@ -87,11 +87,11 @@ class BuiltinSettings(CommonSettings):
     """Another seed makes other documents (python has none)."""
 
 
-class PlainSettings(ColumnSettings):
+class TextSettings(ColumnSettings):
     """Files of text, HTML, JSON, CSV or parquet: one, a folder of them, or a glob; also .gz, .zst,
     .bz2 and .xz. Each is read as what its name says; the columns are of those that have rows."""
 
-    kind: Literal["plain"] = "plain"
+    kind: Literal["text"] = "text"
     path: str = Field(min_length=1)
     """A file, a folder (read with all its folders; hidden files are skipped) or a glob, on this
     machine or at an address such as s3://bucket/folder or https://host/file.txt."""
@@ -160,6 +160,6 @@ class HubSettings(ColumnSettings):
 
 
 SourceSettings: TypeAlias = Annotated[
-    BuiltinSettings | PlainSettings | JsonlSettings | ParquetSettings | HubSettings,
+    BuiltinSettings | TextSettings | JsonlSettings | ParquetSettings | HubSettings,
     Field(discriminator="kind"),
 ]

@@ -40,26 +40,26 @@ class PhaseSettings(Settings):
     """The stage's token count at (or just after) which the phase starts."""
     tokens: int | None = Field(default=None, gt=0)
     """Exactly so many target tokens: the phase's last step is as small as that takes."""
-    rows: int | None = Field(default=None, gt=0)
-    """Rows of a micro-batch; absent: rows follow from `train.batch_tokens`."""
-    accumulation: int = Field(default=1, gt=0)
-    """Micro-batches a step; goes with `rows`."""
+    device_batch_size: int | None = Field(default=None, gt=0)
+    """Rows of a micro-batch on one device; absent: they follow from `train.batch_tokens`."""
+    grad_accum_steps: int = Field(default=1, gt=0)
+    """Micro-batches a step; goes with `device_batch_size`."""
     devices: int = Field(default=1, gt=0)
-    """Devices that each take `rows` in each micro-batch. The step is the same on any number of
-    them: fewer take more micro-batches."""
+    """Devices that each take `device_batch_size` rows in each micro-batch. The step is the same on
+    any number of them: fewer take more micro-batches."""
     lr_scale: float = Field(default=1.0, gt=0)
     """Factor on the scheduled learning rate."""
-    clip: float | None = Field(default=None, gt=0)
-    """Largest gradient norm; absent: `optim.clip`."""
+    grad_clip: float | None = Field(default=None, gt=0)
+    """Largest gradient norm; absent: `optim.grad_clip`."""
     mix: Weights | None = None
     """Weight of each source; absent: the stage's mix."""
 
     @model_validator(mode="after")
     def _check(self) -> PhaseSettings:
-        if (self.accumulation > 1 or self.devices > 1) and self.rows is None:
+        if (self.grad_accum_steps > 1 or self.devices > 1) and self.device_batch_size is None:
             raise Misfit(
-                "accumulation and devices need rows (the rows of one micro-batch)",
-                "accumulation" if self.accumulation > 1 else "devices",
+                "grad_accum_steps and devices need device_batch_size",
+                "grad_accum_steps" if self.grad_accum_steps > 1 else "devices",
             )
         names = ("share", "from_step", "from_tokens", "tokens")
         given = [name for name in names if getattr(self, name) is not None]
@@ -97,24 +97,24 @@ class TrainSettings(Settings):
     compile: bool | Literal["auto"] = "auto"
     """Compile the layers by torch.compile; auto does so on a GPU. It costs seconds at the start."""
     attention: Literal["auto", "sdpa", "blocks", "flex", "varlen", "flash", "plain"] = "auto"
-    """Attention back end; auto measures once for each shape and remembers."""
+    """Attention back end; auto follows a rule for the device, dtype and mask."""
     batch_tokens: int = Field(default=4096, gt=0)
     """Target tokens a step, for phases that do not give rows."""
-    micro_batch: int | Literal["auto"] = "auto"
+    micro_batch_size: int | Literal["auto"] = "auto"
     """Rows that go through the model at once; auto keeps a micro-batch near 8,192 tokens."""
     gradient_checkpointing: Literal["none", "full"] | PositiveInt = "none"
     """Layers that are computed again for their gradients, to save memory: full, or every n-th."""
     checkpoint: CheckpointSettings = CheckpointSettings()
     """When to write checkpoints and how many to keep."""
-    max_bad_steps: int = Field(default=10, gt=0)
+    max_skipped_steps: int = Field(default=10, gt=0)
     """Stop after so many updates in a row that were skipped."""
-    skip_outliers: OutlierSettings | None = None
+    skip_spikes: OutlierSettings | None = None
     """Skip a step whose loss or gradient norm lies far above the last ones; null: none."""
 
     @model_validator(mode="after")
     def _check(self) -> TrainSettings:
-        if self.micro_batch != "auto" and self.micro_batch < 1:
-            raise Misfit("must be at least 1, or auto", "micro_batch")
+        if self.micro_batch_size != "auto" and self.micro_batch_size < 1:
+            raise Misfit("must be at least 1, or auto", "micro_batch_size")
         if self.deepspeed is not None and self.strategy != "deepspeed":
             raise Misfit(
                 f"a deepspeed file needs strategy deepspeed, not {self.strategy}",

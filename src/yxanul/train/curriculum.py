@@ -253,7 +253,7 @@ def _with_warmup_of(curve: LrCurve, optim: OptimSettings) -> OptimSettings:
     if curve.warmup_fraction is None:
         return optim
     warmup = {"warmup_steps": None, "warmup_tokens": None, "warmup_fraction": curve.warmup_fraction}
-    schedule = optim.schedule.model_copy(update={**warmup, "horizon": optim.schedule.clock})
+    schedule = optim.schedule.model_copy(update={**warmup, "schedule_unit": optim.schedule.clock})
     return optim.model_copy(update={"schedule": schedule})
 
 
@@ -284,7 +284,7 @@ def make_plan(
             first_step=steps_done,
             num_steps=0,
             lr_scale=settings.lr_scale,
-            clip=settings.clip if settings.clip is not None else clip,
+            clip=settings.grad_clip if settings.grad_clip is not None else clip,
             mix=settings.mix or mix,
         )
         end_step, end_tokens = _end_of_phase(curriculum, index, steps, tokens)
@@ -361,9 +361,9 @@ def _cut(plan: Plan, steps: int | None, tokens: int | None) -> Plan:
 
 def _rows(settings: PhaseSettings, train: TrainSettings) -> tuple[int, int]:
     """Return the rows of a step and of a micro-batch."""
-    if settings.rows is not None:
-        micro_rows = settings.rows
-        rows = settings.rows * settings.accumulation * settings.devices
+    if settings.device_batch_size is not None:
+        micro_rows = settings.device_batch_size
+        rows = settings.device_batch_size * settings.grad_accum_steps * settings.devices
     elif train.batch_tokens < settings.seq_len:
         raise YxanulError(
             "a step is shorter than one row",
@@ -373,6 +373,6 @@ def _rows(settings: PhaseSettings, train: TrainSettings) -> tuple[int, int]:
     else:
         rows = train.batch_tokens // settings.seq_len
         micro_rows = max(1, min(rows, AUTO_MICRO_TOKENS // settings.seq_len))
-    if train.micro_batch != "auto":
-        micro_rows = min(rows, train.micro_batch)
+    if train.micro_batch_size != "auto":
+        micro_rows = min(rows, train.micro_batch_size)
     return rows, micro_rows

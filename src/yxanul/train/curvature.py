@@ -26,7 +26,7 @@ class Curvature:
 
     def due(self, stage_step: int) -> bool:
         """Say whether the update after `stage_step` wants a new estimate."""
-        return stage_step % self.optimizer.curvature_steps == 0
+        return stage_step % self.optimizer.hessian_steps == 0
 
     def estimate(self, batch: Batch, step: int) -> None:
         """Hand over the gradient for targets that the model draws where `batch` has any.

@@ -138,7 +138,7 @@ def dry_run(
 def too_large(phase: Phase, device: torch.device, processes: int = 1) -> YxanulError:
     """Return the error for a phase that does not fit into the memory of a device."""
     rows = min(process_rows(phase, processes), phase.micro_rows)
-    less = f"train.micro_batch={rows // 2}" if rows > 1 else "a shorter seq_len"
+    less = f"train.micro_batch_size={rows // 2}" if rows > 1 else "a shorter seq_len"
     memory = device_memory(device) / 2**30
     return YxanulError(
         f"phase {phase.index} needs more memory than there is",

@@ -76,11 +76,11 @@ class Trainer:
     plan: Plan
     optim: OptimSettings
     progress: Progress
-    max_bad_steps: int
+    max_skipped_steps: int
     ui: Ui
     stop: StopRequest
     callbacks: Sequence[Callback] = ()
-    skip_outliers: OutlierSettings | None = None
+    skip_spikes: OutlierSettings | None = None
     curvature: Curvature | None = None
     """For the optimizer that asks for it."""
     stop_after: int | None = None
@@ -124,8 +124,8 @@ class Trainer:
         norm, applied, excused = self.update(phase, loss)
         watch.lap("optimizer")
         recent = self.progress.recent
-        if self.skip_outliers is not None:
-            recent = recent.after(phase.index, loss, norm, self.skip_outliers)
+        if self.skip_spikes is not None:
+            recent = recent.after(phase.index, loss, norm, self.skip_spikes)
         self.progress = self.progress.after_step(
             phase.step_tokens, cursor, applied, excused, recent
         )
@@ -228,9 +228,9 @@ class Trainer:
         whether a step that was not is excused: fp16 was answered by a lower scale of the loss."""
         norm = self.engine.clip(phase.clip)
         applied = finite = math.isfinite(loss) and math.isfinite(norm)
-        if applied and self.skip_outliers is not None:
+        if applied and self.skip_spikes is not None:
             recent = self.progress.recent
-            applied = not recent.is_outlier(phase.index, loss, norm, self.skip_outliers)
+            applied = not recent.is_outlier(phase.index, loss, norm, self.skip_spikes)
         if applied:
             self._apply(phase)
         else:
@@ -272,10 +272,10 @@ class Trainer:
             )
 
     def _refuse_to_diverge(self) -> None:
-        if self.progress.bad_steps >= self.max_bad_steps:
+        if self.progress.bad_steps >= self.max_skipped_steps:
             raise YxanulError(
                 f"{self.progress.bad_steps} updates in a row were skipped",
                 found="a loss or gradient that is not finite"
-                + (", or is an outlier" if self.skip_outliers else ""),
+                + (", or is an outlier" if self.skip_spikes else ""),
                 hint="lower optim.peak_lr, raise the warm-up, or train in fp32",
             )

@@ -57,9 +57,9 @@ def test_a_missing_package_is_named_with_its_extra():
     code = """
 import sys
 sys.modules["py3langid"] = sys.modules["py3langid.langid"] = None
-from yxanul.text.config import PlainSettings
+from yxanul.text.config import TextSettings
 from yxanul.text.filters import open_filters
-open_filters(PlainSettings(path="x", filters=({"kind": "language"},)))
+open_filters(TextSettings(path="x", filters=({"kind": "language"},)))
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "the package 'py3langid' is not installed; pip install 'yxanul[data]'" in result.stderr

@@ -109,7 +109,7 @@ def make_model(run):
 
 
 def optim_of(run):
-    extra = {"sophia": {"curvature_steps": 3}}.get(run.optimizer, {})
+    extra = {"sophia": {"hessian_steps": 3}}.get(run.optimizer, {})
     rate = {"adamw": 1e-2, "muon": 1e-2}.get(run.optimizer, 1e-3)
     schedule = {"name": "linear_to_zero", "warmup_steps": 2}
     return OptimSettings(name=run.optimizer, peak_lr=rate, schedule=schedule, **extra)
@@ -137,7 +137,7 @@ def make_trainer(world, run):
         plan=Plan(tuple(phases)),
         optim=optim,
         progress=progress,
-        max_bad_steps=3,
+        max_skipped_steps=3,
         ui=SilentUi(),
         stop=StopRequest(),
     )

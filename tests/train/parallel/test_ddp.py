@@ -167,7 +167,7 @@ def first_step(world, run, trainer=None):
 
 def test_out_of_memory_among_several_is_one_line_that_may_be_tried_again(pair):
     for line, again in pair.run(shortage, Run()):
-        assert "try train.micro_batch=" in line and "\n" not in line and again
+        assert "try train.micro_batch_size=" in line and "\n" not in line and again
 
 
 def shortage(world, run):

@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import chain, islice
 
 from yxanul.base.errors import YxanulError
-from yxanul.text.config import JsonlSettings, PlainSettings
+from yxanul.text.config import JsonlSettings, TextSettings
 from yxanul.text.documents import Document, Dropped, Part
 from yxanul.text.sources import spans
 from yxanul.text.sources.bytestream import ByteStream
@@ -62,7 +62,7 @@ class FileSource(ABC):
     def __init__(
         self,
         name: str,
-        settings: PlainSettings | JsonlSettings,
+        settings: TextSettings | JsonlSettings,
         files: Sequence[File] | None = None,
     ):
         """`files` are read in place of what the path in the settings stands for."""

@@ -12,7 +12,7 @@ from yxanul.text.config import (
     HubSettings,
     JsonlSettings,
     ParquetSettings,
-    PlainSettings,
+    TextSettings,
 )
 from yxanul.text.documents import Document, Dropped, Part
 from yxanul.text.sources.hub_files import Access, HubFile
@@ -27,7 +27,7 @@ from yxanul.text.sources.source import Source
 _READERS: dict[str, tuple[Any, type[Any]]] = {
     "json": (JsonlSource, JsonlSettings),
     "parquet": (ParquetSource, ParquetSettings),
-    "text": (PlainSource, PlainSettings),
+    "text": (PlainSource, TextSettings),
 }
 
 

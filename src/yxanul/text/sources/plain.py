@@ -7,7 +7,7 @@ from itertools import groupby
 from operator import itemgetter
 
 from yxanul.base.errors import YxanulError
-from yxanul.text.config import PlainSettings
+from yxanul.text.config import TextSettings
 from yxanul.text.documents import Document, Dropped, Part
 from yxanul.text.sources import passages, spans
 from yxanul.text.sources.by_file import FileSource, Piece
@@ -29,9 +29,9 @@ class PlainSource(FileSource):
     passages begin anew at the first blank line of each range.
     """
 
-    settings: PlainSettings
+    settings: TextSettings
 
-    def __init__(self, name: str, settings: PlainSettings, files: Sequence[File] | None = None):
+    def __init__(self, name: str, settings: TextSettings, files: Sequence[File] | None = None):
         super().__init__(name, settings, files)
         self.suffixes = settings.suffixes
 

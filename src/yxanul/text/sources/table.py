@@ -16,7 +16,7 @@ from yxanul.text.sources.text_files import TextFiles
 
 SOURCES: dict[str, Callable[[str, Any], Source]] = {
     "builtin": BuiltinSource,
-    "plain": TextFiles,
+    "text": TextFiles,
     "jsonl": JsonlSource,
     "parquet": ParquetSource,
     "hub": HubSource,

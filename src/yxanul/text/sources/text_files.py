@@ -15,7 +15,7 @@ from yxanul.text.config import (
     CommonSettings,
     JsonlSettings,
     ParquetSettings,
-    PlainSettings,
+    TextSettings,
 )
 from yxanul.text.documents import Document, Dropped, Part
 from yxanul.text.sources.by_file import FileSource
@@ -46,11 +46,11 @@ _FEW_REMOTE_FILES = 16
 
 
 class TextFiles:
-    """The source of kind `plain`: text, HTML, and rows that hold text."""
+    """The source of kind `text`: text, HTML, and rows that hold text."""
 
     synthetic = False
 
-    def __init__(self, name: str, settings: PlainSettings):
+    def __init__(self, name: str, settings: TextSettings):
         self.name = name
         self.settings = settings
 
