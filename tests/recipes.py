@@ -29,7 +29,7 @@ stages:
     budget: {tokens: 2560}
     curriculum:
       - {seq_len: 64}
-    gate: {forgetting: {at_most: 9}}
+    gate: {default_rules: false, rules: [{metric: val/*/perplexity, against: best, at_most: 9}]}
 eval: {every_steps: 5, max_tokens: 512, sample_prompts: ["Once"], sample_tokens: 8}
 """
 

@@ -7,7 +7,7 @@ import pytest
 
 from yxanul.base.recipe_files import find_curriculum, installed_curricula, installed_recipes
 from yxanul.recipe import Recipe, dump_recipe, load_recipe
-from yxanul.stages.config import StageSettings, stage_optim
+from yxanul.stages.config import DEFAULT_RULES, StageSettings, stage_optim
 from yxanul.stages.resume import differences
 from yxanul.train.curriculum import Plan, make_plan, planned_lr
 
@@ -169,8 +169,7 @@ def test_a_tenth_of_each_later_stage_is_replay():
         replay = sum(weight for name, weight in stage.mix.items() if name in seen)
         assert replay == pytest.approx(0.1 if seen else 0)
         assert sum(stage.mix.values()) == pytest.approx(1)
-        assert stage.gate.progress and stage.gate.forgetting
-        assert stage.gate.forgetting.at_most == 1.5
+        assert stage.gate.all_rules()[:2] == DEFAULT_RULES
         seen |= set(stage.mix)
 
 

@@ -81,7 +81,7 @@ def test_all_mistakes_at_once(tmp_path):
         ("seq_len: 64, share: 0.5", "seq_len: 64, share: 0.6", "add up to 1"),
         ("seq_len: 64, share: 0.5", "seq_len: 128, share: 0.5", "max_seq_len"),
         ("name: two", "name: one", "two stages have the name 'one'"),
-        ("forgetting: {at_most: 9}", "perplexity: {code: {at_most: 9}}", "'code'"),
+        ("metric: val/*/p", "metric: val/code/p", "'code'"),
         ("precision: fp32", "precision: fp64", "fp64"),
         ("kind: byte", "kind: bite", "bite"),
         ("workers: 1", "workers: [1]", "workers"),

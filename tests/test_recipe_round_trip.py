@@ -11,6 +11,7 @@ from yxanul.base.errors import YxanulError
 from yxanul.base.keys import groups_in, kind_of, walk
 from yxanul.base.marked_yaml import MarkedTree, dump, parse
 from yxanul.recipe import Recipe, check_tree, dump_recipe
+from yxanul.stages.config import Rule
 from yxanul.stages.resume import differences
 
 REQUIRED: dict[str, dict[str, Any]] = {
@@ -28,6 +29,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
 FITTING: dict[str, list[Any]] = {
     "name": ["1e5", "a/b", "wsd", "muon", "linear"],
     "best": ["val/stories/loss"],
+    "metric": ["val/*/loss", "val/stories/loss"],
     "function": ["a.py:f"],
     "chat": ["chatml"],
     "chat_template": [None, "chatml"],
@@ -126,9 +128,12 @@ def test_every_value_of_a_key_reads_back(dotted, owner):
             put(tree, beside, what)
         if kind is not None:
             put(tree, place.rpartition(".")[0], REQUIRED.get(kind, {}) | {"kind": kind})
+        if owner is Rule:
+            bound = "at_least" if name == "at_most" else "at_most"
+            needs = value is None or name not in ("at_most", "at_least")
+            rule = {"metric": "val/*/bits_per_byte"} | ({bound: 1} if needs else {})
+            put(tree, "stages.0.gate.rules", [rule])
         put(tree, place, value)
-        if name == "against":
-            put(tree, f"{place.rpartition('.')[0]}.at_most", 1)
         try:
             recipe = check_tree(tree)
         except YxanulError as error:
@@ -160,8 +165,6 @@ def test_text_reads_back_as_the_same_text(text):
     [
         "optim.grad_clip",
         "eval.max_tokens",
-        "stages.0.gate.progress",
-        "stages.0.gate.forgetting",
         "train.checkpoint.every_steps",
         "model.vocab_size",
     ],

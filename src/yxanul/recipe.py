@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from yxanul.base.errors import YxanulError, errors_at, near_miss
 from yxanul.base.marked_yaml import Keys, MarkedTree, dump, read
+from yxanul.base.metric_names import domain_of, matching
 from yxanul.base.mistakes import in_yaml, misfit_lines, mistake_lines
 from yxanul.base.recipe_files import find_curriculum, find_recipe
 from yxanul.base.renamed_keys import with_todays_names
@@ -72,6 +73,7 @@ class Recipe(Settings):
         misfits = [*self._misfits_of_train(), *self._misfits_of_sizes()]
         for index, stage in enumerate(self.stages):
             misfits += self._misfits_of_names(index, stage)
+            misfits += self._misfits_of_rules(index, stage)
             misfits += self._misfits_of_lengths(("stages", index), stage)
             misfits += self._misfits_of_warmup(("stages", index), stage)
             misfits += self._misfits_of_optim(("stages", index), stage)
@@ -90,7 +92,7 @@ class Recipe(Settings):
                 ("train", "strategy"),
                 ("optim", "name"),
             )
-        domain = self.train.checkpoint.best_domain
+        domain = domain_of(self.train.checkpoint.best)
         if domain is not None and domain not in self.data.sources:
             yield self._unknown_source(domain, ("train", "checkpoint", "best"))
         if self.train.precision == "fp8" and (misfit := fp8_misfit(self.model)):
@@ -141,12 +143,6 @@ class Recipe(Settings):
         named += [(*at, "budget", "epochs", name) for name in epochs]
         for number, phase in enumerate(stage.curriculum):
             named += [(*at, "curriculum", number, "mix", name) for name in phase.mix or {}]
-        seen = {name for earlier in self.stages[: index + 1] for name in earlier.domains()}
-        for kind in ("bits_per_byte", "perplexity"):
-            for name in getattr(stage.gate, kind):
-                named.append((*at, "gate", kind, name))
-                if name in self.data.sources and name not in seen:
-                    yield Misfit(f"no stage up to '{stage.name}' trains on '{name}'", named[-1])
         for keys in named:
             if keys[-1] not in self.data.sources:
                 yield self._unknown_source(str(keys[-1]), keys)
@@ -159,6 +155,22 @@ class Recipe(Settings):
                     (*at, "budget", "epochs", name),
                     ("data", "sources", name, "max_epochs"),
                 )
+
+    def _misfits_of_rules(self, index: int, stage: StageSettings) -> Iterator[Misfit]:
+        """Yield the rules that no training could keep: nothing measures what they ask for."""
+        earlier = {name for one in self.stages[:index] for name in one.domains()}
+        scored = {"start": set(stage.domains()), "best": earlier}
+        for number, rule in enumerate(stage.gate.rules):
+            domain, keys = domain_of(rule.metric), ("stages", index, "gate", "rules", number)
+            if domain is None or domain == "*":
+                continue
+            known = scored.get(rule.against or "", earlier | set(stage.domains()))
+            if not matching(domain, self.data.sources):
+                yield self._unknown_source(domain, (*keys, "metric"))
+            elif not matching(domain, known):
+                when = {"start": "this stage does not train", "best": "no earlier stage trains"}
+                what = when.get(rule.against or "", f"no stage up to '{stage.name}' trains")
+                yield Misfit(f"{what} on '{domain}'", (*keys, "metric"), (*keys, "against"))
 
     def _unknown_source(self, name: str, keys: Keys) -> Misfit:
         hint = near_miss(name, self.data.sources) or f"there are {', '.join(self.data.sources)}"

@@ -156,10 +156,10 @@ def test_train_without_shards_says_what_to_do(tmp_path):
 
 def test_a_failed_gate_has_its_code_and_goes_on_afterwards(tmp_path):
     recipe, out = write_tiny(tmp_path), tmp_path / "run"
-    hard = "stages.0.gate={bits_per_byte: {stories: {at_most: 0.01}}}"
+    hard = "stages.0.gate.rules=[{metric: val/stories/bits_per_byte, at_most: 0.01}]"
     failed = yxanul("run", recipe, hard, "--out", out)
     assert failed.returncode == 3
-    assert "bits_per_byte of stories" in failed.stderr and "stages.0.gate" in failed.stderr
+    assert "val/stories/bits_per_byte" in failed.stderr and "stages.0.gate" in failed.stderr
     again = yxanul("run", recipe, hard, "--out", out, "--json")
     assert again.returncode == 3
     assert not json.loads(again.stdout)["stages"][0]["verdict"]["passed"]

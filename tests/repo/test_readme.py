@@ -64,7 +64,7 @@ def test_every_command_runs(words, place):
     if words[:2] == ["run", "own-text"]:
         words += ["stages.0.budget={steps: 3}", "tokenizer.vocab_size=300"]
         words += ["model.preset=nano", "model.depth=1", "train.batch_tokens=256"]
-        words += ["stages.0.gate.progress=null", "data.validation_fraction=0.2"]
+        words += ["stages.0.gate.default_rules=false", "data.validation_fraction=0.2"]
     if words[0] == "doctor":
         words += ["--help"]  # what it measures is the business of tests/cli/test_verbs.py
     wanted = 2 if "optim.peak_rat=1e-3" in words else 0

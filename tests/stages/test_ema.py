@@ -79,7 +79,7 @@ def test_the_gate_judges_the_mean(recipe, run):
     session.engine.twin.master.load_state_dict(tensors_of(run, STEPS_OF_ONE)["ema"])
     score = Scorer(session, 0).score(["stories"])["stories"]
     session.tracker.close()
-    assert stage["at_end"]["stories"]["loss"] == pytest.approx(score.loss, rel=1e-6)
+    assert stage["at_end"]["val/stories/loss"] == pytest.approx(score.loss, rel=1e-6)
 
 
 def test_the_next_stage_begins_from_the_mean(recipe, run):

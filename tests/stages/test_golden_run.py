@@ -11,6 +11,7 @@ from running import call, step_of
 from yxanul.base.errors import YxanulError
 from yxanul.base.renamed_keys import RENAMED
 from yxanul.recipe import load_recipe
+from yxanul.stages.config import GateSettings, Rule
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "run-0.1"
 AT_END = {"math": 5.8662, "stories": 5.4102}
@@ -35,6 +36,16 @@ def test_it_goes_on_to_its_end(run):
 def test_it_can_be_looked_at(run, verb):
     said = call(*verb.split(), run, *(["Once"] if verb == "generate" else []))
     assert said.code == 0, said.err
+
+
+def test_its_gates_are_rules_with_the_same_limits():
+    one, two = (stage.gate for stage in load_recipe(str(GOLDEN / "recipe.yaml")).stages)
+    assert one == GateSettings()
+    assert two.all_rules() == (
+        Rule(metric="val/math/bits_per_byte", at_most=9.0),
+        Rule(metric="val/*/perplexity", against="start", at_most=1.0),
+        Rule(metric="val/*/perplexity", against="best", at_most=9.0),
+    )
 
 
 def test_every_key_that_was_renamed_is_refused_with_its_new_name_elsewhere(tmp_path):

@@ -92,7 +92,7 @@ def test_it_starts_where_the_source_stands(source, pretrained, tmp_path):
     shape = {"stories": WindowShape(64, 128, 32)}
     wanted = score_domains(bundle.model, {"stories": held_out["stories"]}, shape, SilentUi())
     ledger = Ledger.open(run.ledger)
-    assert ledger.entries[0].at_start["stories"] == wanted["stories"]
+    assert ledger.entries[0].at_start["val/stories/loss"] == wanted["stories"].loss
     facts = ledger.decisions["init_from"]
     assert facts["path"] == str(source) and facts["step"] == bundle.step and facts["digest"]
     assert session.model_settings.init_from is None

@@ -4,23 +4,23 @@ import math
 import pytest
 
 from yxanul.base.errors import YxanulError
-from yxanul.eval.score import Score
+from yxanul.eval.score import Score, named
 from yxanul.stages.gates import Finding, Verdict
 from yxanul.stages.ledger import Entry, Ledger
 
 
 def entry(name, **at_end):
     scores = {domain: Score(math.log(value), 10, 40) for domain, value in at_end.items()}
-    return Entry(name, "passed", 1000, 10, 0, {"wiki": Score(8 / 3, 10, 40)}, at_end=scores)
+    return Entry(name, "passed", 1000, 10, 0, {"val/wiki/loss": 8 / 3}, at_end=named(scores))
 
 
 def verdict(passed):
-    return Verdict((Finding("progress", "wiki", 1 / 3, 1.0, passed),))
+    return Verdict((Finding("val/wiki/perplexity", "start", 1 / 3, "at_most", 1.0, passed),))
 
 
 def test_what_is_written_is_read_back_exactly(tmp_path):
     first = entry("one")
-    first.judged({"wiki": Score(1 / 3, 7, 31)}, verdict(True))
+    first.judged({"val/wiki/loss": 1 / 3}, verdict(True))
     second = Entry("two", "running", 5, 1, 10, {}, minutes=0.1, tokens_per_second=1234.567)
     path = tmp_path / "ledger.json"
     Ledger(path, {"precision": "bf16"}, [first, second]).write()
@@ -74,10 +74,10 @@ def test_a_damaged_ledger_is_an_error_with_a_way_out(tmp_path, content, said):
 
 
 @pytest.mark.parametrize(("passed", "status"), [(True, "passed"), (False, "failed")])
-def test_a_verdict_is_kept_with_its_scores(passed, status):
-    judged, scores = entry("one"), {"wiki": Score(1.0, 1, 1)}
-    judged.judged(scores, verdict(passed))
-    assert (judged.status, judged.at_end) == (status, scores)
+def test_a_verdict_is_kept_with_its_metrics(passed, status):
+    judged, metrics = entry("one"), {"val/wiki/loss": 1.0}
+    judged.judged(metrics, verdict(passed))
+    assert (judged.status, judged.at_end) == (status, metrics)
     assert judged.verdict == verdict(passed).to_dict()
 
 
@@ -88,12 +88,25 @@ def test_entries_are_found_by_name():
     assert ledger.entry("three") is None
 
 
-def test_best_perplexity_is_the_lowest_of_the_stages_before():
+def test_the_best_of_a_metric_is_that_of_the_stages_before():
     ledger = Ledger(
         None,
         entries=[entry("a", wiki=9), entry("b", wiki=5, code=7), entry("c", wiki=6, code=3)],
     )
-    assert ledger.best_perplexity(before="a") == {}
-    assert ledger.best_perplexity(before="b") == pytest.approx({"wiki": 9})
-    assert ledger.best_perplexity(before="c") == pytest.approx({"wiki": 5, "code": 7})
-    assert ledger.best_perplexity(before="d") == pytest.approx({"wiki": 5, "code": 3})
+    for before, wanted in {
+        "a": {},
+        "b": {"wiki": 9},
+        "c": {"wiki": 5, "code": 7},
+        "d": {"wiki": 5, "code": 3},
+    }.items():
+        best = ledger.best_metrics(before)
+        found = {domain: best.get(f"val/{domain}/perplexity") for domain in wanted}
+        assert found == pytest.approx(wanted) and bool(best) == bool(wanted)
+
+
+def test_the_scores_of_a_ledger_of_0_1_are_read_as_metrics(tmp_path):
+    path = tmp_path / "ledger.json"
+    scores = {"a": Score(2.0, 300, 1200), "b": Score(4.0, 100, 200)}
+    plain = spoiled(at_end={name: score.to_dict() for name, score in scores.items()})
+    path.write_text(json.dumps(plain))
+    assert Ledger.open(path).entries[0].at_end == named(scores)

@@ -195,10 +195,10 @@ def test_another_recipe_says_what_differs(recipe, straight, prepared_folder, tmp
         with pytest.raises(YxanulError, match=change.split("=")[0]):
             settle_recipe(run, load_recipe(str(write_tiny(tmp_path)), [change]), ui)
     assert run.recipe.read_text() == before
-    gate = ["stages.1.gate.forgetting={at_most: 8}"]
+    gate = ["stages.1.gate.rules.0.at_most=8"]
     settle_recipe(run, load_recipe(str(write_tiny(tmp_path)), gate), ui)
     (line,) = ui.lines
-    assert "this run began: stages.1.gate.forgetting.at_most: 9.0 -> 8.0; stage 'two' has" in line
+    assert "this run began: stages.1.gate.rules.0.at_most: 9.0 -> 8.0; stage 'two' has" in line
 
 
 def test_a_change_says_from_which_step_on_it_holds_and_for_which_stages(tmp_path):
@@ -212,7 +212,7 @@ def test_a_change_says_from_which_step_on_it_holds_and_for_which_stages(tmp_path
     assert "on for stages 'two', 'three'" in effect_of("optim.grad_clip", recipe, entries, 20)
     assert "new end" in effect_of("stages.1.budget.tokens", recipe, entries, 20)
     assert "not begun" in effect_of("stages.2.budget.steps", recipe, entries, 20)
-    assert "stays as it is" in effect_of("stages.0.gate.forgetting", recipe, entries, 20)
+    assert "stays as it is" in effect_of("stages.0.gate.rules.0.at_most", recipe, entries, 20)
     assert "from step 21" in effect_of("train.checkpoint.keep", recipe, entries, 20)
     assert "nothing is trained yet" in effect_of("optim.peak_lr", recipe, [], 0)
 

@@ -35,11 +35,11 @@ THREE = (
     curriculum:
       - {seq_len: 16, from_step: 0}
       - {seq_len: 64, from_step: 2}
-    gate: {progress: null, forgetting: null}
+    gate: {default_rules: false}
 eval: {""",
     )
-    .replace("gate: {forgetting: {at_most: 9}}", "gate: {progress: null, forgetting: null}")
-    .replace("lr_scale: 0.5, grad_clip: 0.7}", "lr_scale: 0.5}\n    gate: {progress: null}")
+    .replace("rules: [{metric: val/*/perplexity, against: best, at_most: 9}]", "rules: []")
+    .replace("lr_scale: 0.5, grad_clip: 0.7}", "lr_scale: 0.5}\n    gate: {default_rules: false}")
 )
 
 

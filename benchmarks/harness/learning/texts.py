@@ -142,7 +142,7 @@ def recipe_of(
                 "mix": dict(dataset.mix),
                 "budget": {"steps": 1},
                 "curriculum": [{"seq_len": scale.seq_len}],
-                "gate": {"progress": None},
+                "gate": {"default_rules": False},
             }
         ],
         "eval": {"every_steps": never, "seq_len": scale.seq_len},

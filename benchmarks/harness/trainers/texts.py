@@ -82,7 +82,7 @@ def recipe_of(
                 "mix": {SOURCE: 1},
                 "budget": {"steps": 1},
                 "curriculum": [{"seq_len": shape.seq_len}],
-                "gate": {"progress": None},
+                "gate": {"default_rules": False},
             }
         ],
         "eval": {"every_steps": never, "seq_len": shape.seq_len},

@@ -48,9 +48,31 @@ def with_todays_names(recipe: Any, above: tuple[str, ...] = ()) -> Any:
     if not isinstance(recipe, dict):
         return recipe
     names = RENAMED.get(".".join(above), {})
+    if above[-1:] == ("gate",) and "rules" not in recipe:
+        return _rules_of(recipe)
     if above[:2] == ("data", "sources") and recipe.get("kind") == "plain":
         recipe = recipe | {"kind": "text"}
     return {
         names.get(key, key): with_todays_names(one, (*above, str(key)))
         for key, one in recipe.items()
     }
+
+
+def _rules_of(gate: dict[str, Any]) -> dict[str, Any]:
+    """Return the gate of a stage as rules: it had limits by kind and domain, two of them for any
+    domain."""
+    rules = [
+        {"metric": f"val/{domain}/{figure}"} | limit
+        for figure in ("bits_per_byte", "perplexity")
+        for domain, limit in gate.get(figure, {}).items()
+    ]
+    progress, forgetting = gate.get("progress", {}), gate.get("forgetting", {})
+    usual = [{}, {"at_most": 1.0}], [{}, {"at_most": 1.5}]
+    if progress in usual[0] and forgetting in usual[1]:
+        return {"rules": rules}
+    for limit, against, default in ((progress, "start", 1.0), (forgetting, "best", 1.5)):
+        if limit is not None:
+            rules.append(
+                {"metric": "val/*/perplexity", "at_most": default, "against": against} | limit
+            )
+    return {"rules": rules, "default_rules": False}

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from pydantic import Field, field_validator
 
-from yxanul.base.errors import near_miss
+from yxanul.base.metric_names import check_metric
 from yxanul.base.settings import Settings
-
-BEST_FIGURES = ("loss", "perplexity", "bits_per_byte")
-
-_METRIC = re.compile(r"val/(?:(?P<domain>[^/\s]+)/)?(?P<figure>[^/\s]+)")
 
 
 class CheckpointSettings(Settings):
@@ -28,29 +22,15 @@ class CheckpointSettings(Settings):
     keep_every_steps: int | None = Field(default=None, gt=0)
     """Write one at each multiple of so many updates of the run, and keep it for good."""
     best: str = "val/bits_per_byte"
-    """The held-out figure, lower being better, that decides which checkpoint is the best: loss,
-    perplexity or bits_per_byte, as val/perplexity (of all domains' text as one: loss and perplexity
-    weigh domains by their tokens, bits_per_byte by their bytes) or val/math/perplexity."""
+    """The metric that decides which checkpoint is the best: val/loss, val/perplexity or
+    val/bits_per_byte of all domains' text as one (the first two weigh domains by their tokens, the
+    last by their bytes), or of one domain, as val/math/perplexity."""
     background: bool = True
     """Write from a copy in memory while the training goes on; false: the training waits."""
 
-    @property
-    def best_domain(self) -> str | None:
-        """The domain that alone decides the best, or None when all do."""
-        match = _METRIC.fullmatch(self.best)
-        return match["domain"] if match else None
-
     @field_validator("best")
     @classmethod
-    def _best_is_a_held_out_figure(cls, best: str) -> str:
-        match = _METRIC.fullmatch(best)
-        if match and match["figure"] in BEST_FIGURES:
-            return best
-        last = best.rpartition("/")[2]
-        domain = f"{match['domain']}/" if match and match["domain"] else ""
-        hint = near_miss(f"val/{domain}{last}", [f"val/{domain}{name}" for name in BEST_FIGURES])
-        raise ValueError(
-            f"no checkpoint can be the best by {best!r}: wanted val/<figure> or "
-            f"val/<domain>/<figure>, with one of {', '.join(BEST_FIGURES)}"
-            + (f"; {hint}" if hint else "")
-        )
+    def _best_is_known(cls, best: str) -> str:
+        if "*" in best:
+            raise ValueError(f"one metric decides, without a *: {best!r}")
+        return check_metric(best)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from yxanul.base.files import is_locked
+from yxanul.base.metric_names import domain_of
 from yxanul.base.run_folder import RunFolder
 from yxanul.checkpoint.keep import read_best
 from yxanul.checkpoint.layout import checkpoint_steps
@@ -89,9 +90,11 @@ def stage_lines(entry: Entry) -> list[str]:
     planned = f"{entry.steps:,} steps, {entry.tokens:,} tokens planned"
     lines = [f"stage '{entry.name}': {entry.status}, {planned}"]
     lines += [f"  gate: {line}" for line in entry.findings()]
-    for domain, score in entry.at_end.items():
-        figures = f"perplexity {score.perplexity:.3f}, bits per byte {score.bits_per_byte:.4f}"
-        lines.append(f"  {domain}: {figures}")
+    for domain in filter(None, dict.fromkeys(map(domain_of, entry.at_end))):
+        perplexity, bits = (
+            entry.at_end[f"val/{domain}/{n}"] for n in ("perplexity", "bits_per_byte")
+        )
+        lines.append(f"  {domain}: perplexity {perplexity:.3f}, bits per byte {bits:.4f}")
     return lines
 
 

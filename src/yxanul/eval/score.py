@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,3 +53,15 @@ class Score:
     def from_dict(cls, plain: dict[str, Any]) -> Score:
         """Read what `to_dict` returned."""
         return cls(plain["loss"], plain["tokens"], plain["bytes"])
+
+
+def named(scores: Mapping[str, Score]) -> dict[str, float]:
+    """Return the figures of each domain, and of all as one text (val/loss is the mean over tokens,
+    val/perplexity its exp), under the names of metrics."""
+    by_name = {"val": Score.pooled(scores.values())} if scores else {}
+    by_name |= {f"val/{domain}": score for domain, score in scores.items()}
+    return {
+        f"{name}/{figure}": getattr(score, figure)
+        for name, score in by_name.items()
+        for figure in ("loss", "perplexity", "bits_per_byte")
+    }

@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping
 
 from yxanul.base.files import write_text
+from yxanul.base.metric_names import is_better
+from yxanul.eval.score import named
 from yxanul.generate.config import SampleSettings
 from yxanul.stages.config import stage_optim
 from yxanul.stages.cooldown import Cooldown
 from yxanul.stages.ledger import Entry
-from yxanul.stages.metrics import step_facts, validation_metrics
+from yxanul.stages.metrics import step_facts
 from yxanul.stages.minutes import MinutesBudget
 from yxanul.stages.outcome import continued
 from yxanul.stages.saving import Saving
@@ -60,7 +62,7 @@ class Evaluation(Callback):
         if done != trainer.plan.total_steps and done % self._session.recipe.eval.every_steps:
             return None
         scores = self._scorer.score_sample(self._scorer.domains)
-        metrics = validation_metrics(scores)
+        metrics = named(scores)
         log(self._session, step, metrics)
         bits = ", ".join(f"{name} {score.bits_per_byte:.4f}" for name, score in scores.items())
         most = max(score.tokens for score in scores.values())
@@ -70,9 +72,9 @@ class Evaluation(Callback):
         self._write_samples(step)
         # A domain that this stage does not know yet decides nothing.
         metric, best = self._session.recipe.train.checkpoint.best, trainer.progress.best
-        value = metrics.get(metric, math.inf)
-        is_better = best is None or best.metric != metric or value < best.value
-        return Changes(best=Best(step, value, metric)) if is_better and value < math.inf else None
+        value = metrics.get(metric, math.nan)
+        is_best = best is None or best.metric != metric or is_better(metric, value, best.value)
+        return Changes(best=Best(step, value, metric)) if is_best and math.isfinite(value) else None
 
     def _write_samples(self, step: int) -> None:
         session, settings = self._session, self._session.recipe.eval

@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from yxanul.base.metric_names import check_metric, domain_of
 from yxanul.base.settings import Misfit, Settings
 from yxanul.optim.config import OptimSettings, ScheduleSettings
 from yxanul.train.config import PhaseSettings, Weights
@@ -43,32 +44,79 @@ class Budget(Settings):
         return self.epochs is not None or self.minutes is not None
 
 
-class Limit(Settings):
-    """A bound that a measured figure has to keep."""
+class Rule(Settings):
+    """A bound on a metric at the end of a stage: exactly one of `at_most` and `at_least`."""
 
-    at_most: float = Field(gt=0)
+    metric: str
+    """Its name, such as val/stories/bits_per_byte; a * stands for every domain."""
+    at_most: float | None = None
     """The largest value that passes."""
+    at_least: float | None = None
+    """The smallest value that passes."""
+    against: Literal["start", "best", "xz"] | None = None
+    """Divide by the metric when the stage began, by its best at earlier gates, or by the bits per
+    byte of `xz -9e` on the same text, so that a bound means the same for any text."""
+    over: Literal["stage", "earlier", "all"] | None = None
+    """The domains that a * stands for: those that this stage is the first to train, those of
+    earlier stages, or all. Absent: stage against start, earlier against best, else all."""
+
+    @field_validator("metric")
+    @classmethod
+    def _is_known(cls, metric: str) -> str:
+        return check_metric(metric)
+
+    @model_validator(mode="after")
+    def _check(self) -> Rule:
+        if (self.at_most is None) == (self.at_least is None):
+            found = "none" if self.at_most is None else "both"
+            raise Misfit(
+                f"a rule has one of at_most and at_least, found {found}", "at_most", "at_least"
+            )
+        is_bits = domain_of(self.metric) and self.metric.endswith("/bits_per_byte")
+        if self.against == "xz" and not is_bits:
+            raise Misfit(
+                f"xz has bits per byte only: against xz goes with val/<domain>/bits_per_byte, not"
+                f" {self.metric}",
+                "against",
+                "metric",
+            )
+        if self.over is not None and "*" not in self.metric:
+            raise Misfit("over goes with a * in metric", "over", "metric")
+        return self
+
+    @property
+    def bound(self) -> tuple[str, float]:
+        """The bound that is given: its key, and its value."""
+        if self.at_most is not None:
+            return "at_most", self.at_most
+        assert self.at_least is not None
+        return "at_least", self.at_least
+
+    @property
+    def scope(self) -> str:
+        """The domains that a * stands for."""
+        return self.over or {"start": "stage", "best": "earlier"}.get(self.against or "", "all")
 
 
-class BitsLimit(Limit):
-    """A bound on bits per byte."""
-
-    against: Literal["xz"] | None = None
-    """xz: divide by the bits per byte of `xz -9e` on the same text, so that a bound means the same
-    for any text; absent: the figure itself."""
+DEFAULT_RULES = (
+    Rule(metric="val/*/perplexity", against="start", at_most=1.0),
+    Rule(metric="val/*/perplexity", against="best", at_most=1.5),
+)
+"""Something was learnt, and little was forgotten."""
 
 
 class GateSettings(Settings):
     """What held-out text has to show before the next stage may start."""
 
-    bits_per_byte: dict[str, BitsLimit] = Field(default_factory=dict)
-    """By domain: bits per byte at the end of the stage."""
-    perplexity: dict[str, Limit] = Field(default_factory=dict)
-    """By domain: perplexity at the end of the stage."""
-    progress: Limit | None = Limit(at_most=1.0)
-    """Perplexity of each domain in the stage's mix, against what it was when the stage began."""
-    forgetting: Limit | None = Limit(at_most=1.5)
-    """Perplexity of each domain of earlier stages, against its best so far."""
+    rules: tuple[Rule, ...] = ()
+    """Bounds on metrics; each has to hold."""
+    default_rules: bool = True
+    """Also ask that the perplexity of each domain that is new in the stage has not risen since the
+    stage began, and that of each earlier one is at most 1.5 times its best."""
+
+    def all_rules(self) -> tuple[Rule, ...]:
+        """Return the default rules, unless they are switched off, and the stage's own."""
+        return (*DEFAULT_RULES, *self.rules) if self.default_rules else self.rules
 
 
 class Extension(Settings):

@@ -1,48 +1,52 @@
 """Gates: what held-out text has to show at the end of a stage.
 
-A gate compares figures with limits. A figure that is missing, infinite or not a number never
-passes.
+A gate compares named metrics with the bounds of its rules. A metric that is missing, infinite or
+not a number never passes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from yxanul.eval.score import Score
-from yxanul.stages.config import GateSettings, Limit
+from yxanul.base.metric_names import domain_of, matching
+from yxanul.stages.config import GateSettings, Rule
+
+Metrics = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a gate judges by, each by domain."""
+    """What a gate judges by."""
 
-    at_start: Mapping[str, Score]
-    """Scores of the stage's own domains before its first step."""
-    at_end: Mapping[str, Score]
-    """Scores of all domains trained so far."""
-    best_perplexity: Mapping[str, float]
-    """The best perplexity that earlier gates measured on the domains of earlier stages."""
-    xz_bits_per_byte: Callable[[str], float | None] = lambda domain: None
-    """What `xz -9e` needs for the held-out text of a domain."""
+    at_end: Metrics
+    """Of all domains trained so far."""
+    references: Mapping[str, Mapping[str, float | None]]
+    """What a rule's `against` names: the metrics of the stage's start, the best at earlier gates,
+    what xz needs."""
+    new_domains: Collection[str]
+    """Those that no stage before this one has trained."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One figure against one limit."""
+    """One metric, divided by its reference if the rule has one, against one bound."""
 
-    gate: str
-    domain: str
+    metric: str
+    against: str | None
     measured: float | None
+    bound: str
+    """at_most or at_least."""
     limit: float
     passed: bool
 
     def __str__(self) -> str:
+        name = f"{self.metric} against {self.against}" if self.against else self.metric
         measured = "nothing" if self.measured is None else f"{self.measured:.4g}"
-        sign = "<=" if self.passed else "is not <="
-        return f"{self.gate} of {self.domain}: {measured} {sign} {self.limit:.4g}"
+        sign = "<=" if self.bound == "at_most" else ">="
+        return f"{name}: {measured} {'' if self.passed else 'is not '}{sign} {self.limit:.4g}"
 
 
 @dataclass(frozen=True)
@@ -64,75 +68,55 @@ class Verdict:
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Verdict:
         """Read what `to_dict` returned."""
-        return cls(tuple(Finding(**finding) for finding in plain["findings"]))
+        return cls(tuple(Finding(**_todays(finding)) for finding in plain["findings"]))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for the ledger."""
         return {"passed": self.passed, "findings": [asdict(finding) for finding in self.findings]}
 
 
-def judge(settings: GateSettings, evidence: Evidence) -> Verdict:
-    """Apply every gate of the table."""
-    return Verdict(
-        tuple(finding for gate in GATES.values() for finding in gate(settings, evidence))
-    )
+def judge(gate: GateSettings, evidence: Evidence) -> Verdict:
+    """Apply every rule of a gate."""
+    return Verdict(tuple(one for rule in gate.all_rules() for one in _findings(rule, evidence)))
 
 
-def _bits_per_byte(settings: GateSettings, evidence: Evidence) -> Sequence[Finding]:
-    findings: list[Finding] = []
-    for domain, limit in settings.bits_per_byte.items():
-        name, figure = "bits_per_byte", _figure(evidence.at_end, domain, "bits_per_byte")
-        if limit.against == "xz":
-            name, xz = "bits_per_byte/xz", evidence.xz_bits_per_byte(domain)
-            figure = figure / xz if figure is not None and xz else None
-        findings.append(_finding(name, domain, figure, limit))
-    return findings
+def _findings(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
+    """Apply a rule to each metric it names; one that names no metric at all fails."""
+    bound, limit = rule.bound
+    for metric in matching(rule.metric, evidence.at_end) or [rule.metric]:
+        if "*" in rule.metric and not _is_meant(metric, rule, evidence.new_domains):
+            continue
+        measured = evidence.at_end.get(metric)
+        if rule.against is not None and measured is not None:
+            reference = evidence.references[rule.against].get(metric)
+            measured = measured / reference if reference else None
+        value = math.nan if measured is None else measured
+        holds = value <= limit if bound == "at_most" else value >= limit
+        passed = math.isfinite(value) and holds
+        yield Finding(metric, rule.against, measured, bound, limit, passed)
 
 
-def _perplexity(settings: GateSettings, evidence: Evidence) -> Sequence[Finding]:
-    return [
-        _finding("perplexity", domain, _figure(evidence.at_end, domain, "perplexity"), limit)
-        for domain, limit in settings.perplexity.items()
-    ]
+def _is_meant(metric: str, rule: Rule, new_domains: Collection[str]) -> bool:
+    """Return whether a domain is among those that a rule with a * is over."""
+    if rule.scope == "all" or domain_of(metric) in (None, "*"):
+        return True
+    return (domain_of(metric) in new_domains) == (rule.scope == "stage")
 
 
-def _progress(settings: GateSettings, evidence: Evidence) -> Sequence[Finding]:
-    """Judge perplexity at the end against the start, for domains that are new in this stage."""
-    if settings.progress is None:
-        return []
-    new = [domain for domain in evidence.at_start if domain not in evidence.best_perplexity]
-    starts = {domain: evidence.at_start[domain].perplexity for domain in new}
-    return [_ratio("progress", d, evidence.at_end, starts[d], settings.progress) for d in new]
-
-
-def _forgetting(settings: GateSettings, evidence: Evidence) -> Sequence[Finding]:
-    if settings.forgetting is None:
-        return []
-    return [
-        _ratio("forgetting", domain, evidence.at_end, best, settings.forgetting)
-        for domain, best in evidence.best_perplexity.items()
-    ]
-
-
-GATES: dict[str, Callable[[GateSettings, Evidence], Sequence[Finding]]] = {
-    "bits_per_byte": _bits_per_byte,
-    "perplexity": _perplexity,
-    "progress": _progress,
-    "forgetting": _forgetting,
+_OF_0_1 = {
+    "progress": ("perplexity", "start"),
+    "forgetting": ("perplexity", "best"),
+    "perplexity": ("perplexity", None),
+    "bits_per_byte": ("bits_per_byte", None),
+    "bits_per_byte/xz": ("bits_per_byte", "xz"),
 }
 
 
-def _figure(scores: Mapping[str, Score], domain: str, name: str) -> float | None:
-    return getattr(scores[domain], name) if domain in scores else None
-
-
-def _ratio(
-    gate: str, domain: str, scores: Mapping[str, Score], reference: float, limit: Limit
-) -> Finding:
-    figure = _figure(scores, domain, "perplexity")
-    return _finding(gate, domain, None if figure is None else figure / reference, limit)
-
-
-def _finding(gate: str, domain: str, measured: float | None, limit: Limit) -> Finding:
-    passed = measured is not None and math.isfinite(measured) and measured <= limit.at_most
-    return Finding(gate, domain, measured, limit.at_most, passed)
+def _todays(finding: dict[str, Any]) -> dict[str, Any]:
+    """Return a finding under today's names; ledgers of 0.1 name a kind of gate and a domain."""
+    if "gate" not in finding:
+        return finding
+    figure, against = _OF_0_1[finding["gate"]]
+    kept = {name: finding[name] for name in ("measured", "limit", "passed")}
+    metric = f"val/{finding['domain']}/{figure}"
+    return {"metric": metric, "against": against, "bound": "at_most"} | kept

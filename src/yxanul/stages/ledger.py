@@ -8,7 +8,8 @@ from typing import Any, Literal, get_args
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import read_json, write_json
-from yxanul.eval.score import Score
+from yxanul.base.metric_names import is_better
+from yxanul.eval.score import Score, named
 from yxanul.stages.gates import Verdict
 
 SCHEMA_VERSION = 1
@@ -31,8 +32,8 @@ class Entry:
     """Planned updates."""
     first_step: int
     """Updates that the run had done when the stage began."""
-    at_start: dict[str, Score]
-    """Scores of the stage's domains before its first step."""
+    at_start: dict[str, float]
+    """Metrics of the stage's domains before its first step."""
     positions: dict[str, int] = field(default_factory=dict)
     """Tokens of each source that the run had read when the stage began."""
     minutes: float | None = None
@@ -54,14 +55,14 @@ class Entry:
     """The updates that it had before; another budget since takes the early end back."""
     extensions: list[tuple[int, int]] = field(default_factory=list)
     """What failed gates added: after which update of the stage, and how many tokens."""
-    at_end: dict[str, Score] = field(default_factory=dict)
-    """Scores of all domains so far, at the gate."""
+    at_end: dict[str, float] = field(default_factory=dict)
+    """Metrics of all domains so far, at the gate."""
     verdict: dict[str, Any] | None = None
     """The gate's findings."""
 
-    def judged(self, scores: dict[str, Score], verdict: Verdict) -> None:
-        """Note a verdict and the scores it is based on."""
-        self.at_end, self.verdict = scores, verdict.to_dict()
+    def judged(self, metrics: dict[str, float], verdict: Verdict) -> None:
+        """Note a verdict and the metrics it is based on."""
+        self.at_end, self.verdict = metrics, verdict.to_dict()
         self.status = "passed" if verdict.passed else "failed"
 
     @property
@@ -77,18 +78,17 @@ class Entry:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""
-        scores = {name: _plain(getattr(self, name)) for name in ("at_start", "at_end")}
-        return self.__dict__ | scores
+        return dict(self.__dict__)
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Entry:
         """Read what `to_dict` returned."""
         if plain["status"] not in get_args(Status):
             raise ValueError(f"the status {plain['status']!r}")
-        scores = {name: _scores(plain[name]) for name in ("at_start", "at_end")}
+        metrics = {name: _metrics(plain[name]) for name in ("at_start", "at_end")}
         pairs = {name: [tuple(one) for one in plain.get(name, ())] for name in _PAIRS}
         micro_rows = {int(i): rows for i, rows in plain.get("micro_rows", {}).items()}
-        fields: dict[str, Any] = {**plain, **scores, **pairs, "micro_rows": micro_rows}
+        fields: dict[str, Any] = {**plain, **metrics, **pairs, "micro_rows": micro_rows}
         return cls(**fields)
 
 
@@ -135,20 +135,20 @@ class Ledger:
         """Return the entry of a stage that has begun."""
         return next((entry for entry in self.entries if entry.name == name), None)
 
-    def best_perplexity(self, before: str) -> dict[str, float]:
-        """Return, by domain, the best perplexity at the gates of the stages ahead of `before`."""
+    def best_metrics(self, before: str) -> dict[str, float]:
+        """Return, by name, the best value at the gates of the stages ahead of `before`."""
         best: dict[str, float] = {}
         for entry in self.entries:
             if entry.name == before:
                 break
-            for domain, score in entry.at_end.items():
-                best[domain] = min(best.get(domain, score.perplexity), score.perplexity)
+            for metric, value in entry.at_end.items():
+                if metric not in best or is_better(metric, value, best[metric]):
+                    best[metric] = value
         return best
 
 
-def _plain(scores: dict[str, Score]) -> dict[str, Any]:
-    return {domain: score.to_dict() for domain, score in scores.items()}
-
-
-def _scores(plain: dict[str, Any]) -> dict[str, Score]:
-    return {domain: Score.from_dict(score) for domain, score in plain.items()}
+def _metrics(plain: dict[str, Any]) -> dict[str, float]:
+    """Return named metrics; ledgers of 0.1 have a mapping of figures for each domain."""
+    if any(isinstance(value, dict) for value in plain.values()):
+        return named({domain: Score.from_dict(score) for domain, score in plain.items()})
+    return plain

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from yxanul.eval.score import Score
 from yxanul.model.config import ModelSettings
 from yxanul.model.count import flops_per_token
 from yxanul.monitor.metrics import StepFacts
@@ -31,14 +28,3 @@ def step_facts(report: StepReport, model: ModelSettings) -> StepFacts:
         seconds=report.seconds,
         flops_per_token=flops_per_token(model, phase.seq_len).total,
     )
-
-
-def validation_metrics(scores: Mapping[str, Score]) -> dict[str, float]:
-    """Return loss, perplexity and bits per byte of all domains as one text (val/loss is the mean
-    over tokens, val/perplexity its exp), and of each domain.
-    """
-    metrics: dict[str, float] = {}
-    for name in ("loss", "perplexity", "bits_per_byte"):
-        metrics[f"val/{name}"] = getattr(Score.pooled(scores.values()), name)
-        metrics |= {f"val/{domain}/{name}": getattr(one, name) for domain, one in scores.items()}
-    return metrics

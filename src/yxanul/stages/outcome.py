@@ -68,7 +68,11 @@ def conclude(session: Session) -> Outcome:
     """
     folder = session.run.data(session.recipe.data.folder)
     entries = session.ledger.entries
-    scores = entries[-1].at_end
+    at_end = entries[-1].at_end
+    scores = {
+        domain: Score(at_end[f"val/{domain}/loss"], one.num_tokens, int(one.document_bytes.sum()))
+        for domain, one in session.held_out.items()
+    }
     prompts = session.recipe.eval.sample_prompts or (opening_words(session),)
     settings = SampleSettings(max_tokens=LONGEST_SAMPLE, temperature=0.3, seed=session.recipe.seed)
     samples = continued(session, prompts, settings)

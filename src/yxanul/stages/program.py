@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from yxanul.base.errors import GateFailed, YxanulError
+from yxanul.base.metric_names import domain_of, matching
+from yxanul.eval.score import named
 from yxanul.monitor.alerts import Watch
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.schedules import check_schedule
@@ -68,9 +70,9 @@ def run_stage(session: Session, index: int) -> None:
     scorer = Scorer(session, index)
     entry = session.ledger.entry(stage.name)
     if entry is None:
-        first_step, scores = session.progress.step, scorer.score_at_start(stage.domains())
+        first_step, at_start = session.progress.step, named(scorer.score_at_start(stage.domains()))
         seen = dict(session.progress.cursor.positions)
-        entry = Entry(stage.name, "running", 0, 0, first_step, scores, seen)
+        entry = Entry(stage.name, "running", 0, 0, first_step, at_start, seen)
         session.ledger.entries.append(entry)
     plan = settle_plan(session, stage, entry)
     if session.progress.stage_step > plan.total_steps:
@@ -190,16 +192,10 @@ def pass_gate(session: Session, index: int, entry: Entry, scorer: Scorer) -> boo
     """Score all domains so far and write the verdict down. False: the stage was given more to
     train, as its `on_fail` says; raise GateFailed where it does not."""
     session.wait_for_all_text()
-    stages = session.recipe.stages[: index + 1]
-    scores = scorer.score(scorer.domains)
-    best = session.ledger.best_perplexity(before=entry.name)
-    folder = session.run.data(session.recipe.data.folder)
-    evidence = Evidence(
-        entry.at_start, scores, best, lambda domain: xz_bits_per_byte(folder / domain)
-    )
-    verdict = judge(stages[-1].gate, evidence)
-    entry.judged(scores, verdict)
-    more = 0 if verdict.passed else _extend(entry, stages[-1])
+    stage, evidence = session.recipe.stages[index], gather_evidence(session, index, entry, scorer)
+    verdict = judge(stage.gate, evidence)
+    entry.judged(dict(evidence.at_end), verdict)
+    more = 0 if verdict.passed else _extend(entry, stage)
     session.ledger.write()
     for finding in verdict.findings:
         session.ui.say(f"gate of stage '{entry.name}': {finding}")
@@ -214,6 +210,22 @@ def pass_gate(session: Session, index: int, entry: Entry, scorer: Scorer) -> boo
             facts=stage_facts(session) | {"verdict": verdict.to_dict()},
         )
     return verdict.passed
+
+
+def gather_evidence(session: Session, index: int, entry: Entry, scorer: Scorer) -> Evidence:
+    """Score all domains so far, beside what the rules of the stage's gate are against."""
+    *earlier, stage = session.recipe.stages[: index + 1]
+    metrics = named(scorer.score(scorer.domains))
+    folder = session.run.data(session.recipe.data.folder)
+    against_xz = [rule.metric for rule in stage.gate.rules if rule.against == "xz"]
+    asked = {metric for pattern in against_xz for metric in matching(pattern, metrics)}
+    references = {
+        "start": entry.at_start,
+        "best": session.ledger.best_metrics(before=entry.name),
+        "xz": {metric: xz_bits_per_byte(folder / str(domain_of(metric))) for metric in asked},
+    }
+    known = {domain for one in earlier for domain in one.domains()}
+    return Evidence(metrics, references, set(stage.domains()) - known)
 
 
 def _extend(entry: Entry, stage: StageSettings) -> int:

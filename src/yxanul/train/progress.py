@@ -11,7 +11,7 @@ from yxanul.train.outliers import Recent
 
 @dataclass(frozen=True)
 class Best:
-    """The lowest held-out figure that the running stage has seen, and when."""
+    """The best value of a metric that the running stage has seen, and when."""
 
     step: int
     value: float

@@ -1,0 +1,56 @@
+"""Results by name, such as `val/stories/bits_per_byte`, and which way is better.
+
+The ledger, gates and the best checkpoint speak these names; a kind of result is one row here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from yxanul.base.errors import near_miss
+
+LOWER_IS_BETTER = {
+    "val/loss": True,
+    "val/perplexity": True,
+    "val/bits_per_byte": True,
+    "val/*/loss": True,
+    "val/*/perplexity": True,
+    "val/*/bits_per_byte": True,
+}
+"""All results that are judged; * is the name of a domain."""
+
+
+def check_metric(metric: str) -> str:
+    """Return a metric's name, which may have a *; ValueError if there is none like it."""
+    if _row(metric) is None:
+        domain = domain_of(metric)
+        known = [name.replace("*", domain) if domain else name for name in LOWER_IS_BETTER]
+        hint = near_miss(metric, known)
+        raise ValueError(
+            f"unknown metric {metric!r}; wanted one of {', '.join(LOWER_IS_BETTER)}"
+            + (f"; {hint}" if hint else "")
+        )
+    return metric
+
+
+def is_better(metric: str, value: float, than: float) -> bool:
+    """Return whether one value of a metric is better than another; counts never are."""
+    row = _row(metric)
+    return row is not None and (value < than if LOWER_IS_BETTER[row] else value > than)
+
+
+def domain_of(metric: str) -> str | None:
+    """Return the middle part of `val/<domain>/<figure>`; None for what is of all domains."""
+    parts = metric.split("/")
+    return parts[1] if len(parts) == 3 else None
+
+
+def matching(pattern: str, names: Collection[str]) -> list[str]:
+    """Return the names that a pattern stands for; each * of it is any word without a slash."""
+    word = re.escape(pattern).replace(r"\*", r"[^/\s]+")
+    return [name for name in names if re.fullmatch(word, name)]
+
+
+def _row(metric: str) -> str | None:
+    return next((row for row in LOWER_IS_BETTER if matching(row, [metric])), None)
