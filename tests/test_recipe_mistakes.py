@@ -215,7 +215,10 @@ def test_a_recipe_that_this_machine_can_do_has_no_misfit():
         (["model.depth=1000000000000"], "optimizer state"),
         (["data.sources.stories={kind: text, path: /no/where}"], "data.sources.stories.path: "),
         (["data.filters=[{kind: quality, function: no.py:f, at_least: 1}]"], "no.py"),
-        (["eval.benchmarks={gsm8k: {path: /no/file.jsonl}}"], "eval.benchmarks.gsm8k.path"),
+        (
+            ["data.decontaminate.benchmarks={gsm8k: {path: /no/file.jsonl}}"],
+            "data.decontaminate.benchmarks.gsm8k.path",
+        ),
         (["data.folder=/proc/version"], "data.folder: /proc/version is no folder"),
         (["eval.stride=65"], "eval.stride: eval.stride is 65, more than the 64 tokens"),
         (

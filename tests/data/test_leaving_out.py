@@ -13,6 +13,10 @@ TEST_TEXT = "Natalia sold clips to 48 of her friends in April, and then she sold
 TALES = [" ".join(f"fox{tale}x{number}" for number in range(60)) for tale in range(20)]
 
 
+def benchmark(path):
+    return {"benchmarks": {"gsm8k": {"path": str(path)}}}
+
+
 def settings_for(folder, workers=1, **changes):
     sources = {name: {"kind": "jsonl", "path": str(folder / name)} for name in ("one", "two")}
     plain = {"sources": sources, "validation_fraction": 0.2, "workers": workers}
@@ -98,10 +102,8 @@ def test_what_benchmarks_ask_is_left_out_of_every_source(texts, byte_tokenizer):
             leak = "He read: natalia SOLD clips to 48 of her friends in April and then she sold!"
             file.write(json.dumps({"text": f"{name} {leak}"}) + "\n")
     out = texts / "out"
-    benchmarks = {"gsm8k": str(texts / "gsm8k.jsonl")}
-    report = prepare_corpus(
-        settings_for(texts), byte_tokenizer, out, SilentUi(), benchmarks=benchmarks
-    )
+    settings = settings_for(texts, decontaminate=benchmark(texts / "gsm8k.jsonl"))
+    report = prepare_corpus(settings, byte_tokenizer, out, SilentUi())
     for name in ("one", "two"):
         assert report.sources[name].dropped == {"contaminated": 1}
         assert "Natalia" not in " ".join(decoded(out, name, byte_tokenizer))
@@ -115,10 +117,8 @@ def test_another_test_set_in_a_benchmark_s_folder_is_noticed(texts, byte_tokeniz
     for number in range(2):
         row = {"question": TALES[5 + number], "answer": "none"}
         (tests / f"{number}.jsonl").write_text(json.dumps(row))
-        benchmarks = {"gsm8k": str(tests)}
-        report = prepare_corpus(
-            settings_for(texts), byte_tokenizer, out, SilentUi(), benchmarks=benchmarks
-        ).as_dict()
+        settings = settings_for(texts, decontaminate=benchmark(tests))
+        report = prepare_corpus(settings, byte_tokenizer, out, SilentUi()).as_dict()
         contaminated.append(report["dropped"]["two"]["contaminated"])
     assert contaminated[1] > contaminated[0]
 

@@ -118,16 +118,21 @@ def test_copies_and_benchmarks_are_left_out_at_an_address(texts, tmp_path, addre
     (texts / "03.jsonl").write_text("\n".join([*more, *lines[2:9]]) + "\n")
     both = []
     for place in (None, address):
-        settings = settings_for(texts, place, deduplicate={"exact": True})
-        benchmarks = {"gsm8k": str(tmp_path / "test.jsonl")}
+        gsm8k = {"path": str(tmp_path / "test.jsonl")}
+        settings = settings_for(
+            texts,
+            place,
+            deduplicate={"exact": True},
+            decontaminate={"benchmarks": {"gsm8k": gsm8k}},
+        )
         out = tmp_path / "local"
-        report = prepare_corpus(settings, byte_tokenizer, out, SilentUi(), benchmarks=benchmarks)
+        report = prepare_corpus(settings, byte_tokenizer, out, SilentUi())
         assert report.sources["tales"].dropped == {"contaminated": 1, "duplicate": 9}
         both.append(content_of(out) if place is None else at(address))
     assert {name.split("-")[0] for name in both[0]} >= {"benchmarks", "copies.json"}
     assert both[0] == both[1]
     again = Listener()
-    prepare_corpus(settings, byte_tokenizer, out, again, benchmarks=benchmarks)
+    prepare_corpus(settings, byte_tokenizer, out, again)
     assert again.totals == {"look for copies": 0}
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from yxanul.base.errors import YxanulError
+from yxanul.data.contamination import benchmark_texts
 from yxanul.text import words as words_module
-from yxanul.text.benchmarks import benchmark_texts
 from yxanul.text.decontaminate import Decontaminate, Ngrams, ngrams_of, words_of
 from yxanul.text.documents import Document
 

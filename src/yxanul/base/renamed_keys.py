@@ -47,6 +47,8 @@ def with_todays_names(recipe: Any, above: tuple[str, ...] = ()) -> Any:
         return [with_todays_names(one, (*above, "*")) for one in recipe]
     if not isinstance(recipe, dict):
         return recipe
+    if not above:
+        recipe = _with_decontaminate(recipe)
     names = RENAMED.get(".".join(above), {})
     if above[-1:] == ("gate",) and "rules" not in recipe:
         return _rules_of(recipe)
@@ -76,3 +78,14 @@ def _rules_of(gate: dict[str, Any]) -> dict[str, Any]:
                 {"metric": "val/*/perplexity", "at_most": default, "against": against} | limit
             )
     return {"rules": rules, "default_rules": False}
+
+
+def _with_decontaminate(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return a recipe whose benchmarks stand with the data: they stood with the evaluation."""
+    data, evaluation = recipe.get("data", {}), recipe.get("eval", {})
+    if not isinstance(data.get("decontaminate"), bool) and "benchmarks" not in evaluation:
+        return recipe
+    benchmarks = evaluation.get("benchmarks") if data.get("decontaminate", True) else None
+    found = {"benchmarks": benchmarks} if benchmarks else None
+    kept = {key: value for key, value in evaluation.items() if key != "benchmarks"}
+    return recipe | {"data": data | {"decontaminate": found}, "eval": kept}

@@ -3,14 +3,48 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from yxanul.base.errors import YxanulError
 from yxanul.base.settings import Misfit, Settings
+from yxanul.base.tables import pick
+from yxanul.text.benchmarks import BENCHMARKS
 from yxanul.text.config import CommonSettings, SourceSettings
 from yxanul.text.dedup.config import DeduplicateSettings
 from yxanul.text.filters.config import FilterSettings
+
+
+class BenchmarkSettings(Settings):
+    """Where the test set of a benchmark is."""
+
+    path: str | None = Field(default=None, min_length=1)
+    """Its test set in a file (jsonl or parquet); left out: from the hub."""
+
+
+class DecontaminateSettings(Settings):
+    """The benchmarks whose test sets training must not see."""
+
+    benchmarks: dict[str, BenchmarkSettings]
+    """By name: gsm8k, hellaswag, humaneval, triviaqa."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_no_switch(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise Misfit("wanted benchmarks by name, {benchmarks: {gsm8k: {}}}, or null")
+        return value
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _are_known(cls, benchmarks: dict[str, BenchmarkSettings]) -> dict[str, BenchmarkSettings]:
+        for name in benchmarks:
+            try:
+                pick(BENCHMARKS, name, "benchmark")
+            except YxanulError as error:
+                raise Misfit(str(error), name) from None
+        return benchmarks
 
 
 class DataSettings(Settings):
@@ -24,8 +58,9 @@ class DataSettings(Settings):
     """What documents must have, in every source that has no filters of its own."""
     deduplicate: DeduplicateSettings | None = None
     """Leave out copies of documents, within sources and between them; left out: none."""
-    decontaminate: bool = True
-    """Leave documents out that share 13 words in a row with a test of `eval.benchmarks`."""
+    decontaminate: DecontaminateSettings | None = None
+    """Leave documents out that share 13 words in a row with the test set of a benchmark; left out:
+    none."""
     executor: Literal["processes", "ray"] = "processes"
     """Who encodes: processes of this machine, or a Ray cluster."""
     workers: int | None = Field(default=None, ge=1)
@@ -61,6 +96,12 @@ class DataSettings(Settings):
                 "filters",
             )
         return self
+
+    @property
+    def benchmarks(self) -> dict[str, str | None]:
+        """The file of each benchmark's test set that training must not see; None is the hub's."""
+        named = self.decontaminate.benchmarks if self.decontaminate else {}
+        return {name: one.path for name, one in named.items()}
 
     def source(self, name: str) -> CommonSettings:
         """Return the settings of a source, with the filters that it has or takes over."""

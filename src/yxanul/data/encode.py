@@ -18,8 +18,8 @@ from yxanul.base.ui import Ui
 from yxanul.data.carry import carrying
 from yxanul.data.claim import open_place
 from yxanul.data.config import DataSettings
+from yxanul.data.contamination import benchmark_ngrams, comparison_digest
 from yxanul.data.duplicates import copies_of_parts
-from yxanul.data.exclusions import Benchmarks, benchmark_ngrams, comparison_digest
 from yxanul.data.manifest import (
     SPLITS,
     DroppedSample,
@@ -64,7 +64,6 @@ def prepare_corpus(
     ui: Ui,
     *,
     seed: int = 0,
-    benchmarks: Benchmarks | None = None,
     beside: Beside | None = None,
 ) -> CorpusReport:
     """Encode all sources into `folder`, what is done already excepted, and report on them. Where
@@ -74,11 +73,10 @@ def prepare_corpus(
     are encoded in the order in which a run with this `seed` reads them.
     Raises a YxanulError when a source leaves nothing to train on or nothing to validate on.
     """
-    benchmarks = benchmarks or {}
-    comparison = comparison_digest(settings, benchmarks)
+    comparison = comparison_digest(settings)
     with open_place(settings.folder, folder) as place:
         wait_for_orphans(place.folder)
-        ngrams = benchmark_ngrams(place.folder, benchmarks, ui)
+        ngrams = benchmark_ngrams(place.folder, settings.benchmarks, ui)
         if ngrams and place.size(ngrams) is None:
             place.push([ngrams])
         jobs = [

@@ -10,8 +10,8 @@ from yxanul.base.errors import YxanulError
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.seeds import derive_seed
 from yxanul.base.ui import Ui
+from yxanul.data.contamination import comparison_digest
 from yxanul.data.encode import Beside, CorpusReport, prepare_corpus
-from yxanul.data.exclusions import Benchmarks, comparison_digest
 from yxanul.data.fetch import fetch_shards
 from yxanul.data.growing import sampled_parts
 from yxanul.data.manifest import Header, Split, read_manifest
@@ -39,7 +39,6 @@ def encode(
         run.data(recipe.data.folder),
         ui,
         seed=recipe.seed,
-        benchmarks=benchmarks_of(recipe),
         beside=beside,
     )
 
@@ -123,15 +122,9 @@ def check_header(
     header: Header, folder: Path, name: str, recipe: Recipe, tokenizer: Tokenizer
 ) -> None:
     """Refuse shards that were made of other text, or under other settings."""
-    comparison = comparison_digest(recipe.data, benchmarks_of(recipe))
+    comparison = comparison_digest(recipe.data)
     if header != make_header(name, recipe.data, tokenizer, comparison):
         raise YxanulError(
             f"the shards of '{name}' in {folder} are of other text or another tokenizer",
             hint="run `yxanul prepare` with this recipe, or give data.folder another name",
         )
-
-
-def benchmarks_of(recipe: Recipe) -> Benchmarks:
-    """Return the benchmarks whose test sets training must not see."""
-    named = recipe.eval.benchmarks if recipe.data.decontaminate else {}
-    return {name: one.path for name, one in named.items()}

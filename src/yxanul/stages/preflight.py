@@ -40,13 +40,13 @@ def of_text(recipe: Recipe) -> Iterator[Misfit]:
         elif isinstance(source, HubSettings):
             yield from _missing_package("datasets", "data", (*at, "kind"))
     yield from _filters(data)
-    for name, benchmark in recipe.eval.benchmarks.items():
-        if data.decontaminate and benchmark.path and not is_address(benchmark.path):
-            yield from _missing_file(benchmark.path, ("eval", "benchmarks", name, "path"))
+    for name, path in data.benchmarks.items():
+        if path is not None and not is_address(path):
+            yield from _missing_file(path, ("data", "decontaminate", "benchmarks", name, "path"))
     if data.deduplicate is not None and data.deduplicate.near is not None:
         yield from _missing_package("rensa", "data", ("data", "deduplicate", "near"))
     if data.executor == "ray":
-        yield from _missing_package("ray", "ray", ("data", "engine"))
+        yield from _missing_package("ray", "ray", ("data", "executor"))
     if data.folder is not None and not is_address(data.folder):
         yield from _no_folder(Path(data.folder).expanduser(), ("data", "folder"))
 

@@ -23,7 +23,6 @@ FIXED = (
     "data.deduplicate",
     "data.decontaminate",
     "data.shuffle_tokens",
-    "eval.benchmarks",
     "model.",
 )
 """Keys whose change would make what is on disk wrong."""

@@ -96,7 +96,7 @@ def no_document(source: str, dropped: Mapping[str, int], path: str | None = None
     return YxanulError(
         f"the source '{source}' has no usable document" + (f" in {path}" if path else ""),
         found=f"left out: {left_out}" if left_out else "nothing but white space, or nothing at all",
-        hint="what eval.benchmarks names is left out: data.decontaminate: false keeps it"
+        hint="data.decontaminate leaves them out; null keeps them"
         if set(dropped) == {"contaminated"}
         else f"look at data.sources.{source}",
     )
