@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "bundle": {"tokenizer", "model", "checkpoint"},
     "generate": {"tokenizer", "model"},
     "eval": {"text", "tokenizer", "data", "model", "generate"},
-    "plan": {"model", "tokenizer", "checkpoint", "bundle", "data", "optim", "train", "monitor"},
+    "plan": STAGES | {"stages"},
     "recipe": SETTINGS | {"checkpoint", "bundle"},
     "stages": STAGES,
     "cli": STAGES | {"stages", "plan"},

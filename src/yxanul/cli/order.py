@@ -71,7 +71,7 @@ class Order:
         return overrides
 
     def _misfits(self, recipe: Recipe) -> Iterator[Misfit]:
-        from yxanul.stages import preflight
+        from yxanul.plan import preflight
 
         processes = int(os.environ.get("WORLD_SIZE", num_devices(self, recipe)))
         yield from preflight.of_training(recipe, processes)

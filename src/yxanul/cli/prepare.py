@@ -42,7 +42,7 @@ def command(
     from yxanul.base.run_folder import RunFolder
     from yxanul.cli.order import load_for_run
     from yxanul.cli.output import make_ui, print_json, print_text
-    from yxanul.stages import preflight
+    from yxanul.plan import preflight
     from yxanul.stages.corpus import prepare
     from yxanul.stages.resume import settle_recipe
 

@@ -13,8 +13,8 @@ from yxanul.cli.output import make_ui
 from yxanul.cli.pictures import table
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.schedules import warmup_length
+from yxanul.plan import preflight
 from yxanul.recipe import Recipe, as_plain, check_tree, dump_recipe, read_tree, refuse
-from yxanul.stages import preflight
 from yxanul.stages.config import StageSettings, stage_optim
 from yxanul.train.config import TrainSettings
 from yxanul.train.curriculum import Phase, Plan, make_plan, planned_lr

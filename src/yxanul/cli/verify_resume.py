@@ -54,8 +54,8 @@ def command(
     from yxanul.base.run_folder import RunFolder
     from yxanul.cli.order import load_for_run
     from yxanul.cli.output import make_ui, print_json, print_text
+    from yxanul.plan import preflight
     from yxanul.recipe import load_recipe
-    from yxanul.stages import preflight
     from yxanul.stages.corpus import prepare
     from yxanul.stages.measure import decide_preset
     from yxanul.stages.resume import settle_recipe
