@@ -184,7 +184,7 @@ def assert_all_finite(out):
 
 NURSERY = """
 import json, os, signal, sys, time
-import torch._dynamo, yxanul.cli.train, yxanul.stages.program, yxanul.stages.runner
+import torch._dynamo, yxanul.cli.train, yxanul.stages.runner, yxanul.stages.resume
 from yxanul.cli.app import main
 
 def live(order):

@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from yxanul.stages.environment import describe_environment
+from yxanul.stages.measure import describe_environment
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 PACKAGES = ("transformers", "litgpt", "triton")

@@ -31,7 +31,7 @@ from running import (
 from yxanul.base.errors import Interrupted, YxanulError
 from yxanul.base.interrupt import StopRequest
 from yxanul.checkpoint.read import read_checkpoint
-from yxanul.cli.order import Order, _error_of, num_devices, start_children
+from yxanul.cli.launch import Order, _error_of, num_devices, start_children
 from yxanul.model.config import ModelSettings
 from yxanul.model.count import flops_per_token
 from yxanul.train.parallel import world
@@ -320,7 +320,7 @@ def test_what_an_error_says_comes_through():
         "def work():",
         "    if rank == 1: raise YxanulError('no text', found='nothing')",
         "    raise RuntimeError('[gloo] Connection closed by peer')",
-        "guarded(work)",
+        "with guarded(): work()",
     )
     ending = Children(command, 2).run()
     assert (ending.rank, ending.exit_code, ending.text) == (1, 2, "no text; found nothing")
@@ -329,7 +329,11 @@ def test_what_an_error_says_comes_through():
 
 def test_a_bug_brings_its_traceback_and_may_be_tried_again():
     command = program_of(
-        ENDS, "def work():", "    if rank == 1: {}['x']", "    time.sleep(600)", "guarded(work)"
+        ENDS,
+        "def work():",
+        "    if rank == 1: {}['x']",
+        "    time.sleep(600)",
+        "with guarded(): work()",
     )
     ending = Children(command, 2).run()
     assert ending is not None and ending.rank == 1 and ending.is_accident
@@ -350,7 +354,7 @@ def test_a_failure_is_told_apart_from_those_that_follow_it(tmp_path, monkeypatch
         "    while not gone.exists(): time.sleep(0.01)",
         "    while Path('/proc', gone.read_text(), 'cmdline').exists(): time.sleep(0.01)",
         "    raise MemoryError('the cause')",
-        "guarded(work)",
+        "with guarded(): work()",
     )
     ending = Children(command, 2).run()
     assert ending is not None and ending.rank == 1 and "the cause" in ending.text
@@ -363,7 +367,7 @@ def test_one_that_follows_waits_for_the_cause_no_longer_than_it_should(monkeypat
         "def work():",
         "    if rank == 0: raise RuntimeError('[gloo] Connection closed by peer')",
         "    time.sleep(600)",
-        "guarded(work)",
+        "with guarded(): work()",
     )
     ending = Children(command, 2).run()
     assert ending is not None and ending.rank == 0 and ending.follows
@@ -418,7 +422,7 @@ def test_what_goes_wrong_after_a_signal_is_said_and_not_tried_again(tmp_path):
         "    signal.sigwait({signal.SIGTERM})",
         "    raise YxanulError('the disk is full') if rank == 0 else RuntimeError('[gloo] gone')",
         "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})",
-        "guarded(work)",
+        "with guarded(): work()",
     )
     ending = Children(command, 2).run()
     assert (ending.rank, ending.exit_code, ending.text) == (0, 2, "the disk is full")
@@ -460,7 +464,7 @@ def test_one_that_waits_for_the_first_notices_that_another_is_gone(tmp_path, mon
         "        while not gone.exists() or not gone.read_text(): time.sleep(0.01)",
         "        while Path('/proc', gone.read_text(), 'cmdline').exists(): time.sleep(0.01)",
         "        world.wait_for_first()",
-        "guarded(work)",
+        "with guarded(): work()",
     )
     ending = Children(command, 2).run()
     assert ending is not None and (ending.rank, ending.follows) == (0, True), ending

@@ -66,7 +66,7 @@ def session_with(texts, tokenizer):
     ],
 )
 def test_the_prompt_is_the_beginning_of_a_held_out_document(texts, prompt):
-    from yxanul.stages.outcome import opening_words
+    from yxanul.stages.summary import opening_words
 
     assert (
         opening_words(session_with(texts, build_byte(ByteSettings(), list, SilentUi()))) == prompt

@@ -32,7 +32,7 @@ def test_next_to_nothing_comes_before_signals_are_handled():
 
 def test_without_torch():
     """Text is on its way into shards while torch, which takes a second, is loaded."""
-    assert "torch" not in loaded_after("import yxanul.stages.runner, yxanul.cli.train")
+    assert "torch" not in loaded_after("import yxanul.stages.resume, yxanul.cli.train")
 
 
 HELP = """

@@ -15,7 +15,7 @@ from running import call, metrics_of, newest, step_of, trained
 from yxanul.base.run_folder import RunFolder
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.schedules import descent_start, warmup_length
-from yxanul.stages.cooldown import request_of
+from yxanul.stages.replan import request_of
 from yxanul.train.curriculum import Phase, Plan, cooled_plan, cut_plan, is_warming_up, planned_lr
 from yxanul.train.engine import Engine
 

@@ -13,11 +13,11 @@ from yxanul.bundle import open_bundle
 from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
 from yxanul.checkpoint.read import read_checkpoint
 from yxanul.recipe import load_recipe
-from yxanul.stages.corpus import prepare
-from yxanul.stages.opening import open_session
-from yxanul.stages.program import run_program
-from yxanul.stages.resume import settle_recipe
-from yxanul.stages.scoring import Scorer
+from yxanul.stages.callbacks import Scorer
+from yxanul.stages.data import prepare
+from yxanul.stages.resume import reconcile_recipe
+from yxanul.stages.runner import run_stages
+from yxanul.stages.session import build_session
 
 STEPS_OF_ONE = 14
 KEEP = ["train.checkpoint={every_steps: 1, keep: 99}"]
@@ -30,16 +30,16 @@ def recipe(tmp_path_factory):
 
 
 def open_run(recipe, run):
-    settle_recipe(run, recipe, SilentUi())
+    reconcile_recipe(run, recipe, SilentUi())
     prepare(run, recipe, SilentUi())
-    return open_session(run, recipe, SilentUi(), StopRequest())
+    return build_session(run, recipe, SilentUi(), StopRequest())
 
 
 @pytest.fixture(scope="module")
 def run(recipe, tmp_path_factory):
     run = RunFolder(tmp_path_factory.mktemp("run"))
     session = open_run(recipe, run)
-    run_program(session)
+    run_stages(session)
     session.tracker.close()
     return run
 
@@ -119,6 +119,6 @@ def test_without_a_mean_nothing_of_it_is_kept(tmp_path):
     run = RunFolder(tmp_path / "run")
     session = open_run(recipe, run)
     assert session.engine.ema is None
-    run_program(session)
+    run_stages(session)
     session.tracker.close()
     assert set(tensors_of(run, checkpoint_steps(run.checkpoints)[-1])) == {"model", "optimizer"}

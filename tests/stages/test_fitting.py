@@ -12,10 +12,10 @@ from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import SilentUi
 from yxanul.recipe import load_recipe
 from yxanul.stages import measure
-from yxanul.stages.corpus import prepare
-from yxanul.stages.opening import open_session
-from yxanul.stages.program import run_program
-from yxanul.stages.resume import settle_recipe
+from yxanul.stages.data import prepare
+from yxanul.stages.resume import reconcile_recipe
+from yxanul.stages.runner import run_stages
+from yxanul.stages.session import build_session
 
 
 class Listening(SilentUi):
@@ -32,9 +32,9 @@ class Listening(SilentUi):
 def opened(folder, overrides=(), ui=None):
     recipe, run = load_recipe(str(write_tiny(folder)), list(overrides)), RunFolder(folder / "run")
     ui = ui or SilentUi()
-    settle_recipe(run, recipe, ui)
+    reconcile_recipe(run, recipe, ui)
     prepare(run, recipe, ui)
-    return open_session(run, recipe, ui, StopRequest())
+    return build_session(run, recipe, ui, StopRequest())
 
 
 def stages_of(session):
@@ -59,7 +59,7 @@ def test_the_largest_phase_is_tried_before_the_first_step(tmp_path):
         torch.OutOfMemoryError("CUDA out of memory")
     )
     with pytest.raises(YxanulError, match=r"phase 1 needs more memory.*4 rows of 64 tokens"):
-        run_program(session)
+        run_stages(session)
     assert session.progress.step == 0 and not session.run.checkpoints.exists()
 
 
@@ -68,7 +68,7 @@ def test_what_did_not_fit_in_mid_run_is_smaller_from_the_start_next_time(tmp_pat
     overrides = ["stages.0.curriculum=[{seq_len: 32}]"]
     session = opened(tmp_path, overrides, ui)
     limited(session, 128)
-    run_program(session)
+    run_stages(session)
     session.close()
     assert [stage["micro_rows"] for stage in stages_of(session)] == [{"0": 4}, {"0": 2}]
     assert sum("ran out of memory" in line for line in ui.lines) == 2
@@ -81,15 +81,15 @@ def test_what_did_not_fit_in_mid_run_is_smaller_from_the_start_next_time(tmp_pat
 )
 def test_micro_batches_of_the_ledger_hold_for_what_they_were_found_for(tmp_path, change, expected):
     session = opened(tmp_path, ["stages.0.budget.steps=4", "train.checkpoint.every_steps=2"])
-    session.stop_after = 2
+    session.stop.after_step = 2
     with pytest.raises(Interrupted, match="stopped after step 2"):
-        run_program(session)
+        run_stages(session)
     session.close()
     ledger = json.loads(session.run.ledger.read_text())
     ledger["stages"][0]["micro_rows"] = {"0": 2, "1": 2}
     session.run.ledger.write_text(json.dumps(ledger))
     session = opened(tmp_path, ["stages.0.budget.steps=4", *change])
-    run_program(session)
+    run_stages(session)
     session.close()
     assert stages_of(session)[0]["micro_rows"] == expected
 

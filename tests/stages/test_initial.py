@@ -22,11 +22,11 @@ from yxanul.generate.config import SampleSettings
 from yxanul.generate.decode import complete
 from yxanul.model.convert import write_pretrained
 from yxanul.recipe import dump_recipe, load_recipe
-from yxanul.stages.corpus import prepare
+from yxanul.stages.data import prepare
 from yxanul.stages.ledger import Entry, Ledger
-from yxanul.stages.opening import open_session
-from yxanul.stages.program import run_program
-from yxanul.stages.resume import settle_recipe
+from yxanul.stages.resume import reconcile_recipe
+from yxanul.stages.runner import run_stages
+from yxanul.stages.session import build_session
 
 SHAPE = (
     "model: {width: 32, depth: 2, num_heads: 2, num_kv_heads: 1, ffn_width: 64, max_seq_len: 64}"
@@ -43,14 +43,14 @@ def write_recipe(folder, source, **model):
 
 
 def open_run(recipe, run):
-    settle_recipe(run, recipe, SilentUi())
+    reconcile_recipe(run, recipe, SilentUi())
     prepare(run, recipe, SilentUi())
-    return open_session(run, recipe, SilentUi(), StopRequest())
+    return build_session(run, recipe, SilentUi(), StopRequest())
 
 
 def train(recipe, run):
     session = open_run(recipe, run)
-    run_program(session)
+    run_stages(session)
     session.close()
     return session
 
@@ -98,7 +98,7 @@ def test_it_starts_where_the_source_stands(source, pretrained, tmp_path):
     assert session.model_settings.init_from is None
     assert not same(last_tensors(run)["model"], bundle.model.state_dict())
     with pytest.raises(YxanulError, match="begun with another recipe"):
-        settle_recipe(run, load_recipe(write_recipe(tmp_path, pretrained), [], run), SilentUi())
+        reconcile_recipe(run, load_recipe(write_recipe(tmp_path, pretrained), [], run), SilentUi())
 
 
 def test_a_run_goes_on_without_its_source(source, tmp_path):
@@ -109,9 +109,9 @@ def test_a_run_goes_on_without_its_source(source, tmp_path):
     straight, stopped = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "stopped")
     train(load_recipe(file, SHORT), straight)
     session = open_run(load_recipe(file, SHORT, stopped), stopped)
-    session.stop_after = 3
+    session.stop.after_step = 3
     with pytest.raises(Interrupted):
-        run_program(session)
+        run_stages(session)
     session.close()
     shutil.rmtree(lent)
     again = load_recipe(file, SHORT, stopped)
@@ -136,7 +136,7 @@ def test_it_starts_where_a_folder_of_transformers_stands(pretrained, tmp_path):
     ids = draw_ids(model.settings, 19)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(pretrained)(ids).logits
     torch.testing.assert_close(model.logits(model.hidden(ids)), theirs, rtol=1e-4, atol=1e-4)
-    assert session.tokenizer.vocab_size == 101
+    assert session.data.tokenizer.vocab_size == 101
     session.close()
 
 
@@ -230,7 +230,7 @@ def test_another_source_is_taken_until_a_stage_has_begun(source, pretrained, tmp
     for one, size in ((source, 257), (pretrained, 101)):
         session = open_run(load_recipe(write_recipe(tmp_path, one), SHORT, run), run)
         session.close()
-        assert session.tokenizer.vocab_size == size
+        assert session.data.tokenizer.vocab_size == size
 
 
 def test_the_verbs(source, tmp_path):

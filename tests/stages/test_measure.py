@@ -13,7 +13,8 @@ from yxanul.monitor.peak import Peak
 from yxanul.recipe import load_recipe
 from yxanul.stages import measure
 from yxanul.stages.ledger import Ledger
-from yxanul.stages.runner import run_recipe
+from yxanul.stages.resume import open_run
+from yxanul.stages.runner import run_stages
 
 TIMED = (
     TINY.replace(
@@ -90,8 +91,9 @@ def test_a_run_that_goes_on_decides_nothing_anew_and_leaves_nothing_at_home(tmp_
     recipe = load_recipe(str(path), ["train.precision=auto"])
     assert call("run", path, "train.precision=auto", "--out", tmp_path / "straight").code == 0
     run, home = RunFolder(tmp_path / "run"), tmp_path / "home"
-    with pytest.raises(Interrupted):
-        run_recipe(recipe, run, SilentUi(), Startup(), with_prepare=True, stop_after=6)
+    stopped = open_run(recipe, run, SilentUi(), Startup(), with_prepare=True, stop_after=6)
+    with pytest.raises(Interrupted), stopped as session:
+        run_stages(session)
     home.mkdir()
     for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.setenv(name, str(home))

@@ -12,8 +12,8 @@ from recipes import TINY, write_tiny
 from running import assert_same_run, call, metrics_of
 from yxanul.base.run_folder import RunFolder
 from yxanul.recipe import load_recipe
-from yxanul.stages import minutes
-from yxanul.stages.steps import find_step
+from yxanul.stages import replan
+from yxanul.stages.replay import locate_step
 from yxanul.train.engine import Engine
 
 TIMED = (
@@ -55,7 +55,7 @@ class Clock:
             self.hooks.get(step, lambda: None)()
 
         monkeypatch.setattr(Engine, "apply", applied)
-        monkeypatch.setattr(minutes, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(replan, "perf_counter", lambda: self.now)
 
 
 def entry_of(out):
@@ -69,7 +69,7 @@ def rates_of(out, steps):
 @pytest.fixture(autouse=True)
 def _wrong_guess(monkeypatch):
     """Before the first step 400 steps are thought to fit."""
-    monkeypatch.setattr("yxanul.stages.program.guess_tokens", lambda session, stage: 400 * 256)
+    monkeypatch.setattr("yxanul.stages.runner.guess_tokens", lambda session, stage: 400 * 256)
 
 
 def test_a_steady_stage_is_planned_once_and_ends_in_time(recipe, out, monkeypatch):
@@ -77,7 +77,7 @@ def test_a_steady_stage_is_planned_once_and_ends_in_time(recipe, out, monkeypatc
     assert call("train", recipe, "--out", out).code == 0
     entry = entry_of(out)
     ((step, _),) = entry["replans"]
-    assert step == minutes.FIRST_STEPS + 2  # the first step is not timed
+    assert step == replan.FIRST_STEPS + 2  # the first step is not timed
     assert entry["steps"] == pytest.approx(60, rel=0.06)
     assert clock.now - 0.5 * 10 == pytest.approx(30, rel=0.06)  # the second stage has ten steps
     phases = [line["curriculum/phase"] for line in metrics_of(out) if "train/loss" in line]
@@ -127,7 +127,7 @@ def test_the_shape_of_any_step_is_found_again(recipe, out, monkeypatch):
     lengths = [line["data/sequence_length"] for line in metrics_of(out) if "train/loss" in line]
     assert len(lengths) == entry_of(out)["steps"] + 10
     for step in (1, 5, 6, 29, 30, 31, 32, 33, len(lengths) - 10, len(lengths)):
-        assert find_step(run, plain, step).phase.seq_len == lengths[step - 1], step
+        assert locate_step(run, plain, step).phase.seq_len == lengths[step - 1], step
 
 
 FAILS = "stages.0.gate.rules=[{metric: val/*/loss, against: start, at_most: 1.0e-9}]"

@@ -16,12 +16,11 @@ from yxanul.base.ui import SilentUi
 from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
 from yxanul.checkpoint.read import read_checkpoint
 from yxanul.recipe import load_recipe
-from yxanul.stages import preparation as early_text
-from yxanul.stages.corpus import prepare
-from yxanul.stages.opening import open_session
-from yxanul.stages.preparation import Preparation, begin, starts_early
-from yxanul.stages.program import run_program
-from yxanul.stages.resume import settle_recipe
+from yxanul.stages import data as early_text
+from yxanul.stages.data import Preparation, begin, prepare, starts_early
+from yxanul.stages.resume import reconcile_recipe
+from yxanul.stages.runner import run_stages
+from yxanul.stages.session import build_session
 from yxanul.text.dedup.config import DeduplicateSettings
 from yxanul.text.filters.config import LengthFilterSettings
 
@@ -92,9 +91,9 @@ def weights(run):
 
 
 def train(run, recipe, preparation=None, stop=None):
-    session = open_session(run, recipe, SilentUi(), stop or StopRequest(), preparation)
+    session = build_session(run, recipe, SilentUi(), stop or StopRequest(), preparation)
     try:
-        run_program(session)
+        run_stages(session)
     finally:
         session.tracker.close()
     return session
@@ -102,16 +101,16 @@ def train(run, recipe, preparation=None, stop=None):
 
 def test_early_training_equals_late_training(recipe, tmp_path, then):
     early, late = RunFolder(tmp_path / "early"), RunFolder(tmp_path / "late")
-    settle_recipe(early, recipe, SilentUi())
+    reconcile_recipe(early, recipe, SilentUi())
     with begin(early, recipe, SilentUi(), StopRequest()) as preparation:
         assert preparation.wait_for_start()
         parts = len(list((early.path / "data/stories/parts").glob("*.json")))
         assert 0 < parts < PARTS
         then(early.metrics.exists, (tmp_path / "go").touch)
         session = train(early, recipe, preparation)
-        assert session.preparation is None, "the gate waits for all held-out text"
+        assert session.data.is_whole, "the gate waits for all held-out text"
     shutil.copytree(early.path / "data", late.path / "data")
-    settle_recipe(late, recipe, SilentUi())
+    reconcile_recipe(late, recipe, SilentUi())
     prepare(late, recipe, SilentUi())
     train(late, recipe)
     one, other = weights(early), weights(late)
@@ -124,7 +123,7 @@ def test_what_goes_wrong_beside_ends_the_training(recipe, tmp_path, then):
     """A part that cannot be encoded is an error even if training never comes to it."""
     run, ui = RunFolder(tmp_path / "run"), Warned()
     (tmp_path / "filter.py").write_text(BREAKS)
-    settle_recipe(run, recipe, SilentUi())
+    reconcile_recipe(run, recipe, SilentUi())
     then(run.metrics.exists, (tmp_path / "go").touch)
     with (
         pytest.raises(YxanulError, match="quality"),
@@ -148,7 +147,7 @@ def test_a_stop_while_it_waits_for_text_is_saved(recipe, tmp_path, then, monkeyp
     longer = recipe.model_copy(
         update={"stages": (recipe.stages[0].model_copy(update={"budget": budget(tokens=50_000)}),)}
     )
-    settle_recipe(run, longer, SilentUi())
+    reconcile_recipe(run, longer, SilentUi())
     with (
         pytest.raises(Interrupted, match="while it waited for text"),
         begin(run, longer, SilentUi(), stop) as preparation,

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from yxanul.base.errors import YxanulError
 from yxanul.data.mix import MixCursor, plan_rows
-from yxanul.stages.repeats import bounded_plan, bounds_of, repeats, tokens_by_source
+from yxanul.stages.plan import bounded_plan, bounds_of, repeats, tokens_by_source
 from yxanul.text.config import TextSettings
 from yxanul.train.curriculum import Phase, Plan
 

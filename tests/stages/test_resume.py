@@ -16,11 +16,11 @@ from yxanul.base.ui import SilentUi
 from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
 from yxanul.checkpoint.read import read_checkpoint
 from yxanul.recipe import load_recipe
-from yxanul.stages.corpus import prepare
+from yxanul.stages.data import prepare
 from yxanul.stages.ledger import Entry
-from yxanul.stages.opening import open_session
-from yxanul.stages.program import run_program, run_stage
-from yxanul.stages.resume import effect_of, settle_recipe
+from yxanul.stages.resume import effect_of, reconcile_recipe
+from yxanul.stages.runner import run_stage, run_stages
+from yxanul.stages.session import build_session
 
 
 class StopsAfter(StopRequest):
@@ -51,10 +51,10 @@ class Warnings(SilentUi):
 def go(recipe, folder, steps=None, ui=None):
     """Run a recipe in `folder`; with `steps`, stop after so many."""
     run, ui = RunFolder(folder), ui or SilentUi()
-    settle_recipe(run, recipe, ui)
+    reconcile_recipe(run, recipe, ui)
     prepare(run, recipe, ui)
     stop = StopsAfter(steps)
-    session = open_session(run, recipe, ui, stop)
+    session = build_session(run, recipe, ui, stop)
     log = session.tracker.log
 
     def log_and_count(step, metrics):
@@ -64,7 +64,7 @@ def go(recipe, folder, steps=None, ui=None):
 
     session.tracker.log = log_and_count
     try:
-        run_program(session)
+        run_stages(session)
     except Interrupted:
         assert steps is not None
     finally:
@@ -193,10 +193,10 @@ def test_another_recipe_says_what_differs(recipe, straight, prepared_folder, tmp
     before = run.recipe.read_text()
     for change in ("model.width=64", "optim.name=lion", "stages.0.budget.steps=15"):
         with pytest.raises(YxanulError, match=change.split("=")[0]):
-            settle_recipe(run, load_recipe(str(write_tiny(tmp_path)), [change]), ui)
+            reconcile_recipe(run, load_recipe(str(write_tiny(tmp_path)), [change]), ui)
     assert run.recipe.read_text() == before
     gate = ["stages.1.gate.rules.0.at_most=8"]
-    settle_recipe(run, load_recipe(str(write_tiny(tmp_path)), gate), ui)
+    reconcile_recipe(run, load_recipe(str(write_tiny(tmp_path)), gate), ui)
     (line,) = ui.lines
     assert "this run began: stages.1.gate.rules.0.at_most: 9.0 -> 8.0; stage 'two' has" in line
 
@@ -221,7 +221,7 @@ def test_what_differs_comes_to_nothing_once_all_is_trained(straight, prepared_fo
     run, ui = RunFolder(prepared_folder), Warnings()
     shutil.copy(straight.ledger, run.ledger)
     before = run.recipe.read_text()
-    settle_recipe(run, load_recipe(str(write_tiny(tmp_path)), ["optim.peak_lr=1e-3"]), ui)
+    reconcile_recipe(run, load_recipe(str(write_tiny(tmp_path)), ["optim.peak_lr=1e-3"]), ui)
     assert ui.lines == [
         "every stage has passed its gate: without effect is optim.peak_lr: 0.01 -> 0.001"
     ]
@@ -239,10 +239,10 @@ def test_a_budget_below_what_is_done_is_refused(recipe, prepared_folder, tmp_pat
 
 def test_a_run_that_is_only_prepared_takes_any_change(recipe, prepared_folder, tmp_path):
     run, ui = RunFolder(prepared_folder), Warnings()
-    settle_recipe(run, load_recipe(str(write_tiny(tmp_path)), ["model.width=64"]), ui)
+    reconcile_recipe(run, load_recipe(str(write_tiny(tmp_path)), ["model.width=64"]), ui)
     assert run.tokenizer.exists()
     changed = ["model.width=64", "data.sources.math.documents=100"]
-    settle_recipe(run, load_recipe(str(write_tiny(tmp_path)), changed), ui)
+    reconcile_recipe(run, load_recipe(str(write_tiny(tmp_path)), changed), ui)
     assert not run.tokenizer.exists() and any("tokenizer is made again" in x for x in ui.lines)
     prepare(run, load_recipe(str(write_tiny(tmp_path)), changed), ui)
     assert "math is encoded again: settings changed" in ui.lines
@@ -284,7 +284,7 @@ def test_shards_of_other_text_are_refused(recipe, prepared_folder, tmp_path):
         str(write_tiny(tmp_path)), ["data.sources.stories.seed=1", f"data.folder={tmp_path}/data"]
     )
     with pytest.raises(YxanulError, match=r"'stories' .* are of other text"):
-        open_session(RunFolder(prepared_folder), other, SilentUi(), StopRequest())
+        build_session(RunFolder(prepared_folder), other, SilentUi(), StopRequest())
 
 
 def test_a_passed_stage_cannot_be_changed(recipe, prepared_folder, tmp_path):
@@ -293,19 +293,19 @@ def test_a_passed_stage_cannot_be_changed(recipe, prepared_folder, tmp_path):
     for override in ("stages.0.budget={steps: 20}", "stages.0.name=uno", "stages.0.mix={math: 1}"):
         other = load_recipe(str(write_tiny(tmp_path)), [override])
         with pytest.raises(YxanulError, match=r"stages\.0\."):
-            settle_recipe(run, other, SilentUi())
+            reconcile_recipe(run, other, SilentUi())
 
 
 def test_a_bound_of_repeats_may_change_until_a_stage_has_passed(recipe, prepared_folder, tmp_path):
     run, ui = RunFolder(prepared_folder), Warnings()
     bound = ["data.sources.math.max_epochs=9"]
     other = load_recipe(str(write_tiny(tmp_path)), bound)
-    settle_recipe(run, other, ui)
+    reconcile_recipe(run, other, ui)
     assert "data.sources.math.max_epochs: None -> 9" in ui.lines[0]
     prepare(run, other, Refuses())
     go(other, prepared_folder)
     with pytest.raises(YxanulError, match=r"math\.max_epochs"):
-        settle_recipe(run, recipe, SilentUi())
+        reconcile_recipe(run, recipe, SilentUi())
 
 
 class Refuses(SilentUi):
@@ -316,6 +316,6 @@ class Refuses(SilentUi):
 def test_a_later_stage_waits_for_all_text(recipe):
     """Its domains are scored in full when it begins: part of their text would not be all."""
     session = Mock(recipe=recipe)
-    session.wait_for_all_text.side_effect = RuntimeError("it waits")
+    session.data.finish.side_effect = RuntimeError("it waits")
     with pytest.raises(RuntimeError, match="it waits"):
         run_stage(session, 1)

@@ -13,19 +13,19 @@ from yxanul.checkpoint.keep import read_best
 from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
 from yxanul.checkpoint.read import read_checkpoint
 from yxanul.recipe import load_recipe
-from yxanul.stages.corpus import prepare
-from yxanul.stages.opening import open_session
-from yxanul.stages.program import run_program
-from yxanul.stages.resume import settle_recipe
+from yxanul.stages.data import prepare
+from yxanul.stages.resume import reconcile_recipe
+from yxanul.stages.runner import run_stages
+from yxanul.stages.session import build_session
 
 
 def trained(folder, *overrides):
     """Run the tiny recipe (14 steps, phases of 7, then 10 steps); return the run."""
     recipe, run = load_recipe(str(write_tiny(folder)), list(overrides)), RunFolder(folder / "run")
-    settle_recipe(run, recipe, SilentUi())
+    reconcile_recipe(run, recipe, SilentUi())
     prepare(run, recipe, SilentUi())
-    session = open_session(run, recipe, SilentUi(), StopRequest())
-    run_program(session)
+    session = build_session(run, recipe, SilentUi(), StopRequest())
+    run_stages(session)
     session.close()
     return run
 

@@ -15,11 +15,11 @@ from yxanul.cli.data_facts import Look
 from yxanul.cli.data_place import TokenizerFinder, find_place
 from yxanul.data.mix import MixCursor, plan_rows
 from yxanul.recipe import load_recipe
-from yxanul.stages.corpus import prepare
-from yxanul.stages.opening import open_session
-from yxanul.stages.program import run_program
-from yxanul.stages.resume import settle_recipe
-from yxanul.stages.steps import find_step, skip_rows
+from yxanul.stages.data import prepare
+from yxanul.stages.replay import locate_step, skip_rows
+from yxanul.stages.resume import reconcile_recipe
+from yxanul.stages.runner import run_stages
+from yxanul.stages.session import build_session
 from yxanul.train.curriculum import Phase
 from yxanul.train.trainer import Trainer
 
@@ -48,7 +48,7 @@ def trained(tmp_path_factory):
     """A finished run, and the micro-batches that each of its steps was given."""
     folder = tmp_path_factory.mktemp("steps")
     recipe, run = load_recipe(str(write_tiny(folder, THREE))), RunFolder(folder / "run")
-    settle_recipe(run, recipe, SilentUi())
+    reconcile_recipe(run, recipe, SilentUi())
     prepare(run, recipe, SilentUi())
     seen, fetch = [], Trainer.fetch
 
@@ -59,8 +59,8 @@ def trained(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "fetch", noting)
-        session = open_session(run, recipe, SilentUi(), StopRequest())
-        run_program(session)
+        session = build_session(run, recipe, SilentUi(), StopRequest())
+        run_stages(session)
         session.tracker.close()
     return run, recipe, seen
 
@@ -120,8 +120,8 @@ def test_a_stage_that_goes_on_under_another_budget_goes_on_from_its_checkpoint(t
     phases = (last.curriculum[1].model_copy(update={"from_step": None}),)
     longer = last.model_copy(update={"budget": budget, "curriculum": phases})
     changed = recipe.model_copy(update={"stages": (*recipe.stages[:-1], longer)})
-    before = find_step(run, recipe, 1, "three").plan.total_steps
-    found = find_step(run, changed, before + 1, "three")
+    before = locate_step(run, recipe, 1, "three").plan.total_steps
+    found = locate_step(run, changed, before + 1, "three")
     _, state = newest_state(run)
     assert found.rows[0].start == state["cursor"]["positions"][found.rows[0].source]
 
@@ -138,11 +138,11 @@ def test_ranges_are_said(trained):
     run, recipe, seen = trained
     for step in (0, -3, len(seen) + 1):
         with pytest.raises(YxanulError, match=rf"no step {step}; wanted 1 to {len(seen)}$"):
-            find_step(run, recipe, step)
+            locate_step(run, recipe, step)
     with pytest.raises(YxanulError, match="stage 'one' has no step 15; wanted 1 to 14"):
-        find_step(run, recipe, 15, "one")
+        locate_step(run, recipe, 15, "one")
     with pytest.raises(YxanulError, match="did you mean 'three'"):
-        find_step(run, recipe, 1, "tree")
+        locate_step(run, recipe, 1, "tree")
 
 
 def test_minutes_are_known_once_they_are_measured(trained, tmp_path):
@@ -150,14 +150,14 @@ def test_minutes_are_known_once_they_are_measured(trained, tmp_path):
     budget = recipe.stages[1].budget.model_copy(update={"tokens": None, "minutes": 3.0})
     timed = recipe.stages[1].model_copy(update={"budget": budget})
     changed = recipe.model_copy(update={"stages": (recipe.stages[0], timed)})
-    assert find_step(run, changed, 14).stage == "one"
+    assert locate_step(run, changed, 14).stage == "one"
     with pytest.raises(YxanulError, match=r"minutes of stage 'two' are not measured.*1 to 14"):
-        find_step(run, changed, 15)
+        locate_step(run, changed, 15)
     ledger = run.ledger.read_text().replace('"minutes": null', '"minutes": 3.0')
     other = RunFolder(tmp_path)
     other.ledger.write_text(ledger.replace('"minutes_tokens": null', '"minutes_tokens": 5120'))
     (tmp_path / "data").symlink_to(run.data(None))
-    assert find_step(other, changed, 15).plan.total_tokens == 5120
+    assert locate_step(other, changed, 15).plan.total_tokens == 5120
 
 
 weights = st.dictionaries(

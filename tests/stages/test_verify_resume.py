@@ -86,10 +86,10 @@ def test_in_processes_of_their_own(recipe, tmp_path, devices):
 
 def test_a_run_that_resumes_wrongly_is_found(recipe, trained, monkeypatch):
     """The moments of the optimizer are forgotten at each stop."""
-    from yxanul.stages import opening
+    from yxanul.stages import session
 
     legs_in_this_process(monkeypatch)
-    load = opening._load_newest
+    load = session._load_newest
 
     def forgetful(run, model, ui):
         saved = load(run, model, ui)
@@ -98,7 +98,7 @@ def test_a_run_that_resumes_wrongly_is_found(recipe, trained, monkeypatch):
                 tensor.zero_()
         return saved
 
-    monkeypatch.setattr(opening, "_load_newest", forgetful)
+    monkeypatch.setattr(session, "_load_newest", forgetful)
     said = call("verify-resume", recipe, "--steps", 12, "--stops", 1, "--out", trained)
     assert said.code == 2
     assert "differs from the uninterrupted one" in said.error
@@ -106,7 +106,7 @@ def test_a_run_that_resumes_wrongly_is_found(recipe, trained, monkeypatch):
     left = trained / "verify-resume"
     assert steps_of(left / "straight")[-1] == steps_of(left / "stopped")[-1] == 12
     assert not json.loads((trained / "verify-resume.json").read_text())["equal"]
-    monkeypatch.setattr(opening, "_load_newest", load)  # and it is no matter for the next proof
+    monkeypatch.setattr(session, "_load_newest", load)  # and it is no matter for the next proof
     again = ("--steps", 5, "--stops", 1)
     assert call("verify-resume", recipe, *again, "--out", trained).code == 0
     assert not left.exists()

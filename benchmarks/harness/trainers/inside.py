@@ -26,14 +26,12 @@ from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
 from yxanul.cli.output import make_ui
 from yxanul.recipe import load_recipe
+from yxanul.stages.callbacks import Saving, Scorer
 from yxanul.stages.config import stage_optim
-from yxanul.stages.fitting import fitted
 from yxanul.stages.ledger import Entry
-from yxanul.stages.opening import open_session
-from yxanul.stages.program import make_trainer, settle_plan
-from yxanul.stages.saving import Saving
-from yxanul.stages.scoring import Scorer
-from yxanul.stages.session import Session
+from yxanul.stages.micro_batches import fit
+from yxanul.stages.runner import make_trainer, settle_plan
+from yxanul.stages.session import Session, build_session
 from yxanul.train.trainer import Callback, StepReport, Trainer
 
 BATCHES = 16
@@ -112,7 +110,7 @@ class Training(Callback):
         for noted in (self.holds, self.stamps, self.losses):
             noted.clear()
         before, tokens = self.trainer.progress.step, self.trainer.progress.tokens_seen
-        self.trainer.stop, self.trainer.stop_after = StopRequest(), before + steps
+        self.trainer.stop = StopRequest(before + steps)
         start = time.perf_counter()
         with contextlib.suppress(Interrupted):
             self.trainer.run()
@@ -133,11 +131,11 @@ class Training(Callback):
 def open_trainer(job: dict[str, Any]) -> tuple[Session, Trainer]:
     """Return the first stage's trainer as `run_stage` makes it, the text before it unscored."""
     recipe = load_recipe(job["recipe"], job["overrides"])
-    session = open_session(RunFolder(Path(job["run"])), recipe, make_ui(), StopRequest())
+    session = build_session(RunFolder(Path(job["run"])), recipe, make_ui(), StopRequest())
     stage = recipe.stages[0]
     session.begin_stage(stage.name)
     optim, entry = stage_optim(recipe.optim, stage), Entry(stage.name, "running", 0, 0, 0, {}, {})
     session.ledger.entries.append(entry)
-    plan = fitted(session, settle_plan(session, stage, entry), stage, optim, entry)
+    plan = fit(session, settle_plan(session, stage, entry), stage, optim, entry)
     session.ledger.write()
     return session, make_trainer(session, 0, plan, entry, Scorer(session, 0))

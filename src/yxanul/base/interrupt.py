@@ -25,7 +25,9 @@ class StopRequest:
     processes, another is no second exception: it gives that `GRACE_SECONDS`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, after_step: int | None = None) -> None:
+        self.after_step = after_step
+        """A step of the run after which it saves and stops, as a signal would make it."""
         self.signal_number: int | None = None
         self._deferred = self._raised = False
         self._before: dict[signal.Signals, Any] = {}

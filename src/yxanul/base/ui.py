@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import Protocol
+
+_SAY_SECONDS = 30.0
 
 
 class Task(Protocol):
@@ -52,3 +55,33 @@ class SilentUi:
     def task(self, title: str, total: float, unit: str) -> Iterator[Task]:
         """Run the block without a bar."""
         yield _SilentTask()
+
+
+class BackgroundUi:
+    """Says now and then how far the work is; the bar belongs to the training."""
+
+    def __init__(self, ui: Ui) -> None:
+        self.say, self.warn = ui.say, ui.warn
+
+    @contextlib.contextmanager
+    def task(self, title: str, total: float, unit: str) -> Iterator[Task]:
+        """Say a line every half minute, and one at the end."""
+        task = _BackgroundTask(self, title, total)
+        yield task
+        self.say(f"{title}: done")
+
+
+class _BackgroundTask:
+    def __init__(self, ui: BackgroundUi, title: str, total: float) -> None:
+        self._ui, self._title, self._total = ui, title, total
+        self._done, self._said = 0.0, time.monotonic()
+
+    def expect(self, total: float) -> None:
+        self._total = total
+
+    def advance(self, amount: float, note: str = "") -> None:
+        self._done += amount
+        if time.monotonic() - self._said >= _SAY_SECONDS:
+            self._said = time.monotonic()
+            share = self._done / max(self._total, 1)
+            self._ui.say(f"{self._title}: {share:.0%}, {note}")

@@ -61,8 +61,8 @@ def options(
 def main() -> None:
     """Run a verb."""
     as_json = "--json" in sys.argv
-    with only_json_on_stdout() if as_json else contextlib.nullcontext():
-        guarded(run_verb, as_json)
+    with only_json_on_stdout() if as_json else contextlib.nullcontext(), guarded(as_json):
+        run_verb()
 
 
 def run_verb() -> None:

@@ -16,7 +16,7 @@ from yxanul.data.order import GROUP_TOKENS
 from yxanul.data.report import report_on
 
 if TYPE_CHECKING:
-    from yxanul.stages.steps import PlannedStep
+    from yxanul.stages.replay import PlannedStep
 
 FIRST_DOCUMENTS = 3
 _FIRST_TOKENS = 200
@@ -85,14 +85,14 @@ class Look:
     ) -> dict[str, Any]:
         """Return the rows of an optimizer step of the run: of one source, and the first of them,
         if so asked."""
-        from yxanul.stages.steps import find_step
+        from yxanul.stages.replay import locate_step
 
         run, recipe = self.place.run, self.place.recipe
         if run is None or recipe is None:
             raise YxanulError("--step is of a run", found=f"{self.place.path}, which is none")
         if source is not None:
             self.place.chosen(source)
-        found = find_step(run, recipe, number, stage)
+        found = locate_step(run, recipe, number, stage)
         return {
             **self.place.facts,
             **_step_facts(found),
@@ -155,7 +155,7 @@ class Look:
     ) -> list[dict[str, Any]]:
         """Return the rows of a step as the trainer reads them, micro-batch after micro-batch."""
         from yxanul.data.batches import Feed
-        from yxanul.stages.corpus import check_header
+        from yxanul.stages.data import check_header
         from yxanul.tokenizer.tokenizer import Tokenizer
 
         run, recipe = self.place.run, self.place.recipe

@@ -90,7 +90,7 @@ def _compare_with_recipe(place: Place, checks: dict[str, Check]) -> None:
     from yxanul.base.errors import YxanulError
     from yxanul.data.manifest import read_outline
     from yxanul.data.verify import Check, Fault
-    from yxanul.stages.corpus import check_header
+    from yxanul.stages.data import check_header
     from yxanul.tokenizer.tokenizer import Tokenizer
 
     run, recipe = place.run, place.recipe

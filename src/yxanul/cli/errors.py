@@ -5,12 +5,13 @@ Of several processes one says why all end: the one whose fault it is.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -25,14 +26,15 @@ _OF_OTHERS = ("gloo", "nccl", "connection closed by peer", "connection reset", "
 """Words in the errors of collectives when another process is gone."""
 
 
-def guarded(work: Callable[[], object], as_json: bool = False) -> None:
-    """Do it; an error a person can mend is one line and an exit code, never a traceback."""
+@contextlib.contextmanager
+def guarded(as_json: bool = False) -> Iterator[None]:
+    """An error in the block that a person can mend is a line and an exit code, no traceback."""
     if "WORLD_SIZE" in os.environ:
         from yxanul.train.parallel.launch import end_with_parent
 
         end_with_parent()
     try:
-        work()
+        yield
     except typer.Exit as end:  # after --help or --version
         sys.exit(end.exit_code)
     except BrokenPipeError:

@@ -21,10 +21,14 @@ def train_to(run: RunFolder, step: int) -> None:
     """Train a prepared run up to a step (or its end)."""
     from yxanul.checkpoint.layout import checkpoint_steps
     from yxanul.recipe import load_recipe
-    from yxanul.stages.runner import run_recipe
+    from yxanul.stages.resume import open_run
 
+    recipe = load_recipe(str(run.recipe))
     try:
-        run_recipe(load_recipe(str(run.recipe)), run, SilentUi(), Startup(), stop_after=step)
+        with open_run(recipe, run, SilentUi(), Startup(), stop_after=step) as session:
+            from yxanul.stages.runner import run_stages
+
+            run_stages(session)
     except Interrupted:
         if max(checkpoint_steps(run.checkpoints), default=0) < step:
             raise
@@ -32,4 +36,5 @@ def train_to(run: RunFolder, step: int) -> None:
 
 if __name__ == "__main__":
     end_by_signals()
-    guarded(lambda: train_to(RunFolder(Path(sys.argv[1])), int(sys.argv[2])))
+    with guarded():
+        train_to(RunFolder(Path(sys.argv[1])), int(sys.argv[2]))

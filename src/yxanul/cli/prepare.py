@@ -40,11 +40,11 @@ def command(
     from yxanul.base.files import folder_lock
     from yxanul.base.interrupt import StopRequest
     from yxanul.base.run_folder import RunFolder
-    from yxanul.cli.order import load_for_run
+    from yxanul.cli.launch import load_for_run
     from yxanul.cli.output import make_ui, print_json, print_text
     from yxanul.plan import preflight
-    from yxanul.stages.corpus import prepare
-    from yxanul.stages.resume import settle_recipe
+    from yxanul.stages.data import prepare
+    from yxanul.stages.resume import reconcile_recipe
 
     chosen = [f"data.executor={executor}"] if executor else []
     run, ui = RunFolder(run_folder_of(recipe, out)), make_ui()
@@ -53,7 +53,7 @@ def command(
     for misfit in preflight.of_memory(resolved):
         ui.warn(str(misfit))  # another machine may train it
     with StopRequest().handled(), folder_lock(run.path):
-        settle_recipe(run, resolved, ui)
+        reconcile_recipe(run, resolved, ui)
         report = prepare(run, resolved, ui).as_dict()
     if as_json:
         print_json({"run": str(run.path)} | report)

@@ -42,21 +42,28 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Run a recipe: tokenizer, shards, every stage and its gate, then a sample and the scores."""
-    from yxanul.cli.order import Order
-    from yxanul.cli.train import carry_out
+    from yxanul.cli.launch import Order, launched
+    from yxanul.cli.train import show_outcome
 
-    carry_out(
-        Order(
-            NAME,
-            recipe,
-            with_device(overrides, device),
-            run_folder_of(recipe, out),
-            devices=devices,
-            strategy=strategy,
-            restarts=restarts,
-            resume=resume,
-            disable_fp8=disable_fp8,
-            cooldown_now=cooldown_now,
-            as_json=as_json,
-        )
+    order = Order(
+        NAME,
+        recipe,
+        with_device(overrides, device),
+        run_folder_of(recipe, out),
+        devices=devices,
+        strategy=strategy,
+        restarts=restarts,
+        resume=resume,
+        disable_fp8=disable_fp8,
+        cooldown_now=cooldown_now,
+        as_json=as_json,
     )
+    with launched(order) as session:
+        if session is not None:
+            from yxanul.stages.runner import run_stages
+            from yxanul.stages.summary import summarize
+
+            run_stages(session)
+            outcome = summarize(session)
+            if session.world.is_first:
+                show_outcome(outcome, as_json)

@@ -24,8 +24,7 @@ from yxanul.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from yxanul.cli.order import Order
-    from yxanul.stages.outcome import Outcome
+    from yxanul.stages.summary import Outcome
 
 NAME = "train"
 EXAMPLES = """**Examples**
@@ -55,7 +54,7 @@ def command(
 ) -> None:
     """Train every stage of a recipe whose shards are prepared; resumes where it stopped."""
     from yxanul.base.errors import YxanulError
-    from yxanul.cli.order import Order
+    from yxanul.cli.launch import Order, launched
 
     if eval_only and cooldown_now:
         raise YxanulError("--eval-only trains nothing and --cooldown-now does; give one of them")
@@ -76,41 +75,23 @@ def command(
         from yxanul.cli.evaluate import command as evaluate
 
         evaluate(order.out, checkpoint="last", device=device, as_json=as_json)
-    else:
-        carry_out(order)
-
-
-def carry_out(order: Order) -> None:
-    """Do the work of `run` and of `train`, here or in several processes."""
-    from yxanul.base.startup import Startup
-    from yxanul.checkpoint.layout import checkpoint_steps
-    from yxanul.cli.order import num_devices, start_children
-
-    startup, recipe = Startup(), order.load()
-    if order.cooldown_now and order.ask_for_cooldown(recipe):
         return
-    if order.resume and not checkpoint_steps(order.run.checkpoints):
-        order.ui().say(f"{order.out} has no checkpoint yet: the training begins at its first step")
-    startup.lap("recipe")
-    size = num_devices(order, recipe)
-    if size > 1:
-        start_children(order, size)
-        return
+    with launched(order) as session:
+        if session is not None:
+            from yxanul.stages.runner import run_stages
+            from yxanul.stages.summary import summarize
 
+            run_stages(session)
+            outcome = summarize(session)
+            if session.world.is_first:
+                show_outcome(outcome, as_json)
+
+
+def show_outcome(outcome: Outcome, as_json: bool) -> None:
+    """Print what came out of a run."""
     from yxanul.cli.output import print_json, print_text
-    from yxanul.stages.runner import run_recipe
 
-    outcome = run_recipe(
-        recipe,
-        order.run,
-        order.ui(),
-        startup,
-        with_preset=order.with_preset,
-        with_prepare=order.verb == "run",
-    )
-    if outcome is None:
-        return
-    if order.as_json:
+    if as_json:
         print_json(outcome.to_dict())
     else:
         print_text(summary(outcome))

@@ -52,13 +52,13 @@ def command(
     from yxanul.base.files import folder_lock
     from yxanul.base.interrupt import StopRequest
     from yxanul.base.run_folder import RunFolder
-    from yxanul.cli.order import load_for_run
+    from yxanul.cli.launch import load_for_run
     from yxanul.cli.output import make_ui, print_json, print_text
     from yxanul.plan import preflight
     from yxanul.recipe import load_recipe
-    from yxanul.stages.corpus import prepare
+    from yxanul.stages.data import prepare
     from yxanul.stages.measure import decide_preset
-    from yxanul.stages.resume import settle_recipe
+    from yxanul.stages.resume import reconcile_recipe
     from yxanul.stages.verify_resume import Trial, save_proof, verify_resume
 
     run, ui = RunFolder(run_folder_of(recipe, out)), make_ui()
@@ -73,7 +73,7 @@ def command(
             lambda preset: load_recipe(recipe, [*given, f"model.preset={preset}"]), ui
         )
     with StopRequest().handled(), folder_lock(run.path):
-        settle_recipe(run, resolved, ui)
+        reconcile_recipe(run, resolved, ui)
         prepare(run, resolved, ui)
         proof = verify_resume(run, resolved, Trial(LEG, steps, stops, devices), ui)
         path = save_proof(run, proof)

@@ -167,6 +167,10 @@ class Watch:
         self._history = History()
         self._last_seen: dict[str, int] = {}
 
+    def reset(self) -> None:
+        """Forget all steps: what comes next cannot be compared with them."""
+        self._history, self._last_seen = History(), {}
+
     def look(self, step: int, metrics: Mapping[str, float]) -> list[Alert]:
         """Return the alerts that the metrics of `step` raise.
 

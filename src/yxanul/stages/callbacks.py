@@ -1,23 +1,28 @@
-"""What happens beside a stage's training: records, evaluations, checkpoints, another plan."""
+"""What happens beside a stage's training: records, evaluations, checkpoints."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from yxanul.base.files import write_text
 from yxanul.base.metric_names import is_better
-from yxanul.eval.score import named
+from yxanul.checkpoint.cadence import Cadence, Moment
+from yxanul.checkpoint.keep import read_best, rotate, write_best
+from yxanul.data.batches import WindowShape
+from yxanul.eval.perplexity import score_domains, score_shards, window_shape
+from yxanul.eval.score import Score, named
 from yxanul.generate.config import SampleSettings
-from yxanul.stages.config import stage_optim
-from yxanul.stages.cooldown import Cooldown
+from yxanul.model.config import ModelSettings
+from yxanul.model.count import flops_per_token
+from yxanul.monitor.metrics import StepFacts
+from yxanul.stages.config import longest_row, stage_optim
 from yxanul.stages.ledger import Entry
-from yxanul.stages.metrics import step_facts
-from yxanul.stages.minutes import MinutesBudget
-from yxanul.stages.outcome import continued
-from yxanul.stages.saving import Saving
-from yxanul.stages.scoring import Scorer
+from yxanul.stages.replan import Cooldown, MinutesBudget
 from yxanul.stages.session import Session
+from yxanul.stages.summary import continued
+from yxanul.train.micro_batch import micro_rows_of
 from yxanul.train.progress import Best
 from yxanul.train.trainer import Callback, Changes, StepReport, Trainer
 
@@ -91,3 +96,156 @@ def log(session: Session, step: int, metrics: Mapping[str, float]) -> None:
     alerts = session.watch.look(step, metrics)
     for alert in alerts if session.recipe.monitor.alerts else ():
         session.ui.warn(str(alert))
+
+
+class Scorer:
+    """Scores the domains of the stages up to one of them, with the arithmetic of the training."""
+
+    def __init__(self, session: Session, index: int):
+        self._session, self._index = session, index
+        stages = session.recipe.stages[: index + 1]
+        self.domains = sorted({domain for stage in stages for domain in stage.domains()})
+        self._shapes = {domain: self._shape(domain) for domain in self.domains}
+
+    def _shape(self, domain: str) -> WindowShape:
+        """Return how a domain is scored: in every stage as in the first that trained it."""
+        settings, stages = self._session.recipe.eval, self._session.recipe.stages
+        first = next(stage for stage in stages if domain in stage.domains())
+        return window_shape(settings.seq_len or longest_row(first), settings.stride)
+
+    def score(self, domains: Collection[str]) -> dict[str, Score]:
+        """Score all held-out text of the domains."""
+        held_out = {domain: self._session.data.held_out[domain] for domain in domains}
+        with self._session.engine.shown() as model:
+            return self._from_first(
+                lambda: score_domains(model, held_out, self._shapes, self._session.ui)
+            )
+
+    def score_sample(self, domains: Collection[str]) -> dict[str, Score]:
+        """Score the sample of the domains' held-out text that is drawn once a run."""
+        samples = {domain: self._session.data.samples[domain] for domain in domains}
+        with self._session.engine.shown() as model:
+            return self._from_first(
+                lambda: {
+                    domain: score_shards(model, one.shards, self._shapes[domain], one.documents)
+                    for domain, one in samples.items()
+                }
+            )
+
+    def score_at_start(self, domains: Collection[str]) -> dict[str, Score]:
+        """Score the domains before a stage's first step; at the start of a run, which should begin
+        soon and where nothing is known yet, only the sample."""
+        knows = self._index or self._session.recipe.model.init_from is not None
+        return self.score(domains) if knows else self.score_sample(domains)
+
+    def _from_first(self, score: Callable[[], dict[str, Score]]) -> dict[str, Score]:
+        """Score in the first process, for all of them."""
+        world = self._session.world
+        scores = score() if world.is_first else {}
+        world.wait_for_first()
+        return world.from_first(scores)
+
+
+class Saving(Callback):
+    """Writes the checkpoints of a stage, bound to its session."""
+
+    def __init__(self, session: Session, index: int):
+        self.session = session
+        self.stage = session.recipe.stages[index].name
+        self.seq_len = max(map(longest_row, session.recipe.stages[: index + 1]))
+        self._cadence = Cadence(session.recipe.train.checkpoint)
+
+    def after_step(self, trainer: Trainer, report: StepReport) -> None:
+        """Save at the cadence of the recipe; the end of the stage waits until it is on disk."""
+        self.session.writer.check()
+        progress, plan = trainer.progress, trainer.plan
+        moment = Moment(
+            progress.step,
+            progress.stage_step,
+            phase_end=plan.is_phase_end(progress.stage_step),
+            stage_end=progress.stage_step == plan.total_steps,
+            is_best=progress.best is not None and progress.best.step == progress.step,
+        )
+        why = self.session.world.from_first(self._cadence.due(moment))
+        if moment.stage_end:
+            self.on_stop(trainer)
+        elif why is not None:
+            self._submit(trainer)
+
+    def on_stop(self, trainer: Trainer) -> None:
+        """Write a checkpoint and wait until all of it is on disk."""
+        self._submit(trainer)
+        self.session.writer.wait()
+        self.session.world.wait_for_all()  # who ends before would end the writing process, too
+
+    def _submit(self, trainer: Trainer) -> None:
+        """Hand all that the run needs to go on to the writer; then drop old checkpoints."""
+        session, progress = self.session, trainer.progress
+        self._note_micro_rows(trainer)
+        moments = session.engine.moments()
+        files = {**session.engine.weights(), "optimizer": moments.tensors}
+        if session.world.is_first:
+            state = self._state(trainer, moments.plain)
+            best = progress.best
+            session.writer.submit(progress.step, files, state, lambda: self._tidy(best))
+        self._cadence.saved()
+
+    def _tidy(self, best: Best | None) -> None:
+        run, settings = self.session.run, self.session.recipe.train.checkpoint
+        if best is not None:
+            write_best(run.path, best.step, best.metric, best.value)
+        named = read_best(run.path)  # of the stage before, until this one has its own
+        rotate(
+            run.checkpoints,
+            keep=settings.keep,
+            keep_every=settings.keep_every_steps,
+            best=named.step if named else None,
+        )
+
+    def _note_micro_rows(self, trainer: Trainer) -> None:
+        """Keep in the ledger what an out-of-memory has changed: the next start begins with it."""
+        entry = self.session.ledger.entry(self.stage)
+        rows = micro_rows_of(trainer.plan)
+        if entry is not None and entry.micro_rows != rows:
+            entry.micro_rows = rows
+            self.session.ledger.write()
+
+    def _state(self, trainer: Trainer, optimizer: Any) -> dict[str, Any]:
+        session, engine = self.session, self.session.engine
+        scale = engine.twin.scale
+        state = {
+            "progress": trainer.progress.to_dict(),
+            "model": session.model_settings.model_dump(mode="json"),
+            "tokenizer": session.data.tokenizer.digest,
+            "seq_len": self.seq_len,
+            "data_folder": session.recipe.data.folder,
+            "optimizer": optimizer,
+            "loss_scale": scale.to_dict() if scale else None,
+            "devices": session.world.size,
+            "micro_rows": {str(i): rows for i, rows in micro_rows_of(trainer.plan).items()},
+            "recorder": session.recorder.to_dict(),
+            "watch": session.watch.to_dict(),
+        }
+        return state if engine.ema is None else state | {"ema_updates": engine.ema.num_updates}
+
+
+def step_facts(report: StepReport, model: ModelSettings) -> StepFacts:
+    """Return what the recorder wants to know of a step."""
+    phase = report.phase
+    return StepFacts(
+        loss=report.loss,
+        learning_rate=report.lr,
+        lr_by_role=report.lr_by_role,
+        gradient_norm=report.gradient_norm,
+        clip=report.clip,
+        applied=report.applied,
+        lr_scale=phase.lr_scale,
+        phase=phase.index,
+        rows=phase.rows,
+        seq_len=phase.seq_len,
+        num_targets=report.num_targets,
+        tokens_seen=report.progress.tokens_seen,
+        skipped_total=report.progress.skipped_steps,
+        seconds=report.seconds,
+        flops_per_token=flops_per_token(model, phase.seq_len).total,
+    )

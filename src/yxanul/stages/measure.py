@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import copy
 import math
+import os
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 
+from yxanul import __version__
+from yxanul.base.machine import processor_name
 from yxanul.base.seeds import derive_seed
 from yxanul.base.ui import SilentUi, Ui
 from yxanul.model.config import ModelSettings
@@ -168,3 +173,18 @@ def _step_seconds(engine: Engine, phase: Phase) -> float:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
     return sorted(times[1:])[len(times[1:]) // 2]
+
+
+def describe_environment() -> dict[str, Any]:
+    """Return what someone needs to know to judge or repeat a run's figures."""
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        "yxanul": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": processor_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": gpus,
+    }

@@ -1,18 +1,26 @@
-"""Going on with a run: the recipe it was begun with, and what a changed one may change."""
+"""Beginning a run, or going on with one: its folder, its recipe, its text."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from yxanul.base.errors import YxanulError
-from yxanul.base.files import write_text
+from yxanul.base.files import folder_lock, write_text
+from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
+from yxanul.base.startup import Startup
 from yxanul.base.ui import Ui
 from yxanul.checkpoint.layout import checkpoint_steps
 from yxanul.recipe import Recipe, dump_recipe, load_recipe
+from yxanul.stages.data import begin, prepare, tell
 from yxanul.stages.ledger import LOST, Entry, Ledger
+from yxanul.train.parallel.world import joined_world
+
+if TYPE_CHECKING:
+    from yxanul.stages.session import Session
 
 FIXED = (
     "seed",
@@ -28,7 +36,7 @@ FIXED = (
 """Keys whose change would make what is on disk wrong."""
 
 
-def settle_recipe(run: RunFolder, recipe: Recipe, ui: Ui) -> None:
+def reconcile_recipe(run: RunFolder, recipe: Recipe, ui: Ui) -> None:
     """Write the resolved recipe into the run, or compare it with the one that is there.
 
     Once a stage has begun, a change of the data, the tokenizer or the model is refused; any other
@@ -173,3 +181,51 @@ def _passed_stages(recipe: Recipe, entries: Sequence[Entry]) -> tuple[str, ...]:
         if status.get(stage.name) == "passed":
             keys += [f"stages.{index}.{name}" for name in ("mix", "budget", "curriculum", "optim")]
     return tuple(keys)
+
+
+@contextmanager
+def open_run(
+    recipe: Recipe,
+    run: RunFolder,
+    ui: Ui,
+    startup: Startup,
+    *,
+    with_preset: Callable[[str], Recipe] | None = None,
+    with_prepare: bool = False,
+    stop_after: int | None = None,
+) -> Iterator[Session]:
+    """Give the session of a run, its folder locked and signals deferred while the block lasts.
+
+    `with_preset` gives the recipe anew where its preset is auto. After step `stop_after` it saves
+    and stops, as a signal would make it.
+    """
+    with ExitStack() as stack:
+        stop = stack.enter_context(StopRequest(stop_after).handled())
+        world = stack.enter_context(joined_world(recipe.train.device))
+        startup.lap("world")
+        preparation = None
+        if world.is_first:
+            stack.enter_context(folder_lock(run.path))
+            reconcile_recipe(run, recipe, ui)
+            if with_prepare and world.size == 1:
+                preparation = stack.enter_context(begin(run, recipe, ui, stop))
+            elif with_prepare:  # all processes read the same shards
+                tell(prepare(run, recipe, ui), ui)
+        world.wait_for_first()
+        startup.lap("tokenizer")
+
+        # Only now: torch takes a second to load, in which others encode the first text.
+        from yxanul.stages.measure import decide_preset
+        from yxanul.stages.session import build_session
+
+        startup.lap("imports")
+        if preparation is not None and not preparation.wait_for_start():
+            preparation = None  # all text is encoded
+        startup.lap("data")
+        if with_preset is not None and recipe.model.preset == "auto" and world.is_first:
+            recipe = decide_preset(with_preset, ui)
+            write_text(run.recipe, dump_recipe(recipe))
+        recipe = world.from_first(recipe)
+        session = build_session(run, recipe, ui, stop, preparation, world, startup)
+        stack.callback(session.close)
+        yield session

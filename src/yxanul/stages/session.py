@@ -1,31 +1,52 @@
-"""What the stages of one run share: recipe, model, data, ledger, trackers."""
+"""What the stages of one run share, and how it is opened: model, text, records."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from yxanul.base.errors import YxanulError
+from yxanul.base.files import write_json
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
+from yxanul.base.seeds import derive_seed
 from yxanul.base.startup import Startup
 from yxanul.base.ui import Ui
+from yxanul.bundle import open_bundle
 from yxanul.checkpoint.background import CheckpointWriter
+from yxanul.checkpoint.keep import write_best
+from yxanul.checkpoint.layout import checkpoint_steps
+from yxanul.checkpoint.read import newest_intact, read_checkpoint
 from yxanul.data.batches import Feed
-from yxanul.data.manifest import read_manifest
-from yxanul.data.shards import Shards
-from yxanul.model.config import ModelSettings
+from yxanul.data.mix import MixCursor
+from yxanul.model.config import ModelSettings, free_beside
+from yxanul.model.language_model import LanguageModel
 from yxanul.monitor.alerts import Watch
 from yxanul.monitor.metrics import StepRecorder
-from yxanul.monitor.trackers import Tracker
+from yxanul.monitor.peak import Peak
+from yxanul.monitor.trackers import Tracker, open_trackers
 from yxanul.recipe import Recipe
-from yxanul.stages.corpus import Sample, open_shards, used_sources
+from yxanul.stages.data import (
+    AGAIN,
+    Preparation,
+    RunData,
+    initial_folder,
+    other_tokenizer,
+)
 from yxanul.stages.ledger import Ledger
-from yxanul.stages.preparation import Preparation
+from yxanul.stages.measure import decide_precision, decide_threads, describe_environment
 from yxanul.tokenizer.tokenizer import Tokenizer
 from yxanul.train.engine import Engine, Moments
+from yxanul.train.parallel.build import Plant, make_engine
 from yxanul.train.parallel.world import World
+from yxanul.train.precision.decide import caveat, precision_peak
+from yxanul.train.precision.scale import LossScale
+from yxanul.train.precision.twin import choose_device
 from yxanul.train.progress import Progress
 
 
@@ -43,6 +64,15 @@ class Saved:
 
 
 @dataclass
+class Position:
+    """Where a run stands: all of a session that changes."""
+
+    progress: Progress
+    moments: Moments | None
+    """State of the optimizer in the checkpoint that was loaded, until a trainer has taken it."""
+
+
+@dataclass(frozen=True)
 class Session:
     """The parts of a run that outlive a stage."""
 
@@ -50,26 +80,18 @@ class Session:
     recipe: Recipe
     ui: Ui
     stop: StopRequest
-    tokenizer: Tokenizer
+    data: RunData
     engine: Engine
     feed: Feed
-    held_out: dict[str, Shards]
-    samples: dict[str, Sample]
-    """What of `held_out` is scored during training."""
-    train_tokens: dict[str, int]
     ledger: Ledger
     tracker: Tracker
     recorder: StepRecorder
     watch: Watch
-    saved: Saved | None
-    progress: Progress
+    position: Position
     peak_flops: float
     """Matrix products of one process, in FLOP/s."""
     writer: CheckpointWriter
-    preparation: Preparation | None = None
-    startup: Startup = field(default_factory=Startup)
-    stop_after: int | None = None
-    """Save and stop after this step of the run, as a signal would."""
+    startup: Startup
 
     def close(self) -> None:
         """Write out what is pending."""
@@ -81,8 +103,13 @@ class Session:
     def begin_stage(self, name: str) -> None:
         """Enter the next stage: it begins from the weights that the last gate judged, the mean
         where there is one."""
-        self.progress = self.progress.in_stage(name)
+        self.position.progress = self.progress.in_stage(name)
         self.engine.adopt_mean()
+
+    @property
+    def progress(self) -> Progress:
+        """Position in the program, the stage and every data stream."""
+        return self.position.progress
 
     @property
     def world(self) -> World:
@@ -104,19 +131,168 @@ class Session:
         self.stop.pass_on(self.world.any(self.stop.signal_number is not None))
         self.stop.raise_if_asked(what, hint)
 
-    def wait_for_all_text(self) -> None:
-        """Wait until all text is encoded, where training began before it was."""
-        if self.preparation is not None:
-            self.preparation.finish()
-            self.preparation = None
-            self.held_out = open_shards(
-                self.run, self.recipe, "validation", self.tokenizer, self.ui
-            )
-            self.train_tokens = train_tokens(self.run, self.recipe)
+
+def build_session(
+    run: RunFolder,
+    recipe: Recipe,
+    ui: Ui,
+    stop: StopRequest,
+    preparation: Preparation | None = None,
+    world: World | None = None,
+    startup: Startup | None = None,
+) -> Session:
+    """Open a prepared run: build its model, or load the newest intact checkpoint.
+
+    Where `preparation` is still at work, the session holds the text that is there. In a `world` of
+    several, all processes open the run; the first one writes what there is to write.
+    """
+    world = world or World()
+    data = RunData(run, recipe, ui, preparation)
+    ledger = Ledger.open(run.ledger, writes=world.is_first)
+    world.wait_for_all()  # from here on the first process writes what all have read
+    model, saved = _weights(run, recipe, data.tokenizer, ledger, world, ui)
+    engine, peak = _engine(model, recipe, ledger, world, ui)
+    _write_environment(run, peak, world)
+    progress = saved.progress if saved else Progress("", 0, 0, 0, MixCursor())
+    session = Session(
+        run=run,
+        recipe=recipe,
+        ui=ui,
+        stop=stop,
+        data=data,
+        engine=engine,
+        feed=Feed(data.orders),
+        ledger=ledger,
+        tracker=open_trackers(recipe.monitor.trackers if world.is_first else (), run),
+        recorder=StepRecorder(peak.flops_per_second * world.size, engine.device.type),
+        watch=Watch(),
+        position=Position(progress, saved.moments if saved else None),
+        peak_flops=peak.flops_per_second,
+        writer=CheckpointWriter(run.checkpoints, background=recipe.train.checkpoint.background),
+        startup=startup or Startup(),
+    )
+    if saved is None:
+        session.tracker.rewind(0)
+    else:
+        _go_on_from(session, saved)
+    return session
 
 
-def train_tokens(run: RunFolder, recipe: Recipe) -> dict[str, int]:
-    """Return the tokens of each source that is trained on; all text must be encoded."""
-    folder = run.data(recipe.data.folder)
-    manifests = {name: read_manifest(folder / name) for name in used_sources(recipe)}
-    return {name: manifest.splits["train"].tokens for name, manifest in manifests.items()}
+def _weights(
+    run: RunFolder, recipe: Recipe, tokenizer: Tokenizer, ledger: Ledger, world: World, ui: Ui
+) -> tuple[LanguageModel, Saved | None]:
+    """Return the model on its device, with the weights of the newest checkpoint; without one, with
+    those that the recipe starts from, or random ones."""
+    model = LanguageModel(recipe.model.resolved(tokenizer.vocab_size))
+    saved = _load_newest(run, model, ui)
+    if saved is None and recipe.model.init_from is not None:
+        source = load_initial(model, recipe, tokenizer, ledger, world)
+        ui.say(f"starting from the weights in {source}")
+    elif saved is None:
+        model.init_weights(torch.Generator().manual_seed(derive_seed(recipe.seed, "weights")))
+    return model.to(choose_device(recipe.train.device)), saved
+
+
+def _engine(
+    model: LanguageModel, recipe: Recipe, ledger: Ledger, world: World, ui: Ui
+) -> tuple[Engine, Peak]:
+    """Return the engine in the precision that was decided on, and the peak that MFU is of."""
+    device = model.embedding.tokens.device
+    decide_threads(ledger, device, ui)
+    precision = world.from_first(decide_precision(ledger, recipe, model, world.size, ui))
+    if note := caveat(precision, device):
+        ui.warn(note)
+    peak = world.from_first(precision_peak(device, precision))
+    return make_engine(Plant(model, recipe.train, precision, recipe.optim.ema, world, ui)), peak
+
+
+def _write_environment(run: RunFolder, peak: Peak, world: World) -> None:
+    if world.is_first:
+        about = {"peak_flops": peak._asdict(), "devices": world.size}
+        write_json(run.environment, describe_environment() | about)
+
+
+def _go_on_from(session: Session, saved: Saved) -> None:
+    """Bring all that records a run back to where the checkpoint was written."""
+    best, steps = saved.progress.best, checkpoint_steps(session.run.checkpoints)
+    # It may have died between checkpoint and this.
+    if best is not None and best.step in steps and session.world.is_first:
+        write_best(session.run.path, best.step, best.metric, best.value)
+    if saved.ema is not None:
+        session.engine.load_mean(saved.ema, saved.ema_updates)
+    if saved.loss_scale is not None and session.engine.twin.scale is not None:
+        session.engine.twin.scale = LossScale.from_dict(saved.loss_scale)
+    session.recorder.load(saved.recorder)
+    session.watch.load(saved.watch)
+    session.tracker.rewind(saved.progress.step)
+
+
+def _load_newest(run: RunFolder, model: LanguageModel, ui: Ui) -> Saved | None:
+    path, damaged = newest_intact(run.checkpoints)
+    for reason in damaged:
+        ui.warn(f"{reason}; going back to the checkpoint before")
+    if path is None and damaged:
+        raise YxanulError(
+            f"no checkpoint in {run.checkpoints} is intact",
+            hint=f"delete it and {run.ledger.name} to begin anew",
+        )
+    if path is None:
+        return None
+    tensors, state = read_checkpoint(path)
+    model.load_state_dict(tensors["model"])
+    progress = Progress.from_dict(state["progress"])
+    ui.say(f"going on from {path.name} (stage '{progress.stage}', step {progress.stage_step})")
+    return Saved(
+        progress,
+        Moments(tensors["optimizer"], state["optimizer"]),
+        state["recorder"],
+        state["watch"],
+        tensors.get("ema"),
+        state.get("ema_updates", 0),
+        state["loss_scale"],
+    )
+
+
+def load_initial(
+    model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer, ledger: Ledger, world: World
+) -> str:
+    """Give a model the weights that its recipe starts from; return what they are.
+
+    The ledger keeps their digest. What it says of stages that began from others is taken back.
+    """
+    folder = initial_folder(recipe)
+    source = open_bundle(folder, device="cpu")
+    if source.tokenizer.digest != tokenizer.digest:
+        raise other_tokenizer(folder, "the run's", tokenizer, source.tokenizer, AGAIN)
+    _check_shape(model.settings, source.model.settings, folder)
+    tensors = source.model.state_dict()
+    digest = digest_of(tensors)
+    if world.any(world.from_first(digest) != digest):
+        raise YxanulError(f"{folder} changed while it was read", hint="run the same command again")
+    model.load_state_dict(tensors)
+    if ledger.decisions.get("init_from", {}).get("digest", digest) != digest:
+        ledger.entries.clear()
+    ledger.decisions["init_from"] = {"path": str(folder), "step": source.step, "digest": digest}
+    ledger.write()
+    return f"{folder}" if source.step is None else f"{folder}, step {source.step}"
+
+
+def digest_of(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of fp32 tensors with their names, whatever files they lie in."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().numpy())  # pyright: ignore[reportArgumentType]
+    return digest.hexdigest()
+
+
+def _check_shape(mine: ModelSettings, theirs: ModelSettings, folder: Path) -> None:
+    kept = ModelSettings.model_fields.keys() - free_beside(theirs) - {"preset", "init_from"}
+    other = [name for name in sorted(kept) if getattr(mine, name) != getattr(theirs, name)]
+    if other:
+        raise YxanulError(
+            f"the weights in {folder} are not of the shape that the recipe has",
+            found=", ".join(f"{name} {getattr(theirs, name)}" for name in other),
+            wanted=", ".join(f"{name} {getattr(mine, name)}" for name in other),
+            hint=AGAIN,
+        )

@@ -83,8 +83,6 @@ class Trainer:
     skip_spikes: OutlierSettings | None = None
     curvature: Curvature | None = None
     """For the optimizer that asks for it."""
-    stop_after: int | None = None
-    """Save and stop after this step of the run, as a signal would."""
 
     def __post_init__(self) -> None:
         self._stalls = StallWatch(self.ui)
@@ -261,7 +259,8 @@ class Trainer:
             callback.on_stop(self)
 
     def _stop_if_asked(self) -> None:
-        reached = self.stop_after is not None and self.progress.step >= self.stop_after
+        last = self.stop.after_step
+        reached = last is not None and self.progress.step >= last
         asked = self.world.any(reached or self.stop.signal_number is not None)
         if asked:
             self._save()

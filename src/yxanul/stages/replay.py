@@ -43,7 +43,7 @@ class PlannedStep:
         return [self.rows[start : start + size] for start in range(0, len(self.rows), size)]
 
 
-def find_step(run: RunFolder, recipe: Recipe, step: int, stage: str | None = None) -> PlannedStep:
+def locate_step(run: RunFolder, recipe: Recipe, step: int, stage: str | None = None) -> PlannedStep:
     """Plan the rows of a step as the trainer does; it is counted in the run, or in a stage.
 
     In each stage the walk begins at its newest checkpoint before the step, if there is one.

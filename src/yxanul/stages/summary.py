@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,6 @@ from yxanul.generate.config import SampleSettings
 from yxanul.generate.decode import complete
 from yxanul.stages.ledger import Entry
 from yxanul.stages.session import Session
-from yxanul.stages.xz import xz_bits_per_byte
 
 LONGEST_SAMPLE = 400
 """Tokens of the sample that ends a run, at most: it should come to its own end."""
@@ -61,17 +61,18 @@ def stage_facts(session: Session) -> dict[str, Any]:
     }
 
 
-def conclude(session: Session) -> Outcome:
+def summarize(session: Session) -> Outcome:
     """Gather the last gate's scores, compare with xz, and write a sample for each prompt.
 
     All processes call it: the model may have to be gathered; the first one's outcome counts.
     """
+    session.data.finish()
     folder = session.run.data(session.recipe.data.folder)
     entries = session.ledger.entries
     at_end = entries[-1].at_end
     scores = {
         domain: Score(at_end[f"val/{domain}/loss"], one.num_tokens, int(one.document_bytes.sum()))
-        for domain, one in session.held_out.items()
+        for domain, one in session.data.held_out.items()
     }
     prompts = session.recipe.eval.sample_prompts or (opening_words(session),)
     settings = SampleSettings(max_tokens=LONGEST_SAMPLE, temperature=0.3, seed=session.recipe.seed)
@@ -82,7 +83,7 @@ def conclude(session: Session) -> Outcome:
         stages=entries,
         scores=scores,
         xz={domain: xz_bits_per_byte(folder / domain) for domain in scores},
-        synthetic=frozenset(d for d in scores if session.held_out[d].synthetic),
+        synthetic=frozenset(d for d in scores if session.data.held_out[d].synthetic),
         prompt=prompts[0],
         samples=samples,
     )
@@ -97,7 +98,7 @@ def continued(session: Session, prompts: Iterable[str], settings: SampleSettings
     with session.engine.shown() as model:
         for prompt in prompts if session.world.is_first else ():
             try:
-                written = complete(model, session.tokenizer, prompt, settings)
+                written = complete(model, session.data.tokenizer, prompt, settings)
             except YxanulError as error:
                 session.ui.warn(f"no sample: {error}")
             else:
@@ -107,11 +108,25 @@ def continued(session: Session, prompts: Iterable[str], settings: SampleSettings
 
 def opening_words(session: Session) -> str:
     """Return the first words of a held-out document of the last stage: a prompt of its kind."""
-    shards = session.held_out[session.recipe.stages[-1].domains()[0]]
+    shards = session.data.held_out[session.recipe.stages[-1].domains()[0]]
     for number in range(min(shards.num_documents, FIRST_DOCUMENTS)):
         ids = shards.document(number)[:-1][:PROMPT_TOKENS].tolist()
-        words = session.tokenizer.decode(ids).split()[:PROMPT_WORDS]
+        words = session.data.tokenizer.decode(ids).split()[:PROMPT_WORDS]
         prompt = " ".join(words)[:PROMPT_CHARS]
         if prompt.isprintable() and any(sign.isalpha() for sign in prompt):
             return prompt
     return ""
+
+
+LONGEST_BYTES = 20_000_000
+
+
+def xz_bits_per_byte(source: Path) -> float | None:
+    """Return what `xz -9e` needs for the held-out text of a source's folder, in bits per byte of
+    it; None for a very long one."""
+    path = source / "held-out.txt"
+    if path.stat().st_size > LONGEST_BYTES:
+        return None
+    content = path.read_bytes()
+    packed = lzma.compress(content, preset=9 | lzma.PRESET_EXTREME)
+    return 8 * len(packed) / len(content)

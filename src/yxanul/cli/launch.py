@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from yxanul.base.settings import Misfit
     from yxanul.base.ui import Ui
     from yxanul.recipe import Recipe
+    from yxanul.stages.session import Session
     from yxanul.train.parallel.launch import Ending
 
 
@@ -96,7 +98,7 @@ class Order:
         """Ask for an early end; True if a process that is at work on the run will see to it."""
         from yxanul.base.files import is_locked
         from yxanul.cli.output import print_json, print_text
-        from yxanul.stages.cooldown import ask
+        from yxanul.stages.replan import ask
 
         ask(self.run, recipe)
         if not is_locked(self.out):
@@ -104,6 +106,38 @@ class Order:
         text = f"the process that trains {self.out} was asked to come down and end"
         print_json({"run": str(self.out), "asked": True}) if self.as_json else print_text(text)
         return True
+
+
+@contextlib.contextmanager
+def launched(order: Order) -> Iterator[Session | None]:
+    """Give the session of what was ordered; None where other processes have done it, or will."""
+    from yxanul.base.startup import Startup
+    from yxanul.checkpoint.layout import checkpoint_steps
+
+    startup, recipe = Startup(), order.load()
+    if order.cooldown_now and order.ask_for_cooldown(recipe):
+        yield None
+        return
+    if order.resume and not checkpoint_steps(order.run.checkpoints):
+        order.ui().say(f"{order.out} has no checkpoint yet: the training begins at its first step")
+    startup.lap("recipe")
+    if (size := num_devices(order, recipe)) > 1:
+        start_children(order, size)
+        yield None
+        return
+
+    from yxanul.stages.resume import open_run
+
+    prepares = order.verb == "run"
+    with open_run(
+        recipe,
+        order.run,
+        order.ui(),
+        startup,
+        with_preset=order.with_preset,
+        with_prepare=prepares,
+    ) as session:
+        yield session
 
 
 def load_for_run(

@@ -17,7 +17,7 @@ from yxanul.train.memory import dry_run, largest_phase, too_large
 from yxanul.train.micro_batch import find_micro_rows, micro_rows_of, with_micro_rows
 
 
-def fitted(
+def fit(
     session: Session, plan: Plan, stage: StageSettings, optim: OptimSettings, entry: Entry
 ) -> Plan:
     """Return the plan with micro-batches that fit; raise YxanulError if its largest phase does not.

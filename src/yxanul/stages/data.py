@@ -1,0 +1,384 @@
+"""The text of a run: made into shards, at once or beside the training, and opened."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from yxanul.base.cache import is_address
+from yxanul.base.errors import YxanulError
+from yxanul.base.interrupt import StopRequest
+from yxanul.base.run_folder import RunFolder
+from yxanul.base.seeds import derive_seed
+from yxanul.base.ui import BackgroundUi, Ui
+from yxanul.data.contamination import comparison_digest
+from yxanul.data.encode import Beside, prepare_corpus
+from yxanul.data.fetch import fetch_shards
+from yxanul.data.growing import GrowingShards, sampled_parts
+from yxanul.data.manifest import Header, Split, read_manifest
+from yxanul.data.order import Parts, SourceOrder, first_order
+from yxanul.data.plan import make_header
+from yxanul.data.report import CorpusReport
+from yxanul.data.sample import training_texts
+from yxanul.data.shards import Shards
+from yxanul.recipe import Recipe
+from yxanul.tokenizer.build import build_tokenizer
+from yxanul.tokenizer.tokenizer import Tokenizer
+
+AGAIN = "run `yxanul prepare` (or `run`) with the recipe again"
+_LEAVE_OUT = "leave the section tokenizer out (tokenizer=null)"
+
+
+def prepare(run: RunFolder, recipe: Recipe, ui: Ui) -> CorpusReport:
+    """Make tokenizer and shards of a run; what an interrupted call has finished is kept."""
+    return encode(run, recipe, make_tokenizer(run, recipe, ui), ui)
+
+
+def encode(
+    run: RunFolder, recipe: Recipe, tokenizer: Tokenizer, ui: Ui, beside: Beside | None = None
+) -> CorpusReport:
+    """Make the shards of a run."""
+    return prepare_corpus(
+        recipe.data,
+        tokenizer,
+        run.data(recipe.data.folder),
+        ui,
+        seed=recipe.seed,
+        beside=beside,
+    )
+
+
+def make_tokenizer(run: RunFolder, recipe: Recipe, ui: Ui) -> Tokenizer:
+    """Return the run's tokenizer, made now if it is not there yet."""
+    if recipe.model.init_from is not None and not run.has_begun:
+        take_tokenizer(run, recipe, ui)
+    elif recipe.tokenizer is not None and not run.tokenizer.exists():
+        tokenizer = build_tokenizer(recipe.tokenizer, lambda: training_texts(recipe.data), ui)
+        tokenizer.save(run.tokenizer)
+        ui.say(f"tokenizer: {recipe.tokenizer.kind}, {tokenizer.vocab_size:,} tokens")
+    return load_tokenizer(run, recipe)
+
+
+def take_tokenizer(run: RunFolder, recipe: Recipe, ui: Ui) -> None:
+    """Give a run that has not begun the tokenizer of the weights that its recipe starts from."""
+    from yxanul.bundle import read_tokenizer  # it loads torch
+
+    folder = initial_folder(recipe)
+    theirs = read_tokenizer(folder)
+    if recipe.tokenizer is not None:
+        own = build_tokenizer(recipe.tokenizer, lambda: training_texts(recipe.data), ui)
+        if own.digest != theirs.digest:
+            whose = f"the recipe's (kind {recipe.tokenizer.kind})"
+            raise other_tokenizer(folder, whose, own, theirs, _LEAVE_OUT)
+    if not run.tokenizer.exists() or Tokenizer.load(run.tokenizer).digest != theirs.digest:
+        theirs.save(run.tokenizer)
+        ui.say(f"tokenizer: that of {folder}, {theirs.vocab_size:,} tokens")
+
+
+def initial_folder(recipe: Recipe) -> Path:
+    """Return the folder of the weights that a recipe starts from."""
+    assert recipe.model.init_from is not None
+    return Path(recipe.model.init_from).expanduser()
+
+
+def other_tokenizer(
+    folder: Path, whose: str, found: Tokenizer, wanted: Tokenizer, hint: str
+) -> YxanulError:
+    """Return the error for a tokenizer that is not that of the weights."""
+    return YxanulError(
+        f"tokenizer: {whose} is not that of the weights in {folder}",
+        found=f"{found.vocab_size:,} tokens ({found.digest[:12]})",
+        wanted=f"{wanted.vocab_size:,} tokens ({wanted.digest[:12]})",
+        hint=hint,
+    )
+
+
+def load_tokenizer(run: RunFolder, recipe: Recipe) -> Tokenizer:
+    """Return the tokenizer of a prepared run; weights that exist may know more ids than it."""
+    if not run.tokenizer.exists():
+        raise YxanulError(
+            f"{run.path} has no tokenizer yet",
+            hint="run `yxanul prepare` with the same arguments first, or `yxanul run`",
+        )
+    num_ids = recipe.model.vocab_size if recipe.model.init_from is not None else None
+    return Tokenizer.load(run.tokenizer, num_ids=num_ids or 0)
+
+
+def used_sources(recipe: Recipe) -> list[str]:
+    """Return the sources that a stage uses."""
+    return sorted({name for stage in recipe.stages for name in stage.domains()})
+
+
+def open_shards(
+    run: RunFolder, recipe: Recipe, split: Split, tokenizer: Tokenizer, ui: Ui
+) -> dict[str, Shards]:
+    """Open the shards of every source that a stage uses; missing ones are an error. What lies at
+    an address is copied here first."""
+    folder, address = run.data(recipe.data.folder), recipe.data.folder
+    if address is not None and is_address(address):
+        fetch_shards(address, ui, used_sources(recipe), [split])
+    shards: dict[str, Shards] = {}
+    for name in used_sources(recipe):
+        manifest = read_manifest(folder / name)
+        check_header(manifest.header, folder, name, recipe, tokenizer)
+        shards[name] = Shards(folder / name, manifest, split)
+    return shards
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The held-out documents of a source that are scored during training."""
+
+    shards: Shards
+    documents: list[int] | None
+    """None stands for all."""
+
+
+def draw_sample(shards: Shards, recipe: Recipe) -> Sample:
+    """Draw documents until they have `eval.max_tokens`, at most; all if there is no such bound.
+
+    Where text is still being encoded, `shards` are the parts that `sampled_parts` chooses; of whole
+    shards these are taken here, so that both ways give one sample.
+    """
+    tokens = recipe.eval.max_tokens
+    if tokens is None:
+        return Sample(shards, None)
+    splits = shards.manifest.splits
+    order = first_order(shards.num_parts, recipe.seed, shards.source).tolist()
+    chosen = sampled_parts(
+        order,
+        lambda number, split: splits[split].shards[number].tokens,
+        recipe.data.shuffle_tokens,
+        tokens,
+    )
+    some = Shards(shards.folder, shards.manifest, "validation", chosen)
+    return Sample(some, some.sample(tokens, derive_seed(recipe.seed, "sample", shards.source)))
+
+
+def train_tokens(run: RunFolder, recipe: Recipe) -> dict[str, int]:
+    """Return the tokens of each source that is trained on; all text must be encoded."""
+    folder = run.data(recipe.data.folder)
+    manifests = {name: read_manifest(folder / name) for name in used_sources(recipe)}
+    return {name: manifest.splits["train"].tokens for name, manifest in manifests.items()}
+
+
+def check_header(
+    header: Header, folder: Path, name: str, recipe: Recipe, tokenizer: Tokenizer
+) -> None:
+    """Refuse shards that were made of other text, or under other settings."""
+    comparison = comparison_digest(recipe.data)
+    if header != make_header(name, recipe.data, tokenizer, comparison):
+        raise YxanulError(
+            f"the shards of '{name}' in {folder} are of other text or another tokenizer",
+            hint="run `yxanul prepare` with this recipe, or give data.folder another name",
+        )
+
+
+_LOOK_SECONDS = 0.1
+_CANCEL_SECONDS = 3.0
+_MOST_LOOKS_IN_VAIN = 50
+
+
+@contextlib.contextmanager
+def begin(run: RunFolder, recipe: Recipe, ui: Ui, stop: StopRequest) -> Iterator[Preparation]:
+    """Make the tokenizer of a run, and give what makes its shards meanwhile. Leaving the block ends
+    the work."""
+    tokenizer = make_tokenizer(run, recipe, ui)
+    preparation = Preparation(run, recipe, tokenizer, ui, stop)
+    preparation.start()
+    try:
+        yield preparation
+    finally:
+        preparation.cancel()
+
+
+def tell(report: CorpusReport, ui: Ui) -> None:
+    """Say in a line what became of each source."""
+    for name, one in report.sources.items():
+        documents, tokens = sum(one.documents.values()), sum(one.tokens.values())
+        left_out = ", ".join(f"{count:,} {cause}" for cause, count in one.dropped.items())
+        end = f"; left out: {left_out}" if left_out else ""
+        ui.say(f"{name}: {documents:,} documents, {tokens:,} tokens{end}")
+
+
+def starts_early(recipe: Recipe) -> bool:
+    """Tell whether the first stage can begin before all text is encoded; one that starts from
+    weights scores all held-out text first, as later stages do."""
+    bounded = any(recipe.data.sources[name].max_epochs for name in used_sources(recipe))
+    known = not recipe.stages[0].budget.needs_all_text and recipe.eval.max_tokens is not None
+    known = known and recipe.model.init_from is None
+    elsewhere = is_address(recipe.data.folder or "")
+    return recipe.data.overlap_prepare and known and not bounded and not elsewhere
+
+
+class Preparation:
+    """Encodes the text of a run in worker processes, told by a thread of this one."""
+
+    def __init__(
+        self, run: RunFolder, recipe: Recipe, tokenizer: Tokenizer, ui: Ui, stop: StopRequest
+    ) -> None:
+        self._run, self._recipe, self._tokenizer = run, recipe, tokenizer
+        self._ui, self._stop = ui, stop
+        self._planned, self._cancelled = threading.Event(), threading.Event()
+        self._error: BaseException | None = None
+        self._is_training, self._lock = False, threading.Lock()
+        self._looks_in_vain = 0
+        self._thread = threading.Thread(target=self._work, name="prepare", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all text is encoded; what went wrong is raised here."""
+        if self._thread.is_alive():
+            return False
+        if self._error is not None:
+            raise self._error
+        return True
+
+    def wait(self) -> None:
+        """Pass some time while more text is encoded."""
+        self._stop.raise_if_asked(
+            "stopped while it waited for text; what is there is saved",
+            hint="the same command goes on from there",
+        )
+        if self.is_done:
+            self._looks_in_vain += 1
+            if self._looks_in_vain > _MOST_LOOKS_IN_VAIN:
+                raise YxanulError(
+                    "a part of the text is gone that was encoded",
+                    hint="something else changes the folder of the shards; run the command again",
+                )
+        time.sleep(_LOOK_SECONDS)
+
+    def finish(self) -> None:
+        """Wait until all text is encoded."""
+        while not self.is_done:
+            self.wait()
+
+    def cancel(self) -> None:
+        """End the work where it is; the next call goes on with what is missing.
+
+        What cannot be ended soon, such as a part that is read in this process, is not waited for:
+        its thread dies with the process, and its files are whole or not there.
+        """
+        self._cancelled.set()
+        self._thread.join(_CANCEL_SECONDS)
+
+    def shards(self, split: Split) -> dict[str, GrowingShards]:
+        """Return the sources that a stage uses, whose parts are waited for as they are read."""
+        while not self._planned.is_set():
+            self.wait()
+        folder = self._run.data(self._recipe.data.folder)
+        opened: dict[str, GrowingShards] = {}
+        for name in used_sources(self._recipe):
+            opened[name] = GrowingShards(folder / name, split, self.wait)
+            header = opened[name].outline.header
+            check_header(header, folder, name, self._recipe, self._tokenizer)
+        return opened
+
+    def first_held_out(self) -> dict[str, Shards]:
+        """Return the held-out text that is scored during training, as soon as it is there."""
+        recipe, tokens = self._recipe, self._recipe.eval.max_tokens
+        assert tokens is not None
+        first: dict[str, Shards] = {}
+        for name, one in self.shards("validation").items():
+            order = first_order(one.num_parts, recipe.seed, name).tolist()
+            first[name] = one.first_held_out(order, recipe.data.shuffle_tokens, tokens)
+        return first
+
+    def wait_for_start(self) -> bool:
+        """Wait until training can begin: the first group of every source's parts, and the
+        held-out text that is scored during training, are there; or all text, where the recipe
+        needs it. Say whether more is to come; from now on, what goes wrong is said at once."""
+        if not starts_early(self._recipe):
+            self.finish()
+            return False
+        for shards in self.shards("train").values():
+            order = SourceOrder(shards, self._recipe.seed, self._recipe.data.shuffle_tokens)
+            if order.is_empty:
+                self.finish()  # it ends by saying what became of the text
+        if not all(shards.num_tokens for shards in self.first_held_out().values()):
+            self.finish()
+        if self.is_done:
+            return False
+        with self._lock:
+            self._is_training = True
+        if self._error is not None:
+            raise self._error
+        self._ui.say("there is enough text to start with; the rest is encoded beside the training")
+        return True
+
+    def _work(self) -> None:
+        beside = Beside(self._planned.set, self._check, process_is_busy=True)
+        ui = BackgroundUi(self._ui) if starts_early(self._recipe) else self._ui
+        try:
+            tell(encode(self._run, self._recipe, self._tokenizer, ui, beside), self._ui)
+        except _Cancelled:
+            pass
+        except OSError as error:
+            folder = self._run.data(self._recipe.data.folder)
+            self._fail(YxanulError(f"text cannot be encoded into {folder}", found=error.strerror))
+        except BaseException as error:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Keep an error for whoever waits for text; training may come late: it is told at once."""
+        with self._lock:
+            self._error = error
+            is_training = self._is_training
+        if is_training:
+            self._ui.warn(f"{error}; training goes on with the text that is there")
+
+    def _check(self) -> None:
+        if self._cancelled.is_set():
+            raise _Cancelled
+
+
+class _Cancelled(Exception):
+    """The training beside has ended."""
+
+
+class RunData:
+    """The shards of a run: all of them, or those that are there while more text is encoded."""
+
+    def __init__(
+        self, run: RunFolder, recipe: Recipe, ui: Ui, preparation: Preparation | None = None
+    ) -> None:
+        self._run, self._recipe, self._ui, self._preparation = run, recipe, ui, preparation
+        self.tokenizer = load_tokenizer(run, recipe)
+        self.train_tokens: dict[str, int] = {}
+        """Of each source; empty until all text is encoded."""
+        shards: Mapping[str, Parts]
+        if preparation is None:
+            shards = open_shards(run, recipe, "train", self.tokenizer, ui)
+            self._open_whole()
+        else:
+            shards, self.held_out = preparation.shards("train"), preparation.first_held_out()
+        tokens = recipe.data.shuffle_tokens
+        self.orders = {name: SourceOrder(one, recipe.seed, tokens) for name, one in shards.items()}
+        self.samples = {name: draw_sample(one, recipe) for name, one in self.held_out.items()}
+        """What of `held_out` is scored during training."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all text is encoded."""
+        return self._preparation is None
+
+    def finish(self) -> None:
+        """Wait until all text is encoded, where training began before it was."""
+        if self._preparation is not None:
+            self._preparation.finish()
+            self._preparation = None
+            self._open_whole()
+
+    def _open_whole(self) -> None:
+        run, recipe = self._run, self._recipe
+        self.held_out = open_shards(run, recipe, "validation", self.tokenizer, self._ui)
+        self.train_tokens = train_tokens(run, recipe)
