@@ -50,9 +50,8 @@ def session_with(texts, tokenizer):
     ends = [[*tokenizer.encode(text), tokenizer.end_of_text_id] for text in texts]
     shards = SimpleNamespace(num_documents=len(ends), document=lambda n: np.array(ends[n]))
     stage = SimpleNamespace(domains=lambda: ["mine"])
-    return SimpleNamespace(
-        held_out={"mine": shards}, tokenizer=tokenizer, recipe=SimpleNamespace(stages=[stage])
-    )
+    data = SimpleNamespace(held_out={"mine": shards}, tokenizer=tokenizer)
+    return SimpleNamespace(data=data, recipe=SimpleNamespace(stages=[stage]))
 
 
 @pytest.mark.parametrize(

@@ -189,8 +189,8 @@ def begin(run: RunFolder, recipe: Recipe, ui: Ui, stop: StopRequest) -> Iterator
     the work."""
     tokenizer = make_tokenizer(run, recipe, ui)
     preparation = Preparation(run, recipe, tokenizer, ui, stop)
-    preparation.start()
     try:
+        preparation.start()
         yield preparation
     finally:
         preparation.cancel()
@@ -269,7 +269,8 @@ class Preparation:
         its thread dies with the process, and its files are whole or not there.
         """
         self._cancelled.set()
-        self._thread.join(_CANCEL_SECONDS)
+        if self._thread.is_alive():
+            self._thread.join(_CANCEL_SECONDS)
 
     def shards(self, split: Split) -> dict[str, GrowingShards]:
         """Return the sources that a stage uses, whose parts are waited for as they are read."""

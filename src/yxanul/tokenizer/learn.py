@@ -40,8 +40,8 @@ def learn_bpe(raw: library.Tokenizer, texts: Iterable[str], num_tokens: int) -> 
             problems.append(problem)
 
     thread = threading.Thread(target=work, name="train tokenizer", daemon=True)
-    thread.start()
     try:
+        thread.start()
         while thread.is_alive():
             thread.join(_SECONDS_BETWEEN_LOOKS)
     finally:
