@@ -27,9 +27,10 @@ from yxanul.eval.config import EvalSettings
 from yxanul.model.config import ModelSettings, beside_weights
 from yxanul.monitor.config import MonitorSettings
 from yxanul.optim.config import OptimSettings
+from yxanul.optim.table import divided_by
 from yxanul.stages.config import StageSettings, stage_optim
 from yxanul.tokenizer.config import BpeSettings, TokenizerSettings
-from yxanul.train.config import OPTIMIZERS_OF, TrainSettings
+from yxanul.train.config import TrainSettings
 from yxanul.train.precision.config import fp8_misfit
 
 
@@ -85,10 +86,11 @@ class Recipe(Settings):
         if self.tokenizer is None and self.model.init_from is None:
             yield Misfit("tokenizer is null, which only goes with model.init_from", ("tokenizer",))
         strategy, optimizer = self.train.strategy, self.optim.name
-        if optimizer not in OPTIMIZERS_OF.get(strategy, (optimizer,)):
+        able = divided_by(strategy)
+        if able and optimizer not in able:
             yield Misfit(
                 f"train.strategy {strategy} goes with optim.name"
-                f" {' or '.join(OPTIMIZERS_OF[strategy])}, not {optimizer}; strategy ddp does",
+                f" {' or '.join(able)}, not {optimizer}; strategy ddp does",
                 ("train", "strategy"),
                 ("optim", "name"),
             )

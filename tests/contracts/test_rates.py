@@ -6,14 +6,12 @@ import pytest
 
 from yxanul.model.config import ModelSettings
 from yxanul.model.zoo import PRESETS
-from yxanul.optim.build import OPTIMIZERS
 from yxanul.optim.config import OptimSettings
-from yxanul.optim.rates import RATES, usual_lr
+from yxanul.optim.table import OPTIMIZERS, usual_lr
 
 
-def test_every_optimizer_has_a_table_and_a_factor():
-    assert set(RATES) == set(OPTIMIZERS)
-    assert all(0 < factor <= 1 for _, factor in RATES.values())
+def test_no_optimizer_has_a_higher_rate_than_its_table():
+    assert all(0 < row.rate_factor <= 1 for row in OPTIMIZERS.values())
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -29,13 +27,13 @@ def test_every_preset_has_a_rate(preset, name):
 def test_wider_models_have_no_higher_rate(name):
     rates = [usual_lr(name, width) for width in range(32, 16_385, 32)]
     assert rates == sorted(rates, reverse=True)
-    table, factor = RATES[name]
-    widest, rate = table[-1]
-    assert usual_lr(name, 4 * widest) == pytest.approx(rate * factor / 4, rel=0.05)
+    row = OPTIMIZERS[name]
+    widest, rate = row.rates[-1]
+    assert usual_lr(name, 4 * widest) == pytest.approx(rate * row.rate_factor / 4, rel=0.05)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_tables_are_in_order(name):
-    widths, rates = zip(*RATES[name][0], strict=True)
+    widths, rates = zip(*OPTIMIZERS[name].rates, strict=True)
     assert sorted(set(widths)) == list(widths)
     assert sorted(set(rates), reverse=True) == list(rates)

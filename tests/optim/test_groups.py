@@ -3,7 +3,7 @@ import torch
 
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.groups import parameter_groups, set_lr
-from yxanul.optim.muon import build_muon
+from yxanul.optim.muon import build as build_muon
 
 SETTINGS = OptimSettings(peak_lr=1e-3, weight_decay=0.1)
 

@@ -1,10 +1,11 @@
 import pytest
 import torch
 
-from yxanul.optim.adamw import build_adamw
+from yxanul.optim.adamw import build as build_adamw
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.groups import parameter_groups
-from yxanul.optim.muon import QUINTIC, build_muon, orthogonal_together
+from yxanul.optim.muon import QUINTIC, orthogonal_together
+from yxanul.optim.muon import build as build_muon
 
 
 def slow_orthogonal(matrix):

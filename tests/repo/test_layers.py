@@ -87,7 +87,7 @@ def test_recipe_imports_settings_only():
     """And the shape of weights, once there is a recipe that starts from some."""
     for module in imports(SRC / "recipe.py"):
         if module.startswith("yxanul.") and not module.startswith("yxanul.base."):
-            assert module.endswith(".config") or module == "yxanul.bundle"
+            assert module.endswith((".config", "optim.table")) or module == "yxanul.bundle"
 
 
 def test_only_the_command_line_talks():

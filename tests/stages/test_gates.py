@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from yxanul.base.metric_names import LOWER_IS_BETTER, is_better
 from yxanul.eval.score import Score, named
 from yxanul.stages.config import GateSettings, Rule
 from yxanul.stages.gates import Evidence, Finding, Verdict, judge
@@ -138,3 +139,20 @@ def test_a_verdict_reads_back_also_one_of_0_1():
     old = {"gate": "bits_per_byte/xz", "domain": "a", "measured": 0.2, "limit": 1.0, "passed": True}
     (finding,) = Verdict.from_dict({"findings": [old]}).findings
     assert finding == Finding("val/a/bits_per_byte", "xz", 0.2, "at_most", 1.0, True)
+
+
+def test_a_new_kind_of_metric_is_a_row_and_no_gate_code(monkeypatch):
+    monkeypatch.setitem(LOWER_IS_BETTER, "task/*/accuracy", False)
+    gate = GateSettings(
+        rules=(
+            Rule(metric="task/blimp/accuracy", at_least=0.6),
+            Rule(metric="task/*/accuracy", against="best", at_least=0.9, over="all"),
+        ),
+        default_rules=False,
+    )
+    for accuracy, passes in ((0.65, [True, True]), (0.62, [True, False]), (0.5, [False, False])):
+        evidence = Evidence(
+            {"task/blimp/accuracy": accuracy}, {"best": {"task/blimp/accuracy": 0.7}}, ()
+        )
+        assert [finding.passed for finding in judge(gate, evidence).findings] == passes
+    assert is_better("task/blimp/accuracy", 0.7, than=0.6)

@@ -13,8 +13,8 @@ import torch
 from pydantic import ValidationError
 
 from yxanul.base.errors import YxanulError
-from yxanul.optim.build import OPTIMIZERS
 from yxanul.optim.config import EmaSettings, OptimSettings
+from yxanul.optim.table import OPTIMIZERS
 from yxanul.train import memory
 from yxanul.train.config import TrainSettings
 from yxanul.train.curriculum import Plan

@@ -7,9 +7,9 @@ import torch
 
 from yxanul.base.errors import Interrupted, YxanulError
 from yxanul.base.interrupt import StopRequest
-from yxanul.optim.build import OPTIMIZERS
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.schedules import lr_multiplier
+from yxanul.optim.table import OPTIMIZERS
 from yxanul.train.curriculum import Plan
 from yxanul.train.progress import Best
 from yxanul.train.trainer import Callback, Changes

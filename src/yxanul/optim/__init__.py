@@ -1,7 +1,7 @@
 """Optimizers, learning-rate schedules and grouping by role.
 
-`config` holds the settings, `schedules` the table SCHEDULES, `build` the table OPTIMIZERS; this
-file stays free of torch so that recipes load fast.
+`config` holds the settings, `table` all optimizers, `schedules` all schedules; this file stays free
+of torch so that recipes load fast.
 """
 
 from yxanul.optim.config import OptimSettings, ScheduleSettings

@@ -62,6 +62,6 @@ def _inverse_root(state: dict[str, torch.Tensor]) -> torch.Tensor:
     return (rows / rows.mean(-2, keepdim=True)).rsqrt() * columns.rsqrt()
 
 
-def build_adafactor(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.Optimizer:
+def build(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.Optimizer:
     """Return Adafactor over `groups`."""
     return Adafactor(groups, eps=settings.used_eps)

@@ -11,7 +11,7 @@ from yxanul.optim.config import OptimSettings
 FUSED_DEVICES = ("cpu", "cuda")
 
 
-def build_adamw(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.Optimizer:
+def build(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.Optimizer:
     """Return AdamW over `groups`; fused where torch has it (five times faster on a CPU)."""
     devices = {parameter.device.type for group in groups for parameter in group["params"]}
     return torch.optim.AdamW(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from yxanul.base.settings import Misfit, Settings
-from yxanul.optim.rates import USUAL_WIDTH, usual_lr
+from yxanul.optim.table import OPTIMIZERS, USUAL_WIDTH, readers_of, usual_lr
 
 DEFAULT_WARMUP_FRACTION = 0.01
 DEFAULT_MIN_LR_FRACTION = 0.1
@@ -22,21 +22,10 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 WITH_FLOOR = ("linear", "cosine", "wsd")
 
-ADAM_BETAS, ADAM_EPS = (0.9, 0.95), 1e-8
-BETAS = {"adamw": ADAM_BETAS, "muon": ADAM_BETAS, "lion": (0.9, 0.99), "sophia": (0.965, 0.99)}
-"""By optimizer, where the settings give none; one that is not here has no betas."""
-EPS = {"adamw": ADAM_EPS, "muon": ADAM_EPS, "sophia": 1e-12, "adafactor": 1e-30}
-"""The same for eps."""
-STATE_NUMBERS = {"adamw": 2, "muon": 1, "lion": 1, "sophia": 2, "adafactor": 0}
-"""How many numbers an optimizer keeps for each weight, at least."""
-OWNERS = {
-    "betas": tuple(BETAS),
-    "eps": tuple(EPS),
-    "muon_lr": ("muon",),
-    "hessian_steps": ("sophia",),
-    "hessian_scale": ("sophia",),
-}
-"""Which optimizers read a setting; the others refuse it."""
+if TYPE_CHECKING:
+    OptimizerName = str
+else:
+    OptimizerName = Literal[tuple(OPTIMIZERS)]
 
 
 class ScheduleSettings(Settings):
@@ -127,12 +116,12 @@ class EmaSettings(Settings):
 class OptimSettings(Settings):
     """Which optimizer, at which rate."""
 
-    name: Literal["adamw", "muon", "lion", "sophia", "adafactor"] = "adamw"
+    name: OptimizerName = "adamw"
     """Muon moves the matrices along orthogonalised momentum, everything else by AdamW; lion by the
     sign of momentum; sophia by momentum over curvature; adafactor keeps next to no state."""
     peak_lr: Rate = Field(default_factory=lambda data: usual_lr(data["name"], USUAL_WIDTH))
     """Learning rate at the end of the warm-up; absent: what is usual for the optimizer and the
-    width of the model (tables in optim/rates.py)."""
+    width of the model (optim/table.py)."""
     weight_decay: float = Field(default=0.1, ge=0)
     """Decoupled, times the rate; norms and every 1-D parameter have none."""
     betas: tuple[Beta, Beta] | None = None
@@ -171,12 +160,16 @@ class OptimSettings(Settings):
     @property
     def used_betas(self) -> tuple[float, float]:
         """The betas that the optimizer works with."""
-        return self.betas or BETAS[self.name]
+        betas = self.betas or OPTIMIZERS[self.name].betas
+        assert betas is not None
+        return betas
 
     @property
     def used_eps(self) -> float:
         """The eps that the optimizer works with."""
-        return self.eps or EPS[self.name]
+        eps = self.eps or OPTIMIZERS[self.name].eps
+        assert eps is not None
+        return eps
 
     @property
     def min_lr_fraction(self) -> float | None:
@@ -191,10 +184,11 @@ class OptimSettings(Settings):
     @model_validator(mode="after")
     def _check(self) -> OptimSettings:
         self._check_floor()
-        for key, owners in OWNERS.items():
-            if getattr(self, key) is not None and self.name not in owners:
+        for key in type(self).model_fields:
+            readers = readers_of(key)
+            if self.name not in readers and getattr(self, key) is not None:
                 raise Misfit(
-                    f"{key} belongs to the optimizer {' or '.join(owners)}, not to {self.name}"
+                    f"{key} belongs to the optimizer {' or '.join(readers)}, not to {self.name}"
                     " (set it to null)",
                     key,
                     "name",

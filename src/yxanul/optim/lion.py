@@ -36,6 +36,6 @@ class Lion(GroupwiseOptimizer):
         torch._foreach_lerp_(momenta, grads, 1 - memory)
 
 
-def build_lion(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.Optimizer:
+def build(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.Optimizer:
     """Return Lion over `groups`."""
     return Lion(groups, betas=settings.used_betas)

@@ -104,7 +104,7 @@ class Muon(GroupwiseOptimizer):
         )
 
 
-def build_muon(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.Optimizer:
+def build(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.Optimizer:
     """Return Muon over the matrices of `groups` and AdamW over the rest, as one optimizer."""
     for group in groups:
         if group["role"] != "matrix":

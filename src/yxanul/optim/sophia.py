@@ -64,6 +64,6 @@ class Sophia(GroupwiseOptimizer):
         return state
 
 
-def build_sophia(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.Optimizer:
+def build(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.Optimizer:
     """Return Sophia over `groups`."""
     return Sophia(groups, settings)

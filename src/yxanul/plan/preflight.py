@@ -13,8 +13,8 @@ from yxanul.base.marked_yaml import Keys
 from yxanul.base.settings import Misfit
 from yxanul.data.config import DataSettings
 from yxanul.model.count import count_parameters
-from yxanul.optim.config import STATE_NUMBERS
 from yxanul.optim.schedules import check_schedule
+from yxanul.optim.table import OPTIMIZERS
 from yxanul.recipe import Recipe
 from yxanul.stages.config import longest_row, stage_optim
 from yxanul.text.config import HubSettings, JsonlSettings, ParquetSettings, TextSettings
@@ -134,7 +134,11 @@ def of_memory(recipe: Recipe, processes: int = 1) -> Iterator[Misfit]:
     """
     model = recipe.model.resolved(recipe.model.vocab_size or recipe.max_vocab_size)
     number, train = count_parameters(model), recipe.train
-    parts = {"weights": 4, "gradients": 4, "optimizer state": 4 * STATE_NUMBERS[recipe.optim.name]}
+    parts = {
+        "weights": 4,
+        "gradients": 4,
+        "optimizer state": 4 * OPTIMIZERS[recipe.optim.name].state_numbers,
+    }
     if train.precision in ("bf16", "fp16", "fp8") and train.strategy not in ("fsdp", "deepspeed"):
         parts[f"weights in {train.precision}"] = 2
     if recipe.optim.ema is not None:

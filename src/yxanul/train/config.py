@@ -10,18 +10,11 @@ from yxanul.base.settings import Misfit, Settings
 from yxanul.checkpoint.config import CheckpointSettings
 from yxanul.train.precision.config import Fp8Settings
 
-OPTIMIZERS_OF = {
-    # Muon joins the parts of a matrix; adafactor and sophia would need what lies elsewhere.
-    "fsdp": ("adamw", "muon", "lion"),
-    # ZeRO joins matrices end to end, and cuts.
-    "deepspeed": ("adamw", "lion"),
-}
-"""What the strategies that divide an optimizer's state can divide; the others take any."""
 PRECISIONS_OF = {
     "fsdp": ("auto", "fp32", "bf16", "fp16"),
     "deepspeed": ("auto", "fp32", "bf16"),
 }
-"""The arithmetic of the same; the others have any."""
+"""The arithmetic of the strategies that divide the state; the others have any."""
 
 Weights = dict[str, Annotated[float, Field(ge=0)]]
 """By source: how much of it."""

@@ -21,7 +21,7 @@ from train.parallel.runs import (
     train,
 )
 from yxanul.base.errors import YxanulError
-from yxanul.train.config import OPTIMIZERS_OF
+from yxanul.optim.table import divided_by
 from yxanul.train.parallel.world import World
 
 FSDP = Run(strategy="fsdp")
@@ -90,7 +90,7 @@ def see_sums(world, run):
     return seen
 
 
-@pytest.mark.parametrize("optimizer", in_time(OPTIMIZERS_OF["fsdp"], ["muon"]))
+@pytest.mark.parametrize("optimizer", in_time(divided_by("fsdp"), ["muon"]))
 def test_a_run_goes_on_with_more_or_fewer_processes(pair, optimizer):
     run = replace(FSDP, optimizer=optimizer, ema=True, phases=UNEVEN)
     straight, half = alone(run), replace(run, stop_after=5)
@@ -164,7 +164,7 @@ def refusal(world, run):
 def test_three_with_rows_that_cannot_be_shared_evenly(tmp_path):
     three = Pair(tmp_path, 3)
     try:
-        for optimizer in OPTIMIZERS_OF["fsdp"]:
+        for optimizer in divided_by("fsdp"):
             run = replace(FSDP, optimizer=optimizer, ema=True, phases=UNEVEN, model={"width": 8})
             assert_close(three.run(train, run)[0], alone(run))
     finally:

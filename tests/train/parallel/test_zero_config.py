@@ -6,7 +6,8 @@ import pytest
 
 from yxanul.base.errors import YxanulError
 from yxanul.optim.config import OptimSettings
-from yxanul.train.config import OPTIMIZERS_OF, TrainSettings
+from yxanul.optim.table import divided_by
+from yxanul.train.config import TrainSettings
 from yxanul.train.parallel.zero_config import DEFAULT, merged, read_config
 
 USUAL = {
@@ -181,4 +182,4 @@ def test_settings_that_do_not_go_together_are_refused():
     for precision in ("fp16", "fp8"):
         with pytest.raises(ValueError, match=f"does not train in {precision}"):
             TrainSettings(strategy="deepspeed", precision=precision)
-    assert all(OptimSettings(name=name) for name in OPTIMIZERS_OF["deepspeed"])
+    assert all(OptimSettings(name=name) for name in divided_by("deepspeed"))

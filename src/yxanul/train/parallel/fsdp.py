@@ -19,7 +19,7 @@ from yxanul.optim.clip import clip_gradients
 from yxanul.optim.config import EmaSettings, OptimSettings
 from yxanul.optim.muon import Muon
 from yxanul.optim.state import optimizer_tensors
-from yxanul.train.config import OPTIMIZERS_OF
+from yxanul.optim.table import divided_by
 from yxanul.train.engine import Engine, Moments, Tensors
 from yxanul.train.parallel.shards import Shards
 from yxanul.train.parallel.world import World
@@ -91,10 +91,10 @@ class FsdpEngine(Engine):
 
     def make_optimizer(self, optim: OptimSettings) -> torch.optim.Optimizer:
         """Return an optimizer over this process's rows."""
-        if optim.name not in OPTIMIZERS_OF["fsdp"]:
+        if optim.name not in divided_by("fsdp"):
             raise YxanulError(
                 f"fsdp does not train with {optim.name}",
-                wanted=", ".join(OPTIMIZERS_OF["fsdp"]),
+                wanted=", ".join(divided_by("fsdp")),
                 hint="or set train.strategy to ddp",
             )
         optimizer = super().make_optimizer(optim)

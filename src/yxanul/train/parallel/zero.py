@@ -17,7 +17,7 @@ from yxanul.optim.clip import clip_tensors
 from yxanul.optim.config import EmaSettings, OptimSettings
 from yxanul.optim.ema import Ema
 from yxanul.optim.state import load_optimizer, optimizer_tensors
-from yxanul.train.config import OPTIMIZERS_OF
+from yxanul.optim.table import divided_by
 from yxanul.train.engine import Engine, Moments, Tensors
 from yxanul.train.parallel.world import World
 from yxanul.train.parallel.zero_parts import Parts, divide, load_deepspeed
@@ -50,10 +50,10 @@ class DeepspeedEngine(Engine):
 
     def begin(self, optim: OptimSettings, moments: Moments | None = None) -> None:
         """Divide the weights, and the state that a checkpoint holds, among the processes."""
-        if optim.name not in OPTIMIZERS_OF["deepspeed"]:
+        if optim.name not in divided_by("deepspeed"):
             raise YxanulError(
                 f"DeepSpeed's ZeRO flattens matrices, which optim.name {optim.name} cannot work on",
-                wanted=" or ".join(OPTIMIZERS_OF["deepspeed"]),
+                wanted=" or ".join(divided_by("deepspeed")),
                 hint="set optim.name=adamw, or train.strategy=ddp",
             )
         self._book = self.make_optimizer(optim)
