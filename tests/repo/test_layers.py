@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "plan": STAGES | {"stages"},
     "recipe": SETTINGS | {"checkpoint", "bundle"},
     "stages": STAGES,
-    "cli": STAGES | {"stages", "plan"},
+    "inspect": STAGES | {"stages"},
+    "cli": STAGES | {"stages", "plan", "inspect"},
 }
 WITHOUT_TORCH = {"base", "text", "tokenizer", "data", "recipe"}
 

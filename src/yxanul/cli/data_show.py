@@ -9,8 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from yxanul.cli.data_place import ShardsArgument, TokenizerOption
-from yxanul.cli.options import JsonOption
+from yxanul.cli.options import JsonOption, ShardsArgument, TokenizerOption
 
 NAME = "show"
 ALL_CAUSES = "all"
@@ -79,14 +78,15 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Show figures and documents of encoded text, or rows exactly as the model will see them."""
-    from yxanul.cli import data_facts, data_text
-    from yxanul.cli.data_place import TokenizerFinder, find_place
-    from yxanul.cli.output import print_json, print_text
+    from yxanul.cli import data_text
+    from yxanul.cli.output import make_ui, print_json, print_text
+    from yxanul.inspect.look import Look
+    from yxanul.inspect.place import TokenizerFinder, find_place
 
     asked = Asked(source, split, document, position, seq_len, rows, step, stage, dropped)
     asked.check()
-    place = find_place(shards)
-    look = data_facts.Look(place, TokenizerFinder(place, tokenizer), with_ids=ids)
+    place = find_place(shards, make_ui())
+    look = Look(place, TokenizerFinder(place, tokenizer), with_ids=ids)
     if document is not None:
         facts, text = look.document(source, asked.one_split, document), data_text.document
     elif position is not None:

@@ -46,6 +46,25 @@ CheckpointOption = Annotated[
 ]
 
 
+ShardsArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SHARDS",
+        help="A run folder, a folder of encoded sources, or the folder of one of them.",
+        show_default=False,
+    ),
+]
+TokenizerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tokenizer",
+        metavar="NAME|FILE",
+        help="The tokenizer that the text was encoded with.  [default: the run's]",
+        show_default=False,
+    ),
+]
+
+
 class Device(StrEnum):
     """Where a model computes."""
 

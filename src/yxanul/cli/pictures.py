@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 
-from yxanul.base.chart import bars, columns
+from yxanul.cli.chart import bars, columns
 
 END_MARK = "⟨end of text⟩"
 _BIDI = set("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

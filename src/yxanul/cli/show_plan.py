@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from yxanul.base.chart import area, parts_bar, shades_of
 from yxanul.base.mistakes import misfit_lines
+from yxanul.cli.chart import area, parts_bar, shades_of
 from yxanul.cli.output import make_ui
 from yxanul.cli.pictures import table
 from yxanul.optim.config import OptimSettings

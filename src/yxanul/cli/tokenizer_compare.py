@@ -82,7 +82,7 @@ def open_all(names: Sequence[str]) -> dict[str, Tokenizer]:
 def read_texts(given: Sequence[str], recipe: str | None, max_bytes: int, ui: Ui) -> Texts:
     """Return the texts of each domain, in memory; none at all is a mistake."""
     from yxanul.base.errors import YxanulError
-    from yxanul.cli.tokenizer_texts import held_out_texts, take_bytes, texts_of_path
+    from yxanul.data.texts import held_out_texts, take_bytes, texts_of_path
     from yxanul.recipe import load_recipe
 
     streams = {}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
-from yxanul.base import chart
+from yxanul.cli import chart
 
 Figures = Mapping[str, Mapping[str, float]]
 """Bytes per token by domain and tokenizer."""

@@ -82,8 +82,8 @@ def command(
     """Train a tokenizer on text, and measure it on a slice that was held out."""
     from yxanul.base.interrupt import StopRequest
     from yxanul.cli.output import make_ui, print_json, print_text
-    from yxanul.cli.tokenizer_texts import say_notes
     from yxanul.data.sample import training_texts
+    from yxanul.data.texts import say_notes
     from yxanul.tokenizer.build import build_tokenizer
 
     folder = checked_out(out, force)
@@ -149,7 +149,7 @@ def what_to_train(
 ) -> tuple[DataSettings, Trained]:
     """Return the text and the settings; a recipe decides what no option says."""
     from yxanul.base.errors import YxanulError
-    from yxanul.cli.tokenizer_texts import data_of_paths
+    from yxanul.data.texts import data_of_paths
     from yxanul.recipe import load_recipe
     from yxanul.tokenizer.config import TrainedSettings
 
@@ -192,7 +192,7 @@ def trained_settings(kind: str, given: Mapping[str, Any]) -> Trained:
 
 def held_out_length(tokenizer: Tokenizer, data: DataSettings) -> Length | None:
     """Measure text that was not trained on, a slice of each source; None if there is none."""
-    from yxanul.cli.tokenizer_texts import held_out_texts, take_bytes
+    from yxanul.data.texts import held_out_texts, take_bytes
     from yxanul.tokenizer.compare import measure
 
     share = HELD_OUT_BYTES // len(data.sources)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yxanul.base.chart import area, bars, columns, parts_bar, shades_of
+from yxanul.cli.chart import area, bars, columns, parts_bar, shades_of
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 

@@ -1,4 +1,4 @@
-"""The facts of `yxanul data show`: plain data, for --json and to be written out for people."""
+"""Encoded text as plain data: figures, documents, rows of the stream, the rows of a step."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.tables import pick
-from yxanul.cli.data_place import Place, TokenizerFinder
 from yxanul.data.inspect import Encoded, StreamRow, cut_row, open_encoded, stream_rows
 from yxanul.data.manifest import Header, Split, read_record
 from yxanul.data.order import GROUP_TOKENS
 from yxanul.data.report import report_on
+from yxanul.inspect.place import Place, TokenizerFinder
 
 if TYPE_CHECKING:
     from yxanul.stages.replay import PlannedStep

@@ -1,36 +1,23 @@
-"""What SHARDS on the command line names: a run, a folder of sources, or one source."""
+"""What a path stands for: a run, a folder of encoded sources, or one source."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-if TYPE_CHECKING:
-    from yxanul.base.run_folder import RunFolder
-    from yxanul.data.manifest import Header
-    from yxanul.recipe import Recipe
-    from yxanul.tokenizer.tokenizer import Tokenizer
-
-ShardsArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="SHARDS",
-        help="A run folder, a folder of encoded sources, or the folder of one of them.",
-        show_default=False,
-    ),
-]
-TokenizerOption = Annotated[
-    str | None,
-    typer.Option(
-        "--tokenizer",
-        metavar="NAME|FILE",
-        help="The tokenizer that the text was encoded with.  [default: the run's]",
-        show_default=False,
-    ),
-]
+from yxanul.base.cache import is_address
+from yxanul.base.errors import YxanulError
+from yxanul.base.interrupt import StopRequest
+from yxanul.base.run_folder import RunFolder
+from yxanul.base.tables import pick
+from yxanul.base.ui import Ui
+from yxanul.data.fetch import fetch_shards
+from yxanul.data.inspect import source_folders
+from yxanul.data.manifest import Header
+from yxanul.data.place import RemotePlace
+from yxanul.recipe import Recipe, load_recipe
+from yxanul.tokenizer.named import open_named
+from yxanul.tokenizer.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -55,8 +42,6 @@ class Place:
 
     def only(self, source: str | None, what: str) -> tuple[str, Path]:
         """Return the source that is named, or the only one that there is."""
-        from yxanul.base.errors import YxanulError
-
         if source is None and len(self.folders) > 1:
             raise YxanulError(
                 f"{what} is that of one source", wanted=f"--source {' or '.join(self.folders)}"
@@ -66,19 +51,11 @@ class Place:
 
     def chosen(self, source: str | None) -> dict[str, Path]:
         """Return the source that is named, or all of them."""
-        from yxanul.base.tables import pick
-
         return self.folders if source is None else {source: pick(self.folders, source, "source")}
 
 
-def find_place(path: Path) -> Place:
+def find_place(path: Path, ui: Ui) -> Place:
     """Find the sources that `path` stands for; what holds none is an error."""
-    from yxanul.base.cache import is_address
-    from yxanul.base.errors import YxanulError
-    from yxanul.base.run_folder import RunFolder
-    from yxanul.data.inspect import source_folders
-    from yxanul.recipe import load_recipe
-
     run = RunFolder(path)
     if not run.recipe.is_file():
         folders = source_folders(path)
@@ -87,7 +64,7 @@ def find_place(path: Path) -> Place:
     recipe = load_recipe(str(run.recipe))
     data = run.data(recipe.data.folder)
     if recipe.data.folder and is_address(recipe.data.folder):
-        _fetch(recipe.data.folder, data, list(recipe.data.sources))
+        _fetch(recipe.data.folder, data, list(recipe.data.sources), ui)
     if not data.is_dir():
         raise YxanulError(f"{path} has no shards yet", hint="run `yxanul prepare` with its recipe")
     there = source_folders(data)
@@ -96,25 +73,17 @@ def find_place(path: Path) -> Place:
     return Place(path, folders, missing, run, recipe, is_run=True)
 
 
-def _fetch(address: str, folder: Path, names: list[str]) -> None:
+def _fetch(address: str, folder: Path, names: list[str], ui: Ui) -> None:
     """Copy the sources that are there from an address, as far as they have changed."""
-    from yxanul.base.interrupt import StopRequest
-    from yxanul.cli.output import make_ui
-    from yxanul.data.fetch import fetch_shards
-    from yxanul.data.place import RemotePlace
-
     with StopRequest().handled():
         place = RemotePlace(address, folder)
         place.look()
         there = place.sources()
-        fetch_shards(address, make_ui(), [name for name in names if name in there])
+        fetch_shards(address, ui, [name for name in names if name in there])
 
 
 def _run_around(data: Path) -> tuple[RunFolder | None, Recipe | None]:
     """Return the run whose data folder `data` is, if it lies within one."""
-    from yxanul.base.run_folder import RunFolder
-    from yxanul.recipe import load_recipe
-
     run = RunFolder(data.resolve().parent)
     if not run.recipe.is_file() or run.data(None).resolve() != data.resolve():
         return None, None
@@ -125,9 +94,6 @@ class TokenizerFinder:
     """Gives the tokenizer of a source: the one that is named, the run's, or one beside the data."""
 
     def __init__(self, place: Place, named: str | None) -> None:
-        from yxanul.tokenizer.named import open_named
-        from yxanul.tokenizer.tokenizer import Tokenizer
-
         self._strict = True
         self._tokenizer: Tokenizer | None = None
         if named is not None:
@@ -148,8 +114,6 @@ class TokenizerFinder:
 
         Raises a YxanulError if the one that is named, or the run's, is another.
         """
-        from yxanul.base.errors import YxanulError
-
         if self._tokenizer is None or self._tokenizer.digest == header.tokenizer:
             return self._tokenizer
         if not self._strict:

@@ -1,33 +1,28 @@
-"""The texts that the verbs of `yxanul tokenizer` read: files, folders, or a recipe's sources."""
+"""Texts of files, folders, or the held-out part of a source, without any shards."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from yxanul.base.ui import Ui
-    from yxanul.data.config import DataSettings
-    from yxanul.text.config import CommonSettings
+from yxanul.base.settings import checked
+from yxanul.base.ui import Ui
+from yxanul.data.config import DataSettings
+from yxanul.text.config import CommonSettings, TextSettings
+from yxanul.text.prepare import prepared, split_parts
+from yxanul.text.sources import open_source
 
 _WHOLE_FILE_BYTES = 1 << 26
 
 
 def data_of_paths(paths: Sequence[str]) -> DataSettings:
     """Return settings of data with a source for each path, some of each held out."""
-    from yxanul.base.settings import checked
-    from yxanul.data.config import DataSettings
-    from yxanul.text.config import TextSettings
-
     sources = {f"text{n}": TextSettings(path=path) for n, path in enumerate(paths, 1)}
     return checked(DataSettings, sources=sources)
 
 
 def texts_of_path(path: str, ui: Ui) -> Iterator[str]:
     """Yield the documents of a path; a file of plain text without separators is one."""
-    from yxanul.text.config import TextSettings
-
     settings = TextSettings(path=path)
     say_notes([settings], ui)
     if _is_one_text(Path(path), settings.separator):
@@ -43,8 +38,6 @@ def held_out_texts(data: DataSettings, name: str) -> Iterator[str]:
 
 def say_notes(sources: Iterable[CommonSettings], ui: Ui) -> None:
     """Tell what was guessed about sources, such as the column of the text."""
-    from yxanul.text.sources import open_source
-
     for settings in sources:
         path = getattr(settings, "path", "text")
         for note in open_source(path, settings).notes:
@@ -65,9 +58,6 @@ def take_bytes(texts: Iterator[str], max_bytes: int) -> list[str]:
 def _documents(
     name: str, settings: CommonSettings, held_out_fraction: float, split: str
 ) -> Iterator[str]:
-    from yxanul.text.prepare import prepared, split_parts
-    from yxanul.text.sources import open_source
-
     source = open_source(name, settings)
     fraction = held_out_fraction
     for part in split_parts(source, fraction) if fraction else source.parts():

@@ -1,0 +1,68 @@
+"""Where a run stands, and whether a process is at work on it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from yxanul.base.files import is_locked
+from yxanul.base.run_folder import RunFolder
+from yxanul.stages.ledger import Entry
+
+TAIL_BYTES = 64_000
+"""The end of the metrics that is read: some fifty steps."""
+_OF_A_STEP = {"step", "train/loss", "perf/total_step_time", "data/actual_tokens"}
+
+
+def progress_of(run: RunFolder, entries: Sequence[Entry]) -> dict[str, Any]:
+    """Return the stage, its step, the last loss, speed and time left; None is not known yet."""
+    alive, entry = is_locked(run.path), entries[-1] if entries else None
+    last = last_steps(run.metrics)
+    step = last[-1]["step"] if last else 0
+    done = max(0, step - entry.first_step) if entry else 0
+    seconds = sum(line["perf/total_step_time"] for line in last)
+    speed = sum(line["data/actual_tokens"] for line in last) / seconds if seconds else None
+    left = (entry.tokens * (1 - done / entry.steps)) if entry and entry.steps else None
+    running = alive and entry is not None and entry.status == "running"
+    return {
+        "alive": alive,
+        "process": _owner(run.path) if alive else None,
+        "status": entry.status if entry else "not begun",
+        "stage": entry.name if entry else None,
+        "step": step,
+        "stage_step": done,
+        "stage_steps": entry.steps if entry else None,
+        "loss": last[-1]["train/loss"] if last else None,
+        "tokens_per_second": speed,
+        "seconds_left": left / speed if running and left is not None and speed else None,
+    }
+
+
+def last_steps(metrics: Path) -> list[dict[str, Any]]:
+    """Return the last lines of training in the metrics; one that is being written is left out."""
+    if not metrics.is_file():
+        return []
+    with open(metrics, "rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+        *lines, _ = file.read().split(b"\n")
+        if file.tell() > TAIL_BYTES:
+            del lines[:1]
+    records = (_record(line) for line in lines)
+    return [record for record in records if record.keys() >= _OF_A_STEP]
+
+
+def _record(line: bytes) -> dict[str, Any]:
+    """Return a line of the metrics; nothing of one that a crash of the machine spoiled."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _owner(folder: Path) -> int | None:
+    text = (folder / ".lock").read_text().strip()
+    return int(text) if text.isdecimal() else None
