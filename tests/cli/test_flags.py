@@ -37,6 +37,18 @@ def test_resume_without_a_checkpoint_says_so(recipe, out):
     assert said.code == 0 and "no checkpoint yet" not in said.err
 
 
+def test_stop_after_a_step_is_an_end_as_any(recipe, out):
+    said = call("train", recipe, "--stop-after", 7, "--json", "--out", out)
+    assert (said.code, json.loads(said.out)) == (0, {"run": str(out), "step": 7})
+    again = call("train", recipe, "--stop-after", 5, "--json", "--out", out)
+    assert (again.code, json.loads(again.out)["step"]) == (
+        0,
+        7,
+    ) and "at step 7 already" in again.err
+    whole = call("train", recipe, "--stop-after", STEPS + 1, "--json", "--out", out)
+    assert whole.code == 0 and json.loads(whole.out)["steps"] == STEPS
+
+
 def content(out):
     return {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
 

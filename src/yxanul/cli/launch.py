@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,6 +36,7 @@ class Order:
     resume: bool = False
     disable_fp8: bool = False
     cooldown_now: bool = False
+    stop_after: int | None = None
     as_json: bool = False
 
     @property
@@ -91,6 +93,7 @@ class Order:
         """Return the arguments that give a child the same order."""
         flags = ["--resume"] * self.resume + ["--disable-fp8"] * self.disable_fp8
         flags += ["--strategy", self.strategy] if self.strategy else []
+        flags += ["--stop-after", str(self.stop_after)] if self.stop_after else []
         flags += ["--json"] * self.as_json
         return [self.verb, self.recipe, *self.overrides, "--out", str(self.out), *flags]
 
@@ -118,7 +121,10 @@ def launched(order: Order) -> Iterator[Session | None]:
     if order.cooldown_now and order.ask_for_cooldown(recipe):
         yield None
         return
-    if order.resume and not checkpoint_steps(order.run.checkpoints):
+    last = max(checkpoint_steps(order.run.checkpoints), default=0)
+    if order.stop_after is not None and last >= order.stop_after:
+        raise Interrupted(f"{order.out} is at step {last} already", signal_number=signal.SIGTERM)
+    if order.resume and not last:
         order.ui().say(f"{order.out} has no checkpoint yet: the training begins at its first step")
     startup.lap("recipe")
     if (size := num_devices(order, recipe)) > 1:
@@ -136,6 +142,7 @@ def launched(order: Order) -> Iterator[Session | None]:
         startup,
         with_preset=order.with_preset,
         with_prepare=prepares,
+        stop_after=order.stop_after,
     ) as session:
         yield session
 

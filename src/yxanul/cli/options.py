@@ -138,6 +138,18 @@ CooldownOption = Annotated[
 ]
 
 
+StopAfterOption = Annotated[
+    int | None,
+    typer.Option(
+        "--stop-after",
+        metavar="N",
+        min=1,
+        help="Save and stop after step N of the run; the same command goes on from there.",
+        show_default=False,
+    ),
+]
+
+
 def with_device(overrides: Sequence[str] | None, device: Device | None) -> tuple[str, ...]:
     """Return the overrides of a recipe, --device among them."""
     return (*(overrides or ()), *([f"train.device={device}"] if device else ()))

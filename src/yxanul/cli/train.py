@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shlex
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from yxanul.cli.options import (
@@ -18,12 +21,14 @@ from yxanul.cli.options import (
     RecipeArgument,
     RestartsOption,
     ResumeOption,
+    StopAfterOption,
     StrategyOption,
     run_folder_of,
     with_device,
 )
 
 if TYPE_CHECKING:
+    from yxanul.cli.launch import Order
     from yxanul.stages.summary import Outcome
 
 NAME = "train"
@@ -50,6 +55,7 @@ def command(
     eval_only: EvalOnlyOption = False,
     disable_fp8: DisableFp8Option = False,
     cooldown_now: CooldownOption = False,
+    stop_after: StopAfterOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train every stage of a recipe whose shards are prepared; resumes where it stopped."""
@@ -69,6 +75,7 @@ def command(
         resume=resume,
         disable_fp8=disable_fp8,
         cooldown_now=cooldown_now,
+        stop_after=stop_after,
         as_json=as_json,
     )
     if eval_only:
@@ -76,7 +83,7 @@ def command(
 
         evaluate(order.out, checkpoint="last", device=device, as_json=as_json)
         return
-    with launched(order) as session:
+    with stopping_after(order), launched(order) as session:
         if session is not None:
             from yxanul.stages.runner import run_stages
             from yxanul.stages.summary import summarize
@@ -85,6 +92,24 @@ def command(
             outcome = summarize(session)
             if session.world.is_first:
                 show_outcome(outcome, as_json)
+
+
+@contextlib.contextmanager
+def stopping_after(order: Order) -> Iterator[None]:
+    """A stop at the step that --stop-after names is no failure."""
+    from yxanul.base.errors import Interrupted
+    from yxanul.checkpoint.layout import checkpoint_steps
+    from yxanul.cli.output import print_json
+
+    try:
+        yield
+    except Interrupted as stop:
+        last = max(checkpoint_steps(order.run.checkpoints), default=0)
+        if order.stop_after is None or last < order.stop_after:
+            raise
+        order.ui().say(stop.what)
+        if order.as_json and os.environ.get("RANK", "0") == "0":
+            print_json({"run": str(order.out), "step": last})
 
 
 def show_outcome(outcome: Outcome, as_json: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from yxanul.recipe import Recipe
 
 NAME = "verify-resume"
-LEG = (sys.executable, "-m", "yxanul.cli.leg")
 EXAMPLES = """**Examples**
 
 `yxanul verify-resume quickstart`
@@ -75,7 +73,7 @@ def command(
     with StopRequest().handled(), folder_lock(run.path):
         reconcile_recipe(run, resolved, ui)
         prepare(run, resolved, ui)
-        proof = verify_resume(run, resolved, Trial(LEG, steps, stops, devices), ui)
+        proof = verify_resume(run, resolved, Trial(steps, stops, devices), ui)
         path = save_proof(run, proof)
     facts = {"run": str(run.path)} | proof.to_dict()
     if proof.differences:

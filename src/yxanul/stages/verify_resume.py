@@ -22,7 +22,7 @@ from yxanul.recipe import Recipe, dump_recipe
 from yxanul.stages.config import Budget
 from yxanul.stages.ledger import Ledger
 from yxanul.tokenizer.tokenizer import Tokenizer
-from yxanul.train.parallel.launch import Children
+from yxanul.train.parallel.launch import Children, command_of
 
 TIMED = ("perf/", "memory/")
 """Metrics that are never the same twice."""
@@ -51,8 +51,6 @@ class Proof:
 class Trial:
     """What is tried."""
 
-    command: Sequence[str]
-    """Trains the run in the folder that follows up to the step that follows, and ends."""
     steps: int
     num_stops: int
     devices: int
@@ -140,7 +138,9 @@ def _copy_of(prepared: RunFolder, folder: Path, recipe: Recipe, steps: int) -> R
 def _legs(run: RunFolder, ends: Sequence[int], trial: Trial) -> None:
     """Train up to each of the steps, each time in new processes."""
     for end in ends:
-        ending = Children([*trial.command, str(run.path), str(end)], trial.devices).run()
+        place = ["--out", str(run.path), "--stop-after", str(end)]
+        command = command_of(["train", str(run.recipe), *place])
+        ending = Children(command, trial.devices, quiet=True).run()
         if ending is not None and ending.exit_code >= 128:
             raise Interrupted(ending.text, signal_number=ending.exit_code - 128)
         if ending is not None:

@@ -54,10 +54,11 @@ class Ending:
 
 
 class Children:
-    """Processes that work on one thing; each is rank 0, 1, ... of `size`."""
+    """Processes that work on one thing; each is rank 0, 1, ... of `size`. What the first of them
+    says is shown unless they are to be `quiet`."""
 
-    def __init__(self, command: Sequence[str], size: int) -> None:
-        self._command, self._size = command, size
+    def __init__(self, command: Sequence[str], size: int, *, quiet: bool = False) -> None:
+        self._command, self._size, self._quiet = command, size, quiet
         self._folder = tempfile.TemporaryDirectory(prefix="yxanul-")
         self._port = _free_port()
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -97,8 +98,8 @@ class Children:
                 self._command,
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                stdout=None if rank == 0 else log,
-                stderr=None if rank == 0 else log,
+                stdout=log if rank or self._quiet else None,
+                stderr=log if rank or self._quiet else None,
                 start_new_session=True,
             )
 
