@@ -140,3 +140,15 @@ def test_more_minutes_than_before_go_on(recipe, out, monkeypatch):
     said = call("train", recipe, "stages.0.budget={minutes: 1}", "--out", out)
     assert said.code == 0, said.err
     assert entry_of(out)["steps"] == pytest.approx(2 * steps, rel=0.1)
+
+
+def test_repeats_are_told_of_minutes_that_were_measured(recipe, tmp_path, monkeypatch):
+    """Not of the first guess, which here is nearly twice as much."""
+    Clock(monkeypatch, lambda step: 0.5)
+    few = ("data.sources.stories.documents=20", "data.validation_fraction=0.2")
+    out = tmp_path / "few"
+    said = call("run", recipe, "stages.0.budget={minutes: 2}", *few, "--out", out)
+    assert said.code == 0, said.err
+    (line,) = (line for line in said.warnings if "'stories' is read" in line)
+    text = json.loads((out / "data/stories/manifest.json").read_text())["splits"]["train"]["tokens"]
+    assert f"is read {entry_of(out)['tokens'] / text:.1f} times" in line

@@ -16,7 +16,7 @@ from yxanul.recipe import Recipe
 from yxanul.stages.config import StageSettings, longest_row, stage_optim
 from yxanul.stages.ledger import Entry, Ledger
 from yxanul.stages.measure import guess_speed
-from yxanul.stages.plan import resolve_plan
+from yxanul.stages.plan import HARMLESS_EPOCHS, bounds_of, repeats, resolve_plan
 from yxanul.stages.session import Session
 from yxanul.train.curriculum import Phase, Plan, cooled_plan, is_warming_up
 from yxanul.train.micro_batch import micro_rows_of, with_micro_rows
@@ -37,6 +37,17 @@ def guess_tokens(session: Session, stage: StageSettings) -> int:
     assert stage.budget.minutes is not None
     speed = guess_speed(session.model_settings, longest_row(stage), session.peak_flops)
     return max(1, round(60 * stage.budget.minutes * speed))
+
+
+def warn_of_repeats(session: Session, plan: Plan, entry: Entry) -> None:
+    """Warn of sources without a bound that a plan reads more often than is known to be harmless."""
+    bounds = bounds_of(plan, session.recipe.data.sources)
+    for name, epochs in repeats(plan, session.data.train_tokens, entry.positions).items():
+        if name not in bounds and epochs > HARMLESS_EPOCHS:
+            session.ui.warn(
+                f"'{name}' is read {epochs:.1f} times: beyond {HARMLESS_EPOCHS:g} a repeated text"
+                " teaches less and less; give more text, or bound it with max_epochs"
+            )
 
 
 class MinutesBudget(Callback):
@@ -70,6 +81,8 @@ class MinutesBudget(Callback):
             f" {entry.tokens_per_second:,.0f} tokens/s are {entry.tokens:,} tokens"
             + ("" if is_first else f", planned anew after step {done}")
         )
+        if is_first:
+            warn_of_repeats(self._session, plan, entry)
         return Changes(plan)
 
     def _tokens(self, trainer: Trainer) -> int | None:

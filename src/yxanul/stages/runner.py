@@ -13,8 +13,8 @@ from yxanul.stages.config import StageSettings, stage_optim
 from yxanul.stages.gates import Evidence, judge
 from yxanul.stages.ledger import Entry
 from yxanul.stages.micro_batches import fit
-from yxanul.stages.plan import HARMLESS_EPOCHS, bounds_of, repeats, resolve_plan
-from yxanul.stages.replan import guess_tokens
+from yxanul.stages.plan import bounds_of, repeats, resolve_plan
+from yxanul.stages.replan import guess_tokens, warn_of_repeats
 from yxanul.stages.session import Session
 from yxanul.stages.summary import stage_facts, xz_bits_per_byte
 from yxanul.train.curriculum import Plan
@@ -126,6 +126,7 @@ def settle_plan(session: Session, stage: StageSettings, entry: Entry) -> Plan:
     plan = asked if early else resolve_plan(session.recipe, stage, entry, available)
     if not early:
         _warn_of_bounds(session, asked, entry)
+    if not early and (minutes is None or entry.replans):  # else the figure is a first guess
         warn_of_repeats(session, plan, entry)
     entry.steps, entry.tokens = plan.total_steps, plan.total_tokens
     if (
@@ -145,17 +146,6 @@ def _warn_of_bounds(session: Session, asked: Plan, entry: Entry) -> None:
             session.ui.warn(
                 f"'{name}' would be read {read[name]:.1f} times; after {bound:g} (max_epochs) the"
                 " rest of the mix takes its share"
-            )
-
-
-def warn_of_repeats(session: Session, plan: Plan, entry: Entry) -> None:
-    """Warn of sources without a bound that a plan reads more often than is known to be harmless."""
-    bounds = bounds_of(plan, session.recipe.data.sources)
-    for name, epochs in repeats(plan, session.data.train_tokens, entry.positions).items():
-        if name not in bounds and epochs > HARMLESS_EPOCHS:
-            session.ui.warn(
-                f"'{name}' is read {epochs:.1f} times: beyond {HARMLESS_EPOCHS:g} a repeated text"
-                " teaches less and less; give more text, or bound it with max_epochs"
             )
 
 
