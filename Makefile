@@ -49,10 +49,12 @@ $(VENV)/bin/python:
 
 $(VENV)/demo: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e .
+	$(BIN)/python -m compileall -q src
 	touch $@
 
 $(INSTALLED): $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m compileall -q src
 	touch $(INSTALLED) $(VENV)/demo
 
 # litgpt and transformers want different versions of a package that no benchmark uses.

@@ -62,6 +62,7 @@ def test_eval_only_scores_and_trains_nothing(recipe, out):
     assert facts["step"] == STEPS and set(facts["texts"]) == {"stories", "math"}
     ledger = json.loads((out / "ledger.json").read_text())
     for name, score in facts["texts"].items():
+        assert facts["metrics"][f"val/{name}/loss"] == score["loss"]
         assert score["loss"] == pytest.approx(
             ledger["stages"][-1]["at_end"][f"val/{name}/loss"], 1e-2
         )

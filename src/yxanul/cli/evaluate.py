@@ -49,6 +49,7 @@ def command(
     from yxanul.cli.output import make_ui, print_json, print_text
     from yxanul.data.fetch import fetch_shards
     from yxanul.eval.perplexity import open_held_out, score_domains, score_files, window_shape
+    from yxanul.eval.score import named
     from yxanul.train.precision.twin import choose_device
 
     with StopRequest().handled():
@@ -69,7 +70,9 @@ def command(
     if as_json:
         by_name = {name: score.to_dict() for name, score in scores.items()}
         settings = {"seq_len": shape.seq_len, "stride": shape.stride}
-        print_json({"run": str(run), "step": bundle.step, **settings, "texts": by_name})
+        metrics = {} if text else {"metrics": named(scores)}
+        facts = {"run": str(run), "step": bundle.step, **settings, "texts": by_name}
+        print_json(facts | metrics)
         return
     wide = max(24, *(len(name) + 2 for name in scores))
     weights = str(run) if bundle.step is None else f"step {bundle.step}"

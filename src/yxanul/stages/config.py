@@ -109,7 +109,8 @@ class GateSettings(Settings):
     """What held-out text has to show before the next stage may start."""
 
     rules: tuple[Rule, ...] = ()
-    """Bounds on metrics; each has to hold."""
+    """Bounds on metrics, as {metric: val/*/perplexity, against: best, at_most: 1.5}; each has to
+    hold."""
     default_rules: bool = True
     """Also ask that the perplexity of each domain that is new in the stage has not risen since the
     stage began, and that of each earlier one is at most 1.5 times its best."""

@@ -194,7 +194,7 @@ def open_run(
     with_prepare: bool = False,
     stop_after: int | None = None,
 ) -> Iterator[Session]:
-    """Give the session of a run, its folder locked and signals deferred while the block lasts.
+    """Give the session of a run, its folder locked and signals handled while the block lasts.
 
     `with_preset` gives the recipe anew where its preset is auto. After step `stop_after` it saves
     and stops, as a signal would make it.
