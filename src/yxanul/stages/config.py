@@ -109,8 +109,7 @@ class GateSettings(Settings):
     """What held-out text has to show before the next stage may start."""
 
     rules: tuple[Rule, ...] = ()
-    """Bounds on metrics, as {metric: val/*/perplexity, against: best, at_most: 1.5}; each has to
-    hold."""
+    """Bounds on metrics by name, in the place of limits by kind; each has to hold."""
     default_rules: bool = True
     """Also ask that the perplexity of each domain that is new in the stage has not risen since the
     stage began, and that of each earlier one is at most 1.5 times its best."""
