@@ -16,12 +16,17 @@ from yxanul.train import trainer as training
 from yxanul.train.stall import STALL_SECONDS, StallWatch
 
 
+def no_thread():
+    return not any(thread.name == "stall" for thread in threading.enumerate())
+
+
 class Clock:
     """Goes as a test says; it knows how often it was looked at."""
 
     def __init__(self, monkeypatch):
-        self.now, self.looks = time.monotonic() + 1000, 0  # others' threads end, too
+        self.now, self.looks = time.monotonic() + 1000, 0
         monkeypatch.setattr(stall, "time", SimpleNamespace(monotonic=self.look))
+        wait_until(no_thread)  # those of other tests look at it, too, until they end
 
     def look(self):
         self.looks += 1
@@ -65,7 +70,7 @@ def test_it_is_named_again_only_when_it_has_doubled(ui, monkeypatch):
             seen.append(len(ui.lines))
     assert seen == [0, 1, 1, 2, 2, 2]
     clock.now += 9
-    wait_until(lambda: not any(thread.name == "stall" for thread in threading.enumerate()))
+    wait_until(no_thread)
     assert len(ui.lines) == 2  # the wait is over
 
 
