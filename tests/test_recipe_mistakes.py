@@ -33,6 +33,8 @@ def line_of(text: str, *overrides: str) -> str:
         ("share: 0.5}", "share: 0.6}", "share: 0.6", "stages.0.curriculum.0.share"),
         ("{metric: val/*/p", "{metric: val/xx/p", "metric: val/xx", "stages.1.gate.rules.0.metric"),
         ("against: best", "against: xz", "against: xz", "stages.1.gate.rules.0.against"),
+        ("perplexity, against", "perplexity, over: all, against", "metric: val",
+         "stages.1.gate.rules.0.metric"),
         (", at_most: 9", "", "{metric: val", "stages.1.gate.rules.0.at_most"),
         ("num_heads: 2", "num_heads: 5", "width: 32", "model.width"),
         ("max_tokens: 512", "seq_len: 512", "seq_len: 512", "eval.seq_len"),

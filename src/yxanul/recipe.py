@@ -161,18 +161,15 @@ class Recipe(Settings):
     def _misfits_of_rules(self, index: int, stage: StageSettings) -> Iterator[Misfit]:
         """Yield the rules that no training could keep: nothing measures what they ask for."""
         earlier = {name for one in self.stages[:index] for name in one.domains()}
-        scored = {"start": set(stage.domains()), "best": earlier}
         for number, rule in enumerate(stage.gate.rules):
-            domain, keys = domain_of(rule.metric), ("stages", index, "gate", "rules", number)
-            if domain is None or domain == "*":
-                continue
-            known = scored.get(rule.against or "", earlier | set(stage.domains()))
-            if not matching(domain, self.data.sources):
+            keys, domain = ("stages", index, "gate", "rules", number), domain_of(rule.metric)
+            if domain is not None and not matching(domain, self.data.sources):
                 yield self._unknown_source(domain, (*keys, "metric"))
-            elif not matching(domain, known):
+                continue
+            for name in rule.domains_not_measured(set(stage.domains()), earlier):
                 when = {"start": "this stage does not train", "best": "no earlier stage trains"}
                 what = when.get(rule.against or "", f"no stage up to '{stage.name}' trains")
-                yield Misfit(f"{what} on '{domain}'", (*keys, "metric"), (*keys, "against"))
+                yield Misfit(f"{what} on '{name}'", (*keys, "metric"), (*keys, "against"))
 
     def _unknown_source(self, name: str, keys: Keys) -> Misfit:
         hint = near_miss(name, self.data.sources) or f"there are {', '.join(self.data.sources)}"

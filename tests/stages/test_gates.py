@@ -2,8 +2,11 @@ import math
 
 import pytest
 
+from recipes import TINY
+from yxanul.base.marked_yaml import parse
 from yxanul.base.metric_names import LOWER_IS_BETTER, is_better
 from yxanul.eval.score import Score, named
+from yxanul.recipe import check_tree
 from yxanul.stages.config import GateSettings, Rule
 from yxanul.stages.gates import Evidence, Finding, Verdict, judge
 
@@ -117,6 +120,8 @@ def test_all_domains_as_one():
         {"metric": "val/a/loss", "at_most": 1, "at_least": 0},
         {"metric": "val/a/perplexity", "at_most": 1, "against": "xz"},
         {"metric": "val/bits_per_byte", "at_most": 1, "against": "xz"},
+        {"metric": "val/perplexity", "at_most": 1, "against": "start"},
+        {"metric": "val/loss", "at_most": 1, "against": "best"},
         {"metric": "val/a/loss", "at_most": 1, "over": "all"},
         {"metric": "val/a/perplexty", "at_most": 1},
         {"metric": "*", "at_most": 1},
@@ -156,3 +161,7 @@ def test_a_new_kind_of_metric_is_a_row_and_no_gate_code(monkeypatch):
         )
         assert [finding.passed for finding in judge(gate, evidence).findings] == passes
     assert is_better("task/blimp/accuracy", 0.7, than=0.6)
+    tree = parse(TINY, "tiny")
+    tree.set("stages.0.gate.rules", "[{metric: task/blimp/accuracy, at_least: 0.6}]")
+    tree.set("train.checkpoint.best", "task/blimp/accuracy")
+    assert check_tree(tree).stages[0].gate.rules == (gate.rules[0],)

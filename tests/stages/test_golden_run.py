@@ -55,3 +55,11 @@ def test_every_key_that_was_renamed_is_refused_with_its_new_name_elsewhere(tmp_p
             with pytest.raises(YxanulError) as caught:
                 load_recipe(str(write_tiny(tmp_path)), [f"{place}.{old}=1"])
             assert new in str(caught.value)
+
+
+def test_a_source_may_have_the_name_of_a_section(tmp_path):
+    text = write_tiny(tmp_path).read_text().replace("stories:", "gate:").replace("stories", "gate")
+    recipe = tmp_path / "gates.yaml"
+    recipe.write_text(text.replace("domain: gate", "domain: stories"))
+    assert call("prepare", recipe, "--out", tmp_path / "run").code == 0
+    assert load_recipe(str(tmp_path / "run" / "recipe.yaml")) == load_recipe(str(recipe))

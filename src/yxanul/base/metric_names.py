@@ -35,15 +35,15 @@ def check_metric(metric: str) -> str:
 
 
 def is_better(metric: str, value: float, than: float) -> bool:
-    """Return whether one value of a metric is better than another; counts never are."""
+    """Return whether one value of a metric is better than another."""
     row = _row(metric)
     return row is not None and (value < than if LOWER_IS_BETTER[row] else value > than)
 
 
 def domain_of(metric: str) -> str | None:
-    """Return the middle part of `val/<domain>/<figure>`; None for what is of all domains."""
-    parts = metric.split("/")
-    return parts[1] if len(parts) == 3 else None
+    """Return the middle part of `val/<domain>/<figure>`; None for what is of no single domain."""
+    kind, *rest = metric.split("/")
+    return rest[0] if kind == "val" and len(rest) == 2 else None
 
 
 def matching(pattern: str, names: Collection[str]) -> list[str]:

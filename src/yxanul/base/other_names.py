@@ -168,6 +168,7 @@ _OTHER_NAMES = {
         "gradient_accumulation_iters accumulation_steps gradient_accumulation"
     ),
     "stages.N.curriculum.N.lr_scale": "rate_scale",
+    "stages.N.curriculum.N.grad_clip": "clip",
     "stages.N.curriculum.N.devices": "world_size num_devices n_gpus num_gpus gpus",
     "monitor.trackers": (
         "report_to logger loggers wandb_log wandb tensorboard log_to tracker wandb_project"

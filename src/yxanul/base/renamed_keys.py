@@ -50,7 +50,7 @@ def with_todays_names(recipe: Any, above: tuple[str, ...] = ()) -> Any:
     if not above:
         recipe = _with_decontaminate(recipe)
     names = RENAMED.get(".".join(above), {})
-    if above[-1:] == ("gate",) and "rules" not in recipe:
+    if above == ("stages", "*", "gate") and "rules" not in recipe:
         return _rules_of(recipe)
     if above[:2] == ("data", "sources") and recipe.get("kind") == "plain":
         recipe = recipe | {"kind": "text"}

@@ -1,4 +1,4 @@
-"""Look-up in the tables of parts (OPTIMIZERS, SOURCES, GATES ...)."""
+"""Look-up in the tables of parts (OPTIMIZERS, SOURCES, TRACKERS ...)."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,6 +44,12 @@ class Order:
         from yxanul.base.run_folder import RunFolder
 
         return RunFolder(self.out)
+
+    def last_step(self) -> int:
+        """Return the step of the newest checkpoint; 0 where there is none."""
+        from yxanul.checkpoint.layout import checkpoint_steps
+
+        return max(checkpoint_steps(self.run.checkpoints), default=0)
 
     def load(self) -> Recipe:
         """Return the resolved recipe, flags taken in; refuse what this machine cannot do."""
@@ -115,16 +120,12 @@ class Order:
 def launched(order: Order) -> Iterator[Session | None]:
     """Give the session of what was ordered; None where other processes have done it, or will."""
     from yxanul.base.startup import Startup
-    from yxanul.checkpoint.layout import checkpoint_steps
 
     startup, recipe = Startup(), order.load()
     if order.cooldown_now and order.ask_for_cooldown(recipe):
         yield None
         return
-    last = max(checkpoint_steps(order.run.checkpoints), default=0)
-    if order.stop_after is not None and last >= order.stop_after:
-        raise Interrupted(f"{order.out} is at step {last} already", signal_number=signal.SIGTERM)
-    if order.resume and not last:
+    if order.resume and not order.last_step():
         order.ui().say(f"{order.out} has no checkpoint yet: the training begins at its first step")
     startup.lap("recipe")
     if (size := num_devices(order, recipe)) > 1:

@@ -58,6 +58,7 @@ def command(
         cooldown_now=cooldown_now,
         as_json=as_json,
     )
+    outcome = None
     with launched(order) as session:
         if session is not None:
             from yxanul.stages.runner import run_stages
@@ -65,5 +66,5 @@ def command(
 
             run_stages(session)
             outcome = summarize(session)
-            if session.world.is_first:
-                show_outcome(outcome, as_json)
+    if outcome is not None:
+        show_outcome(outcome, as_json)

@@ -83,6 +83,10 @@ def command(
 
         evaluate(order.out, checkpoint="last", device=device, as_json=as_json)
         return
+    if (last := order.last_step()) and stop_after is not None and last >= stop_after:
+        show_stop(order, f"{order.out} is at step {last} already")
+        return
+    outcome = None
     with stopping_after(order), launched(order) as session:
         if session is not None:
             from yxanul.stages.runner import run_stages
@@ -90,26 +94,30 @@ def command(
 
             run_stages(session)
             outcome = summarize(session)
-            if session.world.is_first:
-                show_outcome(outcome, as_json)
+    if outcome is not None:
+        show_outcome(outcome, as_json)
 
 
 @contextlib.contextmanager
 def stopping_after(order: Order) -> Iterator[None]:
     """A stop at the step that --stop-after names is no failure."""
     from yxanul.base.errors import Interrupted
-    from yxanul.checkpoint.layout import checkpoint_steps
-    from yxanul.cli.output import print_json
 
     try:
         yield
     except Interrupted as stop:
-        last = max(checkpoint_steps(order.run.checkpoints), default=0)
-        if order.stop_after is None or last < order.stop_after:
+        if order.stop_after is None or order.last_step() < order.stop_after:
             raise
-        order.ui().say(stop.what)
-        if order.as_json and os.environ.get("RANK", "0") == "0":
-            print_json({"run": str(order.out), "step": last})
+        show_stop(order, stop.what)
+
+
+def show_stop(order: Order, text: str) -> None:
+    """Say where the run stands now."""
+    from yxanul.cli.output import print_json
+
+    order.ui().say(text)
+    if order.as_json and os.environ.get("RANK", "0") == "0":
+        print_json({"run": str(order.out), "step": order.last_step()})
 
 
 def show_outcome(outcome: Outcome, as_json: bool) -> None:

@@ -96,7 +96,7 @@ def readers_of(setting: str) -> list[str]:
 
 
 def divided_by(strategy: str) -> list[str]:
-    """Return the optimizers whose state a strategy can divide;"""
+    """Return the optimizers whose state a strategy can divide; none of one that divides nothing."""
     return [name for name, row in OPTIMIZERS.items() if strategy in row.divided_by]
 
 

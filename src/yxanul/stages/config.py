@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from yxanul.base.metric_names import check_metric, domain_of
+from yxanul.base.metric_names import check_metric, domain_of, matching
 from yxanul.base.settings import Misfit, Settings
 from yxanul.optim.config import OptimSettings, ScheduleSettings
 from yxanul.train.config import PhaseSettings, Weights
@@ -72,8 +72,14 @@ class Rule(Settings):
             raise Misfit(
                 f"a rule has one of at_most and at_least, found {found}", "at_most", "at_least"
             )
-        is_bits = domain_of(self.metric) and self.metric.endswith("/bits_per_byte")
-        if self.against == "xz" and not is_bits:
+        if self.against and self.metric.startswith("val/") and domain_of(self.metric) is None:
+            raise Misfit(
+                f"{self.metric} is of all domains so far, of which some are new: against goes with"
+                " those of a domain, or of each (val/*/...)",
+                "against",
+                "metric",
+            )
+        if self.against == "xz" and not self.metric.endswith("/bits_per_byte"):
             raise Misfit(
                 f"xz has bits per byte only: against xz goes with val/<domain>/bits_per_byte, not"
                 f" {self.metric}",
@@ -96,6 +102,17 @@ class Rule(Settings):
     def scope(self) -> str:
         """The domains that a * stands for."""
         return self.over or {"start": "stage", "best": "earlier"}.get(self.against or "", "all")
+
+    def domains_not_measured(self, own: set[str], earlier: set[str]) -> list[str]:
+        """Return the domains that the rule is about but has no figure of, in a stage that trains
+        its `own` after stages that trained the `earlier` ones."""
+        domain, both = domain_of(self.metric), own | earlier
+        if domain is None:
+            return []
+        scope = {"stage": own - earlier, "earlier": earlier, "all": both}[self.scope]
+        meant = matching(domain, scope) if "*" in domain else [domain]
+        known = {"start": own, "best": earlier}.get(self.against or "", both)
+        return sorted(set(meant) - known)
 
 
 DEFAULT_RULES = (

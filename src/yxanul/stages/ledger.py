@@ -88,7 +88,8 @@ class Entry:
         metrics = {name: _metrics(plain[name]) for name in ("at_start", "at_end")}
         pairs = {name: [tuple(one) for one in plain.get(name, ())] for name in _PAIRS}
         micro_rows = {int(i): rows for i, rows in plain.get("micro_rows", {}).items()}
-        fields: dict[str, Any] = {**plain, **metrics, **pairs, "micro_rows": micro_rows}
+        verdict = plain.get("verdict") and Verdict.from_dict(plain["verdict"]).to_dict()
+        fields = {**plain, **metrics, **pairs, "micro_rows": micro_rows, "verdict": verdict}
         return cls(**fields)
 
 

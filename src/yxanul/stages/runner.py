@@ -94,8 +94,9 @@ def run_stage(session: Session, index: int) -> None:
             finally:
                 session.position.progress = trainer.progress
         session.stop_if_asked("stopped before a gate; the state is saved", "run it again")
-        if not session.data.is_whole:
-            session.data.finish()
+        is_told = session.data.is_whole and (stage.budget.minutes is None or entry.replans)
+        session.data.finish()
+        if not is_told:
             warn_of_repeats(session, plan, entry)
         if pass_gate(session, index, entry, scorer):
             return

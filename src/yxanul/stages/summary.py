@@ -61,10 +61,10 @@ def stage_facts(session: Session) -> dict[str, Any]:
     }
 
 
-def summarize(session: Session) -> Outcome:
+def summarize(session: Session) -> Outcome | None:
     """Gather the last gate's scores, compare with xz, and write a sample for each prompt.
 
-    All processes call it: the model may have to be gathered; the first one's outcome counts.
+    All processes call it: the model may have to be gathered; all but the first have None of it.
     """
     session.data.finish()
     folder = session.run.data(session.recipe.data.folder)
@@ -77,6 +77,8 @@ def summarize(session: Session) -> Outcome:
     prompts = session.recipe.eval.sample_prompts or (opening_words(session),)
     settings = SampleSettings(max_tokens=LONGEST_SAMPLE, temperature=0.3, seed=session.recipe.seed)
     samples = continued(session, prompts, settings)
+    if not session.world.is_first:
+        return None
     return Outcome(
         run=session.run.path,
         facts=stage_facts(session),
