@@ -17,10 +17,10 @@ from yxanul.base.files import folder_lock
 from yxanul.base.ui import SilentUi
 from yxanul.cli.options import with_device
 from yxanul.cli.output import LogUi
+from yxanul.cli.run import SAMPLE_LINES, readable, summary
 from yxanul.cli.show_plan import show_recipe
 from yxanul.cli.show_run import show_run
 from yxanul.cli.tokenizer_train import checked_out
-from yxanul.cli.train import SAMPLE_LINES, readable, summary
 from yxanul.stages.ledger import Entry, Ledger
 from yxanul.tokenizer.build import build_byte
 from yxanul.tokenizer.config import ByteSettings

@@ -135,14 +135,13 @@ def launched(order: Order) -> Iterator[Session | None]:
 
     from yxanul.stages.resume import open_run
 
-    prepares = order.verb == "run"
     with open_run(
         recipe,
         order.run,
         order.ui(),
         startup,
         with_preset=order.with_preset,
-        with_prepare=prepares,
+        with_prepare=order.verb == "run",
         stop_after=order.stop_after,
     ) as session:
         yield session

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from typing import TYPE_CHECKING
+
 from yxanul.cli.options import (
     CooldownOption,
     DeviceOption,
@@ -18,6 +22,10 @@ from yxanul.cli.options import (
     with_device,
 )
 
+if TYPE_CHECKING:
+    from yxanul.cli.launch import Order
+    from yxanul.stages.summary import Outcome
+
 NAME = "run"
 EXAMPLES = """**Examples**
 
@@ -26,6 +34,8 @@ EXAMPLES = """**Examples**
 `yxanul run own-text data.sources.mine.path=~/books 'stages.0.budget={minutes: 9}' --out books`
 
 An interrupted or failed run goes on when the same command is given again."""
+
+SAMPLE_LINES, SAMPLE_CHARS = 24, 2_000
 
 
 def command(
@@ -42,8 +52,7 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Run a recipe: tokenizer, shards, every stage and its gate, then a sample and the scores."""
-    from yxanul.cli.launch import Order, launched
-    from yxanul.cli.train import show_outcome
+    from yxanul.cli.launch import Order
 
     order = Order(
         NAME,
@@ -58,6 +67,13 @@ def command(
         cooldown_now=cooldown_now,
         as_json=as_json,
     )
+    carry_out(order)
+
+
+def carry_out(order: Order) -> None:
+    """Do what `run` or `train` was asked for, here or in several processes; show the outcome."""
+    from yxanul.cli.launch import launched
+
     outcome = None
     with launched(order) as session:
         if session is not None:
@@ -67,4 +83,41 @@ def command(
             run_stages(session)
             outcome = summarize(session)
     if outcome is not None:
-        show_outcome(outcome, as_json)
+        show_outcome(outcome, order.as_json)
+
+
+def show_outcome(outcome: Outcome, as_json: bool) -> None:
+    """Print what came out of a run."""
+    from yxanul.cli.output import print_json, print_text
+
+    if as_json:
+        print_json(outcome.to_dict())
+    else:
+        print_text(summary(outcome))
+
+
+def summary(outcome: Outcome) -> str:
+    """Return what a finished run shows: a sample, the held-out scores, where it lies."""
+    lines = [""]
+    for sample in outcome.samples:
+        lines += [readable(sample), ""]
+    for entry in outcome.stages:
+        lines.append(f"stage '{entry.name}': {entry.status}, {entry.tokens:,} tokens")
+    lines.append("held-out bits per byte:")
+    for domain, score in outcome.scores.items():
+        needed = outcome.xz[domain]
+        xz = f"  (xz -9e of the same text: {needed:.3f})" if needed else ""
+        note = "  synthetic" if domain in outcome.synthetic else ""
+        lines.append(f"  {domain:<16}{score.bits_per_byte:.3f}{xz}{note}")
+    command = ["yxanul", "generate", str(outcome.run), outcome.prompt]
+    lines += [f"the run is in {outcome.run}; go on with:", f"  {shlex.join(command)}"]
+    return "\n".join(lines)
+
+
+def readable(sample: str) -> str:
+    """Return a sample for people: no empty lines beyond those of paragraphs, and not too long."""
+    from yxanul.cli.pictures import safe
+
+    text = safe(re.sub(r"\s*\n\s*\n\s*", "\n\n", sample.strip()), keep="\n")
+    shown = "\n".join(text.splitlines()[:SAMPLE_LINES])[:SAMPLE_CHARS]
+    return shown if shown == text else f"{shown.rstrip()} ..."

@@ -16,8 +16,9 @@ from yxanul.optim.schedules import warmup_length
 from yxanul.plan import preflight
 from yxanul.recipe import Recipe, as_plain, check_tree, dump_recipe, read_tree, refuse
 from yxanul.stages.config import StageSettings, stage_optim
+from yxanul.stages.plan import counted_plan, plan_tokens
 from yxanul.train.config import TrainSettings
-from yxanul.train.curriculum import Phase, Plan, make_plan, planned_lr
+from yxanul.train.curriculum import Phase, Plan, planned_lr
 
 NOMINAL_TOKENS = 1_000_000_000
 TERMINAL_WIDTH = 80
@@ -67,24 +68,16 @@ def show_recipe(name: str, overrides: list[str], full: bool = False) -> tuple[di
 
 def plan_of(stage: StageSettings, recipe: Recipe) -> StagePlan:
     """Return the plan of a stage; where its budget is not known yet, one that has all phases."""
-    budget, optim = stage.budget, stage_optim(recipe.optim, stage)
-    if budget.steps is None and budget.tokens is None:
-        return StagePlan(stage, optim, _nominal_plan(stage, recipe.train, optim), False)
-    plan = make_plan(
-        stage.curriculum,
-        stage.mix,
-        recipe.train,
-        clip=optim.grad_clip,
-        steps=budget.steps,
-        tokens=budget.tokens,
-    )
-    return StagePlan(stage, optim, plan, True)
+    optim = stage_optim(recipe.optim, stage)
+    plan = counted_plan(stage, recipe.train, optim)
+    nominal = plan or _nominal_plan(stage, recipe.train, optim)
+    return StagePlan(stage, optim, nominal, counted=plan is not None)
 
 
 def _nominal_plan(stage: StageSettings, train: TrainSettings, optim: OptimSettings) -> Plan:
     tokens, plan = NOMINAL_TOKENS, Plan(())
     while len({phase.index for phase in plan.phases}) < len(stage.curriculum):
-        plan = make_plan(stage.curriculum, stage.mix, train, clip=optim.grad_clip, tokens=tokens)
+        plan = plan_tokens(stage, train, optim, tokens)
         tokens *= 4
     return plan
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -29,7 +27,6 @@ from yxanul.cli.options import (
 
 if TYPE_CHECKING:
     from yxanul.cli.launch import Order
-    from yxanul.stages.summary import Outcome
 
 NAME = "train"
 EXAMPLES = """**Examples**
@@ -39,8 +36,6 @@ EXAMPLES = """**Examples**
 `yxanul train quickstart optim.peak_lr=2e-3`
 
 `yxanul train fineweb-ultra --devices 8 --strategy fsdp`"""
-
-SAMPLE_LINES, SAMPLE_CHARS = 24, 2_000
 
 
 def command(
@@ -60,7 +55,8 @@ def command(
 ) -> None:
     """Train every stage of a recipe whose shards are prepared; resumes where it stopped."""
     from yxanul.base.errors import YxanulError
-    from yxanul.cli.launch import Order, launched
+    from yxanul.cli.launch import Order
+    from yxanul.cli.run import carry_out
 
     if eval_only and cooldown_now:
         raise YxanulError("--eval-only trains nothing and --cooldown-now does; give one of them")
@@ -83,19 +79,11 @@ def command(
 
         evaluate(order.out, checkpoint="last", device=device, as_json=as_json)
         return
-    if (last := order.last_step()) and stop_after is not None and last >= stop_after:
-        show_stop(order, f"{order.out} is at step {last} already")
+    if stop_after is not None and order.last_step() >= stop_after:
+        show_stop(order, f"{order.out} is at step {order.last_step()} already")
         return
-    outcome = None
-    with stopping_after(order), launched(order) as session:
-        if session is not None:
-            from yxanul.stages.runner import run_stages
-            from yxanul.stages.summary import summarize
-
-            run_stages(session)
-            outcome = summarize(session)
-    if outcome is not None:
-        show_outcome(outcome, as_json)
+    with stopping_after(order):
+        carry_out(order)
 
 
 @contextlib.contextmanager
@@ -118,40 +106,3 @@ def show_stop(order: Order, text: str) -> None:
     order.ui().say(text)
     if order.as_json and os.environ.get("RANK", "0") == "0":
         print_json({"run": str(order.out), "step": order.last_step()})
-
-
-def show_outcome(outcome: Outcome, as_json: bool) -> None:
-    """Print what came out of a run."""
-    from yxanul.cli.output import print_json, print_text
-
-    if as_json:
-        print_json(outcome.to_dict())
-    else:
-        print_text(summary(outcome))
-
-
-def summary(outcome: Outcome) -> str:
-    """Return what a finished run shows: a sample, the held-out scores, where it lies."""
-    lines = [""]
-    for sample in outcome.samples:
-        lines += [readable(sample), ""]
-    for entry in outcome.stages:
-        lines.append(f"stage '{entry.name}': {entry.status}, {entry.tokens:,} tokens")
-    lines.append("held-out bits per byte:")
-    for domain, score in outcome.scores.items():
-        needed = outcome.xz[domain]
-        xz = f"  (xz -9e of the same text: {needed:.3f})" if needed else ""
-        note = "  synthetic" if domain in outcome.synthetic else ""
-        lines.append(f"  {domain:<16}{score.bits_per_byte:.3f}{xz}{note}")
-    command = ["yxanul", "generate", str(outcome.run), outcome.prompt]
-    lines += [f"the run is in {outcome.run}; go on with:", f"  {shlex.join(command)}"]
-    return "\n".join(lines)
-
-
-def readable(sample: str) -> str:
-    """Return a sample for people: no empty lines beyond those of paragraphs, and not too long."""
-    from yxanul.cli.pictures import safe
-
-    text = safe(re.sub(r"\s*\n\s*\n\s*", "\n\n", sample.strip()), keep="\n")
-    shown = "\n".join(text.splitlines()[:SAMPLE_LINES])[:SAMPLE_CHARS]
-    return shown if shown == text else f"{shown.rstrip()} ..."

@@ -33,7 +33,7 @@ class DecontaminateSettings(Settings):
     @classmethod
     def _is_no_switch(cls, value: Any) -> Any:
         if isinstance(value, bool):
-            raise Misfit("wanted benchmarks by name, {benchmarks: {gsm8k: {}}}, or null")
+            raise Misfit("must name benchmarks, such as {benchmarks: {gsm8k: {}}}, or be null")
         return value
 
     @field_validator("benchmarks")

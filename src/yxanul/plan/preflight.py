@@ -17,13 +17,13 @@ from yxanul.optim.schedules import check_schedule
 from yxanul.optim.table import OPTIMIZERS
 from yxanul.recipe import Recipe
 from yxanul.stages.config import longest_row, stage_optim
+from yxanul.stages.plan import counted_plan
 from yxanul.text.config import HubSettings, JsonlSettings, ParquetSettings, TextSettings
 from yxanul.text.filters.config import (
     FilterSettings,
     LanguageFilterSettings,
     QualityFilterSettings,
 )
-from yxanul.train.curriculum import make_plan
 
 SMALL_BYTES = 1 << 30
 """So much memory every machine has; it is not asked."""
@@ -90,16 +90,8 @@ def of_schedules(recipe: Recipe) -> Iterator[Misfit]:
     """Yield warm-ups that do not fit into a budget that is known already."""
     for index, stage in enumerate(recipe.stages):
         budget, optim = stage.budget, stage_optim(recipe.optim, stage)
-        if budget.steps is None and budget.tokens is None:
+        if (plan := counted_plan(stage, recipe.train, optim)) is None:
             continue
-        plan = make_plan(
-            stage.curriculum,
-            stage.mix,
-            recipe.train,
-            clip=optim.grad_clip,
-            steps=budget.steps,
-            tokens=budget.tokens,
-        )
         try:
             check_schedule(optim, total_steps=plan.total_steps, total_tokens=plan.total_tokens)
         except YxanulError as error:

@@ -68,26 +68,26 @@ class Rule(Settings):
     @model_validator(mode="after")
     def _check(self) -> Rule:
         if (self.at_most is None) == (self.at_least is None):
-            found = "none" if self.at_most is None else "both"
+            found = "neither" if self.at_most is None else "both"
             raise Misfit(
-                f"a rule has one of at_most and at_least, found {found}", "at_most", "at_least"
+                f"a rule needs either at_most or at_least, found {found}", "at_most", "at_least"
             )
         if self.against and self.metric.startswith("val/") and domain_of(self.metric) is None:
             raise Misfit(
-                f"{self.metric} is of all domains so far, of which some are new: against goes with"
-                " those of a domain, or of each (val/*/...)",
+                f"against compares a domain with itself, and {self.metric} pools all domains: use"
+                " val/<domain>/... or val/*/...",
                 "against",
                 "metric",
             )
         if self.against == "xz" and not self.metric.endswith("/bits_per_byte"):
             raise Misfit(
-                f"xz has bits per byte only: against xz goes with val/<domain>/bits_per_byte, not"
+                f"against xz compares bits per byte: use val/<domain>/bits_per_byte instead of"
                 f" {self.metric}",
                 "against",
                 "metric",
             )
         if self.over is not None and "*" not in self.metric:
-            raise Misfit("over goes with a * in metric", "over", "metric")
+            raise Misfit("over needs a * in metric", "over", "metric")
         return self
 
     @property

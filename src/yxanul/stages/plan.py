@@ -59,6 +59,16 @@ def plan_tokens(
     return make_plan(stage.curriculum, stage.mix, train, clip=optim.grad_clip, tokens=tokens)
 
 
+def counted_plan(stage: StageSettings, train: TrainSettings, optim: OptimSettings) -> Plan | None:
+    """Return the plan of a budget in steps or tokens; None of another, which only the data or a
+    machine knows."""
+    if stage.budget.steps is not None:
+        return plan_steps(stage, train, optim, stage.budget.steps)
+    if stage.budget.tokens is not None:
+        return plan_tokens(stage, train, optim, stage.budget.tokens)
+    return None
+
+
 def _plan_budget(
     stage: StageSettings,
     train: TrainSettings,
@@ -68,15 +78,13 @@ def _plan_budget(
 ) -> Plan:
     """Return the plan of a stage's budget; `minutes_tokens` is what its minutes were thought to
     come to before its first step."""
-    wanted = stage.budget
-    if wanted.steps is not None:
-        return plan_steps(stage, train, optim, wanted.steps)
-    if wanted.epochs is not None:
+    if (plan := counted_plan(stage, train, optim)) is not None:
+        return plan
+    if stage.budget.epochs is not None:
         mix, tokens = epochs_of(stage, available)
         return plan_tokens(stage.model_copy(update={"mix": mix}), train, optim, tokens)
-    tokens = wanted.tokens if wanted.tokens is not None else minutes_tokens
-    assert tokens is not None
-    return plan_tokens(stage, train, optim, tokens)
+    assert minutes_tokens is not None
+    return plan_tokens(stage, train, optim, minutes_tokens)
 
 
 def epoch_tokens(mix: Mapping[str, float], available: Mapping[str, int]) -> int:

@@ -177,7 +177,6 @@ def make_trainer(session: Session, index: int, plan: Plan, entry: Entry, scorer:
 def pass_gate(session: Session, index: int, entry: Entry, scorer: Scorer) -> bool:
     """Score all domains so far and write the verdict down. False: the stage was given more to
     train, as its `on_fail` says; raise GateFailed where it does not."""
-    session.data.finish()
     stage, evidence = session.recipe.stages[index], gather_evidence(session, index, entry, scorer)
     verdict = judge(stage.gate, evidence)
     entry.judged(dict(evidence.at_end), verdict)
