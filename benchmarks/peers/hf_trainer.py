@@ -21,7 +21,7 @@ from yxanul.data.batches import Feed
 from yxanul.data.mix import MixCursor, plan_rows
 from yxanul.data.order import SourceOrder
 from yxanul.data.shards import Shards
-from yxanul.model.compiler import reason_against_compiling
+from yxanul.model.compile import compile_unsupported_reason
 from yxanul.model.convert import read_pretrained, write_pretrained
 from yxanul.model.language_model import LanguageModel
 from yxanul.optim.schedules import warmup_length
@@ -77,7 +77,7 @@ def _their_model(start: Path, job: Job) -> torch.nn.Module:
 
 def _arguments(job: Job, scale: Scale, recipe: Recipe, folder: Path) -> TrainingArguments:
     torch.compiler.reset()  # else models of earlier jobs count against the limit of recompiling
-    compiles = job.steps >= WORTH_COMPILING and reason_against_compiling("cpu") is None
+    compiles = job.steps >= WORTH_COMPILING and compile_unsupported_reason("cpu") is None
     return TrainingArguments(
         output_dir=str(folder),
         learning_rate=job.rate or 5e-5,

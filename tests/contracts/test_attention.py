@@ -4,13 +4,12 @@ from itertools import product
 
 import pytest
 import torch
-from torch.nn.attention.flex_attention import flex_attention
 
 from yxanul.base.errors import YxanulError
-from yxanul.model.attend import BACKENDS, flex
-from yxanul.model.attend.backend import Shape, View
-from yxanul.model.attend.choice import choose
-from yxanul.model.attend.sight import Sight
+from yxanul.model.attention import BACKENDS, flex
+from yxanul.model.attention.backend import AttentionContext, Shape
+from yxanul.model.attention.choice import choose
+from yxanul.model.attention.mask import MaskSpec
 
 LENGTHS = (1, 60, 128, 300)
 """Within a block of queries, a whole one, and some that do not fill the last."""
@@ -20,8 +19,8 @@ BATCH, NUM_HEADS, HEAD_WIDTH, SCALE = 2, 4, 24, 0.31
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 ONE_PERCENT = 1e-2
 
-DEFINITION = BACKENDS["plain"]
-OTHERS = [name for name in BACKENDS if name != "plain"]
+DEFINITION = BACKENDS["reference"]
+OTHERS = [name for name in BACKENDS if name != "reference"]
 
 
 def documents_of(length):
@@ -38,9 +37,9 @@ def shape_of(length, kv_heads, window, dtype, has_documents):
     )  # fmt: skip
 
 
-def view_of(backend, shape, window):
-    sight = Sight(window, documents_of(shape.length) if shape.documents else None)
-    return View(sight, shape, backend, backend.prepare(sight, shape, DEVICE))
+def context_of(backend, shape, window):
+    mask_spec = MaskSpec(window, documents_of(shape.length) if shape.documents else None)
+    return AttentionContext(mask_spec, shape, backend, backend.prepare(mask_spec, shape, DEVICE))
 
 
 def inputs(shape, seed=0):
@@ -54,28 +53,31 @@ def inputs(shape, seed=0):
     ]
 
 
-def results(view, q, k, v, upstream):
+def results(context, q, k, v, upstream):
     """Return the values and the gradients of queries, keys and values."""
-    y = view.attend(q, k, v, SCALE)
+    y = context.attend(q, k, v, SCALE)
     return y, *torch.autograd.grad(y, (q, k, v), upstream)
 
 
 def skip_unless_able(backend, shape):
-    reason = backend.reason_against(shape)
+    reason = backend.unsupported_reason(shape)
     if reason is not None:
         pytest.skip(reason)
 
 
-def by_hand(view, q, k, v):
+def by_hand(context, q, k, v):
     """Attend query by query, in fp64, with a loop over all that it may see."""
     y = torch.zeros(q.shape, dtype=torch.float64)
-    sight, repeats = view.sight, q.shape[2] // k.shape[2]
+    mask_spec, repeats = context.mask_spec, q.shape[2] // k.shape[2]
     for b, i, h in product(range(BATCH), range(q.shape[1]), range(q.shape[2])):
         seen = [
             j
             for j in range(i + 1)
-            if (sight.window is None or i - j < sight.window)
-            and (sight.documents_BT is None or sight.documents_BT[b, i] == sight.documents_BT[b, j])
+            if (mask_spec.window is None or i - j < mask_spec.window)
+            and (
+                mask_spec.documents_BT is None
+                or mask_spec.documents_BT[b, i] == mask_spec.documents_BT[b, j]
+            )
         ]
         keys, values = k[b, seen, h // repeats].double(), v[b, seen, h // repeats].double()
         y[b, i, h] = torch.softmax(SCALE * keys @ q[b, i, h].double(), 0) @ values
@@ -85,10 +87,10 @@ def by_hand(view, q, k, v):
 @pytest.mark.parametrize("has_documents", [False, True])
 @pytest.mark.parametrize("window", [None, 1, 5, 40])
 def test_the_definition_is_what_it_says(window, has_documents):
-    view = view_of(DEFINITION, shape_of(12, 2, window, torch.float32, has_documents), window)
-    q, k, v, _ = (x.detach() for x in inputs(view.shape))
-    y = view.attend(q, k, v, SCALE).cpu()
-    expected = by_hand(view, q.cpu(), k.cpu(), v.cpu()).float()
+    context = context_of(DEFINITION, shape_of(12, 2, window, torch.float32, has_documents), window)
+    q, k, v, _ = (x.detach() for x in inputs(context.shape))
+    y = context.attend(q, k, v, SCALE).cpu()
+    expected = by_hand(context, q.cpu(), k.cpu(), v.cpu()).float()
     torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -100,8 +102,8 @@ def test_equals_the_definition_in_fp32(name, length, has_documents):
         shape = shape_of(length, kv_heads, window, torch.float32, has_documents)
         skip_unless_able(BACKENDS[name], shape)
         tensors = inputs(shape)
-        ours = results(view_of(BACKENDS[name], shape, window), *tensors)
-        expected = results(view_of(DEFINITION, shape, window), *tensors)
+        ours = results(context_of(BACKENDS[name], shape, window), *tensors)
+        expected = results(context_of(DEFINITION, shape, window), *tensors)
         for got, wanted in zip(ours, expected, strict=True):
             assert got.shape == wanted.shape and got.dtype == wanted.dtype
             torch.testing.assert_close(
@@ -119,8 +121,8 @@ def test_is_near_the_definition_in_bf16(name, length, has_documents):
         skip_unless_able(BACKENDS[name], shape)
         low = inputs(shape)
         high = [x.detach().float().requires_grad_() for x in low]
-        ours = results(view_of(BACKENDS[name], shape, window), *low)
-        exact = results(view_of(DEFINITION, shape, window), *high)
+        ours = results(context_of(BACKENDS[name], shape, window), *low)
+        exact = results(context_of(DEFINITION, shape, window), *high)
         for got, wanted in zip(ours, exact, strict=True):
             assert got.dtype == torch.bfloat16
             error, least = (got - wanted).norm(), 1e-3 * wanted.numel() ** 0.5
@@ -133,10 +135,10 @@ def test_without_gradients_it_is_the_same(name):
         shape = shape_of(300, 2, window, torch.float32, has_documents)
         skip_unless_able(BACKENDS[name], shape)
         q, k, v, _ = inputs(shape)
-        view = view_of(BACKENDS[name], shape, window)
-        y = view.attend(q, k, v, SCALE)
+        context = context_of(BACKENDS[name], shape, window)
+        y = context.attend(q, k, v, SCALE)
         with torch.no_grad():
-            torch.testing.assert_close(view.attend(q, k, v, SCALE), y, rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(context.attend(q, k, v, SCALE), y, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", BACKENDS)
@@ -145,12 +147,12 @@ def test_nothing_flows_from_what_is_later(name):
     shape = shape_of(140, 2, 7, torch.float32, True)
     skip_unless_able(BACKENDS[name], shape)
     q, k, v, upstream = inputs(shape)
-    view, cut = view_of(BACKENDS[name], shape, 7), 131
-    y = view.attend(q, k, v, SCALE)
+    context, cut = context_of(BACKENDS[name], shape, 7), 131
+    y = context.attend(q, k, v, SCALE)
     later = torch.arange(shape.length, device=DEVICE)[:, None, None] >= cut
     grads = torch.autograd.grad(y, (k, v), upstream * ~later)
     assert all(grad[:, cut:].eq(0).all() for grad in grads)
-    other = view.attend(q, torch.where(later, -k, k), torch.where(later, 3 * v, v), SCALE)
+    other = context.attend(q, torch.where(later, -k, k), torch.where(later, 3 * v, v), SCALE)
     assert torch.equal(other[:, :cut], y[:, :cut])
 
 
@@ -161,11 +163,11 @@ def test_inputs_may_be_parts_of_one_tensor(name):
     skip_unless_able(BACKENDS[name], shape)
     apart = [x.detach() for x in inputs(shape)[:3]]
     together = torch.cat(apart, 2).requires_grad_()
-    view = view_of(BACKENDS[name], shape, 5)
-    y = view.attend(*together.split((4, 2, 2), 2), SCALE)
+    context = context_of(BACKENDS[name], shape, 5)
+    y = context.attend(*together.split((4, 2, 2), 2), SCALE)
     y.sum().backward()
     leaves = [x.requires_grad_() for x in apart]
-    expected = results(view_of(DEFINITION, shape, 5), *leaves, torch.ones_like(y))
+    expected = results(context_of(DEFINITION, shape, 5), *leaves, torch.ones_like(y))
     torch.testing.assert_close(y, expected[0], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(together.grad, torch.cat(expected[1:], 2), rtol=1e-5, atol=1e-5)
 
@@ -175,7 +177,7 @@ def test_it_is_known_by_its_name_and_says_what_it_cannot_do(name):
     backend = BACKENDS[name]
     assert backend.name == name
     shape = Shape("meta", torch.float32, 1, 8, 4, 2, 8, 4, True)
-    reason = backend.reason_against(shape)
+    reason = backend.unsupported_reason(shape)
     if reason is None:
         assert choose(shape, name, trains=True) is backend
     else:
@@ -189,10 +191,10 @@ def test_it_is_known_by_its_name_and_says_what_it_cannot_do(name):
 )
 def test_flex_attends_as_the_definition_does(monkeypatch, kv_heads, window, documents):
     """Forward and op by op, which a CPU can do too."""
-    monkeypatch.setattr(flex, "_compiled", lambda: flex_attention)
+    monkeypatch.setattr(flex, "compiled", lambda function: function)
     shape = shape_of(60, kv_heads, window, torch.float32, documents)
     q, k, v, _ = (x.detach() for x in inputs(shape))
     with torch.no_grad():
-        expected = view_of(DEFINITION, shape, window).attend(q, k, v, SCALE)
-        found = view_of(BACKENDS["flex"], shape, window).attend(q, k, v, SCALE)
+        expected = context_of(DEFINITION, shape, window).attend(q, k, v, SCALE)
+        found = context_of(BACKENDS["flex"], shape, window).attend(q, k, v, SCALE)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)

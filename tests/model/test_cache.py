@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from yxanul.model.cache import KvCache
 from yxanul.model.config import ModelSettings
 from yxanul.model.count import kv_bytes_per_token, kv_cache_bytes
+from yxanul.model.cpu_decode import CpuDecoder
 from yxanul.model.language_model import LanguageModel
-from yxanul.model.token_step import TokenStep
 
 LENGTH, VOCAB = 14, 50
 PATTERNS = {
@@ -186,7 +186,7 @@ def test_the_short_way_of_a_token_equals_the_modules(model, generator, dtype, le
         if is_ragged or len(set(lengths)) > 1:
             cache.lengths_B = torch.tensor(lengths)
         in_parts(model, cache, [prompts])
-    step = TokenStep(model, caches[1])
+    step = CpuDecoder(model, caches[1])
     for ids_B1 in steps:
         by_modules = in_parts(model, caches[0], [ids_B1])[:, 0]
         torch.testing.assert_close(step(ids_B1), by_modules, rtol=near(dtype), atol=near(dtype))

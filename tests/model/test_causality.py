@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from yxanul.model.attend import BACKENDS, blocks
-from yxanul.model.attend.backend import Shape
+from yxanul.model.attention import BACKENDS, cpu_blockwise
+from yxanul.model.attention.backend import Shape
 from yxanul.model.cache import KvCache
 
 DEPTH, LENGTH, VOCAB = 2, 21, 50
@@ -19,7 +19,7 @@ KINDS = {
 USABLE = [
     name
     for name, backend in BACKENDS.items()
-    if not backend.reason_against(
+    if not backend.unsupported_reason(
         Shape("cpu", torch.float32, 1, LENGTH, 4, 2, 8, window=4, documents=True)
     )
 ]
@@ -32,7 +32,7 @@ def kind(request):
 
 @pytest.fixture
 def model(build, kind, monkeypatch):
-    monkeypatch.setattr(blocks, "QUERIES_IN_BLOCK", 8)
+    monkeypatch.setattr(cpu_blockwise, "QUERIES_IN_BLOCK", 8)
     return build(num_kv_heads=2, depth=DEPTH, init_std=0.25, **KINDS[kind])
 
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from yxanul.model import compiled, compiler
-from yxanul.model.attend import BACKENDS
-from yxanul.model.attend.flash import find_sequences
-from yxanul.model.attend.plain import Plain
-from yxanul.model.head import Scoring, _score, rows_with_gradient
+from yxanul.model import compile, language_model
+from yxanul.model.attention import BACKENDS
+from yxanul.model.attention.flash import find_sequences
+from yxanul.model.attention.reference import Reference
+from yxanul.model.loss import LossConfig, _losses_in_place, rows_with_gradient
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor"),
@@ -38,8 +38,8 @@ def traced(monkeypatch):
         graphs.append(graph)
         return graph.forward
 
-    run = torch.compile(compiled.run_block, dynamic=False, backend=count, fullgraph=True)
-    monkeypatch.setattr("yxanul.model.language_model.compiled_run_block", lambda: run)
+    run = torch.compile(language_model.run_block, dynamic=False, backend=count, fullgraph=True)
+    monkeypatch.setattr(language_model, "compiled", lambda _: run)
     yield graphs
     torch._dynamo.reset()
 
@@ -73,7 +73,7 @@ def test_one_graph_serves_all_layers_of_a_kind(build, generator, traced, kind, d
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_real_compiler_changes_nothing(build, generator, kind):
-    if (reason := compiler.reason_against_compiling("cpu")) is not None:
+    if (reason := compile.compile_unsupported_reason("cpu")) is not None:
         pytest.skip(f"torch.compile does not work here: {reason}")
     torch._dynamo.reset()
     model = build(depth=3, init_std=0.1, **KINDS[kind])
@@ -87,23 +87,23 @@ def test_the_reason_against_is_one_line(monkeypatch):
     def broken(function):
         raise RuntimeError("no compiler\nand much more")
 
-    compiler.reason_against_compiling.cache_clear()
+    compile.compile_unsupported_reason.cache_clear()
     monkeypatch.setattr(torch, "compile", broken)
     try:
-        assert compiler.reason_against_compiling("cpu") == "no compiler"
+        assert compile.compile_unsupported_reason("cpu") == "no compiler"
     finally:
-        compiler.reason_against_compiling.cache_clear()
+        compile.compile_unsupported_reason.cache_clear()
 
 
 @pytest.mark.parametrize("soft_cap", [None, 3.0])
 @pytest.mark.parametrize("z_loss", [0.0, 0.1])
 def test_the_formula_for_the_compiler_is_that_of_the_head(generator, soft_cap, z_loss):
-    scoring = Scoring(45, soft_cap, z_loss)
+    loss_config = LossConfig(45, soft_cap, z_loss)
     logits = torch.randn(20, 48, generator=generator) * 4
     targets = torch.randint(0, 45, (20,), generator=generator)
     targets[[2, 9]] = -100
-    losses, gradient = rows_with_gradient(logits, targets, scoring)
-    expected = _score(logits, targets, scoring, 7, True)
+    losses, gradient = rows_with_gradient(logits, targets, loss_config)
+    expected = _losses_in_place(logits, targets, loss_config, 7, True)
     torch.testing.assert_close(losses, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(gradient, logits, rtol=1e-5, atol=1e-6)
 
@@ -113,10 +113,10 @@ def test_another_number_of_documents_is_no_other_graph(build, generator, monkeyp
     torch._dynamo.reset()
     graphs = []
 
-    class BySequences(Plain):
-        def prepare(self, sight, shape, device):
-            mask = super().prepare(sight, shape, device)
-            return mask, find_sequences(sight, shape.batch, shape.length, device).starts
+    class BySequences(Reference):
+        def prepare(self, mask_spec, shape, device):
+            mask = super().prepare(mask_spec, shape, device)
+            return mask, find_sequences(mask_spec, shape.batch, shape.length, device).starts
 
         def attend(self, q_BTHK, k_BTGK, v_BTGK, view, scale):
             mask, starts = view.prepared
@@ -127,11 +127,11 @@ def test_another_number_of_documents_is_no_other_graph(build, generator, monkeyp
         graphs.append(graph)
         return graph.forward
 
-    run = torch.compile(compiled.run_block, dynamic=False, backend=count)
-    monkeypatch.setattr("yxanul.model.language_model.compiled_run_block", lambda: run)
-    monkeypatch.setitem(BACKENDS, "plain", BySequences())
+    run = torch.compile(language_model.run_block, dynamic=False, backend=count)
+    monkeypatch.setattr(language_model, "compiled", lambda _: run)
+    monkeypatch.setitem(BACKENDS, "reference", BySequences())
     model = build(document_masking=True)
-    model.attention_backend, model.compiles = "plain", True
+    model.attention_backend, model.compiles = "reference", True
     ids = torch.randint(0, 50, (2, 16), generator=generator)
     for length in range(2, 10):
         documents = (torch.arange(16) // length).expand(2, -1)

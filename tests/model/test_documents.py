@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from yxanul.model.attend import blocks
-from yxanul.model.attend.sight import Sight, document_positions
+from yxanul.model.attention import cpu_blockwise
+from yxanul.model.attention.mask import MaskSpec, document_positions
 
 DOCUMENTS = torch.tensor([[3, 3, 3, 4, 5, 5, 5, 5], [9, 9, 9, 9, 9, 9, 9, 9]])
 
@@ -15,7 +15,7 @@ def test_positions_restart():
 
 
 def test_mask_is_the_same_document_and_not_later():
-    mask = Sight(documents_BT=DOCUMENTS).mask(slice(0, 8), slice(0, 8), DOCUMENTS.device)
+    mask = MaskSpec(documents_BT=DOCUMENTS).mask(slice(0, 8), slice(0, 8), DOCUMENTS.device)
     assert mask.shape == (2, 1, 8, 8)
     for b, i, j in torch.cartesian_prod(torch.arange(2), torch.arange(8), torch.arange(8)):
         expected = (DOCUMENTS[b, i] == DOCUMENTS[b, j]) & (j <= i)
@@ -52,13 +52,15 @@ SIGHTS = {
 }
 
 
-@pytest.mark.parametrize("backend", ["plain", "sdpa", "blocks"])
-@pytest.mark.parametrize("sight", SIGHTS)
+@pytest.mark.parametrize("backend", ["reference", "sdpa", "cpu_blockwise"])
+@pytest.mark.parametrize("mask_spec", SIGHTS)
 @pytest.mark.parametrize("positions", ["rope", "rope+learned"])
-def test_packed_documents_train_as_documents_alone(build, monkeypatch, backend, sight, positions):
+def test_packed_documents_train_as_documents_alone(
+    build, monkeypatch, backend, mask_spec, positions
+):
     """Two rows of documents, cut differently: every loss and every gradient is the same."""
-    monkeypatch.setattr(blocks, "QUERIES_IN_BLOCK", 8)
-    model = build(document_masking=True, init_std=0.2, positions=positions, **SIGHTS[sight])
+    monkeypatch.setattr(cpu_blockwise, "QUERIES_IN_BLOCK", 8)
+    model = build(document_masking=True, init_std=0.2, positions=positions, **SIGHTS[mask_spec])
     model.attention_backend = backend
     generator = torch.Generator().manual_seed(2)
     lengths = [[5, 1, 9, 3], [8, 10]]

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from yxanul.base.errors import YxanulError
 from yxanul.model.blocks.rope import RopeTables, rope_tables
 from yxanul.model.config import ModelSettings
-from yxanul.model.head import IGNORE
 from yxanul.model.language_model import LanguageModel
+from yxanul.model.loss import IGNORE
 from yxanul.model.roles import parameter_roles
 
 HEADS = {

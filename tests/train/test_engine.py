@@ -27,16 +27,16 @@ def model():
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_cpu_computes_op_by_op_unless_told_otherwise(model, precision):
-    settings = TrainSettings(attention="plain")
+    settings = TrainSettings(attention="reference")
     twin = engine.make_twin(model, settings, precision, SilentUi())
-    assert twin.model.attention_backend == "plain" and not twin.model.compiles
+    assert twin.model.attention_backend == "reference" and not twin.model.compiles
 
 
 def test_compiling_is_a_wish_that_falls_back_with_a_line(model, monkeypatch):
-    monkeypatch.setattr(engine, "reason_against_compiling", lambda _: None)
+    monkeypatch.setattr(engine, "compile_unsupported_reason", lambda _: None)
     ui = Listening()
     twin = engine.make_twin(model, TrainSettings(compile=True), "bf16", ui)
     assert twin.model.compiles and not ui.warnings
-    monkeypatch.setattr(engine, "reason_against_compiling", lambda _: "no g++")
+    monkeypatch.setattr(engine, "compile_unsupported_reason", lambda _: "no g++")
     twin = engine.make_twin(model, TrainSettings(compile=True), "fp32", ui)
     assert len(ui.warnings) == 1 and "no g++" in ui.warnings[0]

@@ -9,7 +9,7 @@ import torch
 
 from steps import ROWS, Steps, counting, gather, gradients, make_model, same
 from yxanul.base.errors import YxanulError
-from yxanul.model.head import Scoring, linear_cross_entropy
+from yxanul.model.loss import LossConfig, linear_cross_entropy
 from yxanul.train.precision.scale import CEILING, LossScale
 from yxanul.train.precision.twin import DTYPES, Twin
 
@@ -186,7 +186,7 @@ def test_the_heads_gradient_may_leave_the_range_of_fp16_until_it_is_scaled():
     x = torch.full((count, width), 4.0, dtype=torch.float16, requires_grad=True)
     weight = torch.zeros(16, width, dtype=torch.float16, requires_grad=True)
     targets = torch.zeros(count, dtype=torch.int64)
-    loss = linear_cross_entropy(x, weight, targets, Scoring(16))
+    loss = linear_cross_entropy(x, weight, targets, LossConfig(16))
     (loss.total / count).backward()
     assert weight.grad.dtype == torch.float16
     expected = torch.full((16, width), 4 / 16.0)

@@ -40,11 +40,16 @@ RENAMED: dict[str, dict[str, str]] = {
 }
 """By the keys above (* for a number): the old names, and today's."""
 
+RENAMED_VALUES = {"train.attention": {"plain": "reference", "blocks": "cpu_blockwise"}}
+"""By the whole key: the old values, and today's."""
+
 
 def with_todays_names(recipe: Any, above: tuple[str, ...] = ()) -> Any:
     """Return the plain data of a recipe with its keys under today's names."""
     if isinstance(recipe, list):
         return [with_todays_names(one, (*above, "*")) for one in recipe]
+    if isinstance(recipe, str):
+        return RENAMED_VALUES.get(".".join(above), {}).get(recipe, recipe)
     if not isinstance(recipe, dict):
         return recipe
     if not above:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from yxanul.model.cache import KvCache
+from yxanul.model.cpu_decode import CpuDecoder
 from yxanul.model.language_model import LanguageModel
-from yxanul.model.token_step import TokenStep
 
 Step = Callable[[Tensor], Tensor]
 """From the newest ids B1 to the scores BV of the next ones."""
@@ -22,7 +22,7 @@ def make_step(model: LanguageModel, cache: KvCache) -> Step:
     """Return the step for this model and cache: without modules on a CPU, a graph on a GPU."""
     if model.embedding.tokens.device.type == "cuda":
         return GraphStep(model, cache)
-    return TokenStep(model, cache)
+    return CpuDecoder(model, cache)
 
 
 class EagerStep:

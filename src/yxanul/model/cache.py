@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from yxanul.model.attend.sdpa import Masked
+from yxanul.model.attention.sdpa import MaskedAttention
 from yxanul.model.config import ModelSettings
 
 
@@ -72,10 +72,12 @@ class KvCache:
             return slice(self.num_seen, self.num_seen + num_new)
         return self.lengths_B.unsqueeze(1)
 
-    def views(self, num_new: int, device: torch.device) -> dict[str, Masked]:
+    def attention(self, num_new: int, device: torch.device) -> dict[str, MaskedAttention]:
         """Return what tokens that follow others see, by kind of layer."""
         assert self.num_seen + num_new <= self.length, "the cache is full"
-        return {kind: Masked(self._mask(kind, num_new, device)) for kind in set(self.kinds)}
+        return {
+            kind: MaskedAttention(self._mask(kind, num_new, device)) for kind in set(self.kinds)
+        }
 
     def place(self, kind: str) -> Place | None:
         """Return where the next token goes, the same in all rows; None where rows differ."""

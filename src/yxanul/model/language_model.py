@@ -11,19 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from yxanul.base.errors import YxanulError
-from yxanul.model.attend.backend import Shape, View
-from yxanul.model.attend.choice import choose
-from yxanul.model.attend.sight import Sight, document_positions
+from yxanul.model.activation_checkpointing import checkpointed
+from yxanul.model.attention.backend import AttentionContext, Shape
+from yxanul.model.attention.choice import choose
+from yxanul.model.attention.mask import MaskSpec, document_positions
 from yxanul.model.blocks.block import Block
 from yxanul.model.blocks.embedding import Embedding
 from yxanul.model.blocks.norm import NORMS
 from yxanul.model.blocks.rope import RopeTables
-from yxanul.model.blocks.side import Side
 from yxanul.model.cache import KvCache
-from yxanul.model.compiled import compiled_run_block, run_block
+from yxanul.model.compile import compiled
 from yxanul.model.config import ModelSettings
-from yxanul.model.head import LossSum, Scoring, capped, linear_cross_entropy, token_losses
-from yxanul.model.recompute import recomputed
+from yxanul.model.context import ForwardContext
+from yxanul.model.loss import LossConfig, LossSum, capped, linear_cross_entropy, token_losses
 
 _OUTPUTS = ("attention.output.weight", "ffn.down.weight")
 """The projections back into the residual stream: they start smaller, as there are 2 depth."""
@@ -87,8 +87,8 @@ class LanguageModel(nn.Module):
     def forward(
         self, ids_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return `loss` as (total, cross_entropy): wrappers such as DDP and FSDP call this, and
-        look for tensors in tuples only.
+        """Return `loss` as (total, cross_entropy), for wrappers: DDP and FSDP find tensors in
+        tuples only.
         """
         loss = self.loss(ids_BT, targets_BT, documents_BT)
         return loss.total, loss.cross_entropy
@@ -98,7 +98,7 @@ class LanguageModel(nn.Module):
     ) -> LossSum:
         """Return the sum of the cross-entropies in nats, and how many targets it covers."""
         x_NX, weight_VX = self._head(self.hidden(ids_BT, documents_BT))
-        return linear_cross_entropy(x_NX, weight_VX, targets_BT.flatten(), self._scoring())
+        return linear_cross_entropy(x_NX, weight_VX, targets_BT.flatten(), self._loss_config())
 
     def token_losses(
         self, ids_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None = None
@@ -106,7 +106,7 @@ class LanguageModel(nn.Module):
         """Return every target's cross-entropy in nats (BT, fp32, 0 where ignored), no gradient."""
         with torch.no_grad():
             x_NX, weight_VX = self._head(self.hidden(ids_BT, documents_BT))
-        losses_N = token_losses(x_NX, weight_VX, targets_BT.flatten(), self._scoring())
+        losses_N = token_losses(x_NX, weight_VX, targets_BT.flatten(), self._loss_config())
         return losses_N.view_as(targets_BT)
 
     def hidden(
@@ -117,14 +117,14 @@ class LanguageModel(nn.Module):
         `documents_BT` numbers the documents of packed rows; it counts only if the settings ask
         for document masking. With a cache, `ids_BT` follow the tokens that it has seen.
         """
-        positions, side = self.beside(ids_BT, documents_BT, cache)
+        positions, context = self.forward_context(ids_BT, documents_BT, cache)
         x_BTD = self.embedding(ids_BT, positions)
         trains = torch.is_grad_enabled()
-        run = compiled_run_block() if self.compiles and trains else run_block
+        run = compiled(run_block) if self.compiles and trains else run_block
         every = self.checkpoint_every if trains and cache is None else None
         for number, block in enumerate(self.layers(), start=1):
             keeps = every is None or number % every
-            x_BTD = (run if keeps else recomputed(run))(block, x_BTD, side)
+            x_BTD = (run if keeps else checkpointed(run))(block, x_BTD, context)
         if cache is not None:
             cache.advance(ids_BT.shape[1])
         return self.norm(x_BTD)
@@ -136,9 +136,9 @@ class LanguageModel(nn.Module):
         logits = capped(logits.float(), self.settings.logit_soft_cap)
         return logits.view(*hidden.shape[:-1], -1)
 
-    def _scoring(self) -> Scoring:
+    def _loss_config(self) -> LossConfig:
         settings, on_gpu = self.settings, self.embedding.tokens.device.type == "cuda"
-        return Scoring(
+        return LossConfig(
             settings.num_tokens,
             settings.logit_soft_cap,
             settings.z_loss,
@@ -153,10 +153,10 @@ class LanguageModel(nn.Module):
             x_NX = x_NX @ self.embedding.projection.weight
         return x_NX, self.embedding.tokens if self.head is None else self.head
 
-    def beside(
+    def forward_context(
         self, ids_BT: Tensor, documents_BT: Tensor | None, cache: KvCache | None
-    ) -> tuple[Tensor | slice, Side]:
-        """Return the tokens' positions and the side inputs of this pass."""
+    ) -> tuple[Tensor | slice, ForwardContext]:
+        """Return the tokens' positions and the context of this forward pass."""
         num_seen, num_new = 0 if cache is None else cache.num_seen, ids_BT.shape[1]
         self._check_length(num_seen + num_new)
         if not self.settings.document_masking or num_seen:
@@ -168,12 +168,17 @@ class LanguageModel(nn.Module):
         end = num_new if cache is None else cache.length
         ropes = {k: r.at(positions, end, weight) for k, r in self._ropes.items()}
         if cache is not None and num_seen:
-            return positions, Side(ropes, cache.views(num_new, ids_BT.device), cache)
-        views = {k: self._view(k, ids_BT, documents_BT) for k in set(self.settings.layer_kinds)}
-        return positions, Side(ropes, views, cache)
+            return positions, ForwardContext(ropes, cache.attention(num_new, ids_BT.device), cache)
+        attention = {
+            kind: self._attention_context(kind, ids_BT, documents_BT)
+            for kind in set(self.settings.layer_kinds)
+        }
+        return positions, ForwardContext(ropes, attention, cache)
 
-    def _view(self, kind: str, ids_BT: Tensor, documents_BT: Tensor | None) -> View:
-        """Return what layers of a kind see in a full pass, and the back end for it."""
+    def _attention_context(
+        self, kind: str, ids_BT: Tensor, documents_BT: Tensor | None
+    ) -> AttentionContext:
+        """Return mask and back end of the layers of one kind for a pass over whole sequences."""
         settings, weight = self.settings, self.embedding.tokens
         batch, length = ids_BT.shape
         window = settings.window if kind == "L" else None
@@ -189,7 +194,7 @@ class LanguageModel(nn.Module):
             documents_BT is not None,
         )
         backend = choose(shape, self.attention_backend, torch.is_grad_enabled())
-        return backend.view(Sight(shape.window, documents_BT), shape, weight.device)
+        return backend.context(MaskSpec(shape.window, documents_BT), shape, weight.device)
 
     def _check_length(self, length: int) -> None:
         if length > self.settings.max_seq_len:
@@ -198,6 +203,13 @@ class LanguageModel(nn.Module):
                 found=f"{length} tokens",
                 wanted=f"at most {self.settings.max_seq_len}",
             )
+
+
+def run_block(block: Block, x_BTD: Tensor, context: ForwardContext) -> Tensor:
+    """Return the residual stream after the layer, BTD. Compiled, its graph takes the parameters as
+    inputs, so that one graph serves all layers: compiling takes seconds, not minutes.
+    """
+    return block(x_BTD, context)
 
 
 def _rope_tables(settings: ModelSettings) -> dict[str, RopeTables]:

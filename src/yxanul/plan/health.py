@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from yxanul.base.ui import Ui
-from yxanul.model.attend import BACKENDS, Shape
-from yxanul.model.attend.choice import by_rule, candidates
-from yxanul.model.attend.sight import Sight
-from yxanul.model.compiler import reason_against_compiling
+from yxanul.model.attention import BACKENDS, Shape
+from yxanul.model.attention.choice import by_rule, candidates
+from yxanul.model.attention.mask import MaskSpec
+from yxanul.model.compile import compile_unsupported_reason
 from yxanul.monitor.peak import has_bf16_units, measure_matmul
 from yxanul.train.precision.twin import DTYPES, WORTH_BF16, choose_precision
 
@@ -117,7 +117,7 @@ def attention_times(device: torch.device) -> dict[str, str]:
         found[title] = f"{by_rule(shape, trains=True)} ({listed})"
     simplest = next(iter(shapes.values()))
     for name in sorted(set(BACKENDS) - set(candidates(simplest))):
-        found[name] = BACKENDS[name].reason_against(simplest) or "the definition, for tests"
+        found[name] = BACKENDS[name].unsupported_reason(simplest) or "the definition, for tests"
     return found
 
 
@@ -130,7 +130,7 @@ def _attention_ms(shape: Shape, name: str, device: torch.device) -> float | None
         documents_BT = thirds.expand(shape.batch, -1)
     times: list[float] = []
     try:
-        view = BACKENDS[name].view(Sight(shape.window, documents_BT), shape, device)
+        view = BACKENDS[name].context(MaskSpec(shape.window, documents_BT), shape, device)
         q_BTHK, k_BTGK, v_BTGK = (
             torch.ones(
                 (shape.batch, shape.length, count, shape.head_width),
@@ -155,7 +155,7 @@ def _attention_ms(shape: Shape, name: str, device: torch.device) -> float | None
 def try_compile(device: torch.device) -> str:
     """Compile a small function; return how long it took or why it failed."""
     start = time.perf_counter()
-    reason = reason_against_compiling(device.type)
+    reason = compile_unsupported_reason(device.type)
     if reason is not None:
         return f"does not work: {reason}"
     return f"works, first call {time.perf_counter() - start:.1f} s"

@@ -166,7 +166,7 @@ def _device_and_attention(recipe: Recipe) -> Iterator[Misfit]:
         return  # nobody has to load torch to know that it can be done
     import torch
 
-    from yxanul.model.attend import BACKENDS, Shape
+    from yxanul.model.attention import BACKENDS, Shape
     from yxanul.train.precision.twin import DTYPES, choose_precision
 
     has_gpu = torch.cuda.is_available()
@@ -179,7 +179,7 @@ def _device_and_attention(recipe: Recipe) -> Iterator[Misfit]:
         length = max(map(longest_row, recipe.stages))
         heads = (model.num_heads, model.num_kv_heads, model.head_width)
         shape = Shape(device.type, dtype, 1, length, *heads, None, model.document_masking)
-        if reason := BACKENDS[train.attention].reason_against(shape):
+        if reason := BACKENDS[train.attention].unsupported_reason(shape):
             text = f"'{train.attention}' cannot be used here: {reason}; set auto"
             yield Misfit(text, ("train", "attention"))
 

@@ -89,7 +89,9 @@ class TrainSettings(Settings):
     """A DeepSpeed configuration (JSON file), for the strategy deepspeed; absent: ZeRO stage 1."""
     compile: bool | Literal["auto"] = "auto"
     """Compile the layers by torch.compile; auto does so on a GPU. It costs seconds at the start."""
-    attention: Literal["auto", "sdpa", "blocks", "flex", "varlen", "flash", "plain"] = "auto"
+    attention: Literal["auto", "sdpa", "cpu_blockwise", "flex", "varlen", "flash", "reference"] = (
+        "auto"
+    )
     """Attention back end; auto follows a rule for the device, dtype and mask."""
     batch_tokens: int = Field(default=4096, gt=0)
     """Target tokens a step, for phases that do not give rows."""

@@ -14,7 +14,7 @@ from torch import nn
 from yxanul.base.memory import keep_freed_memory
 from yxanul.base.ui import Ui
 from yxanul.data.batches import Batch
-from yxanul.model.compiler import reason_against_compiling
+from yxanul.model.compile import compile_unsupported_reason
 from yxanul.model.language_model import LanguageModel
 from yxanul.model.roles import parameter_roles
 from yxanul.optim.build import build_optimizer
@@ -180,7 +180,7 @@ def set_up(model: LanguageModel, settings: TrainSettings, ui: Ui) -> None:
     if device == "cpu":
         keep_freed_memory()
     if settings.compile is True or (settings.compile == "auto" and device == "cuda"):
-        reason = reason_against_compiling(device)
+        reason = compile_unsupported_reason(device)
         if reason is None:
             model.compile_blocks()
         else:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from yxanul.model.blocks.linear import Linear
 from yxanul.model.blocks.norm import NORMS, no_norm
 from yxanul.model.blocks.rope import rotate
-from yxanul.model.blocks.side import Side
 from yxanul.model.config import ModelSettings
+from yxanul.model.context import ForwardContext
 
 
 class Attention(nn.Module):
@@ -32,16 +32,16 @@ class Attention(nn.Module):
         self.q_norm = norm(settings.head_width, settings.norm_eps)
         self.k_norm = norm(settings.head_width, settings.norm_eps)
 
-    def forward(self, x_BTD: Tensor, side: Side) -> Tensor:
+    def forward(self, x_BTD: Tensor, context: ForwardContext) -> Tensor:
         """Return the update of the residual stream, BTD."""
         qkv_BTNK = self.qkv(x_BTD).unflatten(-1, (-1, self.head_width))
         q_BTHK, k_BTGK, v_BTGK = qkv_BTNK.split(self.heads, dim=2)
         q_BTHK, k_BTGK = self.q_norm(q_BTHK), self.k_norm(k_BTGK)
-        if side.ropes:
-            rope = side.ropes[self.kind]
+        if context.ropes:
+            rope = context.ropes[self.kind]
             q_BTHK, k_BTGK = rotate(q_BTHK, rope), rotate(k_BTGK, rope)
-        if side.cache is not None:
-            kv_BSNK = side.cache.append(self.layer, torch.cat([k_BTGK, v_BTGK], 2))
+        if context.cache is not None:
+            kv_BSNK = context.cache.append(self.layer, torch.cat([k_BTGK, v_BTGK], 2))
             k_BTGK, v_BTGK = kv_BSNK.chunk(2, dim=2)
-        y_BTHK = side.views[self.kind].attend(q_BTHK, k_BTGK, v_BTGK, self.scale)
+        y_BTHK = context.attention[self.kind].attend(q_BTHK, k_BTGK, v_BTGK, self.scale)
         return self.output(y_BTHK.flatten(2))

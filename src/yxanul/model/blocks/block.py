@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from yxanul.model.blocks.attention import Attention
 from yxanul.model.blocks.ffn import FFNS
 from yxanul.model.blocks.norm import NORMS, no_norm
-from yxanul.model.blocks.side import Side
 from yxanul.model.config import ModelSettings
+from yxanul.model.context import ForwardContext
 
 
 class Block(nn.Module):
@@ -28,8 +28,8 @@ class Block(nn.Module):
         self.attention_post_norm = after(settings.width, settings.norm_eps)
         self.ffn_post_norm = after(settings.width, settings.norm_eps)
 
-    def forward(self, x_BTD: Tensor, side: Side) -> Tensor:
+    def forward(self, x_BTD: Tensor, context: ForwardContext) -> Tensor:
         """Return the residual stream after this layer, BTD."""
-        update_BTD = self.attention(self.attention_norm(x_BTD), side)
+        update_BTD = self.attention(self.attention_norm(x_BTD), context)
         x_BTD = x_BTD + self.attention_post_norm(update_BTD)
         return x_BTD + self.ffn_post_norm(self.ffn(self.ffn_norm(x_BTD)))

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from yxanul.base.errors import YxanulError
-from yxanul.model.attend import BACKENDS
-from yxanul.model.attend.backend import Shape
-from yxanul.model.attend.choice import candidates, choose
+from yxanul.model.attention import BACKENDS
+from yxanul.model.attention.backend import Shape
+from yxanul.model.attention.choice import candidates, choose
 
 SMALL = Shape("cpu", torch.float32, 2, 16, 4, 2, 8, None, False)
 LARGE = SMALL._replace(batch=4, length=512)
-CPU_CANDIDATES = ["sdpa", "blocks"]
+CPU_CANDIDATES = ["sdpa", "cpu_blockwise"]
 
 
 def test_the_tests_use_a_cache_of_their_own():
@@ -38,7 +38,7 @@ def test_an_unknown_name_is_an_error_with_the_near_miss():
 
 @pytest.mark.parametrize("name", ["flex", "varlen", "flash"])
 def test_a_back_end_that_cannot_is_an_error_with_the_reason(name, build):
-    with pytest.raises(YxanulError, match=f"'{name}' cannot be used here.*without a GPU"):
+    with pytest.raises(YxanulError, match=f"'{name}' is not supported here.*without a GPU"):
         choose(SMALL, name, trains=False)
     model = build()
     model.attention_backend = name
@@ -49,10 +49,10 @@ def test_a_back_end_that_cannot_is_an_error_with_the_reason(name, build):
 RULES = [
     (LARGE, True, "sdpa"),
     (LARGE, False, "sdpa"),
-    (LARGE._replace(dtype=torch.bfloat16), True, "blocks"),
+    (LARGE._replace(dtype=torch.bfloat16), True, "cpu_blockwise"),
     (LARGE._replace(dtype=torch.bfloat16), False, "sdpa"),
-    (LARGE._replace(window=8), False, "blocks"),
-    (LARGE._replace(documents=True), True, "blocks"),
+    (LARGE._replace(window=8), False, "cpu_blockwise"),
+    (LARGE._replace(documents=True), True, "cpu_blockwise"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Which keys a query sees.
+"""The attention mask: causal, sliding-window, and within documents.
 
 Letters: B batch, T time (queries), S keys.
 """
@@ -12,20 +12,20 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """A query sees itself and what was before it, within a window, in its own document."""
+class MaskSpec:
+    """A query attends to itself and to earlier tokens, within a window and its own document."""
 
     window: int | None = None
-    """Tokens that are seen, the query's own included; None: all."""
+    """Length of the sliding window, the query included; None: all earlier tokens."""
     documents_BT: Tensor | None = None
-    """The number of each token's document; None: a row is one document."""
+    """Document number of each token; None: no document mask."""
 
-    def is_plain(self, length: int) -> bool:
-        """Return whether nothing but causality matters in a sequence of `length`."""
+    def is_causal_only(self, length: int) -> bool:
+        """Return whether the causal mask alone is enough for a sequence of `length`."""
         return self.documents_BT is None and (self.window is None or self.window >= length)
 
     def mask(self, queries: slice, keys: slice, device: torch.device) -> Tensor:
-        """Return the mask that is true where a query sees a key: tS, or B1tS with documents."""
+        """Return the boolean mask, true where a query attends to a key: tS or B1tS (documents)."""
         index_t1 = torch.arange(queries.start, queries.stop, device=device).unsqueeze(1)
         index_S = torch.arange(keys.start, keys.stop, device=device)
         mask = index_S <= index_t1

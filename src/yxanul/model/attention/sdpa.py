@@ -11,35 +11,40 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from yxanul.model.attend.backend import Backend, Shape, View
-from yxanul.model.attend.sight import Sight
+from yxanul.model.attention.backend import AttentionContext, Backend, Shape
+from yxanul.model.attention.mask import MaskSpec
 
 
 class Sdpa(Backend):
-    """F.scaled_dot_product_attention; windows and documents need a mask of T x T."""
+    """F.scaled_dot_product_attention; windows and documents need a T x T mask."""
 
     name = "sdpa"
 
-    def prepare(self, sight: Sight, shape: Shape, device: torch.device) -> Tensor | None:
-        """Return the whole mask unless the kernel's own causal one is enough."""
-        if sight.is_plain(shape.length):
+    def prepare(self, mask_spec: MaskSpec, shape: Shape, device: torch.device) -> Tensor | None:
+        """Return the T x T mask unless the kernel's causal one is enough."""
+        if mask_spec.is_causal_only(shape.length):
             return None
-        return sight.mask(slice(0, shape.length), slice(0, shape.length), device)
+        return mask_spec.mask(slice(0, shape.length), slice(0, shape.length), device)
 
     def attend(
-        self, q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, view: View, scale: float
+        self,
+        q_BTHK: Tensor,
+        k_BTGK: Tensor,
+        v_BTGK: Tensor,
+        context: AttentionContext,
+        scale: float,
     ) -> Tensor:
-        """Return the weighted means of the values, BTHK."""
-        return sdpa(q_BTHK, k_BTGK, v_BTGK, view.prepared, view.prepared is None, scale)
+        """Return softmax(scale q k^T) v, BTHK."""
+        return sdpa(q_BTHK, k_BTGK, v_BTGK, context.prepared, context.prepared is None, scale)
 
 
-class Masked(NamedTuple):
-    """What tokens see that follow others in a cache: all keys, or those of a mask."""
+class MaskedAttention(NamedTuple):
+    """Attention of new tokens over a KV cache: to all its keys, or to those of a mask."""
 
     mask: Tensor | None
 
     def attend(self, q_BTHK: Tensor, k_BSGK: Tensor, v_BSGK: Tensor, scale: float) -> Tensor:
-        """Return the weighted means of the values, BTHK."""
+        """Return softmax(scale q k^T) v, BTHK."""
         return sdpa(q_BTHK, k_BSGK, v_BSGK, self.mask, False, scale)
 
 
@@ -51,9 +56,9 @@ def sdpa(
     is_causal: bool,
     scale: float,
 ) -> Tensor:
-    """Return BTHK; a query sees the keys where `mask` (broadcasts to BHTS) is true.
+    """Return BTHK; a query attends to the keys where `mask` (broadcasts to BHTS) is true.
 
-    Without a mask it sees those up to its own index if `is_causal`, else all.
+    Without a mask it attends to those up to its own index if `is_causal`, else to all.
     """
     if q_BTHK.shape[1] == 1:
         return _one_query(q_BTHK, k_BSGK, v_BSGK, mask, scale)
@@ -71,9 +76,9 @@ def sdpa(
 
 
 def _shares_heads(q: Tensor, mask: Tensor | None) -> bool:
-    """Return whether a kernel that never holds all scores takes fewer key heads than queries.
+    """Return whether a fused kernel supports fewer key heads than query heads.
 
-    On a GPU only those for half precision without a mask do; the others want the heads repeated.
+    On a GPU only the half-precision ones without a mask do; for others the heads are repeated.
     """
     return q.device.type != "cuda" or (mask is None and q.dtype != torch.float32)
 
@@ -81,7 +86,7 @@ def _shares_heads(q: Tensor, mask: Tensor | None) -> bool:
 def _one_query(
     q_B1HK: Tensor, k_BSGK: Tensor, v_BSGK: Tensor, mask: Tensor | None, scale: float
 ) -> Tensor:
-    """Let the heads that share keys be several queries of one head."""
+    """Attention of one query a row: the heads that share keys become several queries of one."""
     q_BGRK = q_B1HK.squeeze(1).unflatten(1, (k_BSGK.shape[2], -1))
     k_BGSK, v_BGSK = k_BSGK.transpose(1, 2), v_BSGK.transpose(1, 2)
     y_BGRK = F.scaled_dot_product_attention(q_BGRK, k_BGSK, v_BGSK, mask, scale=scale)

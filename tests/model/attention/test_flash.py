@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.nn.attention import varlen
 
-from yxanul.model.attend import BACKENDS, flash
-from yxanul.model.attend.backend import Shape, View
-from yxanul.model.attend.flash import _window_size, find_sequences
-from yxanul.model.attend.sight import Sight
+from yxanul.model.attention import BACKENDS, flash
+from yxanul.model.attention.backend import AttentionContext, Shape
+from yxanul.model.attention.flash import _window_size, find_sequences
+from yxanul.model.attention.mask import MaskSpec
 
 CPU = torch.device("cpu")
 DOCUMENTS = torch.tensor([[0, 0, 0, 0, 1, 2, 2, 2, 2, 2, 2], [3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3]])
@@ -76,7 +76,7 @@ def _stand_ins(monkeypatch):
     real = inspect.signature(varlen.varlen_attn)
 
     def checked(*args, **kwargs):
-        # Older versions have no grouped heads; then `reason_against` keeps them away.
+        # Older versions have no grouped heads; then `unsupported_reason` keeps them away.
         known = {k: v for k, v in kwargs.items() if k != "enable_gqa" or k in real.parameters}
         real.bind(*args, **known)
         return slow_varlen_attn(*args, **kwargs)
@@ -88,9 +88,9 @@ def _stand_ins(monkeypatch):
     monkeypatch.setattr(flash, "_flash_attn", lambda: package)
 
 
-def results(name, shape, sight, tensors):
+def results(name, shape, mask_spec, tensors):
     backend = BACKENDS[name]
-    view = View(sight, shape, backend, backend.prepare(sight, shape, CPU))
+    view = AttentionContext(mask_spec, shape, backend, backend.prepare(mask_spec, shape, CPU))
     y = view.attend(*tensors, SCALE)
     return y, *torch.autograd.grad(y.square().sum(), tensors)
 
@@ -107,31 +107,31 @@ def test_equals_the_definition(name, documents_BT, window, kv_heads):
         torch.randn((2, LENGTH, heads, 6), generator=generator).requires_grad_()
         for heads in (4, kv_heads, kv_heads)
     ]
-    sight = Sight(window, documents_BT)
-    expected = results("plain", shape, sight, tensors)
-    for ours, wanted in zip(results(name, shape, sight, tensors), expected, strict=True):
+    mask_spec = MaskSpec(window, documents_BT)
+    expected = results("reference", shape, mask_spec, tensors)
+    for ours, wanted in zip(results(name, shape, mask_spec, tensors), expected, strict=True):
         torch.testing.assert_close(ours, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_windows_are_what_lies_before():
-    assert _window_size(Sight()) == (-1, 0)
-    assert _window_size(Sight(1)) == (0, 0)
-    assert _window_size(Sight(512)) == (511, 0)
+    assert _window_size(MaskSpec()) == (-1, 0)
+    assert _window_size(MaskSpec(1)) == (0, 0)
+    assert _window_size(MaskSpec(512)) == (511, 0)
 
 
 def test_rows_are_sequences():
-    starts, longest = find_sequences(Sight(4), 3, 5, CPU)
+    starts, longest = find_sequences(MaskSpec(4), 3, 5, CPU)
     assert starts.tolist() == [0, 5, 10, 15] and starts.dtype == torch.int32 and longest == 5
 
 
 def test_documents_are_sequences():
-    starts, longest = find_sequences(Sight(None, DOCUMENTS), 2, LENGTH, CPU)
+    starts, longest = find_sequences(MaskSpec(None, DOCUMENTS), 2, LENGTH, CPU)
     assert starts.tolist() == [0, 4, 5, 11, 22] and starts.dtype == torch.int32
     assert longest >= 11
 
 
 def test_a_document_ends_with_its_row():
-    starts, _ = find_sequences(Sight(None, torch.zeros(3, 4, dtype=torch.int64)), 3, 4, CPU)
+    starts, _ = find_sequences(MaskSpec(None, torch.zeros(3, 4, dtype=torch.int64)), 3, 4, CPU)
     assert starts.tolist() == [0, 4, 8, 12]
 
 
@@ -139,7 +139,7 @@ def test_a_document_ends_with_its_row():
 def test_reasons_without_a_kernel(name, monkeypatch):
     def reason(**fields):
         usual = Shape("cuda", torch.bfloat16, 1, 8, 4, 2, 64, 3, False)
-        return BACKENDS[name].reason_against(usual._replace(**fields))
+        return BACKENDS[name].unsupported_reason(usual._replace(**fields))
 
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
     arguments = frozenset({"scale", "window_size", "enable_gqa"})
@@ -158,10 +158,10 @@ def test_an_older_varlen_attn_is_told_by_its_arguments(monkeypatch):
     shape = Shape("cuda", torch.bfloat16, 1, 8, 4, 2, 64, 3, False)
     backend = BACKENDS["varlen"]
     monkeypatch.setattr(flash, "_varlen_arguments", lambda: frozenset({"window_size"}))
-    assert "grouped heads" in backend.reason_against(shape)
-    assert backend.reason_against(shape._replace(num_kv_heads=4)) is None
+    assert "grouped-query attention" in backend.unsupported_reason(shape)
+    assert backend.unsupported_reason(shape._replace(num_kv_heads=4)) is None
     monkeypatch.setattr(flash, "_varlen_arguments", lambda: frozenset({"enable_gqa"}))
-    assert "windows" in backend.reason_against(shape)
+    assert "windows" in backend.unsupported_reason(shape)
 
 
 def test_the_installed_varlen_attn_has_what_is_asked_for():

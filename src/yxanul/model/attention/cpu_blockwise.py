@@ -1,8 +1,8 @@
-"""Attention on the CPU in blocks of queries: no mask of T x T, and the matrix units are used.
+"""Blockwise attention for the CPU: no T x T mask, and the backward pass uses matrix products.
 
-PyTorch's own CPU kernel leaves the matrix units idle in the backward pass in bf16; plain matrix
-products over blocks of queries are about three times as fast. A block reads only the keys that
-its queries may see, so that a window saves work.
+PyTorch's own CPU kernel does not use the bf16 matrix units in its backward pass; matrix products
+over blocks of queries are about three times as fast. A block reads only the keys that its queries
+may attend to, so a sliding window saves work.
 
 Letters: B batch, T time, S keys, H query heads, G key and value heads, R query heads to a key
 head (H = G R), K head width; in a block N = B G rows of matrices, Q queries (of R heads).
@@ -16,33 +16,38 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from yxanul.model.attend.backend import Backend, Shape, View
-from yxanul.model.attend.sdpa import sdpa
-from yxanul.model.attend.sight import Sight
+from yxanul.model.attention.backend import AttentionContext, Backend, Shape
+from yxanul.model.attention.mask import MaskSpec
+from yxanul.model.attention.sdpa import sdpa
 
 QUERIES_IN_BLOCK = 128
 
 
-class Blocks(Backend):
-    """Attention block of queries by block of queries, for the CPU."""
+class CpuBlockwise(Backend):
+    """Attention over one block of queries at a time, on the CPU."""
 
-    name = "blocks"
+    name = "cpu_blockwise"
 
-    def reason_against(self, shape: Shape) -> str | None:
-        """It is written for the CPU."""
+    def unsupported_reason(self, shape: Shape) -> str | None:
+        """CPU only."""
         return None if shape.device == "cpu" else "for the CPU only"
 
     def attend(
-        self, q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, view: View, scale: float
+        self,
+        q_BTHK: Tensor,
+        k_BTGK: Tensor,
+        v_BTGK: Tensor,
+        context: AttentionContext,
+        scale: float,
     ) -> Tensor:
-        """Return the weighted means of the values, BTHK."""
+        """Return softmax(scale q k^T) v, BTHK."""
         if torch.is_grad_enabled():
-            return _BlockAttention.apply(q_BTHK, k_BTGK, v_BTGK, view.sight, scale)
-        return _forward(q_BTHK, k_BTGK, v_BTGK, view.sight, scale)
+            return _BlockAttention.apply(q_BTHK, k_BTGK, v_BTGK, context.mask_spec, scale)
+        return _forward(q_BTHK, k_BTGK, v_BTGK, context.mask_spec, scale)
 
 
 def _ranges(length: int, window: int | None) -> list[tuple[slice, slice]]:
-    """Return each block of queries with the keys that any of them may see."""
+    """Return each block of queries with the keys that any of them may attend to."""
     found = []
     for start in range(0, length, QUERIES_IN_BLOCK):
         stop = min(start + QUERIES_IN_BLOCK, length)
@@ -51,12 +56,12 @@ def _ranges(length: int, window: int | None) -> list[tuple[slice, slice]]:
     return found
 
 
-def _forward(q: Tensor, k: Tensor, v: Tensor, sight: Sight, scale: float) -> Tensor:
-    if sight.is_plain(q.shape[1]):
+def _forward(q: Tensor, k: Tensor, v: Tensor, mask_spec: MaskSpec, scale: float) -> Tensor:
+    if mask_spec.is_causal_only(q.shape[1]):
         return sdpa(q, k, v, None, True, scale)
     y = torch.empty_like(q, memory_format=torch.contiguous_format)
-    for block, seen in _ranges(q.shape[1], sight.window):
-        mask = sight.mask(block, seen, q.device)
+    for block, seen in _ranges(q.shape[1], mask_spec.window):
+        mask = mask_spec.mask(block, seen, q.device)
         y[:, block] = sdpa(q[:, block], k[:, seen], v[:, seen], mask, False, scale)
     return y
 
@@ -65,10 +70,12 @@ class _BlockAttention(torch.autograd.Function):
     """The backward pass recomputes each block's scores."""
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, sight: Sight, scale: float) -> Tensor:
-        ctx.save_for_backward(q, k, v, sight.documents_BT)
-        ctx.window, ctx.scale = sight.window, scale
-        return _forward(q, k, v, sight, scale)
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask_spec: MaskSpec, scale: float
+    ) -> Tensor:
+        ctx.save_for_backward(q, k, v, mask_spec.documents_BT)
+        ctx.window, ctx.scale = mask_spec.window, scale
+        return _forward(q, k, v, mask_spec, scale)
 
     @staticmethod
     @once_differentiable
@@ -76,18 +83,18 @@ class _BlockAttention(torch.autograd.Function):
         ctx: Any, grad_BTHK: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, None, None]:
         q_BTHK, k_BTGK, v_BTGK, documents_BT = ctx.saved_tensors
-        sight = Sight(ctx.window, documents_BT)
+        mask_spec = MaskSpec(ctx.window, documents_BT)
         batch, length, groups, _ = k_BTGK.shape
         k_NTK, v_NTK = (x.transpose(1, 2).flatten(0, 1) for x in (k_BTGK, v_BTGK))
         d_q_BTHK = torch.empty_like(q_BTHK, memory_format=torch.contiguous_format)
         d_k_NTK, d_v_NTK = torch.zeros_like(k_NTK), torch.zeros_like(v_NTK)
         q, grad, d_q = (_by_group(x, groups) for x in (q_BTHK, grad_BTHK, d_q_BTHK))
-        for block, seen in _ranges(length, sight.window):
+        for block, seen in _ranges(length, mask_spec.window):
             q_BGRtK, grad_BGRtK = q[..., block, :], grad[..., block, :]
             d_q_NQK = _block_backward(
                 (q_BGRtK.reshape(batch * groups, -1, q.shape[-1]), k_NTK[:, seen], v_NTK[:, seen]),
                 grad_BGRtK.reshape(batch * groups, -1, q.shape[-1]),
-                _bias(sight.mask(block, seen, q.device), q_BGRtK),
+                _bias(mask_spec.mask(block, seen, q.device), q_BGRtK),
                 (d_k_NTK[:, seen], d_v_NTK[:, seen]),
                 ctx.scale,
             )
@@ -97,7 +104,7 @@ class _BlockAttention(torch.autograd.Function):
 
 
 def _by_group(x_BTHK: Tensor, groups: int) -> Tensor:
-    """View BTHK as BGRTK: the query heads of a key head side by side."""
+    """View BTHK as BGRTK: the query heads of each key head together."""
     return x_BTHK.unflatten(2, (groups, -1)).permute(0, 2, 3, 1, 4)
 
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from yxanul.model.attend.flex import rule
-from yxanul.model.attend.sight import Sight
+from yxanul.model.attention.flex import mask_mod
+from yxanul.model.attention.mask import MaskSpec
 
 CPU = torch.device("cpu")
 DOCUMENTS = torch.tensor([[3, 3, 3, 4, 5, 5, 5, 5, 5], [9, 9, 9, 9, 9, 9, 9, 9, 1]])
@@ -11,12 +11,12 @@ LENGTH = DOCUMENTS.shape[1]
 
 @pytest.mark.parametrize("documents_BT", [None, DOCUMENTS], ids=["rows", "documents"])
 @pytest.mark.parametrize("window", [None, 1, 2, 5, 8, 9, 50])
-def test_mask_and_rule_say_the_same(window, documents_BT):
-    sight = Sight(window, documents_BT)
-    mask = sight.mask(slice(0, LENGTH), slice(0, LENGTH), CPU)
+def test_mask_and_mask_mod_say_the_same(window, documents_BT):
+    mask_spec = MaskSpec(window, documents_BT)
+    mask = mask_spec.mask(slice(0, LENGTH), slice(0, LENGTH), CPU)
     assert mask.shape == ((LENGTH, LENGTH) if documents_BT is None else (2, 1, LENGTH, LENGTH))
     grid = torch.meshgrid(*(torch.arange(n) for n in (2, 4, LENGTH, LENGTH)), indexing="ij")
-    assert torch.equal(rule(sight)(*grid), mask.expand(2, 4, LENGTH, LENGTH))
+    assert torch.equal(mask_mod(mask_spec)(*grid), mask.expand(2, 4, LENGTH, LENGTH))
     b, _, i, j = grid
     expected = (j <= i) & (i - j < (window or LENGTH))
     if documents_BT is not None:
@@ -27,18 +27,24 @@ def test_mask_and_rule_say_the_same(window, documents_BT):
 @pytest.mark.parametrize("documents_BT", [None, DOCUMENTS], ids=["rows", "documents"])
 @pytest.mark.parametrize("window", [None, 3])
 def test_a_part_of_the_mask(window, documents_BT):
-    sight = Sight(window, documents_BT)
-    whole = sight.mask(slice(0, LENGTH), slice(0, LENGTH), CPU)
-    part = sight.mask(slice(4, 7), slice(2, 7), CPU)
+    mask_spec = MaskSpec(window, documents_BT)
+    whole = mask_spec.mask(slice(0, LENGTH), slice(0, LENGTH), CPU)
+    part = mask_spec.mask(slice(4, 7), slice(2, 7), CPU)
     assert torch.equal(part, whole[..., 4:7, 2:7])
 
 
 def test_when_causality_is_all():
-    assert Sight().is_plain(9) and Sight(9).is_plain(9) and Sight(9).is_plain(3)
-    assert not Sight(8).is_plain(9)
-    assert not Sight(None, DOCUMENTS).is_plain(9) and not Sight(50, DOCUMENTS).is_plain(9)
+    assert (
+        MaskSpec().is_causal_only(9)
+        and MaskSpec(9).is_causal_only(9)
+        and MaskSpec(9).is_causal_only(3)
+    )
+    assert not MaskSpec(8).is_causal_only(9)
+    assert not MaskSpec(None, DOCUMENTS).is_causal_only(9) and not MaskSpec(
+        50, DOCUMENTS
+    ).is_causal_only(9)
 
 
 def test_gemma3_sees_511_tokens_back_and_not_512():
-    mask = Sight(512).mask(slice(600, 601), slice(0, 601), CPU)[0]
+    mask = MaskSpec(512).mask(slice(600, 601), slice(0, 601), CPU)[0]
     assert mask[600 - 511 :].all() and not mask[: 600 - 511].any()

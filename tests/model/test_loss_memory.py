@@ -99,10 +99,10 @@ def test_logits_are_the_explicit_product(build, batch, soft_cap, factorised):
 
 
 @pytest.mark.parametrize("kind", HEADS)
-@pytest.mark.parametrize("scoring", [{}, {"logit_soft_cap": 5.0}, {"z_loss": 0.1}], ids=str)
-def test_padding_gets_neither_probability_nor_gradient(build, batch, kind, scoring):
+@pytest.mark.parametrize("loss_config", [{}, {"logit_soft_cap": 5.0}, {"z_loss": 0.1}], ids=str)
+def test_padding_gets_neither_probability_nor_gradient(build, batch, kind, loss_config):
     """Padding rows that would win every softmax change no loss, and no gradient."""
-    model = build(width=WIDTH, vocab_size=VOCAB, **HEADS[kind], **scoring)
+    model = build(width=WIDTH, vocab_size=VOCAB, **HEADS[kind], **loss_config)
     tables = [t for t in (model.embedding.tokens, model.head) if t is not None]
     results = []
     for value in (0.0, 50.0):
@@ -126,7 +126,7 @@ def test_padding_gets_neither_probability_nor_gradient(build, batch, kind, scori
 
 MEASURE = """
 import re, sys, torch
-from yxanul.model.head import Scoring, linear_cross_entropy
+from yxanul.model.loss import LossConfig, linear_cross_entropy
 rows, vocab, rank = map(int, sys.argv[1:])
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
@@ -137,7 +137,7 @@ def step(rows, vocab):
     weight = torch.randn(stored, rank, generator=generator).requires_grad_()
     targets = torch.randint(0, vocab, (rows,), generator=generator)
     before = peak()
-    loss = linear_cross_entropy(hidden, weight, targets, Scoring(vocab))
+    loss = linear_cross_entropy(hidden, weight, targets, LossConfig(vocab))
     loss.total.backward()
     assert loss.total.isfinite() and weight.grad.abs().sum() > 0
     return peak() - before

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from yxanul.model.attend.sdpa import Masked
+from yxanul.model.attention.sdpa import MaskedAttention
 from yxanul.model.blocks.attention import Attention
 from yxanul.model.blocks.block import Block
 from yxanul.model.blocks.ffn import GatedFfn, PlainFfn
@@ -29,7 +29,7 @@ Action = Callable[[], object]
 """Something that reads and writes tensors chosen before."""
 
 
-class TokenStep:
+class CpuDecoder:
     """From each row's newest id to the scores of the next one; the cache counts along."""
 
     @torch.inference_mode()
@@ -46,10 +46,14 @@ class TokenStep:
     @torch.inference_mode()
     def __call__(self, ids_B1: Tensor) -> Tensor:
         """Return the scores BV of what follows `ids_B1`."""
-        positions, side = self._model.beside(ids_B1, None, self._cache)
+        positions, context = self._model.forward_context(ids_B1, None, self._cache)
         self._rows.x_BD.copy_(self._model.embedding(ids_B1, positions).squeeze(1))
-        turns = {kind: _Turn(rope) for kind, rope in side.ropes.items()}
-        masks = {k: view.mask for k, view in side.views.items() if isinstance(view, Masked)}
+        turns = {kind: _Turn(rope) for kind, rope in context.ropes.items()}
+        masks = {
+            kind: one.mask
+            for kind, one in context.attention.items()
+            if isinstance(one, MaskedAttention)
+        }
         places = {kind: self._cache.place(kind) for kind in masks}
         for layer in self._layers:
             layer.run(turns.get(layer.kind), places[layer.kind], masks[layer.kind])

@@ -2,15 +2,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from yxanul.model import head
-from yxanul.model.head import IGNORE, ChunkRows, Scoring, linear_cross_entropy, token_losses
+from yxanul.model import loss
+from yxanul.model.loss import IGNORE, ChunkRows, LossConfig, linear_cross_entropy, token_losses
 
-CHUNK_ROWS = head.chunk_rows
+CHUNK_ROWS = loss.chunk_rows
 
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch):
-    monkeypatch.setattr(head, "chunk_rows", lambda *_: ChunkRows(16, 5))
+    monkeypatch.setattr(loss, "chunk_rows", lambda *_: ChunkRows(16, 5))
 
 
 def example(rows=50, width=24, stored=64, dtype=torch.float32):
@@ -22,24 +22,24 @@ def example(rows=50, width=24, stored=64, dtype=torch.float32):
     return hidden.requires_grad_(), weight.requires_grad_(), targets
 
 
-def plain(hidden, weight, targets, scoring):
-    logits = hidden.float() @ weight.float()[: scoring.num_tokens].T
-    if scoring.soft_cap is not None:
-        logits = scoring.soft_cap * torch.tanh(logits / scoring.soft_cap)
+def plain(hidden, weight, targets, loss_config):
+    logits = hidden.float() @ weight.float()[: loss_config.num_tokens].T
+    if loss_config.soft_cap is not None:
+        logits = loss_config.soft_cap * torch.tanh(logits / loss_config.soft_cap)
     log_sums = logits.logsumexp(-1)[targets != IGNORE]
     loss = F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum")
-    return loss + scoring.z_loss * log_sums.square().sum(), loss
+    return loss + loss_config.z_loss * log_sums.square().sum(), loss
 
 
 @pytest.mark.parametrize("num_tokens", [50, 64])
 @pytest.mark.parametrize("soft_cap", [None, 3.0])
 @pytest.mark.parametrize("z_loss", [0.0, 0.1])
 def test_equals_cross_entropy_of_the_product(num_tokens, soft_cap, z_loss):
-    scoring = Scoring(num_tokens, soft_cap, z_loss)
+    loss_config = LossConfig(num_tokens, soft_cap, z_loss)
     hidden, weight, targets = example()
-    expected, cross_entropy = plain(hidden, weight, targets, scoring)
+    expected, cross_entropy = plain(hidden, weight, targets, loss_config)
     grads = torch.autograd.grad(expected * 0.7, (hidden, weight))
-    loss = linear_cross_entropy(hidden, weight, targets, scoring)
+    loss = linear_cross_entropy(hidden, weight, targets, loss_config)
     (loss.total * 0.7).backward()
     assert loss.total.dtype == torch.float32 and loss.count.item() == 45
     assert not loss.cross_entropy.requires_grad
@@ -50,15 +50,15 @@ def test_equals_cross_entropy_of_the_product(num_tokens, soft_cap, z_loss):
     assert hidden.grad[7].abs().max() == 0
     assert weight.grad[num_tokens:].abs().sum() == 0
     with torch.no_grad():
-        quiet = linear_cross_entropy(hidden, weight, targets, scoring)
+        quiet = linear_cross_entropy(hidden, weight, targets, loss_config)
     torch.testing.assert_close(quiet.total, cross_entropy.detach(), rtol=1e-5, atol=1e-5)
 
 
 def test_bf16_weights_and_hidden_states():
     hidden, weight, targets = example(rows=400, dtype=torch.bfloat16)
-    expected = plain(hidden, weight, targets, Scoring(50))[0]
+    expected = plain(hidden, weight, targets, LossConfig(50))[0]
     grads = torch.autograd.grad(expected, (hidden, weight))
-    loss = linear_cross_entropy(hidden, weight, targets, Scoring(50))
+    loss = linear_cross_entropy(hidden, weight, targets, LossConfig(50))
     loss.total.backward()
     assert loss.total.dtype == torch.float32
     assert hidden.grad.dtype == weight.grad.dtype == torch.bfloat16
@@ -74,26 +74,26 @@ def test_weight_gradient_is_summed_in_fp32():
     hidden = torch.full((rows, 1), 1.0, dtype=torch.bfloat16)
     weight = torch.zeros(16, 1, dtype=torch.bfloat16, requires_grad=True)
     targets = torch.zeros(rows, dtype=torch.int64)
-    linear_cross_entropy(hidden, weight, targets, Scoring(16)).total.backward()
+    linear_cross_entropy(hidden, weight, targets, LossConfig(16)).total.backward()
     torch.testing.assert_close(weight.grad[1].float().item(), rows / 16, rtol=1e-2, atol=0)
 
 
 def test_losses_far_below_one_float_step_stay_finite():
     hidden, weight = torch.tensor([[1.0]]), torch.tensor([[0.0], [200.0]] + [[0.0]] * 14)
-    losses = token_losses(hidden, weight, torch.tensor([0]), Scoring(16))
+    losses = token_losses(hidden, weight, torch.tensor([0]), LossConfig(16))
     assert losses.tolist() == [200.0]
 
 
 def test_token_losses_are_the_parts_of_the_sum():
     hidden, weight, targets = example()
-    losses = token_losses(hidden, weight, targets, Scoring(50))
+    losses = token_losses(hidden, weight, targets, LossConfig(50))
     expected = F.cross_entropy(
         hidden @ weight[:50].T, targets, ignore_index=IGNORE, reduction="none"
     )
     assert not losses.requires_grad and losses.dtype == torch.float32
     torch.testing.assert_close(losses, expected.detach(), rtol=1e-5, atol=1e-5)
     with torch.no_grad():
-        quiet = linear_cross_entropy(hidden, weight, targets, Scoring(50))
+        quiet = linear_cross_entropy(hidden, weight, targets, LossConfig(50))
     torch.testing.assert_close(quiet.total, losses.sum())
     assert not quiet.total.requires_grad
 
@@ -101,8 +101,8 @@ def test_token_losses_are_the_parts_of_the_sum():
 def test_a_frozen_weight_gets_no_gradient():
     hidden, weight, targets = example()
     frozen = weight.detach()
-    linear_cross_entropy(hidden, frozen, targets, Scoring(50)).total.backward()
-    expected = torch.autograd.grad(plain(hidden, frozen, targets, Scoring(50))[0], hidden)[0]
+    linear_cross_entropy(hidden, frozen, targets, LossConfig(50)).total.backward()
+    expected = torch.autograd.grad(plain(hidden, frozen, targets, LossConfig(50))[0], hidden)[0]
     torch.testing.assert_close(hidden.grad, expected, rtol=1e-5, atol=1e-5)
 
 

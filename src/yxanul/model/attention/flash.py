@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from yxanul.model.attend.backend import Backend, Shape, View
-from yxanul.model.attend.sight import Sight, document_positions
+from yxanul.model.attention.backend import AttentionContext, Backend, Shape
+from yxanul.model.attention.mask import MaskSpec, document_positions
 
 
 class Sequences(NamedTuple):
@@ -28,15 +28,15 @@ class Sequences(NamedTuple):
     longest: int
 
 
-def find_sequences(sight: Sight, batch: int, length: int, device: torch.device) -> Sequences:
+def find_sequences(mask_spec: MaskSpec, batch: int, length: int, device: torch.device) -> Sequences:
     """Return the rows, or the documents within them, as sequences."""
-    if sight.documents_BT is None:
+    if mask_spec.documents_BT is None:
         starts = torch.arange(0, (batch + 1) * length, length, dtype=torch.int32, device=device)
         return Sequences(starts, length)
-    first_N = document_positions(sight.documents_BT).flatten() == 0
+    first_N = document_positions(mask_spec.documents_BT).flatten() == 0
     starts = torch.nonzero(first_N).squeeze(1).to(torch.int32)
     starts = torch.cat([starts, starts.new_full((1,), batch * length)])
-    torch._dynamo.mark_dynamic(starts, 0)  # or each number of documents would be compiled anew
+    torch._dynamo.mark_dynamic(starts, 0)  # or every number of documents is compiled again
     return Sequences(starts, length)
 
 
@@ -45,29 +45,38 @@ class Varlen(Backend):
 
     name = "varlen"
 
-    def reason_against(self, shape: Shape) -> str | None:
-        """It needs a GPU, half precision, and a PyTorch that has what the shape asks for."""
-        reason = _reason_against_flash(shape)
+    def unsupported_reason(self, shape: Shape) -> str | None:
+        """A GPU, half precision, and a PyTorch whose kernel supports the shape."""
+        reason = _flash_unsupported_reason(shape)
         if reason is not None:
             return reason
         arguments = _varlen_arguments()
         if shape.head_width % 8:
-            return "head width no multiple of 8"
+            return "head width is not a multiple of 8"
         if shape.num_heads != shape.num_kv_heads and "enable_gqa" not in arguments:
-            return "this PyTorch's varlen_attn has no grouped heads"
-        return None if "window_size" in arguments else "this PyTorch's varlen_attn has no windows"
+            return "this PyTorch's varlen_attn does not support grouped-query attention"
+        return (
+            None
+            if "window_size" in arguments
+            else "this PyTorch's varlen_attn does not support windows"
+        )
 
-    def prepare(self, sight: Sight, shape: Shape, device: torch.device) -> Sequences:
+    def prepare(self, mask_spec: MaskSpec, shape: Shape, device: torch.device) -> Sequences:
         """Return where each sequence begins."""
-        return find_sequences(sight, shape.batch, shape.length, device)
+        return find_sequences(mask_spec, shape.batch, shape.length, device)
 
     def attend(
-        self, q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, view: View, scale: float
+        self,
+        q_BTHK: Tensor,
+        k_BTGK: Tensor,
+        v_BTGK: Tensor,
+        context: AttentionContext,
+        scale: float,
     ) -> Tensor:
-        """Return the weighted means of the values, BTHK."""
+        """Return softmax(scale q k^T) v, BTHK."""
         from torch.nn.attention.varlen import varlen_attn
 
-        starts, longest = view.prepared
+        starts, longest = context.prepared
         grouped: dict[str, Any] = {"enable_gqa": True} if q_BTHK.shape[2] != k_BTGK.shape[2] else {}
         y_NHK = varlen_attn(
             q_BTHK.flatten(0, 1),
@@ -78,7 +87,7 @@ class Varlen(Backend):
             longest,
             longest,
             scale=scale,
-            window_size=_window_size(view.sight),
+            window_size=_window_size(context.mask_spec),
             **grouped,
         )
         assert isinstance(y_NHK, Tensor)
@@ -90,41 +99,46 @@ class Flash(Backend):
 
     name = "flash"
 
-    def reason_against(self, shape: Shape) -> str | None:
-        """It needs a GPU, half precision and the package."""
-        reason = _reason_against_flash(shape)
+    def unsupported_reason(self, shape: Shape) -> str | None:
+        """A GPU, half precision, and the package."""
+        reason = _flash_unsupported_reason(shape)
         return reason or (None if _flash_attn() else "the package flash-attn is not installed")
 
-    def prepare(self, sight: Sight, shape: Shape, device: torch.device) -> Sequences | None:
+    def prepare(self, mask_spec: MaskSpec, shape: Shape, device: torch.device) -> Sequences | None:
         """Return where each document begins, if there are documents."""
-        if sight.documents_BT is None:
+        if mask_spec.documents_BT is None:
             return None
-        return find_sequences(sight, shape.batch, shape.length, device)
+        return find_sequences(mask_spec, shape.batch, shape.length, device)
 
     def attend(
-        self, q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, view: View, scale: float
+        self,
+        q_BTHK: Tensor,
+        k_BTGK: Tensor,
+        v_BTGK: Tensor,
+        context: AttentionContext,
+        scale: float,
     ) -> Tensor:
-        """Return the weighted means of the values, BTHK."""
+        """Return softmax(scale q k^T) v, BTHK."""
         package = _flash_attn()
         options = {
             "softmax_scale": scale,
             "causal": True,
-            "window_size": _window_size(view.sight),
+            "window_size": _window_size(context.mask_spec),
         }
-        if view.prepared is None:
+        if context.prepared is None:
             return package.flash_attn_func(q_BTHK, k_BTGK, v_BTGK, **options)
-        starts, longest = view.prepared
+        starts, longest = context.prepared
         flat = (x.flatten(0, 1) for x in (q_BTHK, k_BTGK, v_BTGK))
         y_NHK = package.flash_attn_varlen_func(*flat, starts, starts, longest, longest, **options)
         return y_NHK.view(q_BTHK.shape)
 
 
-def _window_size(sight: Sight) -> tuple[int, int]:
+def _window_size(mask_spec: MaskSpec) -> tuple[int, int]:
     """Return how many tokens are seen before and after a query; -1 before it means all."""
-    return (-1 if sight.window is None else sight.window - 1, 0)
+    return (-1 if mask_spec.window is None else mask_spec.window - 1, 0)
 
 
-def _reason_against_flash(shape: Shape) -> str | None:
+def _flash_unsupported_reason(shape: Shape) -> str | None:
     if shape.device != "cuda":
         return "no kernel without a GPU"
     if shape.dtype not in (torch.bfloat16, torch.float16):
