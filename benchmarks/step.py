@@ -44,8 +44,8 @@ from harness.shapes import STEP_SHAPES, Shape
 from harness.weights import write_weights
 from peers import STEPPERS
 from yxanul.model.count import flops_per_token
-from yxanul.monitor.peak import matmul_peak
-from yxanul.train.precision.twin import DTYPES
+from yxanul.monitor.peak_flops import matmul_peak
+from yxanul.train.mixed_precision.weights import DTYPES
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 1e-2}
 """How far first losses may be apart, relative."""

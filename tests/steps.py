@@ -6,7 +6,7 @@ import torch
 
 from yxanul.model.config import ModelSettings
 from yxanul.model.language_model import LanguageModel
-from yxanul.train.precision.twin import Twin
+from yxanul.train.mixed_precision.weights import MixedPrecision
 
 VOCAB, ROWS, LENGTH = 16, 8, 16
 
@@ -26,23 +26,23 @@ def counting(seed, rows=ROWS, length=LENGTH):
     return ids[:, :-1], ids[:, 1:]
 
 
-def gather(twin, ids, targets, parts=1):
+def gather(mixed_precision, ids, targets, parts=1):
     """Bring the gradients of the mean loss to the master, in so many parts; return the loss."""
     summed = 0.0
     for some, wanted in zip(ids.chunk(parts), targets.chunk(parts), strict=True):
-        with twin.forward_context():
-            loss = twin.model.loss(some, wanted)
-        (loss.total / targets.numel() * twin.loss_factor).backward()
-        twin.collect()
+        with mixed_precision.forward_context():
+            loss = mixed_precision.model.loss(some, wanted)
+        (loss.total / targets.numel() * mixed_precision.loss_factor).backward()
+        mixed_precision.collect()
         summed += float(loss.cross_entropy)
     return summed / targets.numel()
 
 
-def gradients(twin, ids, targets, parts=1):
+def gradients(mixed_precision, ids, targets, parts=1):
     """Return the loss, and the master's gradients in one vector; none are left behind."""
-    loss = gather(twin, ids, targets, parts)
-    found = torch.cat([p.grad.flatten() for p in twin.master.parameters()])
-    for parameter in twin.master.parameters():
+    loss = gather(mixed_precision, ids, targets, parts)
+    found = torch.cat([p.grad.flatten() for p in mixed_precision.master_model.parameters()])
+    for parameter in mixed_precision.master_model.parameters():
         parameter.grad = None
     return loss, found
 
@@ -51,25 +51,27 @@ class Steps:
     """A twin and its optimizer, one update after the other."""
 
     def __init__(self, precision, rate=1e-2, fp8=None, **fields):
-        self.twin = Twin(make_model(**fields), precision, fp8)
-        self.optimizer = torch.optim.AdamW(self.twin.master.parameters(), lr=rate, weight_decay=0)
+        self.mixed_precision = MixedPrecision(make_model(**fields), precision, fp8)
+        self.optimizer = torch.optim.AdamW(
+            self.mixed_precision.master_model.parameters(), lr=rate, weight_decay=0
+        )
         self.done = 0
 
     def step(self):
         """Do a step; return the loss, whether it was applied, and whether overflow was answered."""
-        loss = gather(self.twin, *counting(self.done))
-        grads = [p.grad for p in self.twin.master.parameters()]
+        loss = gather(self.mixed_precision, *counting(self.done))
+        grads = [p.grad for p in self.mixed_precision.master_model.parameters()]
         finite = all(bool(grad.isfinite().all()) for grad in grads)
         if finite:
             self.optimizer.step()
-            self.twin.refresh()
+            self.mixed_precision.refresh()
         self.optimizer.zero_grad()
         self.done += 1
-        return loss, finite, self.twin.after_update(finite)
+        return loss, finite, self.mixed_precision.after_update(finite)
 
     def weights(self):
         """Return the master's weights as they are now."""
-        return copy.deepcopy(self.twin.master.state_dict())
+        return copy.deepcopy(self.mixed_precision.master_model.state_dict())
 
 
 def same(one, other):

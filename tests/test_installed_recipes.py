@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from yxanul.base.recipe_files import find_curriculum, installed_curricula, installed_recipes
 from yxanul.recipe import Recipe, dump_recipe, load_recipe
+from yxanul.recipe.files import find_curriculum, installed_curricula, installed_recipes
 from yxanul.stages.config import DEFAULT_RULES, StageSettings, stage_optim
 from yxanul.stages.resume import differences
 from yxanul.train.curriculum import Plan, make_plan, planned_lr

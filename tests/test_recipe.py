@@ -7,7 +7,6 @@ import yaml
 
 from recipes import TINY, write_tiny
 from yxanul.base.errors import YxanulError
-from yxanul.base.recipe_files import installed_recipes
 from yxanul.optim.config import OptimSettings
 from yxanul.recipe import (
     Recipe,
@@ -15,6 +14,7 @@ from yxanul.recipe import (
     dump_recipe,
     load_recipe,
 )
+from yxanul.recipe.files import installed_recipes
 from yxanul.stages.config import stage_optim
 from yxanul.stages.resume import differences
 

@@ -7,9 +7,9 @@ import pytest
 
 from recipes import TINY, write_tiny
 from yxanul.base.errors import YxanulError
-from yxanul.base.marked_yaml import parse
 from yxanul.plan import preflight
 from yxanul.recipe import RecipeError, check_tree, load_recipe
+from yxanul.recipe.source_map import parse
 
 
 def line_of(text: str, *overrides: str) -> str:

@@ -8,9 +8,9 @@ import pytest
 
 from recipes import TINY
 from yxanul.base.errors import YxanulError
-from yxanul.base.keys import groups_in, kind_of, walk
-from yxanul.base.marked_yaml import MarkedTree, dump, parse
 from yxanul.recipe import Recipe, check_tree, dump_recipe
+from yxanul.recipe.keys import groups_in, kind_of, walk
+from yxanul.recipe.source_map import SourceMap, dump, parse
 from yxanul.stages.config import Rule
 from yxanul.stages.resume import differences
 
@@ -103,7 +103,7 @@ def values(annotation: Any, bounds: tuple[Any, ...] = ()) -> list[Any]:
     return [int(low) + 1] if annotation is int else [low + 0.3, 0.5]
 
 
-def put(tree: MarkedTree, dotted: str, value: Any) -> None:
+def put(tree: SourceMap, dotted: str, value: Any) -> None:
     node, keys = tree.value, dotted.split(".")
     for key, following in zip(keys, [*keys[1:], ""], strict=True):
         at = int(key) if isinstance(node, list) else key
@@ -122,7 +122,7 @@ def test_every_value_of_a_key_reads_back(dotted, owner):
     names = {"N": "0", "NAME": "gsm8k" if "benchmarks" in key.path else "stories"}
     place = ".".join(names.get(part, part) for part in key.path)
     for value in [*FITTING.get(name, []), *values(key.field.annotation, key.field.metadata)]:
-        tree = MarkedTree(copy.deepcopy(PLAIN))
+        tree = SourceMap(copy.deepcopy(PLAIN))
         with_it = BESIDE.get(dotted, BESIDE.get(name, {})) if value is not None else {}
         for beside, what in copy.deepcopy(with_it).items():
             put(tree, beside, what)

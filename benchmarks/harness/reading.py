@@ -16,21 +16,21 @@ BATCH_TOKENS = 1 << 16
 
 def read_batches(shards: str, seq_len: int) -> dict[str, Any]:
     """Read every token once, in training's order, in batches of 65,536 tokens."""
-    from yxanul.data.batches import Feed
+    from yxanul.data.batches import BatchLoader
     from yxanul.data.mix import Row
-    from yxanul.data.order import SourceOrder
+    from yxanul.data.order import TokenStream
     from yxanul.data.shards import Shards
 
     start = time.perf_counter()
-    order = SourceOrder(Shards.open(Path(shards), SOURCE, "train"), seed=1)
-    feed = Feed({SOURCE: order})
+    order = TokenStream(Shards.open(Path(shards), SOURCE, "train"), seed=1)
+    loader = BatchLoader({SOURCE: order})
     rows = BATCH_TOKENS // seq_len
-    feed.batch([Row(SOURCE, 0)], seq_len)
+    loader.load([Row(SOURCE, 0)], seq_len)
     opened = time.perf_counter()
     tokens = 0
     for first in range(0, order.epoch_tokens, BATCH_TOKENS):
         places = range(first, first + BATCH_TOKENS, seq_len)
-        batch = feed.batch([Row(SOURCE, place) for place in places], seq_len)
+        batch = loader.load([Row(SOURCE, place) for place in places], seq_len)
         assert batch.ids_BT.shape == (rows, seq_len)
         tokens += batch.ids_BT.numel()
     seconds = time.perf_counter() - opened
@@ -44,16 +44,16 @@ def read_batches(shards: str, seq_len: int) -> dict[str, Any]:
 
 def open_many(shards: str) -> dict[str, Any]:
     """Open a source of many shards, and read a first batch."""
-    from yxanul.data.batches import Feed
+    from yxanul.data.batches import BatchLoader
     from yxanul.data.mix import Row
-    from yxanul.data.order import SourceOrder
+    from yxanul.data.order import TokenStream
     from yxanul.data.shards import Shards
 
     start = time.perf_counter()
     opened = Shards.open(Path(shards), SOURCE, "train")
     open_seconds = time.perf_counter() - start
-    feed = Feed({SOURCE: SourceOrder(opened, seed=1)})
-    feed.batch([Row(SOURCE, 0)], min(256, opened.num_tokens))
+    loader = BatchLoader({SOURCE: TokenStream(opened, seed=1)})
+    loader.load([Row(SOURCE, 0)], min(256, opened.num_tokens))
     return {
         "shards": len(opened.manifest.splits["train"].shards),
         "open_seconds": round(open_seconds, 4),

@@ -17,9 +17,9 @@ from transformers.trainer_callback import PrinterCallback
 from harness.learning.jobs import PEER_WARM, PEERS, Job
 from harness.learning.texts import Ready, Scale
 from yxanul.base.seeds import derive_seed
-from yxanul.data.batches import Feed
+from yxanul.data.batches import BatchLoader
 from yxanul.data.mix import MixCursor, plan_rows
-from yxanul.data.order import SourceOrder
+from yxanul.data.order import TokenStream
 from yxanul.data.shards import Shards
 from yxanul.model.compile import compile_unsupported_reason
 from yxanul.model.convert import read_pretrained, write_pretrained
@@ -109,11 +109,13 @@ def _rows(recipe: Recipe, ready: Ready, scale: Scale, job: Job) -> list[dict[str
     """Return the rows of all steps in the order in which our program reads them."""
     tokens = recipe.data.shuffle_tokens
     shards = {name: Shards.open(ready.folder, name, "train") for name in ready.dataset.mix}
-    feed = Feed({name: SourceOrder(one, recipe.seed, tokens) for name, one in shards.items()})
+    loader = BatchLoader(
+        {name: TokenStream(one, recipe.seed, tokens) for name, one in shards.items()}
+    )
     cursor, found = MixCursor(), []
     for _ in range(job.steps):
         rows, cursor = plan_rows(cursor, recipe.stages[0].mix, scale.rows, scale.seq_len)
-        batch = feed.batch(rows, scale.seq_len)
+        batch = loader.load(rows, scale.seq_len)
         ids_BS = torch.cat([batch.ids_BT, batch.targets_BT[:, -1:]], dim=1)
         found += [{"input_ids": ids, "labels": ids} for ids in ids_BS]
     return found

@@ -18,18 +18,22 @@ from yxanul.model.convert.architectures import LLAMA
 from yxanul.model.convert.names import tensor_names, to_ours
 from yxanul.model.language_model import LanguageModel
 from yxanul.train.config import TrainSettings
-from yxanul.train.engine import make_twin
+from yxanul.train.engine import make_mixed_precision
 
 
 def trainee(job: StepJob, compiled: bool = False) -> Trainee:
     """Return our model as the trainer trains it."""
-    twin = make_twin(build_model(job), TrainSettings(compile=compiled), job.precision, SilentUi())
+    mixed_precision = make_mixed_precision(
+        build_model(job), TrainSettings(compile=compiled), job.precision, SilentUi()
+    )
 
     def loss(ids_BT: Tensor, targets_BT: Tensor) -> Tensor:
-        return twin.model.loss(ids_BT, targets_BT).total / targets_BT.numel()
+        return mixed_precision.model.loss(ids_BT, targets_BT).total / targets_BT.numel()
 
-    copies = tuple(twin.model.parameters())
-    return Trainee(twin.master, loss, twin.collect, twin.refresh, copies)
+    copies = tuple(mixed_precision.model.parameters())
+    return Trainee(
+        mixed_precision.master_model, loss, mixed_precision.collect, mixed_precision.refresh, copies
+    )
 
 
 def decoder(job: DecodeJob) -> Callable[[list[list[int]], int], list[list[int]]]:

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from yxanul.base.errors import YxanulError
-from yxanul.base.marked_yaml import parse, read
+from yxanul.recipe.source_map import parse, read
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,8 @@ from yxanul.cli.launch import Order, _error_of, num_devices, start_children
 from yxanul.model.config import ModelSettings
 from yxanul.model.count import flops_per_token
 from yxanul.train.parallel import world
-from yxanul.train.parallel.launch import Children, Ending, end_with_parent
-from yxanul.train.parallel.share import micro_batches
+from yxanul.train.parallel.micro_batches import micro_batches
+from yxanul.train.parallel.worker_group import ExitReport, WorkerGroup, end_with_parent
 
 STEPS = 40
 RECIPE = (
@@ -288,20 +288,20 @@ ENDS = "from yxanul.cli.errors import guarded\nfrom yxanul.base.errors import *\
 
 def test_all_are_done():
     command = program_of("assert os.environ['WORLD_SIZE'] == '3'")
-    assert Children(command, 3).run() is None
+    assert WorkerGroup(command, 3).run() is None
 
 
 def test_the_first_that_fails_is_named_and_the_others_are_ended():
     command = program_of(
         "if rank == 1: sys.stderr.write('first\\nlast words\\n'); sys.exit(7)", "time.sleep(600)"
     )
-    ending = Children(command, 3).run()
+    ending = WorkerGroup(command, 3).run()
     assert ending is not None and ending.rank == 1 and ending.is_accident and not ending.follows
     assert ending.text == "process 1 of 3 was ended by exit code 7 (last words)"
 
 
 def test_one_that_does_not_listen_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr("yxanul.train.parallel.launch.GRACE_SECONDS", 0.5)
+    monkeypatch.setattr("yxanul.train.parallel.worker_group.GRACE_SECONDS", 0.5)
     command = program_of(
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
         f"deaf = {str(tmp_path / 'deaf')!r}",
@@ -310,7 +310,7 @@ def test_one_that_does_not_listen_is_killed(tmp_path, monkeypatch):
         "if rank == 0: os.kill(os.getpid(), signal.SIGSEGV)",
         "time.sleep(600)",
     )
-    ending = Children(command, 2).run()
+    ending = WorkerGroup(command, 2).run()
     assert ending is not None and ending.text == "process 0 of 2 was ended by SIGSEGV"
 
 
@@ -322,7 +322,7 @@ def test_what_an_error_says_comes_through():
         "    raise RuntimeError('[gloo] Connection closed by peer')",
         "with guarded(): work()",
     )
-    ending = Children(command, 2).run()
+    ending = WorkerGroup(command, 2).run()
     assert (ending.rank, ending.exit_code, ending.text) == (1, 2, "no text; found nothing")
     assert ending.facts["error"]["got"] == "nothing"
 
@@ -335,14 +335,14 @@ def test_a_bug_brings_its_traceback_and_may_be_tried_again():
         "    time.sleep(600)",
         "with guarded(): work()",
     )
-    ending = Children(command, 2).run()
+    ending = WorkerGroup(command, 2).run()
     assert ending is not None and ending.rank == 1 and ending.is_accident
     assert "KeyError: 'x'" in ending.text and ending.exit_code == 1
 
 
 def test_a_failure_is_told_apart_from_those_that_follow_it(tmp_path, monkeypatch):
     """The one that lost its peer may end, and report, long before the one that was the cause."""
-    monkeypatch.setattr("yxanul.train.parallel.launch.GRACE_SECONDS", 60.0)
+    monkeypatch.setattr("yxanul.train.parallel.worker_group.GRACE_SECONDS", 60.0)
     gone = tmp_path / "gone"
     command = program_of(
         ENDS,
@@ -356,12 +356,12 @@ def test_a_failure_is_told_apart_from_those_that_follow_it(tmp_path, monkeypatch
         "    raise MemoryError('the cause')",
         "with guarded(): work()",
     )
-    ending = Children(command, 2).run()
+    ending = WorkerGroup(command, 2).run()
     assert ending is not None and ending.rank == 1 and "the cause" in ending.text
 
 
 def test_one_that_follows_waits_for_the_cause_no_longer_than_it_should(monkeypatch):
-    monkeypatch.setattr("yxanul.train.parallel.launch.GRACE_SECONDS", 0.2)
+    monkeypatch.setattr("yxanul.train.parallel.worker_group.GRACE_SECONDS", 0.2)
     command = program_of(
         ENDS,
         "def work():",
@@ -369,7 +369,7 @@ def test_one_that_follows_waits_for_the_cause_no_longer_than_it_should(monkeypat
         "    time.sleep(600)",
         "with guarded(): work()",
     )
-    ending = Children(command, 2).run()
+    ending = WorkerGroup(command, 2).run()
     assert ending is not None and ending.rank == 0 and ending.follows
 
 
@@ -379,7 +379,7 @@ def test_one_that_follows_waits_for_the_cause_no_longer_than_it_should(monkeypat
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_before_the_children_listen_is_no_accident(monkeypatch, capsys, number, code):
     command = program_of(f"if rank == 1: os.kill(os.getppid(), {int(number)})", "time.sleep(600)")
-    monkeypatch.setattr("yxanul.train.parallel.launch.command_of", lambda _: command)
+    monkeypatch.setattr("yxanul.train.parallel.worker_group.command_of", lambda _: command)
     order = Order("train", "any", (), Path("x"), devices=2, restarts=2)
     with pytest.raises(Interrupted) as caught:
         start_children(order, 2)
@@ -388,26 +388,26 @@ def test_a_signal_before_the_children_listen_is_no_accident(monkeypatch, capsys,
 
 
 def test_a_second_ctrl_c_kills(monkeypatch):
-    monkeypatch.setattr("yxanul.train.parallel.launch.GRACE_SECONDS", 0.2)
+    monkeypatch.setattr("yxanul.train.parallel.worker_group.GRACE_SECONDS", 0.2)
     command = program_of(
         "for one in (signal.SIGINT, signal.SIGTERM): signal.signal(one, signal.SIG_IGN)",
         "while True:",
         "    if rank == 1: os.kill(os.getppid(), signal.SIGINT)",
         "    time.sleep(0.02)",
     )
-    ending = Children(command, 2).run()
+    ending = WorkerGroup(command, 2).run()
     assert ending is not None and ending.exit_code == 130
 
 
 def test_what_stops_the_first_stops_them_all(monkeypatch):
     """It has saved; nobody else has anything to save."""
-    monkeypatch.setattr("yxanul.train.parallel.launch.GRACE_SECONDS", 0.2)
+    monkeypatch.setattr("yxanul.train.parallel.worker_group.GRACE_SECONDS", 0.2)
     command = program_of(
         "if rank == 1: signal.signal(signal.SIGTERM, signal.SIG_IGN)",
         "if rank == 1: os.kill(os.getppid(), signal.SIGTERM)",
         "time.sleep(600)",
     )
-    ending = Children(command, 2).run()
+    ending = WorkerGroup(command, 2).run()
     assert ending is not None and ending.exit_code == 143
 
 
@@ -424,7 +424,7 @@ def test_what_goes_wrong_after_a_signal_is_said_and_not_tried_again(tmp_path):
         "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})",
         "with guarded(): work()",
     )
-    ending = Children(command, 2).run()
+    ending = WorkerGroup(command, 2).run()
     assert (ending.rank, ending.exit_code, ending.text) == (0, 2, "the disk is full")
 
 
@@ -466,7 +466,7 @@ def test_one_that_waits_for_the_first_notices_that_another_is_gone(tmp_path, mon
         "        world.wait_for_first()",
         "with guarded(): work()",
     )
-    ending = Children(command, 2).run()
+    ending = WorkerGroup(command, 2).run()
     assert ending is not None and (ending.rank, ending.follows) == (0, True), ending
 
 
@@ -501,11 +501,11 @@ def test_children_get_the_same_order(recipe):
 
 
 def test_an_ending_is_an_exit_code():
-    error = _error_of(Ending(0, 143, "stopped"))
+    error = _error_of(ExitReport(0, 143, "stopped"))
     assert isinstance(error, Interrupted) and error.exit_code == 143
-    error = _error_of(Ending(1, 3, "gate"))
+    error = _error_of(ExitReport(1, 3, "gate"))
     assert isinstance(error, YxanulError) and error.exit_code == 3 and str(error) == "gate"
-    error = _error_of(Ending(1, 2, "gone", is_accident=True))
+    error = _error_of(ExitReport(1, 2, "gone", is_accident=True))
     assert "goes on from the last checkpoint" in str(error)
 
 

@@ -325,12 +325,12 @@ def test_gradients_that_stay_no_numbers_end_the_run(train, out, straight, monkey
 def test_a_weight_that_is_no_number_reaches_no_checkpoint(
     train, out, straight, monkeypatch, background
 ):
-    def plant(engine):
+    def spec(engine):
         with torch.no_grad():
-            next(iter(engine.twin.master.parameters())).view(-1)[5] = math.nan
+            next(iter(engine.mixed_precision.master_model.parameters())).view(-1)[5] = math.nan
 
     with monkeypatch.context() as patch:
-        after_step(patch, 7, plant)
+        after_step(patch, 7, spec)
         said = train(f"train.checkpoint.background={background}")
     assert said.code == 2
     assert "not finite" in said.error and "go" in said.error
@@ -341,12 +341,12 @@ def test_a_weight_that_is_no_number_reaches_no_checkpoint(
 
 
 def test_a_moment_that_is_no_number_reaches_no_checkpoint(train, out, straight, monkeypatch):
-    def plant(engine):
+    def spec(engine):
         state = next(iter(engine.optimizer.state.values()))
         next(one for one in state.values() if one.numel() > 1).view(-1)[0] = math.inf
 
     with monkeypatch.context() as patch:
-        after_step(patch, 9, plant)
+        after_step(patch, 9, spec)
         said = train()
     assert said.code == 2 and "not finite" in said.error
     assert "optimizer" in said.error or "model" in said.error
@@ -356,13 +356,13 @@ def test_a_moment_that_is_no_number_reaches_no_checkpoint(train, out, straight, 
 
 
 def test_a_signal_does_not_save_weights_that_are_no_numbers(train, out, straight, monkeypatch):
-    def plant(engine):
-        for weight in engine.twin.master.parameters():
+    def spec(engine):
+        for weight in engine.mixed_precision.master_model.parameters():
             weight.data.fill_(math.nan)
         os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        after_step(patch, 7, plant)
+        after_step(patch, 7, spec)
         said = train()
     assert said.code == 2 and "not finite" in said.error and "is saved" not in said.error
     assert_all_finite(out)

@@ -3,8 +3,8 @@ from itertools import pairwise
 import pytest
 
 from recipes import TINY, write_tiny
-from yxanul.base.recipe_files import installed_recipes
 from yxanul.cli.show_plan import CURVE_HEIGHT, show_recipe
+from yxanul.recipe.files import installed_recipes
 
 
 def test_the_curve_begins_in_the_warm_up_and_has_the_peak(tmp_path):

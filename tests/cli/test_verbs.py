@@ -9,8 +9,8 @@ import pytest
 
 from recipes import write_tiny
 from running import call
-from yxanul.monitor import peak
-from yxanul.plan import health
+from yxanul.monitor import peak_flops
+from yxanul.plan import doctor
 
 VERBS = ("run", "prepare", "train", "eval", "generate", "show", "schema", "doctor")
 
@@ -206,8 +206,8 @@ def test_schema_is_json():
 
 
 def test_doctor_measures(monkeypatch):
-    monkeypatch.setattr(peak, "CPU_SIZE", 64)
-    monkeypatch.setattr(health, "ATTENTION", {"rows of 16": (2, 16, None, False)})
+    monkeypatch.setattr(peak_flops, "CPU_SIZE", 64)
+    monkeypatch.setattr(doctor, "ATTENTION", {"rows of 16": (2, 16, None, False)})
     facts = json.loads(yxanul("doctor", "--no-compile", "--json").stdout)
     assert facts["matmul (TFLOP/s)"]["fp32"] > 0
     assert facts["packages"]["torch"] and facts["advice"]

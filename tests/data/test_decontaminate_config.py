@@ -2,9 +2,9 @@ import pytest
 from pydantic import ValidationError
 
 from yxanul.base.errors import YxanulError
-from yxanul.base.renamed_keys import with_todays_names
 from yxanul.data.config import DecontaminateSettings
 from yxanul.recipe import load_recipe
+from yxanul.recipe.renamed_keys import with_todays_names
 
 
 def test_benchmarks_come_from_the_hub_or_a_file():

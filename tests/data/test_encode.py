@@ -132,7 +132,7 @@ def test_a_large_part_is_encoded_in_several_batches(
 ):
     texts = jsonl_folder(1, 60)
     prepare_corpus(settings_for(texts), byte_tokenizer, tmp_path / "whole", SilentUi())
-    monkeypatch.setattr("yxanul.data.part._BATCH_CHARS", 2000)
+    monkeypatch.setattr("yxanul.data.encode_task._BATCH_CHARS", 2000)
     prepare_corpus(settings_for(texts), byte_tokenizer, tmp_path / "cut", SilentUi())
     assert content_of(tmp_path / "whole") == content_of(tmp_path / "cut")
 
@@ -245,7 +245,7 @@ def test_going_back_to_a_tokenizer_whose_successor_was_stopped(
         def stop(path, value):
             raise KeyboardInterrupt
 
-        patch.setattr("yxanul.data.part.write_json", stop)
+        patch.setattr("yxanul.data.encode_task.write_json", stop)
         with pytest.raises(KeyboardInterrupt):
             prepare_corpus(settings_for(texts), backward_bytes(256), out, SilentUi())
     with pytest.raises(YxanulError, match="not encoded, or not to its end"):

@@ -9,7 +9,7 @@ from yxanul.base.ui import SilentUi
 from yxanul.data.config import DataSettings
 from yxanul.data.encode import prepare_corpus
 from yxanul.data.inspect import LAST_POSITION, open_encoded, source_folders, stream_rows
-from yxanul.data.order import SourceOrder
+from yxanul.data.order import TokenStream
 from yxanul.data.shards import Shards
 
 
@@ -106,7 +106,7 @@ def test_rows_are_the_stream_cut_where_documents_end(corpus, group_tokens):
     position, seq_len, count = tokens - 3000, 700, 9
     rows = stream_rows(encoded.order(5, group_tokens), "tales", position, seq_len, count)
     shards = Shards.open(corpus, "tales", "train")
-    ids, documents = SourceOrder(shards, 5, group_tokens).read(position, seq_len * count + 1)
+    ids, documents = TokenStream(shards, 5, group_tokens).read(position, seq_len * count + 1)
     end = shards.end_of_text_id
     for number, row in enumerate(rows):
         here = slice(number * seq_len, (number + 1) * seq_len)
@@ -119,7 +119,7 @@ def test_rows_are_the_stream_cut_where_documents_end(corpus, group_tokens):
         ]
         assert all(stretch.ids.index(end) == len(stretch.ids) - 1 for stretch in row.stretches[:-1])
         assert all(stretch.begins for stretch in row.stretches[1:])
-        before = SourceOrder(shards, 5, group_tokens).read(row.position - 1, 1)[0]
+        before = TokenStream(shards, 5, group_tokens).read(row.position - 1, 1)[0]
         assert row.stretches[0].begins == (before == end)
     assert sum(len(row.stretches) > 1 for row in rows) > 3
 

@@ -23,7 +23,7 @@ import signal
 import sys
 from pathlib import Path
 from yxanul.base.ui import SilentUi
-from yxanul.data import part
+from yxanul.data import encode_task
 from yxanul.data.config import DataSettings
 from yxanul.data.encode import prepare_corpus
 from yxanul.tokenizer.build import build_tokenizer

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from yxanul.base.seeds import derive_seed
-from yxanul.data.order import SourceOrder, first_order
+from yxanul.data.order import TokenStream, first_order
 from yxanul.data.permutation import permutation
 
 END = 0
@@ -58,7 +58,7 @@ def stream_of(shards, seed, group_tokens, epochs):
 )
 def test_any_read_is_a_stretch_of_the_stream(make_shards, shards, seed, group, data):
     made = make_shards(numbered(shards))
-    order = SourceOrder(made, seed, group)
+    order = TokenStream(made, seed, group)
     ids, documents = stream_of(made, seed, group, 3)
     start = data.draw(st.integers(0, len(ids)))
     end = data.draw(st.integers(start, len(ids)))
@@ -76,7 +76,7 @@ def test_any_read_is_a_stretch_of_the_stream(make_shards, shards, seed, group, d
 )
 def test_reads_of_any_lengths_see_every_token_once_an_epoch(make_shards, shards, cuts, group):
     made = make_shards(numbered(shards))
-    order = SourceOrder(made, 7, group)
+    order = TokenStream(made, 7, group)
     wanted = sorted(i for shard in numbered(shards) for document in shard for i in document)
     ids, at = [], 0
     while at < 2 * made.num_tokens:
@@ -89,7 +89,7 @@ def test_reads_of_any_lengths_see_every_token_once_an_epoch(make_shards, shards,
 
 def test_a_read_may_span_many_epochs(make_shards):
     made = make_shards([[[1, END], [2, END]]])
-    ids, documents = SourceOrder(made, 0).read(1, 400)
+    ids, documents = TokenStream(made, 0).read(1, 400)
     whole, numbers = stream_of(made, 0, 999, 101)
     assert ids.tolist() == whole[1:401]
     assert documents.tolist() == numbers[1:401]
@@ -98,24 +98,24 @@ def test_a_read_may_span_many_epochs(make_shards):
 def test_epochs_seeds_and_sources_differ(make_shards):
     tokens = [[[n, END] for n in range(1, 60)]]
     one = make_shards(tokens, source="one")
-    order = SourceOrder(one, 0)
+    order = TokenStream(one, 0)
     epochs = [order.read(e * one.num_tokens, one.num_tokens)[0].tolist() for e in range(3)]
-    others = [SourceOrder(one, 1), SourceOrder(make_shards(tokens, source="two"), 0)]
+    others = [TokenStream(one, 1), TokenStream(make_shards(tokens, source="two"), 0)]
     firsts = [other.read(0, one.num_tokens)[0].tolist() for other in others]
     assert len({tuple(ids) for ids in (*epochs, *firsts)}) == 5
 
 
 def test_going_back_and_forth_between_epochs_changes_nothing(make_shards):
     shards = make_shards([[[n, END] for n in range(1, 30)]])
-    order, total = SourceOrder(shards, 0), shards.num_tokens
+    order, total = TokenStream(shards, 0), shards.num_tokens
     far = [order.read(epoch * total + 3, 5)[0].tolist() for epoch in (0, 5, 1, 9)]
-    fresh = SourceOrder(shards, 0)
+    fresh = TokenStream(shards, 0)
     assert [fresh.read(e * total + 3, 5)[0].tolist() for e in (9, 1, 5, 0)] == far[::-1]
 
 
 def test_positions_beyond_32_bits(make_shards):
     shards = make_shards([[[1, 2, END], [3, END]]])
-    order = SourceOrder(shards, 0)
+    order = TokenStream(shards, 0)
     epoch = 3_000_000_000
     ids, documents = order.read(epoch * shards.num_tokens, shards.num_tokens)
     assert sorted(ids.tolist()) == [0, 0, 1, 2, 3]
@@ -138,7 +138,7 @@ def test_only_the_parts_up_to_the_position_are_looked_at(make_shards):
     """Then training can begin before all parts are encoded."""
     made = make_shards([[[n, END]] * 3 for n in range(1, 9)])
     parts = Watched(made)
-    order, first = SourceOrder(parts, 3, group_tokens=10), first_order(8, 3, made.source).tolist()
+    order, first = TokenStream(parts, 3, group_tokens=10), first_order(8, 3, made.source).tolist()
     order.read(0, 12)
     assert parts.seen == first[:2]
     order.read(10, 14)
@@ -170,7 +170,7 @@ def test_no_document_is_read_by_itself(make_shards, num_shards):
     """A row of ten documents takes as many calls as a row of a hundred."""
     lengths = np.random.default_rng(0).integers(1, 400, size=4000)
     documents = [[7] * int(length) + [END] for length in lengths]
-    order = SourceOrder(make_shards([documents[n::num_shards] for n in range(num_shards)]), 0)
+    order = TokenStream(make_shards([documents[n::num_shards] for n in range(num_shards)]), 0)
     order.read(0, 1)
 
     def calls(tokens):

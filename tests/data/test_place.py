@@ -13,13 +13,13 @@ import pytest
 from yxanul.base.cache import fetched_folder
 from yxanul.base.errors import YxanulError
 from yxanul.base.ui import SilentUi
-from yxanul.data import claim, scratch
-from yxanul.data.carry import CarriedTask
+from yxanul.data import lease, scratch
 from yxanul.data.config import DataSettings
 from yxanul.data.encode import prepare_corpus
 from yxanul.data.fetch import fetch_shards
-from yxanul.data.order import SourceOrder
+from yxanul.data.order import TokenStream
 from yxanul.data.shards import Shards
+from yxanul.data.staging import StagedTask
 from yxanul.text.sources import remote
 
 fsspec = pytest.importorskip("fsspec", reason="addresses need fsspec")
@@ -38,7 +38,7 @@ class Listener(SilentUi):
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch):
-    monkeypatch.setattr(claim, "_SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(lease, "_SETTLE_SECONDS", 0.0)
     monkeypatch.setattr(remote, "WAITS_SECONDS", (0.0,))
 
 
@@ -98,7 +98,7 @@ def test_a_run_reads_an_address_in_the_order_of_a_folder(texts, tmp_path, addres
     rows = []
     for one in (tmp_path / "local", folder):
         shards = Shards.open(one, "tales", "train", byte_tokenizer.digest)
-        rows.append(SourceOrder(shards, 7, 5000).read(0, 20_000))
+        rows.append(TokenStream(shards, 7, 5000).read(0, 20_000))
     np.testing.assert_array_equal(rows[0], rows[1])
     assert folder == fetched_folder(address)
 
@@ -138,16 +138,16 @@ def test_copies_and_benchmarks_are_left_out_at_an_address(texts, tmp_path, addre
 
 def test_going_on_does_only_what_is_missing(texts, tmp_path, address, byte_tokenizer, monkeypatch):
     done = []
-    run = CarriedTask.run
+    run = StagedTask.run
 
-    def stop(task, bench):
+    def stop(task, context):
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(task.task.number)
-        return run(task, bench)
+        return run(task, context)
 
     with monkeypatch.context() as patch:
-        patch.setattr(CarriedTask, "run", stop)
+        patch.setattr(StagedTask, "run", stop)
         with pytest.raises(KeyboardInterrupt):
             prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
     assert ".claim.json" not in at(address)
@@ -191,7 +191,7 @@ def test_a_second_writer_is_refused_while_the_claim_is_fresh(
 @pytest.mark.parametrize(
     "held",
     [
-        claim_of(host="elsewhere", time=time.time() - claim.STALE_SECONDS - 1),
+        claim_of(host="elsewhere", time=time.time() - lease.STALE_SECONDS - 1),
         claim_of(pid=2**22 + 1),
         b"{broken",
     ],
@@ -210,7 +210,7 @@ def test_of_two_that_come_at_once_one_goes(texts, tmp_path, address, byte_tokeni
         put(address, ".claim.json", claim_of(host="elsewhere"))
         real(0)
 
-    monkeypatch.setattr(claim.time, "sleep", meanwhile)
+    monkeypatch.setattr(lease.time, "sleep", meanwhile)
     with pytest.raises(YxanulError, match="in use by another"):
         prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
     assert json.loads(at(address)[".claim.json"])["host"] == "elsewhere"
@@ -220,13 +220,13 @@ def test_a_worker_whose_place_was_taken_over_writes_nothing(
     texts, tmp_path, address, byte_tokenizer, monkeypatch
 ):
     """It may be one of a call that is dead, and the settings may have changed."""
-    run = CarriedTask.run
+    run = StagedTask.run
 
-    def overtaken(task, bench):
+    def overtaken(task, context):
         put(address, ".claim.json", claim_of(host="elsewhere"))
-        return run(task, bench)
+        return run(task, context)
 
-    monkeypatch.setattr(CarriedTask, "run", overtaken)
+    monkeypatch.setattr(StagedTask, "run", overtaken)
     with pytest.raises(YxanulError, match="no more held by this call"):
         prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
     assert set(at(address)) == {".claim.json", "tales/outline.json"}
@@ -235,24 +235,24 @@ def test_a_worker_whose_place_was_taken_over_writes_nothing(
 def test_the_claim_is_renewed_and_its_loss_ends_the_work(
     texts, tmp_path, address, byte_tokenizer, monkeypatch
 ):
-    monkeypatch.setattr(claim, "_RENEW_SECONDS", 0.01)
-    run, times = CarriedTask.run, []
+    monkeypatch.setattr(lease, "_RENEW_SECONDS", 0.01)
+    run, times = StagedTask.run, []
 
     def renewed():
         return json.loads(at(address)[".claim.json"])["time"]
 
-    def slow(task, bench):
+    def slow(task, context):
         while times and renewed() <= times[-1]:
             time.sleep(0.01)
         times.append(renewed())
-        value = run(task, bench)
+        value = run(task, context)
         # Again and again: what is written once may be renewed before it is read.
         while len(times) == 3 and any(thread.name == "claim" for thread in threading.enumerate()):
             put(address, ".claim.json", claim_of(host="elsewhere"))
             time.sleep(0.01)
         return value
 
-    monkeypatch.setattr(CarriedTask, "run", slow)
+    monkeypatch.setattr(StagedTask, "run", slow)
     with pytest.raises(YxanulError, match="no more held by this call"):
         prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
     assert len(times) == 3 and times == sorted(set(times))
@@ -262,17 +262,17 @@ def test_files_that_do_not_arrive_are_noticed(
     texts, tmp_path, address, byte_tokenizer, monkeypatch
 ):
     """A machine may have a folder of its own under the name of the shared one."""
-    run = CarriedTask.run
+    run = StagedTask.run
 
-    def elsewhere(task, bench):
-        value = run(task, bench)
+    def elsewhere(task, context):
+        value = run(task, context)
         if task.task.number == 2:
             system, root = remote.file_system(address)
             system.rm_file(f"{root}/tales/train/00002.ids")
         return value
 
     with monkeypatch.context() as patch:
-        patch.setattr(CarriedTask, "run", elsewhere)
+        patch.setattr(StagedTask, "run", elsewhere)
         with pytest.raises(YxanulError, match=r"1 parts of 'tales' are not where.*02\.jsonl"):
             prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
     assert "tales/manifest.json" not in at(address)

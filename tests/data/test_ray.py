@@ -14,11 +14,11 @@ import pytest
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.ui import SilentUi
-from yxanul.data import ray_engine
+from yxanul.data import ray_executor
 from yxanul.data.config import DataSettings
 from yxanul.data.encode import prepare_corpus
-from yxanul.data.place import Place
-from yxanul.data.workbench import Counts
+from yxanul.data.executor import Counts
+from yxanul.data.storage import Storage
 
 FILES, WORKERS = 6, 2
 MARK = f"tests-{os.getpid()}"
@@ -44,7 +44,7 @@ with StopRequest().handled():
 def ray():
     """A Ray of two workers for all tests of the module: one of a caller's own."""
     ray = pytest.importorskip("ray", reason="ray is not installed")
-    with ray_engine.connected(ray, WORKERS):
+    with ray_executor.connected(ray, WORKERS):
         yield ray
 
 
@@ -144,9 +144,9 @@ class Counting:
 
     tokens: int
 
-    def run(self, bench):
+    def run(self, context):
         for _ in range(self.tokens):
-            bench.count(documents=1, tokens=1, text_bytes=2)
+            context.count(documents=1, tokens=1, text_bytes=2)
         return -self.tokens
 
 
@@ -156,7 +156,7 @@ class Dying:
 
     path: Path
 
-    def run(self, bench):
+    def run(self, context):
         with open(self.path, "a") as file:
             file.write("x")
         os.kill(os.getpid(), signal.SIGKILL)
@@ -173,7 +173,7 @@ def sent_whole(ray):
 
 def test_counts_are_those_of_all_workers(tmp_path, byte_tokenizer, sent_whole):
     tasks = [Counting(number) for number in range(1, 9)]
-    with ray_engine.work_on_ray(WORKERS, byte_tokenizer, Place(tmp_path)) as engine:
+    with ray_executor.work_on_ray(WORKERS, byte_tokenizer, Storage(tmp_path)) as engine:
         results = dict(filter(None, engine.results(tasks)))
         assert results == {task: -task.tokens for task in tasks}
         # What the workers have told may not be all yet, and is asked for half a second.
@@ -185,7 +185,7 @@ def test_counts_are_those_of_all_workers(tmp_path, byte_tokenizer, sent_whole):
 @pytest.mark.slow
 def test_a_part_that_kills_every_worker_is_one_line(tmp_path, byte_tokenizer, sent_whole):
     task = Dying(tmp_path / "tries")
-    engine = ray_engine.work_on_ray(WORKERS, byte_tokenizer, Place(tmp_path))
+    engine = ray_executor.work_on_ray(WORKERS, byte_tokenizer, Storage(tmp_path))
     with engine as ours, pytest.raises(YxanulError, match=r"died 4 times.*goes on") as caught:
         list(ours.results([task]))
     assert task.path.read_text() == "xxxx"
@@ -253,7 +253,7 @@ def test_a_cluster_that_is_not_there(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
     with (
         pytest.raises(YxanulError, match=r"the Ray cluster 127\.0\.0\.1:9 cannot be reached"),
-        ray_engine.connected(Mock(), WORKERS),
+        ray_executor.connected(Mock(), WORKERS),
     ):
         raise AssertionError("it is not there")
 

@@ -6,11 +6,11 @@ import torch
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.ui import SilentUi
-from yxanul.data.batches import Batch, Feed, WindowShape, validation_batches
+from yxanul.data.batches import Batch, BatchLoader, WindowShape, validation_batches
 from yxanul.data.config import DataSettings
 from yxanul.data.encode import prepare_corpus
 from yxanul.data.mix import MixCursor, plan_rows
-from yxanul.data.order import SourceOrder
+from yxanul.data.order import TokenStream
 from yxanul.data.shards import Shards
 from yxanul.eval.perplexity import (
     open_held_out,
@@ -129,9 +129,9 @@ def test_longer_context_is_another_score(model, shards):
 
 def test_training_and_evaluation_of_one_batch_are_equal(model, corpus, tokenizer):
     """The same batch gives the same loss on both sides, to the bit."""
-    order = SourceOrder(Shards.open(corpus, "math", "train", tokenizer.digest), 0)
+    order = TokenStream(Shards.open(corpus, "math", "train", tokenizer.digest), 0)
     rows, _ = plan_rows(MixCursor(), {"math": 1.0}, 4, SEQ_LEN)
-    batch = Feed({"math": order}).batch(rows, SEQ_LEN)
+    batch = BatchLoader({"math": order}).batch(rows, SEQ_LEN)
     batch.targets_BT[1, 20:] = -100
     model.train()
     trained = model.loss(batch.ids_BT, batch.targets_BT, batch.documents_BT)

@@ -11,7 +11,7 @@ from yxanul.model.language_model import LanguageModel
 class ByteStandIn:
     """Ids are bytes; 256 is the end of text."""
 
-    vocab_size, begin_id, end_of_text_id = 257, 256, 256
+    vocab_size, bos_id, end_of_text_id = 257, 256, 256
 
     def encode(self, text):
         return list(text.encode())

@@ -30,7 +30,7 @@ def until_end(ids):
 class Letters:
     """Every id is a letter of its own, so that text tells the ids."""
 
-    vocab_size, begin_id, end_of_text_id = END + 1, END, END
+    vocab_size, bos_id, end_of_text_id = END + 1, END, END
 
     def encode(self, text):
         return [ord(letter) - 1000 for letter in text]

@@ -9,7 +9,7 @@ import torch
 
 from yxanul.model import compile
 from yxanul.model.cache import KvCache
-from yxanul.train.precision.twin import Twin
+from yxanul.train.mixed_precision.weights import MixedPrecision
 
 DEPTH = 4
 KINDS = {
@@ -92,20 +92,20 @@ def test_training_is_the_same_to_the_bit(build, generator, kind, precision):
     batches = torch.randint(0, 50, (6, 2, 25), generator=generator)
 
     def train(every):
-        twin = Twin(build(depth=DEPTH, init_std=0.1, **KINDS[kind]), precision)
-        twin.model.checkpoint_every = every
-        optimizer = torch.optim.AdamW(twin.master.parameters(), lr=1e-2)
+        mixed_precision = MixedPrecision(build(depth=DEPTH, init_std=0.1, **KINDS[kind]), precision)
+        mixed_precision.model.checkpoint_every = every
+        optimizer = torch.optim.AdamW(mixed_precision.master_model.parameters(), lr=1e-2)
         losses = []
         for pair in batches.split(2):
             for ids in pair:
-                loss = twin.model.loss(ids[:, :-1], ids[:, 1:], DOCUMENTS)
+                loss = mixed_precision.model.loss(ids[:, :-1], ids[:, 1:], DOCUMENTS)
                 loss.total.backward()
-                twin.collect()
+                mixed_precision.collect()
                 losses.append(loss.total.item())
             optimizer.step()
-            twin.refresh()
+            mixed_precision.refresh()
             optimizer.zero_grad()
-        return losses, [weight.detach() for weight in twin.master.parameters()]
+        return losses, [weight.detach() for weight in mixed_precision.master_model.parameters()]
 
     (losses, weights), (plain_losses, plain_weights) = train(1), train(None)
     assert losses == plain_losses and len(set(losses)) == 6

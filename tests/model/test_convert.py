@@ -19,8 +19,8 @@ from yxanul.model.convert import (
     write_pretrained,
 )
 from yxanul.model.convert.architectures import architecture_of
+from yxanul.model.convert.key_groups import shortest_period
 from yxanul.model.convert.keys import Keys
-from yxanul.model.convert.parts import shortest_period
 from yxanul.model.convert.write import architecture_for, unfactorised
 from yxanul.model.language_model import LanguageModel
 from yxanul.model.zoo import PRESETS

@@ -75,11 +75,13 @@ def test_roles(build, kind):
 
 def test_initial_weights_follow_the_rule_and_the_generator():
     settings = ModelSettings(width=256, depth=8, num_heads=4, vocab_size=500, ffn="swiglu")
-    model, twin = LanguageModel(settings), LanguageModel(settings)
-    for one in (model, twin):
+    model, mixed_precision = LanguageModel(settings), LanguageModel(settings)
+    for one in (model, mixed_precision):
         one.init_weights(torch.Generator().manual_seed(5))
     small = {"attention.output.weight": 0, "ffn.down.weight": 0}
-    for (name, weight), other in zip(model.named_parameters(), twin.parameters(), strict=True):
+    for (name, weight), other in zip(
+        model.named_parameters(), mixed_precision.parameters(), strict=True
+    ):
         assert torch.equal(weight, other)
         if weight.ndim == 1:
             assert weight.eq(1).all()
@@ -89,8 +91,8 @@ def test_initial_weights_follow_the_rule_and_the_generator():
         std = 0.02 / 4 if ending in ("attention.output.weight", "ffn.down.weight") else 0.02
         assert weight[:500].std().item() == pytest.approx(std, rel=0.02)
     assert small["attention.output.weight"] == small["ffn.down.weight"] == 8
-    twin.init_weights(torch.Generator().manual_seed(6))
-    assert not torch.equal(model.embedding.tokens, twin.embedding.tokens)
+    mixed_precision.init_weights(torch.Generator().manual_seed(6))
+    assert not torch.equal(model.embedding.tokens, mixed_precision.embedding.tokens)
 
 
 @pytest.mark.parametrize(
@@ -117,15 +119,17 @@ def test_loss_at_the_start_is_that_of_guessing(fields, generator):
 @pytest.mark.parametrize("kind", HEADS)
 def test_a_bf16_twin_stays_near_its_master(build, generator, kind):
     master = build(**HEADS[kind], init_std=0.1, qk_norm=True, positions="rope+learned")
-    twin = copy.deepcopy(master).to(torch.bfloat16)
-    assert {p.dtype for p in twin.parameters()} == {torch.bfloat16}
+    mixed_precision = copy.deepcopy(master).to(torch.bfloat16)
+    assert {p.dtype for p in mixed_precision.parameters()} == {torch.bfloat16}
     ids, targets = random_ids(generator), random_ids(generator)
-    losses = [model.loss(ids, targets).total for model in (master, twin)]
+    losses = [model.loss(ids, targets).total for model in (master, mixed_precision)]
     assert losses[1].dtype == torch.float32
     torch.testing.assert_close(losses[0], losses[1], rtol=0.01, atol=0)
     for loss in losses:
         loss.backward()
-    for (name, ours), theirs in zip(master.named_parameters(), twin.parameters(), strict=True):
+    for (name, ours), theirs in zip(
+        master.named_parameters(), mixed_precision.parameters(), strict=True
+    ):
         error = (theirs.grad.float() - ours.grad).norm() / ours.grad.norm()
         assert error < 0.1, name
 

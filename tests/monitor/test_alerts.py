@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from yxanul.monitor.alerts import ALERTS, QUIET_STEPS, Watch
+from yxanul.monitor.alerts import ALERTS, QUIET_STEPS, AlertMonitor
 
 CALM = {"train/loss": 2.0, "optim/gradient_norm": 1.0, "optim/clip_rate": 0.1}
 
@@ -17,7 +17,7 @@ def names(watch, step, metrics):
 
 
 def watch_after(num_steps):
-    watch = Watch()
+    watch = AlertMonitor()
     for step in range(1, num_steps + 1):
         assert watch.look(step, calm(step)) == []
     return watch
@@ -67,7 +67,7 @@ def test_just_below_the_limit_is_quiet(metrics):
 
 
 def test_no_improvement_is_raised_after_a_thousand_steps_without_a_new_low():
-    watch = Watch()
+    watch = AlertMonitor()
     raised = {}
     for step in range(1, 1200):
         loss = 3.0 if step < 100 else 2.0
@@ -100,7 +100,7 @@ def test_what_lasts_is_said_once_and_again_after_a_quiet_time():
 
 
 def test_early_steps_are_not_judged_by_a_window_that_is_hardly_filled():
-    watch = Watch()
+    watch = AlertMonitor()
     assert names(watch, 1, CALM | {"train/loss": 8.0, "optim/clip_rate": 1.0}) == []
     assert names(watch, 2, CALM | {"train/loss": 12.0, "optim/clip_rate": 1.0}) == []
 
@@ -116,14 +116,14 @@ def test_a_resumed_watch_raises_the_same_alerts():
         flat = {"train/loss": 2.0} if step > 800 else {}
         return calm(step) | flat | wild.get(step % 1000, {})
 
-    straight, resumed = Watch(), Watch()
+    straight, resumed = AlertMonitor(), AlertMonitor()
     wanted = [alert for step in range(1, 2200) for alert in straight.look(step, metrics(step))]
     got = []
     for step in range(1, 2200):
         got += resumed.look(step, metrics(step))
         if step % 331 == 0:
             plain = json.loads(json.dumps(resumed.to_dict()))
-            resumed = Watch()
+            resumed = AlertMonitor()
             resumed.load(plain)
     assert got == wanted
     assert len({alert.name for alert in wanted}) >= 4

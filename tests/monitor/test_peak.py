@@ -1,9 +1,9 @@
 import pytest
 import torch
+from yxanul.train.weights import weights
 
-from yxanul.monitor import peak
-from yxanul.monitor.peak import GPUS, listed_peak, matmul_peak, measure_matmul, short_name
-from yxanul.train.precision import twin
+from yxanul.monitor import peak_flops
+from yxanul.monitor.peak_flops import GPUS, listed_peak, matmul_peak, measure_matmul, short_name
 
 NAMES = {
     "NVIDIA A100-SXM4-80GB": "a100",
@@ -86,20 +86,20 @@ def test_a_known_gpu_is_looked_up(monkeypatch):
 
 def test_an_unknown_gpu_is_measured(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA X1")
-    monkeypatch.setattr(peak, "measure_matmul", lambda device, dtype: 5.0)
+    monkeypatch.setattr(peak_flops, "measure_matmul", lambda device, dtype: 5.0)
     assert matmul_peak("cuda", torch.bfloat16) == (5.0, "measured")
 
 
 def test_a_cpu_is_measured(monkeypatch):
-    monkeypatch.setattr(peak, "MEASURED_SECONDS", 0.05)
-    monkeypatch.setattr(peak, "CPU_SIZE", 256)
+    monkeypatch.setattr(peak_flops, "MEASURED_SECONDS", 0.05)
+    monkeypatch.setattr(peak_flops, "CPU_SIZE", 256)
     flops, source = matmul_peak("cpu", torch.float32)
     assert source == "measured" and 1e8 < flops < 1e14
 
 
 def test_measuring_ends_even_when_one_product_takes_too_long(monkeypatch):
-    monkeypatch.setattr(peak, "MEASURED_SECONDS", 0.0)
-    monkeypatch.setattr(peak, "CPU_SIZE", 64)
+    monkeypatch.setattr(peak_flops, "MEASURED_SECONDS", 0.0)
+    monkeypatch.setattr(peak_flops, "CPU_SIZE", 64)
     assert measure_matmul("cpu", torch.float32) > 0
 
 
@@ -117,14 +117,14 @@ def test_measuring_ends_even_when_one_product_takes_too_long(monkeypatch):
 def test_bf16_units_are_those_of_the_processor_that_onednn_uses(
     monkeypatch, machine, processor, onednn, has
 ):
-    monkeypatch.setattr(peak.platform, "machine", lambda: machine)
+    monkeypatch.setattr(peak_flops.platform, "machine", lambda: machine)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: processor)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: onednn)
-    assert peak.has_bf16_units(torch.device("cpu")) is has
+    assert peak_flops.has_bf16_units(torch.device("cpu")) is has
 
 
 def test_arithmetic_without_units_is_never_measured(monkeypatch):
-    monkeypatch.setattr(twin, "has_bf16_units", lambda device: False)
-    monkeypatch.setattr(peak, "measure_matmul", lambda *_: pytest.fail("measured"))
-    assert twin.choose_precision("auto", torch.device("cpu")) == "fp32"
+    monkeypatch.setattr(weights, "has_bf16_units", lambda device: False)
+    monkeypatch.setattr(peak_flops, "measure_matmul", lambda *_: pytest.fail("measured"))
+    assert weights.choose_precision("auto", torch.device("cpu")) == "fp32"

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from yxanul.base.keys import walk
-from yxanul.base.other_names import OTHER_NAMES
 from yxanul.cli.recipe_keys import recipe_keys_page
 from yxanul.recipe import Recipe, load_recipe
+from yxanul.recipe.keys import walk
+from yxanul.recipe.other_names import OTHER_NAMES
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 BLOCKS = [

@@ -86,8 +86,9 @@ def test_what_needs_no_torch_imports_none():
 
 def test_recipe_imports_settings_only():
     """And the shape of weights, once there is a recipe that starts from some."""
-    for module in imports(SRC / "recipe.py"):
-        if module.startswith("yxanul.") and not module.startswith("yxanul.base."):
+    files = (SRC / "recipe").glob("*.py")
+    for module in (module for path in files for module in imports(path)):
+        if module.startswith("yxanul.") and module.split(".")[1] not in ("base", "recipe"):
             assert module.endswith((".config", "optim.table")) or module == "yxanul.bundle"
 
 

@@ -10,11 +10,11 @@ import torch
 
 from recipes import write_tiny
 from running import call
-from yxanul.base.recipe_files import installed_recipes
 from yxanul.model.config import ModelSettings
 from yxanul.model.count import count_parameters
 from yxanul.model.zoo import PRESETS
 from yxanul.recipe import load_recipe
+from yxanul.recipe.files import installed_recipes
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()

@@ -76,7 +76,9 @@ def test_the_gate_judges_the_mean(recipe, run):
     stage = json.loads(run.ledger.read_text())["stages"][0]
     session = open_run(recipe, run)
     session.engine.ema = None
-    session.engine.twin.master.load_state_dict(tensors_of(run, STEPS_OF_ONE)["ema"])
+    session.engine.mixed_precision.master_model.load_state_dict(
+        tensors_of(run, STEPS_OF_ONE)["ema"]
+    )
     score = Scorer(session, 0).score(["stories"])["stories"]
     session.tracker.close()
     assert stage["at_end"]["val/stories/loss"] == pytest.approx(score.loss, rel=1e-6)
@@ -85,11 +87,11 @@ def test_the_gate_judges_the_mean(recipe, run):
 def test_the_next_stage_begins_from_the_mean(recipe, run):
     session = open_run(recipe, run)
     tensors = tensors_of(run, STEPS_OF_ONE)
-    session.engine.twin.master.load_state_dict(tensors["model"])
+    session.engine.mixed_precision.master_model.load_state_dict(tensors["model"])
     session.engine.ema.load(tensors["ema"], STEPS_OF_ONE)
     session.begin_stage("two")
     session.tracker.close()
-    assert same(session.engine.twin.master.state_dict(), tensors["ema"])
+    assert same(session.engine.mixed_precision.master_model.state_dict(), tensors["ema"])
     # The first step of stage two moves by at most about one rate from there: 1e-2, halved by the
     # warm-up of two steps.
     first = tensors_of(run, STEPS_OF_ONE + 1)["model"]
@@ -102,16 +104,19 @@ def test_showing_the_mean_leaves_the_weights_as_they_are(recipe, run):
     session = open_run(recipe, run)
     session.tracker.close()
     before = {
-        name: value.clone() for name, value in session.engine.twin.master.state_dict().items()
+        name: value.clone()
+        for name, value in session.engine.mixed_precision.master_model.state_dict().items()
     }
     mean = {
         name: value.clone()
-        for name, value in session.engine.ema.tensors(session.engine.twin.master).items()
+        for name, value in session.engine.ema.tensors(
+            session.engine.mixed_precision.master_model
+        ).items()
     }
-    with session.engine.shown():
-        assert same(session.engine.twin.model.state_dict(), mean)
-        assert not same(session.engine.twin.model.state_dict(), before)
-    assert same(session.engine.twin.master.state_dict(), before)
+    with session.engine.eval_weights():
+        assert same(session.engine.mixed_precision.model.state_dict(), mean)
+        assert not same(session.engine.mixed_precision.model.state_dict(), before)
+    assert same(session.engine.mixed_precision.master_model.state_dict(), before)
 
 
 def test_without_a_mean_nothing_of_it_is_kept(tmp_path):

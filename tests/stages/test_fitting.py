@@ -99,17 +99,17 @@ def test_fp8_that_does_not_pay_is_declined_with_its_figures(tmp_path, monkeypatc
     monkeypatch.setattr(measure, "precision_candidates", lambda *_: ["bf16", "fp8"])
     monkeypatch.setattr(measure, "_seconds", lambda model, recipe, name: seconds[name])
     session = opened(tmp_path, ["train.precision=auto"], ui)
-    assert session.engine.twin.precision == "bf16"
+    assert session.engine.mixed_precision.precision == "bf16"
     assert any(line.startswith("fp8 declined: 1.02x of bf16") for line in ui.lines)
     kept = json.loads(session.run.ledger.read_text())["decisions"]
     assert kept["precision_measured"]["seconds"] == seconds
     monkeypatch.setattr(measure, "_seconds", lambda *_: pytest.fail("measured twice"))
     session.close()
-    assert opened(tmp_path, ["train.precision=auto"]).engine.twin.precision == "bf16"
+    assert opened(tmp_path, ["train.precision=auto"]).engine.mixed_precision.precision == "bf16"
 
 
 def test_the_step_that_precisions_are_measured_by_is_that_of_the_largest_phase(tmp_path):
     session = opened(tmp_path, ["train.precision=bf16"])
     phase = measure._largest_phase(session.recipe)
     assert (phase.seq_len, phase.micro_rows) == (64, 4)
-    assert measure._seconds(session.engine.twin.master, session.recipe, "fp32") > 0
+    assert measure._seconds(session.engine.mixed_precision.master_model, session.recipe, "fp32") > 0

@@ -3,10 +3,10 @@ import math
 import pytest
 
 from recipes import TINY
-from yxanul.base.marked_yaml import parse
 from yxanul.base.metric_names import LOWER_IS_BETTER, is_better
 from yxanul.eval.score import Score, named
 from yxanul.recipe import check_tree
+from yxanul.recipe.source_map import parse
 from yxanul.stages.config import GateSettings, Rule
 from yxanul.stages.gates import Evidence, Finding, Verdict, judge
 

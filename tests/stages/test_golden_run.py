@@ -9,8 +9,8 @@ import pytest
 from recipes import write_tiny
 from running import call, step_of
 from yxanul.base.errors import YxanulError
-from yxanul.base.renamed_keys import RENAMED
 from yxanul.recipe import load_recipe
+from yxanul.recipe.renamed_keys import RENAMED
 from yxanul.stages.config import GateSettings, Rule
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "run-0.1"

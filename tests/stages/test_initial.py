@@ -132,7 +132,7 @@ def test_it_starts_where_a_folder_of_transformers_stands(pretrained, tmp_path):
         RunFolder(tmp_path / "run"),
     )
     session = open_run(recipe, run)
-    model = session.engine.twin.master
+    model = session.engine.mixed_precision.master_model
     ids = draw_ids(model.settings, 19)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(pretrained)(ids).logits
     torch.testing.assert_close(model.logits(model.hidden(ids)), theirs, rtol=1e-4, atol=1e-4)

@@ -9,7 +9,7 @@ from yxanul.base.errors import Interrupted
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.startup import Startup
 from yxanul.base.ui import SilentUi
-from yxanul.monitor.peak import Peak
+from yxanul.monitor.peak_flops import Peak
 from yxanul.recipe import load_recipe
 from yxanul.stages import measure
 from yxanul.stages.ledger import Ledger
@@ -35,8 +35,8 @@ def decide(path, *overrides):
 
 @pytest.mark.parametrize(("gigaflops", "preset"), [(20, "nano"), (2000, "nano"), (20_000, "micro")])
 def test_the_model_is_one_that_there_is_time_for(tmp_path, monkeypatch, gigaflops, preset):
-    path, peak = str(write_tiny(tmp_path, TIMED)), Peak(gigaflops * 1e9, "measured")
-    monkeypatch.setattr(measure, "precision_peak", lambda device, precision: peak)
+    path, peak_flops = str(write_tiny(tmp_path, TIMED)), Peak(gigaflops * 1e9, "measured")
+    monkeypatch.setattr(measure, "precision_peak", lambda device, precision: peak_flops)
     assert decide(path) == load_recipe(path, [f"model.preset={preset}"])
 
 
@@ -62,12 +62,12 @@ def test_the_model_is_chosen_by_who_trains_and_then_kept(tmp_path, monkeypatch):
 
 
 def test_the_whole_measurement_of_arithmetic_is_two_short_ones():
-    from yxanul.monitor import peak
+    from yxanul.monitor import peak_flops
 
-    assert 2 * peak.MEASURED_SECONDS < 0.2
-    peak.measure_matmul.cache_clear()
-    first = peak.measure_matmul(torch.device("cpu"), torch.float32)
-    assert peak.measure_matmul(torch.device("cpu"), torch.float32) == first
+    assert 2 * peak_flops.MEASURED_SECONDS < 0.2
+    peak_flops.measure_matmul.cache_clear()
+    first = peak_flops.measure_matmul(torch.device("cpu"), torch.float32)
+    assert peak_flops.measure_matmul(torch.device("cpu"), torch.float32) == first
 
 
 def test_a_run_keeps_its_number_of_threads(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from yxanul.stages import plan as budget
 from yxanul.stages.config import Budget, StageSettings
 from yxanul.train.config import TrainSettings
 from yxanul.train.engine import Engine
-from yxanul.train.precision.twin import Twin
+from yxanul.train.mixed_precision.weights import MixedPrecision
 
 OPTIM = OptimSettings(peak_lr=1e-2, grad_clip=0.9)
 TRAIN = TrainSettings(batch_tokens=256)
@@ -57,7 +57,10 @@ def test_timing_a_step_leaves_the_model_as_it_was(monkeypatch, precision, optimi
     random = torch.get_rng_state()
     optim = OptimSettings(name=optimizer, peak_lr=1.0)
     (phase,) = budget.plan_steps(stage(), TRAIN, optim, 1).phases
-    assert measure.step_seconds(Engine(Twin(model, precision)).copy_of_twin(), optim, phase) > 0
+    assert (
+        measure.step_seconds(Engine(MixedPrecision(model, precision)).copy_of_twin(), optim, phase)
+        > 0
+    )
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
     assert all(parameter.grad is None for parameter in model.parameters())

@@ -94,7 +94,7 @@ def test_a_run_that_resumes_wrongly_is_found(recipe, trained, monkeypatch):
     def forgetful(run, model, ui):
         saved = load(run, model, ui)
         if saved is not None:
-            for tensor in saved.moments.tensors.values():
+            for tensor in saved.optimizer_state.tensors.values():
                 tensor.zero_()
         return saved
 

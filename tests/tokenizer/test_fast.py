@@ -16,16 +16,16 @@ from tokenizers import Regex, models, pre_tokenizers
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.ui import SilentUi
-from yxanul.tokenizer import fast, fast_probe
+from yxanul.tokenizer import gigatoken, gigatoken_probe
 from yxanul.tokenizer.build import build_bpe, build_byte, build_gpt2, byte_level
 from yxanul.tokenizer.config import BpeSettings, ByteSettings, Gpt2Settings
-from yxanul.tokenizer.fast_probe import findings_file
+from yxanul.tokenizer.gigatoken_probe import findings_file
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 END = "<|endoftext|>"
 STDLIB = Path(sysconfig.get_path("stdlib"))
 needs_package = pytest.mark.skipif(
-    importlib.util.find_spec(fast.PACKAGE) is None, reason="needs gigatoken (extra 'data')"
+    importlib.util.find_spec(gigatoken.PACKAGE) is None, reason="needs gigatoken (extra 'data')"
 )
 
 
@@ -51,7 +51,7 @@ def gpt2(shared_data):
 @pytest.fixture(params=["own", "gpt2"])
 def tokenizer(request):
     found = request.getfixturevalue(request.param)
-    assert found.make_ready() == fast.PACKAGE
+    assert found.make_ready() == gigatoken.PACKAGE
     return found
 
 
@@ -89,7 +89,7 @@ def _random_piece(rng):
     if kind < 0.7:
         return "".join(rng.choices("etaoinshrdlu", k=rng.randint(1, 12)))
     code = rng.randrange(rng.choice([0x100, 0x3000, 0x20000, 0x110000]))
-    return "a" if code in fast_probe.SURROGATES else chr(code)
+    return "a" if code in gigatoken_probe.SURROGATES else chr(code)
 
 
 def in_batches(items, size):
@@ -113,7 +113,7 @@ def test_random_text(tokenizer, count):
 )
 def test_code_points(own, codes):
     """Each alone, and beside letters, digits, white space, apostrophes and itself."""
-    for batch in in_batches((c for c in codes if c not in fast_probe.SURROGATES), 2000):
+    for batch in in_batches((c for c in codes if c not in gigatoken_probe.SURROGATES), 2000):
         texts = [chr(code) for code in batch]
         for c in map(chr, batch):
             texts.append(f"a{c}a1{c}1 {c} {c}{c}'{c}s{c}'s \n{c}\n  {c}!{c}!\t{c}é{c}½{c}")
@@ -178,7 +178,7 @@ def test_unusual_merges():
     rng.shuffle(numbers)
     model["vocab"] = dict(zip(model["vocab"], numbers, strict=True))
     tokenizer = Tokenizer.from_json(json.dumps(content), END)
-    assert tokenizer.make_ready() == fast.PACKAGE
+    assert tokenizer.make_ready() == gigatoken.PACKAGE
     check(tokenizer, own_texts()[:20])
 
 
@@ -210,27 +210,29 @@ def other_kinds():
 def test_other_kinds_are_left_alone(kind):
     _, raw, change = kind
     raw.model = _with_bytes(raw.model)
-    assert fast.is_plain(json.loads(byte_level(_with_bytes(models.BPE())).to_str()), END)
+    assert gigatoken.is_plain(json.loads(byte_level(_with_bytes(models.BPE())).to_str()), END)
     if change:
         change(raw)
-    assert not fast.is_plain(json.loads(raw.to_str()), END)
+    assert not gigatoken.is_plain(json.loads(raw.to_str()), END)
 
 
 def _with_bytes(model):
     kept = {name: getattr(model, name) for name in ("dropout", "ignore_merges", "byte_fallback")}
-    vocab = {symbol: i for i, symbol in enumerate(fast_probe.byte_symbols())}
+    vocab = {symbol: i for i, symbol in enumerate(gigatoken_probe.byte_symbols())}
     return models.BPE(vocab=vocab, merges=[], **kept)
 
 
 def test_an_end_of_text_that_text_may_spell_otherwise():
     """In the byte alphabet the token 'Ġ' is a space: a text need not hold its name to give it."""
     raw = byte_level(_with_bytes(models.BPE()))
-    assert not fast.is_plain(json.loads(raw.to_str()), "Ġ")
-    assert not fast.is_plain(json.loads(byte_level(models.BPE()).to_str()), END)  # no bytes at all
+    assert not gigatoken.is_plain(json.loads(raw.to_str()), "Ġ")
+    assert not gigatoken.is_plain(
+        json.loads(byte_level(models.BPE()).to_str()), END
+    )  # no bytes at all
 
 
 def test_switched_off(own, monkeypatch):
-    monkeypatch.setenv(fast.SWITCH, "0")
+    monkeypatch.setenv(gigatoken.SWITCH, "0")
     assert_slow(own)
 
 
@@ -238,7 +240,7 @@ def test_without_the_package(own, monkeypatch):
     def absent(name):
         raise ImportError(name)
 
-    monkeypatch.setattr(fast.importlib, "import_module", absent)
+    monkeypatch.setattr(gigatoken.importlib, "import_module", absent)
     assert_slow(own)
 
 
@@ -252,9 +254,9 @@ def assert_slow(own):
 
 def stub(own, encode, unlike=()):
     """An encoder of which the fast half is `encode`."""
-    table = np.zeros(fast_probe.NUM_CODE_POINTS, np.bool_)
+    table = np.zeros(gigatoken_probe.NUM_CODE_POINTS, np.bool_)
     table[list(unlike)] = True
-    return fast.FastEncoder(encode, own.encode_batch, [END], table, lambda: encode)
+    return gigatoken.FastEncoder(encode, own.encode_batch, [END], table, lambda: encode)
 
 
 @pytest.mark.parametrize("text", ["short", "long " * 3000], ids=["short", "long"])
@@ -262,7 +264,7 @@ def test_a_wrong_id_is_found_on_the_spot(own, text):
     def wrong(text):
         return np.array([*own.encode(text)[:-1], 7], np.uint32)
 
-    with pytest.raises(YxanulError, match=f"gives other token ids.*{fast.SWITCH}=0"):
+    with pytest.raises(YxanulError, match=f"gives other token ids.*{gigatoken.SWITCH}=0"):
         stub(own, wrong).encode([text])
 
 
@@ -295,9 +297,9 @@ def test_only_what_is_safe_is_encoded_fast(own):
 
 
 def test_memory_is_given_back(own, monkeypatch):
-    monkeypatch.setattr(fast, "_CHARS_BETWEEN", 20)
-    held = iter(range(0, 10 << 30, fast._GROWTH_BYTES + 1))
-    monkeypatch.setattr(fast, "_resident_bytes", lambda: next(held))
+    monkeypatch.setattr(gigatoken, "_CHARS_BETWEEN", 20)
+    held = iter(range(0, 10 << 30, gigatoken._GROWTH_BYTES + 1))
+    monkeypatch.setattr(gigatoken, "_resident_bytes", lambda: next(held))
     made = []
 
     def encode(text):
@@ -323,7 +325,7 @@ def test_workers_find_what_was_found_before_them(own, tmp_path):
     (tmp_path / "own.json").write_text(own.to_json())
     code = (
         "import sys, pathlib\n"
-        "from yxanul.tokenizer import fast\n"
+        "from yxanul.tokenizer import gigatoken\n"
         "from yxanul.tokenizer.tokenizer import Tokenizer\n"
         "def never(*_): raise AssertionError('asked again')\n"
         "fast._find_unlike = fast._agree_on_tokens = never\n"
@@ -331,18 +333,18 @@ def test_workers_find_what_was_found_before_them(own, tmp_path):
     )
     command = [sys.executable, "-c", code, str(tmp_path / "own.json")]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.stdout.strip() == fast.PACKAGE, done.stderr
+    assert done.stdout.strip() == gigatoken.PACKAGE, done.stderr
 
 
 @needs_package
 def test_nothing_is_fast_when_a_token_differs(own, cache, monkeypatch):
-    monkeypatch.setattr(fast, "_find_unlike", list)
-    monkeypatch.setattr(fast, "_agree_on_tokens", lambda *_: False)
+    monkeypatch.setattr(gigatoken, "_find_unlike", list)
+    monkeypatch.setattr(gigatoken, "_agree_on_tokens", lambda *_: False)
     assert Tokenizer.from_json(own.to_json(), END).make_ready() == "tokenizers"
 
 
 @needs_package
 def test_bytes_alone_are_fast_too():
     tokenizer = build_byte(ByteSettings(), list, SilentUi())
-    assert tokenizer.make_ready() == fast.PACKAGE
+    assert tokenizer.make_ready() == gigatoken.PACKAGE
     check(tokenizer, ["all bytes: é \u0c5c", "", END])

@@ -7,8 +7,8 @@ import pytest
 import tokenizers as library
 from tokenizers import Regex, pre_tokenizers
 
-from yxanul.tokenizer import fast_probe
-from yxanul.tokenizer.fast_probe import Findings, findings_file, probe_json, unlike_code_points
+from yxanul.tokenizer import gigatoken_probe
+from yxanul.tokenizer.gigatoken_probe import Findings, findings_file, probe_json, unlike_code_points
 
 
 def way(content):
@@ -58,7 +58,7 @@ def test_findings_are_kept(cache):
     again = Findings(["numpy"])
     assert np.array_equal(again.code_points(never), first)
     marked = set(np.flatnonzero(first).tolist())
-    assert marked == {5, 6, 7, 9, *fast_probe.SURROGATES}
+    assert marked == {5, 6, 7, 9, *gigatoken_probe.SURROGATES}
     assert again.are_equal("abc", lambda: True)
     assert not again.are_equal("def", lambda: False)
     third = Findings(["numpy"])

@@ -9,8 +9,8 @@ import time
 import pytest
 from tokenizers import models
 
-from yxanul.tokenizer.learn import learn_bpe
-from yxanul.tokenizer.pieces import byte_level
+from yxanul.tokenizer.pre_tokenizers import byte_level
+from yxanul.tokenizer.train_bpe import learn_bpe
 
 
 def test_a_signal_stops_training_while_it_reads():

@@ -15,7 +15,7 @@ from yxanul.base.errors import YxanulError
 from yxanul.base.ui import SilentUi
 from yxanul.tokenizer.build import build_tokenizer
 from yxanul.tokenizer.config import BpeSettings, ByteSettings, SuperBpeSettings
-from yxanul.tokenizer.named import describe, open_named
+from yxanul.tokenizer.load import describe, open_named
 
 TEXTS = ["The little fox ran over the little hill and the little river. "] * 9
 

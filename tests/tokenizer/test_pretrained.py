@@ -20,7 +20,7 @@ def write(folder, raw=None, **files):
 
 def ends(folder):
     tokenizer = load_pretrained_tokenizer(folder, NUM_IDS)
-    return tuple(tokenizer.tokens([tokenizer.begin_id, tokenizer.end_of_text_id]))
+    return tuple(tokenizer.tokens([tokenizer.bos_id, tokenizer.end_of_text_id]))
 
 
 @pytest.mark.parametrize(

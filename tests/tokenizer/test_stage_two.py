@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from yxanul.base.ui import SilentUi
 from yxanul.tokenizer import pair_lists
-from yxanul.tokenizer.pieces import count_words
-from yxanul.tokenizer.stage_two import StageTwo
-from yxanul.tokenizer.superbpe import train_superbpe
-from yxanul.tokenizer.token_text import BORDER, TokenText
+from yxanul.tokenizer.pre_tokenizers import count_words
+from yxanul.tokenizer.superbpe.merges import StageTwo
+from yxanul.tokenizer.superbpe.token_array import BORDER, TokenText
+from yxanul.tokenizer.superbpe.train import train_superbpe
 
 ALPHABET = [b"a", b"b", b" ", b":", b"\n", b"\xc3", b"\xa9", b"xy", b" a"]
 

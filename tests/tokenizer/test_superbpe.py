@@ -10,7 +10,6 @@ import tokenizers as library
 from yxanul.base.errors import YxanulError
 from yxanul.base.ui import SilentUi
 from yxanul.text.split import is_held_out
-from yxanul.tokenizer import superbpe
 from yxanul.tokenizer.build import build_tokenizer
 from yxanul.tokenizer.byte_alphabet import token_bytes
 from yxanul.tokenizer.compare import measure
@@ -20,7 +19,8 @@ from yxanul.tokenizer.config import (
     SuperBpeSettings,
     SuperBpeT80kSettings,
 )
-from yxanul.tokenizer.pieces import count_words, has_superwords
+from yxanul.tokenizer.pre_tokenizers import count_words, has_superwords
+from yxanul.tokenizer.superbpe import train
 
 
 def no_text():
@@ -55,7 +55,7 @@ def test_golden_ids(t80k):
 
 
 def test_special_names_in_text_are_text(t80k):
-    for name in superbpe.T80K_SPECIAL:
+    for name in train.T80K_SPECIAL:
         ids = t80k.encode(f"a {name} b")
         assert max(ids) < 200_000
         assert t80k.decode(ids) == f"a {name} b"
@@ -157,7 +157,7 @@ def test_little_text_gives_fewer_tokens_and_says_so():
 
 
 def test_a_long_text_is_trained_on_in_pieces(monkeypatch):
-    monkeypatch.setattr(superbpe, "MAX_TEXT_CHARS", 1000)
+    monkeypatch.setattr(train, "MAX_TEXT_CHARS", 1000)
     text = "The fox ran over the hill. " * 400
     assert trained(SuperBpeSettings(vocab_size=300), [text]).vocab_size > 280
 

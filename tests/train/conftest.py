@@ -13,7 +13,7 @@ from yxanul.model.language_model import LanguageModel
 from yxanul.optim.config import OptimSettings
 from yxanul.train.curriculum import Phase, Plan
 from yxanul.train.engine import Engine
-from yxanul.train.precision.twin import Twin
+from yxanul.train.mixed_precision.weights import MixedPrecision
 from yxanul.train.progress import Progress
 from yxanul.train.trainer import Callback, Trainer
 
@@ -27,7 +27,7 @@ class StreamFeed:
         self.stream, self.ignored = stream, ignored
         self.batches = []
 
-    def batch(self, rows, seq_len):
+    def load(self, rows, seq_len):
         ids = np.stack([self.stream[row.start : row.start + seq_len + 1] for row in rows])
         targets = ids[:, 1:].copy()
         for row, target in zip(rows, targets, strict=True):
@@ -83,17 +83,17 @@ class Reports(Callback):
 def make_trainer(random_stream, make_phase):
     """A function that makes a trainer of a tiny model; `reports` collects what it records."""
 
-    def make(*phases, precision="fp32", feed=None, optim=None, **fields):
+    def make(*phases, precision="fp32", loader=None, optim=None, **fields):
         settings = ModelSettings(width=32, depth=2, num_heads=2, max_seq_len=32, vocab_size=VOCAB)
         model = LanguageModel(settings)
         model.init_weights(torch.Generator().manual_seed(1))
         optim = optim or OptimSettings(peak_lr=1e-2, schedule={"name": "constant"})
         reports = []
-        engine = Engine(Twin(model, precision))
-        engine.begin(optim)
+        engine = Engine(MixedPrecision(model, precision))
+        engine.init_optimizer(optim)
         usual = {
             "engine": engine,
-            "feed": feed or StreamFeed(random_stream),
+            "loader": loader or StreamFeed(random_stream),
             "plan": Plan(phases or (make_phase(),)),
             "optim": optim,
             "progress": Progress("one", 0, 0, 0, MixCursor()),
@@ -106,22 +106,24 @@ def make_trainer(random_stream, make_phase):
         trainer.reports = reports
         return trainer
 
-    make.feed = StreamFeed
+    make.loader = StreamFeed
     return make
 
 
 class SmallDevice(Engine):
     """An engine without memory for more than `most` tokens at once, which notes its calls."""
 
-    def __init__(self, twin, most=10**9, ema=None):
-        super().__init__(twin, ema=ema)
+    def __init__(self, mixed_precision, most=10**9, ema=None):
+        super().__init__(mixed_precision, ema=ema)
         self.most, self.log, self.totals, self.on_loss = most, [], [], lambda: None
 
     def losses(self):
         return [call for call in self.log if call[0] == "loss"]
 
     def loss(self, batch, last=True):
-        has_gradients = any(weight.grad is not None for weight in self.twin.master.parameters())
+        has_gradients = any(
+            weight.grad is not None for weight in self.mixed_precision.master_model.parameters()
+        )
         self.log.append(("loss", tuple(batch.ids_BT.shape), has_gradients))
         self.on_loss()
         if batch.ids_BT.numel() > self.most:
@@ -147,6 +149,6 @@ def make_engine():
         settings = ModelSettings(width=32, depth=2, num_heads=2, max_seq_len=64, vocab_size=VOCAB)
         model = LanguageModel(settings)
         model.init_weights(torch.Generator().manual_seed(1))
-        return SmallDevice(Twin(model, precision), **fields)
+        return SmallDevice(MixedPrecision(model, precision), **fields)
 
     return make

@@ -6,7 +6,7 @@ import torch
 from yxanul.data.batches import IGNORE
 from yxanul.optim.config import OptimSettings
 from yxanul.train import curvature as module
-from yxanul.train.curvature import Curvature, draw_targets
+from yxanul.train.hessian import Curvature, draw_targets
 
 OPTIM = OptimSettings(name="sophia", peak_lr=1e-3, hessian_steps=3, schedule={"name": "constant"})
 
@@ -30,7 +30,7 @@ def first_batch(trainer):
 def curvatures(trainer):
     return [
         trainer.engine.optimizer.state[p]["curvature"].clone()
-        for p in trainer.engine.twin.master.parameters()
+        for p in trainer.engine.mixed_precision.master_model.parameters()
     ]
 
 
@@ -44,18 +44,18 @@ def test_the_estimate_is_the_squared_gradient_of_drawn_targets(make_curious, mon
 
     monkeypatch.setattr(module, "draw_targets", remember)
     trainer.curvature.estimate(batch, 0)
-    model = copy.deepcopy(trainer.engine.twin.master)
+    model = copy.deepcopy(trainer.engine.mixed_precision.master_model)
     logits = model.logits(model.hidden(batch.ids_BT, batch.documents_BT))
     torch.nn.functional.cross_entropy(logits.flatten(0, 1), drawn[0].flatten()).backward()
     for found, parameter in zip(curvatures(trainer), model.parameters(), strict=True):
         wanted = 0.01 * drawn[0].numel() * parameter.grad.square()
         torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-9)
-    assert all(p.grad is None for p in trainer.engine.twin.master.parameters())
+    assert all(p.grad is None for p in trainer.engine.mixed_precision.master_model.parameters())
 
 
 def test_targets_are_drawn_as_the_model_predicts(make_curious, monkeypatch):
     trainer = make_curious()
-    model, batch = trainer.engine.twin.model, first_batch(trainer)
+    model, batch = trainer.engine.mixed_precision.model, first_batch(trainer)
     with torch.no_grad():
         model.embedding.tokens.mul_(20)
         shares = model.logits(model.hidden(batch.ids_BT, batch.documents_BT)).softmax(-1)
@@ -69,10 +69,12 @@ def test_targets_are_drawn_as_the_model_predicts(make_curious, monkeypatch):
 
 
 def test_targets_that_are_not_scored_stay_so(make_curious, make_trainer, random_stream):
-    feed = make_trainer.feed(random_stream, lambda start: 3)
-    trainer = make_curious(feed=feed)
+    loader = make_trainer.loader(random_stream, lambda start: 3)
+    trainer = make_curious(loader=loader)
     batch = first_batch(trainer)
-    drawn = draw_targets(trainer.engine.twin.model, batch, torch.Generator().manual_seed(1))
+    drawn = draw_targets(
+        trainer.engine.mixed_precision.model, batch, torch.Generator().manual_seed(1)
+    )
     assert torch.equal(drawn == IGNORE, batch.targets_BT == IGNORE)
 
 
@@ -103,7 +105,7 @@ def test_the_draw_depends_on_seed_and_step_alone(make_curious):
 
 def test_what_is_not_finite_is_not_seen(make_curious):
     trainer = make_curious()
-    parameter = list(trainer.engine.twin.model.parameters())[3]
+    parameter = list(trainer.engine.mixed_precision.model.parameters())[3]
     hook = parameter.register_hook(lambda gradient: gradient * torch.nan)
     trainer.curvature.estimate(first_batch(trainer), 0)
     hook.remove()

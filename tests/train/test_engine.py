@@ -28,15 +28,18 @@ def model():
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_cpu_computes_op_by_op_unless_told_otherwise(model, precision):
     settings = TrainSettings(attention="reference")
-    twin = engine.make_twin(model, settings, precision, SilentUi())
-    assert twin.model.attention_backend == "reference" and not twin.model.compiles
+    mixed_precision = engine.make_mixed_precision(model, settings, precision, SilentUi())
+    assert (
+        mixed_precision.model.attention_backend == "reference"
+        and not mixed_precision.model.compiles
+    )
 
 
 def test_compiling_is_a_wish_that_falls_back_with_a_line(model, monkeypatch):
     monkeypatch.setattr(engine, "compile_unsupported_reason", lambda _: None)
     ui = Listening()
-    twin = engine.make_twin(model, TrainSettings(compile=True), "bf16", ui)
-    assert twin.model.compiles and not ui.warnings
+    mixed_precision = engine.make_mixed_precision(model, TrainSettings(compile=True), "bf16", ui)
+    assert mixed_precision.model.compiles and not ui.warnings
     monkeypatch.setattr(engine, "compile_unsupported_reason", lambda _: "no g++")
-    twin = engine.make_twin(model, TrainSettings(compile=True), "fp32", ui)
+    mixed_precision = engine.make_mixed_precision(model, TrainSettings(compile=True), "fp32", ui)
     assert len(ui.warnings) == 1 and "no g++" in ui.warnings[0]

@@ -48,13 +48,16 @@ def tried(engine, plan, optim=None, **fields):
 
 
 def gradients(engine):
-    models = (engine.twin.master, engine.twin.model)
+    models = (engine.mixed_precision.master_model, engine.mixed_precision.model)
     return [weight.grad for model in models for weight in model.parameters()]
 
 
 def bits(engine):
     """Every bit that a trial could change."""
-    tensors = [*engine.twin.master.parameters(), *engine.twin.model.parameters()]
+    tensors = [
+        *engine.mixed_precision.master_model.parameters(),
+        *engine.mixed_precision.model.parameters(),
+    ]
     if engine.ema is not None:
         tensors += engine.ema.averages.values()
     copied = [tensor.detach().clone().view(torch.uint8) for tensor in tensors]
@@ -132,9 +135,9 @@ class TestDryRun:
     def test_nothing_changes_by_a_bit(self, make_engine, plan, name, precision):
         engine = make_engine(precision, ema=EmaSettings())
         with torch.no_grad():
-            for weight in engine.twin.master.parameters():
+            for weight in engine.mixed_precision.master_model.parameters():
                 weight[3] = -0.0
-            engine.twin.refresh()
+            engine.mixed_precision.refresh()
         before, plain = bits(engine), (random.getstate(), np.random.get_state()[1].copy())
         assert tried(engine, plan, OptimSettings(name=name, peak_lr=1e-2)) is plan.phases[1]
         for one, other in zip(bits(engine), before, strict=True):
@@ -166,7 +169,7 @@ class TestDryRun:
 
         engine.on_loss = lambda: seen.append(len(made[0].state))
         dry_run(engine, plan, make, torch.Generator())
-        assert seen == [len(list(engine.twin.master.parameters()))] * 2
+        assert seen == [len(list(engine.mixed_precision.master_model.parameters()))] * 2
         assert len(made) == 1
         optimizer = weakref.ref(made.pop())
         gc.collect()
@@ -282,7 +285,7 @@ from yxanul.optim.config import OptimSettings
 from yxanul.train.curriculum import Phase, Plan
 from yxanul.train.engine import Engine
 from yxanul.train.memory import dry_run, is_out_of_memory
-from yxanul.train.precision.twin import Twin
+from yxanul.train.mixed_precision.weights import Twin
 
 torch.set_num_threads(1)
 model = LanguageModel(ModelSettings(width=64, depth=4, num_heads=2, max_seq_len=512, vocab_size=64))

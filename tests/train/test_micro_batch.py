@@ -159,12 +159,12 @@ class TestFind:
 
     def test_each_process_has_its_share_of_the_rows(self, gpu, plan, monkeypatch):
         monkeypatch.setattr(World, "sum", lambda self, value: value)
-        monkeypatch.setattr(World, "from_first", lambda self, value: value)
+        monkeypatch.setattr(World, "broadcast", lambda self, value: value)
         assert found(gpu, plan, world=World(size=2)) == {0: 32, 1: 12, 2: 1}
 
     def test_one_process_without_room_is_enough(self, gpu, plan, monkeypatch):
         """Another process fails above 100 tokens."""
-        monkeypatch.setattr(World, "from_first", lambda self, value: value)
+        monkeypatch.setattr(World, "broadcast", lambda self, value: value)
         monkeypatch.setattr(
             World,
             "any",
@@ -178,7 +178,9 @@ class TestFind:
             found(gpu, plan)
 
     def test_weights_stay(self, gpu, plan):
-        before = [weight.detach().clone() for weight in gpu.twin.master.parameters()]
+        before = [
+            weight.detach().clone() for weight in gpu.mixed_precision.master_model.parameters()
+        ]
         found(gpu, plan)
-        for weight, was in zip(gpu.twin.master.parameters(), before, strict=True):
+        for weight, was in zip(gpu.mixed_precision.master_model.parameters(), before, strict=True):
             assert torch.equal(weight, was)

@@ -30,7 +30,9 @@ def short_of_memory(engine, rows, after=0):
 
 
 def weights(trainer):
-    return torch.cat([p.detach().flatten() for p in trainer.engine.twin.master.parameters()])
+    return torch.cat(
+        [p.detach().flatten() for p in trainer.engine.mixed_precision.master_model.parameters()]
+    )
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

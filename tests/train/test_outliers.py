@@ -7,15 +7,15 @@ import torch
 
 from yxanul.base.errors import YxanulError
 from yxanul.data.mix import MixCursor
-from yxanul.train.config import OutlierSettings, TrainSettings
-from yxanul.train.outliers import Recent, limit
+from yxanul.train.config import SpikeSettings, TrainSettings
+from yxanul.train.loss_history import LossHistory, limit
 from yxanul.train.progress import Progress
 
-SETTINGS = OutlierSettings(window_steps=8, deviations=6)
+SETTINGS = SpikeSettings(window_steps=8, deviations=6)
 
 
 def filled(values, norms=None):
-    recent = Recent()
+    recent = LossHistory()
     for loss, norm in zip(values, norms or values, strict=True):
         recent = recent.after(0, loss, norm, SETTINGS)
     return recent
@@ -30,27 +30,27 @@ def test_the_limit_is_mean_and_deviations_of_the_window():
 @pytest.mark.parametrize(("loss", "norm"), [(9.0, 1.0), (1.0, 9.0)])
 def test_either_of_the_two_makes_an_outlier(loss, norm):
     recent = filled([1.0, 1.1, 0.9, 1.0, 1.05])
-    assert recent.is_outlier(0, loss, norm, SETTINGS)
-    assert not recent.is_outlier(0, 1.2, 1.2, SETTINGS)
-    assert not recent.is_outlier(0, -9.0, -9.0, SETTINGS)  # far below is no harm
-    assert not recent.is_outlier(1, loss, norm, SETTINGS)  # another phase has another level
+    assert recent.is_spike(0, loss, norm, SETTINGS)
+    assert not recent.is_spike(0, 1.2, 1.2, SETTINGS)
+    assert not recent.is_spike(0, -9.0, -9.0, SETTINGS)  # far below is no harm
+    assert not recent.is_spike(1, loss, norm, SETTINGS)  # another phase has another level
 
 
 def test_the_window_is_of_the_last_steps_of_one_phase():
     recent = filled([float(i) for i in range(20)])
     assert recent.losses == tuple(float(i) for i in range(12, 20))
     assert recent.after(0, math.nan, 1.0, SETTINGS) == recent
-    assert recent.after(3, 5.0, 6.0, SETTINGS) == Recent(3, (5.0,), (6.0,))
+    assert recent.after(3, 5.0, 6.0, SETTINGS) == LossHistory(3, (5.0,), (6.0,))
 
 
 def test_a_huge_outlier_does_not_blind_the_rule():
     recent = filled([1.0, 1.1, 0.9, 1.0, 1.05, 1e6])
-    assert recent.is_outlier(0, 4.0, 4.0, SETTINGS)
+    assert recent.is_spike(0, 4.0, 4.0, SETTINGS)
 
 
 def test_a_level_that_has_risen_for_good_is_accepted_after_some_steps():
     recent, skipped = filled([1.0, 1.1, 0.9, 1.0, 1.05, 0.95, 1.0, 1.1]), 0
-    while recent.is_outlier(0, 3.0, 3.0, SETTINGS):
+    while recent.is_spike(0, 3.0, 3.0, SETTINGS):
         recent, skipped = recent.after(0, 3.0, 3.0, SETTINGS), skipped + 1
     assert 1 <= skipped <= 4
 
@@ -60,16 +60,19 @@ def test_the_window_survives_a_checkpoint():
     assert Progress.from_dict(json.loads(json.dumps(progress.to_dict()))) == progress
     before = progress.to_dict()
     del before["recent"], before["skipped_steps"]  # as older checkpoints have it
-    assert Progress.from_dict(before).recent == Recent()
-    assert asdict(progress.in_stage("two").recent) == asdict(Recent())
+    assert Progress.from_dict(before).recent == LossHistory()
+    assert asdict(progress.in_stage("two").recent) == asdict(LossHistory())
 
 
 def weights_of(trainer):
-    return [parameter.detach().clone() for parameter in trainer.engine.twin.master.parameters()]
+    return [
+        parameter.detach().clone()
+        for parameter in trainer.engine.mixed_precision.master_model.parameters()
+    ]
 
 
 def scaled(trainer, factor):
-    parameter = list(trainer.engine.twin.model.parameters())[3]
+    parameter = list(trainer.engine.mixed_precision.model.parameters())[3]
     return parameter.register_hook(lambda gradient: gradient * factor)
 
 
@@ -97,7 +100,7 @@ def test_it_is_off_by_default(make_trainer, make_phase):
         trainer.step()
     scaled(trainer, 1e4)
     assert trainer.step().applied
-    assert trainer.progress.recent == Recent()
+    assert trainer.progress.recent == LossHistory()
 
 
 def test_outlier_after_outlier_stops_the_run(make_trainer, make_phase):
@@ -105,6 +108,8 @@ def test_outlier_after_outlier_stops_the_run(make_trainer, make_phase):
     for _ in range(8):
         trainer.step()
     factors = iter([1e4, 1e8, 1e12, 1e16])
-    list(trainer.engine.twin.model.parameters())[3].register_hook(lambda grad: grad * next(factors))
+    list(trainer.engine.mixed_precision.model.parameters())[3].register_hook(
+        lambda grad: grad * next(factors)
+    )
     with pytest.raises(YxanulError, match="or is an outlier"):
         trainer.run()

@@ -10,8 +10,8 @@ import torch
 from steps import ROWS, Steps, counting, gather, gradients, make_model, same
 from yxanul.base.errors import YxanulError
 from yxanul.model.loss import LossConfig, linear_cross_entropy
-from yxanul.train.precision.scale import CEILING, LossScale
-from yxanul.train.precision.twin import DTYPES, Twin
+from yxanul.train.mixed_precision.scale import CEILING, LossScale
+from yxanul.train.mixed_precision.weights import DTYPES, MixedPrecision
 
 LOW = ["bf16", "fp16", "fp8"]
 
@@ -19,11 +19,11 @@ LOW = ["bf16", "fp16", "fp8"]
 @pytest.mark.parametrize("precision", LOW)
 def test_gradients_reach_the_master_in_fp32_and_true_to_size(precision):
     ids, targets = counting(0)
-    _, expected = gradients(Twin(make_model(), "fp32"), ids, targets)
-    twin = Twin(make_model(), precision)
-    _, found = gradients(twin, ids, targets)
+    _, expected = gradients(MixedPrecision(make_model(), "fp32"), ids, targets)
+    mixed_precision = MixedPrecision(make_model(), precision)
+    _, found = gradients(mixed_precision, ids, targets)
     assert found.dtype == torch.float32
-    assert all(weight.grad is None for weight in twin.model.parameters())
+    assert all(weight.grad is None for weight in mixed_precision.model.parameters())
     error = float((found - expected).norm() / expected.norm())
     assert 0 < error < {"bf16": 0.02, "fp16": 0.003, "fp8": 0.15}[precision]
     assert float(found.norm()) == pytest.approx(float(expected.norm()), rel=0.02)
@@ -32,10 +32,10 @@ def test_gradients_reach_the_master_in_fp32_and_true_to_size(precision):
 @pytest.mark.parametrize("precision", LOW)
 def test_gradients_in_parts_add_up_to_those_of_the_whole(precision):
     ids, targets = counting(0)
-    twin = Twin(make_model(), precision)
-    whole_loss, whole = gradients(twin, ids, targets)
+    mixed_precision = MixedPrecision(make_model(), precision)
+    whole_loss, whole = gradients(mixed_precision, ids, targets)
     for parts in (2, ROWS):
-        loss, found = gradients(twin, ids, targets, parts)
+        loss, found = gradients(mixed_precision, ids, targets, parts)
         assert loss == pytest.approx(whole_loss, abs=2e-3)
         error = float((found - whole).norm() / whole.norm())
         assert error < {"bf16": 0.02, "fp16": 0.003, "fp8": 0.15}[precision]
@@ -44,13 +44,19 @@ def test_gradients_in_parts_add_up_to_those_of_the_whole(precision):
 @pytest.mark.parametrize("precision", LOW)
 def test_parts_are_summed_in_fp32(precision):
     """Each part is a thousand times too small for what bf16 and fp16 could add to the sum."""
-    twin = Twin(make_model(), precision)
-    weights = list(zip(twin.master.parameters(), twin.model.parameters(), strict=True))
+    mixed_precision = MixedPrecision(make_model(), precision)
+    weights = list(
+        zip(
+            mixed_precision.master_model.parameters(),
+            mixed_precision.model.parameters(),
+            strict=True,
+        )
+    )
     for number in range(1001):
         for _, weight in weights:
-            size = twin.loss_factor / 4 * (1.0 if number == 0 else 2.0**-12)
+            size = mixed_precision.loss_factor / 4 * (1.0 if number == 0 else 2.0**-12)
             weight.grad = torch.full_like(weight, size)
-        twin.collect()
+        mixed_precision.collect()
     assert all(torch.all(4 * master.grad == 1 + 1000 * 2.0**-12) for master, _ in weights)
 
 
@@ -59,7 +65,7 @@ def test_updates_below_the_precision_of_the_model_are_not_lost(precision):
     """In weights of that precision, whose neighbours of 1 are a step away, 1 would stay 1."""
     step = torch.finfo(DTYPES[precision]).eps
     run = Steps(precision, rate=step / 40)
-    gain, weak = run.twin.master.norm.gain, run.twin.model.norm.gain
+    gain, weak = run.mixed_precision.master_model.norm.gain, run.mixed_precision.model.norm.gain
     for _ in range(4):
         run.step()
     assert torch.all(gain != 1) and torch.all((gain - 1).abs() < step / 4)
@@ -82,68 +88,76 @@ def test_counting_is_learnt(precision):
 
 
 def test_only_fp16_scales_its_loss():
-    assert Twin(make_model(), "fp16").loss_factor == 65536
+    assert MixedPrecision(make_model(), "fp16").loss_factor == 65536
     for precision in ("fp32", "bf16", "fp8"):
-        twin = Twin(make_model(), precision)
-        assert (twin.scale, twin.loss_factor, twin.after_update(False)) == (None, 1.0, False)
+        mixed_precision = MixedPrecision(make_model(), precision)
+        assert (
+            mixed_precision.scale,
+            mixed_precision.loss_factor,
+            mixed_precision.after_update(False),
+        ) == (None, 1.0, False)
 
 
 def test_small_gradients_vanish_in_fp16_unless_the_loss_is_scaled():
     ids, targets = counting(0)
     model = make_model()
-    _, expected = gradients(Twin(model, "fp32"), ids, targets)
+    _, expected = gradients(MixedPrecision(model, "fp32"), ids, targets)
     tiny = 2.0**-24
     found = {}
     for value in (1.0, 65536.0):
-        twin = Twin(make_model(), "fp16")
-        twin.scale = LossScale(value)
-        (twin.model.loss(ids, targets).total / targets.numel() * (tiny * value)).backward()
-        twin.collect()
-        found[value] = torch.cat([p.grad.flatten() for p in twin.master.parameters()]) / tiny
+        mixed_precision = MixedPrecision(make_model(), "fp16")
+        mixed_precision.scale = LossScale(value)
+        (
+            mixed_precision.model.loss(ids, targets).total / targets.numel() * (tiny * value)
+        ).backward()
+        mixed_precision.collect()
+        found[value] = (
+            torch.cat([p.grad.flatten() for p in mixed_precision.master_model.parameters()]) / tiny
+        )
     errors = {k: float((v - expected).norm() / expected.norm()) for k, v in found.items()}
     assert errors[1.0] > 0.5
     assert errors[65536.0] < 0.1
 
 
 def test_the_scale_undone_changes_no_bit():
-    twin = Twin(make_model(), "fp16")
-    twin.scale = LossScale(256.0)
-    weight, master = twin.model.norm.gain, twin.master.norm.gain
+    mixed_precision = MixedPrecision(make_model(), "fp16")
+    mixed_precision.scale = LossScale(256.0)
+    weight, master = mixed_precision.model.norm.gain, mixed_precision.master_model.norm.gain
     gradient = torch.linspace(-0.9, 0.7, len(weight)).half()
     for times in (1, 2):
         weight.grad = gradient * 256
-        twin.collect()
+        mixed_precision.collect()
         assert torch.equal(master.grad, times * gradient.float())
 
 
 def test_overflow_halves_the_scale_skips_the_update_and_it_grows_back():
     run = Steps("fp16")
-    run.twin.scale = LossScale(CEILING, growth_steps=5)
+    run.mixed_precision.scale = LossScale(CEILING, growth_steps=5)
     before, values = run.weights(), []
     while True:
-        value = run.twin.loss_factor
+        value = run.mixed_precision.loss_factor
         _, applied, answered = run.step()
         if applied:
             break
         values.append(value)
         assert answered
-        assert run.twin.loss_factor == value / 2
+        assert run.mixed_precision.loss_factor == value / 2
         assert same(run.weights(), before)
         assert not run.optimizer.state
     assert values and values == [CEILING / 2**i for i in range(len(values))]
     assert not answered and not same(run.weights(), before)
-    found = run.twin.loss_factor
+    found = run.mixed_precision.loss_factor
     for _ in range(4):
-        assert run.twin.loss_factor == found
+        assert run.mixed_precision.loss_factor == found
         run.step()
-    assert run.twin.loss_factor == 2 * found
+    assert run.mixed_precision.loss_factor == 2 * found
 
 
 def test_the_scale_has_a_floor_where_a_bad_step_counts_and_a_ceiling():
-    twin = Twin(make_model(), "fp16")
-    twin.scale = LossScale(4.0)
-    assert [twin.after_update(False) for _ in range(4)] == [True, True, False, False]
-    assert twin.scale.value == 1
+    mixed_precision = MixedPrecision(make_model(), "fp16")
+    mixed_precision.scale = LossScale(4.0)
+    assert [mixed_precision.after_update(False) for _ in range(4)] == [True, True, False, False]
+    assert mixed_precision.scale.value == 1
     scale = LossScale(CEILING / 2, growth_steps=1)
     assert [(scale := scale.after_step(True)).value for _ in range(3)] == [CEILING] * 3
 
@@ -161,22 +175,22 @@ def test_a_bad_step_begins_the_count_anew():
 def test_the_scale_resumes_exactly(cut):
     def begin():
         run = Steps("fp16")
-        run.twin.scale = LossScale(2.0**21, growth_steps=2)
+        run.mixed_precision.scale = LossScale(2.0**21, growth_steps=2)
         return run
 
     straight = begin()
     for _ in range(cut):
         straight.step()
-    plain = json.loads(json.dumps(straight.twin.scale.to_dict()))
+    plain = json.loads(json.dumps(straight.mixed_precision.scale.to_dict()))
     resumed = begin()
-    resumed.twin.master.load_state_dict(straight.weights())
+    resumed.mixed_precision.master_model.load_state_dict(straight.weights())
     resumed.optimizer.load_state_dict(copy.deepcopy(straight.optimizer.state_dict()))
-    resumed.twin.refresh()
-    resumed.twin.scale, resumed.done = LossScale.from_dict(plain), cut
+    resumed.mixed_precision.refresh()
+    resumed.mixed_precision.scale, resumed.done = LossScale.from_dict(plain), cut
     for run in (straight, resumed):
         for _ in range(10 - cut):
             run.step()
-    assert resumed.twin.scale == straight.twin.scale
+    assert resumed.mixed_precision.scale == straight.mixed_precision.scale
     assert same(resumed.weights(), straight.weights())
 
 
@@ -195,10 +209,10 @@ def test_the_heads_gradient_may_leave_the_range_of_fp16_until_it_is_scaled():
 
 
 def test_what_is_not_finite_reaches_the_master():
-    twin = Twin(make_model(), "fp16")
-    twin.scale = LossScale(CEILING)
-    gather(twin, *counting(0))
-    assert not all(bool(p.grad.isfinite().all()) for p in twin.master.parameters())
+    mixed_precision = MixedPrecision(make_model(), "fp16")
+    mixed_precision.scale = LossScale(CEILING)
+    gather(mixed_precision, *counting(0))
+    assert not all(bool(p.grad.isfinite().all()) for p in mixed_precision.master_model.parameters())
 
 
 @pytest.mark.parametrize("precision", LOW)
@@ -211,25 +225,27 @@ def test_the_trainer_reports_the_true_norm_and_loss(make_trainer, precision):
 
 def test_an_overflow_that_lowers_the_scale_is_no_bad_step(make_trainer, make_phase):
     trainer = make_trainer(make_phase(num_steps=20), precision="fp16", max_skipped_steps=2)
-    twin = trainer.engine.twin
-    twin.scale = LossScale(CEILING)
-    before = {name: value.clone() for name, value in twin.master.state_dict().items()}
+    mixed_precision = trainer.engine.mixed_precision
+    mixed_precision.scale = LossScale(CEILING)
+    before = {
+        name: value.clone() for name, value in mixed_precision.master_model.state_dict().items()
+    }
     reports = []
     while not reports or not reports[-1].applied:
-        assert same(twin.master.state_dict(), before)
+        assert same(mixed_precision.master_model.state_dict(), before)
         reports.append(trainer.step())
     assert len(reports) > 3  # more than may be bad in a row
     assert all(report.progress.bad_steps == 0 for report in reports)
-    assert not same(twin.master.state_dict(), before)
-    assert twin.loss_factor == CEILING / 2 ** (len(reports) - 1)
+    assert not same(mixed_precision.master_model.state_dict(), before)
+    assert mixed_precision.loss_factor == CEILING / 2 ** (len(reports) - 1)
 
 
 def test_at_the_floor_of_the_scale_bad_steps_stop_the_run(make_trainer, make_phase):
     trainer = make_trainer(make_phase(num_steps=40), precision="fp16", max_skipped_steps=3)
-    twin = trainer.engine.twin
-    twin.scale = LossScale(4.0)
-    list(twin.model.parameters())[3].register_hook(lambda grad: grad * math.nan)
+    mixed_precision = trainer.engine.mixed_precision
+    mixed_precision.scale = LossScale(4.0)
+    list(mixed_precision.model.parameters())[3].register_hook(lambda grad: grad * math.nan)
     with pytest.raises(YxanulError, match="3 updates in a row were skipped"):
         trainer.run()
     assert [report.progress.bad_steps for report in trainer.reports] == [0, 0, 1, 2, 3]
-    assert twin.loss_factor == 1.0
+    assert mixed_precision.loss_factor == 1.0

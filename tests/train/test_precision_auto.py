@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from yxanul.model.config import ModelSettings
-from yxanul.monitor.peak import GPUS
+from yxanul.monitor.peak_flops import GPUS
 from yxanul.train.config import TrainSettings
-from yxanul.train.precision import decide, fp8
+from yxanul.train.mixed_precision import decide, fp8
 
 CPU = torch.device("cpu")
 MODEL = ModelSettings(preset="yxanul-270m")

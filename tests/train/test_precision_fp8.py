@@ -13,15 +13,15 @@ from steps import Steps, counting, gradients, make_model, same
 from yxanul.base.errors import YxanulError
 from yxanul.model.config import ModelSettings
 from yxanul.recipe import RecipeError, dump_recipe, load_recipe
-from yxanul.train.precision.config import Fp8Settings, fp8_misfit
-from yxanul.train.precision.projections import fp8_share, projection_modules, projections
-from yxanul.train.precision.twin import Twin
+from yxanul.train.mixed_precision.config import Fp8Settings, fp8_misfit
+from yxanul.train.mixed_precision.projections import fp8_share, projection_modules, projections
+from yxanul.train.mixed_precision.weights import MixedPrecision
 
 SCALINGS = ["tensorwise", "rowwise"]
 
 
 def fp8_twin(scaling="tensorwise", **fields):
-    return Twin(make_model(**fields), "fp8", Fp8Settings(scaling=scaling))
+    return MixedPrecision(make_model(**fields), "fp8", Fp8Settings(scaling=scaling))
 
 
 def fp8_modules(model):
@@ -92,7 +92,7 @@ def test_a_projection_multiplies_what_is_left_in_8_bits(scaling):
 def test_loss_and_gradients_are_near_those_of_bf16_and_not_the_same(scaling):
     ids, targets = counting(0)
     wide = {"width": 64, "depth": 4, "init_std": 0.1}
-    loss, expected = gradients(Twin(make_model(**wide), "bf16"), ids, targets)
+    loss, expected = gradients(MixedPrecision(make_model(**wide), "bf16"), ids, targets)
     found_loss, found = gradients(fp8_twin(scaling, **wide), ids, targets)
     assert 0 < abs(found_loss - loss) < 0.02 * loss
     assert 0.01 < float((found - expected).norm() / expected.norm()) < 0.2
@@ -112,23 +112,27 @@ def test_the_master_is_that_of_any_precision():
     weights = run.weights()
     assert weights.keys() == make_model().state_dict().keys()
     assert {value.dtype for value in weights.values()} == {torch.float32}
-    other = Twin(make_model(), "bf16")
-    other.master.load_state_dict(weights)
+    other = MixedPrecision(make_model(), "bf16")
+    other.master_model.load_state_dict(weights)
     other.refresh()
-    assert same(dict(other.model.named_parameters()), dict(run.twin.model.named_parameters()))
+    assert same(
+        dict(other.model.named_parameters()), dict(run.mixed_precision.model.named_parameters())
+    )
 
 
 def test_any_number_of_tokens():
     """The last step of a phase may be any number of rows and tokens."""
-    twin = fp8_twin()
-    loss, found = gradients(twin, *counting(0, rows=1, length=3))
+    mixed_precision = fp8_twin()
+    loss, found = gradients(mixed_precision, *counting(0, rows=1, length=3))
     assert loss > 0 and bool(found.isfinite().all())
 
 
 def test_a_copy_is_in_fp8_and_leaves_the_original_alone():
     run = Steps("fp8")
     other = copy.deepcopy(run)
-    assert fp8_modules(other.twin.model) == projection_modules(other.twin.model.settings)
+    assert fp8_modules(other.mixed_precision.model) == projection_modules(
+        other.mixed_precision.model.settings
+    )
     before = run.weights()
     other.step()
     assert same(run.weights(), before) and not same(other.weights(), before)
@@ -138,10 +142,10 @@ def test_a_copy_is_in_fp8_and_leaves_the_original_alone():
 @pytest.mark.parametrize("precision", ["fp16", "fp8"])
 def test_layers_that_are_recomputed_give_the_same_gradients(precision):
     ids, targets = counting(0)
-    twin = Twin(make_model(), precision)
-    expected = gradients(twin, ids, targets)
-    twin.model.checkpoint_every = 1
-    found = gradients(twin, ids, targets)
+    mixed_precision = MixedPrecision(make_model(), precision)
+    expected = gradients(mixed_precision, ids, targets)
+    mixed_precision.model.checkpoint_every = 1
+    found = gradients(mixed_precision, ids, targets)
     assert found[0] == expected[0] and torch.equal(found[1], expected[1])
 
 
@@ -150,17 +154,17 @@ def test_a_wrapper_around_the_model(precision):
     from torch import distributed
 
     ids, targets = counting(0)
-    twin = Twin(make_model(), precision)
-    _, expected = gradients(twin, ids, targets)
+    mixed_precision = MixedPrecision(make_model(), precision)
+    _, expected = gradients(mixed_precision, ids, targets)
     distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
     try:
-        wrapped = nn.parallel.DistributedDataParallel(twin.model)
+        wrapped = nn.parallel.DistributedDataParallel(mixed_precision.model)
         total, _ = wrapped(ids, targets)
-        (total / targets.numel() * twin.loss_factor).backward()
-        twin.collect()
+        (total / targets.numel() * mixed_precision.loss_factor).backward()
+        mixed_precision.collect()
     finally:
         distributed.destroy_process_group()
-    found = torch.cat([p.grad.flatten() for p in twin.master.parameters()])
+    found = torch.cat([p.grad.flatten() for p in mixed_precision.master_model.parameters()])
     assert torch.equal(found, expected)
 
 
@@ -168,10 +172,10 @@ def test_a_wrapper_around_the_model(precision):
 @pytest.mark.filterwarnings("ignore")  # tracing and compiling warn of their own doings
 def test_compiled_layers():
     ids, targets = counting(0)
-    twin = fp8_twin()
-    loss, expected = gradients(twin, ids, targets)
-    twin.model.compile_blocks()
-    found_loss, found = gradients(twin, ids, targets)
+    mixed_precision = fp8_twin()
+    loss, expected = gradients(mixed_precision, ids, targets)
+    mixed_precision.model.compile_blocks()
+    found_loss, found = gradients(mixed_precision, ids, targets)
     assert found_loss == pytest.approx(loss, abs=5e-3)
     assert float((found - expected).norm() / expected.norm()) < 0.1
 
@@ -221,7 +225,7 @@ def test_a_missing_package_is_named_with_what_to_install(monkeypatch):
 def test_nothing_is_said_and_nothing_is_imported_before_it_is_needed():
     code = """
 import sys
-from yxanul.train.precision.twin import Twin
+from yxanul.train.mixed_precision.weights import Twin
 assert "torchao" not in sys.modules
 from steps import make_model
 Twin(make_model(), "fp8")

@@ -11,10 +11,10 @@ from torch import nn
 
 from steps import Steps, counting, gradients, make_model
 from yxanul.base.errors import YxanulError
-from yxanul.train.precision import fp8
-from yxanul.train.precision.config import Fp8Settings
-from yxanul.train.precision.projections import projection_modules
-from yxanul.train.precision.twin import Twin
+from yxanul.train.mixed_precision import fp8
+from yxanul.train.mixed_precision.config import Fp8Settings
+from yxanul.train.mixed_precision.projections import projection_modules
+from yxanul.train.mixed_precision.weights import MixedPrecision
 
 SETTINGS = Fp8Settings(engine="transformer_engine")
 
@@ -89,10 +89,10 @@ def kinds(standin, kind):
 @pytest.mark.parametrize("checkpoint_every", [None, 1])
 def test_forward_runs_inside_of_autocast_and_backward_outside(standin, checkpoint_every):
     """Also where layers are computed again in the midst of the backward pass."""
-    twin = Twin(make_model(), "fp8", SETTINGS)
-    twin.model.checkpoint_every = checkpoint_every
-    gradients(twin, *counting(0), parts=2)
-    layers = 2 * len(projection_modules(twin.model.settings))
+    mixed_precision = MixedPrecision(make_model(), "fp8", SETTINGS)
+    mixed_precision.model.checkpoint_every = checkpoint_every
+    gradients(mixed_precision, *counting(0), parts=2)
+    layers = 2 * len(projection_modules(mixed_precision.model.settings))
     assert kinds(standin, "forward") == [True] * layers * (2 if checkpoint_every else 1)
     assert kinds(standin, "backward") == [False] * layers
     assert set(standin.entered) == {(True, "current")} and standin.on == 0
@@ -103,32 +103,38 @@ def test_the_engine_keeps_backward_outside(standin, make_trainer):
     from yxanul.train.engine import Engine
 
     optim = OptimSettings(peak_lr=1e-2, schedule={"name": "constant"})
-    engine = Engine(Twin(make_model(), "fp8", SETTINGS))
-    engine.begin(optim)
+    engine = Engine(MixedPrecision(make_model(), "fp8", SETTINGS))
+    engine.init_optimizer(optim)
     trainer = make_trainer(engine=engine, optim=optim)
     assert trainer.step().applied
-    layers = len(projection_modules(engine.twin.model.settings))
+    layers = len(projection_modules(engine.mixed_precision.model.settings))
     assert kinds(standin, "forward") == [True] * layers
     assert kinds(standin, "backward") == [False] * layers
 
 
 def test_evaluation_computes_in_bf16(standin):
-    twin = Twin(make_model(), "fp8", SETTINGS)
-    twin.model.token_losses(*counting(0))
-    assert kinds(standin, "forward") == [False] * len(projection_modules(twin.model.settings))
+    mixed_precision = MixedPrecision(make_model(), "fp8", SETTINGS)
+    mixed_precision.model.token_losses(*counting(0))
+    assert kinds(standin, "forward") == [False] * len(
+        projection_modules(mixed_precision.model.settings)
+    )
 
 
 def test_its_layers_stand_where_ours_were_with_the_same_weights(standin):
-    twin = Twin(make_model(), "fp8", SETTINGS)
+    mixed_precision = MixedPrecision(make_model(), "fp8", SETTINGS)
     linear = standin.modules["transformer_engine.pytorch"].Linear
-    found = [name for name, module in twin.model.named_modules() if isinstance(module, linear)]
-    assert found == projection_modules(twin.model.settings)
-    plain = Twin(make_model(), "bf16")
-    pairs = zip(twin.model.named_parameters(), plain.model.named_parameters(), strict=True)
+    found = [
+        name for name, module in mixed_precision.model.named_modules() if isinstance(module, linear)
+    ]
+    assert found == projection_modules(mixed_precision.model.settings)
+    plain = MixedPrecision(make_model(), "bf16")
+    pairs = zip(
+        mixed_precision.model.named_parameters(), plain.model.named_parameters(), strict=True
+    )
     for (name, weight), (other_name, other) in pairs:
         assert name == other_name and weight.dtype == torch.bfloat16
         assert torch.equal(weight, other)
-    loss, found = gradients(twin, *counting(0))
+    loss, found = gradients(mixed_precision, *counting(0))
     other_loss, expected = gradients(plain, *counting(0))
     assert loss == other_loss
     torch.testing.assert_close(found, expected, rtol=2e-2, atol=1e-4)
@@ -136,9 +142,9 @@ def test_its_layers_stand_where_ours_were_with_the_same_weights(standin):
 
 def test_rows_are_padded_to_what_its_kernels_take(standin):
     ids, targets = counting(0, rows=3, length=7)
-    loss, found = gradients(Twin(make_model(), "fp8", SETTINGS), ids, targets)
+    loss, found = gradients(MixedPrecision(make_model(), "fp8", SETTINGS), ids, targets)
     assert set(standin.rows) == {32}
-    other_loss, expected = gradients(Twin(make_model(), "bf16"), ids, targets)
+    other_loss, expected = gradients(MixedPrecision(make_model(), "bf16"), ids, targets)
     assert loss == pytest.approx(other_loss, abs=1e-4)
     torch.testing.assert_close(found, expected, rtol=2e-2, atol=1e-3)
 
@@ -156,8 +162,8 @@ def test_counting_is_learnt_and_a_copy_trains_alone(standin):
 def test_without_the_package_or_its_gpus_the_error_says_what_to_do(monkeypatch):
     monkeypatch.setattr(fp8, "has_fp8", lambda device: False)
     with pytest.raises(YxanulError, match=r"wants a GPU with fp8; found cpu; torchao"):
-        Twin(make_model(), "fp8", SETTINGS)
+        MixedPrecision(make_model(), "fp8", SETTINGS)
     monkeypatch.setattr(fp8, "has_fp8", lambda device: True)
     monkeypatch.setitem(sys.modules, "transformer_engine.pytorch", None)
     with pytest.raises(YxanulError, match=r"'transformer_engine' does not work here.*pip install"):
-        Twin(make_model(), "fp8", SETTINGS)
+        MixedPrecision(make_model(), "fp8", SETTINGS)

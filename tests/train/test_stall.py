@@ -112,7 +112,7 @@ def test_its_limit_is_a_minute():
 def test_the_trainer_names_step_and_source(make_trainer, ui, monkeypatch):
     monkeypatch.setattr(training, "StallWatch", partial(StallWatch, seconds=0.05))
     trainer = make_trainer(ui=ui)
-    read, slow = trainer.feed.batch, []
+    read, slow = trainer.loader.load, []
 
     def batch(rows, seq_len):
         slow.append(rows)
@@ -120,7 +120,7 @@ def test_the_trainer_names_step_and_source(make_trainer, ui, monkeypatch):
             assert ui.arrived.wait(PATIENCE)
         return read(rows, seq_len)
 
-    trainer.feed.batch = batch
+    trainer.loader.load = batch
     trainer.run()
     assert ui.lines[0].startswith("reading step 3 from made: nothing for ")
     assert all(line.startswith("reading step 3 ") for line in ui.lines)

@@ -18,7 +18,10 @@ VOCAB = 16
 
 
 def weights_of(trainer):
-    return [parameter.detach().clone() for parameter in trainer.engine.twin.master.parameters()]
+    return [
+        parameter.detach().clone()
+        for parameter in trainer.engine.mixed_precision.master_model.parameters()
+    ]
 
 
 def same(one, other):
@@ -37,7 +40,11 @@ def before_update(trainer, look):
 
     def hook(optimizer, args, kwargs):
         look(
-            [p.grad.clone() for p in trainer.engine.twin.master.parameters() if p.grad is not None]
+            [
+                p.grad.clone()
+                for p in trainer.engine.mixed_precision.master_model.parameters()
+                if p.grad is not None
+            ]
         )
 
     trainer.engine.optimizer.register_step_pre_hook(hook)
@@ -52,12 +59,12 @@ def first_step(trainer):
     return report, gradients
 
 
-def whole_batch_gradients(trainer, feed):
+def whole_batch_gradients(trainer, loader):
     """The mean loss over all targets in one piece, by autograd alone: the reference."""
-    model = copy.deepcopy(trainer.engine.twin.master)
+    model = copy.deepcopy(trainer.engine.mixed_precision.master_model)
     phase = trainer.plan.phases[0]
     (batches, _) = trainer.fetch(phase)
-    feed.batches.clear()
+    loader.batches.clear()
     ids, targets = (
         torch.cat([getattr(batch, name) for batch in batches]) for name in ("ids_BT", "targets_BT")
     )
@@ -75,12 +82,12 @@ def test_accumulated_equals_whole(
     make_trainer, make_phase, random_stream, rows, micro_rows, ignored
 ):
     """Also where micro-batches have different numbers of rows, and of targets."""
-    feed = make_trainer.feed(random_stream, lambda start: (start // 8) % 7 if ignored else 0)
-    trainer = make_trainer(make_phase(rows=rows, micro_rows=micro_rows), feed=feed)
-    loss, expected = whole_batch_gradients(trainer, feed)
+    loader = make_trainer.loader(random_stream, lambda start: (start // 8) % 7 if ignored else 0)
+    trainer = make_trainer(make_phase(rows=rows, micro_rows=micro_rows), loader=loader)
+    loss, expected = whole_batch_gradients(trainer, loader)
     report, gradients = first_step(trainer)
-    assert len(feed.batches) == math.ceil(rows / micro_rows)
-    assert report.num_targets == sum(batch.num_targets for batch in feed.batches)
+    assert len(loader.batches) == math.ceil(rows / micro_rows)
+    assert report.num_targets == sum(batch.num_targets for batch in loader.batches)
     assert report.loss == pytest.approx(loss, abs=1e-6)
     assert report.gradient_norm == pytest.approx(norm_of(expected), rel=1e-5)
     for found, wanted in zip(gradients, expected, strict=True):
@@ -104,7 +111,7 @@ def test_a_gradient_that_is_not_finite_skips_the_update(make_trainer, bad, preci
     trainer.step()
     before = weights_of(trainer)
     state = copy.deepcopy(trainer.engine.optimizer.state_dict()["state"])
-    parameter = list(trainer.engine.twin.model.parameters())[3]
+    parameter = list(trainer.engine.mixed_precision.model.parameters())[3]
     hook = parameter.register_hook(lambda gradient: gradient * bad)
     report = trainer.step()
     hook.remove()
@@ -113,7 +120,7 @@ def test_a_gradient_that_is_not_finite_skips_the_update(make_trainer, bad, preci
     assert same(weights_of(trainer), before)
     after = trainer.engine.optimizer.state_dict()["state"]
     assert all(same(after[i].values(), state[i].values()) for i in state)
-    assert all(p.grad is None for p in trainer.engine.twin.master.parameters())
+    assert all(p.grad is None for p in trainer.engine.mixed_precision.master_model.parameters())
     assert (trainer.progress.bad_steps, trainer.progress.step) == (1, 2)
     report = trainer.step()  # nothing of the bad step is left
     assert report.applied and math.isfinite(report.gradient_norm)
@@ -124,7 +131,7 @@ def test_a_gradient_that_is_not_finite_skips_the_update(make_trainer, bad, preci
 def test_a_weight_that_is_not_finite_stops_the_run_after_so_many_steps(make_trainer, make_phase):
     trainer = make_trainer(make_phase(num_steps=50), max_skipped_steps=4)
     with torch.no_grad():
-        list(trainer.engine.twin.master.parameters())[2].view(-1)[5] = math.nan
+        list(trainer.engine.mixed_precision.master_model.parameters())[2].view(-1)[5] = math.nan
     before = weights_of(trainer)
     with pytest.raises(YxanulError, match=r"^4 updates in a row were skipped") as caught:
         trainer.run()
@@ -136,7 +143,7 @@ def test_a_weight_that_is_not_finite_stops_the_run_after_so_many_steps(make_trai
 
 def test_bad_steps_that_are_not_in_a_row_stop_nothing(make_trainer, make_phase):
     trainer, count = make_trainer(make_phase(num_steps=12), max_skipped_steps=2), iter(range(100))
-    parameter = list(trainer.engine.twin.model.parameters())[3]
+    parameter = list(trainer.engine.mixed_precision.model.parameters())[3]
     parameter.register_hook(lambda grad: grad * (math.nan if next(count) % 2 else 1.0))
     trainer.run()
     assert [report.applied for report in trainer.reports] == [True, False] * 6
@@ -185,9 +192,9 @@ def test_the_clip_of_a_phase_holds_on_each_of_its_steps(make_trainer, make_phase
 def test_the_norm_that_is_reported_is_the_one_before_clipping(
     make_trainer, make_phase, random_stream
 ):
-    feed = make_trainer.feed(random_stream)
-    trainer = make_trainer(make_phase(clip=1e-3), feed=feed)
-    _, expected = whole_batch_gradients(trainer, feed)
+    loader = make_trainer.loader(random_stream)
+    trainer = make_trainer(make_phase(clip=1e-3), loader=loader)
+    _, expected = whole_batch_gradients(trainer, loader)
     report, gradients = first_step(trainer)
     assert report.gradient_norm == pytest.approx(norm_of(expected), rel=1e-5)
     assert norm_of(gradients) == pytest.approx(1e-3, rel=1e-5)
@@ -200,14 +207,14 @@ def long_phase(make_phase, steps):
 def test_a_sequence_that_counts_is_learnt_and_the_next_number_is_predicted(
     make_trainer, make_phase, counting_stream
 ):
-    feed = make_trainer.feed(counting_stream)
-    trainer = make_trainer(long_phase(make_phase, 60), feed=feed)
+    loader = make_trainer.loader(counting_stream)
+    trainer = make_trainer(long_phase(make_phase, 60), loader=loader)
     trainer.run()
     assert trainer.reports[0].loss > math.log(VOCAB) - 0.5  # not what it reads: that comes later
     assert trainer.reports[-1].loss < 0.2
     ids = torch.arange(3, 3 + 24).remainder(VOCAB)[None]
     with torch.no_grad():
-        model = trainer.engine.twin.master
+        model = trainer.engine.mixed_precision.master_model
         predicted = model.logits(model.hidden(ids)).argmax(-1)
     assert predicted[0, 4:].tolist() == [(int(x) + 1) % VOCAB for x in ids[0, 4:]]
 
@@ -222,11 +229,15 @@ def test_chance_is_never_predicted(make_trainer, make_phase):
 
 def test_the_bf16_twin_is_the_master_cast_after_each_step(make_trainer, make_phase):
     trainer, masters = make_trainer(precision="bf16"), []
-    twin = trainer.engine.twin
-    assert twin.model is not twin.master
+    mixed_precision = trainer.engine.mixed_precision
+    assert mixed_precision.model is not mixed_precision.master_model
 
     def look(step):
-        for weight, master in zip(twin.model.parameters(), twin.master.parameters(), strict=True):
+        for weight, master in zip(
+            mixed_precision.model.parameters(),
+            mixed_precision.master_model.parameters(),
+            strict=True,
+        ):
             assert (weight.dtype, master.dtype) == (torch.bfloat16, torch.float32)
             assert torch.equal(weight, master.to(torch.bfloat16))
             assert weight.grad is None and master.grad is None
@@ -243,10 +254,10 @@ def test_the_bf16_twin_is_the_master_cast_after_each_step(make_trainer, make_pha
 def test_gradients_of_a_bf16_twin_are_summed_in_fp32(make_trainer, make_phase):
     trainer = make_trainer(make_phase(rows=6, micro_rows=1), precision="bf16")
     parts = {}
-    for name, weight in trainer.engine.twin.model.named_parameters():
+    for name, weight in trainer.engine.mixed_precision.model.named_parameters():
         weight.register_hook(lambda grad, name=name: parts.setdefault(name, []).append(grad))
     _, gradients = first_step(trainer)
-    names = [name for name, _ in trainer.engine.twin.master.named_parameters()]
+    names = [name for name, _ in trainer.engine.mixed_precision.master_model.named_parameters()]
     for name, gradient in zip(names, gradients, strict=True):
         assert gradient.dtype == torch.float32
         if len(parts[name]) == 6:  # a tied table has two gradients a micro-batch
@@ -257,8 +268,8 @@ def test_gradients_of_a_bf16_twin_are_summed_in_fp32(make_trainer, make_phase):
 def test_bf16_trains_like_fp32(make_trainer, make_phase, counting_stream):
     losses = []
     for precision in ("fp32", "bf16"):
-        feed = make_trainer.feed(counting_stream)
-        trainer = make_trainer(long_phase(make_phase, 40), feed=feed, precision=precision)
+        loader = make_trainer.loader(counting_stream)
+        trainer = make_trainer(long_phase(make_phase, 40), loader=loader, precision=precision)
         trainer.run()
         losses.append(trainer.reports[-1].loss)
     assert losses[1] == pytest.approx(losses[0], abs=0.05)
@@ -268,7 +279,7 @@ def test_small_updates_are_not_lost_in_bf16(make_trainer, make_phase):
     """Without a master in fp32, weights near one would never move at this rate."""
     optim = OptimSettings(peak_lr=1e-4, weight_decay=0, schedule={"name": "constant"})
     trainer = make_trainer(make_phase(num_steps=30), precision="bf16", optim=optim)
-    gain = next(p for p in trainer.engine.twin.master.parameters() if p.ndim == 1)
+    gain = next(p for p in trainer.engine.mixed_precision.master_model.parameters() if p.ndim == 1)
     assert torch.all(gain == 1)
     trainer.run()
     assert torch.all(gain != 1)
@@ -334,8 +345,10 @@ def test_a_z_loss_is_trained_on_but_not_reported(make_trainer):
     reports, gradients = [], []
     for z_loss in (0.0, 0.1):
         trainer = make_trainer()
-        settings = trainer.engine.twin.model.settings
-        trainer.engine.twin.model.settings = settings.model_copy(update={"z_loss": z_loss})
+        settings = trainer.engine.mixed_precision.model.settings
+        trainer.engine.mixed_precision.model.settings = settings.model_copy(
+            update={"z_loss": z_loss}
+        )
         report, found = first_step(trainer)
         reports.append(report.loss)
         gradients.append(torch.cat([gradient.flatten() for gradient in found]))

@@ -94,7 +94,7 @@ class Training(Callback):
 
     def describe(self) -> dict[str, Any]:
         """Say what was built."""
-        master = self.session.engine.twin.master
+        master = self.session.engine.mixed_precision.master_model
         return {"parameters": sum(one.numel() for one in master.parameters())}
 
     def warm(self, steps: int = 2) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from harness.corpus import write_corpus
 from harness.learning.shell import yxanul
 from harness.shapes import Shape
 from yxanul.base.run_folder import RunFolder
-from yxanul.data.batches import Feed
+from yxanul.data.batches import BatchLoader
 from yxanul.data.mix import MixCursor, plan_rows
-from yxanul.data.order import SourceOrder
+from yxanul.data.order import TokenStream
 from yxanul.data.shards import Shards
 from yxanul.recipe import load_recipe
 
@@ -97,11 +97,11 @@ def write_rows(ready: Ready, steps: int, path: Path) -> None:
     """
     recipe = load_recipe(str(ready.recipe))
     shards = Shards.open(ready.shards, SOURCE, "train")
-    feed = Feed({SOURCE: SourceOrder(shards, recipe.seed, recipe.data.shuffle_tokens)})
+    loader = BatchLoader({SOURCE: TokenStream(shards, recipe.seed, recipe.data.shuffle_tokens)})
     cursor, found = MixCursor(), []
     for _ in range(steps):
         rows, cursor = plan_rows(cursor, {SOURCE: 1.0}, ready.rows, ready.shape.seq_len)
-        batch = feed.batch(rows, ready.shape.seq_len)
+        batch = loader.load(rows, ready.shape.seq_len)
         ids_BS = np.concatenate([batch.ids_BT.numpy(), batch.targets_BT[:, -1:].numpy()], axis=1)
         found.append(ids_BS.astype(np.uint16))
     np.save(path, np.concatenate(found))

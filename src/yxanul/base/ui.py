@@ -10,7 +10,7 @@ from typing import Protocol
 _SAY_SECONDS = 30.0
 
 
-class Task(Protocol):
+class ProgressTask(Protocol):
     """One piece of long work on display."""
 
     def advance(self, amount: float, note: str = "") -> None:
@@ -29,7 +29,9 @@ class Ui(Protocol):
     def warn(self, line: str) -> None:
         """Show one line that wants attention."""
 
-    def task(self, title: str, total: float, unit: str) -> contextlib.AbstractContextManager[Task]:
+    def task(
+        self, title: str, total: float, unit: str
+    ) -> contextlib.AbstractContextManager[ProgressTask]:
         """Show a bar with rate and time left while the block runs."""
         ...
 
@@ -52,7 +54,7 @@ class SilentUi:
         """Drop the warning."""
 
     @contextlib.contextmanager
-    def task(self, title: str, total: float, unit: str) -> Iterator[Task]:
+    def task(self, title: str, total: float, unit: str) -> Iterator[ProgressTask]:
         """Run the block without a bar."""
         yield _SilentTask()
 
@@ -64,7 +66,7 @@ class BackgroundUi:
         self.say, self.warn = ui.say, ui.warn
 
     @contextlib.contextmanager
-    def task(self, title: str, total: float, unit: str) -> Iterator[Task]:
+    def task(self, title: str, total: float, unit: str) -> Iterator[ProgressTask]:
         """Say a line every half minute, and one at the end."""
         task = _BackgroundTask(self, title, total)
         yield task

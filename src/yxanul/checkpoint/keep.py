@@ -20,7 +20,7 @@ BEST_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Best:
+class BestCheckpoint:
     """The step that did best so far, and at what."""
 
     step: int
@@ -66,11 +66,11 @@ def write_best(run: Path, step: int, metric: str, value: float) -> None:
     """Write down in the run folder which step is the best."""
     if not math.isfinite(value):
         raise ValueError(f"{metric} is {value}: that is never the best")
-    best = {"schema_version": BEST_VERSION} | asdict(Best(step, metric, value))
+    best = {"schema_version": BEST_VERSION} | asdict(BestCheckpoint(step, metric, value))
     write_json(run / BEST, best)
 
 
-def read_best(run: Path) -> Best | None:
+def read_best(run: Path) -> BestCheckpoint | None:
     """Return the best step of a run, or None before there is one."""
     if not (run / BEST).exists():
         return None
@@ -79,7 +79,7 @@ def read_best(run: Path) -> Best | None:
     try:
         if plain.get("schema_version", BEST_VERSION) != BEST_VERSION:
             raise ValueError(f"schema version {plain['schema_version']}, not {BEST_VERSION}")
-        return Best(int(plain["step"]), str(plain["metric"]), float(plain["value"]))
+        return BestCheckpoint(int(plain["step"]), str(plain["metric"]), float(plain["value"]))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise YxanulError(f"{run / BEST} is broken", found=error, hint=hint) from None
 

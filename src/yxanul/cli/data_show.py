@@ -81,7 +81,7 @@ def command(
     from yxanul.cli import data_text
     from yxanul.cli.output import make_ui, print_json, print_text
     from yxanul.inspect.look import Look
-    from yxanul.inspect.place import TokenizerFinder, find_place
+    from yxanul.inspect.target import TokenizerFinder, find_place
 
     asked = Asked(source, split, document, position, seq_len, rows, step, stage, dropped)
     asked.check()

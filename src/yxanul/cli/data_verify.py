@@ -23,7 +23,7 @@ def command(
     from yxanul.cli.output import make_ui, print_json, print_text
     from yxanul.cli.pictures import safe
     from yxanul.data.verify import verify_sources
-    from yxanul.inspect.place import TokenizerFinder, find_place
+    from yxanul.inspect.target import TokenizerFinder, find_place
     from yxanul.inspect.verify import compare_with_recipe, verify_facts
 
     ui = make_ui()

@@ -26,7 +26,7 @@ def command(
     """Measure devices, dtypes, attention and compile back ends, and say what follows from it."""
     from yxanul.base.interrupt import StopRequest
     from yxanul.cli.output import make_ui, print_json, print_text
-    from yxanul.plan.health import examine
+    from yxanul.plan.doctor import examine
 
     with StopRequest().handled():
         report = examine(make_ui(), with_compile=compile_check)

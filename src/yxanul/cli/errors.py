@@ -18,7 +18,7 @@ import typer
 
 from yxanul.base.errors import Interrupted, YxanulError, causes_of
 from yxanul.cli.output import print_json
-from yxanul.train.parallel.launch import Ending, report_ending
+from yxanul.train.parallel.worker_group import ExitReport, write_exit_report
 
 UsageError: Any = typer.BadParameter.__base__
 """What is wrong with a command line; where the class lives depends on the version of typer."""
@@ -30,7 +30,7 @@ _OF_OTHERS = ("gloo", "nccl", "connection closed by peer", "connection reset", "
 def guarded(as_json: bool = False) -> Iterator[None]:
     """An error in the block that a person can mend is a line and an exit code, no traceback."""
     if "WORLD_SIZE" in os.environ:
-        from yxanul.train.parallel.launch import end_with_parent
+        from yxanul.train.parallel.worker_group import end_with_parent
 
         end_with_parent()
     try:
@@ -107,8 +107,8 @@ def end_one_of_several(error: BaseException) -> int:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         text = f"stopped, it seems since another process is gone ({reason})"
     code = facts["exit_code"]
-    ending = Ending(rank, code, text, is_accident=accident, follows=follows, facts=facts)
-    if not report_ending(ending):
+    ending = ExitReport(rank, code, text, is_accident=accident, follows=follows, facts=facts)
+    if not write_exit_report(ending):
         sys.stderr.write(f"yxanul: process {rank}: {text}\n")
         if rank == 0 and "--json" in sys.argv:
             print_json(facts)

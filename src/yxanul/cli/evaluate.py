@@ -50,7 +50,7 @@ def command(
     from yxanul.data.fetch import fetch_shards
     from yxanul.eval.perplexity import open_held_out, score_domains, score_files, window_shape
     from yxanul.eval.score import named
-    from yxanul.train.precision.twin import choose_device
+    from yxanul.train.mixed_precision.weights import choose_device
 
     with StopRequest().handled():
         ui, bundle = make_ui(), open_bundle(run, checkpoint, device=choose_device(device or "auto"))

@@ -82,7 +82,7 @@ def command(
     from yxanul.cli.output import print_json, print_text
     from yxanul.generate.config import SampleSettings
     from yxanul.generate.decode import complete, stream
-    from yxanul.train.precision.twin import choose_device
+    from yxanul.train.mixed_precision.weights import choose_device
 
     start = read_prompt(prompt, prompt_file)
     settings = checked(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from yxanul.base.ui import Ui
     from yxanul.recipe import Recipe
     from yxanul.stages.session import Session
-    from yxanul.train.parallel.launch import Ending
+    from yxanul.train.parallel.worker_group import ExitReport
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Order:
 
     def load(self) -> Recipe:
         """Return the resolved recipe, flags taken in; refuse what this machine cannot do."""
-        from yxanul.train.parallel.zero_config import read_config
+        from yxanul.train.parallel.deepspeed_config import read_config
 
         recipe = load_for_run(self.recipe, self._with_flags, self.run, self._misfits)
         if recipe.train.deepspeed is not None:
@@ -181,13 +181,13 @@ def num_devices(order: Order, recipe: Recipe) -> int:
 
 def start_children(order: Order, size: int) -> None:
     """Carry the order out in several processes; say in one line what became of one that failed."""
-    from yxanul.train.parallel.launch import Children, command_of
+    from yxanul.train.parallel.worker_group import WorkerGroup, command_of
 
     ui, cores = order.ui(), os.cpu_count() or 1
     if size > cores:
         ui.warn(f"{size} processes share {cores} cores: fewer of them train faster")
     for attempt in range(order.restarts + 1):
-        ending = Children(command_of(order.arguments()), size).run()
+        ending = WorkerGroup(command_of(order.arguments()), size).run()
         if ending is None:
             return
         if attempt == order.restarts or not ending.is_accident:
@@ -198,7 +198,7 @@ def start_children(order: Order, size: int) -> None:
         )
 
 
-def _error_of(ending: Ending) -> YxanulError | Interrupted:
+def _error_of(ending: ExitReport) -> YxanulError | Interrupted:
     if ending.exit_code >= 128:
         return Interrupted(ending.text, signal_number=ending.exit_code - 128)
     hint = "the same command goes on from the last checkpoint" if ending.is_accident else None

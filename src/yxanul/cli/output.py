@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from yxanul.base.ui import Task, Ui
+from yxanul.base.ui import ProgressTask, Ui
 from yxanul.cli import signals
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -59,7 +59,7 @@ class LogUi:
         self.say(f"warning: {line}")
 
     @contextlib.contextmanager
-    def task(self, title: str, total: float, unit: str) -> Iterator[Task]:
+    def task(self, title: str, total: float, unit: str) -> Iterator[ProgressTask]:
         """Write a line now and then, and one at the end."""
         task = _LogTask(self, title, total, unit)
         yield task
@@ -115,7 +115,7 @@ class TerminalUi:
         self.console.print(f"warning: {line}", style="yellow", markup=False)
 
     @contextlib.contextmanager
-    def task(self, title: str, total: float, unit: str) -> Iterator[Task]:
+    def task(self, title: str, total: float, unit: str) -> Iterator[ProgressTask]:
         """Draw a bar while the block runs."""
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic_core import PydanticUndefined
 
-from yxanul.base.keys import NAME, NUMBER, Key, groups_in, kind_of, walk
-from yxanul.base.other_names import OTHER_NAMES, WITHOUT_KEY
 from yxanul.base.settings import Settings
 from yxanul.recipe import Recipe
+from yxanul.recipe.keys import NAME, NUMBER, Key, groups_in, kind_of, walk
+from yxanul.recipe.other_names import OTHER_NAMES, WITHOUT_KEY
 
 _INTRODUCTION = f"""# Every key of a recipe
 

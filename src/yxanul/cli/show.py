@@ -34,11 +34,11 @@ def command(
 ) -> None:
     """Show a recipe's plan, a preset's exact parameters, or where a run stands."""
     from yxanul.base.errors import YxanulError, near_miss
-    from yxanul.base.recipe_files import installed_recipes
     from yxanul.cli.output import print_json, print_text
     from yxanul.cli.show_plan import show_recipe
     from yxanul.cli.show_run import show_run
     from yxanul.model.zoo import PRESETS
+    from yxanul.recipe.files import installed_recipes
 
     folder = Path(what)
     is_folder = (folder / "config.json").is_file()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from yxanul.base.mistakes import misfit_lines
 from yxanul.cli.chart import area, parts_bar, shades_of
 from yxanul.cli.output import make_ui
 from yxanul.cli.pictures import table
@@ -15,6 +14,7 @@ from yxanul.optim.config import OptimSettings
 from yxanul.optim.schedules import warmup_length
 from yxanul.plan import preflight
 from yxanul.recipe import Recipe, as_plain, check_tree, dump_recipe, read_tree, refuse
+from yxanul.recipe.validation_errors import misfit_lines
 from yxanul.stages.config import StageSettings, stage_optim
 from yxanul.stages.plan import counted_plan, plan_tokens
 from yxanul.train.config import TrainSettings

@@ -72,7 +72,7 @@ def command(
 def open_all(names: Sequence[str]) -> dict[str, Tokenizer]:
     """Open the tokenizers; one that is named twice is a mistake."""
     from yxanul.base.errors import YxanulError
-    from yxanul.tokenizer.named import open_named
+    from yxanul.tokenizer.load import open_named
 
     if twice := [name for name in names if names.count(name) > 1]:
         raise YxanulError("a tokenizer is named twice", found=twice[0])
@@ -142,7 +142,7 @@ def figures_of(lengths: Lengths) -> dict[str, dict[str, float]]:
 
 def compare_facts(tokenizers: Mapping[str, Tokenizer], lengths: Lengths) -> dict[str, Any]:
     """Return everything measured as plain data."""
-    from yxanul.tokenizer.named import describe
+    from yxanul.tokenizer.load import describe
 
     facts = {}
     for name, tokenizer in tokenizers.items():

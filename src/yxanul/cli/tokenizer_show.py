@@ -10,7 +10,7 @@ import typer
 from yxanul.cli.options import JsonOption
 
 if TYPE_CHECKING:
-    from yxanul.tokenizer.named import Description
+    from yxanul.tokenizer.load import Description
 
 NAME = "show"
 EXAMPLES = """**Examples**
@@ -37,7 +37,7 @@ def command(
 ) -> None:
     """Show kind, size and special tokens; with --text the ids and tokens of that text."""
     from yxanul.cli.output import print_json, print_text
-    from yxanul.tokenizer.named import describe, open_named
+    from yxanul.tokenizer.load import describe, open_named
 
     tokenizer = open_named(name)
     if text is None:

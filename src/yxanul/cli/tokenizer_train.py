@@ -82,8 +82,8 @@ def command(
     """Train a tokenizer on text, and measure it on a slice that was held out."""
     from yxanul.base.interrupt import StopRequest
     from yxanul.cli.output import make_ui, print_json, print_text
-    from yxanul.data.sample import training_texts
     from yxanul.data.texts import say_notes
+    from yxanul.data.tokenizer_text import training_texts
     from yxanul.tokenizer.build import build_tokenizer
 
     folder = checked_out(out, force)
@@ -174,11 +174,11 @@ def trained_settings(kind: str, given: Mapping[str, Any]) -> Trained:
     from pydantic import ValidationError
 
     from yxanul.base.errors import YxanulError
-    from yxanul.base.tables import pick
+    from yxanul.base.registry import lookup
     from yxanul.tokenizer.config import BpeSettings, SuperBpeSettings
 
     kinds: dict[str, type[Trained]] = {"bpe": BpeSettings, "superbpe": SuperBpeSettings}
-    settings = pick(kinds, kind, "kind of tokenizer to train")
+    settings = lookup(kinds, kind, "kind of tokenizer to train")
     if "transition" in given and settings is BpeSettings:
         raise YxanulError("--transition is for a superbpe", hint="add --kind superbpe")
     try:
@@ -205,7 +205,7 @@ def train_facts(
 ) -> dict[str, Any]:
     """Return what came out as plain data."""
     from yxanul.tokenizer.config import SuperBpeSettings
-    from yxanul.tokenizer.named import describe
+    from yxanul.tokenizer.load import describe
 
     facts = describe(tokenizer)
     two_stages = isinstance(settings, SuperBpeSettings)

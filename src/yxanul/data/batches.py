@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from yxanul.base.tables import pick
+from yxanul.base.registry import lookup
 from yxanul.data.mix import Row
-from yxanul.data.order import SourceOrder
+from yxanul.data.order import TokenStream
 from yxanul.data.shards import Shards
 from yxanul.data.windows import Window, cut_windows, group_windows
 
@@ -46,19 +46,19 @@ class Batch:
         return int((self.targets_BT != IGNORE).sum())
 
 
-class Feed:
+class BatchLoader:
     """Turns planned rows into batches; holds one order for each source."""
 
-    def __init__(self, orders: Mapping[str, SourceOrder]) -> None:
+    def __init__(self, orders: Mapping[str, TokenStream]) -> None:
         self._orders = dict(orders)
 
-    def batch(self, rows: Sequence[Row], seq_len: int) -> Batch:
+    def load(self, rows: Sequence[Row], seq_len: int) -> Batch:
         """Return the rows as a batch [len(rows), seq_len]; a row's last target is the token that
         the stream goes on with."""
         ids_BT = np.empty((len(rows), seq_len), np.int64)
         targets_BT, documents_BT = np.empty_like(ids_BT), np.empty_like(ids_BT)
         for source, places, start in _runs(rows, seq_len):
-            order = pick(self._orders, source, "source in the mix")
+            order = lookup(self._orders, source, "source in the mix")
             ids, documents = order.read(start, len(places) * seq_len + 1)
             ids_BT[places] = ids[:-1].reshape(-1, seq_len)
             targets_BT[places] = ids[1:].reshape(-1, seq_len)

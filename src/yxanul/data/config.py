@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from yxanul.base.errors import YxanulError
+from yxanul.base.registry import lookup
 from yxanul.base.settings import Misfit, Settings
-from yxanul.base.tables import pick
 from yxanul.text.benchmarks import BENCHMARKS
 from yxanul.text.config import CommonSettings, SourceSettings
 from yxanul.text.dedup.config import DeduplicateSettings
@@ -41,7 +41,7 @@ class DecontaminateSettings(Settings):
     def _are_known(cls, benchmarks: dict[str, BenchmarkSettings]) -> dict[str, BenchmarkSettings]:
         for name in benchmarks:
             try:
-                pick(BENCHMARKS, name, "benchmark")
+                lookup(BENCHMARKS, name, "benchmark")
             except YxanulError as error:
                 raise Misfit(str(error), name) from None
         return benchmarks

@@ -10,7 +10,7 @@ from typing import Any
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import plain_digest
-from yxanul.base.tables import pick
+from yxanul.base.registry import lookup
 from yxanul.base.ui import Ui
 from yxanul.data.config import DataSettings
 from yxanul.text.benchmarks import BENCHMARKS, Benchmark
@@ -57,7 +57,7 @@ def benchmark_texts(name: str, path: str | None = None) -> Iterator[str]:
 
     A row that cannot be read is a YxanulError: half a test set protects nothing.
     """
-    benchmark = pick(BENCHMARKS, name, "benchmark")
+    benchmark = lookup(BENCHMARKS, name, "benchmark")
     source, parts = _open_set(name, _ways_to_read(benchmark, path))
     for part in parts:
         for item in source.read(part):

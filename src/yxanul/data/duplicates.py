@@ -8,10 +8,10 @@ from pathlib import Path
 
 from yxanul.base.files import plain_digest, read_json, write_json
 from yxanul.base.ui import Ui
+from yxanul.data.executor import Executor, WorkerContext
 from yxanul.data.manifest import shard_name
-from yxanul.data.place import Place
 from yxanul.data.plan import Job
-from yxanul.data.workbench import Engine, Workbench
+from yxanul.data.storage import Storage
 from yxanul.text.config import CommonSettings
 from yxanul.text.dedup.config import DeduplicateSettings
 from yxanul.text.dedup.copies import CopyCounts, write_copies
@@ -32,10 +32,10 @@ class ScanTask:
     ngrams: Path | None
     deduplicate: DeduplicateSettings
 
-    def run(self, bench: Workbench) -> None:
+    def run(self, context: WorkerContext) -> None:
         """Write the fingerprints of the documents that pass the filters."""
-        source = bench.source(self.source, self.settings)
-        filters = bench.filters(self.source, self.settings, self.ngrams)
+        source = context.source(self.source, self.settings)
+        filters = context.filters(self.source, self.settings, self.ngrams)
         items = prepared(source, self.part, filters)
         texts = (item[1].text for item in items if not isinstance(item, Dropped))
         write_fingerprints(texts, self.deduplicate, self.path)
@@ -43,10 +43,10 @@ class ScanTask:
 
 def copies_of_parts(
     settings: DeduplicateSettings | None,
-    place: Place,
+    place: Storage,
     jobs: Sequence[Job],
     ngrams: Path | None,
-    engine: Engine,
+    engine: Executor,
     ui: Ui,
     check: Callable[[], None],
 ) -> dict[str, list[Path]]:
@@ -79,7 +79,7 @@ def copies_of_parts(
     return copies
 
 
-def _is_scanned(task: ScanTask, place: Place) -> bool:
+def _is_scanned(task: ScanTask, place: Storage) -> bool:
     """What lies at an address came there whole, under the name that its key gives it."""
     if not task.path.is_file() and place.size(task.path):
         return True
@@ -105,7 +105,7 @@ def _decide(
     fingerprints: Sequence[Path],
     copies: Sequence[Path],
     settings: DeduplicateSettings,
-    place: Place,
+    place: Storage,
     check: Callable[[], None],
 ) -> CopyCounts | None:
     """Compare all documents; None if that is done already."""

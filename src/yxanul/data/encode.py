@@ -15,11 +15,12 @@ from pathlib import Path
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import atomic_file, write_json
 from yxanul.base.ui import Ui
-from yxanul.data.carry import carrying
-from yxanul.data.claim import open_place
 from yxanul.data.config import DataSettings
 from yxanul.data.contamination import benchmark_ngrams, comparison_digest
 from yxanul.data.duplicates import copies_of_parts
+from yxanul.data.encode_task import HELD_OUT_SEPARATOR, EncodeTask
+from yxanul.data.executor import Executor
+from yxanul.data.lease import open_place
 from yxanul.data.manifest import (
     SPLITS,
     DroppedSample,
@@ -32,12 +33,11 @@ from yxanul.data.manifest import (
     write_outline,
 )
 from yxanul.data.order import first_order
-from yxanul.data.part import HELD_OUT_SEPARATOR, PartTask
-from yxanul.data.place import Place
 from yxanul.data.plan import Job, make_header, open_job, plan_job, remove_all_leftovers
-from yxanul.data.ray_engine import work_on_ray
+from yxanul.data.ray_executor import work_on_ray
 from yxanul.data.report import CorpusReport, report_on
-from yxanul.data.workbench import Engine
+from yxanul.data.staging import carrying
+from yxanul.data.storage import Storage
 from yxanul.data.workers import wait_for_orphans, work_here, work_in_processes
 from yxanul.text.prepare import no_document, nothing_to_train_on
 from yxanul.tokenizer.tokenizer import Tokenizer
@@ -107,8 +107,12 @@ def prepare_corpus(
 
 @contextlib.contextmanager
 def _engine(
-    settings: DataSettings, tokenizer: Tokenizer, place: Place, jobs: Sequence[Job], beside: Beside
-) -> Iterator[Engine]:
+    settings: DataSettings,
+    tokenizer: Tokenizer,
+    place: Storage,
+    jobs: Sequence[Job],
+    beside: Beside,
+) -> Iterator[Executor]:
     """Give who does the work: not more processes than there are parts."""
     if settings.executor == "ray":
         with work_on_ray(settings.workers, tokenizer, place) as engine:
@@ -125,7 +129,7 @@ def _engine(
 
 
 def _encode(
-    jobs: Sequence[Job], engine: Engine, seed: int, ui: Ui, beside: Beside
+    jobs: Sequence[Job], engine: Executor, seed: int, ui: Ui, beside: Beside
 ) -> dict[str, Manifest]:
     """Encode what is missing, and write each source's manifest when its last part is done."""
     manifests = {job.header.source: _finish(job) for job in jobs if not job.to_do}
@@ -147,7 +151,7 @@ def _encode(
     return {job.header.source: manifests[job.header.source] for job in jobs}
 
 
-def _in_turn(jobs: Sequence[Job], seed: int) -> list[PartTask]:
+def _in_turn(jobs: Sequence[Job], seed: int) -> list[EncodeTask]:
     """Return what is to be done, the sources in turn, in the order in which a run reads them."""
     orders = []
     for job in jobs:
@@ -159,8 +163,8 @@ def _in_turn(jobs: Sequence[Job], seed: int) -> list[PartTask]:
 
 
 def _with_progress(
-    tasks: Sequence[PartTask], engine: Engine, ui: Ui, check: Callable[[], None]
-) -> Iterator[tuple[PartTask, PartRecord]]:
+    tasks: Sequence[EncodeTask], engine: Executor, ui: Ui, check: Callable[[], None]
+) -> Iterator[tuple[EncodeTask, PartRecord]]:
     """Wait for the parts to be done, and show how far they are."""
     if not tasks:
         return
@@ -180,7 +184,7 @@ def _with_progress(
                 bar.advance(0, note)
                 continue
             task, record = result
-            assert isinstance(task, PartTask)
+            assert isinstance(task, EncodeTask)
             bar.advance(1 if unit == "parts" else task.part.size_bytes or 0, note)
             yield task, record
 

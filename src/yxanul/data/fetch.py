@@ -12,7 +12,7 @@ from yxanul.base.errors import YxanulError
 from yxanul.base.files import atomic_file, read_json, sha256_of, write_json
 from yxanul.base.ui import Ui
 from yxanul.data.manifest import SPLITS, Manifest, Split, parse_manifest, shard_files
-from yxanul.data.place import RemotePlace
+from yxanul.data.storage import RemoteStorage
 
 _BESIDE = ("outline.json", "dropped.jsonl", "held-out.txt")
 
@@ -21,7 +21,7 @@ def fetch_shards(
     address: str, ui: Ui, names: Sequence[str] | None = None, splits: Sequence[Split] = SPLITS
 ) -> Path:
     """Bring splits of sources here, by default of all, and return the folder they lie in."""
-    place = RemotePlace(address, fetched_folder(address))
+    place = RemoteStorage(address, fetched_folder(address))
     place.look()
     if names is None:
         names = place.sources()
@@ -33,7 +33,7 @@ def fetch_shards(
     return place.folder
 
 
-def _fetch_source(place: RemotePlace, name: str, splits: Sequence[Split], ui: Ui) -> None:
+def _fetch_source(place: RemoteStorage, name: str, splits: Sequence[Split], ui: Ui) -> None:
     folder = place.folder / name
     path = folder / "manifest.json"
     content = place.read(path)
@@ -92,7 +92,7 @@ def _is_here(path: Path, digest: str, known: dict[str, Any]) -> bool:
     return known.get(str(path)) == [path.stat().st_mtime_ns, digest] or sha256_of(path) == digest
 
 
-def _check(path: Path, digest: str, place: RemotePlace) -> None:
+def _check(path: Path, digest: str, place: RemoteStorage) -> None:
     if sha256_of(path) != digest:
         path.unlink()
         raise YxanulError(

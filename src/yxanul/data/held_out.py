@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from yxanul.base.errors import YxanulError
+from yxanul.data.encode_task import HELD_OUT_SEPARATOR
 from yxanul.data.inspect import Encoded
 from yxanul.data.manifest import held_out_path, read_record
-from yxanul.data.part import HELD_OUT_SEPARATOR
 from yxanul.data.shards import Shard
 from yxanul.text.split import is_held_out
 from yxanul.tokenizer.tokenizer import Tokenizer

@@ -13,7 +13,6 @@ import numpy as np
 from pydantic import ValidationError
 
 from yxanul.base.errors import YxanulError
-from yxanul.data.growing import GrowingShards
 from yxanul.data.manifest import (
     DroppedSample,
     Manifest,
@@ -25,7 +24,8 @@ from yxanul.data.manifest import (
     read_record,
 )
 from yxanul.data.mix import Row
-from yxanul.data.order import GROUP_TOKENS, SourceOrder
+from yxanul.data.order import GROUP_TOKENS, TokenStream
+from yxanul.data.partial_shards import PartialShards
 from yxanul.data.shards import Shard, Shards
 
 LAST_POSITION = 1 << 60
@@ -81,11 +81,11 @@ class Encoded:
             wanted=f"0 to {first - 1:,}" if first else "another split: this one is empty",
         )
 
-    def order(self, seed: int, group_tokens: int = GROUP_TOKENS) -> SourceOrder:
+    def order(self, seed: int, group_tokens: int = GROUP_TOKENS) -> TokenStream:
         """Return the training stream as a run of this seed reads it, as far as it is encoded."""
         if self.complete:
-            return SourceOrder(Shards(self.folder, self.manifest, "train"), seed, group_tokens)
-        return SourceOrder(parts_of(self.folder), seed, group_tokens)
+            return TokenStream(Shards(self.folder, self.manifest, "train"), seed, group_tokens)
+        return TokenStream(parts_of(self.folder), seed, group_tokens)
 
     def dropped(self) -> list[DroppedSample]:
         """Return the samples that were kept of what was left out, cause after cause."""
@@ -130,7 +130,7 @@ def open_encoded(folder: Path) -> Encoded:
     return Encoded(folder, manifest, outline.num_parts, len(records), complete=False)
 
 
-def parts_of(folder: Path) -> GrowingShards:
+def parts_of(folder: Path) -> PartialShards:
     """Return the training parts of a source; one that is not encoded yet is an error."""
 
     def wait() -> None:
@@ -139,7 +139,7 @@ def parts_of(folder: Path) -> GrowingShards:
             hint="run yxanul prepare",
         )
 
-    return GrowingShards(folder, "train", wait)
+    return PartialShards(folder, "train", wait)
 
 
 class Stretch(NamedTuple):
@@ -170,7 +170,7 @@ class StreamRow:
 
 
 def stream_rows(
-    order: SourceOrder, source: str, position: int, seq_len: int, count: int
+    order: TokenStream, source: str, position: int, seq_len: int, count: int
 ) -> list[StreamRow]:
     """Return rows that follow each other in a source's stream, as they are trained on."""
     if seq_len < 1 or count < 1:
@@ -187,7 +187,7 @@ def stream_rows(
 
 
 def cut_row(
-    order: SourceOrder, row: Row, ids: np.ndarray, documents: np.ndarray, target: int
+    order: TokenStream, row: Row, ids: np.ndarray, documents: np.ndarray, target: int
 ) -> StreamRow:
     """Cut a row where one document ends and another begins."""
     starts = [0, *(np.flatnonzero(np.diff(documents)) + 1).tolist()]
@@ -198,7 +198,7 @@ def cut_row(
     return StreamRow(row.source, row.start, stretches, target)
 
 
-def _begins_document(order: SourceOrder, position: int) -> bool:
+def _begins_document(order: TokenStream, position: int) -> bool:
     if position == 0:
         return True
     before, here = order.read(position - 1, 2)[1].tolist()

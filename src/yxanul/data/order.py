@@ -22,7 +22,7 @@ GROUP_TOKENS = 1 << 25
 _EPOCHS_KEPT = 2
 
 
-class Parts(Protocol):
+class ShardSet(Protocol):
     """The shards of a source, some of which may have to be waited for."""
 
     source: str
@@ -33,10 +33,10 @@ class Parts(Protocol):
         ...
 
 
-class SourceOrder:
+class TokenStream:
     """An endless stream of tokens: all documents in one random order, then in another, ..."""
 
-    def __init__(self, parts: Parts, seed: int, group_tokens: int = GROUP_TOKENS) -> None:
+    def __init__(self, parts: ShardSet, seed: int, group_tokens: int = GROUP_TOKENS) -> None:
         self.parts = parts
         self._seed = derive_seed(seed, "order", parts.source)
         self._group_tokens = group_tokens
@@ -114,7 +114,7 @@ class _Epoch:
     """One pass over all parts, group after group."""
 
     def __init__(
-        self, parts: Parts, places: np.ndarray, seed: int, group_tokens: int, start: _Position
+        self, parts: ShardSet, places: np.ndarray, seed: int, group_tokens: int, start: _Position
     ) -> None:
         self._parts, self._places = parts, places.tolist()
         self._seed, self._group_tokens = seed, group_tokens

@@ -11,6 +11,7 @@ from yxanul.base.errors import YxanulError
 from yxanul.base.files import plain_digest, remove_leftovers, sha256_of
 from yxanul.base.ui import Ui
 from yxanul.data.config import DataSettings
+from yxanul.data.encode_task import EncodeTask
 from yxanul.data.manifest import (
     SPLITS,
     Header,
@@ -20,8 +21,7 @@ from yxanul.data.manifest import (
     read_manifest,
     read_record,
 )
-from yxanul.data.part import PartTask
-from yxanul.data.place import Place
+from yxanul.data.storage import Storage
 from yxanul.text.config import ColumnSettings, CommonSettings, TextSettings
 from yxanul.text.documents import Part
 from yxanul.text.filters.table import filters_digest, open_filters
@@ -35,23 +35,23 @@ from yxanul.tokenizer.tokenizer import Tokenizer
 class Job:
     """One source: its parts, and what is done of them."""
 
-    place: Place
+    place: Storage
     folder: Path
     header: Header
     settings: CommonSettings
     synthetic: bool
     parts: list[Part]
     notes: list[str]
-    tasks: list[PartTask] = field(default_factory=list)
+    tasks: list[EncodeTask] = field(default_factory=list)
     """One for each part."""
     done: dict[int, PartRecord] = field(default_factory=dict)
 
     @property
-    def to_do(self) -> list[PartTask]:
+    def to_do(self) -> list[EncodeTask]:
         """The tasks that are not done."""
         return [task for task in self.tasks if task.number not in self.done]
 
-    def is_whole(self, task: PartTask, record: PartRecord) -> bool:
+    def is_whole(self, task: EncodeTask, record: PartRecord) -> bool:
         """Tell whether all files of a part are there."""
         return is_done(task.folder, task.number, record, self.header.dtype, self.place.size)
 
@@ -87,7 +87,7 @@ def make_header(
     )
 
 
-def open_job(place: Place, header: Header, settings: CommonSettings) -> Job:
+def open_job(place: Storage, header: Header, settings: CommonSettings) -> Job:
     """Look at a source: which parts it has."""
     source = open_source(header.source, settings)
     folder = place.folder / header.source
@@ -101,7 +101,7 @@ def plan_job(job: Job, ngrams: Path | None, copies: list[Path] | None, ui: Ui) -
     keys: list[set[str]] = []
     for number, part in enumerate(job.parts):
         mine = copies[number] if copies else None
-        task = PartTask(job.folder, number, part, job.settings, job.header, ngrams, mine)
+        task = EncodeTask(job.folder, number, part, job.settings, job.header, ngrams, mine)
         # Copies depend on other parts and sources: what they are is part of the key.
         others = [sha256_of(mine) if mine else "", ngrams.name if ngrams else ""]
         words = [job.header.key, *others]
@@ -121,7 +121,7 @@ def _digest(words: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(words).encode()).hexdigest()
 
 
-def _finished(job: Job, task: PartTask, keys: Collection[str]) -> PartRecord | None:
+def _finished(job: Job, task: EncodeTask, keys: Collection[str]) -> PartRecord | None:
     """Return the record of a part if it is done, of this content and under one of these keys."""
     record = read_record(task.folder, task.number)
     if record is None or record.key not in keys or record.part != task.part.name:

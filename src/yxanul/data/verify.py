@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from yxanul.base.errors import YxanulError
-from yxanul.base.ui import Task, Ui
+from yxanul.base.ui import ProgressTask, Ui
 from yxanul.data.held_out import held_out_faults
 from yxanul.data.inspect import Encoded, name_of, open_encoded
 from yxanul.data.manifest import (
@@ -202,7 +202,7 @@ class _Reading:
             self._fault(self.folder / "outline.json", str(error))
 
     def _check_shard(
-        self, split: Split, place: int, entry: ShardEntry, first: int, bar: Task
+        self, split: Split, place: int, entry: ShardEntry, first: int, bar: ProgressTask
     ) -> None:
         """Read the files of one shard; `first` is the number of its first document."""
         files = shard_files(self.folder / split, place)
@@ -268,7 +268,7 @@ class _Reading:
         self.check.faults.append(Fault(where, what))
 
 
-def _file_fault(path: Path, size_bytes: int, sha256: str | None, bar: Task) -> str | None:
+def _file_fault(path: Path, size_bytes: int, sha256: str | None, bar: ProgressTask) -> str | None:
     """Read a file, and return what is wrong with it."""
     try:
         found_bytes = path.stat().st_size

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from yxanul.base.errors import YxanulError
-from yxanul.data.workbench import Counts, Engine, Task, Workbench
+from yxanul.data.executor import Counts, Executor, WorkerContext, WorkerTask
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 _ORPHANS_SECONDS = 30.0
@@ -27,13 +27,13 @@ _WAITING_A_WORKER = 4
 
 
 @contextlib.contextmanager
-def work_here(tokenizer: Tokenizer) -> Iterator[Engine]:
+def work_here(tokenizer: Tokenizer) -> Iterator[Executor]:
     """Give an engine that does every task in this process."""
     yield _Here(tokenizer)
 
 
 @contextlib.contextmanager
-def work_in_processes(num_workers: int, tokenizer: Tokenizer, folder: Path) -> Iterator[Engine]:
+def work_in_processes(num_workers: int, tokenizer: Tokenizer, folder: Path) -> Iterator[Executor]:
     """Give an engine of processes. Leaving the block early, by Ctrl-C or an error, ends them at
     once; so does the death of this process."""
     context = multiprocessing.get_context("spawn")
@@ -87,9 +87,9 @@ class _Here:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.counts = Counts()
-        self._bench = Workbench(tokenizer, self._count)
+        self._bench = WorkerContext(tokenizer, self._count)
 
-    def results(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any] | None]:
+    def results(self, tasks: Sequence[WorkerTask]) -> Iterator[tuple[WorkerTask, Any] | None]:
         for task in tasks:
             yield task, task.run(self._bench)
 
@@ -108,7 +108,7 @@ class _Processes:
         with self._tally.get_lock():
             return Counts(*self._tally)
 
-    def results(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any] | None]:
+    def results(self, tasks: Sequence[WorkerTask]) -> Iterator[tuple[WorkerTask, Any] | None]:
         waiting, running = iter(tasks), {}
         while True:
             for task in waiting:
@@ -122,7 +122,7 @@ class _Processes:
                 yield running.pop(future), _result(future)
             yield None
 
-    def _submit(self, task: Task) -> Future[Any]:
+    def _submit(self, task: WorkerTask) -> Future[Any]:
         try:
             with _without_interrupts():
                 return self._pool.submit(_work, task)
@@ -157,7 +157,7 @@ def _without_interrupts() -> Iterator[None]:
 class _Worker:
     """What a worker process keeps between two tasks."""
 
-    bench: Workbench
+    context: WorkerContext
     lock: IO[str]
 
 
@@ -176,7 +176,7 @@ def _start_worker(
             for place, more in enumerate(counts):
                 tally[place] += more
 
-    _Worker.bench = Workbench(Tokenizer.from_json(tokenizer, end_of_text), count)
+    _Worker.context = WorkerContext(Tokenizer.from_json(tokenizer, end_of_text), count)
 
 
 def _die_with(lifeline: Connection) -> None:
@@ -186,5 +186,5 @@ def _die_with(lifeline: Connection) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _work(task: Task) -> Any:
-    return task.run(_Worker.bench)
+def _work(task: WorkerTask) -> Any:
+    return task.run(_Worker.context)

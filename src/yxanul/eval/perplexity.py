@@ -78,7 +78,7 @@ def score_file(model: LanguageModel, tokenizer: Tokenizer, path: Path, shape: Wi
     """Score a file, cut into documents as a source of text is."""
     documents = read_documents(path)
     encoded = [[*tokenizer.encode(text), tokenizer.end_of_text_id] for text in documents]
-    nats, tokens = score_batches(model, text_batches(encoded, tokenizer.begin_id, shape))
+    nats, tokens = score_batches(model, text_batches(encoded, tokenizer.bos_id, shape))
     return Score(nats / tokens, tokens, sum(len(text.encode()) for text in documents))
 
 

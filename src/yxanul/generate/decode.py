@@ -60,7 +60,7 @@ def stream(
     Prompt and new tokens together never exceed the model's max_seq_len. Raises YxanulError if the
     prompt alone is longer.
     """
-    prompt_ids = [tokenizer.begin_id, *tokenizer.encode(prompt)]
+    prompt_ids = [tokenizer.bos_id, *tokenizer.encode(prompt)]
     samples = [_Sample(n, tokenizer, prompt_ids, settings) for n in range(settings.num_samples)]
     for tokens in next_tokens(model, [prompt_ids] * len(samples), settings):
         for one, token in zip(samples, tokens, strict=True):

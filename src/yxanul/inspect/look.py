@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yxanul.base.errors import YxanulError
-from yxanul.base.tables import pick
+from yxanul.base.registry import lookup
 from yxanul.data.inspect import Encoded, StreamRow, cut_row, open_encoded, stream_rows
 from yxanul.data.manifest import Header, Split, read_record
 from yxanul.data.order import GROUP_TOKENS
 from yxanul.data.report import report_on
-from yxanul.inspect.place import Place, TokenizerFinder
+from yxanul.inspect.target import Target, TokenizerFinder
 
 if TYPE_CHECKING:
     from yxanul.stages.replay import PlannedStep
@@ -27,7 +27,7 @@ _SEQ_LEN = 256
 class Look:
     """A look into the sources of one place."""
 
-    place: Place
+    place: Target
     tokenizers: TokenizerFinder
     with_ids: bool
 
@@ -104,7 +104,7 @@ class Look:
         from yxanul.text.documents import CAUSES
 
         if cause is not None:
-            pick(CAUSES, cause, "cause")
+            lookup(CAUSES, cause, "cause")
         facts: dict[str, Any] = {"counts": {}, "dropped": {}}
         for name, folder in self.place.chosen(source).items():
             encoded = open_encoded(folder)
@@ -154,7 +154,7 @@ class Look:
         self, found: PlannedStep, source: str | None, most: int | None
     ) -> list[dict[str, Any]]:
         """Return the rows of a step as the trainer reads them, micro-batch after micro-batch."""
-        from yxanul.data.batches import Feed
+        from yxanul.data.batches import BatchLoader
         from yxanul.stages.data import check_header
         from yxanul.tokenizer.tokenizer import Tokenizer
 
@@ -167,11 +167,11 @@ class Look:
             check_header(one.manifest.header, one.folder.parent, name, recipe, tokenizer)
         group_tokens = recipe.data.shuffle_tokens
         orders = {name: one.order(recipe.seed, group_tokens) for name, one in opened.items()}
-        feed, plain, number = Feed(orders), [], 0
+        loader, plain, number = BatchLoader(orders), [], 0
         for place, rows in enumerate(found.micro_batches()):
             if most is not None and len(plain) >= most:
                 break
-            batch = feed.batch(rows, found.phase.seq_len)
+            batch = loader.load(rows, found.phase.seq_len)
             for at, row in enumerate(rows):
                 ids, documents = batch.ids_BT[at].numpy(), batch.documents_BT[at].numpy()
                 target = int(batch.targets_BT[at, -1])

@@ -7,12 +7,12 @@ from typing import Any
 from yxanul.base.errors import YxanulError
 from yxanul.data.manifest import read_outline
 from yxanul.data.verify import Check, Fault
-from yxanul.inspect.place import Place
+from yxanul.inspect.target import Target
 from yxanul.stages.data import check_header
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 
-def verify_facts(place: Place, checks: dict[str, Check]) -> dict[str, Any]:
+def verify_facts(place: Target, checks: dict[str, Check]) -> dict[str, Any]:
     """Return what was found, as plain data."""
     sources: dict[str, Any] = {
         name: {
@@ -30,7 +30,7 @@ def verify_facts(place: Place, checks: dict[str, Check]) -> dict[str, Any]:
     return {**place.facts, "ok": ok, "sources": sources}
 
 
-def compare_with_recipe(place: Place, checks: dict[str, Check]) -> None:
+def compare_with_recipe(place: Target, checks: dict[str, Check]) -> None:
     """What a run has encoded has to be what its recipe asks for."""
     run, recipe = place.run, place.recipe
     if run is None or recipe is None or not place.is_run:

@@ -14,7 +14,7 @@ from yxanul.model.attention.sdpa import MaskedAttention
 from yxanul.model.config import ModelSettings
 
 
-class Place(NamedTuple):
+class CacheSlot(NamedTuple):
     """Where a token goes in a layer of some kind."""
 
     slot: int
@@ -79,12 +79,12 @@ class KvCache:
             kind: MaskedAttention(self._mask(kind, num_new, device)) for kind in set(self.kinds)
         }
 
-    def place(self, kind: str) -> Place | None:
+    def place(self, kind: str) -> CacheSlot | None:
         """Return where the next token goes, the same in all rows; None where rows differ."""
         if self.lengths_B is not None:
             return None
         slots = self.slots[kind]
-        return Place(self.num_seen % slots, self._num_shown(slots))
+        return CacheSlot(self.num_seen % slots, self._num_shown(slots))
 
     def stored(self, layer: int) -> Tensor:
         """Return all slots of a layer, BSNK, to write into and read from by `place`."""

@@ -21,7 +21,7 @@ from yxanul.model.blocks.block import Block
 from yxanul.model.blocks.ffn import GatedFfn, PlainFfn
 from yxanul.model.blocks.norm import RmsNorm
 from yxanul.model.blocks.rope import Rope
-from yxanul.model.cache import KvCache, Place
+from yxanul.model.cache import CacheSlot, KvCache
 from yxanul.model.config import ModelSettings
 from yxanul.model.language_model import LanguageModel
 
@@ -106,7 +106,7 @@ class _Layer:
         self._inner = _inner(block.ffn, rows)
         self._add_down = _addition(block.ffn.down.weight, block.ffn_post_norm, rows)
 
-    def run(self, turn: _Turn | None, place: Place | None, mask: Tensor | None) -> None:
+    def run(self, turn: _Turn | None, place: CacheSlot | None, mask: Tensor | None) -> None:
         """Read the residual stream and add both updates to it."""
         self._before_attention()
         self._qkv()
@@ -121,7 +121,7 @@ class _Layer:
         self._inner()
         self._add_down(self._rows.inner_BF)
 
-    def _remembered(self, kv_B1NK: Tensor, place: Place | None) -> tuple[Tensor, Tensor]:
+    def _remembered(self, kv_B1NK: Tensor, place: CacheSlot | None) -> tuple[Tensor, Tensor]:
         """Store the token's keys and values; return all that it sees."""
         if place is None:
             k, v = self._cache.append(self._number, kv_B1NK).transpose(1, 2).tensor_split(2, 1)

@@ -57,7 +57,7 @@ class History:
 
 
 @dataclass(frozen=True)
-class Rule:
+class AlertRule:
     """When to raise an alert, and what to say; `check` returns what was seen, or None."""
 
     check: Callable[[int, Mapping[str, float], History], str | None]
@@ -120,38 +120,38 @@ def spike(step: int, metrics: Mapping[str, float], history: History) -> str | No
     return f"a loss of {loss:.3f}, after a median of {history.losses.median:.3f}"
 
 
-ALERTS: dict[str, Rule] = {
-    "gradient_explosion": Rule(
+ALERTS: dict[str, AlertRule] = {
+    "gradient_explosion": AlertRule(
         explosion,
         "a rate that is too high, or a broken batch",
         "a lower optim.peak_lr, a longer warm-up, or a smaller clip",
     ),
-    "gradient_vanishing": Rule(
+    "gradient_vanishing": AlertRule(
         vanishing,
         "weights that do not reach the loss, or saturated units",
         "a check of frozen or dead layers, and a larger init_std",
     ),
-    "not_finite": Rule(
+    "not_finite": AlertRule(
         not_finite,
         "a rate that is too high, or numbers beyond the precision",
         "a lower optim.peak_lr, or train.precision=fp32",
     ),
-    "train_validation_gap": Rule(
+    "train_validation_gap": AlertRule(
         gap,
         "learning by heart: too many passes over too little text",
         "more text, fewer epochs, or more weight_decay",
     ),
-    "no_improvement": Rule(
+    "no_improvement": AlertRule(
         no_improvement,
         "a rate that is too high or too low, or a model that is full",
         "another optim.peak_lr, a schedule that comes down, or a larger model",
     ),
-    "clip_rate": Rule(
+    "clip_rate": AlertRule(
         clipping,
         "a clip below the usual gradient norm, or a rate that is too high",
         "a larger optim.grad_clip, or a lower optim.peak_lr",
     ),
-    "loss_spike": Rule(
+    "loss_spike": AlertRule(
         spike,
         "a batch of unusual text, or a rate at the edge of stability",
         "a look at the data around this step, a smaller clip, or a lower optim.peak_lr",
@@ -160,7 +160,7 @@ ALERTS: dict[str, Rule] = {
 """By name: what is watched in every run."""
 
 
-class Watch:
+class AlertMonitor:
     """Applies the rules step by step; its state goes into checkpoints as plain data."""
 
     def __init__(self) -> None:

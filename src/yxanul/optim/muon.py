@@ -23,7 +23,7 @@ from torch.optim.adamw import adamw
 from yxanul.optim.adamw import FUSED_DEVICES
 from yxanul.optim.base import GroupwiseOptimizer
 from yxanul.optim.config import OptimSettings
-from yxanul.optim.parts import Parts
+from yxanul.optim.sharding import TensorGather
 
 MOMENTUM = 0.95
 UPDATE_SIZE = 0.2
@@ -47,7 +47,7 @@ class Muon(GroupwiseOptimizer):
             "fused": devices.issubset(FUSED_DEVICES),  # torch reads it, too, when it loads a state
         }
         super().__init__(groups, defaults)
-        self.parts = Parts()
+        self.parts = TensorGather()
         self.in_fp32 = False
         """Make orthogonal in fp32 also where bf16 is faster: for training that is all in fp32."""
 

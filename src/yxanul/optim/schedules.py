@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 
 from yxanul.base.errors import YxanulError
-from yxanul.base.tables import pick
+from yxanul.base.registry import lookup
 from yxanul.optim.config import (
     DEFAULT_DECAY_FRACTION,
     DEFAULT_WARMUP_FRACTION,
@@ -75,7 +75,7 @@ def lr_multiplier(
     end = total if smallest is not None else total + total / total_steps
     if now - size < warmup or now <= start:  # the update that ends the warm-up has the peak
         return 1.0
-    height = pick(SCHEDULES, schedule.name, "schedule")(max(0.0, (end - now) / (end - start)))
+    height = lookup(SCHEDULES, schedule.name, "schedule")(max(0.0, (end - now) / (end - start)))
     return height + (smallest or 0.0) * (1 - height)
 
 

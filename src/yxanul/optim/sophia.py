@@ -2,7 +2,7 @@
 
 Now and then the curvature is estimated: the gradient for targets that are drawn from the model's
 own predictions, squared, times the number of targets (Gauss-Newton-Bartlett). Whoever trains
-brings that gradient (`train/curvature.py`). Until the first estimate every element moves by the
+brings that gradient (`train/hessian.py`). Until the first estimate every element moves by the
 rate, along the sign of its momentum.
 """
 

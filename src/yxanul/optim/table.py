@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from yxanul.base.tables import pick
+from yxanul.base.registry import lookup
 
 ADAMW_RATES = (
     # Measured on stories (docs/lab-notes.md): at width 128 it beat 5e-3 and 1e-2.
@@ -79,7 +79,7 @@ USUAL_WIDTH = 128
 
 def usual_lr(optimizer: str, width: int) -> float:
     """Return the peak rate for a model of some width, in two digits."""
-    row = pick(OPTIMIZERS, optimizer, "optimizer")
+    row = lookup(OPTIMIZERS, optimizer, "optimizer")
     for largest, rate in row.rates:
         if width <= largest:
             return _in_two_digits(rate * row.rate_factor)

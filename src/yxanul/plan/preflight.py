@@ -9,13 +9,13 @@ from pathlib import Path
 
 from yxanul.base.cache import is_address
 from yxanul.base.errors import YxanulError, missing_package
-from yxanul.base.marked_yaml import Keys
 from yxanul.base.settings import Misfit
 from yxanul.data.config import DataSettings
 from yxanul.model.count import count_parameters
 from yxanul.optim.schedules import check_schedule
 from yxanul.optim.table import OPTIMIZERS
 from yxanul.recipe import Recipe
+from yxanul.recipe.source_map import Keys
 from yxanul.stages.config import longest_row, stage_optim
 from yxanul.stages.plan import counted_plan
 from yxanul.text.config import HubSettings, JsonlSettings, ParquetSettings, TextSettings
@@ -141,7 +141,7 @@ def of_memory(recipe: Recipe, processes: int = 1) -> Iterator[Misfit]:
     if needed <= SMALL_BYTES:
         return
     from yxanul.train.memory import device_memory
-    from yxanul.train.precision.twin import choose_device
+    from yxanul.train.mixed_precision.weights import choose_device
 
     device = choose_device(train.device if train.device != "cuda" else "auto")
     if device.type == "cpu":
@@ -167,7 +167,7 @@ def _device_and_attention(recipe: Recipe) -> Iterator[Misfit]:
     import torch
 
     from yxanul.model.attention import BACKENDS, Shape
-    from yxanul.train.precision.twin import DTYPES, choose_precision
+    from yxanul.train.mixed_precision.weights import DTYPES, choose_precision
 
     has_gpu = torch.cuda.is_available()
     if train.device == "cuda" and not has_gpu:

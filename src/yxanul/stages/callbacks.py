@@ -116,7 +116,7 @@ class Scorer:
     def score(self, domains: Collection[str]) -> dict[str, Score]:
         """Score all held-out text of the domains."""
         held_out = {domain: self._session.data.held_out[domain] for domain in domains}
-        with self._session.engine.shown() as model:
+        with self._session.engine.eval_weights() as model:
             return self._from_first(
                 lambda: score_domains(model, held_out, self._shapes, self._session.ui)
             )
@@ -124,7 +124,7 @@ class Scorer:
     def score_sample(self, domains: Collection[str]) -> dict[str, Score]:
         """Score the sample of the domains' held-out text that is drawn once a run."""
         samples = {domain: self._session.data.samples[domain] for domain in domains}
-        with self._session.engine.shown() as model:
+        with self._session.engine.eval_weights() as model:
             return self._from_first(
                 lambda: {
                     domain: score_shards(model, one.shards, self._shapes[domain], one.documents)
@@ -141,9 +141,9 @@ class Scorer:
     def _from_first(self, score: Callable[[], dict[str, Score]]) -> dict[str, Score]:
         """Score in the first process, for all of them."""
         world = self._session.world
-        scores = score() if world.is_first else {}
-        world.wait_for_first()
-        return world.from_first(scores)
+        scores = score() if world.is_main else {}
+        world.wait_for_main()
+        return world.broadcast(scores)
 
 
 class Saving(Callback):
@@ -166,7 +166,7 @@ class Saving(Callback):
             stage_end=progress.stage_step == plan.total_steps,
             is_best=progress.best is not None and progress.best.step == progress.step,
         )
-        why = self.session.world.from_first(self._cadence.due(moment))
+        why = self.session.world.broadcast(self._cadence.due(moment))
         if moment.stage_end:
             self.on_stop(trainer)
         elif why is not None:
@@ -176,16 +176,16 @@ class Saving(Callback):
         """Write a checkpoint and wait until all of it is on disk."""
         self._submit(trainer)
         self.session.writer.wait()
-        self.session.world.wait_for_all()  # who ends before would end the writing process, too
+        self.session.world.barrier()  # who ends before would end the writing process, too
 
     def _submit(self, trainer: Trainer) -> None:
         """Hand all that the run needs to go on to the writer; then drop old checkpoints."""
         session, progress = self.session, trainer.progress
         self._note_micro_rows(trainer)
-        moments = session.engine.moments()
-        files = {**session.engine.weights(), "optimizer": moments.tensors}
-        if session.world.is_first:
-            state = self._state(trainer, moments.plain)
+        optimizer_state = session.engine.optimizer_state()
+        files = {**session.engine.weights(), "optimizer": optimizer_state.tensors}
+        if session.world.is_main:
+            state = self._state(trainer, optimizer_state.plain)
             best = progress.best
             session.writer.submit(progress.step, files, state, lambda: self._tidy(best))
         self._cadence.saved()
@@ -212,7 +212,7 @@ class Saving(Callback):
 
     def _state(self, trainer: Trainer, optimizer: Any) -> dict[str, Any]:
         session, engine = self.session, self.session.engine
-        scale = engine.twin.scale
+        scale = engine.mixed_precision.scale
         state = {
             "progress": trainer.progress.to_dict(),
             "model": session.model_settings.model_dump(mode="json"),

@@ -18,13 +18,13 @@ from yxanul.base.ui import BackgroundUi, Ui
 from yxanul.data.contamination import comparison_digest
 from yxanul.data.encode import Beside, prepare_corpus
 from yxanul.data.fetch import fetch_shards
-from yxanul.data.growing import GrowingShards, sampled_parts
 from yxanul.data.manifest import Header, Split, read_manifest
-from yxanul.data.order import Parts, SourceOrder, first_order
+from yxanul.data.order import ShardSet, TokenStream, first_order
+from yxanul.data.partial_shards import PartialShards, sampled_parts
 from yxanul.data.plan import make_header
 from yxanul.data.report import CorpusReport
-from yxanul.data.sample import training_texts
 from yxanul.data.shards import Shards
+from yxanul.data.tokenizer_text import training_texts
 from yxanul.recipe import Recipe
 from yxanul.tokenizer.build import build_tokenizer
 from yxanul.tokenizer.tokenizer import Tokenizer
@@ -272,14 +272,14 @@ class Preparation:
         if self._thread.is_alive():
             self._thread.join(_CANCEL_SECONDS)
 
-    def shards(self, split: Split) -> dict[str, GrowingShards]:
+    def shards(self, split: Split) -> dict[str, PartialShards]:
         """Return the sources that a stage uses, whose parts are waited for as they are read."""
         while not self._planned.is_set():
             self.wait()
         folder = self._run.data(self._recipe.data.folder)
-        opened: dict[str, GrowingShards] = {}
+        opened: dict[str, PartialShards] = {}
         for name in used_sources(self._recipe):
-            opened[name] = GrowingShards(folder / name, split, self.wait)
+            opened[name] = PartialShards(folder / name, split, self.wait)
             header = opened[name].outline.header
             check_header(header, folder, name, self._recipe, self._tokenizer)
         return opened
@@ -302,7 +302,7 @@ class Preparation:
             self.finish()
             return False
         for shards in self.shards("train").values():
-            order = SourceOrder(shards, self._recipe.seed, self._recipe.data.shuffle_tokens)
+            order = TokenStream(shards, self._recipe.seed, self._recipe.data.shuffle_tokens)
             if order.is_empty:
                 self.finish()  # it ends by saying what became of the text
         if not all(shards.num_tokens for shards in self.first_held_out().values()):
@@ -356,14 +356,14 @@ class RunData:
         self.tokenizer = load_tokenizer(run, recipe)
         self.train_tokens: dict[str, int] = {}
         """Of each source; empty until all text is encoded."""
-        shards: Mapping[str, Parts]
+        shards: Mapping[str, ShardSet]
         if preparation is None:
             shards = open_shards(run, recipe, "train", self.tokenizer, ui)
             self._open_whole()
         else:
             shards, self.held_out = preparation.shards("train"), preparation.first_held_out()
         tokens = recipe.data.shuffle_tokens
-        self.orders = {name: SourceOrder(one, recipe.seed, tokens) for name, one in shards.items()}
+        self.orders = {name: TokenStream(one, recipe.seed, tokens) for name, one in shards.items()}
         self.samples = {name: draw_sample(one, recipe) for name, one in self.held_out.items()}
         """What of `held_out` is scored during training."""
 

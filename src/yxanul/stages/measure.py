@@ -27,7 +27,7 @@ from yxanul.stages.ledger import Ledger
 from yxanul.stages.plan import plan_steps
 from yxanul.train.config import PRECISIONS_OF
 from yxanul.train.curriculum import Phase
-from yxanul.train.engine import Engine, make_twin
+from yxanul.train.engine import Engine, make_mixed_precision
 from yxanul.train.memory import (
     forget_gradients,
     free,
@@ -36,12 +36,12 @@ from yxanul.train.memory import (
     random_batch,
     too_large,
 )
-from yxanul.train.precision.decide import (
+from yxanul.train.mixed_precision.decide import (
     measure_precisions,
     precision_candidates,
     precision_peak,
 )
-from yxanul.train.precision.twin import Twin, choose_device, choose_precision
+from yxanul.train.mixed_precision.weights import MixedPrecision, choose_device, choose_precision
 from yxanul.train.threads import best_num_threads
 
 _MANY_STEPS = 1_000_000_000
@@ -121,8 +121,10 @@ def decide_threads(ledger: Ledger, device: torch.device, ui: Ui) -> None:
 def _seconds(model: LanguageModel, recipe: Recipe, precision: str) -> float:
     """Time a step of one micro-batch of the recipe's largest phase."""
     optim, phase = recipe.optim, _largest_phase(recipe)
-    twin = make_twin(copy.deepcopy(model), recipe.train, precision, SilentUi())
-    return step_seconds(twin, optim, replace(phase, rows=phase.micro_rows))
+    mixed_precision = make_mixed_precision(
+        copy.deepcopy(model), recipe.train, precision, SilentUi()
+    )
+    return step_seconds(mixed_precision, optim, replace(phase, rows=phase.micro_rows))
 
 
 def _largest_phase(recipe: Recipe) -> Phase:
@@ -135,13 +137,13 @@ def _largest_phase(recipe: Recipe) -> Phase:
     return max(phases, key=lambda phase: (phase.micro_rows * phase.seq_len, phase.seq_len))
 
 
-def step_seconds(twin: Twin, optim: OptimSettings, phase: Phase) -> float:
-    """Time one training step of a phase; `twin` is trained on nonsense, so give a copy.
+def step_seconds(mixed_precision: MixedPrecision, optim: OptimSettings, phase: Phase) -> float:
+    """Time one training step of a phase; `mixed_precision` is trained on nonsense, so give a copy.
 
     Micro-batches that do not fit into memory are halved.
     """
-    engine = Engine(twin)
-    engine.begin(optim)
+    engine = Engine(mixed_precision)
+    engine.init_optimizer(optim)
     for halving in range(phase.micro_rows.bit_length()):
         rows = max(1, min(phase.rows, phase.micro_rows) >> halving)
         try:
@@ -149,14 +151,14 @@ def step_seconds(twin: Twin, optim: OptimSettings, phase: Phase) -> float:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-        forget_gradients(twin)
+        forget_gradients(mixed_precision)
         free()
     raise too_large(replace(phase, micro_rows=1), engine.device)
 
 
 def _step_seconds(engine: Engine, phase: Phase) -> float:
     generator = torch.Generator().manual_seed(derive_seed(0, "step_seconds"))
-    num_tokens, rows = engine.twin.model.settings.num_tokens, phase.micro_rows
+    num_tokens, rows = engine.mixed_precision.model.settings.num_tokens, phase.micro_rows
     batch = random_batch(rows, phase.seq_len, num_tokens, generator).to(engine.device)
     num_micro = -(-phase.rows // rows)
     times: list[float] = []
@@ -168,7 +170,7 @@ def _step_seconds(engine: Engine, phase: Phase) -> float:
             total, _ = engine.loss(batch, last)
             engine.backward(total / batch.num_targets, last)
         engine.clip(phase.clip)
-        engine.apply()
+        engine.step()
         if engine.device.type == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)

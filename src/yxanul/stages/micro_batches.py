@@ -24,7 +24,7 @@ def fit(
 
     What was found stands in the ledger, so that a run that goes on is the same run.
     """
-    asked = session.world.from_first(_asked(session, plan))
+    asked = session.world.broadcast(_asked(session, plan))
     is_auto = session.recipe.train.micro_batch_size == "auto" and session.device.type == "cuda"
     if entry.micro_rows_for == asked:
         plan = with_micro_rows(plan, entry.micro_rows)
@@ -39,7 +39,7 @@ def fit(
 def _rehearse(session: Session, plan: Plan, optim: OptimSettings) -> None:
     """Try the largest phase to come; all processes go on, or none."""
     failure, done = None, session.progress.stage_step
-    with session.engine.rehearsal() as engine:
+    with session.engine.probe() as engine:
         try:
             dry_run(
                 engine,
@@ -58,7 +58,7 @@ def _rehearse(session: Session, plan: Plan, optim: OptimSettings) -> None:
 
 def _searched(session: Session, plan: Plan, stage: StageSettings, optim: OptimSettings) -> Plan:
     """Find the largest micro-batches; where the recipe gives rows, they are not exceeded."""
-    with session.engine.rehearsal() as engine:
+    with session.engine.probe() as engine:
         found = _found(session, engine, plan, optim)
     planned = micro_rows_of(plan)
     for index, phase in enumerate(stage.curriculum):
@@ -70,7 +70,7 @@ def _searched(session: Session, plan: Plan, stage: StageSettings, optim: OptimSe
 
 
 def _found(session: Session, engine: Engine, plan: Plan, optim: OptimSettings) -> dict[int, int]:
-    model, compiles = engine.twin.model, engine.twin.model.compiles
+    model, compiles = engine.mixed_precision.model, engine.mixed_precision.model.compiles
     model.compiles = False  # it takes no more memory compiled, but minutes for each size
     try:
         return find_micro_rows(
@@ -90,7 +90,9 @@ def _asked(session: Session, plan: Plan) -> str:
     on_gpu = session.device.type == "cuda"
     device = torch.cuda.get_device_name(session.device) if on_gpu else processor_name() or "cpu"
     shapes = " ".join(dict.fromkeys(f"{phase.rows}x{phase.seq_len}" for phase in plan.phases))
-    how = f"{session.engine.twin.precision}, checkpointing {train.gradient_checkpointing}"
+    how = (
+        f"{session.engine.mixed_precision.precision}, checkpointing {train.gradient_checkpointing}"
+    )
     return f"{train.micro_batch_size} of {shapes} in {how} on {world.size} x {device}"
 
 

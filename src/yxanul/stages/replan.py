@@ -64,24 +64,24 @@ class MinutesBudget(Callback):
 
     def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
         """Plan the rest of the stage anew, if that is due."""
-        tokens = self._session.world.from_first(self._tokens(trainer))
+        tokens = self._session.world.broadcast(self._tokens(trainer))
         if tokens is None:
             return None
         entry, done = self._entry, trainer.progress.stage_step
-        is_first = not entry.replans
+        is_main = not entry.replans
         entry.replans.append((done, tokens))
         entry.tokens_per_second = tokens / self._seconds
         plan = self._plan(trainer, entry)
         entry.steps, entry.tokens = plan.total_steps, plan.total_tokens
-        if is_first:
+        if is_main:
             check_schedule(trainer.optim, total_steps=entry.steps, total_tokens=entry.tokens)
         self._session.ledger.write()
         self._session.ui.say(
             f"stage '{entry.name}': {self._seconds / 60:g} minutes at"
             f" {entry.tokens_per_second:,.0f} tokens/s are {entry.tokens:,} tokens"
-            + ("" if is_first else f", planned anew after step {done}")
+            + ("" if is_main else f", planned anew after step {done}")
         )
-        if is_first:
+        if is_main:
             warn_of_repeats(self._session, plan, entry)
         return Changes(plan)
 
@@ -186,9 +186,9 @@ class Cooldown(Callback):
         """Look for a request; return the shorter plan."""
         session, entry = self._session, self._entry
         request = request_of(session.run)
-        if not session.world.any(session.world.is_first and request.exists()):
+        if not session.world.any(session.world.is_main and request.exists()):
             return None
-        is_meant = session.world.from_first(_stage_of(request) == entry.name)
+        is_meant = session.world.broadcast(_stage_of(request) == entry.name)
         done, total = report.progress.stage_step, trainer.plan.total_steps
         if is_meant and is_warming_up(trainer.plan, trainer.optim, done):
             return None  # it comes down once it is up
@@ -203,7 +203,7 @@ class Cooldown(Callback):
             before, after = ({phase.index for phase in one.phases} for one in (trainer.plan, cut))
             if lost := sorted(before - after):
                 session.ui.warn(f"what it does not come to: phase {', '.join(map(str, lost))}")
-        if session.world.is_first:
+        if session.world.is_main:
             request.unlink(missing_ok=True)
         return Changes(cut)
 

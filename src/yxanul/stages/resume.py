@@ -204,14 +204,14 @@ def open_run(
         world = stack.enter_context(joined_world(recipe.train.device))
         startup.lap("world")
         preparation = None
-        if world.is_first:
+        if world.is_main:
             stack.enter_context(folder_lock(run.path))
             reconcile_recipe(run, recipe, ui)
             if with_prepare and world.size == 1:
                 preparation = stack.enter_context(begin(run, recipe, ui, stop))
             elif with_prepare:  # all processes read the same shards
                 tell(prepare(run, recipe, ui), ui)
-        world.wait_for_first()
+        world.wait_for_main()
         startup.lap("tokenizer")
 
         # Only now: torch takes a second to load, in which others encode the first text.
@@ -222,10 +222,10 @@ def open_run(
         if preparation is not None and not preparation.wait_for_start():
             preparation = None  # all text is encoded
         startup.lap("data")
-        if with_preset is not None and recipe.model.preset == "auto" and world.is_first:
+        if with_preset is not None and recipe.model.preset == "auto" and world.is_main:
             recipe = decide_preset(with_preset, ui)
             write_text(run.recipe, dump_recipe(recipe))
-        recipe = world.from_first(recipe)
+        recipe = world.broadcast(recipe)
         session = build_session(run, recipe, ui, stop, preparation, world, startup)
         stack.callback(session.close)
         yield session

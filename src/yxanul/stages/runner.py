@@ -18,7 +18,7 @@ from yxanul.stages.replan import guess_tokens, warn_of_repeats
 from yxanul.stages.session import Session
 from yxanul.stages.summary import stage_facts, xz_bits_per_byte
 from yxanul.train.curriculum import Plan
-from yxanul.train.curvature import Curvature
+from yxanul.train.hessian import Curvature
 from yxanul.train.micro_batch import micro_rows_of, with_micro_rows
 from yxanul.train.trainer import Trainer
 
@@ -111,7 +111,7 @@ def _headline(session: Session, plan: Plan, stage: StageSettings, optim: OptimSe
     return (
         f"stage '{stage.name}': {plan.total_steps:,} steps, {plan.total_tokens:,} tokens;"
         f" {optim.name}, peak rate {optim.peak_lr:g};"
-        f" {engine.twin.precision} on {session.device.type}{with_others}"
+        f" {engine.mixed_precision.precision} on {session.device.type}{with_others}"
     )
 
 
@@ -154,12 +154,12 @@ def make_trainer(session: Session, index: int, plan: Plan, entry: Entry, scorer:
     """Put a trainer together; within a stage the optimizer goes on from the checkpoint."""
     engine, position = session.engine, session.position
     optim = stage_optim(session.recipe.optim, session.recipe.stages[index])
-    engine.begin(optim, position.moments if position.progress.stage_step else None)
+    engine.init_optimizer(optim, position.optimizer_state if position.progress.stage_step else None)
     session.startup.lap("model")
-    position.moments = None
+    position.optimizer_state = None
     return Trainer(
         engine=engine,
-        feed=session.feed,
+        loader=session.loader,
         plan=plan,
         optim=optim,
         progress=session.progress,

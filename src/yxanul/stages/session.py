@@ -22,13 +22,13 @@ from yxanul.checkpoint.background import CheckpointWriter
 from yxanul.checkpoint.keep import write_best
 from yxanul.checkpoint.layout import checkpoint_steps
 from yxanul.checkpoint.read import newest_intact, read_checkpoint
-from yxanul.data.batches import Feed
+from yxanul.data.batches import BatchLoader
 from yxanul.data.mix import MixCursor
 from yxanul.model.config import ModelSettings, free_beside
 from yxanul.model.language_model import LanguageModel
-from yxanul.monitor.alerts import Watch
+from yxanul.monitor.alerts import AlertMonitor
 from yxanul.monitor.metrics import StepRecorder
-from yxanul.monitor.peak import Peak
+from yxanul.monitor.peak_flops import Peak
 from yxanul.monitor.trackers import Tracker, open_trackers
 from yxanul.recipe import Recipe
 from yxanul.stages.data import (
@@ -41,12 +41,12 @@ from yxanul.stages.data import (
 from yxanul.stages.ledger import Ledger
 from yxanul.stages.measure import decide_precision, decide_threads, describe_environment
 from yxanul.tokenizer.tokenizer import Tokenizer
-from yxanul.train.engine import Engine, Moments
-from yxanul.train.parallel.build import Plant, make_engine
+from yxanul.train.engine import Engine, OptimizerState
+from yxanul.train.mixed_precision.decide import caveat, precision_peak
+from yxanul.train.mixed_precision.scale import LossScale
+from yxanul.train.mixed_precision.weights import choose_device
+from yxanul.train.parallel.strategies import EngineSpec, make_engine
 from yxanul.train.parallel.world import World
-from yxanul.train.precision.decide import caveat, precision_peak
-from yxanul.train.precision.scale import LossScale
-from yxanul.train.precision.twin import choose_device
 from yxanul.train.progress import Progress
 
 
@@ -55,7 +55,7 @@ class Saved:
     """What the newest intact checkpoint holds."""
 
     progress: Progress
-    moments: Moments
+    optimizer_state: OptimizerState
     recorder: dict[str, Any]
     watch: dict[str, Any]
     ema: dict[str, torch.Tensor] | None
@@ -68,7 +68,7 @@ class Position:
     """Where a run stands: all of a session that changes."""
 
     progress: Progress
-    moments: Moments | None
+    optimizer_state: OptimizerState | None
     """State of the optimizer in the checkpoint that was loaded, until a trainer has taken it."""
 
 
@@ -82,11 +82,11 @@ class Session:
     stop: StopRequest
     data: RunData
     engine: Engine
-    feed: Feed
+    loader: BatchLoader
     ledger: Ledger
     tracker: Tracker
     recorder: StepRecorder
-    watch: Watch
+    watch: AlertMonitor
     position: Position
     peak_flops: float
     """Matrix products of one process, in FLOP/s."""
@@ -104,7 +104,7 @@ class Session:
         """Enter the next stage: it begins from the weights that the last gate judged, the mean
         where there is one."""
         self.position.progress = self.progress.in_stage(name)
-        self.engine.adopt_mean()
+        self.engine.load_ema_into_weights()
 
     @property
     def progress(self) -> Progress:
@@ -124,7 +124,7 @@ class Session:
     @property
     def model_settings(self) -> ModelSettings:
         """The model's shape, its vocabulary known."""
-        return self.engine.twin.master.settings
+        return self.engine.mixed_precision.master_model.settings
 
     def stop_if_asked(self, what: str, hint: str) -> None:
         """Raise `Interrupted` in all processes if one of them was told to stop."""
@@ -148,8 +148,8 @@ def build_session(
     """
     world = world or World()
     data = RunData(run, recipe, ui, preparation)
-    ledger = Ledger.open(run.ledger, writes=world.is_first)
-    world.wait_for_all()  # from here on the first process writes what all have read
+    ledger = Ledger.open(run.ledger, writes=world.is_main)
+    world.barrier()  # from here on the first process writes what all have read
     model, saved = _weights(run, recipe, data.tokenizer, ledger, world, ui)
     engine, peak = _engine(model, recipe, ledger, world, ui)
     _write_environment(run, peak, world)
@@ -161,12 +161,12 @@ def build_session(
         stop=stop,
         data=data,
         engine=engine,
-        feed=Feed(data.orders),
+        loader=BatchLoader(data.orders),
         ledger=ledger,
-        tracker=open_trackers(recipe.monitor.trackers if world.is_first else (), run),
+        tracker=open_trackers(recipe.monitor.trackers if world.is_main else (), run),
         recorder=StepRecorder(peak.flops_per_second * world.size, engine.device.type),
-        watch=Watch(),
-        position=Position(progress, saved.moments if saved else None),
+        watch=AlertMonitor(),
+        position=Position(progress, saved.optimizer_state if saved else None),
         peak_flops=peak.flops_per_second,
         writer=CheckpointWriter(run.checkpoints, background=recipe.train.checkpoint.background),
         startup=startup or Startup(),
@@ -199,15 +199,17 @@ def _engine(
     """Return the engine in the precision that was decided on, and the peak that MFU is of."""
     device = model.embedding.tokens.device
     decide_threads(ledger, device, ui)
-    precision = world.from_first(decide_precision(ledger, recipe, model, world.size, ui))
+    precision = world.broadcast(decide_precision(ledger, recipe, model, world.size, ui))
     if note := caveat(precision, device):
         ui.warn(note)
-    peak = world.from_first(precision_peak(device, precision))
-    return make_engine(Plant(model, recipe.train, precision, recipe.optim.ema, world, ui)), peak
+    peak = world.broadcast(precision_peak(device, precision))
+    return make_engine(
+        EngineSpec(model, recipe.train, precision, recipe.optim.ema, world, ui)
+    ), peak
 
 
 def _write_environment(run: RunFolder, peak: Peak, world: World) -> None:
-    if world.is_first:
+    if world.is_main:
         about = {"peak_flops": peak._asdict(), "devices": world.size}
         write_json(run.environment, describe_environment() | about)
 
@@ -216,12 +218,12 @@ def _go_on_from(session: Session, saved: Saved) -> None:
     """Bring all that records a run back to where the checkpoint was written."""
     best, steps = saved.progress.best, checkpoint_steps(session.run.checkpoints)
     # It may have died between checkpoint and this.
-    if best is not None and best.step in steps and session.world.is_first:
+    if best is not None and best.step in steps and session.world.is_main:
         write_best(session.run.path, best.step, best.metric, best.value)
     if saved.ema is not None:
         session.engine.load_mean(saved.ema, saved.ema_updates)
-    if saved.loss_scale is not None and session.engine.twin.scale is not None:
-        session.engine.twin.scale = LossScale.from_dict(saved.loss_scale)
+    if saved.loss_scale is not None and session.engine.mixed_precision.scale is not None:
+        session.engine.mixed_precision.scale = LossScale.from_dict(saved.loss_scale)
     session.recorder.load(saved.recorder)
     session.watch.load(saved.watch)
     session.tracker.rewind(saved.progress.step)
@@ -244,7 +246,7 @@ def _load_newest(run: RunFolder, model: LanguageModel, ui: Ui) -> Saved | None:
     ui.say(f"going on from {path.name} (stage '{progress.stage}', step {progress.stage_step})")
     return Saved(
         progress,
-        Moments(tensors["optimizer"], state["optimizer"]),
+        OptimizerState(tensors["optimizer"], state["optimizer"]),
         state["recorder"],
         state["watch"],
         tensors.get("ema"),
@@ -267,7 +269,7 @@ def load_initial(
     _check_shape(model.settings, source.model.settings, folder)
     tensors = source.model.state_dict()
     digest = digest_of(tensors)
-    if world.any(world.from_first(digest) != digest):
+    if world.any(world.broadcast(digest) != digest):
         raise YxanulError(f"{folder} changed while it was read", hint="run the same command again")
     model.load_state_dict(tensors)
     if ledger.decisions.get("init_from", {}).get("digest", digest) != digest:

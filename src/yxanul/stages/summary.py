@@ -77,7 +77,7 @@ def summarize(session: Session) -> Outcome | None:
     prompts = session.recipe.eval.sample_prompts or (opening_words(session),)
     settings = SampleSettings(max_tokens=LONGEST_SAMPLE, temperature=0.3, seed=session.recipe.seed)
     samples = continued(session, prompts, settings)
-    if not session.world.is_first:
+    if not session.world.is_main:
         return None
     return Outcome(
         run=session.run.path,
@@ -97,8 +97,8 @@ def continued(session: Session, prompts: Iterable[str], settings: SampleSettings
     All processes call it: the model may have to be gathered; the first one has the texts.
     """
     texts = []
-    with session.engine.shown() as model:
-        for prompt in prompts if session.world.is_first else ():
+    with session.engine.eval_weights() as model:
+        for prompt in prompts if session.world.is_main else ():
             try:
                 written = complete(model, session.data.tokenizer, prompt, settings)
             except YxanulError as error:

@@ -22,7 +22,7 @@ from yxanul.recipe import Recipe, dump_recipe
 from yxanul.stages.config import Budget
 from yxanul.stages.ledger import Ledger
 from yxanul.tokenizer.tokenizer import Tokenizer
-from yxanul.train.parallel.launch import Children, command_of
+from yxanul.train.parallel.worker_group import WorkerGroup, command_of
 
 TIMED = ("perf/", "memory/")
 """Metrics that are never the same twice."""
@@ -140,7 +140,7 @@ def _legs(run: RunFolder, ends: Sequence[int], trial: Trial) -> None:
     for end in ends:
         place = ["--out", str(run.path), "--stop-after", str(end)]
         command = command_of(["train", str(run.recipe), *place])
-        ending = Children(command, trial.devices, quiet=True).run()
+        ending = WorkerGroup(command, trial.devices, quiet=True).run()
         if ending is not None and ending.exit_code >= 128:
             raise Interrupted(ending.text, signal_number=ending.exit_code - 128)
         if ending is not None:

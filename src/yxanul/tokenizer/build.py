@@ -12,9 +12,9 @@ import tokenizers as library
 from tokenizers import models
 
 from yxanul.base.errors import YxanulError
-from yxanul.base.tables import pick
+from yxanul.base.registry import lookup
 from yxanul.base.ui import Ui
-from yxanul.tokenizer.added import with_added
+from yxanul.tokenizer.added_tokens import with_added
 from yxanul.tokenizer.byte_alphabet import byte_symbols
 from yxanul.tokenizer.config import (
     BpeSettings,
@@ -27,11 +27,11 @@ from yxanul.tokenizer.config import (
     TrainedSettings,
 )
 from yxanul.tokenizer.end_of_text import END_OF_TEXT
-from yxanul.tokenizer.learn import learn_bpe
-from yxanul.tokenizer.pieces import byte_level
+from yxanul.tokenizer.pre_tokenizers import byte_level
 from yxanul.tokenizer.sample import take_sample
-from yxanul.tokenizer.superbpe import T80K_TOKENS, read_bpe, read_t80k, train_superbpe
+from yxanul.tokenizer.superbpe.train import T80K_TOKENS, read_bpe, read_t80k, train_superbpe
 from yxanul.tokenizer.tokenizer import Tokenizer
+from yxanul.tokenizer.train_bpe import learn_bpe
 
 Texts = Callable[[], Iterable[str]]
 
@@ -42,7 +42,7 @@ _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?<!\.json)")
 
 def build_tokenizer(settings: TokenizerSettings, texts: Texts, ui: Ui) -> Tokenizer:
     """Return the tokenizer that `settings` ask for; `texts` gives the text to train one on."""
-    return pick(TOKENIZERS, settings.kind, "tokenizer")(settings, texts, ui)
+    return lookup(TOKENIZERS, settings.kind, "tokenizer")(settings, texts, ui)
 
 
 def build_byte(settings: ByteSettings, texts: Texts, ui: Ui) -> Tokenizer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from yxanul.base.ui import Task
+from yxanul.base.ui import ProgressTask
 from yxanul.tokenizer.sample import in_batches
 from yxanul.tokenizer.tokenizer import Tokenizer
 
@@ -48,7 +48,7 @@ class Length:
         }
 
 
-def measure(tokenizer: Tokenizer, texts: Iterable[str], task: Task | None = None) -> Length:
+def measure(tokenizer: Tokenizer, texts: Iterable[str], task: ProgressTask | None = None) -> Length:
     """Return the length of all texts together, read once, in bounded memory."""
     total = Length()
     for batch in in_batches(texts):

@@ -10,11 +10,11 @@ import tokenizers as library
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import read_json
-from yxanul.tokenizer.beside import declared_chat_template
 from yxanul.tokenizer.end_of_text import find_end_of_text
-from yxanul.tokenizer.pieces import byte_level, has_superwords, superword_level
-from yxanul.tokenizer.superbpe import read_bpe
+from yxanul.tokenizer.pre_tokenizers import byte_level, has_superwords, superword_level
+from yxanul.tokenizer.superbpe.train import read_bpe
 from yxanul.tokenizer.tokenizer import Tokenizer, read_library_tokenizer
+from yxanul.tokenizer.tokenizer_config import declared_chat_template
 
 _IDS_FROM = ("generation_config.json", "config.json")
 _GPT2_FILES = ("vocab.json", "merges.txt")

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from yxanul.base.errors import YxanulError
-from yxanul.base.ui import Task
+from yxanul.base.ui import ProgressTask
 
 
 def take_sample(
-    texts: Iterable[str], sample_bytes: int, added: Sequence[str], task: Task
+    texts: Iterable[str], sample_bytes: int, added: Sequence[str], task: ProgressTask
 ) -> Iterator[str]:
     """Yield texts until `sample_bytes` of UTF-8 have passed; none at all is an error.
 

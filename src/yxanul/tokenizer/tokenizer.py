@@ -14,10 +14,10 @@ import tokenizers as library
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import write_text
-from yxanul.tokenizer.beside import declared_chat_template, write_beside
 from yxanul.tokenizer.byte_alphabet import token_bytes
 from yxanul.tokenizer.end_of_text import find_end_of_text
-from yxanul.tokenizer.fast import PACKAGE, FastEncoder, fast_encoder
+from yxanul.tokenizer.gigatoken import PACKAGE, FastEncoder, fast_encoder
+from yxanul.tokenizer.tokenizer_config import declared_chat_template, write_beside
 
 _PIECE_CHARS = 1 << 20
 _FALLBACK_BYTE = re.compile("<0x[0-9A-Fa-f]{2}>")
@@ -47,7 +47,7 @@ class Tokenizer:
         self._raw = raw
         self.end_of_text = end_of_text
         self.end_of_text_id: int = raw.get_vocab()[end_of_text]
-        self.begin_id: int = raw.get_vocab()[begin_of_text or end_of_text]
+        self.bos_id: int = raw.get_vocab()[begin_of_text or end_of_text]
         """What stands before a document; the end of the one before it, unless told otherwise."""
         self.vocab_size: int = max(*raw.get_vocab().values(), num_ids - 1) + 1
         self.chat_template: str | None = None
@@ -199,7 +199,7 @@ class Tokenizer:
         added = self._raw.get_added_tokens_decoder()
         special = {i for i, token in added.items() if token.special}
         text = set(self._raw.get_vocab().values()) - special
-        return max(text | {self.begin_id, self.end_of_text_id}) + 1
+        return max(text | {self.bos_id, self.end_of_text_id}) + 1
 
     @cached_property
     def is_byte_level(self) -> bool:

@@ -8,7 +8,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from yxanul.base.settings import Misfit, Settings
 from yxanul.checkpoint.config import CheckpointSettings
-from yxanul.train.precision.config import Fp8Settings
+from yxanul.train.mixed_precision.config import Fp8Settings
 
 PRECISIONS_OF = {
     "fsdp": ("auto", "fp32", "bf16", "fp16"),
@@ -65,7 +65,7 @@ class PhaseSettings(Settings):
         return self
 
 
-class OutlierSettings(Settings):
+class SpikeSettings(Settings):
     """When a finite step is an outlier, and is skipped like one that is not finite."""
 
     deviations: float = Field(default=6.0, gt=0)
@@ -103,7 +103,7 @@ class TrainSettings(Settings):
     """When to write checkpoints and how many to keep."""
     max_skipped_steps: int = Field(default=10, gt=0)
     """Stop after so many updates in a row that were skipped."""
-    skip_spikes: OutlierSettings | None = None
+    skip_spikes: SpikeSettings | None = None
     """Skip a step whose loss or gradient norm lies far above the last ones; null: none."""
 
     @model_validator(mode="after")

@@ -25,14 +25,14 @@ from yxanul.optim.groups import set_lr
 from yxanul.optim.muon import Muon
 from yxanul.optim.state import load_optimizer, optimizer_tensors
 from yxanul.train.config import TrainSettings
+from yxanul.train.mixed_precision.weights import MixedPrecision
 from yxanul.train.parallel.world import World
-from yxanul.train.precision.twin import Twin
 
 Tensors = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Moments:
+class OptimizerState:
     """An optimizer's state, as a checkpoint holds it: full tensors, and plain data."""
 
     tensors: Tensors
@@ -48,9 +48,14 @@ class Engine:
     can_rehearse = True
     """Whether a step can be tried before `begin`, by this process alone."""
 
-    def __init__(self, twin: Twin, world: World | None = None, ema: EmaSettings | None = None):
-        self.twin, self.world = twin, world or World()
-        self.module: nn.Module = twin.model
+    def __init__(
+        self,
+        mixed_precision: MixedPrecision,
+        world: World | None = None,
+        ema: EmaSettings | None = None,
+    ):
+        self.mixed_precision, self.world = mixed_precision, world or World()
+        self.module: nn.Module = mixed_precision.model
         """What a batch goes through: the model, or what several processes wrap it in."""
         self.ema = Ema(self.trained().items(), ema.decay) if ema else None
         self.optimizer: torch.optim.Optimizer
@@ -58,24 +63,26 @@ class Engine:
     @property
     def device(self) -> torch.device:
         """Where the model is."""
-        return next(self.twin.model.parameters()).device
+        return next(self.mixed_precision.model.parameters()).device
 
     def trained(self) -> dict[str, nn.Parameter]:
         """Return the fp32 weights that this process updates, by their names in the model."""
-        return dict(self.twin.master.named_parameters())
+        return dict(self.mixed_precision.master_model.named_parameters())
 
-    def begin(self, optim: OptimSettings, moments: Moments | None = None) -> None:
+    def init_optimizer(
+        self, optim: OptimSettings, optimizer_state: OptimizerState | None = None
+    ) -> None:
         """Make the optimizer of a stage, fresh or with the state that a checkpoint holds."""
         self.optimizer = self.make_optimizer(optim)
-        if moments is not None:
-            load_optimizer(self.optimizer, moments.tensors, moments.plain)
+        if optimizer_state is not None:
+            load_optimizer(self.optimizer, optimizer_state.tensors, optimizer_state.plain)
 
     def make_optimizer(self, optim: OptimSettings) -> torch.optim.Optimizer:
         """Return an optimizer over the weights that this process updates."""
-        roles = parameter_roles(self.twin.master)
+        roles = parameter_roles(self.mixed_precision.master_model)
         optimizer = build_optimizer(self.trained().items(), roles, optim)
         if isinstance(optimizer, Muon):
-            optimizer.in_fp32 = self.twin.precision == "fp32"
+            optimizer.in_fp32 = self.mixed_precision.precision == "fp32"
         return optimizer
 
     def loss(self, batch: Batch, last: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
@@ -83,7 +90,7 @@ class Engine:
 
         `last` says that no other micro-batch of the step follows: the same as for `backward`.
         """
-        with self.twin.forward_context():
+        with self.mixed_precision.forward_context():
             return self.module(batch.ids_BT, batch.targets_BT, batch.documents_BT)
 
     def backward(self, loss: torch.Tensor, last: bool) -> None:
@@ -91,12 +98,12 @@ class Engine:
 
         After the last one the master's gradients are those of all processes.
         """
-        (loss * self.twin.loss_factor).backward()
+        (loss * self.mixed_precision.loss_factor).backward()
         self.collect(last)
 
     def collect(self, last: bool) -> None:
         """Bring what a backward pass left behind to the gradients of the step."""
-        self.twin.collect()
+        self.mixed_precision.collect()
 
     def clip(self, max_norm: float | None) -> float:
         """Scale the gradients of the step down to a joint norm; return the norm before."""
@@ -106,48 +113,48 @@ class Engine:
         """Set the rates of the next update; return them by role."""
         return set_lr(self.optimizer, multiplier)
 
-    def apply(self) -> None:
+    def step(self) -> None:
         """Update the weights by the gradients of the step, and forget these."""
         self.optimizer.step()
-        self.twin.refresh()
+        self.mixed_precision.refresh()
         if self.ema is not None:
             self.ema.update()
-        self.discard()
+        self.zero_grad()
 
-    def discard(self) -> None:
+    def zero_grad(self) -> None:
         """Forget the gradients of the step."""
         self.optimizer.zero_grad(set_to_none=True)
 
     @contextlib.contextmanager
-    def rehearsal(self) -> Iterator[Engine]:
+    def probe(self) -> Iterator[Engine]:
         """Give an engine on which this process can try a step, even one that fails, by itself."""
         yield self
 
     @contextlib.contextmanager
-    def shown(self) -> Iterator[LanguageModel]:
+    def eval_weights(self) -> Iterator[LanguageModel]:
         """Give the model with the weights that are judged and given away, for evaluation."""
         if self.ema is None:
-            yield self.twin.model
+            yield self.mixed_precision.model
             return
-        with self.ema.in_place(self.twin.refresh):
-            yield self.twin.model
+        with self.ema.in_place(self.mixed_precision.refresh):
+            yield self.mixed_precision.model
 
-    def adopt_mean(self) -> None:
+    def load_ema_into_weights(self) -> None:
         """Train on from the mean of the weights, where there is one."""
         if self.ema is not None:
             self.ema.adopt()
-            self.twin.refresh()
+            self.mixed_precision.refresh()
 
-    def copy_of_twin(self) -> Twin:
+    def copy_of_twin(self) -> MixedPrecision:
         """Return a copy that can be trained for a measurement; the run itself is untouched."""
-        return copy.deepcopy(self.twin)
+        return copy.deepcopy(self.mixed_precision)
 
     def weights(self) -> dict[str, Tensors]:
         """Return the full fp32 weights by file: "model", and "ema" where there is one.
 
         All processes call it together; what the first one gets is what counts.
         """
-        master = self.twin.master
+        master = self.mixed_precision.master_model
         files: dict[str, Tensors] = {
             "model": {name: value.detach() for name, value in master.state_dict().items()}
         }
@@ -155,9 +162,9 @@ class Engine:
             files["ema"] = self.ema.tensors(master)
         return files
 
-    def moments(self) -> Moments:
+    def optimizer_state(self) -> OptimizerState:
         """Return the optimizer's state in full; called by all processes, as `weights` is."""
-        return Moments(*optimizer_tensors(self.optimizer))
+        return OptimizerState(*optimizer_tensors(self.optimizer))
 
     def load_mean(self, tensors: Tensors, num_updates: int) -> None:
         """Go on with a mean of the weights that `weights` returned."""
@@ -165,11 +172,13 @@ class Engine:
             self.ema.load(tensors, num_updates)
 
 
-def make_twin(model: LanguageModel, settings: TrainSettings, precision: str, ui: Ui) -> Twin:
+def make_mixed_precision(
+    model: LanguageModel, settings: TrainSettings, precision: str, ui: Ui
+) -> MixedPrecision:
     """Return the model with its twin, set up as the settings and its device ask for."""
-    twin = Twin(model, precision, settings.fp8)
-    set_up(twin.model, settings, ui)
-    return twin
+    mixed_precision = MixedPrecision(model, precision, settings.fp8)
+    set_up(mixed_precision.model, settings, ui)
+    return mixed_precision
 
 
 def set_up(model: LanguageModel, settings: TrainSettings, ui: Ui) -> None:

@@ -14,7 +14,7 @@ from yxanul.base.errors import YxanulError, causes_of
 from yxanul.data.batches import Batch
 from yxanul.optim.groups import set_lr
 from yxanul.train.curriculum import Phase, Plan
-from yxanul.train.precision.twin import Twin
+from yxanul.train.mixed_precision.weights import MixedPrecision
 
 DOCUMENTS_IN_ROW = 4
 """Of the made-up rows of a trial."""
@@ -35,7 +35,7 @@ class Computes(Protocol):
     """What a trial needs of an engine: to compute a micro-batch, without an optimizer."""
 
     @property
-    def twin(self) -> Twin:
+    def mixed_precision(self) -> MixedPrecision:
         """The weights."""
         ...
 
@@ -170,7 +170,7 @@ def fits(
         fitted = True
     finally:
         # The error is gone by then, and with it what its frames held.
-        forget_gradients(engine.twin)
+        forget_gradients(engine.mixed_precision)
     if device.type == "cuda" or not fitted:  # elsewhere nothing is cached, and looking takes long
         free()
     return fitted
@@ -189,10 +189,10 @@ def _compute(
     """
     optimizer = make_optimizer()
     _update_nothing(optimizer)
-    forget_gradients(engine.twin)
+    forget_gradients(engine.mixed_precision)
     rows = process_rows(phase, processes)
     micro_rows = min(rows, phase.micro_rows)
-    num_tokens = engine.twin.master.settings.num_tokens
+    num_tokens = engine.mixed_precision.master_model.settings.num_tokens
     batch = random_batch(micro_rows, phase.seq_len, num_tokens, generator).to(engine.device)
     count = min(2, -(-rows // micro_rows))
     for number in range(count):
@@ -212,9 +212,9 @@ def _update_nothing(optimizer: torch.optim.Optimizer) -> None:
     optimizer.step()
 
 
-def forget_gradients(twin: Twin) -> None:
+def forget_gradients(mixed_precision: MixedPrecision) -> None:
     """Drop all gradients, also those that a micro-batch cut short left in the model."""
-    for model in (twin.master, twin.model):
+    for model in (mixed_precision.master_model, mixed_precision.model):
         for weight in model.parameters():
             weight.grad = None
 

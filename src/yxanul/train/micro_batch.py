@@ -121,7 +121,7 @@ def find_micro_rows(
     free()
     found: dict[int, int] = {}
     for phase in _widest(plan):
-        rows, room = process_rows(phase, world.size), world.from_first(_room(engine.device))
+        rows, room = process_rows(phase, world.size), world.broadcast(_room(engine.device))
 
         def peak_of(micro_rows: int, phase: Phase = phase, room: int = room) -> int | None:
             tried = replace(phase, micro_rows=micro_rows)
@@ -166,4 +166,4 @@ def _agreed_peak(
     peak = torch.cuda.max_memory_allocated(engine.device)
     if world.any(not fitted or peak > room):
         return None
-    return world.from_first(peak)
+    return world.broadcast(peak)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from yxanul.data.mix import MixCursor
-from yxanul.train.outliers import Recent
+from yxanul.train.loss_history import LossHistory
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Progress:
     best: Best | None = None
     skipped_steps: int = 0
     """Updates of all stages that were skipped."""
-    recent: Recent = field(default_factory=Recent)
+    recent: LossHistory = field(default_factory=LossHistory)
     """What outliers are measured by; empty unless they are skipped."""
 
     def after_step(
@@ -44,7 +44,7 @@ class Progress:
         cursor: MixCursor,
         applied: bool,
         excused: bool = False,
-        recent: Recent | None = None,
+        recent: LossHistory | None = None,
     ) -> Progress:
         """Return the progress after one more step of `tokens` target tokens; one that was not
         applied is a bad one unless it is excused."""
@@ -61,7 +61,9 @@ class Progress:
 
     def in_stage(self, stage: str) -> Progress:
         """Return the progress at the start of a following stage: the data streams go on."""
-        return replace(self, stage=stage, stage_step=0, bad_steps=0, best=None, recent=Recent())
+        return replace(
+            self, stage=stage, stage_step=0, bad_steps=0, best=None, recent=LossHistory()
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""
@@ -74,6 +76,8 @@ class Progress:
         values = {
             "cursor": MixCursor.from_dict(plain["cursor"]),
             "best": Best(**best) if best else None,
-            "recent": Recent.from_dict(plain["recent"]) if "recent" in plain else Recent(),
+            "recent": LossHistory.from_dict(plain["recent"])
+            if "recent" in plain
+            else LossHistory(),
         }
         return cls(**plain | values)

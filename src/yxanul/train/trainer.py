@@ -11,17 +11,17 @@ import torch
 from yxanul.base.clock import Stopwatch
 from yxanul.base.errors import Interrupted, YxanulError
 from yxanul.base.interrupt import StopRequest
-from yxanul.base.ui import Task, Ui
-from yxanul.data.batches import Batch, Feed
+from yxanul.base.ui import ProgressTask, Ui
+from yxanul.data.batches import Batch, BatchLoader
 from yxanul.data.mix import MixCursor, Row, plan_rows
 from yxanul.optim.config import OptimSettings
-from yxanul.train.config import OutlierSettings
+from yxanul.train.config import SpikeSettings
 from yxanul.train.curriculum import Phase, Plan, planned_multiplier
-from yxanul.train.curvature import Curvature
 from yxanul.train.engine import Engine
+from yxanul.train.hessian import Curvature
 from yxanul.train.memory import forget_gradients, free, is_out_of_memory, too_large
 from yxanul.train.micro_batch import halved, micro_rows_of
-from yxanul.train.parallel.share import micro_batches
+from yxanul.train.parallel.micro_batches import micro_batches
 from yxanul.train.parallel.world import World
 from yxanul.train.progress import Best, Progress
 from yxanul.train.stall import StallWatch
@@ -72,7 +72,7 @@ class Trainer:
     """Everything a stage's training needs, and the loop itself."""
 
     engine: Engine
-    feed: Feed
+    loader: BatchLoader
     plan: Plan
     optim: OptimSettings
     progress: Progress
@@ -80,7 +80,7 @@ class Trainer:
     ui: Ui
     stop: StopRequest
     callbacks: Sequence[Callback] = ()
-    skip_spikes: OutlierSettings | None = None
+    skip_spikes: SpikeSettings | None = None
     curvature: Curvature | None = None
     """For the optimizer that asks for it."""
 
@@ -157,7 +157,7 @@ class Trainer:
                 raise
             if self.world.size > 1:  # the others wait in the middle of the step
                 raise self._out_of_memory(phase) from error
-        forget_gradients(self.engine.twin)
+        forget_gradients(self.engine.mixed_precision)
         free()
         return None
 
@@ -203,8 +203,8 @@ class Trainer:
     def _batch(self, chunk: Sequence[Row], rows: Sequence[Row], seq_len: int) -> Batch:
         """Return some rows; where there are none, one whose targets do not count."""
         if chunk:
-            return self.feed.batch(chunk, seq_len)
-        return self.feed.batch(rows[:1], seq_len).without_targets()
+            return self.loader.load(chunk, seq_len)
+        return self.loader.load(rows[:1], seq_len).without_targets()
 
     def accumulate(self, batches: Sequence[Batch], num_targets: int, watch: Stopwatch) -> float:
         """Sum the gradients of the micro-batches of a step; return the mean cross-entropy in nats.
@@ -228,24 +228,24 @@ class Trainer:
         applied = finite = math.isfinite(loss) and math.isfinite(norm)
         if applied and self.skip_spikes is not None:
             recent = self.progress.recent
-            applied = not recent.is_outlier(phase.index, loss, norm, self.skip_spikes)
+            applied = not recent.is_spike(phase.index, loss, norm, self.skip_spikes)
         if applied:
             self._apply(phase)
         else:
-            self.engine.discard()
+            self.engine.zero_grad()
         # A loss that is not finite is not the scale's fault.
-        excused = math.isfinite(loss) and self.engine.twin.after_update(finite)
+        excused = math.isfinite(loss) and self.engine.mixed_precision.after_update(finite)
         return norm, applied, excused
 
     def _apply(self, phase: Phase) -> None:
         try:
-            self.engine.apply()
+            self.engine.step()
         except (RuntimeError, MemoryError) as error:  # of a half done update nothing is kept
             if not is_out_of_memory(error):
                 raise
             raise self._out_of_memory(phase) from error
 
-    def _show(self, bar: Task, report: StepReport) -> None:
+    def _show(self, bar: ProgressTask, report: StepReport) -> None:
         total = f"{self.progress.stage_step}/{self.plan.total_steps}"
         bar.advance(report.phase.step_tokens, f"step {total}, loss {report.loss:.3f}")
 

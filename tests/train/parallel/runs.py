@@ -19,9 +19,9 @@ from yxanul.model.language_model import LanguageModel
 from yxanul.optim.config import EmaSettings, OptimSettings
 from yxanul.train.config import TrainSettings
 from yxanul.train.curriculum import Phase, Plan
-from yxanul.train.curvature import Curvature
-from yxanul.train.engine import Moments
-from yxanul.train.parallel.build import Plant, make_engine
+from yxanul.train.engine import OptimizerState
+from yxanul.train.hessian import Curvature
+from yxanul.train.parallel.strategies import EngineSpec, make_engine
 from yxanul.train.progress import Progress
 from yxanul.train.trainer import Trainer
 
@@ -55,7 +55,7 @@ class Done:
     weights: dict
     mean: dict
     mean_updates: int
-    moments: dict
+    optimizer_state: dict
     plain: dict
     progress: dict
 
@@ -89,7 +89,7 @@ class StreamFeed:
         self.stream = np.random.default_rng(5).integers(0, VOCAB, 100_000)
         self.ignored = ignored
 
-    def batch(self, rows, seq_len):
+    def load(self, rows, seq_len):
         ids = np.stack([self.stream[row.start : row.start + seq_len + 1] for row in rows])
         targets = ids[:, 1:].copy()
         if self.ignored:
@@ -119,10 +119,14 @@ def make_trainer(world, run):
     optim = optim_of(run)
     settings = TrainSettings(strategy=run.strategy, deepspeed=run.deepspeed, compile=run.compile)
     mean = EmaSettings(decay=0.9) if run.ema else None
-    engine = make_engine(Plant(make_model(run), settings, run.precision, mean, world, SilentUi()))
-    engine.twin.model.checkpoint_every = run.checkpoint_every
+    engine = make_engine(
+        EngineSpec(make_model(run), settings, run.precision, mean, world, SilentUi())
+    )
+    engine.mixed_precision.model.checkpoint_every = run.checkpoint_every
     begun, progress = run.begin_from, Progress("one", 0, 0, 0, MixCursor())
-    engine.begin(optim, Moments(tensors(begun.moments), begun.plain) if begun else None)
+    engine.init_optimizer(
+        optim, OptimizerState(tensors(begun.optimizer_state), begun.plain) if begun else None
+    )
     if begun is not None:
         progress = Progress.from_dict(begun.progress)
         engine.load_mean(tensors(begun.mean), begun.mean_updates)
@@ -133,7 +137,7 @@ def make_trainer(world, run):
         start += phase.num_steps
     trainer = Trainer(
         engine=engine,
-        feed=StreamFeed(run.ignored),
+        loader=StreamFeed(run.ignored),
         plan=Plan(tuple(phases)),
         optim=optim,
         progress=progress,
@@ -172,7 +176,7 @@ def spoiled(engine):
 
 def outcome(trainer, reports):
     engine = trainer.engine
-    files, moments = engine.weights(), engine.moments()
+    files, optimizer_state = engine.weights(), engine.optimizer_state()
     return Done(
         [report.loss for report in reports],
         [report.gradient_norm for report in reports],
@@ -180,8 +184,8 @@ def outcome(trainer, reports):
         arrays(files["model"]),
         arrays(files.get("ema", {})),
         engine.ema.num_updates if engine.ema else 0,
-        arrays(moments.tensors),
-        dict(moments.plain),
+        arrays(optimizer_state.tensors),
+        dict(optimizer_state.plain),
         trainer.progress.to_dict(),
     )
 
@@ -204,7 +208,7 @@ def assert_close(found, wanted, tolerance=1e-5):
     assert found.applied == wanted.applied
     np.testing.assert_allclose(found.losses, wanted.losses, rtol=0, atol=tolerance)
     np.testing.assert_allclose(found.norms, wanted.norms, rtol=0, atol=10 * tolerance)
-    for name in ("weights", "mean", "moments"):
+    for name in ("weights", "mean", "optimizer_state"):
         ours, theirs = getattr(found, name), getattr(wanted, name)
         assert ours.keys() == theirs.keys()
         for key, value in theirs.items():

@@ -4,7 +4,7 @@ import pytest
 
 from train.parallel.runs import Run, make_trainer
 from yxanul.base.errors import YxanulError
-from yxanul.train.parallel import build
+from yxanul.train.parallel import strategies
 from yxanul.train.parallel.ddp import DdpEngine
 from yxanul.train.parallel.fsdp import FsdpEngine
 from yxanul.train.parallel.world import World
@@ -15,7 +15,7 @@ ENGINES = {"auto": DdpEngine, "ddp": DdpEngine, "fsdp": FsdpEngine}
 def test_one_process_divides_nothing():
     for strategy in ENGINES:
         engine = make_trainer(World(), Run(strategy=strategy)).engine
-        assert type(engine) is build.Engine
+        assert type(engine) is strategies.Engine
 
 
 @pytest.mark.parametrize("strategy", ENGINES)

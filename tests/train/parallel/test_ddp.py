@@ -67,7 +67,9 @@ def test_sophia_sees_one_curvature(pair):
     first, second = pair.run(train, Run(optimizer="sophia"))
     assert_close(second, first, tolerance=0)
     assert all(np.isfinite(first.losses)) and all(first.applied)
-    assert all(found.any() for key, found in first.moments.items() if key.startswith("curv"))
+    assert all(
+        found.any() for key, found in first.optimizer_state.items() if key.startswith("curv")
+    )
 
 
 @pytest.mark.parametrize("precision", in_time(["fp32", "bf16"], ["bf16"]))
@@ -108,7 +110,7 @@ def count_sums(world, run):
             counts.append((len(begun), elements, sorted({str(v.dtype) for v in seen})))
             seen.clear()
             begun.clear()
-    return counts, sum(p.numel() for p in trainer.engine.twin.master.parameters())
+    return counts, sum(p.numel() for p in trainer.engine.mixed_precision.master_model.parameters())
 
 
 @pytest.mark.parametrize("optimizer", in_time(["adamw", "muon"], ["adamw"]))
@@ -145,7 +147,7 @@ def test_a_trial_that_fails_in_one_process_leaves_nothing(pair, precision):
 def after_a_trial(world, run):
     trainer = make_trainer(world, run)
     engine, phase = trainer.engine, replace(trainer.plan.phases[0], rows=16, micro_rows=2)
-    with engine.rehearsal() as alone:
+    with engine.probe() as alone:
         backward, calls = alone.backward, []
 
         def short(loss, last):

@@ -26,7 +26,7 @@ from yxanul.base.errors import YxanulError
 from yxanul.base.ui import SilentUi
 from yxanul.train.config import TrainSettings
 from yxanul.train.engine import Engine
-from yxanul.train.parallel.build import STRATEGIES, Plant, make_engine
+from yxanul.train.parallel.strategies import STRATEGIES, EngineSpec, make_engine
 from yxanul.train.parallel.world import World
 
 pytestmark = pytest.mark.skipif(
@@ -89,7 +89,9 @@ def test_two_train_as_one_does(zero_pair, under_zero, name, stage):
     assert_close(finite(first), finite(wanted))
     assert first.losses == second.losses
     assert first.applied.count(False) == (name == "not finite")
-    assert not second.moments and first.moments.keys() == wanted.moments.keys()
+    assert (
+        not second.optimizer_state and first.optimizer_state.keys() == wanted.optimizer_state.keys()
+    )
 
 
 @pytest.mark.slow
@@ -112,7 +114,7 @@ def test_what_goes_on_is_what_went_straight_on(zero_pair, under_zero, stage, pre
     half, _ = zero_pair.run(train, replace(run, stop_after=5))
     rest, _ = zero_pair.run(train, continued(run, half))
     assert half.losses + rest.losses == straight.losses
-    for name in ("weights", "mean", "moments"):
+    for name in ("weights", "mean", "optimizer_state"):
         ours, theirs = getattr(rest, name), getattr(straight, name)
         assert all(np.array_equal(ours[key], theirs[key]) for key in theirs)
     if precision == "bf16":
@@ -143,20 +145,20 @@ def two_stages(world, run):
     engine, reports = trainer.engine, [trainer.step() for _ in range(5)]
     before = engine.weights()["model"]
     copy = engine.copy_of_twin()
-    if world.is_first:
-        master = copy.master.state_dict()
+    if world.is_main:
+        master = copy.master_model.state_dict()
         assert all(torch.equal(master[name], value) for name, value in before.items())
-        assert copy.model.checkpoint_every == engine.twin.model.checkpoint_every
-    with engine.shown() as model:
+        assert copy.model.checkpoint_every == engine.mixed_precision.model.checkpoint_every
+    with engine.eval_weights() as model:
         mean = {name: value.clone() for name, value in model.state_dict().items()}
-    if world.is_first:
+    if world.is_main:
         wanted = engine.ema.averages if world.size == 1 else None
         assert wanted is None or all(torch.equal(mean[name], wanted[name]) for name in wanted)
         assert any(not torch.equal(mean[name], before[name].to(mean[name])) for name in mean)
     after = engine.weights()["model"]
-    assert all(torch.equal(before[name], after[name]) for name in before) or not world.is_first
-    engine.adopt_mean()
-    engine.begin(optim_of(run))
+    assert all(torch.equal(before[name], after[name]) for name in before) or not world.is_main
+    engine.load_ema_into_weights()
+    engine.init_optimizer(optim_of(run))
     reports += [trainer.step() for _ in range(5)]
     return outcome(trainer, reports)
 
@@ -193,7 +195,7 @@ def with_a_step_thrown_away(world, run):
                     engine.backward(loss, last)
                 if end == len(batches):
                     assert engine.clip(None) > 1
-                engine.discard()
+                engine.zero_grad()
         reports.append(trainer.step())
     return outcome(trainer, reports)
 
@@ -224,18 +226,27 @@ def memory(world, run):
     trainer.step()
     states = trainer.engine.optimizer.state.items()
     weights = sum(weight.numel() for weight, _ in states)
-    moments = sum(value.numel() for _, state in states for value in state.values() if value.ndim)
-    master = sum(weight.numel() for weight in trainer.engine.twin.master.parameters())
-    return weights, moments, master, sum(w.numel() for w in trainer.engine.twin.model.parameters())
+    optimizer_state = sum(
+        value.numel() for _, state in states for value in state.values() if value.ndim
+    )
+    master = sum(
+        weight.numel() for weight in trainer.engine.mixed_precision.master_model.parameters()
+    )
+    return (
+        weights,
+        optimizer_state,
+        master,
+        sum(w.numel() for w in trainer.engine.mixed_precision.model.parameters()),
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_each_process_holds_half(zero_pair, under_zero, stage):
     for found in zero_pair.run(memory, under_zero(Run(precision="bf16"), stage)):
-        weights, moments, master, model = found
+        weights, optimizer_state, master, model = found
         assert weights == pytest.approx(model / 2, abs=20)
-        assert moments == 2 * weights and master == 0
+        assert optimizer_state == 2 * weights and master == 0
 
 
 def what_it_says(world, run):
@@ -271,9 +282,9 @@ def test_what_deepspeed_does_not_accept_is_one_line(zero_pair, under_zero):
         assert "no_such_key" in error and "\n" not in error
 
 
-def plant(world, precision="fp32", **settings):
+def spec(world, precision="fp32", **settings):
     settings = TrainSettings(strategy="deepspeed", **settings)
-    return Plant(make_model(Run()), settings, precision, None, world, SilentUi())
+    return EngineSpec(make_model(Run()), settings, precision, None, world, SilentUi())
 
 
 def test_a_stage_that_divides_nothing_is_ddp(pair, under_zero):
@@ -282,18 +293,18 @@ def test_a_stage_that_divides_nothing_is_ddp(pair, under_zero):
 
 
 def _kind(world, path):
-    return type(make_engine(plant(world, deepspeed=path))).__name__
+    return type(make_engine(spec(world, deepspeed=path))).__name__
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "deepspeed", None)
     with pytest.raises(YxanulError, match=r"'yxanul\[deepspeed\]'"):
-        STRATEGIES["deepspeed"](plant(World(0, 2)))
+        STRATEGIES["deepspeed"](spec(World(0, 2)))
 
 
 def test_a_precision_found_by_auto_is_refused_too():
     with pytest.raises(YxanulError, match="deepspeed does not train in fp16"):
-        STRATEGIES["deepspeed"](plant(World(0, 2), "fp16"))
+        STRATEGIES["deepspeed"](spec(World(0, 2), "fp16"))
 
 
 @pytest.mark.slow
@@ -304,4 +315,4 @@ def test_an_optimizer_of_matrices_is_refused(zero_pair, under_zero, name):
 
 
 def test_one_process_trains_without():
-    assert type(make_engine(plant(World()))) is Engine
+    assert type(make_engine(spec(World()))) is Engine

@@ -54,7 +54,7 @@ def test_two_train_as_one_does(pair, name):
     np.testing.assert_array_equal(first.losses, second.losses)
     np.testing.assert_array_equal(first.norms, second.norms)
     assert first.applied.count(False) == (name == "not finite")
-    assert not second.weights and not second.moments
+    assert not second.weights and not second.optimizer_state
 
 
 @pytest.mark.parametrize("precision", in_time(["bf16", "fp16"], ["bf16"]))
@@ -81,7 +81,12 @@ def see_sums(world, run):
     engine, collect = trainer.engine, trainer.engine.collect
 
     def look(last):
-        seen.append(any(weight.grad is not None for weight in engine.twin.master.parameters()))
+        seen.append(
+            any(
+                weight.grad is not None
+                for weight in engine.mixed_precision.master_model.parameters()
+            )
+        )
         collect(last)
 
     with patch.object(engine, "collect", look):
@@ -122,13 +127,13 @@ def look_inside(world, run):
     trainer.step()
     engine, copied = trainer.engine, trainer.engine.copy_of_twin()
     batch = trainer.fetch(trainer.plan.phases[0])[0][0]
-    with engine.shown() as model:
+    with engine.eval_weights() as model:
         shown = arrays({name: value.float() for name, value in model.state_dict().items()})
         assert torch.isfinite(model.loss(batch.ids_BT, batch.targets_BT).total)
     loss = copied.model.loss(batch.ids_BT, batch.targets_BT).total
     loss.backward()
     assert copied.precision == run.precision and copied.is_master == (run.precision == "fp32")
-    return shown, arrays(copied.master.state_dict()), train(world, replace(run, stop_after=1))
+    return shown, arrays(copied.master_model.state_dict()), train(world, replace(run, stop_after=1))
 
 
 def test_the_mean_is_adopted(pair):
@@ -144,7 +149,7 @@ def adopt(world, run):
     for _ in range(3):
         trainer.step()
     means = arrays(trainer.engine.weights()["ema"])
-    trainer.engine.adopt_mean()
+    trainer.engine.load_ema_into_weights()
     return means, arrays(trainer.engine.weights()["model"])
 
 

@@ -8,7 +8,7 @@ from yxanul.base.errors import YxanulError
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.table import divided_by
 from yxanul.train.config import TrainSettings
-from yxanul.train.parallel.zero_config import DEFAULT, merged, read_config
+from yxanul.train.parallel.deepspeed_config import DEFAULT, merged, read_config
 
 USUAL = {
     "train_batch_size": "auto",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from yxanul.base.errors import YxanulError
-from yxanul.base.tables import pick
+from yxanul.base.registry import lookup
 from yxanul.model.attention import BACKENDS
 from yxanul.model.attention.backend import Backend, Shape
 
@@ -17,7 +17,7 @@ def choose(shape: Shape, name: str, trains: bool) -> Backend:
     """Return the back end of that name, or the rule's for `auto`; an error if it is unsupported."""
     if name == "auto":
         return BACKENDS[by_rule(shape, trains)]
-    backend = pick(BACKENDS, name, "attention back end")
+    backend = lookup(BACKENDS, name, "attention back end")
     reason = backend.unsupported_reason(shape)
     if reason is not None:
         raise YxanulError(f"attention back end '{name}' is not supported here", found=reason)

@@ -10,9 +10,9 @@ from typing import Any
 from yxanul.base.errors import YxanulError
 from yxanul.base.settings import checked
 from yxanul.model.config import ModelSettings
-from yxanul.model.convert import parts
+from yxanul.model.convert import key_groups
+from yxanul.model.convert.key_groups import KeyGroup
 from yxanul.model.convert.keys import Keys, in_a_word
-from yxanul.model.convert.parts import Part
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Architecture:
     """Its short name, as in `model_type` of a config.json."""
     defaults: Mapping[str, Any]
     """What its configuration class in transformers 5 assumes for keys that are left out."""
-    parts: tuple[Part, ...]
+    key_groups: tuple[KeyGroup, ...]
     """The groups of keys it has."""
     norms: Mapping[str, str]
     """Names of the norms in a layer, ours to theirs."""
@@ -36,7 +36,7 @@ class Architecture:
         """Return the settings for a config.json; raise where it says what we cannot express."""
         keys = Keys(config, self.defaults, file)
         fields: dict[str, Any] = {}
-        for part in self.parts:
+        for part in self.key_groups:
             fields |= part.read(keys)
         try:
             return checked(ModelSettings, **fields)
@@ -47,7 +47,7 @@ class Architecture:
     def write(self, settings: ModelSettings) -> dict[str, Any]:
         """Return the config.json for settings; whether it says all of them is not checked."""
         keys: dict[str, Any] = {"architectures": [self.name], "model_type": self.model_type}
-        for part in self.parts:
+        for part in self.key_groups:
             keys |= part.write(settings)
         return keys
 
@@ -75,11 +75,11 @@ LLAMA = Architecture(
         "rms_norm_eps": 1e-6,
         "tie_word_embeddings": False,
     },
-    parts=(
-        parts.SHAPE,
-        parts.activation("hidden_act"),
-        parts.ONE_ROPE,
-        parts.fixed(norm="rmsnorm"),
+    key_groups=(
+        key_groups.SHAPE,
+        key_groups.activation("hidden_act"),
+        key_groups.ONE_ROPE,
+        key_groups.fixed(norm="rmsnorm"),
     ),
     norms=_NORMS,
     heads_divide_width=True,
@@ -104,12 +104,12 @@ QWEN3 = Architecture(
         "sliding_window": 4096,
         "max_window_layers": 28,
     },
-    parts=(
-        parts.SHAPE,
-        parts.activation("hidden_act"),
-        parts.ONE_ROPE,
-        parts.QWEN_LAYERS,
-        parts.fixed(norm="rmsnorm", qk_norm=True),
+    key_groups=(
+        key_groups.SHAPE,
+        key_groups.activation("hidden_act"),
+        key_groups.ONE_ROPE,
+        key_groups.QWEN_LAYERS,
+        key_groups.fixed(norm="rmsnorm", qk_norm=True),
     ),
     norms={**_NORMS, **_QK_NORMS},
 )
@@ -132,14 +132,14 @@ GEMMA3 = Architecture(
         "query_pre_attn_scalar": 256,
         "sliding_window": 4096,
     },
-    parts=(
-        parts.SHAPE,
-        parts.activation("hidden_activation"),
-        parts.TWO_ROPES,
-        parts.GEMMA_LAYERS,
-        parts.QUERY_SCALE,
-        parts.SOFT_CAP,
-        parts.fixed(
+    key_groups=(
+        key_groups.SHAPE,
+        key_groups.activation("hidden_activation"),
+        key_groups.TWO_ROPES,
+        key_groups.GEMMA_LAYERS,
+        key_groups.QUERY_SCALE,
+        key_groups.SOFT_CAP,
+        key_groups.fixed(
             norm="zero_centered_rmsnorm", post_norm=True, qk_norm=True, embedding_scale=True
         ),
     ),

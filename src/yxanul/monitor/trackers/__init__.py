@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
+from yxanul.base.registry import lookup
 from yxanul.base.run_folder import RunFolder
-from yxanul.base.tables import pick
 from yxanul.monitor.trackers.jsonl import JsonlTracker
+from yxanul.monitor.trackers.multi import MultiTracker
 from yxanul.monitor.trackers.tensorboard import TensorboardTracker
-from yxanul.monitor.trackers.together import Together
 from yxanul.monitor.trackers.tracker import Tracker
 from yxanul.monitor.trackers.wandb import WandbTracker
 
@@ -22,4 +22,4 @@ TRACKERS: dict[str, Callable[[RunFolder], Tracker]] = {
 
 def open_trackers(names: Sequence[str], run: RunFolder) -> Tracker:
     """Open the named trackers of a run, as one; a package that is missing is a YxanulError."""
-    return Together([pick(TRACKERS, name, "tracker")(run) for name in names])
+    return MultiTracker([lookup(TRACKERS, name, "tracker")(run) for name in names])

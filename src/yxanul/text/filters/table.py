@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yxanul.base.tables import pick
+from yxanul.base.registry import lookup
 from yxanul.text.filters.config import FilterSettings, QualityFilterSettings
 from yxanul.text.filters.filter import Filter
 from yxanul.text.filters.language import LanguageFilter
@@ -32,7 +32,7 @@ FILTERS: dict[str, Callable[[Any], Filter]] = {
 
 def open_filters(settings: CommonSettings) -> list[Filter]:
     """Open the filters of a source, in the recipe's order; what they lack is a YxanulError."""
-    return [pick(FILTERS, one.kind, "filter")(one) for one in settings.filters or ()]
+    return [lookup(FILTERS, one.kind, "filter")(one) for one in settings.filters or ()]
 
 
 def filters_digest(filters: Iterable[FilterSettings] | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from yxanul.base.tables import pick
+from yxanul.base.registry import lookup
 from yxanul.text.config import CommonSettings
 from yxanul.text.sources.builtin_source import BuiltinSource
 from yxanul.text.sources.hub import HubSource
@@ -25,4 +25,4 @@ SOURCES: dict[str, Callable[[str, Any], Source]] = {
 
 def open_source(name: str, settings: CommonSettings) -> Source:
     """Open the source that `settings` describe under `name`; nothing is read yet."""
-    return pick(SOURCES, getattr(settings, "kind", ""), "source of text")(name, settings)
+    return lookup(SOURCES, getattr(settings, "kind", ""), "source of text")(name, settings)

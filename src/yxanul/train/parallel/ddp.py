@@ -17,8 +17,8 @@ from torch.nn.parallel import DistributedDataParallel
 from yxanul.data.batches import Batch
 from yxanul.optim.config import EmaSettings
 from yxanul.train.engine import Engine
+from yxanul.train.mixed_precision.weights import MixedPrecision
 from yxanul.train.parallel.world import World
-from yxanul.train.precision.twin import Twin
 
 
 class DdpEngine(Engine):
@@ -27,16 +27,22 @@ class DdpEngine(Engine):
     A sum, not a mean: each micro-batch has been divided by the targets of all processes.
     """
 
-    def __init__(self, twin: Twin, world: World, ema: EmaSettings | None = None):
-        super().__init__(twin, world, ema)
-        if twin.model.compiles:
+    def __init__(
+        self, mixed_precision: MixedPrecision, world: World, ema: EmaSettings | None = None
+    ):
+        super().__init__(mixed_precision, world, ema)
+        if mixed_precision.model.compiles:
             # Layers are compiled one by one, so there is no graph that is to be cut for overlap.
             torch._dynamo.config.optimize_ddp = False
         self._master_of: dict[nn.Parameter, nn.Parameter] = dict(
-            zip(twin.model.parameters(), twin.master.parameters(), strict=True)
+            zip(
+                mixed_precision.model.parameters(),
+                mixed_precision.master_model.parameters(),
+                strict=True,
+            )
         )
         self._wrapper = DistributedDataParallel(
-            twin.model,
+            mixed_precision.model,
             init_sync=False,  # the weights are the same already
             gradient_as_bucket_view=True,
         )
@@ -50,31 +56,31 @@ class DdpEngine(Engine):
         return super().loss(batch, last)
 
     @contextlib.contextmanager
-    def rehearsal(self) -> Iterator[Engine]:
+    def probe(self) -> Iterator[Engine]:
         """Give an engine that nobody else waits for, with the memory that sums take held back."""
         numbers = sum(weight.numel() for weight in self._master_of)
         sums = torch.empty(numbers, dtype=torch.float32, device=self.device)
-        yield Engine(self.twin)
+        yield Engine(self.mixed_precision)
         del sums
 
     def collect(self, last: bool) -> None:
         """Add gradients to the master's; those of the last micro-batch are there already."""
-        if last and not self.twin.is_master:
-            self.twin.model.zero_grad(set_to_none=True)
+        if last and not self.mixed_precision.is_master:
+            self.mixed_precision.model.zero_grad(set_to_none=True)
         else:
-            self.twin.collect()
+            self.mixed_precision.collect()
 
     def summed(self, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
         """Begin to sum a bucket of the last gradients, with those before, over all processes."""
         buffer = bucket.buffer()
-        if self.twin.is_master:  # the bucket holds the micro-batches before, too
+        if self.mixed_precision.is_master:  # the bucket holds the micro-batches before, too
             return _all_reduce(buffer).then(lambda _: buffer)
         sums = torch.empty(buffer.numel(), dtype=torch.float32, device=buffer.device)
         gradients = bucket.gradients()
         slots = sums.split([gradient.numel() for gradient in gradients])
         for weight, gradient, slot in zip(bucket.parameters(), gradients, slots, strict=True):
             master, slot = self._master_of[_parameter(weight)], slot.view_as(gradient)
-            slot.copy_(gradient).mul_(1.0 / self.twin.loss_factor)
+            slot.copy_(gradient).mul_(1.0 / self.mixed_precision.loss_factor)
             if master.grad is not None:
                 slot.add_(master.grad)
             master.grad = slot  # the sum is in there when the backward pass is over

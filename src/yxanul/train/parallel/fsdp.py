@@ -20,14 +20,14 @@ from yxanul.optim.config import EmaSettings, OptimSettings
 from yxanul.optim.muon import Muon
 from yxanul.optim.state import optimizer_tensors
 from yxanul.optim.table import divided_by
-from yxanul.train.engine import Engine, Moments, Tensors
-from yxanul.train.parallel.shards import Shards
+from yxanul.train.engine import Engine, OptimizerState, Tensors
+from yxanul.train.mixed_precision.scale import LossScale
+from yxanul.train.mixed_precision.weights import DTYPES, MixedPrecision
+from yxanul.train.parallel.row_shards import RowShards
 from yxanul.train.parallel.world import World
-from yxanul.train.precision.scale import LossScale
-from yxanul.train.precision.twin import DTYPES, Twin
 
 
-class ShardedTwin(Twin):
+class ShardedMixedPrecision(MixedPrecision):
     """The fp32 master alone, in shards: what is gathered of it is cast, so there is no second."""
 
     def __init__(self, model: LanguageModel, precision: str, world: World):
@@ -45,7 +45,7 @@ class ShardedTwin(Twin):
     def collect(self) -> None:
         """Divide the gradients of the step by the loss factor."""
         share = 1.0 / self.loss_factor
-        for weight in self.master.parameters():
+        for weight in self.master_model.parameters():
             if weight.grad is not None and share != 1.0:
                 weight.grad.mul_(share)
 
@@ -76,14 +76,16 @@ class FsdpEngine(Engine):
 
     can_rehearse = False  # what one process tries, all have to
 
-    def __init__(self, twin: ShardedTwin, world: World, ema: EmaSettings | None = None):
-        self._sharded = dict(twin.master.named_parameters())
+    def __init__(
+        self, mixed_precision: ShardedMixedPrecision, world: World, ema: EmaSettings | None = None
+    ):
+        self._sharded = dict(mixed_precision.master_model.named_parameters())
         self._own = {name: nn.Parameter(_local(w)) for name, w in self._sharded.items()}
         shapes: dict[torch.Tensor, torch.Size] = {
             self._own[name]: weight.shape for name, weight in self._sharded.items()
         }
-        self._shards, self._model = Shards(shapes, world), twin.sharded
-        super().__init__(twin, world, ema)
+        self._shards, self._model = RowShards(shapes, world), mixed_precision.sharded
+        super().__init__(mixed_precision, world, ema)
 
     def trained(self) -> dict[str, nn.Parameter]:
         """Return this process's rows of the weights."""
@@ -102,11 +104,15 @@ class FsdpEngine(Engine):
             optimizer.parts = self._shards
         return optimizer
 
-    def begin(self, optim: OptimSettings, moments: Moments | None = None) -> None:
+    def init_optimizer(
+        self, optim: OptimSettings, optimizer_state: OptimizerState | None = None
+    ) -> None:
         """Make the optimizer of a stage, fresh or with this process's rows of a full state."""
-        if moments is not None:
-            moments = Moments(self._own_rows(moments.tensors), moments.plain)
-        super().begin(optim, moments)
+        if optimizer_state is not None:
+            optimizer_state = OptimizerState(
+                self._own_rows(optimizer_state.tensors), optimizer_state.plain
+            )
+        super().init_optimizer(optim, optimizer_state)
 
     def _own_rows(self, wholes: Tensors) -> Tensors:
         """Return this process's rows of tensors as large as their weight, and all of others."""
@@ -140,18 +146,23 @@ class FsdpEngine(Engine):
         return clip_gradients(self._own.values(), max_norm, self.world.sum)
 
     @contextlib.contextmanager
-    def shown(self) -> Iterator[LanguageModel]:
+    def eval_weights(self) -> Iterator[LanguageModel]:
         """Give a model of its own with whole weights; all processes call it together."""
         weights = self.trained() if self.ema is None else self.ema.averages
-        yield self._plain(weights, DTYPES[self.twin.precision])
+        yield self._plain(weights, DTYPES[self.mixed_precision.precision])
 
-    def copy_of_twin(self) -> Twin:
+    def copy_of_twin(self) -> MixedPrecision:
         """Return a twin with whole weights, to train alone for a measurement."""
-        twin = Twin(self._plain(self.trained(), torch.float32), self.twin.precision)
-        ours = self.twin.model
-        twin.model.attention_backend, twin.model.compiles = ours.attention_backend, ours.compiles
-        twin.model.checkpoint_every = ours.checkpoint_every
-        return twin
+        mixed_precision = MixedPrecision(
+            self._plain(self.trained(), torch.float32), self.mixed_precision.precision
+        )
+        ours = self.mixed_precision.model
+        mixed_precision.model.attention_backend, mixed_precision.model.compiles = (
+            ours.attention_backend,
+            ours.compiles,
+        )
+        mixed_precision.model.checkpoint_every = ours.checkpoint_every
+        return mixed_precision
 
     def weights(self) -> dict[str, Tensors]:
         """Return what `Engine.weights` does, on the CPU of the first process; elsewhere nothing."""
@@ -160,10 +171,10 @@ class FsdpEngine(Engine):
             files["ema"] = self._saved(self.ema.averages)
         return files
 
-    def moments(self) -> Moments:
+    def optimizer_state(self) -> OptimizerState:
         """Return the optimizer's state in full: in the first process; elsewhere only the plain."""
         tensors, plain = optimizer_tensors(self.optimizer)
-        return Moments(self._saved(tensors), plain)
+        return OptimizerState(self._saved(tensors), plain)
 
     def load_mean(self, tensors: Tensors, num_updates: int) -> None:
         """Go on with this process's rows of a mean of the weights."""
@@ -175,7 +186,7 @@ class FsdpEngine(Engine):
         wholes = {}
         for key, part in parts.items():
             whole = self._whole(self._name(key), part) if part.ndim else part
-            if self.world.is_first:
+            if self.world.is_main:
                 wholes[key] = whole.cpu()
         return wholes
 
@@ -185,8 +196,10 @@ class FsdpEngine(Engine):
     @torch.no_grad()
     def _plain(self, parts: Mapping[str, torch.Tensor], dtype: torch.dtype) -> LanguageModel:
         """Return a plain model; what is joined is cast before, so that it is less to send."""
-        model = LanguageModel(self.twin.master.settings).to(device=self.device, dtype=dtype)
-        model.attention_backend = self.twin.model.attention_backend
+        model = LanguageModel(self.mixed_precision.master_model.settings).to(
+            device=self.device, dtype=dtype
+        )
+        model.attention_backend = self.mixed_precision.model.attention_backend
         for name, weight in model.named_parameters():
             weight.copy_(self._whole(name, parts[name].to(dtype)))
         return model

@@ -42,7 +42,7 @@ class World:
     process notices at once that another one is gone, but not that one does not come to connect."""
 
     @property
-    def is_first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes files and speaks for all."""
         return self.rank == 0
 
@@ -61,7 +61,7 @@ class World:
         """Say whether it is true anywhere."""
         return self.sum(float(flag)) > 0
 
-    def from_first(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """Return what the first process gave; the others' own values are dropped."""
         if self.size == 1:
             return value
@@ -71,14 +71,14 @@ class World:
         dist.broadcast_object_list(box, src=0)
         return box[0]
 
-    def wait_for_first(self) -> None:
+    def wait_for_main(self) -> None:
         """Go on once the first process is here, however long its work takes."""
         if self.size > 1:
             import torch.distributed as dist
 
             dist.barrier(self.barrier_group)
 
-    def wait_for_all(self) -> None:
+    def barrier(self) -> None:
         """Go on once every process is here."""
         if self.size > 1:
             self.sum(0.0)

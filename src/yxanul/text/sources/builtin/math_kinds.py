@@ -49,8 +49,8 @@ BOXES = tuple(
     for thing in TOYS + FOOD
 )
 FRUIT = tuple(
-    {"plant": plant, "plants": plants, **fruit}
-    for plant, plants, fruits in (
+    {"plant": spec, "plants": plants, **fruit}
+    for spec, plants, fruits in (
         (
             "tree",
             "trees",

@@ -6,8 +6,8 @@ from yxanul.text.sources.builtin.tales.common import HABIT, LAST_LINE, OPENING
 from yxanul.text.sources.builtin.tales.tale import Slot, Tale
 
 
-def _plant(plant: str, seed: str, grown: str, treat: str) -> dict[str, str]:
-    return {"plant": plant, "seed": seed, "grown": grown, "treat": treat}
+def _plant(spec: str, seed: str, grown: str, treat: str) -> dict[str, str]:
+    return {"plant": spec, "seed": seed, "grown": grown, "treat": treat}
 
 
 PLANTS: Slot = (

@@ -1,0 +1,20 @@
+"""Look-up in the tables of parts (OPTIMIZERS, SOURCES, TRACKERS ...)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from yxanul.base.errors import YxanulError, near_miss
+
+Part = TypeVar("Part")
+
+
+def lookup(table: Mapping[str, Part], name: str, kind: str) -> Part:
+    """Return `table[name]`, or raise an error that names the near miss and all choices."""
+    if name not in table:
+        choices = ", ".join(sorted(table))
+        raise YxanulError(
+            f"unknown {kind} '{name}'", wanted=f"one of {choices}", hint=near_miss(name, table)
+        )
+    return table[name]

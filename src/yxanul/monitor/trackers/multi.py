@@ -1,0 +1,34 @@
+"""Several trackers as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from yxanul.monitor.trackers.tracker import Tracker
+
+
+class MultiTracker:
+    """Passes everything on to each of `trackers`, in order."""
+
+    def __init__(self, trackers: Sequence[Tracker]):
+        self._trackers = trackers
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Record in all."""
+        for tracker in self._trackers:
+            tracker.log(step, metrics)
+
+    def text(self, step: int, name: str, text: str) -> None:
+        """Record in all."""
+        for tracker in self._trackers:
+            tracker.text(step, name, text)
+
+    def rewind(self, step: int) -> None:
+        """Rewind all."""
+        for tracker in self._trackers:
+            tracker.rewind(step)
+
+    def close(self) -> None:
+        """Close all."""
+        for tracker in self._trackers:
+            tracker.close()

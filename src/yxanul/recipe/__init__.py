@@ -1,0 +1,16 @@
+"""The recipe: one YAML file that describes a whole run, read strictly."""
+
+from yxanul.recipe.load import RecipeError, check_tree, load_recipe, read_tree, refuse
+from yxanul.recipe.recipe import Recipe, as_plain, dump_recipe, recipe_schema
+
+__all__ = [
+    "Recipe",
+    "RecipeError",
+    "as_plain",
+    "check_tree",
+    "dump_recipe",
+    "load_recipe",
+    "read_tree",
+    "recipe_schema",
+    "refuse",
+]

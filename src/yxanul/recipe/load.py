@@ -1,0 +1,164 @@
+"""Reading a recipe: ancestors, curricula and overrides, checked into one `Recipe`.
+
+A recipe names another one under `extends`, a stage names a curriculum there, and overrides
+`key.path=value` come last. All mistakes are reported at once, each with its place in the file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from yxanul.base.errors import YxanulError, errors_at
+from yxanul.base.run_folder import RunFolder
+from yxanul.base.settings import Misfit
+from yxanul.model.config import ModelSettings, beside_weights
+from yxanul.recipe.files import find_curriculum, find_recipe
+from yxanul.recipe.recipe import Recipe
+from yxanul.recipe.renamed_keys import with_todays_names
+from yxanul.recipe.source_map import SourceMap, read
+from yxanul.recipe.validation_errors import in_yaml, misfit_lines, mistake_lines
+
+
+class RecipeError(YxanulError):
+    """A recipe with mistakes: one line each, with file, line and column."""
+
+
+def load_recipe(name: str, overrides: Sequence[str] = (), run: RunFolder | None = None) -> Recipe:
+    """Read a recipe with its ancestors and overrides, checked; mistakes raise RecipeError."""
+    return check_tree(read_tree(name, overrides, run))
+
+
+def read_tree(name: str, overrides: Sequence[str] = (), run: RunFolder | None = None) -> SourceMap:
+    """Read a recipe with its ancestors and overrides, unchecked.
+
+    A `run` that has checkpoints knows what it began from: then nothing is read but the recipe.
+    """
+    given = SourceMap({})
+    _override(given, [one for one in overrides if one.startswith("model")])
+    tree = _read_with_ancestors(find_recipe(name), (), from_weights=_init_from(given) is not None)
+    _override(tree, overrides)
+    _take_shape(tree, run)
+    return tree
+
+
+def _override(tree: SourceMap, overrides: Sequence[str]) -> None:
+    for override in overrides:
+        dotted, equals, text = override.partition("=")
+        if not equals or not dotted:
+            raise YxanulError(f"override '{override}'", wanted="key.path=value")
+        tree.set(dotted, text)
+
+
+def _init_from(tree: SourceMap) -> Any:
+    """Return what a tree says under model.init_from, or None."""
+    model = tree.value.get("model") if isinstance(tree.value, dict) else None
+    return model.get("init_from") if isinstance(model, dict) else None
+
+
+def _take_shape(tree: SourceMap, run: RunFolder | None) -> None:
+    """Fill in the shape of the weights that the model starts from, where it starts from some."""
+    folder = _init_from(tree)
+    if not isinstance(folder, str):
+        return
+    tree.value.setdefault("tokenizer", None)
+    given = tree.value["model"]
+    begun = read(run.recipe) if run is not None and run.has_begun else SourceMap({})
+    if _init_from(begun) == folder:
+        said = {name: value for name, value in given.items() if value is not None}
+        given = tree.value["model"] = begun.value["model"] | said | {"preset": None}
+    if ModelSettings.model_fields.keys() - {"preset"} <= given.keys():
+        return  # a resolved recipe, which needs no folder
+    from yxanul.bundle import read_shape
+
+    with errors_at(f"{tree.mark(('model', 'init_from'))}: model.init_from"):
+        shape = read_shape(Path(folder).expanduser())
+    tree.value["model"], against = beside_weights(given, shape)
+    if against:
+        lines = [
+            f"{tree.mark(('model', key))}: model.{key}: the weights in {folder} have {theirs};"
+            f" found {given.get(key, 'another')}; leave it out"
+            for key, theirs in against.items()
+        ]
+        raise RecipeError("\n".join(lines))
+
+
+def check_tree(tree: SourceMap) -> Recipe:
+    """Turn a tree of plain data into a Recipe, or report every mistake at its place."""
+    plain = json.dumps(_without_null_rate(tree.value), default=str)
+    try:
+        return Recipe.model_validate_json(plain, strict=True)
+    except ValidationError as error:
+        raise RecipeError("\n".join(mistake_lines(tree, error, Recipe))) from None
+
+
+def refuse(tree: SourceMap, misfits: Sequence[Misfit]) -> None:
+    """Report what is wrong with a recipe that was read from `tree`, each at its place."""
+    if misfits:
+        raise RecipeError("\n".join(misfit_lines(tree, misfits)))
+
+
+def _without_null_rate(recipe: Any) -> Any:
+    """Let `peak_lr: null` take back what an ancestor gave, so that the usual rate holds."""
+    optim = recipe.get("optim") if isinstance(recipe, dict) else None
+    if not isinstance(optim, dict) or optim.get("peak_lr", "") is not None:
+        return recipe
+    return {**recipe, "optim": {k: v for k, v in optim.items() if k != "peak_lr"}}
+
+
+def _read_with_ancestors(
+    path: Path,
+    children: tuple[Path, ...],
+    find: Callable[[str, Path], Path] = find_recipe,
+    from_weights: bool = False,
+) -> SourceMap:
+    tree = read(path)
+    if not isinstance(tree.value, dict):
+        found = "nothing" if tree.value is None else in_yaml(tree.value)
+        raise YxanulError(f"{path} is not a recipe", found=found, wanted="a mapping of sections")
+    if path.name == "recipe.yaml" and RunFolder(path.parent).tokenizer.exists():
+        tree.value = with_todays_names(tree.value)
+    _take_curricula(tree, path)
+    return _over_parent(tree, path, (*children, path.resolve()), find, from_weights)
+
+
+def _over_parent(
+    tree: SourceMap,
+    path: Path,
+    children: tuple[Path, ...],
+    find: Callable[[str, Path], Path],
+    from_weights: bool = False,
+) -> SourceMap:
+    """Lay a mapping over what its `extends` names, if it has one.
+
+    Where it starts from weights they say what model and tokenizer are, not its ancestors.
+    """
+    parent = tree.value.pop("extends", None)
+    if parent is None:
+        return tree
+    place = f"{tree.mark(('extends',))}: extends"
+    if not isinstance(parent, str):
+        raise RecipeError(place, found=in_yaml(parent), wanted="a name")
+    with errors_at(place):
+        found = find(parent, path.parent)
+    if found.resolve() in children:
+        circle = " -> ".join(map(str, (*children, found.resolve())))
+        raise RecipeError(f"{place}: a recipe extends itself", found=circle)
+    base = _read_with_ancestors(found, children, find)
+    if from_weights or _init_from(tree) is not None:
+        for section in ("model", "tokenizer"):
+            base.value.pop(section, None)
+    return tree.merged_over(base)
+
+
+def _take_curricula(tree: SourceMap, path: Path) -> None:
+    """Lay each stage over the curriculum that it extends."""
+    stages = tree.value.get("stages")
+    for index, stage in enumerate(stages if isinstance(stages, list) else ()):
+        if isinstance(stage, dict) and "extends" in stage:
+            keys = ("stages", index)
+            tree.put(keys, _over_parent(tree.below(keys), path, (), find_curriculum))

@@ -1,0 +1,143 @@
+"""A tokenizer by a name a person types: a kind, a name on the hub, a folder or a file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import tokenizers as library
+
+from yxanul.base.errors import YxanulError, near_miss
+from yxanul.base.ui import SilentUi
+from yxanul.tokenizer.build import TOKENIZERS, build_tokenizer, is_hub_name
+from yxanul.tokenizer.config import (
+    ByteSettings,
+    FileSettings,
+    Gpt2Settings,
+    SuperBpeT80kSettings,
+    TokenizerSettings,
+)
+from yxanul.tokenizer.end_of_text import END_OF_TEXT, USUAL_NAMES
+from yxanul.tokenizer.pre_tokenizers import byte_level, has_superwords, superword_level
+from yxanul.tokenizer.superbpe.train import T80K_TOKENS, read_bpe
+from yxanul.tokenizer.tokenizer import Tokenizer
+
+UNTRAINED: dict[str, TokenizerSettings] = {
+    "byte": ByteSettings(),
+    "gpt2": Gpt2Settings(),
+    "superbpe-t80k": SuperBpeT80kSettings(),
+}
+"""Kinds that are known without training."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a tokenizer is, in a few facts."""
+
+    kind: str
+    """byte, bpe or superbpe, or the library's name of another model."""
+    vocab_size: int
+    num_merges: int
+    end_of_text: str
+    end_of_text_id: int
+    added_tokens: dict[str, int]
+    """Special tokens and those found in text as they are written."""
+    chat_template: str | None
+    digest: str
+
+
+def open_named(name: str) -> Tokenizer:
+    """Return the tokenizer that `name` stands for; a path that is there comes first."""
+    path = Path(name).expanduser()
+    if path.is_file():
+        return Tokenizer.load(path)
+    if path.is_dir() and (name not in UNTRAINED or _files(path)):
+        return _from_folder(path)
+    if name in UNTRAINED:
+        return _build(UNTRAINED[name])
+    # A name with a dot in front of its slash is a path that is not there.
+    if is_hub_name(name) and not name.startswith("."):
+        return _build(FileSettings(path=name))
+    if name in TOKENIZERS:
+        raise YxanulError(
+            f"the kind '{name}' has no vocabulary of its own",
+            hint="train one with `yxanul tokenizer train`, and give its folder",
+        )
+    raise YxanulError(
+        f"there is no tokenizer '{name}'",
+        wanted=f"one of {', '.join(UNTRAINED)}, owner/name on the hub, a folder or a file",
+        hint=near_miss(name, UNTRAINED),
+    )
+
+
+def describe(tokenizer: Tokenizer) -> Description:
+    """Return the facts of a tokenizer."""
+    content = json.loads(tokenizer.to_json())
+    added = {token["content"]: token["id"] for token in content["added_tokens"]}
+    return Description(
+        kind=_kind(content, tokenizer.is_byte_level),
+        vocab_size=tokenizer.vocab_size,
+        num_merges=len(content["model"].get("merges", ())),
+        end_of_text=tokenizer.end_of_text,
+        end_of_text_id=tokenizer.end_of_text_id,
+        added_tokens=added,
+        chat_template=tokenizer.chat_template,
+        digest=tokenizer.digest,
+    )
+
+
+def _kind(content: dict[str, Any], is_byte_level: bool) -> str:
+    model = content["model"]
+    if model["type"] != "BPE" or not is_byte_level:
+        return str(model["type"]).lower()
+    if not model["merges"]:
+        return "byte"
+    return "superbpe" if has_superwords(model["vocab"]) else "bpe"
+
+
+def _files(folder: Path) -> tuple[str, ...]:
+    """Return the first set of files in a folder that make a tokenizer."""
+    sets = [("tokenizer.json",), ("encoder.json", "vocab.bpe"), ("vocab.json", "merges.txt")]
+    there = [names for names in sets if all((folder / name).is_file() for name in names)]
+    return there[0] if there else ()
+
+
+def _from_folder(folder: Path) -> Tokenizer:
+    files = _files(folder)
+    if files[:1] == ("tokenizer.json",):
+        return Tokenizer.load(folder)
+    if files[:1] == ("encoder.json",):
+        return _build(Gpt2Settings(path=str(folder)))
+    if files:
+        return _from_vocabulary(folder)
+    _refuse(folder)
+
+
+def _from_vocabulary(folder: Path) -> Tokenizer:
+    """Read vocab.json and merges.txt, which do not say how text is cut: their tokens do."""
+    vocab = read_bpe(folder / "vocab.json", folder / "merges.txt", "BPE")
+    raw = superword_level(vocab)
+    tokens = raw.get_vocab()
+    if not has_superwords(tokens):
+        return Tokenizer(byte_level(vocab), _end_of(raw))
+    if len(tokens) == T80K_TOKENS:
+        return _build(SuperBpeT80kSettings(path=str(folder)))
+    return Tokenizer(raw, _end_of(raw))
+
+
+def _end_of(raw: library.Tokenizer) -> str:
+    tokens = raw.get_vocab()
+    return next((name for name in USUAL_NAMES if name in tokens), END_OF_TEXT)
+
+
+def _build(settings: TokenizerSettings) -> Tokenizer:
+    return build_tokenizer(settings, tuple, SilentUi())
+
+
+def _refuse(folder: Path) -> NoReturn:
+    raise YxanulError(
+        f"{folder} holds no tokenizer",
+        wanted="tokenizer.json, or encoder.json and vocab.bpe, or vocab.json and merges.txt",
+    )

@@ -1,0 +1,120 @@
+"""SuperBPE (arXiv 2503.13423): the published vocabulary, and training one in two stages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import tokenizers as library
+from tokenizers import models
+
+from yxanul.base.errors import YxanulError
+from yxanul.base.ui import Ui
+from yxanul.tokenizer.byte_alphabet import token_bytes
+from yxanul.tokenizer.end_of_text import END_OF_TEXT
+from yxanul.tokenizer.pre_tokenizers import cut_at_digits, superword_level
+from yxanul.tokenizer.sample import in_batches
+from yxanul.tokenizer.superbpe.merges import StageTwo
+from yxanul.tokenizer.superbpe.token_array import BORDER, TokenText
+from yxanul.tokenizer.tokenizer import read_library_tokenizer
+from yxanul.tokenizer.train_bpe import learn_bpe
+
+T80K_TOKENS = 200_000
+T80K_SPECIAL = ("<|unknown|>", "<|padding|>", "<|reserved_0|>", "<|reserved_1|>", END_OF_TEXT)
+"""Ids 200,000 to 200,004; padding and the end of text stand where the published model has them."""
+MAX_TEXT_CHARS = 1 << 20
+"""Longer texts are cut for training: merging needs many times a text's size."""
+
+
+def read_t80k(folder: Path) -> library.Tokenizer:
+    """Return the published tokenizer from its tokenizer.json, or from vocabulary and merges.
+
+    The files of the vocabulary do not name the five special tokens: the names are ours.
+    """
+    if folder.is_file() or (folder / "tokenizer.json").is_file():
+        return read_library_tokenizer(folder if folder.is_file() else folder / "tokenizer.json")
+    raw = superword_level(read_bpe(folder / "vocab.json", folder / "merges.txt", "SuperBPE"))
+    size = raw.get_vocab_size()
+    if size != T80K_TOKENS:
+        raise YxanulError(
+            f"{folder} does not hold the vocabulary of SuperBPE t80k",
+            found=f"{size:,} tokens",
+            wanted=f"{T80K_TOKENS:,}",
+        )
+    raw.add_special_tokens(
+        [library.AddedToken(name, special=True, normalized=False) for name in T80K_SPECIAL]
+    )
+    return raw
+
+
+def read_bpe(vocab: Path, merges: Path, what: str) -> models.BPE:
+    """Read a vocabulary and its merges; what is missing or broken is an error in one line."""
+    for file in (vocab, merges):
+        if not file.is_file():
+            wanted = f"a folder with {vocab.name} and {merges.name}"
+            raise YxanulError(f"{file} is missing", wanted=wanted)
+    try:
+        return models.BPE.from_file(str(vocab), str(merges))
+    except Exception as error:  # the library raises nothing narrower
+        raise YxanulError(f"{vocab.parent} holds no {what} vocabulary", found=error) from None
+
+
+def train_superbpe(
+    sample: list[bytes], num_stage_one: int, num_tokens: int, ui: Ui
+) -> library.Tokenizer:
+    """Learn `num_stage_one` tokens inside words, and the rest of `num_tokens` over their borders.
+
+    The texts are UTF-8 and used up: each goes as soon as it has become tokens, at 12 to 30 bytes
+    of memory for every token of stage one.
+    """
+    size_bytes = sum(map(len, sample))
+    with ui.task("tokenizer, inside words", size_bytes, "B") as task:
+        raw = _stage_one(_told(sample, task.advance), num_stage_one)
+    with ui.task("tokenizer, encode", size_bytes, "B") as task:
+        sample.reverse()
+        told = _told((sample.pop() for _ in range(len(sample))), task.advance)
+        text = TokenText(_encoded(raw, told), raw.get_vocab_size())
+    vocab, merges = _content(raw)
+    two = StageTwo(text, [token_bytes(token) for token in vocab])
+    with ui.task("tokenizer, over words", num_tokens - len(vocab), "merges") as task:
+        for left, right in two.merges(num_tokens, task):
+            merges.append((vocab[left], vocab[right]))
+            vocab.append(vocab[left] + vocab[right])
+    ids = {token: i for i, token in enumerate(vocab)}
+    return superword_level(models.BPE(vocab=ids, merges=merges))
+
+
+def _told(sample: Iterable[bytes], advance: Callable[[float], None]) -> Iterator[str]:
+    """Yield the texts, long ones in pieces."""
+    for text in sample:
+        whole = text.decode()
+        for start in range(0, len(whole), MAX_TEXT_CHARS):
+            yield whole[start : start + MAX_TEXT_CHARS]
+        advance(len(text))
+
+
+def _stage_one(texts: Iterator[str], num_tokens: int) -> library.Tokenizer:
+    """Return an ordinary BPE of words and digits that from now on cuts text at digits only."""
+    raw = superword_level(models.BPE())
+    raw.pre_tokenizer = cut_at_digits(and_words=True)
+    learn_bpe(raw, texts, num_tokens)
+    raw.pre_tokenizer = cut_at_digits(and_words=False)
+    return raw
+
+
+def _encoded(raw: library.Tokenizer, texts: Iterator[str]) -> Iterator[np.ndarray]:
+    """Yield the ids of each text with a border at each cut."""
+    for batch in in_batches(texts):
+        for encoding in raw.encode_batch(batch, add_special_tokens=False):
+            pieces = np.array(encoding.word_ids, np.int64)
+            cuts = np.flatnonzero(pieces[1:] != pieces[:-1]) + 1
+            yield np.insert(np.array(encoding.ids, np.int32), cuts, BORDER)
+
+
+def _content(raw: library.Tokenizer) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return the tokens by id and the merges of a trained BPE."""
+    model = json.loads(raw.to_str())["model"]
+    vocab = sorted(model["vocab"], key=model["vocab"].__getitem__)
+    return vocab, [(left, right) for left, right in model["merges"]]

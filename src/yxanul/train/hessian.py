@@ -1,0 +1,60 @@
+"""The estimate of curvature that Sophia asks for: a gradient of drawn targets."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+
+from yxanul.base.seeds import derive_seed
+from yxanul.data.batches import IGNORE, Batch
+from yxanul.model.language_model import LanguageModel
+from yxanul.optim.sophia import Sophia
+from yxanul.train.engine import Engine
+
+LOGIT_BYTES = 2**26
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """Brings estimates to a Sophia; what it draws depends on the seed and the step alone."""
+
+    optimizer: Sophia
+    engine: Engine
+    seed: int
+
+    def due(self, stage_step: int) -> bool:
+        """Say whether the update after `stage_step` wants a new estimate."""
+        return stage_step % self.optimizer.hessian_steps == 0
+
+    def estimate(self, batch: Batch, step: int) -> None:
+        """Hand over the gradient for targets that the model draws where `batch` has any.
+
+        What is not finite is not handed over. No gradient is left behind.
+        """
+        engine = self.engine
+        generator = torch.Generator(batch.ids_BT.device)
+        generator.manual_seed(derive_seed(self.seed, "curvature", step, engine.world.rank))
+        drawn = replace(
+            batch, targets_BT=draw_targets(engine.mixed_precision.model, batch, generator)
+        )
+        num_targets = round(engine.world.sum(batch.num_targets))
+        total, _ = engine.loss(drawn)
+        engine.backward(total / max(1, num_targets), last=True)
+        if math.isfinite(engine.clip(None)):
+            self.optimizer.see_curvature(num_targets)
+        engine.zero_grad()
+
+
+@torch.no_grad()
+def draw_targets(model: LanguageModel, batch: Batch, generator: torch.Generator) -> torch.Tensor:
+    """Return a target of the model's own for each of `batch`; few logits exist at a time."""
+    hidden_BTD = model.hidden(batch.ids_BT, batch.documents_BT)
+    hidden_ND, targets_N = hidden_BTD.flatten(0, 1), batch.targets_BT.flatten()
+    rows = max(1, LOGIT_BYTES // (4 * model.settings.num_tokens))
+    drawn = [
+        torch.multinomial(model.logits(part).softmax(-1), 1, generator=generator).squeeze(1)
+        for part in hidden_ND.split(rows)
+    ]
+    return torch.where(targets_N == IGNORE, IGNORE, torch.cat(drawn)).view_as(batch.targets_BT)

@@ -1,0 +1,55 @@
+"""Steps whose loss or gradient lies far above those before them (the rule of OLMo 2, 2501.00656).
+
+An outlier enters the window as the limit that it passed: one that is huge does not blind the rule
+for a whole window, and a level that has risen for good is accepted after some steps.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+from yxanul.train.config import SpikeSettings
+
+
+@dataclass(frozen=True)
+class LossHistory:
+    """Loss and gradient norm of the last steps of a phase; another phase has another level."""
+
+    phase: int = 0
+    losses: tuple[float, ...] = ()
+    norms: tuple[float, ...] = ()
+
+    def is_spike(self, phase: int, loss: float, norm: float, settings: SpikeSettings) -> bool:
+        """Say whether a finite step of `phase` lies above a limit."""
+        if phase != self.phase:
+            return False
+        return loss > limit(self.losses, settings) or norm > limit(self.norms, settings)
+
+    def after(self, phase: int, loss: float, norm: float, settings: SpikeSettings) -> LossHistory:
+        """Return the window with one more step; what is not finite is left out."""
+        if phase != self.phase:
+            return LossHistory(phase).after(phase, loss, norm, settings)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            return self
+        return LossHistory(
+            phase, _with(self.losses, loss, settings), _with(self.norms, norm, settings)
+        )
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> LossHistory:
+        """Read what `dataclasses.asdict` returned, also by way of JSON."""
+        return cls(plain["phase"], tuple(plain["losses"]), tuple(plain["norms"]))
+
+
+def limit(values: tuple[float, ...], settings: SpikeSettings) -> float:
+    """Return mean + deviations x standard deviation; infinite until half a window is there."""
+    if len(values) < max(2, settings.window_steps // 2):
+        return math.inf
+    return statistics.fmean(values) + settings.deviations * statistics.stdev(values)
+
+
+def _with(values: tuple[float, ...], value: float, settings: SpikeSettings) -> tuple[float, ...]:
+    return (*values, min(value, limit(values, settings)))[-settings.window_steps :]

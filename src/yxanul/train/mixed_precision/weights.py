@@ -1,0 +1,123 @@
+"""A model in low precision beside its fp32 master.
+
+Weights are cast once a step, not once a micro-batch, and gradients of micro-batches are summed in
+fp32 (Micikevicius et al. 2018, arXiv 1710.03740). In fp32 the twin is the master itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import nn
+
+from yxanul.base.errors import YxanulError
+from yxanul.model.language_model import LanguageModel
+from yxanul.monitor.peak_flops import has_bf16_units, matmul_peak
+from yxanul.train.mixed_precision.config import Fp8Settings
+from yxanul.train.mixed_precision.fp8 import Context, to_fp8
+from yxanul.train.mixed_precision.scale import LossScale
+
+DTYPES = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "fp8": torch.bfloat16,
+}
+"""What the model's weights are held in, and what flows between its layers."""
+
+WORTH_BF16 = 1.3
+"""bf16 products have to be so many times as fast as fp32 ones before `auto` takes them."""
+
+
+class MixedPrecision:
+    """`master` holds the weights that are trained; `model` computes with them.
+
+    A step: for each micro-batch the loss inside `forward_context`, times `loss_factor`, backward,
+    `collect`; then update the master, `refresh`, `after_update`.
+    """
+
+    def __init__(self, master: LanguageModel, precision: str, fp8: Fp8Settings | None = None):
+        self.master_model = master
+        self.precision = precision
+        dtype = DTYPES[precision]
+        self.is_master = dtype is torch.float32
+        self.model = master if self.is_master else copy.deepcopy(master).to(dtype)
+        self.scale = LossScale() if precision == "fp16" else None
+        self._context: Context = contextlib.nullcontext
+        if precision == "fp8":
+            self._context = to_fp8(self.model, fp8 or Fp8Settings())
+
+    def forward_context(self) -> AbstractContextManager[Any]:
+        """Return what the forward pass runs in; the backward pass must run outside of it."""
+        return self._context()
+
+    @property
+    def loss_factor(self) -> float:
+        """What a loss is multiplied by before its backward pass; `collect` undoes it."""
+        return 1.0 if self.scale is None else self.scale.value
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Cast the master's weights into the model."""
+        if not self.is_master:
+            for weight, master in zip(
+                _weights(self.model), _weights(self.master_model), strict=True
+            ):
+                weight.copy_(master)
+
+    @torch.no_grad()
+    def collect(self) -> None:
+        """Add the model's gradients, divided by the loss factor, to the master's; clear them."""
+        if self.is_master:
+            return
+        share = 1.0 / self.loss_factor
+        for master, weight in zip(_weights(self.master_model), _weights(self.model), strict=True):
+            if weight.grad is None:
+                continue
+            if master.grad is None:
+                master.grad = weight.grad.float().mul_(share)
+            else:
+                master.grad.add_(weight.grad, alpha=share)
+            weight.grad = None
+
+    def after_update(self, finite: bool) -> bool:
+        """Take note whether the gradients of a step were finite; say if that was dealt with.
+
+        True: they were not, and the loss scale was lowered, so that the step counts as none. At
+        the scale's floor, and without a scale, a gradient that is not finite is a bad step.
+        """
+        if self.scale is None:
+            return False
+        lowered = not finite and not self.scale.at_floor
+        self.scale = self.scale.after_step(finite)
+        return lowered
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device that `auto`, `cpu` or `cuda` means on this machine."""
+    has_gpu = torch.cuda.is_available()
+    if name == "cuda" and not has_gpu:
+        raise YxanulError("train.device is cuda", found="no GPU", wanted="device: auto or cpu")
+    return torch.device("cuda" if name != "cpu" and has_gpu else "cpu")
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """Return what `auto` means here: bf16 where its matrix products are clearly faster.
+
+    Whether fp8 is faster still takes a model and a shape: see `decide.py`.
+    """
+    if name != "auto":
+        return name
+    if not has_bf16_units(device):
+        return "fp32"
+    fp32 = matmul_peak(device, torch.float32).flops_per_second
+    bf16 = matmul_peak(device, torch.bfloat16).flops_per_second
+    return "bf16" if bf16 > WORTH_BF16 * fp32 else "fp32"
+
+
+def _weights(model: nn.Module) -> list[nn.Parameter]:
+    return list(model.parameters())
