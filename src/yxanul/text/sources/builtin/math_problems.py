@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from functools import cache
 
 from yxanul.base.seeds import derive_seed
+from yxanul.text.sources.builtin.cast import Person, children, with_forms
 from yxanul.text.sources.builtin.draws import Draws
 from yxanul.text.sources.builtin.grammar import Template, Words, compile_template, expand
 from yxanul.text.sources.builtin.math_kinds import KINDS
 from yxanul.text.sources.builtin.plans import Plans, take_distinct
-from yxanul.text.sources.builtin.tales.cast import BOYS, GIRLS
 
 DOMAIN = "math"
-NAMES: tuple[str, ...] = (*GIRLS, *BOYS)
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def problem(index: int, seed: int, make_draws: Callable[[int], Draws] = Draws) -
         for (letter, span), choice in zip(kind.ranges.items(), chosen, strict=True)
     }
     numbers |= kind.work_out(numbers)
-    words = _words(kind.things[thing], take_distinct(NAMES, (first, second)), numbers)
+    words = _words(kind.things[thing], take_distinct(children(), (first, second)), numbers)
     questions, steps = _templates()[which]
     return Problem(
         kind.name,
@@ -64,18 +63,20 @@ def problem(index: int, seed: int, make_draws: Callable[[int], Draws] = Draws) -
     )
 
 
-def _words(thing: dict[str, str], names: list[str], numbers: dict[str, int]) -> Words:
-    name, other = names
-    is_she = name in GIRLS
+def _words(thing: dict[str, str], people: list[Person], numbers: dict[str, int]) -> Words:
+    who, other = people
     return {
-        "name": name,
-        "other": other,
-        "he": "she" if is_she else "he",
-        "He": "She" if is_she else "He",
-        "him": "her" if is_she else "him",
+        "name": who.name,
+        "other": other.name,
+        **_pronouns(who.he),
         **thing,
         **{letter: str(number) for letter, number in numbers.items()},
     }
+
+
+@cache
+def _pronouns(he: str) -> dict[str, str]:
+    return with_forms({"he": he})
 
 
 def _said(template: Template, words: Words, draws: Draws) -> str:
@@ -86,12 +87,8 @@ def _said(template: Template, words: Words, draws: Draws) -> str:
 
 @cache
 def _plans() -> Plans:
-    return Plans(
-        [
-            (len(kind.things), len(NAMES), len(NAMES) - 1, *map(len, kind.ranges.values()))
-            for kind in KINDS
-        ]
-    )
+    people = (len(children()), len(children()) - 1)
+    return Plans([(len(kind.things), *people, *map(len, kind.ranges.values())) for kind in KINDS])
 
 
 @cache

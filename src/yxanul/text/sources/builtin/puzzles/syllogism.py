@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from yxanul.text.sources.builtin.cast import names
 from yxanul.text.sources.builtin.draws import Draws
 from yxanul.text.sources.builtin.plans import take_distinct
-from yxanul.text.sources.builtin.puzzles.puzzle import NAMES, Puzzle, PuzzleKind
+from yxanul.text.sources.builtin.puzzles.puzzle import Puzzle, PuzzleKind
 
 GROUPS = (
     "bim", "dak", "fen", "gop", "hup", "jat", "kel", "lom", "mip", "nad", "pok", "rud",
@@ -106,7 +107,7 @@ def make_syllogism(choices: Sequence[int], draws: Draws) -> Puzzle:
     """Make a puzzle; the choices are the form, the person, and the three groups."""
     form = FORMS[choices[0]]
     a, b, c = take_distinct(GROUPS, choices[2:])
-    words = {"a": a, "b": b, "c": c, "who": NAMES[choices[1]]}
+    words = {"a": a, "b": b, "c": c, "who": names()[choices[1]]}
     premises = draws.shuffled(form.premises)
     question = " ".join(text.format_map(words) for text in (*premises, form.question))
     thoughts = tuple(text.format_map(words) for text in form.thoughts)
@@ -115,6 +116,6 @@ def make_syllogism(choices: Sequence[int], draws: Draws) -> Puzzle:
 
 KIND = PuzzleKind(
     "syllogism",
-    (len(FORMS), len(NAMES), len(GROUPS), len(GROUPS) - 1, len(GROUPS) - 2),
+    lambda: (len(FORMS), len(names()), len(GROUPS), len(GROUPS) - 1, len(GROUPS) - 2),
     make_syllogism,
 )
