@@ -9,6 +9,7 @@ import pytest
 from yxanul.text.sources import builtin_source
 from yxanul.text.sources.builtin.cast import animals, children, with_forms
 from yxanul.text.sources.builtin.grammar import compile_template, fields
+from yxanul.text.sources.builtin.math_kinds import kinds, make_kind
 from yxanul.text.sources.builtin.tales import make_tale, tales
 from yxanul.text.sources.builtin.word_files import FOLDER, parse_words, read_words, ways
 
@@ -87,10 +88,43 @@ def test_a_mistake_in_a_tale(key, value, message):
         make_tale("fear", own, read_words("shared"))
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("questions", None, "'questions' is missing"),
+        ("questions", "{name} and {other} have {a} [apples", "a bracket is left open"),
+        ("questions", "{name} has {z} {things}.", "nothing fills z"),
+        (
+            "numbers",
+            {"a": ["2", "many"], "b": ["2", "3"]},
+            r"\['2', 'many'\] is not \[first, last\]",
+        ),
+        ("numbers", {"a": ["5", "2"], "b": ["2", "3"]}, r"\['5', '2'\] is not \[first, last\]"),
+        ("steps", [{"So": "{a} + {b} = {r1}"}], "a step or a question has to be text"),
+        ("steps", ["Just {a}."] * 2, "the last step is to result in r2, the answer"),
+        ("steps", [""], "a step or a question has to be text"),
+        ("words", {"thing/things": "toys"}, "'thing/things' has to be a list of lists, not toys"),
+        ("numbers", {"a": ["2", "3"]}, "nothing is called 'b'"),
+        ("work_out", ["r1 = a / b"], "'r1 = a / b' is not a formula such as r1 = a [+] b"),
+        ("work_out", ["r1 = a"], "'r1 = a' is not a formula"),
+        ("words", {"thing/things": ["planets"]}, "nothing is called 'planets'"),
+        ("words", {"thing": ["toys", "food"]}, "not every entry of toys, food fills thing"),
+    ],
+)
+def test_a_mistake_in_a_kind_of_problem(key, value, message):
+    words = read_words("math")
+    given = dict(words["kinds"][0])
+    change(given, key, value)
+    with pytest.raises(ValueError, match=f"math.yaml: gain: .*{message}"):
+        make_kind(given, words["lists"])
+
+
 def test_nothing_stands_twice_where_it_would_make_the_same_text():
     names = [person.name for person in (*children(), *animals())]
     assert len(set(names)) == len(names)
-    for options in [slot for tale in tales() for slot in tale.slots[1:]]:
+    for options in [slot for tale in tales() for slot in tale.slots[1:]] + [
+        kind.things for kind in kinds()
+    ]:
         assert all(options.count(option) == 1 for option in options)
 
 
