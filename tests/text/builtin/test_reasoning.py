@@ -8,12 +8,12 @@ from itertools import permutations, product
 import pytest
 
 from yxanul.text.sources.builtin import reasoning
+from yxanul.text.sources.builtin.cast import names
 from yxanul.text.sources.builtin.puzzles import PUZZLES
 from yxanul.text.sources.builtin.puzzles.order import SCALES
-from yxanul.text.sources.builtin.puzzles.puzzle import NAMES
 
 GOLDEN = {0: "1eb28805385af084", 12345: "37719baed160f96c"}
-NAME = re.compile("|".join(rf"\b{name}\b" for name in NAMES))
+NAME = re.compile("|".join(rf"\b{name}\b" for name in names()))
 
 
 @pytest.fixture(scope="module")

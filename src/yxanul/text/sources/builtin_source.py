@@ -93,9 +93,9 @@ def _python_sources() -> Any:
 
 @lru_cache(maxsize=1)
 def _code_digest() -> str:
-    """Return a mark of the generators' code: other rules make other text."""
+    """Return a mark of the generators' code and words: other ones make other text."""
     folder = Path(__file__).parent / "builtin"
-    files = sorted(folder.rglob("*.py"))
+    files = sorted([*folder.rglob("*.py"), *folder.rglob("*.yaml")])
     return digest_of(*(f"{path.relative_to(folder)}\n{path.read_text()}" for path in files))
 
 

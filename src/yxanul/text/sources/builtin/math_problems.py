@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from functools import cache
 
 from yxanul.base.seeds import derive_seed
+from yxanul.text.sources.builtin.cast import Person, children, with_forms
 from yxanul.text.sources.builtin.draws import Draws
-from yxanul.text.sources.builtin.grammar import Template, Words, compile_template, expand
-from yxanul.text.sources.builtin.math_kinds import KINDS
+from yxanul.text.sources.builtin.grammar import Template, Words, expand
+from yxanul.text.sources.builtin.math_kinds import kinds
 from yxanul.text.sources.builtin.plans import Plans, take_distinct
-from yxanul.text.sources.builtin.tales.cast import BOYS, GIRLS
 
 DOMAIN = "math"
-NAMES: tuple[str, ...] = (*GIRLS, *BOYS)
 
 
 @dataclass(frozen=True)
@@ -47,35 +46,37 @@ def problem(index: int, seed: int, make_draws: Callable[[int], Draws] = Draws) -
     """Return problem `index` with its parts apart. Its question names every main choice."""
     draws = make_draws(derive_seed(seed, DOMAIN, index))
     which, (thing, first, second, *chosen) = _plans().plan(index, seed)
-    kind = KINDS[which]
-    numbers = {
-        letter: span[choice]
-        for (letter, span), choice in zip(kind.ranges.items(), chosen, strict=True)
-    }
-    numbers |= kind.work_out(numbers)
-    words = _words(kind.things[thing], take_distinct(NAMES, (first, second)), numbers)
-    questions, steps = _templates()[which]
+    kind = kinds()[which]
+    numbers = kind.work_out(
+        {
+            letter: span[choice]
+            for (letter, span), choice in zip(kind.ranges.items(), chosen, strict=True)
+        }
+    )
+    words = _words(kind.things[thing], take_distinct(children(), (first, second)), numbers)
     return Problem(
         kind.name,
         numbers,
-        _said(draws.pick(questions), words, draws),
-        tuple(_said(draws.pick(ways), words, draws) for ways in steps),
-        numbers[f"r{len(steps)}"],
+        _said(draws.pick(kind.questions), words, draws),
+        tuple(_said(draws.pick(ways), words, draws) for ways in kind.steps),
+        numbers[f"r{len(kind.steps)}"],
     )
 
 
-def _words(thing: dict[str, str], names: list[str], numbers: dict[str, int]) -> Words:
-    name, other = names
-    is_she = name in GIRLS
+def _words(thing: dict[str, str], people: list[Person], numbers: dict[str, int]) -> Words:
+    who, other = people
     return {
-        "name": name,
-        "other": other,
-        "he": "she" if is_she else "he",
-        "He": "She" if is_she else "He",
-        "him": "her" if is_she else "him",
+        "name": who.name,
+        "other": other.name,
+        **_pronouns(who.he),
         **thing,
         **{letter: str(number) for letter, number in numbers.items()},
     }
+
+
+@cache
+def _pronouns(he: str) -> dict[str, str]:
+    return with_forms({"he": he})
 
 
 def _said(template: Template, words: Words, draws: Draws) -> str:
@@ -86,20 +87,5 @@ def _said(template: Template, words: Words, draws: Draws) -> str:
 
 @cache
 def _plans() -> Plans:
-    return Plans(
-        [
-            (len(kind.things), len(NAMES), len(NAMES) - 1, *map(len, kind.ranges.values()))
-            for kind in KINDS
-        ]
-    )
-
-
-@cache
-def _templates() -> list[tuple[tuple[Template, ...], tuple[tuple[Template, ...], ...]]]:
-    return [
-        (
-            tuple(map(compile_template, kind.questions)),
-            tuple(tuple(map(compile_template, ways)) for ways in kind.steps),
-        )
-        for kind in KINDS
-    ]
+    people = (len(children()), len(children()) - 1)
+    return Plans([(len(kind.things), *people, *map(len, kind.ranges.values())) for kind in kinds()])

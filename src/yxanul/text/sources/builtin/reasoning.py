@@ -32,4 +32,4 @@ def puzzle(index: int, seed: int, make_draws: Callable[[int], Draws] = Draws) ->
 
 @cache
 def _plans() -> Plans:
-    return Plans([kind.slot_sizes for kind in PUZZLES])
+    return Plans([kind.slot_sizes() for kind in PUZZLES])

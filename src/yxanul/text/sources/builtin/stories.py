@@ -8,37 +8,19 @@ from functools import cache
 
 from yxanul.base.seeds import derive_seed
 from yxanul.text.sources.builtin.draws import Draws
-from yxanul.text.sources.builtin.grammar import (
-    Template,
-    Words,
-    compile_template,
-    compile_words,
-    expand,
-)
+from yxanul.text.sources.builtin.grammar import Template, expand
 from yxanul.text.sources.builtin.plans import Plans
-from yxanul.text.sources.builtin.tales import TALES
-from yxanul.text.sources.builtin.tales.cast import pairs
-from yxanul.text.sources.builtin.tales.common import SPEECH
-from yxanul.text.sources.builtin.tales.tale import Tale
+from yxanul.text.sources.builtin.tales import Tale, speech, tales
 
 DOMAIN = "stories"
 BREAKS = ("\n\n", "\n\n", "\n\n", " ")  # one story in four is a single paragraph
 
 
 @dataclass(frozen=True)
-class CompiledTale:
-    """A tale whose templates are parsed; the first slot is the pair of heroes."""
-
-    name: str
-    slots: tuple[tuple[Words, ...], ...]
-    paragraphs: tuple[tuple[tuple[Template, ...], ...], ...]
-
-
-@dataclass(frozen=True)
 class Plan:
     """The main choices of one story: no two indexes below `num_stories()` share them."""
 
-    tale: CompiledTale
+    tale: Tale
     words: Mapping[str, str | Template]
 
 
@@ -55,8 +37,8 @@ def num_stories() -> int:
 def plan(index: int, seed: int) -> Plan:
     """Return the main choices of story `index`."""
     kind, choices = _plans().plan(index, seed)
-    tale = _compiled_tales()[kind]
-    words = dict(_speech())
+    tale = tales()[kind]
+    words = dict(speech())
     for slot, choice in zip(tale.slots, choices, strict=True):
         words.update(slot[choice])
     return Plan(tale, words)
@@ -77,27 +59,5 @@ def tell(story: Plan, draws: Draws) -> str:
 
 
 @cache
-def _speech() -> dict[str, str | Template]:
-    return compile_words(SPEECH)
-
-
-@cache
 def _plans() -> Plans:
-    return Plans([[len(slot) for slot in tale.slots] for tale in _compiled_tales()])
-
-
-@cache
-def _compiled_tales() -> tuple[CompiledTale, ...]:
-    return tuple(_compiled(tale) for _, tale in sorted(TALES.items()))
-
-
-def _compiled(tale: Tale) -> CompiledTale:
-    slots = (
-        pairs(tale.with_animals),
-        *(tuple(compile_words(option) for option in slot) for slot in tale.slots),
-    )
-    paragraphs = tuple(
-        tuple(tuple(compile_template(way) for way in beat) for beat in paragraph)
-        for paragraph in tale.paragraphs
-    )
-    return CompiledTale(tale.name, slots, paragraphs)
+    return Plans([[len(slot) for slot in tale.slots] for tale in tales()])

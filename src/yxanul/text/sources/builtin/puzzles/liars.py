@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from yxanul.text.sources.builtin.cast import names
 from yxanul.text.sources.builtin.draws import Draws
 from yxanul.text.sources.builtin.plans import take_distinct
 from yxanul.text.sources.builtin.puzzles.puzzle import (
-    NAMES,
     Puzzle,
     PuzzleKind,
     listed,
@@ -28,7 +28,7 @@ class Claim:
 def make_liars(choices: Sequence[int], draws: Draws) -> Puzzle:
     """Make a puzzle; the choices are who differs, whether that one lies, and three people."""
     odd, odd_lies = choices[0], bool(choices[1])
-    people = take_distinct(NAMES, choices[2:])
+    people = take_distinct(names(), choices[2:])
     claims = _claims(odd, odd_lies, draws)
     question = " ".join(
         (
@@ -105,4 +105,4 @@ def _tested(people: Sequence[str], claims: Sequence[Claim], suspect: int, odd_li
     return f"{begin} But {says}, which would be false, and {speaker} does not lie. No."
 
 
-KIND = PuzzleKind("liars", (3, 2, *people_sizes(3)), make_liars)
+KIND = PuzzleKind("liars", lambda: (3, 2, *people_sizes(3)), make_liars)

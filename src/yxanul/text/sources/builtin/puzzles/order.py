@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from yxanul.text.sources.builtin.cast import names
 from yxanul.text.sources.builtin.draws import Draws
 from yxanul.text.sources.builtin.plans import take_distinct
 from yxanul.text.sources.builtin.puzzles.puzzle import (
-    NAMES,
     Puzzle,
     PuzzleKind,
     listed,
@@ -43,7 +43,7 @@ COUNT_WORDS = {3: "three", 4: "four"}
 def make_order(choices: Sequence[int], draws: Draws) -> Puzzle:
     """Make a puzzle; the choices are the scale and the people from the upper end to the lower."""
     scale = SCALES[choices[0]]
-    people = take_distinct(NAMES, choices[1:])
+    people = take_distinct(names(), choices[1:])
     clues = [_clue(upper, lower, scale, draws) for upper, lower in pairwise(people)]
     told = draws.shuffled(clues)
     end, place = draws.pick(_ends(len(people), scale))
@@ -79,5 +79,5 @@ def _ends(count: int, scale: Scale) -> list[tuple[str, int]]:
     return [*ends, (f"is the second {scale.most}", 1), (f"is the second {scale.least}", count - 2)]
 
 
-THREE = PuzzleKind("order_three", (len(SCALES), *people_sizes(3)), make_order)
-FOUR = PuzzleKind("order_four", (len(SCALES), *people_sizes(4)), make_order)
+THREE = PuzzleKind("order_three", lambda: (len(SCALES), *people_sizes(3)), make_order)
+FOUR = PuzzleKind("order_four", lambda: (len(SCALES), *people_sizes(4)), make_order)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from yxanul.text.sources.builtin.cast import names
 from yxanul.text.sources.builtin.draws import Draws
 from yxanul.text.sources.builtin.plans import take_distinct
 from yxanul.text.sources.builtin.puzzles.puzzle import (
-    NAMES,
     Puzzle,
     PuzzleKind,
     listed,
@@ -52,7 +52,7 @@ Reasoning: TypeAlias = tuple[list[str], list[str]]  # clues, thoughts
 def make_owners(choices: Sequence[int], draws: Draws) -> Puzzle:
     """Make a puzzle; the choices are the topic, three people, and the thing that each one has."""
     topic = TOPICS[choices[0]]
-    people = take_distinct(NAMES, choices[1:4])
+    people = take_distinct(names(), choices[1:4])
     items = take_distinct(topic.items, choices[4:])
     roles = draws.shuffled(list(zip(people, items, strict=True)))
     clues, thoughts = draws.pick(CLUES)(topic, roles)
@@ -125,6 +125,6 @@ CLUES: tuple[Callable[[Topic, Roles], Reasoning], ...] = (
 
 KIND = PuzzleKind(
     "owners",
-    (len(TOPICS), *people_sizes(3), NUM_ITEMS, NUM_ITEMS - 1, NUM_ITEMS - 2),
+    lambda: (len(TOPICS), *people_sizes(3), NUM_ITEMS, NUM_ITEMS - 1, NUM_ITEMS - 2),
     make_owners,
 )

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from yxanul.text.sources.builtin.cast import names
 from yxanul.text.sources.builtin.draws import Draws
-from yxanul.text.sources.builtin.tales.cast import BOYS, GIRLS
-
-NAMES: tuple[str, ...] = (*GIRLS, *BOYS)
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class PuzzleKind:
     """
 
     name: str
-    slot_sizes: tuple[int, ...]
+    slot_sizes: Callable[[], tuple[int, ...]]
     make: Callable[[Sequence[int], Draws], Puzzle]
 
 
@@ -45,4 +43,4 @@ def listed(items: Sequence[str], word: str = "and") -> str:
 
 def people_sizes(count: int) -> tuple[int, ...]:
     """Return the slot sizes for `count` different people in order."""
-    return tuple(len(NAMES) - n for n in range(count))
+    return tuple(len(names()) - n for n in range(count))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
+from yxanul.text.sources.builtin.cast import names
 from yxanul.text.sources.builtin.draws import Draws
 from yxanul.text.sources.builtin.plans import take_distinct
-from yxanul.text.sources.builtin.puzzles.puzzle import NAMES, Puzzle, PuzzleKind
+from yxanul.text.sources.builtin.puzzles.puzzle import Puzzle, PuzzleKind
+from yxanul.text.sources.builtin.word_files import entry, read_words, ways
 
-GROUPS = (
-    "bim", "dak", "fen", "gop", "hup", "jat", "kel", "lom", "mip", "nad", "pok", "rud",
-    "sib", "tov", "vek", "wum", "yit", "zan", "blick", "frod", "flim", "grop", "plon", "trib",
-)  # fmt: skip
+FILE = "syllogism.yaml"
 
 
 @dataclass(frozen=True)
@@ -25,96 +25,37 @@ class Form:
     answer: str
 
 
-FORMS = (
-    Form(
-        ("All {a}s are {b}s.", "All {b}s are {c}s.", "{who} is a {a}."),
-        "Is {who} a {c}?",
-        (
-            "{who} is a {a}, and all {a}s are {b}s, so {who} is a {b}.",
-            "All {b}s are {c}s, so {who} is a {c}.",
-        ),
-        "yes",
-    ),
-    Form(
-        ("All {a}s are {b}s.", "No {b} is a {c}.", "{who} is a {a}."),
-        "Is {who} a {c}?",
-        (
-            "{who} is a {a}, and all {a}s are {b}s, so {who} is a {b}.",
-            "No {b} is a {c}, so {who} is not a {c}.",
-        ),
-        "no",
-    ),
-    Form(
-        ("All {a}s are {b}s.", "All {b}s are {c}s.", "{who} is not a {c}."),
-        "Is {who} a {a}?",
-        (
-            "If {who} was a {a}, then {who} would be a {b}, because all {a}s are {b}s.",
-            "Then {who} would also be a {c}, because all {b}s are {c}s.",
-            "But {who} is not a {c}, so {who} is not a {a}.",
-        ),
-        "no",
-    ),
-    Form(
-        ("All {a}s are {b}s.", "All {b}s are {c}s.", "{who} is a {c}."),
-        "Is {who} a {a}?",
-        (
-            "All {a}s are {c}s, but there may be {c}s that are not {a}s.",
-            "{who} may be one of these, or {who} may be a {a}.",
-        ),
-        "we cannot know",
-    ),
-    Form(
-        ("Some {a}s are {b}s.", "All {b}s are {c}s.", "{who} is a {a}."),
-        "Is {who} a {c}?",
-        (
-            "Only some {a}s are {b}s, so {who} may be a {b} or not.",
-            "If not, nothing tells us whether {who} is a {c}.",
-        ),
-        "we cannot know",
-    ),
-    Form(
-        ("No {a} is a {b}.", "All {c}s are {b}s.", "{who} is a {c}."),
-        "Is {who} a {a}?",
-        (
-            "{who} is a {c}, and all {c}s are {b}s, so {who} is a {b}.",
-            "If {who} was a {a}, then one {a} would be a {b}, and that cannot be.",
-        ),
-        "no",
-    ),
-    Form(
-        ("All {a}s are {b}s.", "All {b}s are {c}s.", "{who} is a {b}."),
-        "Is {who} a {c}?",
-        (
-            "{who} is a {b}, and all {b}s are {c}s, so {who} is a {c}.",
-            "The {a}s do not matter here.",
-        ),
-        "yes",
-    ),
-    Form(
-        ("All {a}s are {b}s.", "All {c}s are {b}s.", "{who} is a {a}."),
-        "Is {who} a {c}?",
-        (
-            "{who} is a {a}, and all {a}s are {b}s, so {who} is a {b}.",
-            "All {c}s are {b}s, but there may be {b}s that are not {c}s.",
-        ),
-        "we cannot know",
-    ),
-)
-
-
 def make_syllogism(choices: Sequence[int], draws: Draws) -> Puzzle:
     """Make a puzzle; the choices are the form, the person, and the three groups."""
-    form = FORMS[choices[0]]
-    a, b, c = take_distinct(GROUPS, choices[2:])
-    words = {"a": a, "b": b, "c": c, "who": NAMES[choices[1]]}
+    form = _forms()[choices[0]]
+    a, b, c = take_distinct(_groups(), choices[2:])
+    words = {"a": a, "b": b, "c": c, "who": names()[choices[1]]}
     premises = draws.shuffled(form.premises)
     question = " ".join(text.format_map(words) for text in (*premises, form.question))
     thoughts = tuple(text.format_map(words) for text in form.thoughts)
     return Puzzle("syllogism", question, thoughts, form.answer)
 
 
-KIND = PuzzleKind(
-    "syllogism",
-    (len(FORMS), len(NAMES), len(GROUPS), len(GROUPS) - 1, len(GROUPS) - 2),
-    make_syllogism,
-)
+@cache
+def _forms() -> tuple[Form, ...]:
+    return tuple(
+        Form(
+            tuple(entry(form, "premises", list, FILE)),
+            entry(form, "question", str, FILE),
+            ways(entry(form, "thoughts", str, FILE)),
+            entry(form, "answer", str, FILE),
+        )
+        for form in entry(read_words("syllogism"), "forms", list, FILE)
+    )
+
+
+def _groups() -> list[str]:
+    return entry(read_words("syllogism"), "groups", list, FILE)
+
+
+def _slot_sizes() -> tuple[int, ...]:
+    groups = len(_groups())
+    return len(_forms()), len(names()), groups, groups - 1, groups - 2
+
+
+KIND = PuzzleKind("syllogism", _slot_sizes, make_syllogism)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from yxanul.text.sources.builtin.cast import names
 from yxanul.text.sources.builtin.draws import Draws
 from yxanul.text.sources.builtin.plans import take_distinct
-from yxanul.text.sources.builtin.puzzles.puzzle import NAMES, Puzzle, PuzzleKind, people_sizes
+from yxanul.text.sources.builtin.puzzles.puzzle import Puzzle, PuzzleKind, people_sizes
 
 THINGS: tuple[str, ...] = (
     "ball", "book", "key", "coin", "doll", "cup", "ring", "letter", "watch", "spoon", "shell",
@@ -23,7 +24,7 @@ Scene: TypeAlias = tuple[list[str], str, list[str], str]
 
 def make_tracking(choices: Sequence[int], draws: Draws) -> Puzzle:
     """Make a puzzle; the choices are two people, the thing, and three spots in order."""
-    people = take_distinct(NAMES, choices[:2])
+    people = take_distinct(names(), choices[:2])
     thing = THINGS[choices[2]]
     spots = take_distinct(SPOTS, choices[3:])
     told, question, thoughts, answer = draws.pick(SCENES)(people, thing, spots, draws)
@@ -122,6 +123,6 @@ SCENES: tuple[Callable[[list[str], str, list[str], Draws], Scene], ...] = (
 
 KIND = PuzzleKind(
     "tracking",
-    (*people_sizes(2), len(THINGS), len(SPOTS), len(SPOTS) - 1, len(SPOTS) - 2),
+    lambda: (*people_sizes(2), len(THINGS), len(SPOTS), len(SPOTS) - 1, len(SPOTS) - 2),
     make_tracking,
 )
