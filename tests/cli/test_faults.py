@@ -70,14 +70,14 @@ def train(recipe, out):
 
 def after_step(monkeypatch, step, action):
     """Do something to the engine once after that step of the run, whatever process it is in."""
-    apply, count = Engine.apply, itertools.count(1)
+    apply, count = Engine.step, itertools.count(1)
 
     def applied(engine):
         apply(engine)
         if next(count) == step:
             action(engine)
 
-    monkeypatch.setattr(Engine, "apply", applied)
+    monkeypatch.setattr(Engine, "step", applied)
 
 
 def spoil(monkeypatch, step_is_bad, factor):

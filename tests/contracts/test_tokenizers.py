@@ -81,7 +81,7 @@ def test_streaming_any_ids_equals_decoding_them(tokenizer, data):
     some_ids = st.lists(st.integers(0, tokenizer.vocab_size - 1), max_size=20)
     ids = data.draw(some_ids)
     stream = TextStream(tokenizer, [])
-    pieces = [stream.loader(i) for i in ids]
+    pieces = [stream.feed(i) for i in ids]
     assert "".join(pieces) + stream.flush() == tokenizer.decode(ids)
 
 

@@ -37,7 +37,7 @@ def by_hand(orders, rows, seq_len):
 @pytest.mark.parametrize("weights", [{"one": 1}, {"one": 0.7, "two": 0.3}])
 def test_a_batch_is_its_rows_read_alone(orders, weights):
     rows, _ = plan_rows(MixCursor(), weights, 24, 5)
-    batch = BatchLoader(orders).batch(rows, 5)
+    batch = BatchLoader(orders).load(rows, 5)
     found = zip(
         batch.ids_BT.tolist(), batch.targets_BT.tolist(), batch.documents_BT.tolist(), strict=True
     )
@@ -49,13 +49,13 @@ def test_a_batch_is_its_rows_read_alone(orders, weights):
 
 def test_rows_in_any_order_and_with_gaps(orders):
     rows = [Row("one", 30), Row("two", 4), Row("one", 10), Row("one", 15), Row("one", 0)]
-    batch = BatchLoader(orders).batch(rows, 5)
+    batch = BatchLoader(orders).load(rows, 5)
     assert batch.ids_BT.tolist() == [ids for ids, _, _ in by_hand(orders, rows, 5)]
 
 
 def test_targets_are_the_next_tokens_and_go_on_in_the_next_row(orders):
     rows, _ = plan_rows(MixCursor(), {"one": 1}, 6, 4)
-    batch = BatchLoader(orders).batch(rows, 4)
+    batch = BatchLoader(orders).load(rows, 4)
     stream = orders["one"].read(0, 25)[0].tolist()
     assert batch.ids_BT.flatten().tolist() == stream[:-1]
     assert batch.targets_BT.flatten().tolist() == stream[1:]
@@ -63,7 +63,7 @@ def test_targets_are_the_next_tokens_and_go_on_in_the_next_row(orders):
 
 def test_documents_change_after_every_end_of_text_and_begin_at_zero(orders):
     rows, _ = plan_rows(MixCursor(), {"one": 1, "two": 1}, 30, 16)
-    batch = BatchLoader(orders).batch(rows, 16)
+    batch = BatchLoader(orders).load(rows, 16)
     assert torch.equal(batch.documents_BT[:, 0], torch.zeros(30, dtype=torch.int64))
     steps = batch.documents_BT.diff(dim=1)
     assert torch.equal(steps, (batch.ids_BT[:, :-1] == END).long())
@@ -71,7 +71,7 @@ def test_documents_change_after_every_end_of_text_and_begin_at_zero(orders):
 
 def test_an_unknown_source_is_an_error(orders):
     with pytest.raises(YxanulError, match=r"unknown source in the mix 'on'.*did you mean 'one'"):
-        BatchLoader(orders).batch([Row("on", 0)], 4)
+        BatchLoader(orders).load([Row("on", 0)], 4)
 
 
 def scored(batches):

@@ -131,7 +131,7 @@ def test_training_and_evaluation_of_one_batch_are_equal(model, corpus, tokenizer
     """The same batch gives the same loss on both sides, to the bit."""
     order = TokenStream(Shards.open(corpus, "math", "train", tokenizer.digest), 0)
     rows, _ = plan_rows(MixCursor(), {"math": 1.0}, 4, SEQ_LEN)
-    batch = BatchLoader({"math": order}).batch(rows, SEQ_LEN)
+    batch = BatchLoader({"math": order}).load(rows, SEQ_LEN)
     batch.targets_BT[1, 20:] = -100
     model.train()
     trained = model.loss(batch.ids_BT, batch.targets_BT, batch.documents_BT)

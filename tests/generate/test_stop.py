@@ -8,7 +8,7 @@ LETTERS = st.text("ab\n", max_size=12)
 
 def through(pieces, stops):
     finder = StopFinder(stops)
-    out = "".join(finder.loader(piece) for piece in pieces)
+    out = "".join(finder.feed(piece) for piece in pieces)
     return out + finder.flush(), finder.found
 
 
@@ -30,7 +30,7 @@ def test_any_cut_into_pieces_gives_the_same(pieces, stops):
 def test_nothing_is_let_through_that_may_belong_to_a_stop(pieces, stops):
     finder, seen, out = StopFinder(stops), "", ""
     for piece in pieces:
-        seen, out = seen + piece, out + finder.loader(piece)
+        seen, out = seen + piece, out + finder.feed(piece)
         for stop in stops:
             for more in range(len(stop)):
                 assert len(out) <= len(first_stop(seen + stop[len(stop) - more :], stops)[0])
@@ -38,6 +38,6 @@ def test_nothing_is_let_through_that_may_belong_to_a_stop(pieces, stops):
 
 def test_text_flows_as_soon_as_it_is_certain():
     finder = StopFinder(["\n\nEnd"])
-    assert [finder.loader(c) for c in "a\nb\n\nE"] == ["a", "", "\nb", "", "", ""]
-    assert finder.loader("x") == "\n\nEx"
-    assert StopFinder([]).loader("all") == "all"
+    assert [finder.feed(c) for c in "a\nb\n\nE"] == ["a", "", "\nb", "", "", ""]
+    assert finder.feed("x") == "\n\nEx"
+    assert StopFinder([]).feed("all") == "all"

@@ -35,7 +35,7 @@ class Words(Closed):
 
 def streamed(tokenizer, prompt, ids):
     stream = TextStream(tokenizer, prompt)
-    pieces = [stream.loader(i) for i in ids]
+    pieces = [stream.feed(i) for i in ids]
     return [*pieces, stream.flush()]
 
 

@@ -85,7 +85,7 @@ def advance(name, named, optimizer, first, last):
     for step in range(first, last):
         if name == "sophia" and step % 3 == 0:
             give(named, gradients(step, 0.3))
-            optimizer.see_curvature(40)
+            optimizer.update_hessian(40)
         give(named, gradients(step))
         set_lr(optimizer, 1 - step / 20)
         optimizer.step()
@@ -161,7 +161,7 @@ def test_curvature_slows_the_steep_elements_and_bounds_the_flat_ones():
     named, optimizer = make("sophia")
     before = named["gain"].detach().clone()
     give(named, {**gradients(0), "gain": torch.tensor([100.0, 0, 0, 0, 0, 0, 0])})
-    optimizer.see_curvature(10)
+    optimizer.update_hessian(10)
     give(named, {**gradients(0), "gain": torch.ones(7)})
     optimizer.step()
     moved = (before - named["gain"].detach()) / RATE

@@ -51,14 +51,14 @@ def out(prepared, tmp_path):
 
 
 def after_step(monkeypatch, step, action):
-    apply, count = Engine.apply, itertools.count(1)
+    apply, count = Engine.step, itertools.count(1)
 
     def applied(engine):
         apply(engine)
         if next(count) == step:
             action()
 
-    monkeypatch.setattr(Engine, "apply", applied)
+    monkeypatch.setattr(Engine, "step", applied)
 
 
 def stop_at(recipe, out, monkeypatch, step):

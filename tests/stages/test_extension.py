@@ -59,7 +59,7 @@ def test_the_rate_rises_to_half_the_peak_and_comes_down_again(failed):
 def test_stopped_around_it_it_is_the_same_run(failed, tmp_path, monkeypatch, step):
     recipe, straight = failed
     out = shutil.copytree(straight.parent / "prepared", tmp_path / "run")
-    apply, count = Engine.apply, itertools.count(1)
+    apply, count = Engine.step, itertools.count(1)
 
     def applied(engine):
         apply(engine)
@@ -67,7 +67,7 @@ def test_stopped_around_it_it_is_the_same_run(failed, tmp_path, monkeypatch, ste
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Engine, "apply", applied)
+        patch.setattr(Engine, "step", applied)
         assert call("train", recipe, "--out", out).code == 143
     assert call("train", recipe, "--out", out).code == 3
     assert_same_run(out, straight)

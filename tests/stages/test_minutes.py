@@ -46,7 +46,7 @@ class Clock:
     def __init__(self, monkeypatch, seconds_of):
         self.now, self.count = 0.0, itertools.count(1)
         self.hooks = {}
-        apply = Engine.apply
+        apply = Engine.step
 
         def applied(engine):
             apply(engine)
@@ -54,7 +54,7 @@ class Clock:
             self.now += seconds_of(step)
             self.hooks.get(step, lambda: None)()
 
-        monkeypatch.setattr(Engine, "apply", applied)
+        monkeypatch.setattr(Engine, "step", applied)
         monkeypatch.setattr(replan, "perf_counter", lambda: self.now)
 
 

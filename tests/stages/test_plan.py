@@ -58,7 +58,7 @@ def test_timing_a_step_leaves_the_model_as_it_was(monkeypatch, precision, optimi
     optim = OptimSettings(name=optimizer, peak_lr=1.0)
     (phase,) = budget.plan_steps(stage(), TRAIN, optim, 1).phases
     assert (
-        measure.step_seconds(Engine(MixedPrecision(model, precision)).copy_of_twin(), optim, phase)
+        measure.step_seconds(Engine(MixedPrecision(model, precision)).copy_of_model(), optim, phase)
         > 0
     )
     for name, value in model.state_dict().items():

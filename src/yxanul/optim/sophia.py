@@ -35,7 +35,7 @@ class Sophia(GroupwiseOptimizer):
         self.hessian_steps = settings.hessian_steps or CURVATURE_STEPS
 
     @torch.no_grad()
-    def see_curvature(self, num_targets: int) -> None:
+    def update_hessian(self, num_targets: int) -> None:
         """Take in the present gradients as those of a mean over `num_targets` drawn targets."""
         for group in self.param_groups:
             for param in group["params"]:

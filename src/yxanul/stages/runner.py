@@ -18,7 +18,7 @@ from yxanul.stages.replan import guess_tokens, warn_of_repeats
 from yxanul.stages.session import Session
 from yxanul.stages.summary import stage_facts, xz_bits_per_byte
 from yxanul.train.curriculum import Plan
-from yxanul.train.hessian import Curvature
+from yxanul.train.hessian import HessianEstimator
 from yxanul.train.micro_batch import micro_rows_of, with_micro_rows
 from yxanul.train.trainer import Trainer
 
@@ -168,7 +168,7 @@ def make_trainer(session: Session, index: int, plan: Plan, entry: Entry, scorer:
         stop=session.stop,
         callbacks=stage_callbacks(session, index, entry, scorer),
         skip_spikes=session.recipe.train.skip_spikes,
-        curvature=Curvature(engine.optimizer, engine, session.recipe.seed)
+        hessian=HessianEstimator(engine.optimizer, engine, session.recipe.seed)
         if isinstance(engine.optimizer, Sophia)
         else None,
     )

@@ -145,7 +145,7 @@ class Engine:
             self.ema.adopt()
             self.mixed_precision.refresh()
 
-    def copy_of_twin(self) -> MixedPrecision:
+    def copy_of_model(self) -> MixedPrecision:
         """Return a copy that can be trained for a measurement; the run itself is untouched."""
         return copy.deepcopy(self.mixed_precision)
 

@@ -17,7 +17,7 @@ LOGIT_BYTES = 2**26
 
 
 @dataclass(frozen=True)
-class Curvature:
+class HessianEstimator:
     """Brings estimates to a Sophia; what it draws depends on the seed and the step alone."""
 
     optimizer: Sophia
@@ -43,7 +43,7 @@ class Curvature:
         total, _ = engine.loss(drawn)
         engine.backward(total / max(1, num_targets), last=True)
         if math.isfinite(engine.clip(None)):
-            self.optimizer.see_curvature(num_targets)
+            self.optimizer.update_hessian(num_targets)
         engine.zero_grad()
 
 

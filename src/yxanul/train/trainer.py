@@ -18,7 +18,7 @@ from yxanul.optim.config import OptimSettings
 from yxanul.train.config import SpikeSettings
 from yxanul.train.curriculum import Phase, Plan, planned_multiplier
 from yxanul.train.engine import Engine
-from yxanul.train.hessian import Curvature
+from yxanul.train.hessian import HessianEstimator
 from yxanul.train.memory import forget_gradients, free, is_out_of_memory, too_large
 from yxanul.train.micro_batch import halved, micro_rows_of
 from yxanul.train.parallel.micro_batches import micro_batches
@@ -81,7 +81,7 @@ class Trainer:
     stop: StopRequest
     callbacks: Sequence[Callback] = ()
     skip_spikes: SpikeSettings | None = None
-    curvature: Curvature | None = None
+    hessian: HessianEstimator | None = None
     """For the optimizer that asks for it."""
 
     def __post_init__(self) -> None:
@@ -149,7 +149,7 @@ class Trainer:
             with self._stalls.watching(f"step {self.progress.step + 1} with the other processes"):
                 num_targets = round(self.world.sum(sum(batch.num_targets for batch in batches)))
             watch.lap("data")
-            self._estimate_curvature(batches[0])
+            self._estimate_hessian(batches[0])
             watch.lap("optimizer")
             return self.accumulate(batches, num_targets, watch), num_targets, cursor
         except (RuntimeError, MemoryError) as error:
@@ -161,12 +161,12 @@ class Trainer:
         free()
         return None
 
-    def _estimate_curvature(self, batch: Batch) -> None:
+    def _estimate_hessian(self, batch: Batch) -> None:
         """Do so where it is due; a step that is repeated has it already."""
-        done, curvature = self.progress, self.curvature
-        if curvature is None or not curvature.due(done.stage_step) or self._estimated == done.step:
+        done, hessian = self.progress, self.hessian
+        if hessian is None or not hessian.due(done.stage_step) or self._estimated == done.step:
             return
-        curvature.estimate(batch, done.step)
+        hessian.estimate(batch, done.step)
         self._estimated = done.step
 
     def _out_of_memory(self, phase: Phase) -> YxanulError:

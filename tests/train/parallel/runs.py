@@ -20,7 +20,7 @@ from yxanul.optim.config import EmaSettings, OptimSettings
 from yxanul.train.config import TrainSettings
 from yxanul.train.curriculum import Phase, Plan
 from yxanul.train.engine import OptimizerState
-from yxanul.train.hessian import Curvature
+from yxanul.train.hessian import HessianEstimator
 from yxanul.train.parallel.strategies import EngineSpec, make_engine
 from yxanul.train.progress import Progress
 from yxanul.train.trainer import Trainer
@@ -146,7 +146,7 @@ def make_trainer(world, run):
         stop=StopRequest(),
     )
     if run.optimizer == "sophia":
-        trainer.curvature = Curvature(engine.optimizer, engine, seed=3)
+        trainer.hessian = HessianEstimator(engine.optimizer, engine, seed=3)
     return trainer
 
 

@@ -144,7 +144,7 @@ def two_stages(world, run):
     trainer = make_trainer(world, run)
     engine, reports = trainer.engine, [trainer.step() for _ in range(5)]
     before = engine.weights()["model"]
-    copy = engine.copy_of_twin()
+    copy = engine.copy_of_model()
     if world.is_main:
         master = copy.master_model.state_dict()
         assert all(torch.equal(master[name], value) for name, value in before.items())

@@ -125,7 +125,7 @@ def look_inside(world, run):
     """Return the weights that are shown, those of a copy, and what all came to in the end."""
     trainer = make_trainer(world, run)
     trainer.step()
-    engine, copied = trainer.engine, trainer.engine.copy_of_twin()
+    engine, copied = trainer.engine, trainer.engine.copy_of_model()
     batch = trainer.fetch(trainer.plan.phases[0])[0][0]
     with engine.eval_weights() as model:
         shown = arrays({name: value.float() for name, value in model.state_dict().items()})

@@ -191,10 +191,10 @@ class DeepspeedEngine(Engine):
             self.ema.num_updates = num_updates
             self._parts.fill(list(self.ema.averages.values()), tensors)
 
-    def copy_of_twin(self) -> MixedPrecision:
+    def copy_of_model(self) -> MixedPrecision:
         """Return a copy that can be trained alone; all processes call it together."""
         if self._parts is None:
-            return super().copy_of_twin()
+            return super().copy_of_model()
         ours, copy = (
             self.mixed_precision.model,
             LanguageModel(self.mixed_precision.master_model.settings).to(self.device),

@@ -151,7 +151,7 @@ class FsdpEngine(Engine):
         weights = self.trained() if self.ema is None else self.ema.averages
         yield self._plain(weights, DTYPES[self.mixed_precision.precision])
 
-    def copy_of_twin(self) -> MixedPrecision:
+    def copy_of_model(self) -> MixedPrecision:
         """Return a twin with whole weights, to train alone for a measurement."""
         mixed_precision = MixedPrecision(
             self._plain(self.trained(), torch.float32), self.mixed_precision.precision

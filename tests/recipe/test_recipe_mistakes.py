@@ -207,7 +207,7 @@ def misfits(*overrides: str) -> list[str]:
 
 def test_a_recipe_that_this_machine_can_do_has_no_misfit():
     assert misfits() == []
-    assert misfits("model={preset: nano}", "train.attention=plain") == []
+    assert misfits("model={preset: nano}", "train.attention=reference") == []
 
 
 @pytest.mark.parametrize(

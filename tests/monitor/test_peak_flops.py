@@ -1,9 +1,9 @@
 import pytest
 import torch
-from yxanul.train.weights import weights
 
 from yxanul.monitor import peak_flops
 from yxanul.monitor.peak_flops import GPUS, listed_peak, matmul_peak, measure_matmul, short_name
+from yxanul.train.mixed_precision import weights
 
 NAMES = {
     "NVIDIA A100-SXM4-80GB": "a100",

@@ -20,7 +20,7 @@ from yxanul.train.mixed_precision.weights import MixedPrecision
 SCALINGS = ["tensorwise", "rowwise"]
 
 
-def fp8_twin(scaling="tensorwise", **fields):
+def fp8_model(scaling="tensorwise", **fields):
     return MixedPrecision(make_model(**fields), "fp8", Fp8Settings(scaling=scaling))
 
 
@@ -63,7 +63,7 @@ def test_the_projections_of_the_blocks_are_in_fp8_and_nothing_else(ffn, head):
     fields = {"ffn": ffn, "head": head, "num_kv_heads": 1, "embedding_rank": None}
     if head == "folded":
         fields["embedding_rank"] = 16
-    model = fp8_twin(**fields).model
+    model = fp8_model(**fields).model
     names = projection_modules(model.settings)
     assert fp8_modules(model) == names
     assert names == [n for n, m in make_model(**fields).blocks.named_modules(prefix="blocks")
@@ -78,7 +78,7 @@ def test_the_projections_of_the_blocks_are_in_fp8_and_nothing_else(ffn, head):
 @torch.no_grad()
 @pytest.mark.parametrize("scaling", SCALINGS)
 def test_a_projection_multiplies_what_is_left_in_8_bits(scaling):
-    layer = fp8_twin(scaling).model.blocks[0].attention.qkv
+    layer = fp8_model(scaling).model.blocks[0].attention.qkv
     x = torch.randn(5, 7, 32, generator=torch.Generator().manual_seed(0)).bfloat16()
     axis = None if scaling == "tensorwise" else -1
     expected = rounded(x, axis) @ rounded(layer.weight, axis).T
@@ -93,7 +93,7 @@ def test_loss_and_gradients_are_near_those_of_bf16_and_not_the_same(scaling):
     ids, targets = counting(0)
     wide = {"width": 64, "depth": 4, "init_std": 0.1}
     loss, expected = gradients(MixedPrecision(make_model(**wide), "bf16"), ids, targets)
-    found_loss, found = gradients(fp8_twin(scaling, **wide), ids, targets)
+    found_loss, found = gradients(fp8_model(scaling, **wide), ids, targets)
     assert 0 < abs(found_loss - loss) < 0.02 * loss
     assert 0.01 < float((found - expected).norm() / expected.norm()) < 0.2
 
@@ -122,7 +122,7 @@ def test_the_master_is_that_of_any_precision():
 
 def test_any_number_of_tokens():
     """The last step of a phase may be any number of rows and tokens."""
-    mixed_precision = fp8_twin()
+    mixed_precision = fp8_model()
     loss, found = gradients(mixed_precision, *counting(0, rows=1, length=3))
     assert loss > 0 and bool(found.isfinite().all())
 
@@ -172,7 +172,7 @@ def test_a_wrapper_around_the_model(precision):
 @pytest.mark.filterwarnings("ignore")  # tracing and compiling warn of their own doings
 def test_compiled_layers():
     ids, targets = counting(0)
-    mixed_precision = fp8_twin()
+    mixed_precision = fp8_model()
     loss, expected = gradients(mixed_precision, ids, targets)
     mixed_precision.model.compile_blocks()
     found_loss, found = gradients(mixed_precision, ids, targets)
@@ -210,7 +210,7 @@ def test_settings_of_fp8_read_back_equal(tmp_path):
 
 def test_sizes_that_do_not_divide_are_refused_by_the_twin_too():
     with pytest.raises(YxanulError, match="ffn_width is 40"):
-        fp8_twin(ffn_width=40)
+        fp8_model(ffn_width=40)
 
 
 def test_a_missing_package_is_named_with_what_to_install(monkeypatch):
@@ -219,16 +219,16 @@ def test_a_missing_package_is_named_with_what_to_install(monkeypatch):
     with pytest.raises(
         YxanulError, match=r"'torchao' is not installed; pip install 'yxanul\[fp8\]'"
     ):
-        fp8_twin()
+        fp8_model()
 
 
 def test_nothing_is_said_and_nothing_is_imported_before_it_is_needed():
     code = """
 import sys
-from yxanul.train.mixed_precision.weights import Twin
+from yxanul.train.mixed_precision.weights import MixedPrecision
 assert "torchao" not in sys.modules
 from steps import make_model
-Twin(make_model(), "fp8")
+MixedPrecision(make_model(), "fp8")
 assert "torchao" in sys.modules
 """
     command = [sys.executable, "-W", "error", "-c", code]

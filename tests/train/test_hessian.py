@@ -5,8 +5,8 @@ import torch
 
 from yxanul.data.batches import IGNORE
 from yxanul.optim.config import OptimSettings
-from yxanul.train import curvature as module
-from yxanul.train.hessian import Curvature, draw_targets
+from yxanul.train import hessian as module
+from yxanul.train.hessian import HessianEstimator, draw_targets
 
 OPTIM = OptimSettings(name="sophia", peak_lr=1e-3, hessian_steps=3, schedule={"name": "constant"})
 
@@ -17,7 +17,7 @@ def make_curious(make_trainer):
 
     def make(*phases, **fields):
         trainer = make_trainer(*phases, optim=OPTIM, **fields)
-        trainer.curvature = Curvature(trainer.engine.optimizer, trainer.engine, seed=3)
+        trainer.hessian = HessianEstimator(trainer.engine.optimizer, trainer.engine, seed=3)
         return trainer
 
     return make
@@ -43,7 +43,7 @@ def test_the_estimate_is_the_squared_gradient_of_drawn_targets(make_curious, mon
         return drawn[-1]
 
     monkeypatch.setattr(module, "draw_targets", remember)
-    trainer.curvature.estimate(batch, 0)
+    trainer.hessian.estimate(batch, 0)
     model = copy.deepcopy(trainer.engine.mixed_precision.master_model)
     logits = model.logits(model.hidden(batch.ids_BT, batch.documents_BT))
     torch.nn.functional.cross_entropy(logits.flatten(0, 1), drawn[0].flatten()).backward()
@@ -81,8 +81,8 @@ def test_targets_that_are_not_scored_stay_so(make_curious, make_trainer, random_
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_an_estimate_is_due_every_so_many_steps(make_curious, make_phase, precision):
     trainer, seen = make_curious(make_phase(num_steps=8), precision=precision), []
-    see = trainer.engine.optimizer.see_curvature
-    trainer.engine.optimizer.see_curvature = lambda count: (
+    see = trainer.engine.optimizer.update_hessian
+    trainer.engine.optimizer.update_hessian = lambda count: (
         seen.append(trainer.progress.step) or see(count)
     )
     trainer.run()
@@ -96,7 +96,7 @@ def test_the_draw_depends_on_seed_and_step_alone(make_curious):
     for step in (0, 0, 1):
         trainer = make_curious()
         torch.rand(step + len(found))  # whoever else draws numbers changes nothing
-        trainer.curvature.estimate(first_batch(trainer), step)
+        trainer.hessian.estimate(first_batch(trainer), step)
         found.append(curvatures(trainer))
     same = [torch.equal(a, b) for a, b in zip(found[0], found[1], strict=True)]
     assert all(same)
@@ -107,7 +107,7 @@ def test_what_is_not_finite_is_not_seen(make_curious):
     trainer = make_curious()
     parameter = list(trainer.engine.mixed_precision.model.parameters())[3]
     hook = parameter.register_hook(lambda gradient: gradient * torch.nan)
-    trainer.curvature.estimate(first_batch(trainer), 0)
+    trainer.hessian.estimate(first_batch(trainer), 0)
     hook.remove()
     assert not trainer.engine.optimizer.state
     assert parameter.grad is None

@@ -205,7 +205,7 @@ stages:
 def test_packages_hold_all_yaml_files():
     import tomllib
 
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     config = tomllib.loads((root / "pyproject.toml").read_text())
     globs = config["tool"]["setuptools"]["package-data"]["yxanul"]
     package = root / "src" / "yxanul"

@@ -328,7 +328,7 @@ def test_workers_find_what_was_found_before_them(own, tmp_path):
         "from yxanul.tokenizer import gigatoken\n"
         "from yxanul.tokenizer.tokenizer import Tokenizer\n"
         "def never(*_): raise AssertionError('asked again')\n"
-        "fast._find_unlike = fast._agree_on_tokens = never\n"
+        "gigatoken._find_unlike = gigatoken._agree_on_tokens = never\n"
         "print(Tokenizer.load(pathlib.Path(sys.argv[1])).make_ready())"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "own.json")]
