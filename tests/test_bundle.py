@@ -122,8 +122,8 @@ def test_mistakes_are_one_line(folder, yxanul, tmp_path):
     for words, said in [
         (["eval", folder], "--text FILE"),
         (["generate", bare, "x"], "no tokenizer.json"),
-        (["generate", other, "x"], "found BertModel; wanted LlamaForCausalLM"),
-        (["show", other], "found BertModel"),
+        (["generate", other, "x"], "got BertModel; expected LlamaForCausalLM"),
+        (["show", other], "got BertModel"),
         (["show", folder, "model.depth=2"], "go with a recipe"),
         (["eval", tmp_path], "has no checkpoint; give a folder that `yxanul run` made"),
     ]:

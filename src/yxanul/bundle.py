@@ -77,8 +77,8 @@ def open_bundle(
     if state["tokenizer"] != tokenizer.digest:
         raise YxanulError(
             f"{run.tokenizer} is not the tokenizer that the checkpoint was trained with",
-            found=tokenizer.digest[:12],
-            wanted=state["tokenizer"][:12],
+            got=tokenizer.digest[:12],
+            expected=state["tokenizer"][:12],
         )
     kept = state["data_folder"]
     return Bundle(
@@ -152,7 +152,7 @@ def find_checkpoint(run: RunFolder, which: str) -> Path:
         usual = Path("runs") / run.path.stem
         raise YxanulError(
             f"there is no folder {run.path}",
-            found="a file" if run.path.is_file() else None,
+            got="a file" if run.path.is_file() else None,
             hint=f"did you mean {usual}?" if usual.is_dir() else None,
         )
     steps = checkpoint_steps(run.checkpoints)
@@ -168,5 +168,5 @@ def find_checkpoint(run: RunFolder, which: str) -> Path:
         return checkpoint_path(run.checkpoints, int(which))
     choices = ", ".join(map(str, steps))
     raise YxanulError(
-        f"{run.path} has no checkpoint '{which}'", wanted=f"best, last or one of {choices}"
+        f"{run.path} has no checkpoint '{which}'", expected=f"best, last or one of {choices}"
     )

@@ -9,9 +9,9 @@ from raising import raise_it
 from yxanul.base.errors import GateFailed, Interrupted, YxanulError, missing_package, near_miss
 
 ERRORS = [
-    YxanulError("it broke", found=3, wanted="at most 2", hint="lower it"),
+    YxanulError("it broke", got=3, expected="at most 2", hint="lower it"),
     YxanulError("it broke"),
-    GateFailed("stage 'one' did not pass", found="12"),
+    GateFailed("stage 'one' did not pass", got="12"),
     Interrupted("stopped", signal_number=signal.SIGTERM, hint="go on"),
 ]
 
@@ -37,8 +37,8 @@ def test_errors_cross_a_process_border():
 
 
 def test_the_message_says_what_found_wanted_and_hint_in_this_order():
-    assert str(ERRORS[0]) == "it broke; found 3; wanted at most 2; lower it"
-    assert str(YxanulError("no", wanted=0, found=0)) == "no; found 0; wanted 0"
+    assert str(ERRORS[0]) == "it broke; got 3; expected at most 2; lower it"
+    assert str(YxanulError("no", expected=0, got=0)) == "no; got 0; expected 0"
     assert str(ERRORS[1]) == "it broke"
 
 

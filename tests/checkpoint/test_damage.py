@@ -271,7 +271,7 @@ def test_an_unknown_version_is_named_and_not_damage(folder, version):
     rewrite_manifest(folder / "step-00000100", schema_version=version)
     kind = "a newer" if version > 0 else "an unknown"
     for read in (lambda: read_checkpoint(folder / "step-00000100"), lambda: newest_intact(folder)):
-        with pytest.raises(YxanulError, match=f"{kind} yxanul; found .* {version};") as caught:
+        with pytest.raises(YxanulError, match=f"{kind} yxanul; got .* {version};") as caught:
             read()
         assert not isinstance(caught.value, CheckpointDamaged)
         assert caught.value.hint and len(str(caught.value).splitlines()) == 1

@@ -95,7 +95,7 @@ def test_no_space_at_any_moment_leaves_what_was_there(tmp_path, monkeypatch, ste
                 save(folder, step, beside)
                 break  # it has fewer moments than this
             except YxanulError as error:
-                assert f"step {step} could not be written; found [Errno 28]" in str(error)
+                assert f"step {step} could not be written; got [Errno 28]" in str(error)
                 assert "free some space" in str(error) and len(str(error).splitlines()) == 1
         check_nothing_lost(folder, step)
         save(folder, 12, beside)  # there is space again
@@ -188,10 +188,10 @@ def test_a_real_disk_that_is_full_and_then_read_only(tmp_path):
     assert first == after_2 == after_3 == "step-00000001 [] 1"
     assert fourth == after_5 == after_6 == "step-00000004 [] 2"
     for step, line in ((2, no_2), (3, no_3)):
-        assert f"step {step} could not be written; found " in line
+        assert f"step {step} could not be written; got " in line
         assert "No space left" in line and "free some space" in line
     for step, line in ((5, no_5), (6, no_6)):
-        assert f"step {step} could not be written; found " in line
+        assert f"step {step} could not be written; got " in line
         assert "Read-only file system" in line and "make the folder writable" in line
 
 

@@ -228,17 +228,17 @@ def test_dropped_samples(made, yxanul):
     ("words", "said"),
     [
         (["--source", "mth"], "did you mean 'math'"),
-        (["--source", "math", "--document", 5000], "wanted 0 to"),
-        (["--source", "math", "--document", -1], "wanted 0 to"),
+        (["--source", "math", "--document", 5000], "expected 0 to"),
+        (["--source", "math", "--document", -1], "expected 0 to"),
         (["--document", 0], "--source stories or math or nasty"),
         (["--position", 0], "--source stories or math or nasty"),
-        (["--source", "math", "--position", -5], "wanted 0 to"),
-        (["--source", "math", "--position", 2**60], "wanted 0 to"),
-        (["--source", "math", "--position", 0, "--seq-len", 0], "wanted at least 1"),
+        (["--source", "math", "--position", -5], "expected 0 to"),
+        (["--source", "math", "--position", 2**60], "expected 0 to"),
+        (["--source", "math", "--position", 0, "--seq-len", 0], "expected at least 1"),
         (["--source", "math", "--position", 0, "--split", "validation"], "training stream"),
-        (["--step", 0], "wanted 1 to 24"),
-        (["--step", 25], "wanted 1 to 24"),
-        (["--step", 11, "--stage", "two"], "wanted 1 to 10"),
+        (["--step", 0], "expected 1 to 24"),
+        (["--step", 25], "expected 1 to 24"),
+        (["--step", 11, "--stage", "two"], "expected 1 to 10"),
         (["--step", 1, "--stage", "tow"], "did you mean 'two'"),
         (["--stage", "two"], "--stage goes with --step"),
         (["--rows", 2], "--rows goes with --position or --step"),
@@ -301,7 +301,7 @@ def test_a_source_that_is_not_finished(run, yxanul):
     out, err = yxanul("data", "verify", run, code=2)
     assert "math: 1 fault" in out and "not prepared to its end: 0 of 1 parts" in out
     assert "nasty: 1 fault" in out and "it is not encoded" in out
-    assert "stories: OK" in out and "found 2 faults in math, nasty" in err
+    assert "stories: OK" in out and "got 2 faults in math, nasty" in err
     _, err = yxanul("data", "show", run, "--source", "math", "--document", 0, code=2)
     assert "this one is empty" in err
     _, err = yxanul("data", "show", run, "--source", "math", "--position", 0, code=2)
@@ -332,7 +332,7 @@ def test_verify_names_every_fault(run, yxanul):
     out, err = yxanul("data", "verify", run, code=2)
     assert f"  {run}/data/stories/train/00000.ids: its checksum is wrong\n" in out
     assert "math: 2 faults" in out and "nasty: OK" in out
-    assert err.splitlines()[-1].startswith(f"yxanul: {run} is not sound; found 3 faults in ")
+    assert err.splitlines()[-1].startswith(f"yxanul: {run} is not sound; got 3 faults in ")
     facts = json.loads(yxanul("data", "verify", run, "--json", code=2)[0])
     assert not facts["ok"] and facts["sources"]["nasty"]["ok"]
     assert len(facts["sources"]["math"]["faults"]) == 2

@@ -318,12 +318,12 @@ def test_what_an_error_says_comes_through():
     command = program_of(
         ENDS,
         "def work():",
-        "    if rank == 1: raise YxanulError('no text', found='nothing')",
+        "    if rank == 1: raise YxanulError('no text', got='nothing')",
         "    raise RuntimeError('[gloo] Connection closed by peer')",
         "with guarded(): work()",
     )
     ending = WorkerGroup(command, 2).run()
-    assert (ending.rank, ending.exit_code, ending.text) == (1, 2, "no text; found nothing")
+    assert (ending.rank, ending.exit_code, ending.text) == (1, 2, "no text; got nothing")
     assert ending.facts["error"]["got"] == "nothing"
 
 
@@ -463,7 +463,7 @@ def test_one_that_waits_for_the_first_notices_that_another_is_gone(tmp_path, mon
         "        if rank == 1: gone.write_text(str(os.getpid())), os._exit(0)",
         "        while not gone.exists() or not gone.read_text(): time.sleep(0.01)",
         "        while Path('/proc', gone.read_text(), 'cmdline').exists(): time.sleep(0.01)",
-        "        world.wait_for_first()",
+        "        world.wait_for_main()",
         "with guarded(): work()",
     )
     ending = WorkerGroup(command, 2).run()

@@ -216,7 +216,7 @@ def test_what_is_no_run_says_what_to_give(trained, tmp_path):
     (tmp_path / "runs/plan").mkdir(parents=True)
     plan = tmp_path / "plan.yaml"
     plan.write_text("seed: 1")
-    assert "found a file; did you mean runs/plan?" in call("eval", plan, cwd=tmp_path).error
+    assert "got a file; did you mean runs/plan?" in call("eval", plan, cwd=tmp_path).error
     (tmp_path / "runs/plan/recipe.yaml").write_text("seed: 1")
     assert "it is not trained yet" in call("generate", "runs/plan", "x", cwd=tmp_path).error
 

@@ -175,7 +175,7 @@ def test_a_folder_that_another_process_holds(train, out):
         before = snapshot(out)
         said = train()
         assert said.code == 2
-        assert "is in use by another process; found process 12345" in said.error
+        assert "is in use by another process; got process 12345" in said.error
         assert snapshot(out) == before
     assert train("stages.0.budget={steps: 14}").code == 0
 

@@ -86,7 +86,7 @@ def test_disable_fp8_trains_in_bf16(recipe, out):
 def test_a_strategy_that_is_none_is_one_line(recipe, out):
     said = call("train", recipe, "--strategy", "horovod", "--out", out)
     assert said.code == 2
-    assert "train.strategy" in said.error and "found 'horovod'" in said.error
+    assert "train.strategy" in said.error and "got 'horovod'" in said.error
 
 
 def test_one_process_says_that_it_divides_nothing(recipe, out):

@@ -19,7 +19,7 @@ from yxanul.cli.output import print_json
 
 PARTS = {"message", "got", "expected", "hint", "where"}
 ERRORS = {
-    "mistake": (YxanulError("no", found=3, wanted="4", hint="count"), 2),
+    "mistake": (YxanulError("no", got=3, expected="4", hint="count"), 2),
     "recipe": (YxanulError("my recipe.yaml:3:5: optim.lr: unknown key"), 2),
     "gate": (GateFailed("no", facts={"run": "r", "verdict": {"passed": False}}), 3),
     "disk": (OSError(errno.ENOSPC, "No space left on device", "weights"), 2),

@@ -120,7 +120,7 @@ def test_compare_the_held_out_text_of_a_recipe(place):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["train", "texts"], "wanted --out DIR"),
+        (["train", "texts"], "expected --out DIR"),
         (["train", "--out", "x"], "no text to train on"),
         (["train", "nowhere", "--out", "x"], "there is no file or folder nowhere"),
         (["train", "texts", "--recipe", "tiny.yaml", "--out", "x"], "two places of text"),
@@ -136,7 +136,7 @@ def test_compare_the_held_out_text_of_a_recipe(place):
         (["show", "texts/a.txt"], "is not a tokenizer"),
         (["compare", "byte"], "no text"),
         (["compare", "byte", "byte", "--text", "texts"], "named twice"),
-        (["compare", "byte", "--text", "=x"], "wanted DOMAIN=PATH"),
+        (["compare", "byte", "--text", "=x"], "expected DOMAIN=PATH"),
         (["compare", "byte", "--text", "all=texts"], "cannot be named 'all'"),
         (["compare", "byte", "--text", "a=nowhere"], "there is no file or folder nowhere"),
         (["compare", "byte", "--text", "texts", "--picture", "x.gif"], ".svg or .png"),

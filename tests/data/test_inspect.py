@@ -42,7 +42,7 @@ def test_sources_are_found_from_both_folders(corpus):
     assert source_folders(corpus / "tales") == {"tales": corpus / "tales"}
     with pytest.raises(YxanulError, match="there are no shards in"):
         source_folders(corpus / "tales" / "train")
-    with pytest.raises(YxanulError, match=r"there is no folder .*; found a file"):
+    with pytest.raises(YxanulError, match=r"there is no folder .*; got a file"):
         source_folders(corpus / "tales" / "manifest.json")
     with pytest.raises(YxanulError, match="there is no folder"):
         source_folders(corpus / "poems")
@@ -55,7 +55,7 @@ def test_every_document_by_its_number(corpus, split):
         one = encoded.document(split, number)
         assert one.ids.tolist() == shards.document(number).tolist()
         assert one.num_bytes == shards.document_bytes[number] == len(one.ids) - 1
-    with pytest.raises(YxanulError, match=rf"wanted 0 to {shards.num_documents - 1}$"):
+    with pytest.raises(YxanulError, match=rf"expected 0 to {shards.num_documents - 1}$"):
         encoded.document(split, shards.num_documents)
     with pytest.raises(YxanulError, match="no document -1"):
         encoded.document(split, -1)
@@ -132,7 +132,7 @@ def test_the_first_row_begins_a_document(corpus):
 @pytest.mark.parametrize("position, seq_len, count", [(-1, 5, 1), (LAST_POSITION, 5, 1)])
 def test_positions_that_are_none(corpus, position, seq_len, count):
     order = open_encoded(corpus / "tales").order(0)
-    with pytest.raises(YxanulError, match=f"found {position}; wanted 0 to"):
+    with pytest.raises(YxanulError, match=f"got {position}; expected 0 to"):
         stream_rows(order, "tales", position, seq_len, count)
 
 

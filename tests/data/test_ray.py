@@ -207,7 +207,9 @@ def test_several_machines_need_a_place_that_all_reach(
     texts, tmp_path, byte_tokenizer, ray, monkeypatch
 ):
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True}, {"Alive": True}, {"Alive": False}])
-    with pytest.raises(YxanulError, match=r"several machines.*wanted a data.folder that all reach"):
+    with pytest.raises(
+        YxanulError, match=r"several machines.*expected a data.folder that all reach"
+    ):
         prepare_corpus(settings_for(texts), byte_tokenizer, tmp_path, SilentUi())
 
 

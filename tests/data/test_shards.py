@@ -49,7 +49,7 @@ def test_a_flipped_bit_is_never_read(corpus, suffix):
 def test_a_file_of_the_wrong_size_is_refused_at_once(corpus, suffix):
     path = corpus / "tales" / "train" / f"00000{suffix}"
     path.write_bytes(path.read_bytes()[:-2])
-    with pytest.raises(YxanulError, match=r"is damaged; found .* bytes; wanted .* bytes"):
+    with pytest.raises(YxanulError, match=r"is damaged; got .* bytes; expected .* bytes"):
         Shards.open(corpus, "tales", "train")
     path.unlink()
     with pytest.raises(YxanulError, match="is missing"):
@@ -65,7 +65,7 @@ def test_a_source_that_is_not_there(corpus):
     "change, words",
     [
         (lambda m: m["header"].update(schema_version=99), "another version of yxanul"),
-        (lambda m: m.pop("splits"), "is broken; found splits"),
+        (lambda m: m.pop("splits"), "is broken; got splits"),
     ],
 )
 def test_a_foreign_manifest(corpus, change, words):

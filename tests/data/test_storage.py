@@ -284,7 +284,7 @@ def test_files_that_do_not_arrive_are_noticed(
 @pytest.mark.parametrize(
     "address, word",
     [
-        ("file:///proc/no/such", "the place file:///proc/no/such cannot be used; found "),
+        ("file:///proc/no/such", "the place file:///proc/no/such cannot be used; got "),
         ("nowhere://bucket/corpus", "nowhere"),
         ("s3://bucket/corpus", "s3://bucket/corpus"),
     ],

@@ -63,7 +63,7 @@ def test_the_vocabulary_is_the_tokenizers():
         _ = settings.num_tokens
     assert settings.resolved(5000).num_tokens == 5000
     assert settings.resolved(None).num_tokens == 4096
-    with pytest.raises(YxanulError, match=r"found 50257; wanted 5000"):
+    with pytest.raises(YxanulError, match=r"got 50257; expected 5000"):
         ModelSettings(preset="yxanul-177m").resolved(5000)
 
 

@@ -217,29 +217,29 @@ def test_the_shortest_period(kinds, period):
 @pytest.mark.parametrize(
     ("family", "keys", "said"),
     [
-        ("Llama", {"architectures": ["MistralForCausalLM"]}, "MistralForCausalLM; wanted Llama"),
-        ("Llama", {"architectures": None, "model_type": "gpt2"}, "found gpt2"),
-        ("Llama", {"attention_bias": True}, "attention_bias .* found true; wanted false"),
+        ("Llama", {"architectures": ["MistralForCausalLM"]}, "MistralForCausalLM; expected Llama"),
+        ("Llama", {"architectures": None, "model_type": "gpt2"}, "got gpt2"),
+        ("Llama", {"attention_bias": True}, "attention_bias .* got true; expected false"),
         ("Llama", {"mlp_bias": True}, "mlp_bias"),
-        ("Llama", {"hidden_act": "relu"}, "hidden_act .* found relu; wanted silu"),
+        ("Llama", {"hidden_act": "relu"}, "hidden_act .* got relu; expected silu"),
         ("Llama", {"rope_scaling": {"rope_type": "llama3", "factor": 8}}, "rope_scaling.* llama3"),
         ("Llama", {"rope_parameters": {"rope_type": "yarn"}}, "rope_parameters.rope_type"),
         ("Llama", {"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor"),
-        ("Llama", {"hidden_size": "64"}, "hidden_size .* found 64; wanted a whole number"),
-        ("Llama", {"num_key_value_heads": 3}, "json: num_key_value_heads .* found 3; .*heads 4$"),
+        ("Llama", {"hidden_size": "64"}, "hidden_size .* got 64; expected a whole number"),
+        ("Llama", {"num_key_value_heads": 3}, "json: num_key_value_heads .* got 3; .*heads 4$"),
         ("Llama", {"num_attention_heads": 3}, "attention_heads .* 3; .* divisor of hidden_size 64"),
-        ("Llama", {"head_dim": 7}, "head_dim .* found 7; wanted an even number"),
-        ("Llama", {"num_hidden_layers": 10**9}, "num_hidden_layers .* found 1000000000"),
-        ("Llama", {"architectures": "LlamaForCausalLM"}, "architectures .* wanted a list"),
-        ("Llama", {"hidden_act": "a\nb"}, r"hidden_act .* found .a.nb.; wanted silu"),
+        ("Llama", {"head_dim": 7}, "head_dim .* got 7; expected an even number"),
+        ("Llama", {"num_hidden_layers": 10**9}, "num_hidden_layers .* got 1000000000"),
+        ("Llama", {"architectures": "LlamaForCausalLM"}, "architectures .* expected a list"),
+        ("Llama", {"hidden_act": "a\nb"}, r"hidden_act .* got .a.nb.; expected silu"),
         ("Llama", {"quantization_config": {"bits": 4}}, "quantization_config"),
         ("Llama", {"tie_word_embeddings": "yes"}, "tie_word_embeddings"),
         ("Qwen3", {"layer_types": ["full_attention"]}, "layer_types"),
         ("Qwen3", {"use_sliding_window": False, "layer_types": ["sliding_attention"] * 4},
          "use_sliding_window"),
-        ("Gemma3", {"attn_logit_softcapping": 50.0}, "attn_logit_softcapping .* wanted none"),
+        ("Gemma3", {"attn_logit_softcapping": 50.0}, "attn_logit_softcapping .* expected none"),
         ("Gemma3", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
-        ("Gemma3", {"sliding_window": None}, "sliding_window .* found nothing"),
+        ("Gemma3", {"sliding_window": None}, "sliding_window .* got nothing"),
         ("Gemma3", {"rope_scaling": {"factor": 8.0, "rope_type": "linear"}}, "rope_scaling"),
         ("Gemma3", {"rope_parameters": {"rope_theta": 1.0}}, "rope_parameters"),
         ("Gemma3", {"layer_types": ["linear_attention"] * 7}, "layer_types"),
@@ -342,21 +342,21 @@ def test_weights_that_are_not_whole(tmp_path):
 def test_integers_are_no_weights(tmp_path):
     folder = write(tmp_path / "model")
     change_tensors(folder, lambda ts: ts.update({"model.norm.weight": torch.ones(32).char()}))
-    with pytest.raises(YxanulError, match=r"model.norm.weight; found int8; wanted float32"):
+    with pytest.raises(YxanulError, match=r"model.norm.weight; got int8; expected float32"):
         load(folder)
 
 
 @pytest.mark.parametrize(
     ("family", "fields", "said"),
     [
-        ("Llama", {"norm": "layernorm"}, "found norm 'layernorm'; wanted norm 'rmsnorm' .Llama"),
-        ("Llama", {"positions": "learned"}, "found positions 'learned'"),
-        ("Llama", {"ffn": "relu2"}, "found ffn 'relu2'"),
+        ("Llama", {"norm": "layernorm"}, "got norm 'layernorm'; expected norm 'rmsnorm' .Llama"),
+        ("Llama", {"positions": "learned"}, "got positions 'learned'"),
+        ("Llama", {"ffn": "relu2"}, "got ffn 'relu2'"),
         ("Llama", LOCAL, "Llama|Qwen3"),
         ("Llama", {"width": 33, "head_width": 8}, "a multiple of num_heads 4"),
         ("Qwen3", {**LOCAL, "rope_theta_local": 5.0}, "rope_theta_local 5.0"),
-        ("Gemma3", {"query_scale": 0.3}, "found query_scale 0.3"),
-        ("Gemma3", {"post_norm": False}, "found post_norm False"),
+        ("Gemma3", {"query_scale": 0.3}, "got query_scale 0.3"),
+        ("Gemma3", {"post_norm": False}, "got post_norm False"),
     ],
 )
 def test_a_model_that_nobody_expresses_is_refused(tmp_path, family, fields, said):

@@ -162,7 +162,7 @@ def test_weights_load_into_another_model(build, generator):
 
 
 def test_a_longer_sequence_than_the_model_knows_is_refused(build):
-    with pytest.raises(YxanulError, match="found 33 tokens; wanted at most 32"):
+    with pytest.raises(YxanulError, match="got 33 tokens; expected at most 32"):
         build().hidden(torch.zeros(1, 33, dtype=torch.int64))
 
 

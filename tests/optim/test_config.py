@@ -40,7 +40,7 @@ def test_impossible_settings_are_refused(changes, sentence):
         ({"warmup_steps": 0, "warmup_tokens": 0}, "warmup_steps and warmup_tokens"),
         ({"name": "linear_to_zero", "min_lr": 0.0}, "has no floor"),
         ({"name": "constant", "min_lr_fraction": 0.1}, "has no floor"),
-        ({"name": "cosine", "min_lr_fraction": 0.1, "min_lr": 1e-5}, "found both"),
+        ({"name": "cosine", "min_lr_fraction": 0.1, "min_lr": 1e-5}, "got both"),
         ({"name": "cosine", "decay_fraction": 0.1}, "belongs to the schedule wsd"),
         ({"name": "wsd", "decay_fraction": 0.9, "warmup_fraction": 0.2}, "more than the run"),
         ({"warmup_steps": 5, "schedule_unit": "tokens"}, "schedule_unit steps"),

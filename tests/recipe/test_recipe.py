@@ -112,13 +112,13 @@ def test_a_strategy_names_the_optimizers_that_it_can_divide(tmp_path, strategy, 
             "stories, documents: 120",
             "stories, filters: [{kind: lenght, min_chars: 3}]",
             ":6:58: data.sources.stories.filters.0.kind: must be 'length', 'score',"
-            " 'value', 'language', 'repetition', 'quality', found 'lenght'; did you mean 'length'?",
+            " 'value', 'language', 'repetition', 'quality', got 'lenght'; did you mean 'length'?",
         ),
         (
             "kind: byte",
             "kind: bytes",
             ":3:13: tokenizer.kind: must be 'byte', 'bpe', 'superbpe', 'gpt2',"
-            " 'superbpe-t80k', 'file', found 'bytes'; did you mean 'byte'?",
+            " 'superbpe-t80k', 'file', got 'bytes'; did you mean 'byte'?",
         ),
         (
             "kind: builtin, domain: stories",
@@ -129,7 +129,7 @@ def test_a_strategy_names_the_optimizers_that_it_can_divide(tmp_path, strategy, 
             "name: adamw",
             "name: adam",
             ":11:9: optim.name: must be 'adamw', 'muon', 'lion', 'sophia' or 'adafactor',"
-            " found 'adam'; did you mean 'adamw'?",
+            " got 'adam'; did you mean 'adamw'?",
         ),
         ("width: 32, ", "", ":10:1: model.width: this key is missing"),
     ],
@@ -145,7 +145,7 @@ def test_a_wrong_stage_is_no_missing_stage(tmp_path):
     assert "stages.0.mixx: unknown key; did you mean 'mix'?" in line
     lines = mistakes(tmp_path, one.replace("seq_len: 32", "seq_len: 0").replace(", clip: 0.7", ""))
     assert [line.partition(": ")[2] for line in lines] == [
-        "stages.0.curriculum.0.seq_len: must be greater than 0, found 0"
+        "stages.0.curriculum.0.seq_len: must be greater than 0, got 0"
     ]
     empty = "stages: must have at least 1 item"
     assert empty in mistakes(tmp_path, one, "stages=[]")[0]
@@ -276,7 +276,7 @@ def test_a_mistake_in_a_curriculum_names_its_file(tmp_path):
     [
         ("ultr", "unknown curriculum 'ultr'.*did you mean 'ultra'"),
         ("./none.yaml", "there is no curriculum file"),
-        ("3", "extends.*found 3"),
+        ("3", "extends.*got 3"),
         ("./short.yaml", "extends itself"),
     ],
 )
@@ -325,9 +325,9 @@ def test_a_circle_of_extends_is_refused(tmp_path):
     [
         ("./tinny.yaml", "there is no recipe file .*; did you mean 'tiny.yaml'?"),
         ("quikstart", "unknown recipe 'quikstart'.*did you mean 'quickstart'?"),
-        ("./child.yaml", "extends itself; found .*child.yaml -> .*child.yaml"),
-        ("./", "is not a recipe file; found a folder"),
-        ("[base]", "; found a list; wanted a name"),
+        ("./child.yaml", "extends itself; got .*child.yaml -> .*child.yaml"),
+        ("./", "is not a recipe file; got a folder"),
+        ("[base]", "; got a list; expected a name"),
     ],
 )
 def test_an_ancestor_that_is_none_is_named_where_it_is_named(tmp_path, parent, said):
@@ -377,9 +377,9 @@ def test_what_is_no_file_of_a_recipe_says_what_it_is(tmp_path, monkeypatch):
     Path("run").mkdir()
     Path("run/recipe.yaml").write_text(TINY)
     for name, said in (
-        ("run", "run is not a recipe file; found a folder; did you mean 'run/recipe.yaml'?"),
-        ("pipe.yaml", "pipe.yaml is not a recipe file; found a pipe, a socket or a device"),
-        ("lost.yaml", "there is no recipe file lost.yaml; found a link to gone.yaml"),
+        ("run", "run is not a recipe file; got a folder; did you mean 'run/recipe.yaml'?"),
+        ("pipe.yaml", "pipe.yaml is not a recipe file; got a pipe, a socket or a device"),
+        ("lost.yaml", "there is no recipe file lost.yaml; got a link to gone.yaml"),
         ("tinny.yaml", "did you mean 'tiny.yaml'?"),
         ("tiny", "did you mean 'tiny.yaml'?"),
         ("seed=3", "the recipe stands before the overrides"),
@@ -400,7 +400,7 @@ def test_a_file_needs_no_suffix_to_be_a_recipe(tmp_path, monkeypatch):
 def test_a_recipe_that_is_not_utf_8_names_the_place(tmp_path, encoding):
     path = tmp_path / "odd.yaml"
     path.write_bytes("seed: 1\ndescription: été".encode(encoding))
-    with pytest.raises(YxanulError, match=r"odd\.yaml:[12]:\d+: not UTF-8 text; found the byte 0x"):
+    with pytest.raises(YxanulError, match=r"odd\.yaml:[12]:\d+: not UTF-8 text; got the byte 0x"):
         load_recipe(str(path))
 
 

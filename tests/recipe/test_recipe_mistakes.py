@@ -84,33 +84,33 @@ def test_of_several_keys_the_one_of_the_extending_recipe_has_to_change(tmp_path)
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("stages.0.budget={epochs: 0}", "must be greater than 0, found 0"),
+        ("stages.0.budget={epochs: 0}", "must be greater than 0, got 0"),
         ("stages.0.budget={epochs: x}", "must be a number or a mapping"),
         ("stages=[]", "must have at least 1 item"),
-        ("train.micro_batch_size=x", "must be a whole number or 'auto', found 'x'"),
+        ("train.micro_batch_size=x", "must be a whole number or 'auto', got 'x'"),
         ("optim.grad_clip=.inf", "must be a finite number"),
-        ("seed=1e3", "must be a whole number, found 1000.0; write 1000"),
+        ("seed=1e3", "must be a whole number, got 1000.0; write 1000"),
         ("model=nano", "did you mean {preset: nano}?"),
         ("train.device=gpu", "did you mean 'cuda'?"),
         ("stages.0.name=a b", "letters, digits, _ and -"),
-        ("data.workers=true", "must be a whole number, found true"),
+        ("data.workers=true", "must be a whole number, got true"),
         ("stages.0.budget={steps:9}", "a ': ' is missing behind 'steps'"),
         ("extends=base", "a file says what it extends"),
         ("data.sources.stories={kind: builtin, domain: math, path: x}", "only kind text or jsonl"),
         ("optim.warmup_steps=3", "there is optim.schedule.warmup_steps"),
-        ("stages.0.budget={tokens: 1.5B}", "found '1.5B'; write 1500000000"),
-        ("optim.peak_lr='3e-4'", "must be a number, found '3e-4'; write 0.0003"),
-        ("data.validation_fraction=5%", "must be a number, found '5%'; write 0.05"),
-        ("train.device=CPU", "found 'CPU'; did you mean 'cpu'?"),
-        ("train=null", "found null; leave it out"),
-        ("data.deduplicate=true", "found true; write {} for the usual values"),
+        ("stages.0.budget={tokens: 1.5B}", "got '1.5B'; write 1500000000"),
+        ("optim.peak_lr='3e-4'", "must be a number, got '3e-4'; write 0.0003"),
+        ("data.validation_fraction=5%", "must be a number, got '5%'; write 0.05"),
+        ("train.device=CPU", "got 'CPU'; did you mean 'cpu'?"),
+        ("train=null", "got null; leave it out"),
+        ("data.deduplicate=true", "got true; write {} for the usual values"),
         ("data.sources.x=a/b.txt", "did you mean {kind: ..., path: a/b.txt}?"),
-        ("data.sources.stories.kind=csv", "found 'csv'; did you mean 'text'?"),
+        ("data.sources.stories.kind=csv", "got 'csv'; did you mean 'text'?"),
         ("data.sources.stories.type=plain", "here it is 'data.sources.stories.kind'"),
         ("train.seed=3", "unknown key; there is seed"),
         ("stages.0.tokens_per_batch=3", "unknown key; there are budget, curriculum"),
-        ("stages.0.budget={steps: 10000000000000}", "must be at most 1000000000000, found"),
-        ("stages.0.budget={epochs: 1e300}", "must be at most 1e+06, found 1e+300"),
+        ("stages.0.budget={steps: 10000000000000}", "must be at most 1000000000000, got"),
+        ("stages.0.budget={epochs: 1e300}", "must be at most 1e+06, got 1e+300"),
     ],
 )
 def test_a_wrong_value_in_plain_words(override, said):
@@ -181,7 +181,7 @@ def test_numbers_of_lists_stand_between_dots():
 def test_broken_yaml_in_plain_words(text, said):
     with pytest.raises(YxanulError) as caught:
         parse(text, "f")
-    assert said in str(caught.value) and "found found" not in str(caught.value)
+    assert said in str(caught.value) and "got found" not in str(caught.value)
 
 
 def test_aliases_of_aliases_are_refused_before_they_are_large():

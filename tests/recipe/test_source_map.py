@@ -93,9 +93,9 @@ def test_overrides_reach_into_mappings_and_lists():
 @pytest.mark.parametrize(
     ("dotted", "said"),
     [
-        ("list.2", "found '2'; wanted a number below 2"),
-        ("list.-1", "found '-1'"),
-        ("list.first", "found 'first'"),
+        ("list.2", "got '2'; expected a number below 2"),
+        ("list.-1", "got '-1'"),
+        ("list.first", "got 'first'"),
         ("list.0.b", "nothing below which 'b' could be set"),
     ],
 )
@@ -115,7 +115,7 @@ def test_broken_yaml_is_one_line_with_its_place(text):
 
 
 def test_files_that_cannot_be_read_are_one_line(tmp_path):
-    with pytest.raises(YxanulError, match=r"cannot read .*none\.yaml; found No such file"):
+    with pytest.raises(YxanulError, match=r"cannot read .*none\.yaml; got No such file"):
         read(tmp_path / "none.yaml")
     (tmp_path / "bad.yaml").write_bytes(b"a: \xff")
     with pytest.raises(YxanulError, match=r"bad\.yaml:1:4: not UTF-8 text"):

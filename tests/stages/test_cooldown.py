@@ -152,7 +152,7 @@ def test_it_is_refused_where_there_is_nothing_to_cut(recipe, prepared, out, tmp_
     stop_at(linear, other, monkeypatch, 4)
     said = call("train", linear, "--cooldown-now", "--out", other)
     assert said.code == 2
-    assert "stage 'one' cannot cool down early; found the schedule linear_to_zero" in said.error
+    assert "stage 'one' cannot cool down early; got the schedule linear_to_zero" in said.error
     assert not request_of(RunFolder(other)).exists()
 
 

@@ -173,12 +173,12 @@ def test_other_weights_at_a_fresh_start_are_the_new_ones(source, tmp_path):
 @pytest.mark.parametrize(
     ("model", "overrides", "said"),
     [
-        ({"width": 64}, [], r"tiny.yaml:\d+:\d+: model.width: .* have 32; found 64"),
+        ({"width": 64}, [], r"tiny.yaml:\d+:\d+: model.width: .* have 32; got 64"),
         ({"depth": 3, "ffn": "gelu"}, [], r"model.depth: .*\n.*model.ffn: .* have swiglu"),
         ({"preset": "nano"}, [], r"model.width: the weights in .* have 32"),
         ({"preset": "nanno"}, [], "unknown preset 'nanno'"),
         ({"widht": 32}, [], "model.widht: unknown key"),
-        ({}, ["model.vocab_size=300"], "vocab_size: .* have 257; found 300"),
+        ({}, ["model.vocab_size=300"], "vocab_size: .* have 257; got 300"),
         ({}, ["model.init_from=nowhere"], "there is no folder nowhere"),
         ({}, ["model.init_from=."], "has no checkpoint; give a folder"),
         ({}, ["model.init_from=3"], "model.init_from: must be text"),

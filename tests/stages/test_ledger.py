@@ -44,7 +44,7 @@ def test_another_version_is_refused(tmp_path, version):
     plain = json.loads(path.read_text()) | {"schema_version": version}
     path.write_text(json.dumps(plain))
     with pytest.raises(
-        YxanulError, match=r"another version of yxanul; found schema version .*, not 1"
+        YxanulError, match=r"another version of yxanul; got schema version .*, not 1"
     ):
         Ledger.open(path)
 

@@ -137,9 +137,9 @@ def newest_state(run):
 def test_ranges_are_said(trained):
     run, recipe, seen = trained
     for step in (0, -3, len(seen) + 1):
-        with pytest.raises(YxanulError, match=rf"no step {step}; wanted 1 to {len(seen)}$"):
+        with pytest.raises(YxanulError, match=rf"no step {step}; expected 1 to {len(seen)}$"):
             locate_step(run, recipe, step)
-    with pytest.raises(YxanulError, match="stage 'one' has no step 15; wanted 1 to 14"):
+    with pytest.raises(YxanulError, match="stage 'one' has no step 15; expected 1 to 14"):
         locate_step(run, recipe, 15, "one")
     with pytest.raises(YxanulError, match="did you mean 'three'"):
         locate_step(run, recipe, 1, "tree")

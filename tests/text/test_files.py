@@ -59,10 +59,10 @@ def test_a_missing_relative_path_says_where_it_starts(folder, monkeypatch):
 
 
 def test_a_folder_without_fitting_files_shows_what_is_there(folder):
-    with pytest.raises(YxanulError, match=r"found 5 other files \(a\.md.*wanted.*\.parquet"):
+    with pytest.raises(YxanulError, match=r"got 5 other files \(a\.md.*expected.*\.parquet"):
         find_files(str(folder), (".parquet",))
     (folder / "empty").mkdir()
-    with pytest.raises(YxanulError, match="found no file"):
+    with pytest.raises(YxanulError, match="got no file"):
         find_files(str(folder / "empty"), (".txt",))
 
 

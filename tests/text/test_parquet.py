@@ -132,7 +132,7 @@ def test_dictionaries_and_large_strings_are_text(write, read):
 
 def test_errors_name_what_is_wrong(write, tmp_path):
     path = write(text=texts(5), url=texts(5))
-    with pytest.raises(YxanulError, match=r"'tetx'; found text, url; did you mean 'text'"):
+    with pytest.raises(YxanulError, match=r"'tetx'; got text, url; did you mean 'text'"):
         open_source("mine", ParquetSettings(path=str(path), text_column="tetx")).parts()
     with pytest.raises(YxanulError, match="no file matches"):
         open_source("mine", ParquetSettings(path=str(tmp_path / "*.pq"))).parts()

@@ -184,7 +184,7 @@ def test_folders_and_globs_in_memory(memory):
         find_files("memory://set/*.xyz", ())
     with pytest.raises(YxanulError, match="there is no file or folder memory://nowhere"):
         find_files("memory://nowhere", ())
-    with pytest.raises(YxanulError, match=r"found 5 other files.*wanted.*\.parquet"):
+    with pytest.raises(YxanulError, match=r"got 5 other files.*expected.*\.parquet"):
         find_files("memory://set", (".parquet",))
 
 
@@ -237,7 +237,7 @@ class ClientError(Exception):
         (ClientError(403), False, "may not be read.*FSSPEC_S3_ANON"),
         (ClientError(404), False, "there is no file or folder s3://b/a"),
         (ClientError(503), True, "could not be read"),
-        (TimeoutError(), True, "could not be read; found TimeoutError, after 4 tries"),
+        (TimeoutError(), True, "could not be read; got TimeoutError, after 4 tries"),
         (PermissionError("no"), False, "may not be read"),
         (FileNotFoundError("a"), False, "there is no file"),
     ],
@@ -280,7 +280,7 @@ def test_a_fault_that_stays_is_an_error_and_no_end_of_the_file(web, read):
         web.always = ""
         texts = [next(items).text for _ in range(100)]
         web.always = always
-        with pytest.raises(YxanulError, match=r"could not be read; found .* after 4 tries"):
+        with pytest.raises(YxanulError, match=r"could not be read; got .* after 4 tries"):
             texts.extend(item.text for item in items)
         assert texts == TEXTS[: len(texts)]
 

@@ -90,7 +90,7 @@ def test_what_is_no_tokenizer(name, message, tmp_path, monkeypatch):
 
 
 def test_an_empty_folder(tmp_path):
-    with pytest.raises(YxanulError, match=r"holds no tokenizer; wanted tokenizer\.json"):
+    with pytest.raises(YxanulError, match=r"holds no tokenizer; expected tokenizer\.json"):
         open_named(str(tmp_path))
 
 

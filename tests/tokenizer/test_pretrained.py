@@ -44,7 +44,7 @@ def test_who_says_where_documents_begin_and_end(tmp_path, files, wanted):
 @pytest.mark.parametrize("wrong", ["x", 1.0, True, {}, [["a"]], [0.5]])
 @pytest.mark.parametrize("key", ["eos_token_id", "bos_token_id"])
 def test_a_wrong_id_is_one_line_that_names_it(tmp_path, key, wrong):
-    with pytest.raises(YxanulError, match=rf"config.json: {key}; found .*; wanted a whole number"):
+    with pytest.raises(YxanulError, match=rf"config.json: {key}; got .*; expected a whole number"):
         ends(write(tmp_path, config={key: wrong}))
 
 
@@ -62,7 +62,7 @@ def test_a_model_may_know_more_ids_but_not_fewer(tmp_path):
     tokenizer = load_pretrained_tokenizer(folder, size + 7)
     assert tokenizer.vocab_size == size + 7
     assert tokenizer.decode([*tokenizer.encode("fox"), size + 6]) == "fox"
-    with pytest.raises(YxanulError, match=f"found {size}; wanted at most {size - 1}"):
+    with pytest.raises(YxanulError, match=f"got {size}; expected at most {size - 1}"):
         load_pretrained_tokenizer(folder, size - 1)
     raw.add_special_tokens(["<image>"])  # as Gemma 3 has one that its text models do not know
     assert load_pretrained_tokenizer(write(tmp_path, raw), size).num_ids_in_use == size
@@ -76,11 +76,11 @@ def test_a_vocabulary_of_gpt2(tmp_path):
     assert load_pretrained_tokenizer(tmp_path, NUM_IDS).encode(text) == raw.encode(text).ids
     config = {"tokenizer_class": "Qwen2Tokenizer"}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
-    with pytest.raises(YxanulError, match=r"no tokenizer.json; found vocab.json, merges.txt"):
+    with pytest.raises(YxanulError, match=r"no tokenizer.json; got vocab.json, merges.txt"):
         load_pretrained_tokenizer(tmp_path, NUM_IDS)
 
 
 def test_sentencepiece_alone_is_refused_with_a_way_out(tmp_path):
     (tmp_path / "tokenizer.model").write_bytes(b"")
-    with pytest.raises(YxanulError, match=r"found tokenizer.model; .*save_pretrained"):
+    with pytest.raises(YxanulError, match=r"got tokenizer.model; .*save_pretrained"):
         load_pretrained_tokenizer(tmp_path, NUM_IDS)

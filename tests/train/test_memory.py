@@ -285,12 +285,12 @@ from yxanul.optim.config import OptimSettings
 from yxanul.train.curriculum import Phase, Plan
 from yxanul.train.engine import Engine
 from yxanul.train.memory import dry_run, is_out_of_memory
-from yxanul.train.mixed_precision.weights import Twin
+from yxanul.train.mixed_precision.weights import MixedPrecision
 
 torch.set_num_threads(1)
 model = LanguageModel(ModelSettings(width=64, depth=4, num_heads=2, max_seq_len=512, vocab_size=64))
 model.init_weights(torch.Generator().manual_seed(0))
-engine = Engine(Twin(model, "fp32"))
+engine = Engine(MixedPrecision(model, "fp32"))
 small = Phase(0, 8, 1, 1, 0, 5, 1.0, 1.0, {"made": 1.0})
 middle = Phase(1, 512, 8, 8, 5, 5, 1.0, 1.0, {"made": 1.0})
 large = Phase(2, 512, 256, 256, 10, 5, 1.0, 1.0, {"made": 1.0})

@@ -57,7 +57,7 @@ def render_chat(
     try:
         return _compiled(source_of(template)).render(messages=said, **values)
     except (TemplateError, TypeError, ValueError, KeyError, IndexError, ArithmeticError) as error:
-        raise YxanulError("the chat template does not fit the messages", found=error) from error
+        raise YxanulError("the chat template does not fit the messages", got=error) from error
 
 
 def source_of(template: str) -> str:
@@ -70,7 +70,7 @@ def source_of(template: str) -> str:
     if not any(sign in template for sign in _SIGNS):
         raise YxanulError(
             f"there is no chat template '{template}'",
-            wanted=" or ".join([*CHAT_TEMPLATES, "a Jinja source"]),
+            expected=" or ".join([*CHAT_TEMPLATES, "a Jinja source"]),
             hint=near_miss(template, CHAT_TEMPLATES),
         )
     return template
@@ -135,7 +135,7 @@ def _compiled(source: str) -> Template:
         return _environment().from_string(source)
     except TemplateSyntaxError as error:
         raise YxanulError(
-            "the chat template is no Jinja", found=f"{error.message}, line {error.lineno}"
+            "the chat template is no Jinja", got=f"{error.message}, line {error.lineno}"
         ) from None
 
 

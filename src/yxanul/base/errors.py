@@ -9,7 +9,7 @@ from typing import Any
 
 
 class YxanulError(Exception):
-    """Something the user can mend: what is wrong, what was found, what is wanted, a hint."""
+    """Something the user can mend: what is wrong, what it got, what it expected, a hint."""
 
     exit_code = 2
     is_accident = False
@@ -19,33 +19,33 @@ class YxanulError(Exception):
         self,
         what: str,
         *,
-        found: object = None,
-        wanted: object = None,
+        got: object = None,
+        expected: object = None,
         hint: str | None = None,
         facts: Mapping[str, Any] | None = None,
     ):
-        self.what, self.found, self.wanted, self.hint = what, found, wanted, hint
+        self.what, self.got, self.expected, self.hint = what, got, expected, hint
         self.facts = dict(facts or {})
         """What the verb had found out by then: with --json it stands beside the error."""
         super().__init__(str(self))
 
     def __str__(self) -> str:
         parts = [self.what]
-        if self.found is not None:
-            parts.append(f"found {self.found}")
-        if self.wanted is not None:
-            parts.append(f"wanted {self.wanted}")
+        if self.got is not None:
+            parts.append(f"got {self.got}")
+        if self.expected is not None:
+            parts.append(f"expected {self.expected}")
         if self.hint is not None:
             parts.append(self.hint)
         return "; ".join(parts)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments need help to cross a process border.
-        return _rebuild, (type(self), self.what, self.found, self.wanted, self.hint)
+        return _rebuild, (type(self), self.what, self.got, self.expected, self.hint)
 
 
-def _rebuild(kind, what, found, wanted, hint):  # pragma: no cover - called by pickle
-    return kind(what, found=found, wanted=wanted, hint=hint)
+def _rebuild(kind, what, got, expected, hint):  # pragma: no cover - called by pickle
+    return kind(what, got=got, expected=expected, hint=hint)
 
 
 class GateFailed(YxanulError):

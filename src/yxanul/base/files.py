@@ -112,9 +112,9 @@ def read_json(path: Path, hint: str | None = None) -> Any:
     except FileNotFoundError:
         raise YxanulError(f"{path} is missing", hint=hint) from None
     except OSError as error:
-        raise YxanulError(f"cannot read {path}", found=error.strerror, hint=hint) from None
+        raise YxanulError(f"cannot read {path}", got=error.strerror, hint=hint) from None
     except (ValueError, RecursionError) as error:  # also bytes, and numbers of any length
-        raise YxanulError(f"{path} is not valid JSON", found=error, hint=hint) from None
+        raise YxanulError(f"{path} is not valid JSON", got=error, hint=hint) from None
 
 
 def sha256_of(path: Path) -> str:
@@ -152,7 +152,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
             owner = file.read().strip() or "unknown"
             raise YxanulError(
                 f"{folder} is in use by another process",
-                found=f"process {owner}",
+                got=f"process {owner}",
                 hint="wait for it, stop it, or choose another folder with --out",
             ) from None
         file.truncate(0)

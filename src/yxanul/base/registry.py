@@ -15,6 +15,6 @@ def lookup(table: Mapping[str, Part], name: str, kind: str) -> Part:
     if name not in table:
         choices = ", ".join(sorted(table))
         raise YxanulError(
-            f"unknown {kind} '{name}'", wanted=f"one of {choices}", hint=near_miss(name, table)
+            f"unknown {kind} '{name}'", expected=f"one of {choices}", hint=near_miss(name, table)
         )
     return table[name]

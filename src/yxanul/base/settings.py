@@ -56,4 +56,4 @@ def checked(kind: type[AnySettings], **fields: Any) -> AnySettings:
         name = ".".join(map(str, first["loc"]))
         if first["type"] == "value_error":  # a whole sentence
             raise YxanulError(f"{name}: {wanted}") from None
-        raise YxanulError(name, found=repr(first["input"]), wanted=wanted) from None
+        raise YxanulError(name, got=repr(first["input"]), expected=wanted) from None

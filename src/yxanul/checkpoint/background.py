@@ -112,7 +112,7 @@ class CheckpointWriter:
         except OSError as error:
             raise YxanulError(
                 f"the checkpoint of step {step} is written, but not what goes with it",
-                found=error,
+                got=error,
                 hint="free some space, or make the folder writable, and start again from there",
             ) from error
 
@@ -124,7 +124,7 @@ def check_finite(step: int, tensors: Mapping[str, Mapping[str, torch.Tensor]]) -
             if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
                 raise YxanulError(
                     f"the checkpoint of step {step} was not written",
-                    found=f"{name} of {stem}, which is not finite",
+                    got=f"{name} of {stem}, which is not finite",
                     hint="earlier checkpoints are untouched: the same command goes on from there;"
                     " where it comes to the same, lower optim.peak_lr, or train in fp32",
                 )

@@ -81,7 +81,7 @@ def read_best(run: Path) -> BestCheckpoint | None:
             raise ValueError(f"schema version {plain['schema_version']}, not {BEST_VERSION}")
         return BestCheckpoint(int(plain["step"]), str(plain["metric"]), float(plain["value"]))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise YxanulError(f"{run / BEST} is broken", found=error, hint=hint) from None
+        raise YxanulError(f"{run / BEST} is broken", got=error, hint=hint) from None
 
 
 def _delete(path: Path) -> None:

@@ -35,7 +35,7 @@ def check_version(path: Path, version: int) -> None:
     newer = version > SCHEMA_VERSION
     raise YxanulError(
         f"the checkpoint {path} was written by {'a newer' if newer else 'an unknown'} yxanul",
-        found=f"schema version {version}",
-        wanted=f"{min(MIGRATIONS)} to {SCHEMA_VERSION}",
+        got=f"schema version {version}",
+        expected=f"{min(MIGRATIONS)} to {SCHEMA_VERSION}",
         hint="install the yxanul that wrote it, or choose another run folder with --out",
     )

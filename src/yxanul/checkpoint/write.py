@@ -45,7 +45,7 @@ def write_checkpoint(
             raise  # a bug of ours
         raise YxanulError(
             f"the checkpoint of step {step} could not be written",
-            found=" ".join(str(error).split()),
+            got=" ".join(str(error).split()),
             hint=f"earlier checkpoints are untouched; {_remedy(error)} and start again from there",
         ) from error
     return path

@@ -128,12 +128,12 @@ class Asked:
         if self.split not in (None, "train", "validation"):
             hint = near_miss(self.split, ("train", "validation"))
             raise YxanulError(
-                f"there is no split '{self.split}'", wanted="train or validation", hint=hint
+                f"there is no split '{self.split}'", expected="train or validation", hint=hint
             )
         kinds = {name: getattr(self, name) for name in ("document", "position", "step", "dropped")}
         given = [f"--{name}" for name, value in kinds.items() if value is not None]
         if len(given) > 1:
-            raise YxanulError("one thing at a time", found=" and ".join(given))
+            raise YxanulError("one thing at a time", got=" and ".join(given))
         by_row = self.position is not None or self.step is not None
         if by_row and self.split == "validation":
             raise YxanulError(
@@ -149,7 +149,7 @@ class Asked:
             if value is not None and not fits:
                 raise YxanulError(f"{option} goes with {wanted}")
             if isinstance(value, int) and value < 1:
-                raise YxanulError(option, found=value, wanted="at least 1")
+                raise YxanulError(option, got=value, expected="at least 1")
 
     @property
     def one_split(self) -> Any:

@@ -40,7 +40,7 @@ def command(
         total = sum(len(facts["sources"][name]["faults"]) for name in bad)
         raise YxanulError(
             f"{shards} is not sound",
-            found=f"{total} fault{'s' * (total > 1)} in {', '.join(bad)}",
+            got=f"{total} fault{'s' * (total > 1)} in {', '.join(bad)}",
             hint="delete what is damaged and run yxanul prepare: it makes it again",
             facts=facts,
         )

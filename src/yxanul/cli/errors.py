@@ -87,8 +87,8 @@ def error_facts(error: BaseException) -> dict[str, Any]:
     place = re.match(r"(\S.*?:\d+:\d+): ", mistake.what)
     parts = {
         "message": mistake.what,
-        "got": mistake.found,
-        "expected": mistake.wanted,
+        "got": mistake.got,
+        "expected": mistake.expected,
         "hint": mistake.hint,
         "where": place and place[1],
     }

@@ -120,11 +120,11 @@ def read_prompt(prompt: str | None, prompt_file: Path | None) -> str:
 
     if prompt_file is not None:
         if prompt is not None:
-            raise YxanulError("two prompts", found="PROMPT and --prompt-file", wanted="one of them")
+            raise YxanulError("two prompts", got="PROMPT and --prompt-file", expected="one of them")
         try:
             return prompt_file.read_text(encoding="utf-8").removesuffix("\n")
         except (OSError, UnicodeDecodeError) as error:
-            raise YxanulError(f"cannot read the prompt from {prompt_file}", found=error) from None
+            raise YxanulError(f"cannot read the prompt from {prompt_file}", got=error) from None
     if prompt == "-" or (prompt is None and not sys.stdin.isatty()):
         return sys.stdin.read().removesuffix("\n")
     return prompt or ""

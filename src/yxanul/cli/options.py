@@ -166,5 +166,5 @@ def run_folder_of(recipe: str, out: Path | None) -> Path:
     elif there := next((one for one in (run, *run.parents) if one.exists()), None):
         found = None if there.is_dir() else f"{there} is no folder"
     if found:
-        raise YxanulError(f"--out {run}", found=found, wanted="a folder, or one that can be made")
+        raise YxanulError(f"--out {run}", got=found, expected="a folder, or one that can be made")
     return run

@@ -46,7 +46,7 @@ def command(
     if (overrides or full) and (is_run or is_folder or what in PRESETS):
         given = f"'{overrides[0]}'" if overrides else "--full"
         rule = "overrides go with a recipe" if overrides else "--full goes with a recipe"
-        raise YxanulError(rule, found=f"{given} after {what}")
+        raise YxanulError(rule, got=f"{given} after {what}")
     if is_run:
         facts, text = show_run(folder)
     elif what in PRESETS:

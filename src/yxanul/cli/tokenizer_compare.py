@@ -75,7 +75,7 @@ def open_all(names: Sequence[str]) -> dict[str, Tokenizer]:
     from yxanul.tokenizer.load import open_named
 
     if twice := [name for name in names if names.count(name) > 1]:
-        raise YxanulError("a tokenizer is named twice", found=twice[0])
+        raise YxanulError("a tokenizer is named twice", got=twice[0])
     return {name: open_named(name) for name in names}
 
 
@@ -94,7 +94,7 @@ def read_texts(given: Sequence[str], recipe: str | None, max_bytes: int, ui: Ui)
         for name in data.sources:
             streams.setdefault(name, []).append(held_out_texts(data, name))
     if not streams:
-        raise YxanulError("no text", wanted="--text DOMAIN=PATH ... or --recipe RECIPE")
+        raise YxanulError("no text", expected="--text DOMAIN=PATH ... or --recipe RECIPE")
     texts = {
         domain: take_bytes((text for stream in several for text in stream), max_bytes)
         for domain, several in streams.items()
@@ -112,7 +112,7 @@ def domain_and_path(given: str) -> tuple[str, str]:
     if Path(given).exists() or not equals:
         return Path(given).stem, given
     if not domain or not path:
-        raise YxanulError(f"--text {given}", wanted="DOMAIN=PATH")
+        raise YxanulError(f"--text {given}", expected="DOMAIN=PATH")
     if domain == TOTAL:
         raise YxanulError(f"a domain cannot be named '{TOTAL}'", hint="that is their sum")
     return domain, path

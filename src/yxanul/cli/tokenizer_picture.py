@@ -29,7 +29,7 @@ def check_picture(file: Path) -> None:
     from yxanul.base.errors import YxanulError, missing_package
 
     if file.suffix.lower() not in (".svg", ".png"):
-        raise YxanulError(f"--picture {file}", wanted="a file that ends in .svg or .png")
+        raise YxanulError(f"--picture {file}", expected="a file that ends in .svg or .png")
     if find_spec("matplotlib") is None:
         raise missing_package("matplotlib", "plot")
 

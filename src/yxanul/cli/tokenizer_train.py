@@ -115,14 +115,14 @@ def checked_out(out: Path | None, force: bool) -> Path:
     from yxanul.base.errors import YxanulError
 
     if out is None:
-        raise YxanulError("no place for the tokenizer", wanted="--out DIR")
+        raise YxanulError("no place for the tokenizer", expected="--out DIR")
     if out.exists() and not out.is_dir():
-        raise YxanulError(f"--out {out} is a file", wanted="a folder")
+        raise YxanulError(f"--out {out} is a file", expected="a folder")
     for name in ("recipe.yaml", "config.json"):
         if (out / name).exists():
             raise YxanulError(
                 f"{out} holds a model, which a new tokenizer would not fit",
-                found=name,
+                got=name,
                 hint="choose another folder with --out",
             )
     if (out / "tokenizer.json").exists() and not force:
@@ -140,7 +140,7 @@ def kind_and_paths(kind: str | None, paths: Sequence[str]) -> tuple[str | None, 
     if not paths or paths[0] not in ("bpe", "superbpe"):
         return kind, paths
     if kind not in (None, paths[0]):
-        raise YxanulError("two kinds", found=f"{paths[0]} and --kind {kind}", wanted="one")
+        raise YxanulError("two kinds", got=f"{paths[0]} and --kind {kind}", expected="one")
     return paths[0], paths[1:]
 
 
@@ -156,8 +156,8 @@ def what_to_train(
     if (recipe is None) == (not paths):
         raise YxanulError(
             "no text to train on" if recipe is None else "two places of text",
-            found=None if recipe is None else f"--recipe {recipe} and {paths[0]}",
-            wanted="PATH ... or --recipe RECIPE",
+            got=None if recipe is None else f"--recipe {recipe} and {paths[0]}",
+            expected="PATH ... or --recipe RECIPE",
         )
     if recipe is None:
         return data_of_paths(paths), trained_settings(kind or "bpe", given)

@@ -81,7 +81,7 @@ def command(
         raise YxanulError(
             "the resumed run differs from the uninterrupted one in"
             f" {places} place{'s' * (places > 1)}",
-            found=proof.differences[0],
+            got=proof.differences[0],
             hint=f"both runs are in {run.path / 'verify-resume'}",
             facts=facts,
         )

@@ -97,8 +97,8 @@ def _named(name: str) -> Iterator[None]:
     except YxanulError as error:
         raise YxanulError(
             f"data.decontaminate.benchmarks.{name}: {error.what}",
-            found=error.found,
-            wanted=error.wanted,
+            got=error.got,
+            expected=error.expected,
             hint=error.hint or "data.decontaminate=null prepares without it",
         ) from None
 

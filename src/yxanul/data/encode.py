@@ -213,7 +213,7 @@ def _check_whole(job: Job) -> None:
     if lost:
         raise YxanulError(
             f"{len(lost)} parts of '{job.header.source}' are not where they were written",
-            found=f"nothing whole of {lost[0]}",
+            got=f"nothing whole of {lost[0]}",
             hint="all machines must reach data.folder; the same command goes on",
         )
 
@@ -227,7 +227,7 @@ def _check_not_empty(manifest: Manifest) -> None:
     if validation == 0:
         raise YxanulError(
             f"the source '{name}' has no document held out for validation",
-            found=f"{train} documents in all",
+            got=f"{train} documents in all",
             hint="raise data.validation_fraction, or give more or smaller documents "
             "(smaller passages: passage_chars)",
         )

@@ -97,6 +97,6 @@ def _check(path: Path, digest: str, place: RemoteStorage) -> None:
         path.unlink()
         raise YxanulError(
             f"{place.address}/{path.relative_to(place.folder).as_posix()} is damaged",
-            found="its checksum is wrong",
+            got="its checksum is wrong",
             hint="delete its source's folder there and run yxanul prepare",
         )

@@ -78,7 +78,7 @@ class Encoded:
             first += entry.documents
         raise YxanulError(
             f"the source '{self.name}' has no document {number} in its {split} split",
-            wanted=f"0 to {first - 1:,}" if first else "another split: this one is empty",
+            expected=f"0 to {first - 1:,}" if first else "another split: this one is empty",
         )
 
     def order(self, seed: int, group_tokens: int = GROUP_TOKENS) -> TokenStream:
@@ -100,14 +100,14 @@ def source_folders(folder: Path) -> dict[str, Path]:
     """Return the folders of the sources in `folder`, by name: `folder` itself may be one."""
     if not folder.is_dir():
         found = "a file" if folder.is_file() else None
-        raise YxanulError(f"there is no folder {folder}", found=found)
+        raise YxanulError(f"there is no folder {folder}", got=found)
     if _is_source(folder):
         return {name_of(folder): folder}
     found = {path.name: path for path in sorted(folder.iterdir()) if _is_source(path)}
     if not found:
         raise YxanulError(
             f"there are no shards in {folder}",
-            wanted="a run folder, a folder of encoded sources, or that of one source",
+            expected="a run folder, a folder of encoded sources, or that of one source",
             hint="`yxanul prepare` makes them",
         )
     return found
@@ -208,7 +208,7 @@ def _begins_document(order: TokenStream, position: int) -> bool:
 def _check_position(first: int, last: int) -> None:
     if first < 0 or last > LAST_POSITION:
         raise YxanulError(
-            "there is no such position in the stream", found=first, wanted=f"0 to {LAST_POSITION}"
+            "there is no such position in the stream", got=first, expected=f"0 to {LAST_POSITION}"
         )
 
 
@@ -230,4 +230,4 @@ def _read_samples(path: Path) -> list[DroppedSample]:
         raise YxanulError(f"{path} is missing", hint="run yxanul prepare") from None
     except (ValueError, ValidationError) as error:
         reason = str(error).splitlines()[0]
-        raise YxanulError(f"{path} is broken", found=reason, hint="run yxanul prepare") from None
+        raise YxanulError(f"{path} is broken", got=reason, hint="run yxanul prepare") from None

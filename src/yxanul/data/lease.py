@@ -121,7 +121,7 @@ def _refuse_if_held(place: RemoteStorage) -> None:
     ago = max(0, round(time.time() - claim["time"]))
     raise YxanulError(
         f"{place.address} is in use by another process",
-        found=f"process {claim.get('pid')} on {claim.get('host')}, which said so {ago} s ago",
+        got=f"process {claim.get('pid')} on {claim.get('host')}, which said so {ago} s ago",
         hint=f"wait for it, or stop it: {STALE_SECONDS:g} s after its last word it is out",
     )
 

@@ -191,7 +191,7 @@ def read_manifest(folder: Path) -> Manifest:
     if not path.is_file():
         raise YxanulError(
             f"the source '{folder.name}' is not encoded, or not to its end",
-            found=f"no {path}",
+            got=f"no {path}",
             hint="run yxanul prepare",
         )
     return parse_manifest(read_json(path), path)
@@ -204,12 +204,12 @@ def parse_manifest(content: object, path: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise YxanulError(f"{path} is broken", found=f"{where}: {first['msg']}") from None
+        raise YxanulError(f"{path} is broken", got=f"{where}: {first['msg']}") from None
     if manifest.header.schema_version != SCHEMA_VERSION:
         raise YxanulError(
             f"{path} is of another version of yxanul",
-            found=f"version {manifest.header.schema_version}",
-            wanted=f"version {SCHEMA_VERSION}",
+            got=f"version {manifest.header.schema_version}",
+            expected=f"version {SCHEMA_VERSION}",
             hint="run yxanul prepare",
         )
     return manifest
@@ -226,7 +226,7 @@ def read_outline(folder: Path) -> Outline:
     try:
         return Outline.model_validate(read_json(folder / _OUTLINE))
     except ValidationError as error:
-        raise YxanulError(f"{folder / _OUTLINE} is broken", found=error.errors()[0]) from None
+        raise YxanulError(f"{folder / _OUTLINE} is broken", got=error.errors()[0]) from None
 
 
 def read_record(folder: Path, number: int) -> PartRecord | None:

@@ -70,14 +70,14 @@ def exact_shares(weights: Mapping[str, float]) -> dict[str, Fraction]:
         if not (math.isfinite(weight) and weight >= 0):
             raise YxanulError(
                 f"the weight of '{source}' in a mix is impossible",
-                found=weight,
-                wanted="zero or more",
+                got=weight,
+                expected="zero or more",
             )
     # Through the shortest decimal: 0.1 in a recipe means one tenth, not the nearest binary.
     exact = {source: Fraction(str(weights[source])) for source in sorted(weights)}
     total = sum(exact.values())
     if total == 0:
-        raise YxanulError("a mix has no source with a weight", found=dict(weights))
+        raise YxanulError("a mix has no source with a weight", got=dict(weights))
     return {source: weight / total for source, weight in exact.items() if weight}
 
 

@@ -48,8 +48,8 @@ def work_on_ray(
         if not remote and sum(node["Alive"] for node in ray.nodes()) > 1:
             raise YxanulError(
                 "the Ray cluster has several machines, which write to one place",
-                found=f"the folder {place.folder} of this one",
-                wanted="a data.folder that all reach: s3://..., file:///mnt/shared/...",
+                got=f"the folder {place.folder} of this one",
+                expected="a data.folder that all reach: s3://..., file:///mnt/shared/...",
             )
         workers = num_workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         engine = _Ray(ray, workers, tokenizer, None if remote else lock_file(place.folder))
@@ -95,7 +95,7 @@ def _connect(ray: Any, num_workers: int | None) -> None:
     except Exception as error:
         raise YxanulError(
             f"the Ray cluster {address or 'here'} cannot be reached",
-            found=_line(error),
+            got=_line(error),
             hint="start one with `ray start --head`, or unset RAY_ADDRESS",
         ) from None
 
@@ -173,7 +173,7 @@ class _Ray:
         except errors.RayError as error:
             raise YxanulError(
                 f"a Ray worker died {_TRIES_AGAIN + 1} times over one part",
-                found=_line(error),
+                got=_line(error),
                 hint="if memory ran out, lower data.workers; "
                 "the same command goes on with what is missing",
             ) from None
@@ -204,8 +204,8 @@ def _set_up(given: _Given) -> None:
     if given.version != __version__:
         raise YxanulError(
             f"{platform.node()} has another version of yxanul",
-            found=__version__,
-            wanted=given.version,
+            got=__version__,
+            expected=given.version,
         )
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["RAYON_NUM_THREADS"] = "1"

@@ -51,7 +51,7 @@ class Shard:
         try:
             return np.asarray(np.memmap(path, dtype=self._dtype, mode="r"))
         except OSError as error:
-            raise YxanulError(f"{path} cannot be mapped", found=error) from None
+            raise YxanulError(f"{path} cannot be mapped", got=error) from None
 
     @cached_property
     def starts(self) -> np.ndarray:
@@ -76,8 +76,8 @@ class Shard:
             if found != wanted[end]:
                 raise YxanulError(
                     f"{path} is {'missing' if found is None else 'damaged'}",
-                    found=None if found is None else f"{found} bytes",
-                    wanted=f"{wanted[end]} bytes",
+                    got=None if found is None else f"{found} bytes",
+                    expected=f"{wanted[end]} bytes",
                     hint="run yxanul prepare: it makes the file again",
                 )
 
@@ -122,8 +122,8 @@ class Shards:
         if tokenizer_digest not in (None, manifest.header.tokenizer):
             raise YxanulError(
                 f"'{source}' in {folder} was encoded with another tokenizer",
-                found=manifest.header.tokenizer[:12],
-                wanted=str(tokenizer_digest)[:12],
+                got=manifest.header.tokenizer[:12],
+                expected=str(tokenizer_digest)[:12],
                 hint="run yxanul prepare, or use the tokenizer it was encoded with",
             )
         return cls(folder / source, manifest, split)
@@ -184,6 +184,6 @@ def _joined(pieces: Iterator[np.ndarray]) -> np.ndarray:
 def _fault(path: Path, fault: str) -> YxanulError:
     return YxanulError(
         f"{path} is damaged",
-        found=fault,
+        got=fault,
         hint="delete it and run yxanul prepare: it makes the file again",
     )

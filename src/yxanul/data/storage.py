@@ -170,6 +170,6 @@ class RemoteStorage(Storage):
         try:
             return patiently(lambda _: action(), self.address)
         except YxanulError as error:
-            found = error.what if error.found is None else error.found
+            found = error.what if error.got is None else error.got
             what = f"the place {self.address} cannot be used"
-            raise YxanulError(what, found=found, hint=error.hint) from error.__cause__
+            raise YxanulError(what, got=found, hint=error.hint) from error.__cause__

@@ -27,7 +27,7 @@ def cut_windows(lengths: Sequence[int], seq_len: int, stride: int | None = None)
     stride = max(1, seq_len // 2) if stride is None else stride
     if not 1 <= stride <= seq_len:
         raise YxanulError(
-            "the stride of windows is impossible", found=stride, wanted=f"1 to {seq_len}"
+            "the stride of windows is impossible", got=stride, expected=f"1 to {seq_len}"
         )
     windows: list[Window] = []
     for document, length in enumerate(lengths):

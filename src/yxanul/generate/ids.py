@@ -101,10 +101,10 @@ def _padded(prompts: Sequence[Sequence[int]], device: torch.device) -> Tensor:
 def _check(prompts: Sequence[Sequence[int]], longest: int) -> None:
     for prompt in prompts:
         if not prompt:
-            raise YxanulError("a prompt has no tokens", wanted="at least one")
+            raise YxanulError("a prompt has no tokens", expected="at least one")
         if len(prompt) > longest:
             raise YxanulError(
                 "the prompt is longer than the model's max_seq_len",
-                found=f"{len(prompt)} tokens with what begins a text",
-                wanted=f"at most {longest}",
+                got=f"{len(prompt)} tokens with what begins a text",
+                expected=f"at most {longest}",
             )

@@ -89,7 +89,7 @@ class Look:
 
         run, recipe = self.place.run, self.place.recipe
         if run is None or recipe is None:
-            raise YxanulError("--step is of a run", found=f"{self.place.path}, which is none")
+            raise YxanulError("--step is of a run", got=f"{self.place.path}, which is none")
         if source is not None:
             self.place.chosen(source)
         found = locate_step(run, recipe, number, stage)

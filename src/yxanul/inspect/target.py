@@ -44,7 +44,7 @@ class Target:
         """Return the source that is named, or the only one that there is."""
         if source is None and len(self.folders) > 1:
             raise YxanulError(
-                f"{what} is that of one source", wanted=f"--source {' or '.join(self.folders)}"
+                f"{what} is that of one source", expected=f"--source {' or '.join(self.folders)}"
             )
         ((name, folder),) = self.chosen(source).items()
         return name, folder
@@ -120,6 +120,6 @@ class TokenizerFinder:
             return None
         raise YxanulError(
             f"'{header.source}' was encoded with another tokenizer than {self._where}",
-            found=self._tokenizer.digest[:12],
-            wanted=header.tokenizer[:12],
+            got=self._tokenizer.digest[:12],
+            expected=header.tokenizer[:12],
         )

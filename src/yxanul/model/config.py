@@ -189,8 +189,8 @@ class ModelSettings(Settings):
         if self.vocab_size not in (None, size):
             raise YxanulError(
                 "model.vocab_size differs from the tokenizer's",
-                found=self.vocab_size,
-                wanted=size,
+                got=self.vocab_size,
+                expected=size,
                 hint="leave it out, or set it to null over a preset that gives one",
             )
         return self.model_copy(update={"vocab_size": size})

@@ -200,8 +200,8 @@ class LanguageModel(nn.Module):
         if length > self.settings.max_seq_len:
             raise YxanulError(
                 "the sequence is longer than the model's max_seq_len",
-                found=f"{length} tokens",
-                wanted=f"at most {self.settings.max_seq_len}",
+                got=f"{length} tokens",
+                expected=f"at most {self.settings.max_seq_len}",
             )
 
 

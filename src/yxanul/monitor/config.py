@@ -23,5 +23,5 @@ class MonitorSettings(Settings):
     @classmethod
     def _check(cls, trackers: tuple[TrackerName, ...]) -> tuple[TrackerName, ...]:
         if len(set(trackers)) < len(trackers):
-            raise ValueError(f"each tracker once, found {', '.join(trackers)}")
+            raise ValueError(f"each tracker once, got {', '.join(trackers)}")
         return trackers

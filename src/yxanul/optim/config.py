@@ -62,7 +62,7 @@ class ScheduleSettings(Settings):
         if len(given) > 1:
             raise Misfit(
                 f"one of warmup_steps, warmup_tokens and warmup_fraction,"
-                f" found {' and '.join(given)} (set what you do not want to null)",
+                f" got {' and '.join(given)} (set what you do not want to null)",
                 *given,
             )
         for unit in ("steps", "tokens"):
@@ -78,7 +78,7 @@ class ScheduleSettings(Settings):
     def _check_end(self) -> ScheduleSettings:
         if self.min_lr is not None and self.min_lr_fraction is not None:
             raise Misfit(
-                "one of min_lr and min_lr_fraction, found both (set the other to null)",
+                "one of min_lr and min_lr_fraction, got both (set the other to null)",
                 "min_lr",
                 "min_lr_fraction",
             )

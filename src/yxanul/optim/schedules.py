@@ -98,20 +98,20 @@ def check_schedule(settings: OptimSettings, *, total_steps: int, total_tokens: i
     if warmup > total:
         raise YxanulError(
             "the warm-up is longer than the run",
-            found=f"{warmup:,} {schedule.clock} of warm-up",
-            wanted=f"at most the run's {total:,}",
+            got=f"{warmup:,} {schedule.clock} of warm-up",
+            expected=f"at most the run's {total:,}",
             hint="lower the warm-up in optim.schedule, or use warmup_fraction",
         )
     if warmup == total and schedule.name != "constant":
         raise YxanulError(
             f"the warm-up takes the whole run, so that {schedule.name} cannot come down",
-            found=f"{warmup:,} of {total:,} {schedule.clock}",
+            got=f"{warmup:,} of {total:,} {schedule.clock}",
             hint="lower the warm-up in optim.schedule, or use warmup_fraction",
         )
     if warmup > descent_start(schedule, 0, total) and schedule.name == "wsd":
         raise YxanulError(
             "the warm-up and the decay of wsd overlap",
-            found=f"{warmup:,} {schedule.clock} of warm-up in a run of {total:,}",
+            got=f"{warmup:,} {schedule.clock} of warm-up in a run of {total:,}",
             hint="lower the warm-up or optim.schedule.decay_fraction",
         )
 

@@ -61,15 +61,15 @@ def _check(optimizer: torch.optim.Optimizer, plain: Mapping[str, Any]) -> None:
     if plain["schema_version"] > SCHEMA_VERSION:
         raise YxanulError(
             "the optimizer's state was written by a newer yxanul",
-            found=f"schema version {plain['schema_version']}",
-            wanted=f"at most {SCHEMA_VERSION}",
+            got=f"schema version {plain['schema_version']}",
+            expected=f"at most {SCHEMA_VERSION}",
         )
     kind = type(optimizer).__name__
     if plain["optimizer"] != kind:
         raise YxanulError(
             "the checkpoint was written by another optimizer",
-            found=plain["optimizer"],
-            wanted=kind,
+            got=plain["optimizer"],
+            expected=kind,
             hint="set optim.name back, or begin another run",
         )
     ours, theirs = {name for name, _ in _named(optimizer)}, set(plain["parameters"])
@@ -77,7 +77,7 @@ def _check(optimizer: torch.optim.Optimizer, plain: Mapping[str, Any]) -> None:
         odd = sorted(ours ^ theirs)
         raise YxanulError(
             "the optimizer's state belongs to another model",
-            found=f"{len(odd)} parameters that only one of them has, such as {odd[0]}",
+            got=f"{len(odd)} parameters that only one of them has, such as {odd[0]}",
         )
 
 
@@ -86,8 +86,8 @@ def _check_shapes(name: str, parameter: torch.Tensor, state: Mapping[str, torch.
         if value.ndim and not _fits(value.shape, parameter.shape):
             raise YxanulError(
                 f"{key} of {name} does not fit",
-                found=f"shape {tuple(value.shape)}",
-                wanted=f"{tuple(parameter.shape)}",
+                got=f"shape {tuple(value.shape)}",
+                expected=f"{tuple(parameter.shape)}",
             )
 
 

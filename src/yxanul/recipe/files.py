@@ -44,21 +44,21 @@ def _find(name: str, beside: Path | None, kind: str, installed: dict[str, Path])
         of_run = path / "recipe.yaml"
         raise YxanulError(
             f"{path} is not a {kind} file",
-            found="a folder" if path.is_dir() else "a pipe, a socket or a device",
+            got="a folder" if path.is_dir() else "a pipe, a socket or a device",
             hint=f"did you mean '{of_run}'?" if kind == "recipe" and of_run.is_file() else None,
         )
     folder = path.parent
     near = near_miss(path.name, [*_yaml_files(folder), *(() if "/" in name else installed)])
     if name.endswith((".yaml", ".yml")) or "/" in name:
         lost = f"a link to {os.readlink(path)}, which is not there" if path.is_symlink() else None
-        raise YxanulError(f"there is no {kind} file {path}", found=lost, hint=near)
+        raise YxanulError(f"there is no {kind} file {path}", got=lost, hint=near)
     if kind == "recipe" and name in installed_curricula():
         near = f"'{name}' is a curriculum: a stage takes it with `extends: {name}`"
     elif kind == "recipe" and "=" in name:
         near = "the recipe stands before the overrides"
     raise YxanulError(
         f"unknown {kind} '{name}'",
-        wanted=f"a path to a .yaml file or one of {', '.join(installed)}",
+        expected=f"a path to a .yaml file or one of {', '.join(installed)}",
         hint=near,
     )
 

@@ -50,7 +50,7 @@ def _override(tree: SourceMap, overrides: Sequence[str]) -> None:
     for override in overrides:
         dotted, equals, text = override.partition("=")
         if not equals or not dotted:
-            raise YxanulError(f"override '{override}'", wanted="key.path=value")
+            raise YxanulError(f"override '{override}'", expected="key.path=value")
         tree.set(dotted, text)
 
 
@@ -81,7 +81,7 @@ def _take_shape(tree: SourceMap, run: RunFolder | None) -> None:
     if against:
         lines = [
             f"{tree.mark(('model', key))}: model.{key}: the weights in {folder} have {theirs};"
-            f" found {given.get(key, 'another')}; leave it out"
+            f" got {given.get(key, 'another')}; leave it out"
             for key, theirs in against.items()
         ]
         raise RecipeError("\n".join(lines))
@@ -119,7 +119,7 @@ def _read_with_ancestors(
     tree = read(path)
     if not isinstance(tree.value, dict):
         found = "nothing" if tree.value is None else in_yaml(tree.value)
-        raise YxanulError(f"{path} is not a recipe", found=found, wanted="a mapping of sections")
+        raise YxanulError(f"{path} is not a recipe", got=found, expected="a mapping of sections")
     if path.name == "recipe.yaml" and RunFolder(path.parent).tokenizer.exists():
         tree.value = with_todays_names(tree.value)
     _take_curricula(tree, path)
@@ -142,12 +142,12 @@ def _over_parent(
         return tree
     place = f"{tree.mark(('extends',))}: extends"
     if not isinstance(parent, str):
-        raise RecipeError(place, found=in_yaml(parent), wanted="a name")
+        raise RecipeError(place, got=in_yaml(parent), expected="a name")
     with errors_at(place):
         found = find(parent, path.parent)
     if found.resolve() in children:
         circle = " -> ".join(map(str, (*children, found.resolve())))
-        raise RecipeError(f"{place}: a recipe extends itself", found=circle)
+        raise RecipeError(f"{place}: a recipe extends itself", got=circle)
     base = _read_with_ancestors(found, children, find)
     if from_weights or _init_from(tree) is not None:
         for section in ("model", "tokenizer"):

@@ -133,12 +133,12 @@ class SourceMap:
         value = parse(text, place).value
         if "[" in dotted:
             meant = re.sub(r"\[([^\]]*)\]", r".\1", dotted)
-            raise YxanulError(place, wanted="keys joined by dots", hint=f"write {meant}={text}")
+            raise YxanulError(place, expected="keys joined by dots", hint=f"write {meant}={text}")
         keys: list[str | int] = []
         node = self.value
         *parents, last = names = dotted.split(".")
         if not all(names) or len(names) > MAX_DEPTH:
-            raise YxanulError(place, wanted="key.path=value")
+            raise YxanulError(place, expected="key.path=value")
         for name in parents:
             key = _key_in(node, name, place)
             keys.append(key)
@@ -156,17 +156,17 @@ def read(path: Path) -> SourceMap:
     """Read a YAML file; errors of syntax name the line."""
     try:
         if (size := path.stat().st_size) > MAX_CHARS:
-            raise YxanulError(f"{path} is too large for a recipe", found=f"{size:,} bytes")
+            raise YxanulError(f"{path} is too large for a recipe", got=f"{size:,} bytes")
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = error.object[: error.start].decode().split("\n")
         raise YxanulError(
             f"{path}:{len(before)}:{len(before[-1]) + 1}: not UTF-8 text",
-            found=f"the byte 0x{error.object[error.start]:02x}",
+            got=f"the byte 0x{error.object[error.start]:02x}",
             hint="save the file as UTF-8",
         ) from None
     except OSError as error:
-        raise YxanulError(f"cannot read {path}", found=error.strerror) from None
+        raise YxanulError(f"cannot read {path}", got=error.strerror) from None
     return parse(text, str(path))
 
 
@@ -277,5 +277,5 @@ def _key_in(node: Any, name: str, place: str) -> str | int:
     if isinstance(node, list):
         if name.isdecimal() and int(name) < len(node):
             return int(name)
-        raise YxanulError(place, found=f"'{name}'", wanted=f"a number below {len(node)}")
+        raise YxanulError(place, got=f"'{name}'", expected=f"a number below {len(node)}")
     raise YxanulError(place, hint=f"there is nothing below which '{name}' could be set")

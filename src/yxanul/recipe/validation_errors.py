@@ -160,7 +160,7 @@ def _said(text: str, mistake: _Mistake, kind: type[Settings]) -> str:
     if mistake.kind not in _MUST_BE:
         return text
     hint = _hint_for_value(mistake, re.findall(r"'([^']*)'", text), kind)
-    said = f"must be {text}, found {in_yaml(mistake.found)}"
+    said = f"must be {text}, got {in_yaml(mistake.found)}"
     return f"{said}; {hint}" if hint else said
 
 

@@ -33,7 +33,7 @@ class Budget(Settings):
         if len(given) != 1:
             found = " and ".join(given) or "none"
             raise Misfit(
-                f"a budget is one of steps, tokens, epochs and minutes, found {found}", *given
+                f"a budget is one of steps, tokens, epochs and minutes, got {found}", *given
             )
         return self
 
@@ -70,7 +70,7 @@ class Rule(Settings):
         if (self.at_most is None) == (self.at_least is None):
             found = "neither" if self.at_most is None else "both"
             raise Misfit(
-                f"a rule needs either at_most or at_least, found {found}", "at_most", "at_least"
+                f"a rule needs either at_most or at_least, got {found}", "at_most", "at_least"
             )
         if self.against and self.metric.startswith("val/") and domain_of(self.metric) is None:
             raise Misfit(
@@ -263,13 +263,13 @@ def _check_starts(phases: tuple[PhaseSettings, ...]) -> None:
         if unit == "share":
             if abs(sum(starts) - 1) > 1e-6:
                 raise Misfit(
-                    f"the shares of a curriculum must add up to 1, found {sum(starts):g}",
+                    f"the shares of a curriculum must add up to 1, got {sum(starts):g}",
                     *(("curriculum", number, "share") for number in range(len(phases))),
                 )
         elif unit != "tokens" and (starts[0] != 0 or sorted(set(starts)) != starts):
             odd = next((n for n, pair in enumerate(pairwise(starts), 1) if pair[0] >= pair[1]), 0)
             raise Misfit(
-                f"{unit} starts at 0 and rises from phase to phase, found {starts}",
+                f"{unit} starts at 0 and rises from phase to phase, got {starts}",
                 ("curriculum", 0 if starts[0] else odd, unit),
             )
         return

@@ -91,8 +91,8 @@ def other_tokenizer(
     """Return the error for a tokenizer that is not that of the weights."""
     return YxanulError(
         f"tokenizer: {whose} is not that of the weights in {folder}",
-        found=f"{found.vocab_size:,} tokens ({found.digest[:12]})",
-        wanted=f"{wanted.vocab_size:,} tokens ({wanted.digest[:12]})",
+        got=f"{found.vocab_size:,} tokens ({found.digest[:12]})",
+        expected=f"{wanted.vocab_size:,} tokens ({wanted.digest[:12]})",
         hint=hint,
     )
 
@@ -325,7 +325,7 @@ class Preparation:
             pass
         except OSError as error:
             folder = self._run.data(self._recipe.data.folder)
-            self._fail(YxanulError(f"text cannot be encoded into {folder}", found=error.strerror))
+            self._fail(YxanulError(f"text cannot be encoded into {folder}", got=error.strerror))
         except BaseException as error:
             self._fail(error)
 

@@ -120,7 +120,7 @@ class Ledger:
             if isinstance(error, KeyError | ValueError):
                 found = f"no {error}" if isinstance(error, KeyError) else error
             what = f"{path} is damaged, or was written by another version of yxanul"
-            raise YxanulError(what, found=found, hint=LOST) from None
+            raise YxanulError(what, got=found, hint=LOST) from None
 
     def write(self) -> None:
         """Put the ledger on disk, whole or not at all."""

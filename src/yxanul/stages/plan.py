@@ -162,7 +162,7 @@ def _within_bounds(phase: Phase, left: Mapping[str, float]) -> dict[str, float]:
         mix = {name: weight for name, weight in mix.items() if name not in full}
     raise YxanulError(
         "the bounds of max_epochs leave too little text for the stage",
-        found=f"at step {phase.first_step} nothing is left of {', '.join(sorted(phase.mix))}",
+        got=f"at step {phase.first_step} nothing is left of {', '.join(sorted(phase.mix))}",
         hint="raise max_epochs, shorten the budget, or add text",
     )
 

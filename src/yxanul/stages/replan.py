@@ -153,8 +153,8 @@ def ask(run: RunFolder, recipe: Recipe) -> None:
     if name != "wsd":
         raise YxanulError(
             f"stage '{stage.name}' cannot cool down early",
-            found=f"the schedule {name}",
-            wanted="wsd, which stays at its peak until it comes down",
+            got=f"the schedule {name}",
+            expected="wsd, which stays at its peak until it comes down",
             hint="other schedules are bound to their length",
         )
     write_text(request_of(run), f"{stage.name}\n")

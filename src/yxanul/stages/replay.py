@@ -52,7 +52,7 @@ def locate_step(run: RunFolder, recipe: Recipe, step: int, stage: str | None = N
     if stage is not None and stage not in names:
         raise YxanulError(
             f"the run has no stage '{stage}'",
-            wanted=f"one of {', '.join(names)}",
+            expected=f"one of {', '.join(names)}",
             hint=near_miss(stage, names),
         )
     plans, anchors = _Plans(run, recipe), _anchors(run)
@@ -139,7 +139,7 @@ class _Plans:
         if budget.minutes is not None and (entry is None or entry.minutes != budget.minutes):
             raise YxanulError(
                 f"the minutes of stage '{stage.name}' are not measured yet",
-                wanted=f"a step from 1 to {before:,}" if before else None,
+                expected=f"a step from 1 to {before:,}" if before else None,
                 hint="its plan is known once the stage has begun",
             )
         entry = entry or Entry(stage.name, "running", 0, 0, before, {}, dict(positions))
@@ -156,4 +156,4 @@ class _Plans:
 
 def _check_range(where: str, step: int, last: int) -> None:
     if not 1 <= step <= last:
-        raise YxanulError(f"{where} has no step {step}", wanted=f"1 to {last:,}")
+        raise YxanulError(f"{where} has no step {step}", expected=f"1 to {last:,}")

@@ -68,7 +68,7 @@ def reconcile_recipe(run: RunFolder, recipe: Recipe, ui: Ui) -> None:
         elif fixed:
             raise YxanulError(
                 f"{run.path} was begun with another recipe",
-                found=_first_of(fixed),
+                got=_first_of(fixed),
                 hint="a stage that is finished stays as it is, and so do text, tokenizer and model;"
                 " choose another folder with --out, or, to train longer, add a stage",
             )
@@ -166,7 +166,7 @@ def _recipe_of(run: RunFolder) -> Recipe:
     except YxanulError as error:
         raise YxanulError(
             f"{run.path} was begun by another version of yxanul, or its recipe is damaged",
-            found="; ".join(str(error).splitlines()),
+            got="; ".join(str(error).splitlines()),
             hint="choose another folder with --out",
         ) from None
 

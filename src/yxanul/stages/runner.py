@@ -74,7 +74,7 @@ def run_stage(session: Session, index: int) -> None:
     if session.progress.stage_step > plan.total_steps:
         raise YxanulError(
             f"stage '{stage.name}' has done more steps than its budget has now",
-            found=f"{session.progress.stage_step:,} done, {plan.total_steps:,} planned",
+            got=f"{session.progress.stage_step:,} done, {plan.total_steps:,} planned",
             hint="give it at least as many; --cooldown-now ends a schedule of wsd early",
         )
     if session.progress.stage_step < plan.total_steps:
@@ -189,7 +189,7 @@ def pass_gate(session: Session, index: int, entry: Entry, scorer: Scorer) -> boo
     elif not verdict.passed:
         raise GateFailed(
             f"stage '{entry.name}' did not pass its gate",
-            found="; ".join(map(str, verdict.failures)),
+            got="; ".join(map(str, verdict.failures)),
             hint=f"give it more with stages.{index}.budget=..., or loosen stages.{index}.gate,"
             " and run the same command again: it goes on from here",
             facts=stage_facts(session) | {"verdict": verdict.to_dict()},

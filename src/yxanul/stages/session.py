@@ -294,7 +294,7 @@ def _check_shape(mine: ModelSettings, theirs: ModelSettings, folder: Path) -> No
     if other:
         raise YxanulError(
             f"the weights in {folder} are not of the shape that the recipe has",
-            found=", ".join(f"{name} {getattr(theirs, name)}" for name in other),
-            wanted=", ".join(f"{name} {getattr(mine, name)}" for name in other),
+            got=", ".join(f"{name} {getattr(theirs, name)}" for name in other),
+            expected=", ".join(f"{name} {getattr(mine, name)}" for name in other),
             hint=AGAIN,
         )

@@ -77,7 +77,7 @@ class Ngrams:
             runs = {int(k.removeprefix("length_")): v for k, v in arrays.items() if k[-1].isdigit()}
             return cls(runs, arrays["beginnings"], int(arrays["too_short"]))
         except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
-            raise YxanulError(f"{path} holds no n-grams of a benchmark", found=error) from None
+            raise YxanulError(f"{path} holds no n-grams of a benchmark", got=error) from None
 
 
 def ngrams_of(texts: Iterable[str]) -> Ngrams:

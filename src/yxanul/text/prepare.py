@@ -84,7 +84,7 @@ def nothing_to_train_on(source: str, held_out: int) -> YxanulError:
     """Return the error for a source all of whose documents are held out."""
     return YxanulError(
         f"the source '{source}' has no document left to train on",
-        found=f"{held_out} held out for validation",
+        got=f"{held_out} held out for validation",
         hint="lower data.validation_fraction, or give more or smaller documents "
         "(smaller passages: passage_chars)",
     )
@@ -95,7 +95,7 @@ def no_document(source: str, dropped: Mapping[str, int], path: str | None = None
     left_out = ", ".join(f"{count} {cause}" for cause, count in sorted(dropped.items()))
     return YxanulError(
         f"the source '{source}' has no usable document" + (f" in {path}" if path else ""),
-        found=f"left out: {left_out}" if left_out else "nothing but white space, or nothing at all",
+        got=f"left out: {left_out}" if left_out else "nothing but white space, or nothing at all",
         hint="data.decontaminate leaves them out; null keeps them"
         if set(dropped) == {"contaminated"}
         else f"look at data.sources.{source}",

@@ -101,8 +101,8 @@ def build_superbpe_t80k(settings: SuperBpeT80kSettings, texts: Texts, ui: Ui) ->
     if end is None:
         raise YxanulError(
             "this is not the SuperBPE t80k tokenizer",
-            found=f"{raw.get_vocab_size():,} tokens",
-            wanted=f"{T80K_TOKENS + 5:,}, the last of which ends a text",
+            got=f"{raw.get_vocab_size():,} tokens",
+            expected=f"{T80K_TOKENS + 5:,}, the last of which ends a text",
         )
     return with_added(raw, end, settings)
 
@@ -146,7 +146,7 @@ def _from_hub(name: str) -> library.Tokenizer:
         first_line = str(error).strip().splitlines()[:1]
         raise YxanulError(
             f"the tokenizer '{name}' could not be fetched from the hub",
-            found=first_line[0] if first_line else type(error).__name__,
+            got=first_line[0] if first_line else type(error).__name__,
             hint="check the name and the network, or give a local path in tokenizer.path",
         ) from None
 

@@ -40,7 +40,7 @@ def find_end_of_text(vocab: Mapping[str, int], beside: Path | None, wanted: str 
             return name
     raise YxanulError(
         "the tokenizer has no token that ends a document",
-        wanted="one of " + ", ".join(USUAL_NAMES),
+        expected="one of " + ", ".join(USUAL_NAMES),
         hint="name it: tokenizer.end_of_text",
     )
 

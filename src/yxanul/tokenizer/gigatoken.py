@@ -208,8 +208,7 @@ def _agree_on_tokens(content: str, tokens: Iterable[str]) -> bool:
 def _disagreement(text: str) -> YxanulError:
     return YxanulError(
         f"the package {PACKAGE} gives other token ids than tokenizers",
-        found=f"{PACKAGE} {version(PACKAGE)}, tokenizers {version('tokenizers')}, for "
-        f"{text[:60]!a}",
+        got=f"{PACKAGE} {version(PACKAGE)}, tokenizers {version('tokenizers')}, for {text[:60]!a}",
         hint=f"set {SWITCH}=0 in the environment: then tokenizers alone encodes",
     )
 

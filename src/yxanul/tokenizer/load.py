@@ -67,7 +67,7 @@ def open_named(name: str) -> Tokenizer:
         )
     raise YxanulError(
         f"there is no tokenizer '{name}'",
-        wanted=f"one of {', '.join(UNTRAINED)}, owner/name on the hub, a folder or a file",
+        expected=f"one of {', '.join(UNTRAINED)}, owner/name on the hub, a folder or a file",
         hint=near_miss(name, UNTRAINED),
     )
 
@@ -139,5 +139,5 @@ def _build(settings: TokenizerSettings) -> Tokenizer:
 def _refuse(folder: Path) -> NoReturn:
     raise YxanulError(
         f"{folder} holds no tokenizer",
-        wanted="tokenizer.json, or encoder.json and vocab.bpe, or vocab.json and merges.txt",
+        expected="tokenizer.json, or encoder.json and vocab.bpe, or vocab.json and merges.txt",
     )

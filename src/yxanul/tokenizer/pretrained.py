@@ -38,8 +38,8 @@ def load_pretrained_tokenizer(folder: Path, num_ids: int) -> Tokenizer:
     if tokenizer.num_ids_in_use > num_ids:
         raise YxanulError(
             f"{folder}: the tokenizer gives more tokens than the model knows",
-            found=f"{tokenizer.num_ids_in_use:,}",
-            wanted=f"at most {num_ids:,} (vocab_size in config.json)",
+            got=f"{tokenizer.num_ids_in_use:,}",
+            expected=f"at most {num_ids:,} (vocab_size in config.json)",
         )
     return tokenizer
 
@@ -58,7 +58,7 @@ def _read(folder: Path) -> library.Tokenizer:
     others = [name for name in ("tokenizer.model", *_GPT2_FILES) if (folder / name).is_file()]
     raise YxanulError(
         f"{folder} has no tokenizer.json",
-        found=", ".join(others) or None,
+        got=", ".join(others) or None,
         hint="AutoTokenizer.from_pretrained(folder).save_pretrained(folder) of transformers"
         " writes one from the other formats",
     )
@@ -72,7 +72,7 @@ def _declared(folder: Path, raw: library.Tokenizer, word: str) -> Iterator[str]:
         for number in found if isinstance(found, list) else [found]:
             if isinstance(number, bool) or not isinstance(number, int | None):
                 wanted = "a whole number, or a list of them"
-                raise YxanulError(f"{folder / file}: {key}", found=f"{found!r:.80}", wanted=wanted)
+                raise YxanulError(f"{folder / file}: {key}", got=f"{found!r:.80}", expected=wanted)
             if number is None or not 0 <= number < 1 << 32:
                 continue
             if (token := raw.id_to_token(number)) is not None:

@@ -218,7 +218,7 @@ class Tokenizer:
         for i in ids:
             if not 0 <= i < self.vocab_size:
                 raise YxanulError(
-                    f"there is no token {i}", wanted=f"ids from 0 to {self.vocab_size - 1}"
+                    f"there is no token {i}", expected=f"ids from 0 to {self.vocab_size - 1}"
                 )
 
 
@@ -238,7 +238,7 @@ def read_library_tokenizer(file: Path) -> library.Tokenizer:
     except FileNotFoundError:
         raise YxanulError(f"there is no tokenizer at {file}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise YxanulError(f"{file} cannot be read as a tokenizer", found=error) from None
+        raise YxanulError(f"{file} cannot be read as a tokenizer", got=error) from None
     return _parse(text, str(file))
 
 
@@ -247,5 +247,5 @@ def _parse(text: str, where: str) -> library.Tokenizer:
         return library.Tokenizer.from_str(text)
     except Exception as error:  # the library raises nothing narrower
         raise YxanulError(
-            f"{where} is not a tokenizer of the tokenizers library", found=error
+            f"{where} is not a tokenizer of the tokenizers library", got=error
         ) from None

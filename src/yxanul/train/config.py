@@ -58,7 +58,7 @@ class PhaseSettings(Settings):
         given = [name for name in names if getattr(self, name) is not None]
         if len(given) > 1:
             raise Misfit(
-                f"a phase has one of share, from_step, from_tokens and tokens, found"
+                f"a phase has one of share, from_step, from_tokens and tokens, got"
                 f" {' and '.join(given)}",
                 *given[1:],
             )

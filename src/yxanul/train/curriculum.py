@@ -367,8 +367,8 @@ def _rows(settings: PhaseSettings, train: TrainSettings) -> tuple[int, int]:
     elif train.batch_tokens < settings.seq_len:
         raise YxanulError(
             "a step is shorter than one row",
-            found=f"train.batch_tokens {train.batch_tokens}, seq_len {settings.seq_len}",
-            wanted="batch_tokens of at least the longest seq_len",
+            got=f"train.batch_tokens {train.batch_tokens}, seq_len {settings.seq_len}",
+            expected="batch_tokens of at least the longest seq_len",
         )
     else:
         rows = train.batch_tokens // settings.seq_len

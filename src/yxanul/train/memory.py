@@ -142,7 +142,7 @@ def too_large(phase: Phase, device: torch.device, processes: int = 1) -> YxanulE
     memory = device_memory(device) / 2**30
     return YxanulError(
         f"phase {phase.index} needs more memory than there is",
-        found=f"{rows} rows of {phase.seq_len} tokens at once; {device} has {memory:.1f} GiB",
+        got=f"{rows} rows of {phase.seq_len} tokens at once; {device} has {memory:.1f} GiB",
         hint=f"try {less}, or train.gradient_checkpointing=full",
     )
 

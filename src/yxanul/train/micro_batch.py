@@ -43,7 +43,7 @@ def halved(plan: Plan, phase_index: int) -> Plan:
         seq_len = max(phase.seq_len for phase in plan.phases if phase.index == phase_index)
         raise YxanulError(
             f"phase {phase_index} ran out of memory, and its micro-batch cannot be smaller",
-            found=f"1 row of {seq_len} tokens at once",
+            got=f"1 row of {seq_len} tokens at once",
             hint="try train.gradient_checkpointing=full, or a shorter seq_len",
         )
     return with_micro_rows(plan, {phase_index: micro_rows // 2})

@@ -274,7 +274,7 @@ class Trainer:
         if self.progress.bad_steps >= self.max_skipped_steps:
             raise YxanulError(
                 f"{self.progress.bad_steps} updates in a row were skipped",
-                found="a loss or gradient that is not finite"
+                got="a loss or gradient that is not finite"
                 + (", or is an outlier" if self.skip_spikes else ""),
                 hint="lower optim.peak_lr, raise the warm-up, or train in fp32",
             )

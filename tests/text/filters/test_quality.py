@@ -56,7 +56,7 @@ def test_what_is_no_number_for_each_text_is_an_error(scorers, name):
 
 
 def test_a_function_that_fails_is_an_error_in_one_line(scorers):
-    with pytest.raises(YxanulError, match=r"failing failed on file#3; found KeyError") as info:
+    with pytest.raises(YxanulError, match=r"failing failed on file#3; got KeyError") as info:
         cause(f"{scorers}:failing")
     assert "\n" not in str(info.value)
 
@@ -73,7 +73,7 @@ def test_files_and_functions_that_are_not_there(scorers):
 @pytest.mark.parametrize("code", ["def broken(:", "import no_such_module", "1 / 0"])
 def test_a_file_that_cannot_be_run_is_an_error_in_one_line(tmp_path, code):
     (tmp_path / "bad.py").write_text(code)
-    with pytest.raises(YxanulError, match=r"bad\.py cannot be run; found \w+Error") as info:
+    with pytest.raises(YxanulError, match=r"bad\.py cannot be run; got \w+Error") as info:
         cause(tmp_path / "bad.py:broken")
     assert "\n" not in str(info.value)
 

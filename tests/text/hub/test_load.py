@@ -37,29 +37,29 @@ WRONG = {
     r"hub has no data set 'ann/nothing'.*HF_TOKEN": {"name": "ann/nothing"},
     r"is gated; .*HF_TOKEN": {"name": "ann/gated"},
     r"no revision 'v9'": {"name": "ann/tales", "revision": "v9"},
-    r"no split 'trian'; wanted 'train'; did you mean 'train'": {
+    r"no split 'trian'; expected 'train'; did you mean 'train'": {
         "name": "ann/tales",
         "split": "trian",
     },
-    r"has several configurations; wanted 'one', 'two'; choose one with config": {
+    r"has several configurations; expected 'one', 'two'; choose one with config": {
         "name": "ann/several"
     },
-    r"no configuration 'twoo'; wanted 'one', 'two'; did you mean 'two'": {
+    r"no configuration 'twoo'; expected 'one', 'two'; did you mean 'two'": {
         "name": "ann/several",
         "config": "twoo",
     },
-    r"no configuration 'xyz'; wanted 'one', 'two'; choose one with config": {
+    r"no configuration 'xyz'; expected 'one', 'two'; choose one with config": {
         "name": "ann/several",
         "config": "xyz",
     },
     r"'ann/empty' has no data files": {"name": "ann/empty"},
     r"needs a script.*refs/convert/parquet": {"name": "ann/script"},
     r"no row could be read from 'ann/broken'|train.jsonl": {"name": "ann/broken"},
-    r"no file for data_files; found .*train.jsonl; wanted train.json; did you mean 'train.jsonl'": {
+    r"no file for data_files; got .*train.jsonl; expected train.json; did you mean 'train.jsonl'": {
         "name": "ann/tales",
         "data_files": "train.json",
     },
-    r"no file for data_files; .*wanted no\*.jsonl": {
+    r"no file for data_files; .*expected no\*.jsonl": {
         "name": "ann/tales",
         "data_files": "no*.jsonl",
     },

@@ -135,12 +135,12 @@ def test_the_stage_is_the_file_s(file, stage):
 @pytest.mark.parametrize(
     ("file", "words"),
     [
-        ({"zero_optimization": {"stage": 3}}, "found 3; wanted stage 1 or 2"),
-        ({"zero_optimization": {"stage": "2"}}, "found '2'; wanted stage 1 or 2"),
-        ({"zero_optimization": True}, "zero_optimization .*found True"),
-        ({"tensor_parallel": {"autotp_size": 2}}, "found tensor_parallel"),
-        ({"sequence_parallel_size": 2}, "found sequence_parallel_size"),
-        ({"data_types": 3}, "data_types .*found 3"),
+        ({"zero_optimization": {"stage": 3}}, "got 3; expected stage 1 or 2"),
+        ({"zero_optimization": {"stage": "2"}}, "got '2'; expected stage 1 or 2"),
+        ({"zero_optimization": True}, "zero_optimization .*got True"),
+        ({"tensor_parallel": {"autotp_size": 2}}, "got tensor_parallel"),
+        ({"sequence_parallel_size": 2}, "got sequence_parallel_size"),
+        ({"data_types": 3}, "data_types .*got 3"),
     ],
 )
 def test_what_is_not_supported_is_one_line(file, words):
@@ -152,10 +152,10 @@ def test_what_is_not_supported_is_one_line(file, words):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, "cannot be read; found No such file"),
+        (None, "cannot be read; got No such file"),
         (b"{'stage': 1}", "is not JSON"),
         (b"\xff\xfe{", "is not JSON"),
-        (b"[1]", "found a list"),
+        (b"[1]", "got a list"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path, text, words):

@@ -20,7 +20,7 @@ def choose(shape: Shape, name: str, trains: bool) -> Backend:
     backend = lookup(BACKENDS, name, "attention back end")
     reason = backend.unsupported_reason(shape)
     if reason is not None:
-        raise YxanulError(f"attention back end '{name}' is not supported here", found=reason)
+        raise YxanulError(f"attention back end '{name}' is not supported here", got=reason)
     return backend
 
 

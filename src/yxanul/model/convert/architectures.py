@@ -42,7 +42,7 @@ class Architecture:
             return checked(ModelSettings, **fields)
         except YxanulError as error:  # two keys that each are sound
             what = f"{file}: {error.what}"
-            raise YxanulError(what, found=error.found, wanted=error.wanted) from None
+            raise YxanulError(what, got=error.got, expected=error.expected) from None
 
     def write(self, settings: ModelSettings) -> dict[str, Any]:
         """Return the config.json for settings; whether it says all of them is not checked."""
@@ -162,13 +162,13 @@ def architecture_of(config: Mapping[str, Any], file: Path) -> Architecture:
     names, model_type = config.get("architectures"), config.get("model_type")
     if not isinstance(names, list | None):
         found = in_a_word(names)
-        raise YxanulError(f"{file}: architectures does not fit", found=found, wanted="a list")
+        raise YxanulError(f"{file}: architectures does not fit", got=found, expected="a list")
     names = names or []
     for row in ARCHITECTURES.values():
         if row.name in names or (not names and row.model_type == model_type):
             return row
     raise YxanulError(
         f"{file}: the architecture is none that we know",
-        found=in_a_word(", ".join(map(in_a_word, names)) or model_type),
-        wanted=", ".join(ARCHITECTURES),
+        got=in_a_word(", ".join(map(in_a_word, names)) or model_type),
+        expected=", ".join(ARCHITECTURES),
     )

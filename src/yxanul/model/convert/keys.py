@@ -71,7 +71,7 @@ class Keys:
     def misfit(self, key: str, found: Any, wanted: Any) -> YxanulError:
         """Return the error for a value that our models cannot express."""
         what = f"{self.file}: {key} does not fit"
-        return YxanulError(what, found=in_a_word(found), wanted=in_a_word(wanted))
+        return YxanulError(what, got=in_a_word(found), expected=in_a_word(wanted))
 
 
 def in_a_word(value: Any) -> str:

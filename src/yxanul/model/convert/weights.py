@@ -44,7 +44,7 @@ class WeightFiles:
             raise YxanulError(
                 f"the weights in {self.folder} are not those of a {architecture} "
                 "with this config.json",
-                found=_listed(problems),
+                got=_listed(problems),
             )
 
     def __contains__(self, name: str) -> bool:
@@ -65,7 +65,7 @@ class WeightFiles:
         if tensor.dtype not in _DTYPES:
             wanted = ", ".join(str(dtype).removeprefix("torch.") for dtype in _DTYPES)
             found = str(tensor.dtype).removeprefix("torch.")
-            raise YxanulError(f"{path}: the type of {name}", found=found, wanted=wanted)
+            raise YxanulError(f"{path}: the type of {name}", got=found, expected=wanted)
         return tensor.float()
 
     def _look_into(self, path: Path) -> None:
@@ -92,7 +92,7 @@ def weight_files(folder: Path) -> list[Path]:
     pickled = sorted(path.name for path in folder.glob("pytorch_model*"))
     raise YxanulError(
         f"{folder} has no {WEIGHTS}",
-        found=pickled[0] if pickled else None,
+        got=pickled[0] if pickled else None,
         hint="pickled weights may run code when they are read: load them with transformers where "
         "you trust them, then model.save_pretrained(folder) writes safetensors"
         if pickled
@@ -103,7 +103,7 @@ def weight_files(folder: Path) -> list[Path]:
 def _unreadable(path: Path, error: Exception) -> YxanulError:
     if not path.is_file():
         return YxanulError(f"{path} is missing")
-    return YxanulError(f"{path} is no whole safetensors file", found=error)
+    return YxanulError(f"{path} is no whole safetensors file", got=error)
 
 
 def _by(shape: Sequence[int]) -> str:

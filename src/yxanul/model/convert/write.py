@@ -47,7 +47,7 @@ def write_pretrained(
             # safetensors makes files for the owner alone
             (inside / WEIGHTS).chmod((inside / CONFIG).stat().st_mode)
     except OSError as error:
-        raise YxanulError(f"{folder} could not be written", found=error) from error
+        raise YxanulError(f"{folder} could not be written", got=error) from error
 
 
 def config_for(settings: ModelSettings, architecture: Architecture) -> dict[str, Any]:
@@ -65,8 +65,8 @@ def architecture_for(settings: ModelSettings) -> Architecture:
         wanted = [f"{field} {theirs!r}" for field, (_, theirs) in misfits[best].items()]
         raise YxanulError(
             "no architecture of transformers that we know expresses this model",
-            found=", ".join(found),
-            wanted=f"{', '.join(wanted)} ({best})",
+            got=", ".join(found),
+            expected=f"{', '.join(wanted)} ({best})",
         )
     return ARCHITECTURES[best]
 

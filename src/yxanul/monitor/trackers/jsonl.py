@@ -49,7 +49,7 @@ class JsonlTracker:
             with open(self._path, "ab") as file:
                 file.write(text.encode())
         except OSError as error:
-            raise YxanulError(f"{self._path} cannot be written", found=error) from error
+            raise YxanulError(f"{self._path} cannot be written", got=error) from error
 
 
 def _plain(value: float) -> float | None:

@@ -60,7 +60,7 @@ class WandbTracker:
             except self._wandb.errors.Error as error:
                 raise YxanulError(
                     "W&B could not be started",
-                    found=error,
+                    got=error,
                     hint="log in with `wandb login`, or set WANDB_MODE=offline",
                 ) from error
         return self._run

@@ -52,7 +52,7 @@ class Copies:
         except IndexError:
             raise YxanulError(
                 f"{self._path} is about {len(self)} documents",
-                found=f"a document number {number}",
+                got=f"a document number {number}",
                 hint="the text changed in between: start again with the fingerprints",
             ) from None
 
@@ -108,8 +108,8 @@ class _Decision:
         if documents > _MOST_DOCUMENTS:
             raise YxanulError(
                 "there are too many documents to look for copies",
-                found=f"{documents:,}",
-                wanted=f"at most {_MOST_DOCUMENTS:,}",
+                got=f"{documents:,}",
+                expected=f"at most {_MOST_DOCUMENTS:,}",
             )
         near = settings.near
         self._exact = ExactCopies(folder / "exact", documents) if settings.exact else None

@@ -26,7 +26,7 @@ class LanguageFilter:
             if code not in known:
                 raise YxanulError(
                     f"the language filter does not know the language '{code}'",
-                    wanted=f"codes out of {', '.join(sorted(known))}",
+                    expected=f"codes out of {', '.join(sorted(known))}",
                     hint=near_miss(code, known),
                 )
 

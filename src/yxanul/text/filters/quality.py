@@ -34,15 +34,15 @@ class QualityFilter:
             scores = function([document.text])
         except Exception as error:
             what = f"the quality function {where} failed on {document.id}"
-            raise YxanulError(what, found=_in_one_line(error)) from error
+            raise YxanulError(what, got=_in_one_line(error)) from error
         try:
             (score,) = scores
             return float(score)
         except (TypeError, ValueError):
             raise YxanulError(
                 f"the quality function {where} gave no number for {document.id}",
-                found=" ".join(repr(scores)[:200].split()),
-                wanted="as many numbers as it was given texts: one",
+                got=" ".join(repr(scores)[:200].split()),
+                expected="as many numbers as it was given texts: one",
             ) from None
 
 
@@ -61,7 +61,7 @@ def load_function(where: str) -> Function:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise YxanulError(f"{path} cannot be run", found=_in_one_line(error)) from error
+        raise YxanulError(f"{path} cannot be run", got=_in_one_line(error)) from error
     function = getattr(module, name, None)
     if not callable(function):
         hint = near_miss(name, [key for key, value in vars(module).items() if callable(value)])

@@ -112,7 +112,7 @@ def choose_columns(
             nested = any(isinstance(value, Mapping) for row in some for value in row.values())
             raise YxanulError(
                 f"{where} has no column of text",
-                found=_listed(names),
+                got=_listed(names),
                 hint="bring the text from inside of a column to the top first, such as with jq"
                 if nested
                 else "name it with text_column, or join several with template",
@@ -123,7 +123,7 @@ def choose_columns(
     for name in columns.names:
         if name not in names:
             hint = near_miss(name, names)
-            raise YxanulError(f"{where} has no column '{name}'", found=_listed(names), hint=hint)
+            raise YxanulError(f"{where} has no column '{name}'", got=_listed(names), hint=hint)
     return columns
 
 

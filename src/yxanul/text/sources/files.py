@@ -99,7 +99,7 @@ def find_files(path: str, suffixes: Sequence[str]) -> list[File]:
     try:
         return _find_here(path, suffixes)
     except OSError as error:
-        raise YxanulError(f"{path} cannot be read", found=error.strerror) from None
+        raise YxanulError(f"{path} cannot be read", got=error.strerror) from None
 
 
 def _find_here(path: str, suffixes: Sequence[str]) -> list[File]:
@@ -113,12 +113,12 @@ def _find_here(path: str, suffixes: Sequence[str]) -> list[File]:
     if start.exists():
         raise YxanulError(
             f"{start} is a pipe, a socket or a device",
-            wanted="a file or a folder: text is read more than once",
+            expected="a file or a folder: text is read more than once",
             hint="write it into a file first",
         )
     if start.is_symlink():
         target = os.readlink(start)
-        raise YxanulError(f"{start} is a link that leads nowhere", found=f"the target {target}")
+        raise YxanulError(f"{start} is a link that leads nowhere", got=f"the target {target}")
     raise YxanulError(f"there is no file or folder {start}", hint=_neighbour(start))
 
 
@@ -154,7 +154,7 @@ def _leads_nowhere(path: Path) -> bool:
 
 
 def _refuse(error: OSError) -> None:
-    raise YxanulError(f"the folder {error.filename} cannot be read", found=error.strerror)
+    raise YxanulError(f"the folder {error.filename} cannot be read", got=error.strerror)
 
 
 def _by_glob(pattern: str) -> list[File]:

@@ -118,7 +118,7 @@ def _source(
     if kind is PlainSource and (settings.template or settings.text_column not in (None, "text")):
         raise YxanulError(
             f"the data set '{wanted.name}' has no columns",
-            found="text files",
+            got="text files",
             hint="leave text_column and template out",
         )
     shared = settings_of_kind.model_fields.keys() & ColumnSettings.model_fields.keys()

@@ -73,13 +73,13 @@ def explained(wanted: Wanted, error: BaseException) -> YxanulError:
     for explain in (_switched_off, _refused, _full_disk, _silent, _wrong_choice):
         if answer := explain(wanted, causes):
             return answer
-    return YxanulError(f"the data set '{wanted.name}' cannot be loaded", found=_first_lines(causes))
+    return YxanulError(f"the data set '{wanted.name}' cannot be loaded", got=_first_lines(causes))
 
 
 def wrong_choice(what: str, wanted: str, choices: Sequence[str], setting: str) -> YxanulError:
     """Return the error for a name that is none of the `choices`."""
     hint = near_miss(wanted, choices) or f"choose one with {setting}"
-    return YxanulError(what, wanted=_listed(choices), hint=hint)
+    return YxanulError(what, expected=_listed(choices), hint=hint)
 
 
 def _switched_off(wanted: Wanted, causes: Sequence[BaseException]) -> YxanulError | None:
@@ -112,18 +112,18 @@ def _refused(wanted: Wanted, causes: Sequence[BaseException]) -> YxanulError | N
         "gated dataset": gated,
         "RevisionNotFoundError": YxanulError(
             f"the data set '{name}' has no revision '{wanted.revision}'",
-            wanted="a branch, a tag or a commit",
+            expected="a branch, a tag or a commit",
         ),
         "DisabledRepoError": YxanulError(f"the hub has switched the data set '{name}' off"),
         "HFValidationError": YxanulError(
             f"'{name}' is no name of a data set",
-            wanted="owner/name, such as roneneldan/TinyStories",
+            expected="owner/name, such as roneneldan/TinyStories",
         ),
         "DatasetNotFoundError": missing,
         "RepositoryNotFoundError": missing,
         "403 Forbidden": YxanulError(
             f"the data set '{name}' may not be read",
-            found="403 Forbidden",
+            got="403 Forbidden",
             hint="set HF_TOKEN to a token that may read it",
         ),
     }
@@ -145,7 +145,7 @@ def _silent(wanted: Wanted, causes: Sequence[BaseException]) -> YxanulError | No
         return None
     return HubUnreachable(
         f"the hub could not be reached for the data set '{wanted.name}'",
-        found=f"{_first_lines(causes)}, after {len(WAITS_SECONDS) + 1} tries",
+        got=f"{_first_lines(causes)}, after {len(WAITS_SECONDS) + 1} tries",
         hint="check the network and start again: what is done is kept",
     )
 

@@ -188,8 +188,8 @@ class _Ranges(io.RawIOBase):
             if not whole and response.headers.get("Content-Range") != expected:
                 raise _NoRanges(
                     f"the hub does not send ranges of {self._file.name}",
-                    found=response.headers.get("Content-Range", f"status {response.status_code}"),
-                    wanted=expected,
+                    got=response.headers.get("Content-Range", f"status {response.status_code}"),
+                    expected=expected,
                     hint="read it without streaming: streaming: false",
                 )
             yield from response.iter_bytes()

@@ -135,8 +135,8 @@ def _no_such_files(wanted: Wanted) -> YxanulError:
     hints = [hint for pattern in patterns or () if (hint := near_miss(pattern, there))]
     return YxanulError(
         f"the data set '{wanted.name}' has no file for data_files",
-        found=", ".join(there[:8]) + (" ..." if len(there) > 8 else ""),
-        wanted=" or ".join(patterns or ()),
+        got=", ".join(there[:8]) + (" ..." if len(there) > 8 else ""),
+        expected=" or ".join(patterns or ()),
         hint=hints[0] if hints else "check data_files",
     )
 

@@ -40,7 +40,7 @@ class PlainSource(FileSource):
         if self.settings.score_columns:
             raise YxanulError(
                 f"the source '{self.name}' has no column '{self.settings.score_columns[0]}'",
-                found="plain text, which has no columns at all",
+                got="plain text, which has no columns at all",
                 hint="give this source filters without a score",
             )
         return super().parts()

@@ -65,7 +65,7 @@ def file_system(address: str) -> tuple[Any, str]:
     except ImportError as error:
         raise _missing(error) from None
     except ValueError as error:
-        raise YxanulError(f"{address} cannot be read", found=_line(error)) from None
+        raise YxanulError(f"{address} cannot be read", got=_line(error)) from None
 
 
 def _options(protocol: str) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _missing(error: ImportError) -> YxanulError:
     if package in _EXTRAS:
         return missing_package(package, _EXTRAS[package])
     if not package:
-        return YxanulError("a package for this address is not installed", found=_line(error))
+        return YxanulError("a package for this address is not installed", got=_line(error))
     return YxanulError(f"the package '{package}' is not installed", hint=f"pip install {package}")
 
 
@@ -137,16 +137,16 @@ def explained(error: BaseException, address: str) -> YxanulError:
     protocol = protocol_of(address)
     if status in (401, 403) or isinstance(error, PermissionError) or _lacks_credentials(error):
         hint = _HINTS.get("gs" if protocol == "gcs" else protocol, "check who may read it")
-        return YxanulError(f"{address} may not be read", found=_line(error), hint=hint)
+        return YxanulError(f"{address} may not be read", got=_line(error), hint=hint)
     if is_not_there(error):
         return YxanulError(f"there is no file or folder {address}")
     if isinstance(error, ImportError):
         return _missing(error)
     if status is not None and not is_passing(error):
-        return YxanulError(f"{address} cannot be read", found=_line(error))
+        return YxanulError(f"{address} cannot be read", got=_line(error))
     return YxanulError(
         f"{address} could not be read",
-        found=f"{_line(error)}, after {len(WAITS_SECONDS) + 1} tries",
+        got=f"{_line(error)}, after {len(WAITS_SECONDS) + 1} tries",
         hint="check the network and start again: what is done is kept",
     )
 

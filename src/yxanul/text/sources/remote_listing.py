@@ -101,6 +101,6 @@ def no_file_to_read(folder: str, others: Sequence[str], suffixes: Sequence[str])
     some = ", ".join(others[:3])
     return YxanulError(
         f"the folder {folder} has no file to read",
-        found=f"{len(others)} other files ({some} ...)" if others else "no file",
-        wanted="names that end in " + ", ".join(suffixes) if all(suffixes) else None,
+        got=f"{len(others)} other files ({some} ...)" if others else "no file",
+        expected="names that end in " + ", ".join(suffixes) if all(suffixes) else None,
     )

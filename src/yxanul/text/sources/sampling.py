@@ -60,7 +60,7 @@ def choose_from_files(
         what = f"{problem.where} {PROBLEMS[problem.cause]}" if problem else "no row at all"
         hint = CURES.get(problem.cause) if problem else None
         raise YxanulError(
-            f"no row could be read from {where}", found=what, wanted=wanted, hint=hint
+            f"no row could be read from {where}", got=what, expected=wanted, hint=hint
         )
     where = files[0].name if len(files) == 1 else where
     return choose_columns(settings, list(names), lambda: rows, where, id_column)

@@ -120,7 +120,7 @@ class TextFiles:
         if (settings.text_column or settings.template) and not files.keys() & _ROWS.keys():
             raise YxanulError(
                 f"the source '{self.name}' has no columns",
-                found=f"plain text in {settings.path}",
+                got=f"plain text in {settings.path}",
                 hint="leave text_column and template out",
             )
         return {
@@ -162,7 +162,7 @@ class TextFiles:
         some = ", ".join(file.name for file in self._left_out[:3])
         return YxanulError(
             f"{self.settings.path} holds nothing that can be read as text",
-            found=f"{len(self._left_out)} files ({some} ...)" if len(self._left_out) > 1 else some,
+            got=f"{len(self._left_out)} files ({some} ...)" if len(self._left_out) > 1 else some,
             hint="convert such files to text first, such as with pdftotext or pandoc, "
             "and unpack archives",
         )

@@ -40,8 +40,8 @@ def read_t80k(folder: Path) -> library.Tokenizer:
     if size != T80K_TOKENS:
         raise YxanulError(
             f"{folder} does not hold the vocabulary of SuperBPE t80k",
-            found=f"{size:,} tokens",
-            wanted=f"{T80K_TOKENS:,}",
+            got=f"{size:,} tokens",
+            expected=f"{T80K_TOKENS:,}",
         )
     raw.add_special_tokens(
         [library.AddedToken(name, special=True, normalized=False) for name in T80K_SPECIAL]
@@ -54,11 +54,11 @@ def read_bpe(vocab: Path, merges: Path, what: str) -> models.BPE:
     for file in (vocab, merges):
         if not file.is_file():
             wanted = f"a folder with {vocab.name} and {merges.name}"
-            raise YxanulError(f"{file} is missing", wanted=wanted)
+            raise YxanulError(f"{file} is missing", expected=wanted)
     try:
         return models.BPE.from_file(str(vocab), str(merges))
     except Exception as error:  # the library raises nothing narrower
-        raise YxanulError(f"{vocab.parent} holds no {what} vocabulary", found=error) from None
+        raise YxanulError(f"{vocab.parent} holds no {what} vocabulary", got=error) from None
 
 
 def train_superbpe(

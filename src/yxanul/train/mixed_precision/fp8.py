@@ -44,7 +44,7 @@ def to_fp8(model: LanguageModel, settings: Fp8Settings) -> Context:
     device = model.embedding.tokens.device
     misfit, names = fp8_misfit(model.settings), projection_modules(model.settings)
     if misfit is not None:
-        raise YxanulError(f"fp8 wants sizes that {FP8_MULTIPLE} divides", found=f"model.{misfit}")
+        raise YxanulError(f"fp8 wants sizes that {FP8_MULTIPLE} divides", got=f"model.{misfit}")
     if settings.engine == "torchao":
         ao.swap_layers(model, names, settings.scaling, emulate=not has_fp8(device))
         return contextlib.nullcontext
@@ -52,8 +52,8 @@ def to_fp8(model: LanguageModel, settings: Fp8Settings) -> Context:
         if not has_fp8(device):
             raise YxanulError(
                 "train.fp8.engine transformer_engine wants a GPU with fp8",
-                found=str(device),
+                got=str(device),
                 hint="torchao emulates fp8 anywhere",
             )
         return te.swap_layers(model, names).entered
-    raise YxanulError("precision fp8 needs an engine", found="train.fp8.engine none")
+    raise YxanulError("precision fp8 needs an engine", got="train.fp8.engine none")

@@ -73,7 +73,7 @@ def _import() -> tuple[Any, Any]:
     except ImportError as error:  # also where it is there, but its parts for PyTorch are not
         raise YxanulError(
             "the package 'transformer_engine' does not work here",
-            found=str(error).partition("\n")[0],
+            got=str(error).partition("\n")[0],
             hint="pip install --no-build-isolation 'transformer_engine[pytorch]'",
         ) from None
     return te, recipe

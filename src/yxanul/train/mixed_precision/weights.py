@@ -101,7 +101,7 @@ def choose_device(name: str) -> torch.device:
     """Return the device that `auto`, `cpu` or `cuda` means on this machine."""
     has_gpu = torch.cuda.is_available()
     if name == "cuda" and not has_gpu:
-        raise YxanulError("train.device is cuda", found="no GPU", wanted="device: auto or cpu")
+        raise YxanulError("train.device is cuda", got="no GPU", expected="device: auto or cpu")
     return torch.device("cuda" if name != "cpu" and has_gpu else "cpu")
 
 

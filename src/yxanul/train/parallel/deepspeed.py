@@ -42,7 +42,7 @@ class DeepspeedEngine(Engine):
         if mixed_precision.precision not in ("fp32", "bf16"):
             raise YxanulError(
                 f"strategy deepspeed does not train in {mixed_precision.precision}",
-                wanted="train.precision fp32 or bf16",
+                expected="train.precision fp32 or bf16",
                 hint="or set train.strategy=ddp",
             )
         super().__init__(mixed_precision, world, ema)
@@ -59,7 +59,7 @@ class DeepspeedEngine(Engine):
         if optim.name not in divided_by("deepspeed"):
             raise YxanulError(
                 f"DeepSpeed's ZeRO flattens matrices, which optim.name {optim.name} cannot work on",
-                wanted=" or ".join(divided_by("deepspeed")),
+                expected=" or ".join(divided_by("deepspeed")),
                 hint="set optim.name=adamw, or train.strategy=ddp",
             )
         self._book = self.make_optimizer(optim)

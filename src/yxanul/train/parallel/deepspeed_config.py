@@ -53,12 +53,12 @@ def read_config(path: str | None) -> dict[str, Any]:
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise YxanulError(f"{what} cannot be read", found=error.strerror) from error
+        raise YxanulError(f"{what} cannot be read", got=error.strerror) from error
     except ValueError as error:  # also text that is not UTF-8
-        raise YxanulError(f"{what} is not JSON", found=str(error)) from error
+        raise YxanulError(f"{what} is not JSON", got=str(error)) from error
     if not isinstance(found, dict):
         kind = type(found).__name__
-        raise YxanulError(f"{what} is not what DeepSpeed reads", found=f"a {kind}", wanted="keys")
+        raise YxanulError(f"{what} is not what DeepSpeed reads", got=f"a {kind}", expected="keys")
     return found
 
 
@@ -100,13 +100,13 @@ def _ours(precision: str, num_processes: int) -> dict[str, Any]:
 
 def _zero_block(block: Any, num_weights: int) -> tuple[dict[str, Any], list[str]]:
     if not isinstance(block, dict):
-        raise YxanulError("zero_optimization of the DeepSpeed configuration", found=repr(block))
+        raise YxanulError("zero_optimization of the DeepSpeed configuration", got=repr(block))
     stage = block.get("stage", 0)
     if stage not in (0, 1, 2):
         raise YxanulError(
             "the DeepSpeed configuration asks for a stage of ZeRO that is not supported",
-            found=repr(stage),
-            wanted="stage 1 or 2",
+            got=repr(stage),
+            expected="stage 1 or 2",
             hint="dividing the weights too brings next to nothing at these sizes;"
             " train.strategy=fsdp does it",
         )
@@ -119,7 +119,7 @@ def _zero_block(block: Any, num_weights: int) -> tuple[dict[str, Any], list[str]
 def _data_types(block: Any) -> tuple[dict[str, Any], list[str]]:
     """Gradients of micro-batches are summed in fp32; the precision is the recipe's."""
     if not isinstance(block, dict):
-        raise YxanulError("data_types of the DeepSpeed configuration", found=repr(block))
+        raise YxanulError("data_types of the DeepSpeed configuration", got=repr(block))
     block = dict(block)
     asked = block.pop("param_dtype", None), block.get("grad_accum_dtype")
     overridden = asked[0] is not None or asked[1] not in (None, "fp32")
@@ -131,8 +131,8 @@ def _refuse_other_ways(said: Mapping[str, Any]) -> None:
     if found:
         raise YxanulError(
             "the DeepSpeed configuration divides a model in a way that is not supported",
-            found=", ".join(found),
-            wanted="ZeRO-1 or ZeRO-2 alone",
+            got=", ".join(found),
+            expected="ZeRO-1 or ZeRO-2 alone",
         )
 
 

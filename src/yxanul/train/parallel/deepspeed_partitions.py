@@ -161,12 +161,12 @@ def divide(
     except (*REFUSALS, deepspeed.DeepSpeedConfigError) as error:
         lines = str(error).strip().splitlines()[:3] or [type(error).__name__]
         raise YxanulError(
-            "DeepSpeed refuses its configuration", found=" ".join(map(str.strip, lines))
+            "DeepSpeed refuses its configuration", got=" ".join(map(str.strip, lines))
         ) from error
     kind = type(engine.optimizer).__name__
     if kind not in KINDS:
         raise YxanulError(
-            "the DeepSpeed configuration asks for another optimizer than ZeRO's", found=kind
+            "the DeepSpeed configuration asks for another optimizer than ZeRO's", got=kind
         )
     return KINDS[kind](engine, members)
 

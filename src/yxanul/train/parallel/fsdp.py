@@ -96,7 +96,7 @@ class FsdpEngine(Engine):
         if optim.name not in divided_by("fsdp"):
             raise YxanulError(
                 f"fsdp does not train with {optim.name}",
-                wanted=", ".join(divided_by("fsdp")),
+                expected=", ".join(divided_by("fsdp")),
                 hint="or set train.strategy to ddp",
             )
         optimizer = super().make_optimizer(optim)

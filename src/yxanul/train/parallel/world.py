@@ -102,8 +102,8 @@ def joined_world(device: str) -> Iterator[World]:
     if on_gpu and world.local_rank >= torch.cuda.device_count():
         raise YxanulError(
             "there are more processes than GPUs",
-            found=f"{torch.cuda.device_count()} GPUs",
-            wanted=f"at least {world.local_rank + 1}",
+            got=f"{torch.cuda.device_count()} GPUs",
+            expected=f"at least {world.local_rank + 1}",
             hint="lower --devices, or set train.device=cpu",
         )
     if on_gpu:
@@ -129,8 +129,8 @@ def _join(world: World, backend: str) -> None:
     except dist.DistError as error:
         late = YxanulError(
             f"process {world.rank} of {world.size} did not meet the others",
-            found=str(error).partition("\n")[0],
-            wanted=f"all of them within {JOIN_TIMEOUT}",
+            got=str(error).partition("\n")[0],
+            expected=f"all of them within {JOIN_TIMEOUT}",
             hint="see what the others say, and whether they reach MASTER_ADDR:MASTER_PORT",
         )
         late.is_accident = True

@@ -51,7 +51,7 @@ def modules() -> list[Path]:
     if not found:
         raise YxanulError(
             "this Python has no standard library sources",
-            found=f"no .py files in {folder}",
+            got=f"no .py files in {folder}",
             hint="use another source of text than the built-in python",
         )
     return [path for _, path in sorted(found.items(), key=lambda item: item[0].as_posix())]
