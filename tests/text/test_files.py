@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from yxanul.base.errors import YxanulError
-from yxanul.text.sources.by_file import FILES_AS_PARTS, GATHERED_BYTES, gathered
+from yxanul.text.sources.file_source import FILES_AS_PARTS, GATHERED_BYTES, gathered
 from yxanul.text.sources.files import File, find_files
 
 

@@ -19,7 +19,7 @@ from fsspec.registry import known_implementations
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import JsonlSettings, ParquetSettings, TextSettings
 from yxanul.text.documents import Document, Dropped
-from yxanul.text.sources import open_source, remote, remote_file, spans
+from yxanul.text.sources import byte_ranges, open_source, remote, remote_file
 from yxanul.text.sources.files import File, find_files
 from yxanul.text.sources.remote_file import RemoteFile
 
@@ -334,7 +334,7 @@ def test_pages_of_links_are_folders(web, read):
 
 
 def test_ranges_of_a_remote_file(web, read, memory, monkeypatch):
-    monkeypatch.setattr(spans, "RANGE_BYTES", 60_000)
+    monkeypatch.setattr(byte_ranges, "RANGE_BYTES", 60_000)
     for name in ("a.jsonl", "a.txt"):
         settings, web.files[f"/{name}"] = kinds()[name]
         memory.pipe(f"/{name}", web.files[f"/{name}"])
@@ -348,7 +348,7 @@ def test_ranges_of_a_remote_file(web, read, memory, monkeypatch):
 
 def test_a_range_asks_for_little_more_than_itself(web, monkeypatch):
     data = LINES * 20
-    monkeypatch.setattr(spans, "RANGE_BYTES", len(data) // 4)
+    monkeypatch.setattr(byte_ranges, "RANGE_BYTES", len(data) // 4)
     web.files["/a.jsonl"] = data
     source = open_source("mine", JsonlSettings(path=f"{web.address}/a.jsonl"))
     part = source.parts()[2]
@@ -395,7 +395,7 @@ def test_damaged_remote_content_is_counted(memory, read):
 
 
 def test_memory_stays_bounded(web, peak_bytes, monkeypatch):
-    monkeypatch.setattr(spans, "RANGE_BYTES", 1 << 30)
+    monkeypatch.setattr(byte_ranges, "RANGE_BYTES", 1 << 30)
     web.files["/a.jsonl"] = LINES * 30
     source = open_source("mine", JsonlSettings(path=f"{web.address}/a.jsonl"))
     (part,) = source.parts()

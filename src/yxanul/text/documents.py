@@ -74,7 +74,7 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SourceSlice:
     """A piece of a source: the unit of work and of resuming.
 
     The fingerprint changes when the content may have changed; size_bytes may be unknown.

@@ -6,9 +6,9 @@ import codecs
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
+from yxanul.text.sources.byte_ranges import ByteRange
+from yxanul.text.sources.decompress import CHUNK_BYTES, CorruptData, unpacked
 from yxanul.text.sources.files import File
-from yxanul.text.sources.spans import Span
-from yxanul.text.sources.unpack import CHUNK_BYTES, Damaged, unpacked
 
 # That of UTF-16 is the beginning of one of UTF-32.
 _OTHER_ENCODINGS = {
@@ -36,7 +36,7 @@ class ByteStream:
     A fault of the line to a remote file is an exception, since the file itself may be sound.
     """
 
-    def __init__(self, file: File, span: Span | None = None):
+    def __init__(self, file: File, span: ByteRange | None = None):
         self.file = file
         self.span = span
         self.problem: str | None = None
@@ -52,7 +52,7 @@ class ByteStream:
                     yield from self.span.chunks(file, CHUNK_BYTES)
         except EOFError:
             self.problem = "truncated"
-        except Damaged:
+        except CorruptData:
             self.problem = "corrupt"
         except UnicodeError:
             self.problem = "not_utf8"

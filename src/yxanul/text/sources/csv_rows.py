@@ -10,10 +10,10 @@ from yxanul.text.documents import Dropped
 from yxanul.text.sources.bytestream import ByteStream
 from yxanul.text.sources.columns import Row
 from yxanul.text.sources.files import File
+from yxanul.text.sources.infer_columns import FileSample
 from yxanul.text.sources.json_rows import MAX_VALUE_BYTES
 from yxanul.text.sources.jsonl import JsonlSource
 from yxanul.text.sources.kinds import suffix_of
-from yxanul.text.sources.sampling import Looked
 
 
 class CsvSource(JsonlSource):
@@ -37,7 +37,7 @@ class CsvSource(JsonlSource):
         if stream.problem:
             yield Dropped(stream.problem, place)
 
-    def look(self, file: File, most_rows: int) -> Looked:
+    def look(self, file: File, most_rows: int) -> FileSample:
         """Return the columns of the first rows, and these rows; numbers are no text."""
         looked = super().look(file, most_rows)
         rows = [{name: _value(cell) for name, cell in row.items()} for row in looked.rows]

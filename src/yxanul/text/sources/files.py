@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 from yxanul.base.errors import YxanulError, near_miss
 from yxanul.text.sources import remote
+from yxanul.text.sources.decompress import BEGINNING_BYTES, begins_packed
 from yxanul.text.sources.remote_listing import find_remote, no_file_to_read
-from yxanul.text.sources.unpack import BEGINNING_BYTES, begins_packed
 
 COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
 

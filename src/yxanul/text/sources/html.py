@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 from yxanul.text.sources.bytestream import ByteStream
 from yxanul.text.sources.files import File
-from yxanul.text.sources.plain import PlainSource
+from yxanul.text.sources.plain_text import PlainTextSource
 
 _CHARSET = re.compile(rb"""charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
 _UNSEEN = {"script", "style", "template", "noscript", "svg", "math"}
@@ -45,7 +45,7 @@ class HtmlStream(ByteStream):
             yield text.encode()
 
 
-class HtmlSource(PlainSource):
+class HtmlSource(PlainTextSource):
     """HTML files, whose text is cut into documents as plain text is."""
 
     stream_type = HtmlStream

@@ -14,25 +14,25 @@ from yxanul.text.config import (
     ParquetSettings,
     TextSettings,
 )
-from yxanul.text.documents import Document, Dropped, Part
+from yxanul.text.documents import Document, Dropped, SourceSlice
 from yxanul.text.sources.hub_files import Access, HubFile
 from yxanul.text.sources.hub_plan import ROWS, Plan, find_plan
+from yxanul.text.sources.hub_query import HubQuery, query_of
 from yxanul.text.sources.hub_rows import StreamedRows, WholeRows
-from yxanul.text.sources.hub_wanted import Wanted, wanted_by
 from yxanul.text.sources.jsonl import JsonlSource
 from yxanul.text.sources.parquet import ParquetSource
-from yxanul.text.sources.plain import PlainSource
+from yxanul.text.sources.plain_text import PlainTextSource
 from yxanul.text.sources.source import Source
 
 _READERS: dict[str, tuple[Any, type[Any]]] = {
     "json": (JsonlSource, JsonlSettings),
     "parquet": (ParquetSource, ParquetSettings),
-    "text": (PlainSource, TextSettings),
+    "text": (PlainTextSource, TextSettings),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class HubPart(Part):
+class HubSlice(SourceSlice):
     """A part at a commit. Another commit with the same content leaves the fingerprint as it is."""
 
     commit: str = ""
@@ -46,7 +46,7 @@ class HubSource:
     def __init__(self, name: str, settings: HubSettings):
         self.name = name
         self.settings = settings
-        self._wanted = wanted_by(settings)
+        self._wanted = query_of(settings)
         self._readers: dict[str, _Reader] = {}
 
     @property
@@ -55,17 +55,17 @@ class HubSource:
         plan = find_plan(self._wanted)
         return [*([plan.note] if plan.note else []), *self._reader(plan.commit).notes]
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[SourceSlice]:
         """List the parts, each with the commit: whoever reads one reads that."""
         commit = find_plan(self._wanted).commit
         return [
-            HubPart(part.name, part.size_bytes, part.fingerprint, commit=commit)
+            HubSlice(part.name, part.size_bytes, part.fingerprint, commit=commit)
             for part in self._reader(commit).parts()
         ]
 
-    def read(self, part: Part) -> Iterator[Document | Dropped]:
+    def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
         """Yield the documents of a part."""
-        commit = part.commit if isinstance(part, HubPart) else ""
+        commit = part.commit if isinstance(part, HubSlice) else ""
         return self._reader(commit or find_plan(self._wanted).commit).read(part)
 
     def _reader(self, commit: str) -> _Reader:
@@ -78,7 +78,7 @@ class HubSource:
 class _Reader:
     """Reads a data set at one commit."""
 
-    def __init__(self, name: str, settings: HubSettings, wanted: Wanted):
+    def __init__(self, name: str, settings: HubSettings, wanted: HubQuery):
         self._settings = settings
         self._plan = find_plan(wanted)
         self._access = Access(wanted, settings.streaming)
@@ -96,10 +96,10 @@ class _Reader:
         )
         return [*self._source.notes, note]
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[SourceSlice]:
         return self._source.parts()
 
-    def read(self, part: Part) -> Iterator[Document | Dropped]:
+    def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
         """Have a look at the columns first: that needs no download."""
         _ = self._source.notes
         self._access.downloads = not self._settings.streaming
@@ -107,7 +107,7 @@ class _Reader:
 
 
 def _source(
-    name: str, settings: HubSettings, wanted: Wanted, plan: Plan, files: list[HubFile]
+    name: str, settings: HubSettings, wanted: HubQuery, plan: Plan, files: list[HubFile]
 ) -> Source:
     """Return the source that reads such files, or rows where `datasets` makes them."""
     if plan.format == ROWS:
@@ -115,7 +115,9 @@ def _source(
         as_stream = settings.streaming or (settings.limit is not None and wanted.split.isalnum())
         return (StreamedRows if as_stream else WholeRows)(name, settings, wanted)
     kind, settings_of_kind = _READERS[plan.format]
-    if kind is PlainSource and (settings.template or settings.text_column not in (None, "text")):
+    if kind is PlainTextSource and (
+        settings.template or settings.text_column not in (None, "text")
+    ):
         raise YxanulError(
             f"the data set '{wanted.name}' has no columns",
             found="text files",

@@ -11,9 +11,9 @@ from typing import Any, BinaryIO, cast
 
 from yxanul.base.errors import YxanulError
 from yxanul.text.sources.files import File
-from yxanul.text.sources.hub_faults import is_passing, patiently
 from yxanul.text.sources.hub_plan import Entry
-from yxanul.text.sources.hub_wanted import Wanted
+from yxanul.text.sources.hub_query import HubQuery
+from yxanul.text.sources.retry import is_passing, patiently
 
 BUFFER_BYTES = 1 << 22
 
@@ -25,7 +25,7 @@ class Access:
     enough for a look at it, and all there is to streaming.
     """
 
-    def __init__(self, wanted: Wanted, streaming: bool):
+    def __init__(self, wanted: HubQuery, streaming: bool):
         self.wanted = wanted
         self.downloads = False
         self._streaming = streaming

@@ -6,15 +6,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from yxanul.base.errors import missing_package
-from yxanul.text.sources.hub_faults import patiently
-from yxanul.text.sources.hub_wanted import Wanted
+from yxanul.text.sources.hub_query import HubQuery
+from yxanul.text.sources.retry import patiently
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
 
 @lru_cache(maxsize=8)
-def load_whole(wanted: Wanted) -> Dataset:
+def load_whole(wanted: HubQuery) -> Dataset:
     """Return the data set, downloaded and built the first time; one process opens it once.
 
     The token is the client's own: HF_TOKEN, or that of `hf auth login`.
@@ -23,12 +23,12 @@ def load_whole(wanted: Wanted) -> Dataset:
 
 
 @lru_cache(maxsize=8)
-def load_streamed(wanted: Wanted) -> IterableDataset:
+def load_streamed(wanted: HubQuery) -> IterableDataset:
     """Return the data set, of which nothing is read before its rows are asked for."""
     return _load(wanted, streaming=True)
 
 
-def _load(wanted: Wanted, streaming: bool) -> Any:
+def _load(wanted: HubQuery, streaming: bool) -> Any:
     try:
         import datasets
     except ImportError:

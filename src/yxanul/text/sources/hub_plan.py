@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from yxanul.base.errors import YxanulError, missing_package, near_miss
 from yxanul.base.files import write_json
 from yxanul.text.sources.files import endings
-from yxanul.text.sources.hub_faults import HubUnreachable, is_offline, patiently, wrong_choice
-from yxanul.text.sources.hub_wanted import Wanted
+from yxanul.text.sources.hub_query import HubQuery
+from yxanul.text.sources.retry import HubUnreachable, is_offline, patiently, wrong_choice
 
 if TYPE_CHECKING:
     from datasets import DatasetBuilder
@@ -54,7 +54,7 @@ class Plan(NamedTuple):
 
 
 @lru_cache(maxsize=32)
-def find_plan(wanted: Wanted) -> Plan:
+def find_plan(wanted: HubQuery) -> Plan:
     """Return the plan; a branch is looked up once in a process, so that a run stays at one commit.
 
     Plans are kept beside the downloaded files: a set that is there needs no hub.
@@ -80,7 +80,7 @@ def find_plan(wanted: Wanted) -> Plan:
     return plan
 
 
-def _commit_of(wanted: Wanted) -> str:
+def _commit_of(wanted: HubQuery) -> str:
     """Return the commit that the revision stands for now."""
     from huggingface_hub import HfApi
     from huggingface_hub.constants import HF_HUB_DOWNLOAD_TIMEOUT
@@ -89,7 +89,7 @@ def _commit_of(wanted: Wanted) -> str:
     return str(HfApi().dataset_info(wanted.name, revision=wanted.revision, timeout=timeout).sha)
 
 
-def _plan_at(wanted: Wanted) -> Plan:
+def _plan_at(wanted: HubQuery) -> Plan:
     commit = str(wanted.revision)
     builder = _builder(wanted)
     splits = {str(split): files for split, files in (builder.config.data_files or {}).items()}
@@ -107,7 +107,7 @@ def _plan_at(wanted: Wanted) -> Plan:
     return Plan(commit, builder.name, tuple(_entries(wanted, paths)))
 
 
-def _builder(wanted: Wanted) -> DatasetBuilder:
+def _builder(wanted: HubQuery) -> DatasetBuilder:
     """Let the library find configuration, splits and data files."""
     try:
         import datasets
@@ -127,7 +127,7 @@ def _builder(wanted: Wanted) -> DatasetBuilder:
             raise _no_such_files(wanted) from error
 
 
-def _no_such_files(wanted: Wanted) -> YxanulError:
+def _no_such_files(wanted: HubQuery) -> YxanulError:
     from huggingface_hub import HfApi
 
     there = HfApi().list_repo_files(wanted.name, revision=wanted.revision, repo_type="dataset")
@@ -154,7 +154,7 @@ def _is_readable(builder: DatasetBuilder, paths: Sequence[str]) -> bool:
     return is_usual and bool(suffixes) and all(path.lower().endswith(suffixes) for path in paths)
 
 
-def _entries(wanted: Wanted, paths: Sequence[str]) -> Iterator[Entry]:
+def _entries(wanted: HubQuery, paths: Sequence[str]) -> Iterator[Entry]:
     """Ask for the sizes and marks of some files, in their order."""
     from huggingface_hub import HfApi, RepoFile
 
@@ -168,7 +168,7 @@ def _entries(wanted: Wanted, paths: Sequence[str]) -> Iterator[Entry]:
             yield Entry(path, found[path].size, lfs.sha256 if lfs else found[path].blob_id)
 
 
-def _place(wanted: Wanted) -> Path:
+def _place(wanted: HubQuery) -> Path:
     try:
         from huggingface_hub import constants
         from huggingface_hub.file_download import repo_folder_name
@@ -178,7 +178,7 @@ def _place(wanted: Wanted) -> Path:
     return Path(constants.HF_HUB_CACHE) / folder / "plans" / f"{wanted.digest}.json"
 
 
-def _stored(wanted: Wanted) -> Plan | None:
+def _stored(wanted: HubQuery) -> Plan | None:
     """Return the plan of an earlier run; one that cannot be read is made anew."""
     try:
         commit, kind, files = json.loads(_place(wanted).read_text())
@@ -187,7 +187,7 @@ def _stored(wanted: Wanted) -> Plan | None:
         return None
 
 
-def _store(wanted: Wanted, plan: Plan) -> None:
+def _store(wanted: HubQuery, plan: Plan) -> None:
     # A cache that cannot be written to costs some requests, no more.
     with contextlib.suppress(OSError):
         write_json(_place(wanted), [plan.commit, plan.format, plan.files])

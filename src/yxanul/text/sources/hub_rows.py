@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yxanul.text.config import HubSettings
-from yxanul.text.documents import Document, Dropped, Part
+from yxanul.text.documents import Document, Dropped, SourceSlice
 from yxanul.text.sources.arrow_rows import ROWS_AT_ONCE, rows_of, text_like
 from yxanul.text.sources.columns import SAMPLE_ROWS, Columns, Row, choose_columns
 from yxanul.text.sources.files import digest_of
-from yxanul.text.sources.hub_faults import explained
 from yxanul.text.sources.hub_load import load_streamed, load_whole
-from yxanul.text.sources.hub_wanted import Wanted
+from yxanul.text.sources.hub_query import HubQuery
 from yxanul.text.sources.ranges import parse_range, range_name, ranges
+from yxanul.text.sources.retry import explained
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,7 +31,7 @@ class _Rows(ABC):
 
     synthetic = False
 
-    def __init__(self, name: str, settings: HubSettings, wanted: Wanted):
+    def __init__(self, name: str, settings: HubSettings, wanted: HubQuery):
         self.name = name
         self.settings = settings
         self._wanted = wanted
@@ -53,14 +53,14 @@ class _Rows(ABC):
 class WholeRows(_Rows):
     """The rows of a split that was downloaded and built whole; a part is a run of rows."""
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[SourceSlice]:
         """Runs of rows."""
         mark = digest_of(_version_of(self._dataset), repr(self._columns))
         total = len(self._dataset)
         runs = ranges(min(total, self.settings.limit or total), ROWS_A_PART)
-        return [Part(range_name(self._wanted.split, run), None, mark) for run in runs]
+        return [SourceSlice(range_name(self._wanted.split, run), None, mark) for run in runs]
 
-    def read(self, part: Part) -> Iterator[Document | Dropped]:
+    def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
         """Yield the documents of the part's rows."""
         numbers = parse_range(self.name, part.name)
         table = self._dataset.select_columns(self._columns.names).with_format("arrow")
@@ -88,16 +88,16 @@ class WholeRows(_Rows):
 class StreamedRows(_Rows):
     """The rows of a split as they come from the hub; a part is what `datasets` calls a shard."""
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[SourceSlice]:
         """One for every shard; one in all under a limit."""
         limit, split = self.settings.limit, self._wanted.split
         mark = digest_of(repr(self._wanted), repr(self._columns))
         if limit is not None:
-            return [Part(f"{split}, first {limit}", None, mark)]
+            return [SourceSlice(f"{split}, first {limit}", None, mark)]
         numbers = range(self._dataset.num_shards)
-        return [Part(range_name(split, range(n, n + 1)), None, mark) for n in numbers]
+        return [SourceSlice(range_name(split, range(n, n + 1)), None, mark) for n in numbers]
 
-    def read(self, part: Part) -> Iterator[Document | Dropped]:
+    def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
         """Yield the documents of a shard."""
         dataset, place = self._dataset, self._wanted.split
         if self.settings.limit is None:

@@ -8,13 +8,13 @@ from itertools import islice
 
 from yxanul.text.config import JsonlSettings
 from yxanul.text.documents import Document, Dropped
-from yxanul.text.sources import spans
-from yxanul.text.sources.by_file import FileSource, Piece
+from yxanul.text.sources import byte_ranges
 from yxanul.text.sources.bytestream import ByteStream
 from yxanul.text.sources.columns import Columns, Row
+from yxanul.text.sources.file_source import FileSlice, FileSource
 from yxanul.text.sources.files import File
+from yxanul.text.sources.infer_columns import FileSample, infer_columns
 from yxanul.text.sources.json_rows import is_by_lines, json_rows, rows_by_lines
-from yxanul.text.sources.sampling import Looked, choose_from_files
 
 
 class JsonlSource(FileSource):
@@ -32,7 +32,7 @@ class JsonlSource(FileSource):
         """Which column was guessed."""
         return [self._columns.note] if self._columns.note else []
 
-    def records(self, piece: Piece) -> Iterator[Document | Dropped]:
+    def records(self, piece: FileSlice) -> Iterator[Document | Dropped]:
         """Yield the documents of one file or one range, numbered unless a column names them."""
         stream = self.stream(piece)
         if isinstance(stream, Dropped):
@@ -49,20 +49,20 @@ class JsonlSource(FileSource):
         """Yield the rows of a file, or of a range of its lines."""
         return (rows_by_lines if in_range else json_rows)(stream, place)
 
-    def look(self, file: File, most_rows: int) -> Looked:
+    def look(self, file: File, most_rows: int) -> FileSample:
         """Return the columns of the first rows, and these rows."""
         records = list(islice(self.rows(ByteStream(file), file.name, False), most_rows))
         rows = [row for row in records if not isinstance(row, Dropped)]
         problem = next((one for one in records if isinstance(one, Dropped)), None)
-        return Looked(list(dict.fromkeys(name for row in rows for name in row)), rows, problem)
+        return FileSample(list(dict.fromkeys(name for row in rows for name in row)), rows, problem)
 
     def way_of_cutting(self, file: File) -> str | None:
         """Objects of one line each lie in ranges; an array has to be read from its beginning."""
         return "lines" if is_by_lines(ByteStream(file)) else None
 
-    def finder(self, way: str) -> spans.Find:
+    def finder(self, way: str) -> byte_ranges.Find:
         """Return what finds the first line of a range."""
-        return spans.find_line
+        return byte_ranges.find_line
 
     def way_of_reading(self) -> str:
         """Return the columns: another file may lead to another guess."""
@@ -70,6 +70,4 @@ class JsonlSource(FileSource):
 
     @cached_property
     def _columns(self) -> Columns:
-        return choose_from_files(
-            self.settings, self.files, self.look, self.settings.path, self.wanted
-        )
+        return infer_columns(self.settings, self.files, self.look, self.settings.path, self.wanted)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import ParquetSettings
-from yxanul.text.documents import Document, Dropped, Part
+from yxanul.text.documents import Document, Dropped, SourceSlice
 from yxanul.text.sources.arrow_rows import ROWS_AT_ONCE, rows_of, text_like
 from yxanul.text.sources.columns import Columns, Row
 from yxanul.text.sources.files import File, digest_of, find_files
-from yxanul.text.sources.sampling import Looked, choose_from_files
+from yxanul.text.sources.infer_columns import FileSample, infer_columns
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -59,16 +59,16 @@ class ParquetSource:
         """Which column was guessed."""
         return [self._columns.note] if self._columns.note else []
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[SourceSlice]:
         """Runs of row groups; a file that cannot be opened is a part as well."""
         vars(self).pop("_files", None)
         way = self._columns.way
         return [
-            Part(run.name, run.size_bytes, digest_of(run.file.fingerprint, way))
+            SourceSlice(run.name, run.size_bytes, digest_of(run.file.fingerprint, way))
             for run in self._ranges()
         ]
 
-    def read(self, part: Part) -> Iterator[Document | Dropped]:
+    def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
         """Yield the documents of the part's row groups."""
         run = self._range_of(part)
         with opened(run.file) as parquet:
@@ -156,7 +156,7 @@ class ParquetSource:
         used = [c for c in columns if c.path_in_schema.split(".")[0] in needed]
         return chunk.num_rows, sum(column.total_uncompressed_size for column in used)
 
-    def _range_of(self, part: Part) -> _Range:
+    def _range_of(self, part: SourceSlice) -> _Range:
         match = re.fullmatch(r"(.*):(\d+)-(\d+):(\d+)", part.name, re.DOTALL)
         files = {file.name: file for file in self._files}
         if not match or match[1] not in files:
@@ -166,7 +166,7 @@ class ParquetSource:
     @cached_property
     def _columns(self) -> Columns:
         wanted = "parquet files with rows"
-        return choose_from_files(self.settings, self._files, _look, self.settings.path, wanted)
+        return infer_columns(self.settings, self._files, _look, self.settings.path, wanted)
 
 
 @contextmanager
@@ -215,15 +215,15 @@ def _rows(parquet: ParquetFile, group: int, names: list[str]) -> Iterator[Row | 
         yield from rows_of(batch)
 
 
-def _look(file: File, most_rows: int) -> Looked:
+def _look(file: File, most_rows: int) -> FileSample:
     """Return the columns, and the first rows of the first row group that can be read."""
     import pyarrow as pa
 
     with opened(file) as parquet:
         if isinstance(parquet, str):
-            return Looked([], [], Dropped(parquet, file.name))
+            return FileSample([], [], Dropped(parquet, file.name))
         if not parquet.metadata.num_rows:
-            return Looked([], [])
+            return FileSample([], [])
         names = text_like(parquet.schema_arrow)
         for group in range(parquet.metadata.num_row_groups):
             try:
@@ -232,7 +232,7 @@ def _look(file: File, most_rows: int) -> Looked:
                 )
                 for batch in batches:
                     rows = [row for row in rows_of(batch) if row is not None]
-                    return Looked(parquet.schema_arrow.names, rows)
+                    return FileSample(parquet.schema_arrow.names, rows)
             except (OSError, pa.ArrowException):
                 continue
-        return Looked(parquet.schema_arrow.names, [], Dropped("corrupt", file.name))
+        return FileSample(parquet.schema_arrow.names, [], Dropped("corrupt", file.name))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from yxanul.text.config import CommonSettings
-from yxanul.text.documents import Document, Dropped, Part
+from yxanul.text.documents import Document, Dropped, SourceSlice
 
 
 class Source(Protocol):
@@ -35,10 +35,10 @@ class Source(Protocol):
         """What a person should be told, such as which column was guessed."""
         ...
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[SourceSlice]:
         """List the parts; a source that cannot be read at all is a YxanulError."""
         ...
 
-    def read(self, part: Part) -> Iterator[Document | Dropped]:
+    def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
         """Yield the documents of one part, and in their places those that cannot be used."""
         ...

@@ -17,20 +17,20 @@ from yxanul.text.config import (
     ParquetSettings,
     TextSettings,
 )
-from yxanul.text.documents import Document, Dropped, Part
-from yxanul.text.sources.by_file import FileSource
+from yxanul.text.documents import Document, Dropped, SourceSlice
 from yxanul.text.sources.csv_rows import CsvSource
+from yxanul.text.sources.file_source import FileSource
 from yxanul.text.sources.files import File, digest_of, find_files
 from yxanul.text.sources.html import HtmlSource
 from yxanul.text.sources.jsonl import JsonlSource
 from yxanul.text.sources.kinds import SUFFIXES, Kind, kind_of, suffix_of
 from yxanul.text.sources.parquet import ParquetSource
-from yxanul.text.sources.plain import PlainSource
+from yxanul.text.sources.plain_text import PlainTextSource
 from yxanul.text.sources.remote import is_remote
 from yxanul.text.split import Split, is_small, runs_of_few
 
 _OPEN: dict[Kind, Callable[[str, Any, Sequence[File]], Any]] = {
-    "text": PlainSource,
+    "text": PlainTextSource,
     "html": HtmlSource,
     "jsonl": JsonlSource,
     "csv": CsvSource,
@@ -61,7 +61,7 @@ class TextFiles:
         told = [self._counts(kinds)] if self._left_out or set(kinds) != {"text"} else []
         return told + [note for source in self._sources.values() for note in source.notes]
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[SourceSlice]:
         """The parts of each kind; under a limit all are one."""
         for cached in ("_found", "_sources"):
             vars(self).pop(cached, None)
@@ -71,9 +71,9 @@ class TextFiles:
         if limit is None or len(found) == 1:
             return parts
         mark = digest_of(*(f"{part.name}\t{part.fingerprint}" for part in parts))
-        return [Part(f"first {limit} of all", None, mark)]
+        return [SourceSlice(f"first {limit} of all", None, mark)]
 
-    def read(self, part: Part) -> Iterator[Document | Dropped]:
+    def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
         """Yield the documents of the part, in order."""
         if part.name == f"first {self.settings.limit} of all":
             sources = self._sources.values()
@@ -87,14 +87,14 @@ class TextFiles:
         if isinstance(source, FileSource):
             source.check_unchanged(part)
 
-    def files_of(self, part: Part) -> list[str]:
+    def files_of(self, part: SourceSlice) -> list[str]:
         """Return the names of the files that a part is made of."""
         source = self._sources.get(part.kind)
-        return source.files_of(part) if isinstance(source, PlainSource) else []
+        return source.files_of(part) if isinstance(source, PlainTextSource) else []
 
     def split(self, fraction: float) -> Split:
         """Return what is held out: runs of passages, and documents of other shapes by hash."""
-        texts = [s for s in self._sources.values() if isinstance(s, PlainSource)]
+        texts = [s for s in self._sources.values() if isinstance(s, PlainTextSource)]
         files = [file for source in texts for file in source.files]
         in_runs = self.settings.split_by in ("auto", "passages") and self.settings.limit is None
         if not in_runs or not texts:

@@ -27,7 +27,7 @@ Find: TypeAlias = Callable[[BinaryIO, int, int], int | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ByteRange:
     """The bytes from `begin` up to but not including `end` (None: up to the end of the file)."""
 
     begin: int
@@ -47,7 +47,7 @@ class Span:
             yield chunk
 
 
-def span_of(file: BinaryIO, numbers: range, size_bytes: int, find: Find) -> Span | None:
+def span_of(file: BinaryIO, numbers: range, size_bytes: int, find: Find) -> ByteRange | None:
     """Return the span of the documents that begin among the bytes `numbers`; None if none does.
 
     The range before must have been cut with the same length, as must all behind it.
@@ -59,8 +59,8 @@ def span_of(file: BinaryIO, numbers: range, size_bytes: int, find: Find) -> Span
     for start in range(numbers.stop, size_bytes, length):
         end = find(file, start, min(start + length, size_bytes))
         if end is not None:
-            return Span(begin, end)
-    return Span(begin)
+            return ByteRange(begin, end)
+    return ByteRange(begin)
 
 
 def find_line(file: BinaryIO, start: int, stop: int) -> int | None:

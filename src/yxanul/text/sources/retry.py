@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from yxanul.base.errors import YxanulError, causes_of, near_miss
-from yxanul.text.sources.hub_wanted import Wanted
+from yxanul.text.sources.hub_query import HubQuery
 
 # The client itself tries some requests again; these waits come on top.
 WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0)
@@ -31,7 +31,7 @@ class HubUnreachable(YxanulError):
 
 
 def patiently(
-    wanted: Wanted, action: Callable[[], Result], sleep: Callable[[float], None] = time.sleep
+    wanted: HubQuery, action: Callable[[], Result], sleep: Callable[[float], None] = time.sleep
 ) -> Result:
     """Return what `action` returns, called again after each passing fault.
 
@@ -67,7 +67,7 @@ def is_passing(error: BaseException) -> bool:
     )
 
 
-def explained(wanted: Wanted, error: BaseException) -> YxanulError:
+def explained(wanted: HubQuery, error: BaseException) -> YxanulError:
     """Return what went wrong in words that say what to do."""
     causes = list(causes_of(error))
     for explain in (_switched_off, _refused, _full_disk, _silent, _wrong_choice):
@@ -82,7 +82,7 @@ def wrong_choice(what: str, wanted: str, choices: Sequence[str], setting: str) -
     return YxanulError(what, wanted=_listed(choices), hint=hint)
 
 
-def _switched_off(wanted: Wanted, causes: Sequence[BaseException]) -> YxanulError | None:
+def _switched_off(wanted: HubQuery, causes: Sequence[BaseException]) -> YxanulError | None:
     missing = is_passing(causes[0]) or isinstance(causes[0], FileNotFoundError)
     if not (is_offline() and missing):
         return None
@@ -92,7 +92,7 @@ def _switched_off(wanted: Wanted, causes: Sequence[BaseException]) -> YxanulErro
     )
 
 
-def _refused(wanted: Wanted, causes: Sequence[BaseException]) -> YxanulError | None:
+def _refused(wanted: HubQuery, causes: Sequence[BaseException]) -> YxanulError | None:
     """Say what the hub refuses; the most telling signs come first."""
     name = wanted.name
     missing = YxanulError(
@@ -131,7 +131,7 @@ def _refused(wanted: Wanted, causes: Sequence[BaseException]) -> YxanulError | N
     return next((answers[sign] for sign in found), None)
 
 
-def _full_disk(wanted: Wanted, causes: Sequence[BaseException]) -> YxanulError | None:
+def _full_disk(wanted: HubQuery, causes: Sequence[BaseException]) -> YxanulError | None:
     if not any(getattr(c, "errno", None) in (errno.ENOSPC, errno.EDQUOT) for c in causes):
         return None
     return YxanulError(
@@ -140,7 +140,7 @@ def _full_disk(wanted: Wanted, causes: Sequence[BaseException]) -> YxanulError |
     )
 
 
-def _silent(wanted: Wanted, causes: Sequence[BaseException]) -> YxanulError | None:
+def _silent(wanted: HubQuery, causes: Sequence[BaseException]) -> YxanulError | None:
     if not is_passing(causes[0]):
         return None
     return HubUnreachable(
@@ -150,7 +150,7 @@ def _silent(wanted: Wanted, causes: Sequence[BaseException]) -> YxanulError | No
     )
 
 
-def _wrong_choice(wanted: Wanted, causes: Sequence[BaseException]) -> YxanulError | None:
+def _wrong_choice(wanted: HubQuery, causes: Sequence[BaseException]) -> YxanulError | None:
     """Say what there is in place of what `datasets` did not find."""
     text, name = str(causes[0]), wanted.name
     listed = re.search(r"\[\s*'.*?\]", text, re.DOTALL)

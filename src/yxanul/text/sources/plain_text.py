@@ -8,21 +8,21 @@ from operator import itemgetter
 
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import TextSettings
-from yxanul.text.documents import Document, Dropped, Part
-from yxanul.text.sources import passages, spans
-from yxanul.text.sources.by_file import FileSource, Piece
+from yxanul.text.documents import Document, Dropped, SourceSlice
+from yxanul.text.sources import byte_ranges, chunking
+from yxanul.text.sources.byte_ranges import MAX_LINE_BYTES
 from yxanul.text.sources.bytestream import ByteStream, other_encoding, split_blocks, split_lines
+from yxanul.text.sources.file_source import FileSlice, FileSource
 from yxanul.text.sources.files import File
-from yxanul.text.sources.spans import MAX_LINE_BYTES
 from yxanul.text.split import RUN_BYTES, Sized, cut_by_runs
 
 AUTO_BYTES = 64 << 20
 """So much of a file is looked at for a separator line."""
 
-_FINDERS = {"lines": spans.find_line, "passages": spans.find_paragraph}
+_FINDERS = {"lines": byte_ranges.find_line, "passages": byte_ranges.find_paragraph}
 
 
-class PlainSource(FileSource):
+class PlainTextSource(FileSource):
     """Text files, cut into documents by separators, passages, lines, or not at all.
 
     A large file is read in ranges: its documents are the same as those of the whole file, but that
@@ -35,7 +35,7 @@ class PlainSource(FileSource):
         super().__init__(name, settings, files)
         self.suffixes = settings.suffixes
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[SourceSlice]:
         """A part for every file, for every range of a large one, or for several small ones."""
         if self.settings.score_columns:
             raise YxanulError(
@@ -51,11 +51,11 @@ class PlainSource(FileSource):
             return None
         return self._way(ByteStream(file))
 
-    def finder(self, way: str) -> spans.Find:
+    def finder(self, way: str) -> byte_ranges.Find:
         """Return what finds the first document of a range."""
-        return _FINDERS.get(way) or spans.finder_of_separators(self.settings.separator)
+        return _FINDERS.get(way) or byte_ranges.finder_of_separators(self.settings.separator)
 
-    def records(self, piece: Piece) -> Iterator[Document | Dropped]:
+    def records(self, piece: FileSlice) -> Iterator[Document | Dropped]:
         """Yield the documents of one file or one range of it, numbered."""
         stream = self.stream(piece)
         if isinstance(stream, Dropped):
@@ -82,7 +82,7 @@ class PlainSource(FileSource):
     def sized(self) -> Iterator[Sized]:
         """Yield the files that are cut into passages, read to their ends for their sizes."""
         for file in self.files:
-            stream = self.stream(Piece(file))
+            stream = self.stream(FileSlice(file))
             if not isinstance(stream, Dropped) and self._way(stream) == "passages":
                 size_bytes = sum(map(len, stream))
                 yield Sized(file.name, size_bytes, _beginning(stream))
@@ -92,40 +92,42 @@ class PlainSource(FileSource):
         """How much of a text that is cut into passages is held out in one go."""
         return max(RUN_BYTES, 4 * self.settings.passage_chars)
 
-    def _texts(self, stream: ByteStream, piece: Piece) -> Iterator[tuple[str | None, bool | None]]:
+    def _texts(
+        self, stream: ByteStream, piece: FileSlice
+    ) -> Iterator[tuple[str | None, bool | None]]:
         """Yield texts, and whether their places say that they are held out."""
         way = piece.way or self._way(stream)
         if way == "passages":
             return self._passages(stream, piece)
-        lines = passages.decode_blocks(split_blocks(stream, MAX_LINE_BYTES))
+        lines = chunking.decode_blocks(split_blocks(stream, MAX_LINE_BYTES))
         if way == "separator":
             follows = stream.span is not None and stream.span.end is not None
-            texts = passages.by_separator(lines, self.settings.separator, follows)
+            texts = chunking.by_separator(lines, self.settings.separator, follows)
         else:
-            texts = passages.by_line(lines) if way == "lines" else passages.by_file(lines)
+            texts = chunking.by_line(lines) if way == "lines" else chunking.by_file(lines)
         return ((text, None) for text in texts)
 
     def _passages(
-        self, stream: ByteStream, piece: Piece
+        self, stream: ByteStream, piece: FileSlice
     ) -> Iterator[tuple[str | None, bool | None]]:
         """Yield passages; they begin anew where a run of held-out ones begins or ends."""
         chars, split = self.settings.passage_chars, piece.split
-        blocks = split_blocks(stream, passages.PASSAGE_LINE_FACTOR * chars)
+        blocks = split_blocks(stream, chunking.PASSAGE_LINE_FACTOR * chars)
         beginning = b""
         if split.needs_beginnings and isinstance(
-            whole := self.stream(Piece(piece.file)), ByteStream
+            whole := self.stream(FileSlice(piece.file)), ByteStream
         ):
             beginning = _beginning(whole)
         runs = split.runs_of(piece.file.name, beginning, self.run_bytes)
         if runs is None:
-            for text in passages.by_passage(passages.decode_blocks(blocks), chars):
+            for text in chunking.by_passage(chunking.decode_blocks(blocks), chars):
                 yield text, None
             return
         at = stream.span.begin if stream.span else 0
-        cut = cut_by_runs(blocks, at, runs, passages.PASSAGE_PATIENCE * chars)
+        cut = cut_by_runs(blocks, at, runs, chunking.PASSAGE_PATIENCE * chars)
         for held_out, group in groupby(cut, key=itemgetter(0)):
-            lines = passages.decode_blocks(map(itemgetter(1), group))
-            for text in passages.by_passage(lines, chars):
+            lines = chunking.decode_blocks(map(itemgetter(1), group))
+            for text in chunking.by_passage(lines, chars):
                 yield text, held_out
 
 

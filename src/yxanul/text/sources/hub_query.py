@@ -9,7 +9,7 @@ from yxanul.text.config import HubSettings
 from yxanul.text.sources.files import digest_of
 
 
-class Wanted(NamedTuple):
+class HubQuery(NamedTuple):
     """All that decides which rows come."""
 
     name: str
@@ -41,6 +41,6 @@ class Wanted(NamedTuple):
         return digest_of(repr(tuple(self)))
 
 
-def wanted_by(settings: HubSettings) -> Wanted:
+def query_of(settings: HubSettings) -> HubQuery:
     """Return what `settings` ask of the hub."""
-    return Wanted(*(getattr(settings, name) for name in Wanted._fields))
+    return HubQuery(*(getattr(settings, name) for name in HubQuery._fields))

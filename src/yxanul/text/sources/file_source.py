@@ -12,8 +12,8 @@ from itertools import chain, islice
 
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import JsonlSettings, TextSettings
-from yxanul.text.documents import Document, Dropped, Part
-from yxanul.text.sources import spans
+from yxanul.text.documents import Document, Dropped, SourceSlice
+from yxanul.text.sources import byte_ranges
 from yxanul.text.sources.bytestream import ByteStream
 from yxanul.text.sources.files import File, digest_of, find_files
 from yxanul.text.sources.ranges import ranges
@@ -26,7 +26,7 @@ _FINDING_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class FileSlice:
     """A file, or the documents that begin in a range of it, cut in one way."""
 
     file: File
@@ -69,7 +69,7 @@ class FileSource(ABC):
         self.name = name
         self.settings = settings
         self._given = files
-        self._whole: dict[str, list[Piece]] = {}
+        self._whole: dict[str, list[FileSlice]] = {}
 
     @property
     def notes(self) -> list[str]:
@@ -83,7 +83,7 @@ class FileSource(ABC):
         found = find_files(self.settings.path, self.suffixes) if given is None else given
         return sorted(found, key=lambda file: file.name)
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[SourceSlice]:
         """A part for every file, for every range of a large one, or for several small ones.
 
         Under a limit there is one part.
@@ -91,16 +91,16 @@ class FileSource(ABC):
         vars(self).pop("files", None)
         self._whole = self._groups()
         way = self.way_of_reading()
-        plan: dict[str, list[Piece]] = {}
+        plan: dict[str, list[FileSlice]] = {}
         for name, pieces in self._whole.items():
             cut = self._ranges(pieces[0].file) if len(pieces) == 1 else []
             plan.update({piece.name: [piece] for piece in cut} or {name: pieces})
         return [
-            Part(name, self._size(pieces), _fingerprint(pieces, way))
+            SourceSlice(name, self._size(pieces), _fingerprint(pieces, way))
             for name, pieces in plan.items()
         ]
 
-    def read(self, part: Part) -> Iterator[Document | Dropped]:
+    def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
         """Yield the documents of the part, in order."""
         pieces = (replace(piece, split=part.split) for piece in self._pieces_of(part))
         records = chain.from_iterable(map(self.records, pieces))
@@ -108,7 +108,7 @@ class FileSource(ABC):
         if self._given is None:
             self.check_unchanged(part)
 
-    def check_unchanged(self, part: Part) -> None:
+    def check_unchanged(self, part: SourceSlice) -> None:
         """Refuse a part whose local files are not what they were when it was listed.
 
         Who gave the files may know them by other marks than size and time, and asks for this.
@@ -121,17 +121,17 @@ class FileSource(ABC):
                 hint="run the command again when nothing else writes there",
             )
 
-    def files_of(self, part: Part) -> list[str]:
+    def files_of(self, part: SourceSlice) -> list[str]:
         """Return the names of the files that a part is made of."""
         return [piece.file.name for piece in self._pieces_of(part)]
 
-    def _pieces_of(self, part: Part) -> list[Piece]:
+    def _pieces_of(self, part: SourceSlice) -> list[FileSlice]:
         if not self._whole:
             self._whole = self._groups()
         return self._whole.get(part.name) or self._range_named(part.name)
 
     @abstractmethod
-    def records(self, piece: Piece) -> Iterator[Document | Dropped]:
+    def records(self, piece: FileSlice) -> Iterator[Document | Dropped]:
         """Yield the documents of one piece, and what cannot be used in its place."""
 
     @abstractmethod
@@ -139,57 +139,57 @@ class FileSource(ABC):
         """Return the way in which a large file is cut, None if it has to be read in one go."""
 
     @abstractmethod
-    def finder(self, way: str) -> spans.Find:
+    def finder(self, way: str) -> byte_ranges.Find:
         """Return what finds the first document of a range in a file that is cut this way."""
 
     def way_of_reading(self) -> str:
         """Return what besides the files decides about the text, such as a guessed column."""
         return ""
 
-    def stream(self, piece: Piece) -> ByteStream | Dropped:
+    def stream(self, piece: FileSlice) -> ByteStream | Dropped:
         """Return the bytes of a piece; a Dropped if its file cannot even be opened."""
         if piece.numbers is None:
             return self.stream_type(piece.file)
         size = piece.file.size_bytes or 0
         try:
             with piece.file.open(_FINDING_BYTES) as file:
-                span = spans.span_of(file, piece.numbers, size, self.finder(piece.way))
+                span = byte_ranges.span_of(file, piece.numbers, size, self.finder(piece.way))
         except OSError:
             return Dropped("unreadable", piece.place)
-        return ByteStream(piece.file, span or spans.Span(size, size))
+        return ByteStream(piece.file, span or byte_ranges.ByteRange(size, size))
 
-    def _ranges(self, file: File) -> list[Piece]:
+    def _ranges(self, file: File) -> list[FileSlice]:
         """Return the ranges of a large file; nothing if it is read whole."""
         size = file.size_bytes or 0
-        if size <= spans.RANGE_BYTES or self.settings.limit is not None or file.is_packed:
+        if size <= byte_ranges.RANGE_BYTES or self.settings.limit is not None or file.is_packed:
             return []
         way = self.way_of_cutting(file) if file.can_be_read_from_the_middle() else None
         if way is None:
             return []
-        return [Piece(file, numbers, way) for numbers in ranges(size, spans.RANGE_BYTES)]
+        return [FileSlice(file, numbers, way) for numbers in ranges(size, byte_ranges.RANGE_BYTES)]
 
-    def _range_named(self, name: str) -> list[Piece]:
+    def _range_named(self, name: str) -> list[FileSlice]:
         match = re.fullmatch(r"(.*)@(\d+)-(\d+) (\w+)", name, re.DOTALL)
         if match:
             for piece in chain.from_iterable(self._whole.values()):
                 if piece.file.name == match[1]:
-                    return [Piece(piece.file, range(int(match[2]), int(match[3])), match[4])]
+                    return [FileSlice(piece.file, range(int(match[2]), int(match[3])), match[4])]
         raise YxanulError(f"'{name}' is gone from {self.settings.path}")
 
-    def _size(self, pieces: Sequence[Piece]) -> int | None:
+    def _size(self, pieces: Sequence[FileSlice]) -> int | None:
         # Only a part of the files is read under a limit.
         sizes = [piece.size_bytes for piece in pieces]
         if self.settings.limit is not None or None in sizes:
             return None
         return sum(size or 0 for size in sizes)
 
-    def _groups(self) -> dict[str, list[Piece]]:
+    def _groups(self) -> dict[str, list[FileSlice]]:
         """Return whole files by the name of their part."""
         files = self.files
         if self.settings.limit is not None:
-            return {f"first {self.settings.limit}": [Piece(file) for file in files]}
+            return {f"first {self.settings.limit}": [FileSlice(file) for file in files]}
         groups = [[file] for file in files] if len(files) <= FILES_AS_PARTS else gathered(files)
-        return {_group_name(group): [Piece(file) for file in group] for group in groups}
+        return {_group_name(group): [FileSlice(file) for file in group] for group in groups}
 
 
 def gathered(files: Sequence[File]) -> list[list[File]]:
@@ -215,7 +215,7 @@ def _group_name(files: Sequence[File]) -> str:
     return files[0].name if len(files) == 1 else f"{files[0].name} to {files[-1].name}"
 
 
-def _fingerprint(pieces: Sequence[Piece], way: str) -> str:
+def _fingerprint(pieces: Sequence[FileSlice], way: str) -> str:
     files = [piece.file for piece in pieces]
     if len(files) == 1 and not way:
         return files[0].fingerprint

@@ -28,7 +28,7 @@ _BEGINNINGS = {
 """How packed files begin, and text does not."""
 
 
-class Damaged(Exception):
+class CorruptData(Exception):
     """Bytes that cannot be unpacked."""
 
 
@@ -47,7 +47,7 @@ class _Reopened:
 def unpacked(file: BinaryIO, name: str) -> Iterator[bytes]:
     """Yield the bytes of an open file, unpacked as its beginning says, or else its name.
 
-    An EOFError after the last ones tells of a cut, Damaged of what cannot be unpacked.
+    An EOFError after the last ones tells of a cut, CorruptData of what cannot be unpacked.
     """
     first = file.read(BEGINNING_BYTES)
     again = _Reopened(first, file)
@@ -70,7 +70,7 @@ def _gz(file: _Reopened) -> Iterator[bytes]:
             while chunk := stream.read1(CHUNK_BYTES):
                 yield chunk
     except (zlib.error, gzip.BadGzipFile) as error:
-        raise Damaged(str(error)) from error
+        raise CorruptData(str(error)) from error
 
 
 def _zst(file: _Reopened) -> Iterator[bytes]:
@@ -87,7 +87,7 @@ def _zst(file: _Reopened) -> Iterator[bytes]:
                 chunk = frame.decompress(packed)
             except zstandard.ZstdError as error:
                 yield from filter(None, [b"".join(ready)])
-                raise Damaged(str(error)) from error
+                raise CorruptData(str(error)) from error
             ready += [chunk] if chunk else []
             ready_bytes += len(chunk)
             packed = frame.unused_data if frame.eof else b""
@@ -129,7 +129,7 @@ def _streams(
         try:
             chunk = stream.decompress(packed, CHUNK_BYTES)
         except damage as error:
-            raise Damaged(str(error)) from error
+            raise CorruptData(str(error)) from error
         packed = b""
         if chunk:
             yield chunk

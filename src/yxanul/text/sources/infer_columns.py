@@ -22,7 +22,7 @@ SAMPLE_FILES = 8
 _LEAST_ROWS = 10
 
 
-class Looked(NamedTuple):
+class FileSample(NamedTuple):
     """The columns of a file, some of its rows, and what is wrong with it."""
 
     names: Sequence[str]
@@ -30,11 +30,11 @@ class Looked(NamedTuple):
     problem: Dropped | None = None
 
 
-Look: TypeAlias = Callable[[File, int], Looked]
+Look: TypeAlias = Callable[[File, int], FileSample]
 """Looks at so many rows of a file at most."""
 
 
-def choose_from_files(
+def infer_columns(
     settings: ColumnSettings, files: Sequence[File], look: Look, where: str, wanted: str
 ) -> Columns:
     """Return the columns that the settings name, or a guess: where the text is in most files.

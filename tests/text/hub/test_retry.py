@@ -8,10 +8,10 @@ import pytest
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import HubSettings
 from yxanul.text.sources import hub_load, hub_plan, open_source
-from yxanul.text.sources.hub_faults import LONGEST_WAIT_SECONDS, WAITS_SECONDS, patiently
-from yxanul.text.sources.hub_wanted import Wanted, wanted_by
+from yxanul.text.sources.hub_query import HubQuery, query_of
+from yxanul.text.sources.retry import LONGEST_WAIT_SECONDS, WAITS_SECONDS, patiently
 
-WANTED = Wanted("ann/tales")
+WANTED = HubQuery("ann/tales")
 
 
 class HttpFault(OSError):
@@ -127,8 +127,8 @@ def test_nobody_waits_for_a_hub_that_is_switched_off(monkeypatch):
 
 def test_what_is_asked_of_the_client():
     settings = HubSettings(name="a/b", config="one", revision="v1", data_files=("x.jsonl",))
-    wanted = wanted_by(settings)
-    assert wanted == Wanted("a/b", "one", "train", "v1", ("x.jsonl",))
+    wanted = query_of(settings)
+    assert wanted == HubQuery("a/b", "one", "train", "v1", ("x.jsonl",))
     assert wanted.options == {"revision": "v1", "data_files": ["x.jsonl"]}
     assert not wanted.is_pinned
     assert wanted._replace(revision="0" * 40).is_pinned
