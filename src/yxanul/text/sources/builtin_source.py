@@ -12,8 +12,7 @@ from typing import Any
 
 from yxanul.text.config import BuiltinSettings
 from yxanul.text.documents import Document, Dropped, SourceSlice
-from yxanul.text.sources.files import digest_of
-from yxanul.text.sources.ranges import parse_range, range_name, ranges
+from yxanul.text.sources.source import digest_of, parse_range, range_name, ranges
 
 DOCUMENTS = 10_000
 DOCUMENTS_A_PART = 1000

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from yxanul.text.sources.byte_ranges import ByteRange
-from yxanul.text.sources.decompress import CHUNK_BYTES, CorruptData, unpacked
+from yxanul.text.sources.decompress import CHUNK_BYTES, CorruptData, decompressed
 from yxanul.text.sources.files import File
 
 # That of UTF-16 is the beginning of one of UTF-32.
@@ -61,7 +61,7 @@ class ByteStream:
 
     def _from_the_beginning(self, file) -> Iterator[bytes]:
         if self.span is None:
-            chunks = unpacked(file, self.file.name)
+            chunks = decompressed(file, self.file.name)
         else:
             chunks = self.span.chunks(file, CHUNK_BYTES)
         first = next(chunks, b"")

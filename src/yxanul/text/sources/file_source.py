@@ -15,8 +15,8 @@ from yxanul.text.config import JsonlSettings, TextSettings
 from yxanul.text.documents import Document, Dropped, SourceSlice
 from yxanul.text.sources import byte_ranges
 from yxanul.text.sources.bytestream import ByteStream
-from yxanul.text.sources.files import File, digest_of, find_files
-from yxanul.text.sources.ranges import ranges
+from yxanul.text.sources.files import File, find_files
+from yxanul.text.sources.source import digest_of, ranges
 from yxanul.text.split import NOTHING_HELD_OUT, Split
 
 # More files than this are gathered into parts of several: each part costs files of its own.
@@ -114,7 +114,7 @@ class FileSource(ABC):
         Who gave the files may know them by other marks than size and time, and asks for this.
         """
         pieces = self._pieces_of(part)
-        now = [replace(piece, file=piece.file.as_it_is_now()) for piece in pieces]
+        now = [replace(piece, file=piece.file.refreshed()) for piece in pieces]
         if _fingerprint(now, self.way_of_reading()) != part.fingerprint:
             raise YxanulError(
                 f"source '{self.name}': {part.name} changed while it was read",
@@ -161,9 +161,9 @@ class FileSource(ABC):
     def _ranges(self, file: File) -> list[FileSlice]:
         """Return the ranges of a large file; nothing if it is read whole."""
         size = file.size_bytes or 0
-        if size <= byte_ranges.RANGE_BYTES or self.settings.limit is not None or file.is_packed:
+        if size <= byte_ranges.RANGE_BYTES or self.settings.limit is not None or file.is_compressed:
             return []
-        way = self.way_of_cutting(file) if file.can_be_read_from_the_middle() else None
+        way = self.way_of_cutting(file) if file.has_random_access() else None
         if way is None:
             return []
         return [FileSlice(file, numbers, way) for numbers in ranges(size, byte_ranges.RANGE_BYTES)]

@@ -15,8 +15,9 @@ from yxanul.text.config import ParquetSettings
 from yxanul.text.documents import Document, Dropped, SourceSlice
 from yxanul.text.sources.arrow_rows import ROWS_AT_ONCE, rows_of, text_like
 from yxanul.text.sources.columns import Columns, Row
-from yxanul.text.sources.files import File, digest_of, find_files
+from yxanul.text.sources.files import File, find_files
 from yxanul.text.sources.infer_columns import FileSample, infer_columns
+from yxanul.text.sources.source import digest_of
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -189,7 +190,7 @@ def _readable(file: File, stack: contextlib.ExitStack) -> str | BinaryIO:
     """Return what pyarrow reads: the path of a local file, or a remote one opened."""
     if not file.is_remote:
         return file.address
-    if not file.can_be_read_from_the_middle():
+    if not file.has_random_access():
         raise YxanulError(
             f"{file.address} cannot be read: parquet is read from the middle, "
             "and the server sends whole files only",

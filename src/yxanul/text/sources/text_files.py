@@ -20,13 +20,14 @@ from yxanul.text.config import (
 from yxanul.text.documents import Document, Dropped, SourceSlice
 from yxanul.text.sources.csv_rows import CsvSource
 from yxanul.text.sources.file_source import FileSource
-from yxanul.text.sources.files import File, digest_of, find_files
+from yxanul.text.sources.files import File, find_files
 from yxanul.text.sources.html import HtmlSource
 from yxanul.text.sources.jsonl import JsonlSource
 from yxanul.text.sources.kinds import SUFFIXES, Kind, kind_of, suffix_of
 from yxanul.text.sources.parquet import ParquetSource
 from yxanul.text.sources.plain_text import PlainTextSource
 from yxanul.text.sources.remote import is_remote
+from yxanul.text.sources.source import digest_of
 from yxanul.text.split import Split, is_small, runs_of_few
 
 _OPEN: dict[Kind, Callable[[str, Any, Sequence[File]], Any]] = {
