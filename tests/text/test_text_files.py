@@ -256,3 +256,18 @@ def test_what_is_no_file_is_said(tmp_path):
         split_of(tmp_path / ("x" * 300))
     with pytest.raises(YxanulError, match=r"link\.txt cannot be opened"):
         split_of(tmp_path)
+
+
+def test_lines_of_a_csv_file_end_in_any_way(tmp_path, read):
+    path = tmp_path / "a.csv"
+    for end in ("\n", "\r\n", "\r"):
+        path.write_bytes(f'n,text{end}1,"two{end}lines"{end}2,film'.encode())
+        assert read(TextSettings(path=str(path))).texts == [
+            f"two{end}lines".replace("\r\n", "\n"),
+            "film",
+        ]
+    path.write_bytes(b"n,text\n" + b"1,film\n" * 99 + b"2,t\xff\n" + b"1,film\n" * 99)
+    assert read(TextSettings(path=str(path))).texts == ["film"] * 99
+    assert read(TextSettings(path=str(path))).dropped == {"not_utf8": 1}
+    path.write_bytes(b'n,text\n1,film\n2,"cut')
+    assert read(TextSettings(path=str(path))).dropped == {"truncated": 1}

@@ -48,7 +48,7 @@ class Columns:
         return list(dict.fromkeys([*self.text_names, *others, *self.score_columns]))
 
     @property
-    def way(self) -> str:
+    def key(self) -> str:
         """What decides about text, id and scores: a mark for fingerprints."""
         return repr((self.pieces, self.id_column, self.score_columns, self.chat))
 

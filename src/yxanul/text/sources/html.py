@@ -50,7 +50,7 @@ class HtmlSource(PlainTextSource):
 
     stream_type = HtmlStream
 
-    def way_of_cutting(self, file: File) -> str | None:
+    def range_mode(self, file: File) -> str | None:
         """A page is read from its beginning."""
         return None
 

@@ -1,9 +1,9 @@
-"""Looking into some of a source's files, to choose the columns that make the text."""
+"""Inference of the text columns from samples of a source's files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import ColumnSettings
@@ -19,69 +19,54 @@ from yxanul.text.sources.columns import (
 from yxanul.text.sources.files import File
 
 SAMPLE_FILES = 8
-_LEAST_ROWS = 10
+_MIN_ROWS = 10
 
 
 class FileSample(NamedTuple):
-    """The columns of a file, some of its rows, and what is wrong with it."""
+    """Columns of a file, some of its rows, and what is wrong with it."""
 
     names: Sequence[str]
     rows: Sequence[Row]
     problem: Dropped | None = None
 
 
-Look: TypeAlias = Callable[[File, int], FileSample]
-"""Looks at so many rows of a file at most."""
-
-
 def infer_columns(
-    settings: ColumnSettings, files: Sequence[File], look: Look, where: str, wanted: str
+    settings: ColumnSettings,
+    files: Sequence[File],
+    sample: Callable[[File, int], FileSample],
+    where: str,
+    expected: str,
 ) -> Columns:
-    """Return the columns that the settings name, or a guess: where the text is in most files.
+    """Return the columns that the settings name, or a guess from what most files hold.
 
-    The first file may be about the others. A column that no file has is a YxanulError, as are files
-    without a row; `wanted` says what they should hold.
+    The first file may be about the others, so that some from the first to the last are sampled,
+    and more of them until all columns are known; `sample` returns so many rows of a file at most.
+    A column that no file has is a YxanulError, as are files without a row.
     """
     names: dict[str, None] = {}
-    problem: Dropped | None = None
     rows: list[Row] = []
+    problem: Dropped | None = None
+    pieces = named_pieces(settings)
     id_column = getattr(settings, "id_column", None)
-    for seen, file in enumerate(_in_order(files), 1):
-        found, some, wrong = look(
-            file, max(SAMPLE_ROWS // min(len(files), SAMPLE_FILES), _LEAST_ROWS)
-        )
-        names.update(dict.fromkeys(found))
-        rows.extend(some)
-        problem = problem or wrong
-        is_spread = seen >= min(len(files), SAMPLE_FILES)
-        if is_spread and _is_settled(settings, list(names), rows, id_column):
+    asked = {*(name for _, name in pieces or ()), id_column, *settings.score_columns} - {None}
+    steps = SAMPLE_FILES - 1
+    spread = dict.fromkeys(round((len(files) - 1) * step / steps) for step in range(steps + 1))
+    order = [*spread, *(number for number in range(len(files)) if number not in spread)]
+    min_files = min(len(files), SAMPLE_FILES)
+    for seen, number in enumerate(order, 1):
+        found = sample(files[number], max(SAMPLE_ROWS // min_files, _MIN_ROWS))
+        names.update(dict.fromkeys(found.names))
+        rows.extend(found.rows)
+        problem = problem or found.problem
+        is_known = pieces is not None or guess_column(list(names), rows) is not None
+        if seen >= min_files and is_known and asked <= names.keys():
             break
-    if not names or (problem and not rows and named_pieces(settings) is None):
-        what = f"{problem.where} {PROBLEMS[problem.cause]}" if problem else "no row at all"
-        hint = CURES.get(problem.cause) if problem else None
+    if not names or (problem and not rows and pieces is None):
         raise YxanulError(
-            f"no row could be read from {where}", found=what, wanted=wanted, hint=hint
+            f"no row could be read from {where}",
+            found=f"{problem.where} {PROBLEMS[problem.cause]}" if problem else "no row at all",
+            wanted=expected,
+            hint=CURES.get(problem.cause) if problem else None,
         )
     where = files[0].name if len(files) == 1 else where
     return choose_columns(settings, list(names), lambda: rows, where, id_column)
-
-
-def _in_order(files: Sequence[File]) -> Iterator[File]:
-    """Yield some files from the first to the last, then the others."""
-    last = len(files) - 1
-    steps = SAMPLE_FILES - 1
-    some = list(dict.fromkeys(round(last * step / steps) for step in range(steps + 1)))
-    yield from (files[number] for number in some)
-    yield from (file for number, file in enumerate(files) if number not in some)
-
-
-def _is_settled(
-    settings: ColumnSettings, names: list[str], rows: Sequence[Row], id_column: str | None
-) -> bool:
-    """Tell whether what has been seen of the files is enough to choose from."""
-    pieces = named_pieces(settings)
-    if pieces is None and guess_column(names, rows) is None:
-        return False
-    asked = [name for _, name in pieces or ()]
-    others = [*asked, id_column, *settings.score_columns]
-    return {name for name in others if name is not None} <= set(names)
