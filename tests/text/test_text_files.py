@@ -167,7 +167,7 @@ BROKEN = {
     "cut.txt.gz": (PACKED[:500], "cut.txt.gz ends too early"),
     "cut.jsonl.gz": (gzip.compress(b'{"text": "a b"}\n' * 99)[:-9], "cut.jsonl.gz ends too early"),
     "cut.txt.bz2": (bz2.compress(BOOK.encode())[:-90], "cut.txt.bz2 ends too early"),
-    "plain.txt.gz": (BOOK.encode(), "plain.txt.gz cannot be unpacked"),
+    "plain.txt.gz": (BOOK.encode(), "plain.txt.gz cannot be decompressed"),
     "cut.txt": (PACKED[:500], "cut.txt ends too early"),
     "twice.txt.gz": (gzip.compress(PACKED), "twice.txt.gz is no text"),
     "doc.txt": (b"%PDF-1.4\n" + BOOK.encode(), "doc.txt is no text"),

@@ -12,9 +12,9 @@ from typing import Any
 from yxanul.base.errors import missing_package
 from yxanul.text.config import HubSettings
 from yxanul.text.documents import Document, Dropped, SourceSlice
-from yxanul.text.sources.arrow_rows import ROWS_AT_ONCE, rows_of, text_like
 from yxanul.text.sources.columns import SAMPLE_ROWS, Columns, Row, choose_columns
 from yxanul.text.sources.hub_query import HubQuery
+from yxanul.text.sources.parquet import ROWS_AT_ONCE, rows_of, text_like
 from yxanul.text.sources.retry import retry, to_user_error
 from yxanul.text.sources.source import digest_of, parse_range, range_name, ranges
 

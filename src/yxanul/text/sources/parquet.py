@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import ParquetSettings
 from yxanul.text.documents import Document, Dropped, SourceSlice
-from yxanul.text.sources.arrow_rows import ROWS_AT_ONCE, rows_of, text_like
-from yxanul.text.sources.columns import Columns
+from yxanul.text.sources.columns import Columns, Row
 from yxanul.text.sources.files import File, find_files
 from yxanul.text.sources.infer_columns import FileSample, infer_columns
 from yxanul.text.sources.source import digest_of
 
 if TYPE_CHECKING:
-    from pyarrow import RecordBatch
+    from pyarrow import DataType, RecordBatch, Schema, Table
     from pyarrow.parquet import ParquetFile
 
 PART_BYTES = 64 << 20
+# Few, since a row may hold a whole book.
+ROWS_AT_ONCE = 64
 BUFFER_BYTES = 1 << 20
 # A column's bytes come in reads of BUFFER_BYTES; less is read ahead of the small ones.
 _REMOTE_BLOCK_BYTES = 1 << 16
@@ -214,3 +215,32 @@ def _sample(file: File, max_rows: int) -> FileSample:
                 for batch in _batches(parquet, group, text_like(parquet.schema_arrow), max_rows):
                     return FileSample(names, [row for row in rows_of(batch) if row is not None])
         return FileSample(names, [], Dropped("corrupt", file.name))
+
+
+def rows_of(table: Table | RecordBatch) -> Iterator[Row | None]:
+    """Yield the rows of an arrow table; None for a row whose text is broken UTF-8."""
+    try:
+        yield from table.to_pylist()
+        return
+    except UnicodeDecodeError:
+        pass
+    for number in range(table.num_rows):
+        try:
+            yield table.slice(number, 1).to_pylist()[0]
+        except UnicodeDecodeError:
+            yield None
+
+
+def text_like(schema: Schema) -> list[str]:
+    """Return the columns that could hold text or a chat: never numbers, images or sounds."""
+    import pyarrow.types as types
+
+    def could(kind: DataType) -> bool:
+        if types.is_dictionary(kind):
+            return could(kind.value_type)
+        if types.is_list(kind) or types.is_large_list(kind):
+            return could(kind.value_type) or types.is_struct(kind.value_type)
+        texts = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
+        return any(is_kind(kind) for is_kind in texts)
+
+    return [field.name for field in schema if could(field.type)]
