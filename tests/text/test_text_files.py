@@ -87,7 +87,7 @@ def test_text_alone_is_nothing_to_tell_of(tmp_path, read):
     assert read(TextSettings(path=str(tmp_path))).notes == []
 
 
-@pytest.mark.parametrize("charset", ["iso-8859-1", "utf-8", "no-such-charset"])
+@pytest.mark.parametrize("charset", ["iso-8859-1", "utf-8", "utf-16", "no-such-charset", "base64"])
 def test_a_page_says_its_encoding(tmp_path, read, charset):
     page = f"<meta charset='{charset}'><p>été à la plage"
     path = tmp_path / "a.html"

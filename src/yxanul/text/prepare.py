@@ -123,5 +123,5 @@ def _problem(source: str, dropped: Dropped) -> YxanulError:
         drop = f"data.sources.{source}.on_bad_file=drop"
         return YxanulError(what, hint=f"{cure}; {drop} takes what can be read of such files")
     return YxanulError(
-        what, hint="mend it, or leave such documents out and count them with on_problem: drop"
+        what, hint="repair it, or leave such documents out and count them with on_problem: drop"
     )

@@ -1,4 +1,4 @@
-"""Text that is there without a download."""
+"""Source of text that needs no download."""
 
 from __future__ import annotations
 

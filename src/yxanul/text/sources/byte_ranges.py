@@ -17,7 +17,7 @@ RANGE_BYTES = 32 << 20
 MAX_LINE_BYTES = 1 << 20
 """A line of plain text that is longer comes in pieces."""
 
-# So far after a cut a blank line is looked for before the end of a line must do.
+# How far after a cut a blank line is searched for; then the end of a line is enough.
 _PARAGRAPH_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 16
 _BLANK_LINE = re.compile(rb"\n[ \t\r\f\v]*\n")

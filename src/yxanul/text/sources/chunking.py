@@ -12,9 +12,9 @@ from typing import NamedTuple
 from yxanul.text.sources.bytestream import unix_lines
 
 MAX_DOCUMENT_CHARS = 1 << 24
-# Without a blank line, a passage ends at the end of a line after so many times its size ...
-PASSAGE_PATIENCE = 2
-# ... and a line of so many times its size is cut at a space.
+# Without a blank line, a passage ends with the first line that exceeds this multiple of its size.
+PASSAGE_OVERRUN = 2
+# A line that exceeds this multiple is cut at a space.
 PASSAGE_LINE_FACTOR = 16
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 _SIGN = re.compile(r"\S")
@@ -168,7 +168,7 @@ def by_passage(blocks: Iterable[Lines], passage_chars: int) -> Iterator[str | No
             if blank and document.blank:
                 continue
             document.add(line, lines.ends, lines.sound)
-            if document.chars >= (passage_chars if blank else PASSAGE_PATIENCE * passage_chars):
+            if document.chars >= (passage_chars if blank else PASSAGE_OVERRUN * passage_chars):
                 yield document.take()
     if not document.blank:
         yield document.take()
@@ -177,12 +177,13 @@ def by_passage(blocks: Iterable[Lines], passage_chars: int) -> Iterator[str | No
 def _whole_passages(text: str, begin: int, passage_chars: int) -> Generator[str, None, int]:
     """Yield the passages that end in `text` from `begin` on; return where the next one begins.
 
-    It finds at once what going from line to line finds: the first blank line that ends a size
-    after the beginning, or the first line at all that ends so many sizes after it.
+    It finds at once what going from line to line finds: the first blank line that ends
+    `passage_chars` after the beginning, or the first line at all that ends PASSAGE_OVERRUN times
+    that after it.
     """
     while sign := _SIGN.search(text, begin):
         begin = max(begin, text.rfind("\n", begin, sign.start()) + 1)
-        line_end = text.find("\n", begin + PASSAGE_PATIENCE * passage_chars - 1) + 1
+        line_end = text.find("\n", begin + PASSAGE_OVERRUN * passage_chars - 1) + 1
         before = text.rfind("\n", begin, begin + passage_chars - 1)
         blank = _BLANK_LINE.search(text, max(before, begin), line_end or len(text))
         end = blank.end() if blank else line_end

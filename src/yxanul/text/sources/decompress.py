@@ -45,7 +45,7 @@ class _Reopened(io.RawIOBase):
         self._first, self._file = first, file
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return the next bytes, at most so many."""
+        """Return the next bytes, at most `size`."""
         some, self._first = self._first[:size], self._first[size:]
         return some + self._file.read(size - len(some)) if len(some) < size else some
 
@@ -53,7 +53,7 @@ class _Reopened(io.RawIOBase):
 def decompressed(file: BinaryIO, name: str) -> Iterator[bytes]:
     """Yield the bytes of an open file, decompressed by its magic number, or else its name.
 
-    An EOFError after the last ones tells of a truncated file, CorruptData of one that is broken.
+    After the last ones, EOFError means a truncated file and CorruptData a broken one.
     """
     first = file.read(MAGIC_BYTES)
     again = _Reopened(first, file)

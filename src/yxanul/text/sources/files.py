@@ -33,7 +33,7 @@ class File:
 
     @property
     def is_remote(self) -> bool:
-        """Whether the file is behind an address rather than on this machine."""
+        """Whether the file has an address rather than a path on this machine."""
         return remote.is_remote(self.address)
 
     @property
@@ -82,7 +82,7 @@ def local_file(path: Path, name: str | None = None) -> File:
 def find_files(path: str, suffixes: Sequence[str]) -> list[File]:
     """Return the files that `path` stands for, sorted by name; none at all is a YxanulError.
 
-    `suffixes` choose inside a folder only: who names a file or writes a glob means those files.
+    `suffixes` choose inside a folder only: a file or a glob that is named means those files.
     """
     if remote.is_remote(path):
         files = retry(lambda: _find_remote(path, suffixes), path)

@@ -57,7 +57,7 @@ class HubSource:
         return [*([plan.note] if plan.note else []), *self._reader(plan.commit).notes]
 
     def parts(self) -> list[SourceSlice]:
-        """List the slices, each with the commit: whoever reads one reads that."""
+        """List the slices, each with its commit, so that all processes read the same one."""
         commit = find_plan(self._query).commit
         return [
             HubSlice(part.name, part.size_bytes, part.fingerprint, commit=commit)

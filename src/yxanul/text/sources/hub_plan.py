@@ -1,4 +1,4 @@
-"""What a data set of the hub is at one commit: its files, and how they are to be read."""
+"""Plan for reading a data set of the hub at one commit: its files, and their format."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ SUFFIXES = {
 ROWS = "rows"
 """The format of everything else: `datasets` makes rows of it."""
 
-_FILES_AT_ONCE = 500
-# What a configuration may say without another way of reading.
+_FILES_PER_REQUEST = 500
+# Fields of a configuration that change nothing of how its files are read.
 _HARMLESS = ("name", "version", "data_dir", "data_files", "description", "features")
 
 
@@ -57,7 +57,7 @@ class Plan(NamedTuple):
 def find_plan(query: HubQuery) -> Plan:
     """Return the plan; a branch is looked up once in a process, so that a run stays at one commit.
 
-    Plans are kept beside the downloaded files: a set that is there needs no hub.
+    Plans are kept next to the downloaded files: a set that is there needs no hub.
     """
     stored = None if query.is_local else _stored(query)
     if query.is_local or is_offline():
@@ -74,14 +74,16 @@ def find_plan(query: HubQuery) -> Plan:
     if stored and stored.commit == commit:
         return stored
     pinned = query._replace(revision=commit)
-    plan = retry(lambda: _plan_at(pinned), query)
+    plan = retry(lambda: _plan_at(pinned, commit), query)
     for key in (query, pinned):
-        _store(key, plan)
+        # A cache that cannot be written to costs some requests, no more.
+        with contextlib.suppress(OSError):
+            write_json(_path(key), [plan.commit, plan.format, plan.files])
     return plan
 
 
 def _commit_of(query: HubQuery) -> str:
-    """Return the commit that the revision stands for now."""
+    """Return the commit that the revision is now."""
     from huggingface_hub import HfApi
     from huggingface_hub.constants import HF_HUB_DOWNLOAD_TIMEOUT
 
@@ -89,8 +91,7 @@ def _commit_of(query: HubQuery) -> str:
     return str(HfApi().dataset_info(query.name, revision=query.revision, timeout=timeout).sha)
 
 
-def _plan_at(query: HubQuery) -> Plan:
-    commit = str(query.revision)
+def _plan_at(query: HubQuery, commit: str) -> Plan:
     builder = _builder(query)
     splits = {str(split): files for split, files in (builder.config.data_files or {}).items()}
     if query.split not in splits:
@@ -131,36 +132,32 @@ def _no_such_files(query: HubQuery) -> YxanulError:
     from huggingface_hub import HfApi
 
     there = HfApi().list_repo_files(query.name, revision=query.revision, repo_type="dataset")
-    patterns = [query.data_files] if isinstance(query.data_files, str) else query.data_files
-    hints = [hint for pattern in patterns or () if (hint := near_miss(pattern, there))]
+    patterns = [query.data_files] if isinstance(query.data_files, str) else query.data_files or ()
+    hints = [hint for pattern in patterns if (hint := near_miss(pattern, there))]
     return YxanulError(
         f"the data set '{query.name}' has no file for data_files",
         found=", ".join(there[:8]) + (" ..." if len(there) > 8 else ""),
-        wanted=" or ".join(patterns or ()),
+        wanted=" or ".join(patterns),
         hint=hints[0] if hints else "check data_files",
     )
 
 
 def _is_readable(builder: DatasetBuilder, paths: Sequence[str]) -> bool:
     """Tell whether our own readers give what the set's configuration means."""
-    config = builder.config
-    usual = type(config)()
-    is_usual = all(
-        getattr(config, field.name) == getattr(usual, field.name)
-        for field in dataclasses.fields(config)
-        if field.name not in _HARMLESS
-    )
+    config, usual = builder.config, type(builder.config)()
+    names = {field.name for field in dataclasses.fields(config)} - set(_HARMLESS)
+    is_usual = all(getattr(config, name) == getattr(usual, name) for name in names)
     suffixes = SUFFIXES.get(builder.name, ())
     return is_usual and bool(suffixes) and all(path.lower().endswith(suffixes) for path in paths)
 
 
 def _entries(query: HubQuery, paths: Sequence[str]) -> Iterator[Entry]:
-    """Ask for the sizes and marks of some files, in their order."""
+    """Ask for the sizes and digests of some files, in their order."""
     from huggingface_hub import HfApi, RepoFile
 
     api = HfApi()
-    for start in range(0, len(paths), _FILES_AT_ONCE):
-        some = list(paths[start : start + _FILES_AT_ONCE])
+    for start in range(0, len(paths), _FILES_PER_REQUEST):
+        some = list(paths[start : start + _FILES_PER_REQUEST])
         infos = api.get_paths_info(query.name, some, revision=query.revision, repo_type="dataset")
         found = {info.path: info for info in infos if isinstance(info, RepoFile)}
         for path in some:
@@ -168,7 +165,16 @@ def _entries(query: HubQuery, paths: Sequence[str]) -> Iterator[Entry]:
             yield Entry(path, found[path].size, lfs.sha256 if lfs else found[path].blob_id)
 
 
-def _place(query: HubQuery) -> Path:
+def _stored(query: HubQuery) -> Plan | None:
+    """Return the plan of an earlier run; one that cannot be read is made again."""
+    try:
+        commit, kind, files = json.loads(_path(query).read_text())
+        return Plan(commit, kind, tuple(Entry(*file) for file in files))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _path(query: HubQuery) -> Path:
     try:
         from huggingface_hub import constants
         from huggingface_hub.file_download import repo_folder_name
@@ -176,18 +182,3 @@ def _place(query: HubQuery) -> Path:
         raise missing_package("datasets", "data") from None
     folder = repo_folder_name(repo_id=query.name, repo_type="dataset")
     return Path(constants.HF_HUB_CACHE) / folder / "plans" / f"{query.digest}.json"
-
-
-def _stored(query: HubQuery) -> Plan | None:
-    """Return the plan of an earlier run; one that cannot be read is made anew."""
-    try:
-        commit, kind, files = json.loads(_place(query).read_text())
-        return Plan(commit, kind, tuple(Entry(*file) for file in files))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def _store(query: HubQuery, plan: Plan) -> None:
-    # A cache that cannot be written to costs some requests, no more.
-    with contextlib.suppress(OSError):
-        write_json(_place(query), [plan.commit, plan.format, plan.files])

@@ -128,7 +128,7 @@ class PlainTextSource(FileSource):
                 yield text, None
             return
         at = stream.byte_range.begin if stream.byte_range else 0
-        cut = cut_by_runs(blocks, at, runs, chunking.PASSAGE_PATIENCE * chars)
+        cut = cut_by_runs(blocks, at, runs, chunking.PASSAGE_OVERRUN * chars)
         for held_out, group in groupby(cut, key=itemgetter(0)):
             lines = chunking.decode_blocks(map(itemgetter(1), group))
             for text in chunking.by_passage(lines, chars):
@@ -150,7 +150,7 @@ def has_separator_line(stream: ByteStream, separator: bytes) -> bool:
 
 
 def _first(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
-    """Yield the first so many bytes, whatever the chunks they come in."""
+    """Yield the first `max_bytes`, whatever the chunks they come in."""
     for chunk in chunks:
         yield chunk[:max_bytes]
         max_bytes -= len(chunk)

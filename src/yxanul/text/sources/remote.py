@@ -1,4 +1,4 @@
-"""Remote files: what is behind an fsspec address (s3://, gs://, https://, hf://, memory:// ...)."""
+"""Remote files, at fsspec addresses (s3://, gs://, https://, hf://, memory:// ...)."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class RemoteFile(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any, /) -> int:
-        """Read at most so many bytes; 0 is the end of the file and nothing else."""
+        """Fill some of the buffer; 0 is the end of the file and nothing else."""
         size = self._size_bytes
         wanted = len(buffer) if size is None else min(len(buffer), size - self._at)
         if wanted <= 0:
