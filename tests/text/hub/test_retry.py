@@ -26,6 +26,13 @@ class TransportError(Exception):
     """Stands for the fault of that name in the HTTP libraries."""
 
 
+class HttpError(Exception):
+    """As the client of Google's store raises it: with a code and no response."""
+
+    code = 503
+    headers = {"Retry-After": "1"}  # noqa: RUF012
+
+
 @pytest.fixture(autouse=True)
 def online(monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
@@ -50,6 +57,8 @@ PASSING = [
     ConnectionError(),
     TimeoutError(),
     TransportError("reset"),
+    HttpError("busy"),
+    OSError(errno.EIO, "the backend is busy"),
     OSError("Consistency check failed: file should be of size 9 but has size 7"),
 ]
 
@@ -104,9 +113,11 @@ def test_a_fault_behind_another_counts():
 def test_a_full_disk_is_told(number):
     fault = RuntimeError("writing failed")
     fault.__cause__ = OSError(number, "No space left on device")
-    action, _ = gives(fault)
+    action, _ = gives(fault, fault.__cause__)
     with pytest.raises(YxanulError, match=r"disk is full.*HF_HOME.*streaming: true"):
         retry(action, QUERY, pytest.fail)
+    with pytest.raises(YxanulError, match="disk is full: s3://b/a does not fit"):
+        retry(action, "s3://b/a", pytest.fail)
 
 
 def test_a_token_that_is_not_accepted():

@@ -22,8 +22,9 @@ EXTRAS = {
 _TRANSIENT_STATUS = (408, 425, 429)
 # How the HTTP libraries and cloud clients call a connection that broke or never came about.
 _CONNECTION_ERRORS = (
-    "ConnectionError", "TimeoutError", "Timeout", "TransportError", "FSTimeoutError",
-    "ClientError", "HTTPClientError", "IncompleteRead", "IncompleteReadError", "EOFError",
+    "ConnectionError", "TimeoutError", "Timeout", "TransportError", "FSTimeoutError", "gaierror",
+    "SSLError", "SSHException", "ClientError", "HTTPClientError", "ProtocolError", "EOFError",
+    "ChunkedEncodingError", "IncompleteRead", "IncompleteReadError", "ChecksumError",
     "ServiceRequestError", "ServiceResponseError", "LocalEntryNotFoundError",
 )  # fmt: skip
 _ACCESS_HINTS = {
