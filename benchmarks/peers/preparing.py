@@ -71,9 +71,9 @@ def datasets_tiktoken(corpus: str, out: str, gpt2: str) -> dict[str, Any]:
 
 def yxanul_many(corpus: str, out: str, gpt2: str) -> dict[str, Any]:
     """Ours, with a shard for every file however many there are; not timed."""
-    from yxanul.text.sources import by_file
+    from yxanul.text.sources import file_source
 
-    by_file.FILES_AS_PARTS = 1 << 20
+    file_source.FILES_AS_PARTS = 1 << 20
     return yxanul(corpus, out, gpt2, workers=1)
 
 

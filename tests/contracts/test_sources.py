@@ -155,10 +155,10 @@ WORKER = """
 import json, sys
 from pydantic import TypeAdapter
 from yxanul.text.config import SourceSettings
-from yxanul.text.documents import Part
+from yxanul.text.documents import SourceSlice
 from yxanul.text.sources import open_source
 settings = TypeAdapter(SourceSettings).validate_json(sys.argv[1])
-part = Part(*json.loads(sys.argv[2]))
+part = SourceSlice(*json.loads(sys.argv[2]))
 items = open_source("mine", settings).read(part)
 print(json.dumps([[type(i).__name__, *(getattr(i, f) for f in i.__slots__)] for i in items]))
 """

@@ -20,7 +20,7 @@ from yxanul.data.fetch import fetch_shards
 from yxanul.data.order import TokenStream
 from yxanul.data.shards import Shards
 from yxanul.data.staging import StagedTask
-from yxanul.text.sources import remote
+from yxanul.text.sources import remote, retry
 
 fsspec = pytest.importorskip("fsspec", reason="addresses need fsspec")
 
@@ -39,7 +39,7 @@ class Listener(SilentUi):
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch):
     monkeypatch.setattr(lease, "_SETTLE_SECONDS", 0.0)
-    monkeypatch.setattr(remote, "WAITS_SECONDS", (0.0,))
+    monkeypatch.setattr(retry, "WAITS_SECONDS", (0.0,))
 
 
 @pytest.fixture(params=["memory", "file"])

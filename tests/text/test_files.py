@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from yxanul.base.errors import YxanulError
-from yxanul.text.sources.by_file import FILES_AS_PARTS, GATHERED_BYTES, gathered
+from yxanul.text.sources.file_source import FILES_AS_PARTS, GROUP_BYTES, grouped
 from yxanul.text.sources.files import File, find_files
 
 
@@ -83,7 +83,7 @@ def files(count, size_bytes=10):
 
 
 def test_gathering_keeps_every_file_in_order():
-    groups = gathered(files(3000))
+    groups = grouped(files(3000))
     assert [file for group in groups for file in group] == files(3000)
     assert 3 < len(groups) < 60
 
@@ -91,9 +91,9 @@ def test_gathering_keeps_every_file_in_order():
 def test_a_new_file_changes_one_or_two_groups():
     before = files(3000)
     after = sorted([*before, File("01234b.txt", "", 10, "")], key=lambda file: file.name)
-    old, new = map(tuple, gathered(before)), list(map(tuple, gathered(after)))
+    old, new = map(tuple, grouped(before)), list(map(tuple, grouped(after)))
     assert len(set(new) - set(old)) <= 2
 
 
 def test_large_files_are_not_gathered():
-    assert len(gathered(files(FILES_AS_PARTS + 1, GATHERED_BYTES // 2 + 1))) == FILES_AS_PARTS + 1
+    assert len(grouped(files(FILES_AS_PARTS + 1, GROUP_BYTES // 2 + 1))) == FILES_AS_PARTS + 1

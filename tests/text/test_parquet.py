@@ -91,7 +91,7 @@ def test_a_file_of_which_no_row_can_be_read_is_damaged(write, read):
     path = write(text=texts(50))
     data = path.read_bytes()
     path.write_bytes(data[:4] + b"\xff" * 60 + data[64:])
-    with pytest.raises(YxanulError, match="cannot be unpacked or read: its bytes are damaged"):
+    with pytest.raises(YxanulError, match="cannot be decompressed or read: it is damaged"):
         read(ParquetSettings(path=str(path)))
 
 

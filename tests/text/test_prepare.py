@@ -2,12 +2,12 @@ import pytest
 
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import TextSettings
-from yxanul.text.documents import CAUSES, CHOICES, PROBLEMS, Document, Dropped, Part
+from yxanul.text.documents import CAUSES, CHOICES, PROBLEMS, Document, Dropped, SourceSlice
 from yxanul.text.prepare import prepared
 from yxanul.text.split import Split, is_held_out
 
-PART = Part("part", None, "")
-TENTH = Part("part", None, "", split=Split(0.1, by_position=False))
+PART = SourceSlice("part", None, "")
+TENTH = SourceSlice("part", None, "", split=Split(0.1, by_position=False))
 
 
 class ListedSource:

@@ -19,9 +19,10 @@ from fsspec.registry import known_implementations
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import JsonlSettings, ParquetSettings, TextSettings
 from yxanul.text.documents import Document, Dropped
-from yxanul.text.sources import open_source, remote, remote_file, spans
+from yxanul.text.sources import byte_ranges, open_source, remote, retry
 from yxanul.text.sources.files import File, find_files
-from yxanul.text.sources.remote_file import RemoteFile
+from yxanul.text.sources.remote import RemoteFile
+from yxanul.text.sources.retry import is_transient, to_user_error
 
 
 @dataclass
@@ -109,8 +110,8 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def web(monkeypatch):
     """A server of one's own; between two tries there is no waiting."""
-    monkeypatch.setattr(remote, "WAITS_SECONDS", (0.0, 0.01, 0.01))
-    monkeypatch.setattr(remote_file, "BUFFER_BYTES", 1 << 16)
+    monkeypatch.setattr(retry, "WAITS_SECONDS", (0.0, 0.01, 0.01))
+    monkeypatch.setattr(remote, "BUFFER_BYTES", 1 << 16)
     web = Web()
     handler = type("BoundHandler", (Handler,), {"web": web})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -211,7 +212,7 @@ def test_addresses_that_nobody_knows(monkeypatch):
     with pytest.raises(YxanulError, match="the package 'nopefs' is not installed; pip install"):
         find_files("nope://a.txt", ())
     monkeypatch.setitem(known_implementations, "s3x", {"class": "s3fs_.X", "err": "install s3fs"})
-    monkeypatch.setattr(remote, "_EXTRAS", {"s3fs_": "data"})
+    monkeypatch.setattr(retry, "EXTRAS", {"s3fs_": "data"})
     with pytest.raises(
         YxanulError, match=r"'s3fs_' is not installed; pip install 'yxanul\[data\]'"
     ):
@@ -231,7 +232,7 @@ class ClientError(Exception):
 
 
 @pytest.mark.parametrize(
-    ("error", "passing", "said"),
+    ("error", "transient", "said"),
     [
         (NoCredentialsError("none"), False, "may not be read.*AWS_ACCESS_KEY_ID"),
         (ClientError(403), False, "may not be read.*FSSPEC_S3_ANON"),
@@ -242,9 +243,9 @@ class ClientError(Exception):
         (FileNotFoundError("a"), False, "there is no file"),
     ],
 )
-def test_errors_of_other_libraries(web, error, passing, said):
-    assert remote.is_passing(error) == passing
-    assert re.search(said, str(remote.explained(error, "s3://b/a")))
+def test_errors_of_other_libraries(web, error, transient, said):
+    assert is_transient(error) == transient
+    assert re.search(said, str(to_user_error(error, "s3://b/a")))
 
 
 @pytest.mark.parametrize("name", list(kinds()))
@@ -334,7 +335,7 @@ def test_pages_of_links_are_folders(web, read):
 
 
 def test_ranges_of_a_remote_file(web, read, memory, monkeypatch):
-    monkeypatch.setattr(spans, "RANGE_BYTES", 60_000)
+    monkeypatch.setattr(byte_ranges, "RANGE_BYTES", 60_000)
     for name in ("a.jsonl", "a.txt"):
         settings, web.files[f"/{name}"] = kinds()[name]
         memory.pipe(f"/{name}", web.files[f"/{name}"])
@@ -348,7 +349,7 @@ def test_ranges_of_a_remote_file(web, read, memory, monkeypatch):
 
 def test_a_range_asks_for_little_more_than_itself(web, monkeypatch):
     data = LINES * 20
-    monkeypatch.setattr(spans, "RANGE_BYTES", len(data) // 4)
+    monkeypatch.setattr(byte_ranges, "RANGE_BYTES", len(data) // 4)
     web.files["/a.jsonl"] = data
     source = open_source("mine", JsonlSettings(path=f"{web.address}/a.jsonl"))
     part = source.parts()[2]
@@ -374,7 +375,7 @@ def test_waiting_between_tries(web):
     web.files["/a"] = b"x" * 100
     (file,) = find_files(f"{web.address}/a", ())
     waits = []
-    raw = RemoteFile(remote.Entry(file.address, file.size_bytes, file.fingerprint), waits.append)
+    raw = RemoteFile(file.address, file.size_bytes, file.fingerprint, sleep=waits.append)
     web.faults = ["500", "cut"]
     with raw:
         assert raw.read(50) == b"x" * 3
@@ -395,7 +396,7 @@ def test_damaged_remote_content_is_counted(memory, read):
 
 
 def test_memory_stays_bounded(web, peak_bytes, monkeypatch):
-    monkeypatch.setattr(spans, "RANGE_BYTES", 1 << 30)
+    monkeypatch.setattr(byte_ranges, "RANGE_BYTES", 1 << 30)
     web.files["/a.jsonl"] = LINES * 30
     source = open_source("mine", JsonlSettings(path=f"{web.address}/a.jsonl"))
     (part,) = source.parts()

@@ -87,7 +87,7 @@ def test_text_alone_is_nothing_to_tell_of(tmp_path, read):
     assert read(TextSettings(path=str(tmp_path))).notes == []
 
 
-@pytest.mark.parametrize("charset", ["iso-8859-1", "utf-8", "no-such-charset"])
+@pytest.mark.parametrize("charset", ["iso-8859-1", "utf-8", "utf-16", "no-such-charset", "base64"])
 def test_a_page_says_its_encoding(tmp_path, read, charset):
     page = f"<meta charset='{charset}'><p>été à la plage"
     path = tmp_path / "a.html"
@@ -98,7 +98,7 @@ def test_a_page_says_its_encoding(tmp_path, read, charset):
 def test_a_page_in_chunks_is_the_page(tmp_path, read, monkeypatch):
     (tmp_path / "a.html").write_text(PAGE)
     whole = read(TextSettings(path=str(tmp_path))).texts
-    monkeypatch.setattr("yxanul.text.sources.unpack.CHUNK_BYTES", 3)
+    monkeypatch.setattr("yxanul.text.sources.decompress.CHUNK_BYTES", 3)
     assert read(TextSettings(path=str(tmp_path))).texts == whole
 
 
@@ -116,7 +116,7 @@ def test_a_tenth_of_a_short_book_is_held_out_in_one_run(tmp_path, name):
 
 
 def test_copies_of_a_file_have_the_same_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr("yxanul.text.sources.plain.RUN_BYTES", 2000)
+    monkeypatch.setattr("yxanul.text.sources.plain_text.RUN_BYTES", 2000)
     for name in "abc":
         (tmp_path / f"{name}.txt").write_text(BOOK)
     sides = split_of(tmp_path, fraction=0.2, passage_chars=100)
@@ -126,7 +126,7 @@ def test_copies_of_a_file_have_the_same_runs(tmp_path, monkeypatch):
 
 
 def test_other_files_change_nothing_of_what_is_held_out_of_a_large_text(tmp_path, monkeypatch):
-    monkeypatch.setattr("yxanul.text.sources.plain.RUN_BYTES", 1000)
+    monkeypatch.setattr("yxanul.text.sources.plain_text.RUN_BYTES", 1000)
     settings = {"fraction": 0.2, "passage_chars": 50}
     (tmp_path / "b.txt").write_text(BOOK)
     alone = split_of(tmp_path / "b.txt", **settings)
@@ -139,7 +139,7 @@ def test_other_files_change_nothing_of_what_is_held_out_of_a_large_text(tmp_path
 def test_ranges_of_a_large_file_hold_out_what_the_whole_does(tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_text(BOOK)
     whole = split_of(tmp_path)
-    monkeypatch.setattr("yxanul.text.sources.spans.RANGE_BYTES", 20_000)
+    monkeypatch.setattr("yxanul.text.sources.byte_ranges.RANGE_BYTES", 20_000)
     ranges = split_of(tmp_path)
     assert "".join("".join(ranges["validation"]).split()) in "".join(BOOK.split())
     assert "".join(whole["validation"]).split() == "".join(ranges["validation"]).split()
@@ -167,7 +167,7 @@ BROKEN = {
     "cut.txt.gz": (PACKED[:500], "cut.txt.gz ends too early"),
     "cut.jsonl.gz": (gzip.compress(b'{"text": "a b"}\n' * 99)[:-9], "cut.jsonl.gz ends too early"),
     "cut.txt.bz2": (bz2.compress(BOOK.encode())[:-90], "cut.txt.bz2 ends too early"),
-    "plain.txt.gz": (BOOK.encode(), "plain.txt.gz cannot be unpacked"),
+    "plain.txt.gz": (BOOK.encode(), "plain.txt.gz cannot be decompressed"),
     "cut.txt": (PACKED[:500], "cut.txt ends too early"),
     "twice.txt.gz": (gzip.compress(PACKED), "twice.txt.gz is no text"),
     "doc.txt": (b"%PDF-1.4\n" + BOOK.encode(), "doc.txt is no text"),
@@ -194,7 +194,7 @@ def test_a_packed_file_is_one_whatever_its_name(tmp_path, name, pack, monkeypatc
     plain = split_of(tmp_path / "book.txt")
     (tmp_path / "book.txt").unlink()
     (tmp_path / name).write_bytes(pack(BOOK.encode()))
-    monkeypatch.setattr("yxanul.text.sources.spans.RANGE_BYTES", 500)
+    monkeypatch.setattr("yxanul.text.sources.byte_ranges.RANGE_BYTES", 500)
     packed = split_of(tmp_path / name)
     assert "".join(packed["train"]).split() == "".join(plain["train"]).split()
     rows = "\n".join(json.dumps({"text": text}) for text in plain["train"])
@@ -256,3 +256,18 @@ def test_what_is_no_file_is_said(tmp_path):
         split_of(tmp_path / ("x" * 300))
     with pytest.raises(YxanulError, match=r"link\.txt cannot be opened"):
         split_of(tmp_path)
+
+
+def test_lines_of_a_csv_file_end_in_any_way(tmp_path, read):
+    path = tmp_path / "a.csv"
+    for end in ("\n", "\r\n", "\r"):
+        path.write_bytes(f'n,text{end}1,"two{end}lines"{end}2,film'.encode())
+        assert read(TextSettings(path=str(path))).texts == [
+            f"two{end}lines".replace("\r\n", "\n"),
+            "film",
+        ]
+    path.write_bytes(b"n,text\n" + b"1,film\n" * 99 + b"2,t\xff\n" + b"1,film\n" * 99)
+    assert read(TextSettings(path=str(path))).texts == ["film"] * 99
+    assert read(TextSettings(path=str(path))).dropped == {"not_utf8": 1}
+    path.write_bytes(b'n,text\n1,film\n2,"cut')
+    assert read(TextSettings(path=str(path))).dropped == {"truncated": 1}

@@ -16,7 +16,7 @@ from yxanul.data.config import DataSettings
 from yxanul.text.benchmarks import BENCHMARKS, Benchmark
 from yxanul.text.config import ColumnSettings, JsonlSettings, ParquetSettings
 from yxanul.text.decontaminate import ngrams_of
-from yxanul.text.documents import CAUSES, Dropped, Part
+from yxanul.text.documents import CAUSES, Dropped, SourceSlice
 from yxanul.text.sources import Source, open_source
 from yxanul.text.sources.files import find_files
 from yxanul.text.sources.jsonl import JsonlSource
@@ -77,7 +77,7 @@ def _ways_to_read(benchmark: Benchmark, path: str | None) -> Iterator[ColumnSett
         yield kind(path=path, template=template)
 
 
-def _open_set(name: str, ways: Iterator[ColumnSettings]) -> tuple[Source, list[Part]]:
+def _open_set(name: str, ways: Iterator[ColumnSettings]) -> tuple[Source, list[SourceSlice]]:
     """Return the source whose columns are there, and its parts."""
     problems: list[YxanulError] = []
     for settings in ways:

@@ -16,7 +16,7 @@ from yxanul.text.config import CommonSettings
 from yxanul.text.dedup.config import DeduplicateSettings
 from yxanul.text.dedup.copies import CopyCounts, write_copies
 from yxanul.text.dedup.fingerprints import are_written, fingerprints_key, write_fingerprints
-from yxanul.text.documents import Dropped, Part
+from yxanul.text.documents import Dropped, SourceSlice
 from yxanul.text.prepare import prepared
 
 
@@ -27,7 +27,7 @@ class ScanTask:
     path: Path
     """Where their fingerprints go."""
     source: str
-    part: Part
+    part: SourceSlice
     settings: CommonSettings
     ngrams: Path | None
     deduplicate: DeduplicateSettings

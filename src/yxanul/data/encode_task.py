@@ -27,7 +27,7 @@ from yxanul.data.manifest import (
 )
 from yxanul.text.config import CommonSettings
 from yxanul.text.dedup.copies import read_copies
-from yxanul.text.documents import Document, Dropped, Part
+from yxanul.text.documents import Document, Dropped, SourceSlice
 from yxanul.text.filters.length import token_bounds
 from yxanul.text.prepare import prepared
 from yxanul.tokenizer.end_of_text import END_OF_TEXT
@@ -46,7 +46,7 @@ class EncodeTask:
     """The source's folder."""
     number: int
     """Names the files: what they hold does not depend on who makes them."""
-    part: Part
+    part: SourceSlice
     settings: CommonSettings
     """The source's settings: it is opened from its name and these."""
     header: Header

@@ -23,7 +23,7 @@ from yxanul.data.manifest import (
 )
 from yxanul.data.storage import Storage
 from yxanul.text.config import ColumnSettings, CommonSettings, TextSettings
-from yxanul.text.documents import Part
+from yxanul.text.documents import SourceSlice
 from yxanul.text.filters.table import filters_digest, open_filters
 from yxanul.text.prepare import split_parts
 from yxanul.text.sources import open_source
@@ -40,7 +40,7 @@ class Job:
     header: Header
     settings: CommonSettings
     synthetic: bool
-    parts: list[Part]
+    parts: list[SourceSlice]
     notes: list[str]
     tasks: list[EncodeTask] = field(default_factory=list)
     """One for each part."""

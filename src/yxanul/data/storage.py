@@ -13,7 +13,8 @@ from typing import Any
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import sync_folder
-from yxanul.text.sources.remote import file_system, is_not_there, patiently, protocol_of
+from yxanul.text.sources.remote import file_system, protocol_of
+from yxanul.text.sources.retry import is_not_found, retry
 
 _AT_ONCE = 16
 # In an object store a file appears when all of it is there; elsewhere it is moved to its name.
@@ -112,7 +113,7 @@ class RemoteStorage(Storage):
         try:
             return self._reach(lambda: self._system.cat_file(self._name(path)))
         except YxanulError as error:
-            if error.__cause__ is not None and is_not_there(error.__cause__):
+            if error.__cause__ is not None and is_not_found(error.__cause__):
                 return None
             raise
 
@@ -168,7 +169,7 @@ class RemoteStorage(Storage):
 
     def _reach(self, action: Callable[[], Any]) -> Any:
         try:
-            return patiently(lambda _: action(), self.address)
+            return retry(action, self.address)
         except YxanulError as error:
             found = error.what if error.got is None else error.got
             what = f"the place {self.address} cannot be used"

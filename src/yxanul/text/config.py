@@ -32,7 +32,7 @@ class CommonSettings(Settings):
 
     @property
     def score_columns(self) -> list[str]:
-        """The columns that filters look at, beside those that the text is made of."""
+        """The columns that filters read, besides those that the text is made of."""
         kinds = (ScoreFilterSettings, ValueFilterSettings)
         scores = (one for one in self.filters or () if isinstance(one, kinds))
         return list(dict.fromkeys(one.column for one in scores))

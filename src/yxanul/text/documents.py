@@ -1,4 +1,4 @@
-"""The values that leave this package: documents, what was dropped, and parts of a source."""
+"""Documents, what was dropped, and slices of a source: the values that leave this package."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ PROBLEMS = {
     "not_text": "has a value that is not text where the text should be",
     "too_long": "is too long to be one JSON value",
     "truncated": "ends too early: the file was cut short",
-    "corrupt": "cannot be unpacked or read: its bytes are damaged, or its name says the wrong kind",
-    "not_text_file": "is no text: it begins like a packed or binary file",
+    "corrupt": "cannot be decompressed or read: it is damaged, or its suffix is the wrong one",
+    "not_text_file": "is no text: it begins like a compressed or binary file",
     "not_utf8": "is not text in UTF-8: it is in another encoding, or is binary",
     "unreadable": "cannot be opened or read",
 }
 """Why a document (or the rest of a file) cannot be used; `on_problem` decides what follows."""
 
 CURES = {
-    "truncated": "fetch or pack the file again",
-    "corrupt": "fetch or pack the file again, or give it the name of what it is",
-    "not_text_file": "convert or unpack it, or give it the name of what it is (.parquet ...)",
+    "truncated": "download or compress the file again",
+    "corrupt": "download or compress the file again, or give it the name of what it is",
+    "not_text_file": "convert or decompress it, or give it the name of what it is (.parquet ...)",
     "not_utf8": "convert it, such as with iconv -f LATIN1 -t UTF-8 (or -f UTF-16LE)",
-    "unreadable": "look at whether it is there, and at its permissions",
+    "unreadable": "check whether it is there, and its permissions",
 }
-"""What mends a file of which the rest cannot be used; `on_bad_file` decides what follows."""
+"""What repairs a file of which the rest cannot be used; `on_bad_file` decides what follows."""
 
 CHOICES = {
     "too_short": "is shorter than the filter wants",
@@ -58,7 +58,7 @@ class Document:
     source: str
     text: str
     scores: Mapping[str, Any] = field(default_factory=dict)
-    """The values of the columns that filters look at."""
+    """The values of the columns that filters read."""
     held_out: bool | None = None
     """Whether its place says that it is held out; None where its text decides."""
 
@@ -70,12 +70,12 @@ class Dropped:
     cause: str
     where: str
     text: str = ""
-    """The text, where there is one: the beginning is kept to be looked at."""
+    """The text, where there is one: its beginning is kept for inspection."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A piece of a source: the unit of work and of resuming.
+class SourceSlice:
+    """A slice of a source: the unit of work and of resuming.
 
     The fingerprint changes when the content may have changed; size_bytes may be unknown.
     """
@@ -84,6 +84,6 @@ class Part:
     size_bytes: int | None
     fingerprint: str
     kind: str = "text"
-    """What kind of files it is made of, where a source has several."""
+    """The kind of its files, where a source has several."""
     split: Split = NOTHING_HELD_OUT
     """What of it is held out."""

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import HubSettings
-from yxanul.text.documents import CURES, PROBLEMS, Document, Dropped, Part
+from yxanul.text.documents import CURES, PROBLEMS, Document, Dropped, SourceSlice
 from yxanul.text.filters.filter import Filter
 from yxanul.text.sources.remote import is_remote
 from yxanul.text.sources.source import Source
@@ -19,7 +19,9 @@ from yxanul.text.split import Split, fraction_for, hash_of, is_held_out
 Prepared: TypeAlias = tuple[Literal["train", "validation"], Document] | Dropped
 
 
-def prepared(source: Source, part: Part, filters: Sequence[Filter] = ()) -> Iterator[Prepared]:
+def prepared(
+    source: Source, part: SourceSlice, filters: Sequence[Filter] = ()
+) -> Iterator[Prepared]:
     """Yield the documents of `part`, each with its side of the split, and what was dropped.
 
     Filters are asked in their order, and the first one that objects decides the cause. Under
@@ -42,7 +44,9 @@ def prepared(source: Source, part: Part, filters: Sequence[Filter] = ()) -> Iter
             yield kept
 
 
-def split_parts(source: Source, fraction: float, filters: Sequence[Filter] = ()) -> list[Part]:
+def split_parts(
+    source: Source, fraction: float, filters: Sequence[Filter] = ()
+) -> list[SourceSlice]:
     """Return the parts of a source, each with what of it is held out: one document at least.
 
     A source without text, and one of a single document, are a YxanulError.
@@ -119,5 +123,5 @@ def _problem(source: str, dropped: Dropped) -> YxanulError:
         drop = f"data.sources.{source}.on_bad_file=drop"
         return YxanulError(what, hint=f"{cure}; {drop} takes what can be read of such files")
     return YxanulError(
-        what, hint="mend it, or leave such documents out and count them with on_problem: drop"
+        what, hint="repair it, or leave such documents out and count them with on_problem: drop"
     )

@@ -1,4 +1,4 @@
-"""Which text is held out for validation: decided by the text and its place, by nothing else."""
+"""Split of text into training and validation: by the text and its place, by nothing else."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 RUN_BYTES = 1 << 16
-"""Text that is cut into passages is held out in runs of so many bytes: neighbours tell much of
-each other, and fewer bytes are too few to compare models by."""
+"""Text that is chunked into passages is held out in runs of so many bytes: neighbours reveal much
+of each other, and fewer bytes are too few to compare models by."""
 
 _MOST_FOR_A_RUN = 0.1  # of a small text
 # From so many runs on, chance holds out about what it should.
@@ -30,7 +30,7 @@ def is_held_out(text: str, fraction: float) -> bool:
 
 
 def hash_of(text: bytes) -> int:
-    """Return the number that decides about a text."""
+    """Return the hash that decides about a text."""
     digest = hashlib.blake2b(text, digest_size=_HASH_BYTES, person=b"yxanul split")
     return int.from_bytes(digest.digest(), "little")
 
@@ -42,7 +42,7 @@ def fraction_for(lowest: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """Bytes of a file that are held out: `length` from `begin` on, and again every `period`."""
+    """Runs of held-out bytes in a file: `length` from `begin` on, and again every `period`."""
 
     begin: int
     length: int
@@ -53,7 +53,7 @@ class Runs:
         return (at - self.begin) % self.period < self.length
 
     def next_change(self, at: int) -> int:
-        """Return the first place behind `at` where a run begins or ends."""
+        """Return the first place after `at` where a run begins or ends."""
         into = (at - self.begin) % self.period
         return at - into + (self.length if into < self.length else self.period)
 
@@ -81,7 +81,7 @@ class Split:
 
     @property
     def mark(self) -> str:
-        """What changes when it does."""
+        """A representation for fingerprints."""
         runs = None if self.runs is None else sorted(map(repr, self.runs.items()))
         return repr((self.fraction, self.by_position, runs))
 
@@ -111,7 +111,7 @@ NOTHING_HELD_OUT = Split()
 
 @dataclass(frozen=True, slots=True)
 class Sized:
-    """A file that is cut into passages."""
+    """A file that is chunked into passages."""
 
     name: str
     size_bytes: int
@@ -146,7 +146,7 @@ def runs_of_few(
 
 
 def cut_by_runs(
-    blocks: Iterable[tuple[bytes, bool]], at: int, runs: Runs, patience_bytes: int
+    blocks: Iterable[tuple[bytes, bool]], at: int, runs: Runs, max_delay_bytes: int
 ) -> Iterator[tuple[bool, tuple[bytes, bool]]]:
     """Yield blocks of lines, of which the first one begins at the byte `at` of a file, cut where
     runs begin and end; with each, whether it is held out.
@@ -157,7 +157,7 @@ def cut_by_runs(
     for block, ends in blocks:
         lines = block + b"\n" if ends else block
         while ends and lines:
-            cut = _cut(lines, border - at, border - at + patience_bytes)
+            cut = _cut(lines, border - at, border - at + max_delay_bytes)
             if cut is None:
                 break
             if cut:

@@ -23,10 +23,10 @@ time.sleep = _sleep
 from yxanul.base.errors import YxanulError  # noqa: E402
 from yxanul.text.config import HubSettings  # noqa: E402
 from yxanul.text.documents import Document  # noqa: E402
-from yxanul.text.sources import hub_files, hub_plan, open_source, spans  # noqa: E402
+from yxanul.text.sources import byte_ranges, hub_plan, open_source, remote  # noqa: E402
 
-spans.RANGE_BYTES = 1 << 16
-hub_files.BUFFER_BYTES = 1 << 14
+byte_ranges.RANGE_BYTES = 1 << 16
+remote.BUFFER_BYTES = 1 << 14
 
 
 def read_part(settings, part):

@@ -192,3 +192,11 @@ def test_without_hub_and_without_cache(ask_anew):
     )
     assert "unset HF_HUB_OFFLINE" in downloaded["error"]
     assert "unset HF_HUB_OFFLINE" in streamed["error"]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_names_of_files_may_hold_any_sign(ask, hub, streaming):
+    names = ("train a#1.jsonl", "train%20@2.jsonl", "tr?in+é.jsonl")
+    hub.put("ann/odd", {name: stories_of(str(n), 9) for n, name in enumerate(names)})
+    (answer,) = ask({"name": "ann/odd", "streaming": streaming, "data_files": "**"})
+    assert sorted(answer["texts"]) == sorted(f"{n} {k}" for n in range(3) for k in range(9))

@@ -1,4 +1,4 @@
-"""Text that is there without a download."""
+"""Source of text that needs no download."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from yxanul.text.config import BuiltinSettings
-from yxanul.text.documents import Document, Dropped, Part
-from yxanul.text.sources.files import digest_of
-from yxanul.text.sources.ranges import parse_range, range_name, ranges
+from yxanul.text.documents import Document, Dropped, SourceSlice
+from yxanul.text.sources.source import digest_of, parse_range, range_name, ranges
 
 DOCUMENTS = 10_000
 DOCUMENTS_A_PART = 1000
@@ -37,7 +36,7 @@ class BuiltinSource:
         """Tells of text that is made up."""
         return [_generators().SYNTHETIC_NOTICE] if self.synthetic else []
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[SourceSlice]:
         """Runs of documents, or of modules."""
         if self.synthetic:
             mark = digest_of(_code_digest(), str(self.settings.seed))
@@ -47,9 +46,9 @@ class BuiltinSource:
             mark = digest_of(_modules_digest(tuple(modules)), str(self._at_most))
             # Nobody knows how many documents a module has: under a limit there is one part.
             runs = ranges(len(modules), len(modules) if self._at_most else MODULES_A_PART)
-        return [Part(range_name(self.settings.domain, run), None, mark) for run in runs]
+        return [SourceSlice(range_name(self.settings.domain, run), None, mark) for run in runs]
 
-    def read(self, part: Part) -> Iterator[Document | Dropped]:
+    def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
         """Yield the documents of one run."""
         numbers = parse_range(self.name, part.name)
         if self.synthetic:

@@ -1,23 +1,24 @@
-"""Bytes of a file, unpacked on the way, in bounded memory; lines of bounded length."""
+"""Byte stream of a file, decompressed in bounded memory, and lines of bounded length."""
 
 from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from typing import BinaryIO
 
+from yxanul.text.sources.byte_ranges import ByteRange
+from yxanul.text.sources.decompress import CHUNK_BYTES, CorruptData, decompressed
 from yxanul.text.sources.files import File
-from yxanul.text.sources.spans import Span
-from yxanul.text.sources.unpack import CHUNK_BYTES, Damaged, unpacked
 
-# That of UTF-16 is the beginning of one of UTF-32.
-_OTHER_ENCODINGS = {
+# The mark of UTF-16 is the beginning of one of UTF-32.
+_BYTE_ORDER_MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-# What is none of text begins with: PDF, zip (docx, odt ...), packed files, pictures, programs ...
+# Other kinds of files: PDF, zip (docx, odt ...), compressed files, pictures, programs ...
 _OTHER_KINDS = (
     b"%PDF-", b"PK\x03\x04", b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh91AY&SY", b"\xfd7zXZ",
     b"7z\xbc\xaf",
@@ -28,17 +29,16 @@ _ENOUGH_BYTES = 512
 
 
 class ByteStream:
-    """The unpacked bytes of a file, or of a span of it, in chunks, without a byte order mark.
+    """Decompressed bytes of a file, or of a range of it, in chunks, without a byte order mark.
 
-    What says that it is in UTF-16 or UTF-32 becomes UTF-8.
-
-    What ends the stream too early is no exception: the chunks stop, and `problem` has the cause.
-    A fault of the line to a remote file is an exception, since the file itself may be sound.
+    What a mark says is UTF-16 or UTF-32 becomes UTF-8. What ends the stream too early is no
+    exception: the chunks stop, and `problem` has the cause. A fault of the connection to a remote
+    file is an exception, since the file itself may be sound.
     """
 
-    def __init__(self, file: File, span: Span | None = None):
+    def __init__(self, file: File, byte_range: ByteRange | None = None):
         self.file = file
-        self.span = span
+        self.byte_range = byte_range
         self.problem: str | None = None
 
     def __iter__(self) -> Iterator[bytes]:
@@ -46,27 +46,28 @@ class ByteStream:
         self.problem = None
         try:
             with self.file.open() as file:
-                if self.span is None or self.span.begin == 0:
+                if self.byte_range is None or self.byte_range.begin == 0:
                     yield from self._from_the_beginning(file)
                 else:
-                    yield from self.span.chunks(file, CHUNK_BYTES)
+                    yield from self.byte_range.chunks(file, CHUNK_BYTES)
         except EOFError:
             self.problem = "truncated"
-        except Damaged:
+        except CorruptData:
             self.problem = "corrupt"
         except UnicodeError:
             self.problem = "not_utf8"
         except OSError:
             self.problem = "unreadable"
 
-    def _from_the_beginning(self, file) -> Iterator[bytes]:
-        if self.span is None:
-            chunks = unpacked(file, self.file.name)
+    def _from_the_beginning(self, file: BinaryIO) -> Iterator[bytes]:
+        if self.byte_range is None:
+            chunks = decompressed(file, self.file.name)
         else:
-            chunks = self.span.chunks(file, CHUNK_BYTES)
+            chunks = self.byte_range.chunks(file, CHUNK_BYTES)
         first = next(chunks, b"")
-        if encoding := other_encoding(first):
-            yield from _encoded(chain([first], chunks), encoding)
+        if encoding := marked_encoding(first):
+            decoded = codecs.iterdecode(chain([first], chunks), encoding)
+            yield from (text.encode() for text in decoded if text)
             return
         if first.startswith(_OTHER_KINDS):
             self.problem = "not_text_file"
@@ -78,9 +79,9 @@ class ByteStream:
         yield from chunks
 
 
-def other_encoding(first: bytes) -> str | None:
-    """Return the encoding that a file which begins like this says it has, if it is not UTF-8."""
-    return next((name for mark, name in _OTHER_ENCODINGS.items() if first.startswith(mark)), None)
+def marked_encoding(first: bytes) -> str | None:
+    """Return the encoding that the byte order mark of a file names, if it is not UTF-8."""
+    return next((name for mark, name in _BYTE_ORDER_MARKS.items() if first.startswith(mark)), None)
 
 
 def is_no_text(first: bytes) -> bool:
@@ -89,15 +90,8 @@ def is_no_text(first: bytes) -> bool:
 
 
 def _has_zeros(first: bytes) -> bool:
-    """Tell of UTF-16 that does not say so, and of most that is binary."""
+    """Tell whether this is UTF-16 without a mark, or binary as most of that is."""
     return len(first) >= _ENOUGH_BYTES and first.count(0) * 10 > len(first)
-
-
-def _encoded(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
-    """Yield in UTF-8 what is in `encoding`; a UnicodeError where it is not."""
-    for text in codecs.iterdecode(chunks, encoding):
-        if text:
-            yield text.encode()
 
 
 def split_blocks(chunks: Iterable[bytes], max_bytes: int) -> Iterator[tuple[bytes, bool]]:
@@ -114,23 +108,17 @@ def split_blocks(chunks: Iterable[bytes], max_bytes: int) -> Iterator[tuple[byte
         waiting_bytes += len(chunk)
         if b"\n" not in chunk and waiting_bytes <= max_bytes:
             continue
-        whole, newline, rest = b"".join(waiting).rpartition(b"\n")
-        if newline:
-            yield from _block(whole, max_bytes)
+        block, newline, rest = b"".join(waiting).rpartition(b"\n")
+        if newline and (len(block) <= max_bytes or max(map(len, block.split(b"\n"))) <= max_bytes):
+            yield block, True
+        elif newline:
+            for line in block.split(b"\n"):
+                yield from _pieces(line, max_bytes, ends=True)
         *pieces, (rest, _) = _pieces(rest, max_bytes, ends=False)
         yield from pieces
         waiting, waiting_bytes = [rest], len(rest)
     if waiting_bytes:
         yield b"".join(waiting), True
-
-
-def _block(block: bytes, max_bytes: int) -> Iterator[tuple[bytes, bool]]:
-    """Yield a block whole if none of its lines is too long, else line by line."""
-    if len(block) <= max_bytes or max(map(len, block.split(b"\n"))) <= max_bytes:
-        yield block, True
-        return
-    for line in block.split(b"\n"):
-        yield from _pieces(line, max_bytes, ends=True)
 
 
 def split_lines(chunks: Iterable[bytes], max_bytes: int) -> Iterator[tuple[bytes, bool]]:
@@ -142,10 +130,13 @@ def split_lines(chunks: Iterable[bytes], max_bytes: int) -> Iterator[tuple[bytes
         if not ends:
             yield block, False
             continue
-        if b"\r" in block:
-            block = (block + b"\n").replace(b"\r\n", b"\n")[:-1]
-        for line in block.split(b"\n"):
+        for line in unix_lines(block).split(b"\n"):
             yield line, True
+
+
+def unix_lines(block: bytes) -> bytes:
+    r"""Return whole lines with "\n" in place of "\r\n", the last of which has lost its "\n"."""
+    return (block + b"\n").replace(b"\r\n", b"\n")[:-1] if b"\r" in block else block
 
 
 def _pieces(line: bytes, max_bytes: int, ends: bool) -> Iterator[tuple[bytes, bool]]:
@@ -163,7 +154,5 @@ def _cut(line: bytes, start: int, stop: int) -> int:
     space = line.rfind(b" ", start, stop)
     if space >= 0:
         return space + 1
-    for at in range(stop, max(start, stop - 4), -1):
-        if line[at] & 0xC0 != 0x80:
-            return at
-    return stop
+    starts = (at for at in range(stop, max(start, stop - 4), -1) if line[at] & 0xC0 != 0x80)
+    return next(starts, stop)

@@ -1,4 +1,4 @@
-"""Which columns of a row make the text, and how."""
+"""Columns of rows that make the text of a document."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RowProblem(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The way from a row to its text, id and scores; `note` tells of a guess."""
+    """Mapping from a row to its text, id and scores; `note` tells of a guess."""
 
     pieces: Pieces
     id_column: str | None = None
@@ -43,13 +43,13 @@ class Columns:
 
     @property
     def names(self) -> list[str]:
-        """All columns that are looked at, each once."""
+        """All columns that are read, each once."""
         others = [self.id_column] if self.id_column else []
         return list(dict.fromkeys([*self.text_names, *others, *self.score_columns]))
 
     @property
-    def way(self) -> str:
-        """What decides about text, id and scores: a mark for fingerprints."""
+    def key(self) -> str:
+        """What decides about text, id and scores, for fingerprints."""
         return repr((self.pieces, self.id_column, self.score_columns, self.chat))
 
     def document(self, row: Row, source: str, number: str) -> Document | Dropped:
@@ -65,8 +65,12 @@ class Columns:
             return Dropped(problem.cause, number)
         except UnicodeError:
             return Dropped("broken_utf8", number)
-        name = self._id(row, number) if self.id_column else number
-        return Document(name, source, text, self._scores(row) if self.score_columns else {})
+        name, scores = number, {}
+        if self.id_column and (value := row.get(self.id_column)) is not None:
+            name = str(value).encode(errors="replace").decode()
+        if self.score_columns:
+            scores = {c: row[c] for c in self.score_columns if row.get(c) is not None}
+        return Document(name, source, text, scores)
 
     def _text(self, row: Row) -> str:
         pieces = self.pieces
@@ -75,23 +79,11 @@ class Columns:
             return value if isinstance(value, str) else _render(value, self.chat)
         texts = []
         for literal, name in pieces:
-            texts.append(literal)
-            if name is not None:
-                value = row.get(name)
-                if not isinstance(value, str):
-                    # In a template, numbers are text as well.
-                    is_number = isinstance(value, int | float)
-                    value = str(value) if is_number else _render(value, self.chat)
-                texts.append(value)
+            value = "" if name is None else row.get(name)
+            if isinstance(value, int | float):  # in a template, numbers are text as well
+                value = str(value)
+            texts.append(literal + (value if isinstance(value, str) else _render(value, self.chat)))
         return "".join(texts)
-
-    def _id(self, row: Row, number: str) -> str:
-        value = row.get(self.id_column or "")
-        return number if value is None else str(value).encode(errors="replace").decode()
-
-    def _scores(self, row: Row) -> dict[str, Any]:
-        found = ((name, row.get(name)) for name in self.score_columns)
-        return {name: value for name, value in found if value is not None}
 
 
 def choose_columns(
@@ -137,8 +129,8 @@ def named_pieces(settings: ColumnSettings) -> Pieces | None:
 def guess_column(names: Sequence[str], rows: Sequence[Row]) -> str | None:
     """Return the column that holds the text of most rows; None if none does."""
     values = {name: [row[name] for row in rows if row.get(name) is not None] for name in names}
-    written = {name: sum(map(_is_written, values[name])) for name in names}
-    # What few rows have is not what most are about: a file of figures stands beside the others.
+    written = {name: sum(_is_text(v) or _is_chat(v) for v in values[name]) for name in names}
+    # What few rows have is not what most are about: one file may be of figures.
     enough = max(written.values(), default=0) / 2
     names = [name for name in names if written[name] and written[name] >= enough]
     for name in LIKELY_NAMES:
@@ -153,10 +145,6 @@ def guess_column(names: Sequence[str], rows: Sequence[Row]) -> str | None:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names) or "no column at all"
-
-
-def _is_written(value: Any) -> bool:
-    return _is_text(value) or _is_chat(value)
 
 
 def _is_text(value: Any) -> bool:
@@ -180,11 +168,8 @@ def _render(value: Any, chat: str) -> str:
     try:
         if chat != "plain" and any(isinstance(item, Mapping) for item in value):
             return render_chat(value, chat)
-        return "\n\n".join(map(_paragraph, value))
+        # One message of a chat as "role: content"; plain strings stay as they are.
+        items = (one if isinstance(one, str) else render_chat([one], "plain") for one in value)
+        return "\n\n".join(items)
     except (NoChat, YxanulError):
         raise RowProblem("not_text") from None
-
-
-def _paragraph(item: Any) -> str:
-    """Return one message of a chat as "role: content"; plain strings stay as they are."""
-    return item if isinstance(item, str) else render_chat([item], "plain")

@@ -1,19 +1,19 @@
-"""Finding the files that a path, a folder, a glob or an fsspec address stands for."""
+"""Files that a path, a folder, a glob or an fsspec address stands for."""
 
 from __future__ import annotations
 
 import glob
-import hashlib
+import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from yxanul.base.errors import YxanulError, near_miss
 from yxanul.text.sources import remote
-from yxanul.text.sources.remote_listing import find_remote, no_file_to_read
-from yxanul.text.sources.unpack import BEGINNING_BYTES, begins_packed
+from yxanul.text.sources.decompress import MAGIC_BYTES, compression_of
+from yxanul.text.sources.retry import is_not_found, retry
 
 COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
 
@@ -23,7 +23,7 @@ class File:
     """A file and its name inside the source: relative, with "/", always valid text.
 
     The address is a path of this machine or one that fsspec knows. The size of a remote file may
-    be unknown. Another fingerprint means that the content may be another one.
+    be unknown. A new fingerprint means that the content may be new.
     """
 
     name: str
@@ -33,56 +33,48 @@ class File:
 
     @property
     def is_remote(self) -> bool:
-        """Whether the file is behind an address rather than on this machine."""
+        """Whether the file has an address rather than a path on this machine."""
         return remote.is_remote(self.address)
 
     @property
-    def is_packed(self) -> bool:
-        """Whether it is compressed, as its name says, or how it begins."""
+    def is_compressed(self) -> bool:
+        """Whether it is compressed, by its name or by its first bytes."""
         if self.name.lower().endswith(COMPRESSIONS):
             return True
         try:
-            with self.open(BEGINNING_BYTES) as file:
-                return begins_packed(file.read(BEGINNING_BYTES)) is not None
-        except OSError:  # reading it tells
+            with self.open(MAGIC_BYTES) as file:
+                return compression_of(file.read(MAGIC_BYTES)) is not None
+        except OSError:  # reading it will report it
             return False
 
     def open(self, buffer_bytes: int | None = None) -> BinaryIO:
         """Open the file for reading its bytes from any place.
 
-        A remote one is read in blocks of `buffer_bytes`, with patience; what fails there in spite
-        of it is a YxanulError. A local one raises an OSError.
+        A remote one is read in blocks of `buffer_bytes`, with retries; what fails there in spite
+        of them is a YxanulError. A local one raises an OSError.
         """
         if not self.is_remote:
             return open(self.address, "rb")
-        from yxanul.text.sources.remote_file import BUFFER_BYTES, open_remote
+        file = remote.RemoteFile(self.address, self.size_bytes, self.fingerprint)
+        return io.BufferedReader(file, buffer_bytes or remote.BUFFER_BYTES)
 
-        return open_remote(self._entry, buffer_bytes or BUFFER_BYTES)
-
-    def as_it_is_now(self) -> File:
+    def refreshed(self) -> File:
         """Return the file with its size and time of now; a remote one as it was."""
         return self if self.is_remote else local_file(Path(self.address), self.name)
 
-    def can_be_read_from_the_middle(self) -> bool:
-        """Tell whether reading may begin anywhere without reading all that stands before."""
-        if not self.is_remote:
-            return True
-        from yxanul.text.sources.remote_file import answers_with_ranges
-
-        return answers_with_ranges(self._entry)
-
-    @property
-    def _entry(self) -> remote.Entry:
-        return remote.Entry(self.address, self.size_bytes, self.fingerprint)
+    def has_random_access(self) -> bool:
+        """Tell whether reading may begin anywhere without reading all that comes before."""
+        return not self.is_remote or remote.answers_with_ranges(
+            self.address, self.size_bytes, self.fingerprint
+        )
 
 
 def local_file(path: Path, name: str | None = None) -> File:
     """Return the file at `path`, under `name` or its own; its fingerprint is size and time."""
-    raw = os.fsencode(name or path.name)
-    name = raw.decode("utf-8", "backslashreplace")
+    name = os.fsencode(name or path.name).decode("utf-8", "backslashreplace")
     try:
         state = path.stat()
-    except OSError:  # a link to nothing; reading it tells
+    except OSError:  # a link to nothing; reading it will report it
         return File(name, str(path), 0, "unreadable")
     return File(name, str(path), state.st_size, f"{state.st_size}-{state.st_mtime_ns}")
 
@@ -90,26 +82,32 @@ def local_file(path: Path, name: str | None = None) -> File:
 def find_files(path: str, suffixes: Sequence[str]) -> list[File]:
     """Return the files that `path` stands for, sorted by name; none at all is a YxanulError.
 
-    `suffixes` choose inside a folder only: who names a file or writes a glob means those files.
+    `suffixes` choose inside a folder only: a file or a glob that is named means those files.
     """
     if remote.is_remote(path):
-        found = find_remote(path, suffixes, endings(suffixes))
-        return sorted((File(name, *entry) for name, entry in found), key=lambda file: file.name)
-    path = path.removeprefix("file://").removeprefix("local://")
-    try:
-        return _find_here(path, suffixes)
-    except OSError as error:
-        raise YxanulError(f"{path} cannot be read", got=error.strerror) from None
+        files = retry(lambda: _find_remote(path, suffixes), path)
+    else:
+        path = path.removeprefix("file://").removeprefix("local://")
+        try:
+            files = _find_local(path, suffixes)
+        except OSError as error:
+            raise YxanulError(f"{path} cannot be read", got=error.strerror) from None
+    return sorted(files, key=lambda file: file.name)
 
 
-def _find_here(path: str, suffixes: Sequence[str]) -> list[File]:
+def with_compressions(suffixes: Sequence[str]) -> tuple[str, ...]:
+    """Return how file names may end: each suffix alone and before that of a compression."""
+    return tuple(s + c for s in suffixes for c in ("", *COMPRESSIONS))
+
+
+def _find_local(path: str, suffixes: Sequence[str]) -> list[File]:
     start = Path(path).expanduser()
     if start.is_file():
         return [local_file(start)]
     if start.is_dir():
-        return _in_folder(start, suffixes)
+        return _with_suffix(list(_walk(start)), suffixes, str(start))
     if glob.has_magic(path):
-        return _by_glob(str(start))
+        return _glob_local(str(start))
     if start.exists():
         raise YxanulError(
             f"{start} is a pipe, a socket or a device",
@@ -119,61 +117,53 @@ def _find_here(path: str, suffixes: Sequence[str]) -> list[File]:
     if start.is_symlink():
         target = os.readlink(start)
         raise YxanulError(f"{start} is a link that leads nowhere", got=f"the target {target}")
-    raise YxanulError(f"there is no file or folder {start}", hint=_neighbour(start))
-
-
-def endings(suffixes: Sequence[str]) -> tuple[str, ...]:
-    """Return how the names of wanted files end: each suffix alone and before a compression."""
-    return tuple(s + c for s in suffixes for c in ("", *COMPRESSIONS))
-
-
-def digest_of(*words: str) -> str:
-    """Return a short mark that changes when one of the words does."""
-    return hashlib.blake2b("\n".join(words).encode(), digest_size=16).hexdigest()
-
-
-def _in_folder(folder: Path, suffixes: Sequence[str]) -> list[File]:
-    everything = list(_walk(folder))
-    files = [file for file in everything if file.name.lower().endswith(endings(suffixes))]
-    if not files:
-        raise no_file_to_read(str(folder), [file.name for file in everything], suffixes)
-    return sorted(files, key=lambda file: file.name)
+    raise YxanulError(f"there is no file or folder {start}", hint=_similar_path(start))
 
 
 def _walk(folder: Path) -> Iterator[File]:
-    for root, folders, names in os.walk(folder, onerror=_refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
+    def refuse(error: OSError) -> None:
+        raise YxanulError(f"the folder {error.filename} cannot be read", got=error.strerror)
+
+    for root, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
             path = Path(root) / name
-            if not name.startswith(".") and (path.is_file() or _leads_nowhere(path)):
-                yield _file(path, folder)
+            is_broken_link = path.is_symlink() and not path.exists()
+            if not name.startswith(".") and (path.is_file() or is_broken_link):
+                yield local_file(path, path.relative_to(folder).as_posix())
 
 
-def _leads_nowhere(path: Path) -> bool:
-    return path.is_symlink() and not path.exists()
-
-
-def _refuse(error: OSError) -> None:
-    raise YxanulError(f"the folder {error.filename} cannot be read", got=error.strerror)
-
-
-def _by_glob(pattern: str) -> list[File]:
-    base = Path(pattern)
-    while glob.has_magic(str(base)):
-        base = base.parent
+def _glob_local(pattern: str) -> list[File]:
+    base = Path(_before_magic(pattern))
     paths = {Path(found) for found in glob.glob(pattern, recursive=True)}
-    files = [_file(path, base) for path in paths if path.is_file()]
+    files = [local_file(p, p.relative_to(base).as_posix()) for p in paths if p.is_file()]
     if not files:
-        raise YxanulError(f"no file matches {pattern}", hint=_neighbour(base))
-    return sorted(files, key=lambda file: file.name)
+        raise YxanulError(f"no file matches {pattern}", hint=_similar_path(base))
+    return files
 
 
-def _file(path: Path, base: Path) -> File:
-    return local_file(path, path.relative_to(base).as_posix())
+def _before_magic(pattern: str) -> str:
+    """Return the folder of a glob: all steps before the first one with a wildcard."""
+    while glob.has_magic(pattern):
+        pattern = os.path.dirname(pattern)
+    return pattern
 
 
-def _neighbour(missing: Path) -> str | None:
-    """Return a hint: what stands beside a path that does not exist, if its name is close."""
+def _with_suffix(files: Sequence[File], suffixes: Sequence[str], folder: str) -> list[File]:
+    """Return those files of a folder that have one of the suffixes; none is a YxanulError."""
+    endings = with_compressions(suffixes)
+    if chosen := [file for file in files if file.name.lower().endswith(endings)]:
+        return chosen
+    some = ", ".join(sorted(file.name for file in files)[:3])
+    raise YxanulError(
+        f"the folder {folder} has no file to read",
+        got=f"{len(files)} other files ({some} ...)" if files else "no file",
+        expected="names that end in " + ", ".join(suffixes) if all(suffixes) else None,
+    )
+
+
+def _similar_path(missing: Path) -> str | None:
+    """Return a hint: what is next to a path that does not exist, if its name is close."""
     if missing.exists():
         return None
     parent = missing.absolute().parent
@@ -183,3 +173,55 @@ def _neighbour(missing: Path) -> str | None:
     if hint or missing.is_absolute():
         return hint
     return f"relative paths start at {Path.cwd()}"
+
+
+def _find_remote(address: str, suffixes: Sequence[str]) -> list[File]:
+    system, path = remote.file_system(address)
+    system.invalidate_cache()
+    is_web, folder = remote.is_web(address), path.rstrip("/")
+    if not (is_web and address.endswith("/")):
+        try:
+            info = system.info(path)
+        except Exception as error:
+            if glob.has_magic(path) and is_not_found(error):
+                return _glob_remote(system, path, address)
+            raise
+        if info["type"] == "file":
+            name = folder.rpartition("/")[2].partition("?")[0]
+            return [_remote_file(system, name, path, info)]
+    # A web server lists what is on its page of the folder, which ends in a slash.
+    infos = system.find(folder + "/" if is_web else folder, detail=True)
+    names = {
+        name: path
+        for name, path in _names(infos, folder).items()
+        if not any(step.startswith(".") for step in name.split("/"))
+    }
+    # Only those that are read are asked for their sizes.
+    known = [File(name, path, None, "") for name, path in names.items()]
+    return [
+        _remote_file(system, file.name, file.address, infos[file.address])
+        for file in _with_suffix(known, suffixes, address)
+    ]
+
+
+def _glob_remote(system: Any, pattern: str, address: str) -> list[File]:
+    matches = system.glob(pattern, detail=True)
+    infos = {path: info for path, info in matches.items() if info["type"] == "file"}
+    names = _names(infos, _before_magic(pattern))
+    if not names:
+        raise YxanulError(f"no file matches {address}")
+    return [_remote_file(system, name, path, infos[path]) for name, path in names.items()]
+
+
+def _names(infos: Mapping[str, Any], folder: str) -> dict[str, str]:
+    """Return the paths by their names inside a folder, without the markers of folders."""
+    named = {path.removeprefix(folder).lstrip("/"): path for path in sorted(infos)}
+    return {name: path for name, path in named.items() if not name.endswith("/")}
+
+
+def _remote_file(system: Any, name: str, path: str, info: dict[str, Any]) -> File:
+    # A page of links has no sizes.
+    known = info if info.get("size") is not None else None
+    size_bytes, fingerprint = remote.size_and_fingerprint(system, path, known)
+    sound = name.encode("utf-8", "backslashreplace").decode()
+    return File(sound, system.unstrip_protocol(path), size_bytes, fingerprint)

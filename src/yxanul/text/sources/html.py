@@ -1,4 +1,4 @@
-"""The text of HTML pages."""
+"""Text of HTML pages."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import codecs
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from itertools import chain
 
 from yxanul.text.sources.bytestream import ByteStream
 from yxanul.text.sources.files import File
-from yxanul.text.sources.plain import PlainSource
+from yxanul.text.sources.plain_text import PlainTextSource
 
 _CHARSET = re.compile(rb"""charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
-_UNSEEN = {"script", "style", "template", "noscript", "svg", "math"}
-# Paragraphs stand apart; of these, items and rows only begin a line.
+_HIDDEN = {"script", "style", "template", "noscript", "svg", "math"}
+# Blank lines separate paragraphs; items and rows only begin a line.
 _LINES = {"br", "li", "tr", "dt", "dd", "option"}
 _PARAGRAPHS = {
     "address", "article", "aside", "blockquote", "body", "div", "dl", "fieldset", "figcaption",
@@ -23,21 +24,18 @@ _PARAGRAPHS = {
 
 
 class HtmlStream(ByteStream):
-    """The text of an HTML file: what a reader sees of it, paragraphs with blank lines between."""
+    """Text of an HTML file: what a reader sees of it, with blank lines between paragraphs."""
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the text in chunks of UTF-8."""
         chunks = super().__iter__()
         first = next(chunks, b"")
-        parser, decode = _Text(), _decoder_of(first)
+        parser = _Text()
         try:
-            chunk = first
-            while chunk:
-                parser.feed(decode(chunk, False))
+            for decoded in codecs.iterdecode(chain([first], chunks), _encoding_of(first)):
+                parser.feed(decoded)
                 if text := parser.take():
                     yield text.encode()
-                chunk = next(chunks, b"")
-            parser.feed(decode(b"", True))
         except UnicodeError:
             self.problem = "not_utf8"
         parser.close()
@@ -45,35 +43,35 @@ class HtmlStream(ByteStream):
             yield text.encode()
 
 
-class HtmlSource(PlainSource):
-    """HTML files, whose text is cut into documents as plain text is."""
+class HtmlSource(PlainTextSource):
+    """HTML files, whose text is chunked into documents as plain text is."""
 
     stream_type = HtmlStream
 
-    def way_of_cutting(self, file: File) -> str | None:
+    def range_mode(self, file: File) -> str | None:
         """A page is read from its beginning."""
         return None
 
 
-def _decoder_of(first: bytes):
-    """Return what decodes a page that begins like this: it may say its encoding itself."""
+def _encoding_of(first: bytes) -> str:
+    """Return the encoding that a page which begins like this names, else UTF-8."""
     named = _CHARSET.search(first[:4096])
+    name = named[1].decode() if named else "utf-8"
     try:
-        codec = codecs.lookup(named[1].decode("ascii") if named else "utf-8")
-    except LookupError:
-        codec = codecs.lookup("utf-8")
-    if codec.name.startswith(("utf-16", "utf-32")):  # it is in UTF-8 by now
-        codec = codecs.lookup("utf-8")
-    return codec.incrementaldecoder().decode
+        # One byte is no UTF-16 or UTF-32: what has a byte order mark is in UTF-8 by now.
+        b" ".decode(name)
+    except (LookupError, UnicodeError):
+        return "utf-8"
+    return name
 
 
 class _Text(HTMLParser):
-    """Gathers the text of a page."""
+    """Collects the text of a page."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self._pieces: list[str] = []
-        self._unseen = self._pre = 0
+        self._hidden = self._pre = 0
         self._gap, self._begun = "", False
 
     def take(self) -> str:
@@ -83,17 +81,17 @@ class _Text(HTMLParser):
         return text
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._unseen += tag in _UNSEEN
+        self._hidden += tag in _HIDDEN
         self._pre += tag == "pre"
         self._break_at(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        self._unseen = max(self._unseen - (tag in _UNSEEN), 0)
+        self._hidden = max(self._hidden - (tag in _HIDDEN), 0)
         self._pre = max(self._pre - (tag == "pre"), 0)
         self._break_at(tag)
 
     def handle_data(self, data: str) -> None:
-        if self._unseen:
+        if self._hidden:
             return
         before = after = ""
         if not self._pre:

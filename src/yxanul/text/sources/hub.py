@@ -1,9 +1,10 @@
-"""Data sets of the Hugging Face hub."""
+"""Source of data sets of the Hugging Face hub."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from yxanul.base.errors import YxanulError
@@ -14,114 +15,109 @@ from yxanul.text.config import (
     ParquetSettings,
     TextSettings,
 )
-from yxanul.text.documents import Document, Dropped, Part
-from yxanul.text.sources.hub_files import Access, HubFile
-from yxanul.text.sources.hub_plan import ROWS, Plan, find_plan
-from yxanul.text.sources.hub_rows import StreamedRows, WholeRows
-from yxanul.text.sources.hub_wanted import Wanted, wanted_by
+from yxanul.text.documents import Document, Dropped, SourceSlice
+from yxanul.text.sources.hub_files import HubFiles
+from yxanul.text.sources.hub_plan import ROWS, find_plan
+from yxanul.text.sources.hub_query import HubQuery
+from yxanul.text.sources.hub_rows import DownloadedRows, StreamedRows
 from yxanul.text.sources.jsonl import JsonlSource
 from yxanul.text.sources.parquet import ParquetSource
-from yxanul.text.sources.plain import PlainSource
+from yxanul.text.sources.plain_text import PlainTextSource
 from yxanul.text.sources.source import Source
 
 _READERS: dict[str, tuple[Any, type[Any]]] = {
     "json": (JsonlSource, JsonlSettings),
     "parquet": (ParquetSource, ParquetSettings),
-    "text": (PlainSource, TextSettings),
+    "text": (PlainTextSource, TextSettings),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class HubPart(Part):
-    """A part at a commit. Another commit with the same content leaves the fingerprint as it is."""
+class HubSlice(SourceSlice):
+    """A slice at a commit. Another commit with the same content keeps the fingerprint."""
 
     commit: str = ""
 
 
 class HubSource:
-    """One split of a data set at one commit, read by what reads such files elsewhere."""
+    """One split of a data set at one commit, read by the readers of such files elsewhere."""
 
     synthetic = False
 
     def __init__(self, name: str, settings: HubSettings):
         self.name = name
         self.settings = settings
-        self._wanted = wanted_by(settings)
+        self._query = HubQuery.of(settings)
         self._readers: dict[str, _Reader] = {}
 
     @property
     def notes(self) -> list[str]:
         """What was guessed, what the hub did not say, and what is going to be downloaded."""
-        plan = find_plan(self._wanted)
+        plan = find_plan(self._query)
         return [*([plan.note] if plan.note else []), *self._reader(plan.commit).notes]
 
-    def parts(self) -> list[Part]:
-        """List the parts, each with the commit: whoever reads one reads that."""
-        commit = find_plan(self._wanted).commit
+    def parts(self) -> list[SourceSlice]:
+        """List the slices, each with its commit, so that all processes read the same one."""
+        commit = find_plan(self._query).commit
         return [
-            HubPart(part.name, part.size_bytes, part.fingerprint, commit=commit)
-            for part in self._reader(commit).parts()
+            HubSlice(part.name, part.size_bytes, part.fingerprint, commit=commit)
+            for part in self._reader(commit).source.parts()
         ]
 
-    def read(self, part: Part) -> Iterator[Document | Dropped]:
-        """Yield the documents of a part."""
-        commit = part.commit if isinstance(part, HubPart) else ""
-        return self._reader(commit or find_plan(self._wanted).commit).read(part)
+    def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
+        """Yield the documents of a slice."""
+        commit = part.commit if isinstance(part, HubSlice) else ""
+        return self._reader(commit or find_plan(self._query).commit).read(part)
 
     def _reader(self, commit: str) -> _Reader:
         if commit not in self._readers:
-            wanted = self._wanted._replace(revision=commit)
-            self._readers[commit] = _Reader(self.name, self.settings, wanted)
+            query = self._query._replace(revision=commit)
+            self._readers[commit] = _Reader(self.name, self.settings, query)
         return self._readers[commit]
 
 
 class _Reader:
-    """Reads a data set at one commit."""
+    """A data set at one commit."""
 
-    def __init__(self, name: str, settings: HubSettings, wanted: Wanted):
-        self._settings = settings
-        self._plan = find_plan(wanted)
-        self._access = Access(wanted, settings.streaming)
+    def __init__(self, name: str, settings: HubSettings, query: HubQuery):
+        self._name, self._settings, self._query = name, settings, query
+        self._plan = find_plan(query)
+        self._access = HubFiles(query, settings.streaming)
         self._files = [self._access.file(entry) for entry in self._plan.files]
-        self._source = _source(name, settings, wanted, self._plan, self._files)
 
     @property
     def notes(self) -> list[str]:
         missing = [file for file in self._files if self._access.cached(file) is None]
         if self._settings.streaming or not missing:
-            return self._source.notes
-        size = sum(file.size_bytes or 0 for file in missing)
-        note = (
-            f"as they are read, up to {len(missing)} files of {size / 1e6:,.1f} MB are downloaded"
-        )
-        return [*self._source.notes, note]
+            return self.source.notes
+        size = sum(file.size_bytes or 0 for file in missing) / 1e6
+        note = f"as they are read, up to {len(missing)} files of {size:,.1f} MB are downloaded"
+        return [*self.source.notes, note]
 
-    def parts(self) -> list[Part]:
-        return self._source.parts()
-
-    def read(self, part: Part) -> Iterator[Document | Dropped]:
-        """Have a look at the columns first: that needs no download."""
-        _ = self._source.notes
+    def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
+        """Sample the columns first: that needs no download."""
+        _ = self.source.notes
         self._access.downloads = not self._settings.streaming
-        return self._source.read(part)
+        return self.source.read(part)
 
-
-def _source(
-    name: str, settings: HubSettings, wanted: Wanted, plan: Plan, files: list[HubFile]
-) -> Source:
-    """Return the source that reads such files, or rows where `datasets` makes them."""
-    if plan.format == ROWS:
-        # Whole, the set would be there before its first row: too much for a few of them.
-        as_stream = settings.streaming or (settings.limit is not None and wanted.split.isalnum())
-        return (StreamedRows if as_stream else WholeRows)(name, settings, wanted)
-    kind, settings_of_kind = _READERS[plan.format]
-    if kind is PlainSource and (settings.template or settings.text_column not in (None, "text")):
-        raise YxanulError(
-            f"the data set '{wanted.name}' has no columns",
-            got="text files",
-            hint="leave text_column and template out",
-        )
-    shared = settings_of_kind.model_fields.keys() & ColumnSettings.model_fields.keys()
-    options = {field: getattr(settings, field) for field in shared}
-    place = f"'{wanted.name}' at {wanted.revision}"
-    return kind(name, settings_of_kind(path=place, **options), files)
+    @cached_property
+    def source(self) -> Source:
+        """The source that reads such files, or rows where `datasets` makes them."""
+        settings, query = self._settings, self._query
+        if self._plan.format == ROWS:
+            # Whole, the set would be there before its first row: too much for a few of them.
+            is_few = settings.limit is not None and query.split.isalnum()
+            rows = StreamedRows if settings.streaming or is_few else DownloadedRows
+            return rows(self._name, settings, query)
+        kind, settings_of_kind = _READERS[self._plan.format]
+        has_columns = kind is not PlainTextSource
+        if not has_columns and (settings.template or settings.text_column not in (None, "text")):
+            raise YxanulError(
+                f"the data set '{query.name}' has no columns",
+                got="text files",
+                hint="leave text_column and template out",
+            )
+        shared = settings_of_kind.model_fields.keys() & ColumnSettings.model_fields.keys()
+        options = {field: getattr(settings, field) for field in shared}
+        place = f"'{query.name}' at {query.revision}"
+        return kind(self._name, settings_of_kind(path=place, **options), self._files)

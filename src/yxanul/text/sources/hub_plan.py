@@ -1,4 +1,4 @@
-"""What a data set of the hub is at one commit: its files, and how they are to be read."""
+"""Plan for reading a data set of the hub at one commit: its files, and their format."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from yxanul.base.errors import YxanulError, missing_package, near_miss
 from yxanul.base.files import write_json
-from yxanul.text.sources.files import endings
-from yxanul.text.sources.hub_faults import HubUnreachable, is_offline, patiently, wrong_choice
-from yxanul.text.sources.hub_wanted import Wanted
+from yxanul.text.sources.files import with_compressions
+from yxanul.text.sources.hub_query import HubQuery, is_offline, unknown_choice
+from yxanul.text.sources.retry import Unreachable, retry
 
 if TYPE_CHECKING:
     from datasets import DatasetBuilder
 
 SUFFIXES = {
-    "json": endings((".jsonl", ".ndjson", ".json")),
+    "json": with_compressions((".jsonl", ".ndjson", ".json")),
     "parquet": (".parquet", ".geoparquet", ".gpq"),
-    "text": endings((".txt",)),
+    "text": with_compressions((".txt",)),
 }
 """The formats that are read file by file, and how the names of such files end."""
 
 ROWS = "rows"
 """The format of everything else: `datasets` makes rows of it."""
 
-_FILES_AT_ONCE = 500
-# What a configuration may say without another way of reading.
+_FILES_PER_REQUEST = 500
+# Fields of a configuration that change nothing of how its files are read.
 _HARMLESS = ("name", "version", "data_dir", "data_files", "description", "features")
 
 
 class Entry(NamedTuple):
-    """A file of the set; the mark is another one when the content is."""
+    """A file of the set; the digest is that of its content."""
 
     path: str
     size_bytes: int
-    mark: str
+    digest: str
 
 
 class Plan(NamedTuple):
@@ -54,60 +54,61 @@ class Plan(NamedTuple):
 
 
 @lru_cache(maxsize=32)
-def find_plan(wanted: Wanted) -> Plan:
+def find_plan(query: HubQuery) -> Plan:
     """Return the plan; a branch is looked up once in a process, so that a run stays at one commit.
 
-    Plans are kept beside the downloaded files: a set that is there needs no hub.
+    Plans are kept next to the downloaded files: a set that is there needs no hub.
     """
-    stored = None if wanted.is_local else _stored(wanted)
-    if wanted.is_local or is_offline():
-        return stored or Plan(wanted.revision or "main", ROWS)
-    if stored and wanted.is_pinned:
+    stored = None if query.is_local else _stored(query)
+    if query.is_local or is_offline():
+        return stored or Plan(query.revision or "main", ROWS)
+    if stored and query.is_pinned:
         return stored
     try:
-        commit = patiently(wanted, lambda: _commit_of(wanted))
-    except HubUnreachable:
+        commit = retry(lambda: _commit_of(query), query)
+    except Unreachable:
         if not stored:
             raise
-        note = f"the hub could not be reached: '{wanted.name}' is read as of {stored.commit}"
+        note = f"the hub could not be reached: '{query.name}' is read as of {stored.commit}"
         return stored._replace(note=note)
     if stored and stored.commit == commit:
         return stored
-    pinned = wanted._replace(revision=commit)
-    plan = patiently(wanted, lambda: _plan_at(pinned))
-    for key in (wanted, pinned):
-        _store(key, plan)
+    pinned = query._replace(revision=commit)
+    plan = retry(lambda: _plan_at(pinned, commit), query)
+    for key in (query, pinned):
+        # A cache that cannot be written to costs some requests, no more.
+        with contextlib.suppress(OSError):
+            write_json(_path(key), [plan.commit, plan.format, plan.files])
     return plan
 
 
-def _commit_of(wanted: Wanted) -> str:
-    """Return the commit that the revision stands for now."""
+def _commit_of(query: HubQuery) -> str:
+    """Return the commit that the revision is now."""
     from huggingface_hub import HfApi
     from huggingface_hub.constants import HF_HUB_DOWNLOAD_TIMEOUT
 
     timeout = HF_HUB_DOWNLOAD_TIMEOUT
-    return str(HfApi().dataset_info(wanted.name, revision=wanted.revision, timeout=timeout).sha)
+    return str(HfApi().dataset_info(query.name, revision=query.revision, timeout=timeout).sha)
 
 
-def _plan_at(wanted: Wanted) -> Plan:
-    commit = str(wanted.revision)
-    builder = _builder(wanted)
+def _plan_at(query: HubQuery, commit: str) -> Plan:
+    builder = _builder(query)
     splits = {str(split): files for split, files in (builder.config.data_files or {}).items()}
-    if wanted.split not in splits:
+    if query.split not in splits:
         # Slices and sums of splits are the library's own language.
-        if re.fullmatch(r"\w+(\.\w+)*", wanted.split) and wanted.split != "all" and splits:
-            what = f"the data set '{wanted.name}' has no split '{wanted.split}'"
-            raise wrong_choice(what, wanted.split, list(splits), "split")
+        if re.fullmatch(r"\w+(\.\w+)*", query.split) and query.split != "all" and splits:
+            what = f"'{query.name}' has no split '{query.split}'"
+            raise unknown_choice(what, query.split, list(splits), "split")
         return Plan(commit, ROWS)
     # A file that two patterns find is read once.
-    root = f"hf://datasets/{wanted.name}@{commit}/"
-    paths = list(dict.fromkeys(file.removeprefix(root) for file in splits[wanted.split]))
+    root = f"hf://datasets/{query.name}@{commit}/"
+    paths = list(dict.fromkeys(file.removeprefix(root) for file in splits[query.split]))
     if not _is_readable(builder, paths):
         return Plan(commit, ROWS)
-    return Plan(commit, builder.name, tuple(_entries(wanted, paths)))
+    return Plan(commit, builder.name, tuple(_entries(query, paths)))
 
 
-def _builder(wanted: Wanted) -> DatasetBuilder:
+def _builder(query: HubQuery) -> DatasetBuilder:
     """Let the library find configuration, splits and data files."""
     try:
         import datasets
@@ -116,78 +117,68 @@ def _builder(wanted: Wanted) -> DatasetBuilder:
         raise missing_package("datasets", "data") from None
     # In an empty folder it finds no rows of another commit to fall back to.
     with TemporaryDirectory() as empty:
-        address = f"hf://datasets/{wanted.name}"
+        address = f"hf://datasets/{query.name}"
         try:
             return datasets.load_dataset_builder(
-                address, wanted.config, cache_dir=empty, **wanted.options
+                address, query.config, cache_dir=empty, **query.options
             )
         except FileNotFoundError as error:
-            if wanted.data_files is None or isinstance(error, DatasetNotFoundError):
+            if query.data_files is None or isinstance(error, DatasetNotFoundError):
                 raise
-            raise _no_such_files(wanted) from error
+            raise _no_such_files(query) from error
 
 
-def _no_such_files(wanted: Wanted) -> YxanulError:
+def _no_such_files(query: HubQuery) -> YxanulError:
     from huggingface_hub import HfApi
 
-    there = HfApi().list_repo_files(wanted.name, revision=wanted.revision, repo_type="dataset")
-    patterns = [wanted.data_files] if isinstance(wanted.data_files, str) else wanted.data_files
-    hints = [hint for pattern in patterns or () if (hint := near_miss(pattern, there))]
+    there = HfApi().list_repo_files(query.name, revision=query.revision, repo_type="dataset")
+    patterns = [query.data_files] if isinstance(query.data_files, str) else query.data_files or ()
+    hints = [hint for pattern in patterns if (hint := near_miss(pattern, there))]
     return YxanulError(
-        f"the data set '{wanted.name}' has no file for data_files",
+        f"the data set '{query.name}' has no file for data_files",
         got=", ".join(there[:8]) + (" ..." if len(there) > 8 else ""),
-        expected=" or ".join(patterns or ()),
+        expected=" or ".join(patterns),
         hint=hints[0] if hints else "check data_files",
     )
 
 
 def _is_readable(builder: DatasetBuilder, paths: Sequence[str]) -> bool:
     """Tell whether our own readers give what the set's configuration means."""
-    config = builder.config
-    usual = type(config)()
-    is_usual = all(
-        getattr(config, field.name) == getattr(usual, field.name)
-        for field in dataclasses.fields(config)
-        if field.name not in _HARMLESS
-    )
+    config, usual = builder.config, type(builder.config)()
+    names = {field.name for field in dataclasses.fields(config)} - set(_HARMLESS)
+    is_usual = all(getattr(config, name) == getattr(usual, name) for name in names)
     suffixes = SUFFIXES.get(builder.name, ())
     return is_usual and bool(suffixes) and all(path.lower().endswith(suffixes) for path in paths)
 
 
-def _entries(wanted: Wanted, paths: Sequence[str]) -> Iterator[Entry]:
-    """Ask for the sizes and marks of some files, in their order."""
+def _entries(query: HubQuery, paths: Sequence[str]) -> Iterator[Entry]:
+    """Ask for the sizes and digests of some files, in their order."""
     from huggingface_hub import HfApi, RepoFile
 
     api = HfApi()
-    for start in range(0, len(paths), _FILES_AT_ONCE):
-        some = list(paths[start : start + _FILES_AT_ONCE])
-        infos = api.get_paths_info(wanted.name, some, revision=wanted.revision, repo_type="dataset")
+    for start in range(0, len(paths), _FILES_PER_REQUEST):
+        some = list(paths[start : start + _FILES_PER_REQUEST])
+        infos = api.get_paths_info(query.name, some, revision=query.revision, repo_type="dataset")
         found = {info.path: info for info in infos if isinstance(info, RepoFile)}
         for path in some:
             lfs = found[path].lfs
             yield Entry(path, found[path].size, lfs.sha256 if lfs else found[path].blob_id)
 
 
-def _place(wanted: Wanted) -> Path:
+def _stored(query: HubQuery) -> Plan | None:
+    """Return the plan of an earlier run; one that cannot be read is made again."""
     try:
-        from huggingface_hub import constants
-        from huggingface_hub.file_download import repo_folder_name
-    except ImportError:
-        raise missing_package("datasets", "data") from None
-    folder = repo_folder_name(repo_id=wanted.name, repo_type="dataset")
-    return Path(constants.HF_HUB_CACHE) / folder / "plans" / f"{wanted.digest}.json"
-
-
-def _stored(wanted: Wanted) -> Plan | None:
-    """Return the plan of an earlier run; one that cannot be read is made anew."""
-    try:
-        commit, kind, files = json.loads(_place(wanted).read_text())
+        commit, kind, files = json.loads(_path(query).read_text())
         return Plan(commit, kind, tuple(Entry(*file) for file in files))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def _store(wanted: Wanted, plan: Plan) -> None:
-    # A cache that cannot be written to costs some requests, no more.
-    with contextlib.suppress(OSError):
-        write_json(_place(wanted), [plan.commit, plan.format, plan.files])
+def _path(query: HubQuery) -> Path:
+    try:
+        from huggingface_hub import constants
+        from huggingface_hub.file_download import repo_folder_name
+    except ImportError:
+        raise missing_package("datasets", "data") from None
+    folder = repo_folder_name(repo_id=query.name, repo_type="dataset")
+    return Path(constants.HF_HUB_CACHE) / folder / "plans" / f"{query.digest}.json"

@@ -1,4 +1,4 @@
-"""The rows of a JSON file in bounded memory: one object a line, or one array of objects."""
+"""Rows of a JSON file in bounded memory: one object a line, or one array of objects."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from yxanul.text.sources.bytestream import ByteStream, split_lines
 from yxanul.text.sources.columns import Row
 
 MAX_VALUE_BYTES = 1 << 26
+_DECODER = json.JSONDecoder()
 _BETWEEN_VALUES = re.compile(r"[\s,]*")
 
 
@@ -21,7 +22,7 @@ def json_rows(stream: ByteStream, name: str) -> Iterator[Row | Dropped]:
     if not _begins_array(stream):
         yield from rows_by_lines(stream, name)
         return
-    yield from _from_array(stream, name)
+    yield from _rows_of_array(_Text(stream), stream, name)
     if stream.problem:
         yield Dropped(stream.problem, name)
 
@@ -38,111 +39,98 @@ def _begins_array(stream: ByteStream) -> bool:
 def rows_by_lines(stream: ByteStream, name: str) -> Iterator[Row | Dropped]:
     """Yield the object of each line; the lines may be those of a range of a file."""
     number, skipping = 1, False
-    decode = json.JSONDecoder().raw_decode
     for line, ends in split_lines(stream, MAX_VALUE_BYTES):
         if not ends and not skipping:
             yield Dropped("too_long", f"{name}:{number}")
         elif not skipping:
-            row = None
-            try:
-                text = line.decode()
-                row, end = decode(text)
-                row = row if end == len(text) else None
-            except (ValueError, RecursionError):
-                pass
-            if isinstance(row, dict):
+            row = _object_in(line)
+            if not isinstance(row, str):
                 yield row
-            elif line.strip():
-                row = _parsed(line, f"{name}:{number}")
-                # The last line of a file that was cut short is no mistake of its own.
-                if not (stream.problem and isinstance(row, Dropped)):
-                    yield row
+            # The last line of a truncated file is no problem of its own.
+            elif line.strip() and not stream.problem:
+                yield Dropped(row, f"{name}:{number}")
         skipping = not ends
         number += ends
     if stream.problem:
         yield Dropped(stream.problem, name)
 
 
-def _parsed(line: bytes, where: str) -> Row | Dropped:
+def _object_in(line: bytes) -> Row | str:
+    """Return the object of a line, or why there is none."""
     try:
-        row = json.loads(line.decode())
+        row = _DECODER.decode(line.decode())
     except UnicodeDecodeError:
-        return Dropped("broken_utf8", where)
+        return "broken_utf8"
     except (ValueError, RecursionError):
-        return Dropped("bad_json", where)
-    return row if isinstance(row, dict) else Dropped("bad_json", where)
+        return "bad_json"
+    return row if isinstance(row, dict) else "bad_json"
 
 
-def _item(value: Any, where: str) -> Row | Dropped:
-    """Return an object of an array as it is, and a string as a row with one column."""
-    if isinstance(value, str):
-        return {"text": value}
-    return value if isinstance(value, dict) else Dropped("bad_json", where)
-
-
-def _from_array(stream: ByteStream, name: str) -> Iterator[Row | Dropped]:
-    text, number = _Text(stream), 0
-    text.next_sign()
-    text.pass_sign()
-    while (sign := text.next_sign()) not in ("", "]"):
+def _rows_of_array(text: _Text, stream: ByteStream, name: str) -> Iterator[Row | Dropped]:
+    number = 0
+    text.peek()
+    text.skip()
+    while (sign := text.peek()) not in ("", "]"):
         where = f"{name}, item {number}"
         try:
-            yield _item(text.value(), where)
+            value = text.value()
         except ValueError:
             if not stream.problem:
-                yield Dropped(text.cause_of_failure(), where)
+                yield Dropped(text.failure(), where)
             return
+        if isinstance(value, str):  # a row with one column
+            value = {"text": value}
+        yield value if isinstance(value, dict) else Dropped("bad_json", where)
         number += 1
     if sign == "]":
-        text.pass_sign()
-        if text.next_sign():
+        text.skip()
+        if text.peek():
             yield Dropped("bad_json", f"{name}, what follows the array")
     elif not stream.problem:
         yield Dropped("truncated", name)
 
 
 class _Text:
-    """The text of a stream, read on as it is needed. Broken bytes become lone surrogates."""
+    """Text of a stream, read as it is needed. Broken bytes become lone surrogates."""
 
     def __init__(self, stream: ByteStream):
         self._chunks = iter(stream)
         self._decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
-        self._parse = json.JSONDecoder().raw_decode
         self._buffer, self._at = "", 0
         self._at_end = False
 
-    def next_sign(self) -> str:
-        """Pass spaces and commas and return the sign that comes next, "" at the end."""
+    def peek(self) -> str:
+        """Skip spaces and commas and return the character that comes next, "" at the end."""
         while True:
             match = _BETWEEN_VALUES.match(self._buffer, self._at)
             self._at = match.end() if match else self._at
             if self._at < len(self._buffer):
                 return self._buffer[self._at]
-            if not self._read_on():
+            if not self._read_more():
                 return ""
 
-    def pass_sign(self) -> None:
-        """Go on behind the sign that comes next."""
+    def skip(self) -> None:
+        """Go past the next character."""
         self._at += 1
 
     def value(self) -> Any:
         """Return the JSON value that begins here; a ValueError if none does."""
         while True:
             try:
-                value, self._at = self._parse(self._buffer, self._at)
+                value, self._at = _DECODER.raw_decode(self._buffer, self._at)
                 return value
             except (ValueError, RecursionError):
-                if not self._read_on():
+                if not self._read_more():
                     raise ValueError("no JSON value") from None
 
-    def cause_of_failure(self) -> str:
+    def failure(self) -> str:
         """Return why the last call of `value` found none."""
         if not self._at_end:
             return "too_long"
         return "bad_json" if self._buffer.rstrip().endswith("]") else "truncated"
 
-    def _read_on(self) -> bool:
-        """Double what is in the buffer, or read one chunk; False at the end or above the limit."""
+    def _read_more(self) -> bool:
+        """Double the buffer, or read one chunk; False at the end or above the limit."""
         self._buffer, self._at = self._buffer[self._at :], 0
         had = len(self._buffer)
         if self._at_end or had > MAX_VALUE_BYTES:

@@ -8,38 +8,35 @@ from itertools import islice
 
 from yxanul.text.config import JsonlSettings
 from yxanul.text.documents import Document, Dropped
-from yxanul.text.sources import spans
-from yxanul.text.sources.by_file import FileSource, Piece
+from yxanul.text.sources import byte_ranges
 from yxanul.text.sources.bytestream import ByteStream
 from yxanul.text.sources.columns import Columns, Row
+from yxanul.text.sources.file_source import FileSlice, FileSource
 from yxanul.text.sources.files import File
+from yxanul.text.sources.infer_columns import FileSample, infer_columns
 from yxanul.text.sources.json_rows import is_by_lines, json_rows, rows_by_lines
-from yxanul.text.sources.sampling import Looked, choose_from_files
 
 
 class JsonlSource(FileSource):
     """Objects of JSON files; one or several of their columns make the text."""
 
     settings: JsonlSettings
-    suffixes = (".jsonl", ".ndjson", ".json")
-    wanted = "one JSON object a line, or one array of objects"
-
-    def __init__(self, name: str, settings: JsonlSettings, files: Sequence[File] | None = None):
-        super().__init__(name, settings, files)
+    suffixes: Sequence[str] = (".jsonl", ".ndjson", ".json")
+    expected = "one JSON object a line, or one array of objects"
 
     @property
     def notes(self) -> list[str]:
         """Which column was guessed."""
         return [self._columns.note] if self._columns.note else []
 
-    def records(self, piece: Piece) -> Iterator[Document | Dropped]:
+    def records(self, piece: FileSlice) -> Iterator[Document | Dropped]:
         """Yield the documents of one file or one range, numbered unless a column names them."""
         stream = self.stream(piece)
         if isinstance(stream, Dropped):
             yield stream
             return
         document, source, place = self._columns.document, self.name, piece.place
-        for number, row in enumerate(self.rows(stream, place, piece.numbers is not None)):
+        for number, row in enumerate(self.rows(stream, place, piece.offsets is not None)):
             if isinstance(row, Dropped):
                 yield row
             else:
@@ -49,27 +46,26 @@ class JsonlSource(FileSource):
         """Yield the rows of a file, or of a range of its lines."""
         return (rows_by_lines if in_range else json_rows)(stream, place)
 
-    def look(self, file: File, most_rows: int) -> Looked:
+    def sample(self, file: File, max_rows: int) -> FileSample:
         """Return the columns of the first rows, and these rows."""
-        records = list(islice(self.rows(ByteStream(file), file.name, False), most_rows))
+        records = list(islice(self.rows(ByteStream(file), file.name, False), max_rows))
         rows = [row for row in records if not isinstance(row, Dropped)]
         problem = next((one for one in records if isinstance(one, Dropped)), None)
-        return Looked(list(dict.fromkeys(name for row in rows for name in row)), rows, problem)
+        return FileSample(list(dict.fromkeys(name for row in rows for name in row)), rows, problem)
 
-    def way_of_cutting(self, file: File) -> str | None:
-        """Objects of one line each lie in ranges; an array has to be read from its beginning."""
+    def range_mode(self, file: File) -> str | None:
+        """Objects of one line each can be read in ranges; an array from its beginning only."""
         return "lines" if is_by_lines(ByteStream(file)) else None
 
-    def finder(self, way: str) -> spans.Find:
+    def boundary_finder(self, mode: str) -> byte_ranges.FindStart:
         """Return what finds the first line of a range."""
-        return spans.find_line
+        return byte_ranges.find_line
 
-    def way_of_reading(self) -> str:
+    def reading_key(self) -> str:
         """Return the columns: another file may lead to another guess."""
-        return self._columns.way
+        return self._columns.key
 
     @cached_property
     def _columns(self) -> Columns:
-        return choose_from_files(
-            self.settings, self.files, self.look, self.settings.path, self.wanted
-        )
+        place = self.settings.path
+        return infer_columns(self.settings, self.files, self.sample, place, self.expected)

@@ -1,4 +1,4 @@
-"""What kind of text a file holds: its name tells, or how it begins."""
+"""Kinds of text files: by their names, or by how they begin."""
 
 from __future__ import annotations
 
@@ -28,56 +28,48 @@ NOT_READ = (
 )  # fmt: skip
 """Documents and archives that are not opened."""
 
-_LOOK_BYTES = 1 << 16
+_SNIFF_BYTES = 1 << 16
 
 
 def suffix_of(name: str) -> str:
-    """Return how a name ends, without what tells of a compression; "" if it does not say."""
+    """Return the suffix of a name, without that of a compression; "" if there is none."""
     name = name.lower()
-    for ending in COMPRESSIONS:
-        name = name.removesuffix(ending)
+    for suffix in COMPRESSIONS:
+        name = name.removesuffix(suffix)
     return PurePosixPath(name).suffix
 
 
 def kind_of(file: File) -> Kind | None:
     """Return what a file holds; None if it is nothing that can be read as text.
 
-    One of a name that says nothing is text unless it begins like something else.
+    One of an unknown suffix is text unless it begins like something else.
     """
     suffix = suffix_of(file.name)
     if file.size_bytes == 0 and suffix != ".parquet":
         return "text"
     if suffix in NOT_READ:
         return None
-    found = next((kind for kind, suffixes in SUFFIXES.items() if suffix in suffixes), None)
-    if suffix == ".json" and not file.is_remote:
-        return "jsonl" if _has_rows(_beginning_of(file)) else "text"
-    if found is not None or file.is_remote:
-        return found or "text"
-    return "text" if _is_text(_beginning_of(file)) else None
-
-
-def _beginning_of(file: File) -> bytes | None:
-    """Return some bytes from the beginning of a file; None if it is damaged or no text."""
+    kind = next((kind for kind, suffixes in SUFFIXES.items() if suffix in suffixes), None)
+    if file.is_remote:  # not opened, which costs a request
+        return kind or "text"
+    if kind is not None and suffix != ".json":
+        return kind
     stream = ByteStream(file)
-    first = next(iter(stream), b"")
-    return None if stream.problem else first[:_LOOK_BYTES]
-
-
-def _is_text(first: bytes | None) -> bool:
-    if first is None or is_no_text(first):
-        return False
+    first = next(iter(stream), b"")[:_SNIFF_BYTES]
+    if kind is not None:
+        return "text" if not stream.problem and _is_one_object(first) else kind
     broken = first.decode(errors="replace").count("\ufffd")
-    return 10 * broken <= len(first)
+    is_text = not stream.problem and not is_no_text(first) and 10 * broken <= len(first)
+    return "text" if is_text else None
 
 
-def _has_rows(first: bytes | None) -> bool:
-    """Tell whether a .json file holds an array, or an object on its first line."""
-    text = (first or b"").lstrip()
+def _is_one_object(first: bytes) -> bool:
+    """Tell whether JSON that begins like this is an object over several lines, such as settings."""
+    text = first.lstrip()
     if not text.startswith(b"{"):
-        return True
+        return False
     try:
         json.loads(text.partition(b"\n")[0])
     except ValueError:
-        return len(text) >= _LOOK_BYTES and b"\n" not in text
-    return True
+        return len(text) < _SNIFF_BYTES or b"\n" in text
+    return False

@@ -1,4 +1,4 @@
-"""Parquet files."""
+"""Parquet files, read row group by row group."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import ParquetSettings
-from yxanul.text.documents import Document, Dropped, Part
-from yxanul.text.sources.arrow_rows import ROWS_AT_ONCE, rows_of, text_like
+from yxanul.text.documents import Document, Dropped, SourceSlice
 from yxanul.text.sources.columns import Columns, Row
-from yxanul.text.sources.files import File, digest_of, find_files
-from yxanul.text.sources.sampling import Looked, choose_from_files
+from yxanul.text.sources.files import File, find_files
+from yxanul.text.sources.infer_columns import FileSample, infer_columns
+from yxanul.text.sources.source import digest_of
 
 if TYPE_CHECKING:
+    from pyarrow import DataType, RecordBatch, Schema, Table
     from pyarrow.parquet import ParquetFile
 
 PART_BYTES = 64 << 20
+# Few, since a row may hold a whole book.
+ROWS_AT_ONCE = 64
 BUFFER_BYTES = 1 << 20
 # A column's bytes come in reads of BUFFER_BYTES; less is read ahead of the small ones.
 _REMOTE_BLOCK_BYTES = 1 << 16
@@ -29,7 +32,7 @@ _MAGIC = b"PAR1"
 
 
 @dataclass(frozen=True, slots=True)
-class _Range:
+class _RowGroups:
     """Row groups from `first` up to but not including `stop`, at most so many rows of them."""
 
     file: File
@@ -59,18 +62,25 @@ class ParquetSource:
         """Which column was guessed."""
         return [self._columns.note] if self._columns.note else []
 
-    def parts(self) -> list[Part]:
-        """Runs of row groups; a file that cannot be opened is a part as well."""
-        vars(self).pop("_files", None)
-        way = self._columns.way
+    @cached_property
+    def files(self) -> list[File]:
+        """The files, sorted by name, as they were when the slices were listed last."""
+        given = self._given
+        found = find_files(self.settings.path, (".parquet",)) if given is None else given
+        return sorted(found, key=lambda file: file.name)
+
+    def parts(self) -> list[SourceSlice]:
+        """Ranges of row groups; a file that cannot be opened is a slice as well."""
+        vars(self).pop("files", None)
+        key = self._columns.key
         return [
-            Part(run.name, run.size_bytes, digest_of(run.file.fingerprint, way))
-            for run in self._ranges()
+            SourceSlice(run.name, run.size_bytes, digest_of(run.file.fingerprint, key))
+            for run in self._limited()
         ]
 
-    def read(self, part: Part) -> Iterator[Document | Dropped]:
-        """Yield the documents of the part's row groups."""
-        run = self._range_of(part)
+    def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
+        """Yield the documents of the slice's row groups."""
+        run = self._run_named(part.name)
         with opened(run.file) as parquet:
             if isinstance(parquet, str):
                 yield Dropped(parquet, run.file.name)
@@ -82,91 +92,73 @@ class ParquetSource:
     def _has_text(self, parquet: ParquetFile) -> bool:
         return set(self._columns.text_names) <= set(parquet.schema_arrow.names)
 
-    def _documents(self, parquet: ParquetFile, run: _Range) -> Iterator[Document | Dropped]:
-        left = run.rows
-        start = sum(parquet.metadata.row_group(g).num_rows for g in range(run.first))
-        for group in range(run.first, run.stop):
-            taken = min(left, parquet.metadata.row_group(group).num_rows)
-            yield from self._group_documents(parquet, run.file, group, range(start, start + taken))
-            start += parquet.metadata.row_group(group).num_rows
-            left -= taken
-
-    def _group_documents(
-        self, parquet: ParquetFile, file: File, group: int, numbers: range
-    ) -> Iterator[Document | Dropped]:
+    def _documents(self, parquet: ParquetFile, run: _RowGroups) -> Iterator[Document | Dropped]:
         import pyarrow as pa
 
         there = set(parquet.schema_arrow.names)
-        rows = _rows(parquet, group, [name for name in self._columns.names if name in there])
-        try:
-            for number, row in zip(numbers, rows, strict=False):
-                name = f"{file.name}#{number}"
-                if row is None:
-                    yield Dropped("broken_utf8", name)
-                else:
-                    yield self._columns.document(row, self.name, name)
-        except (OSError, pa.ArrowException):
-            yield Dropped("corrupt", f"{file.name}, row group {group}")
+        names = [name for name in self._columns.names if name in there]
+        sizes = [parquet.metadata.row_group(group).num_rows for group in range(run.stop)]
+        start = sum(sizes[: run.first])
+        end = start + run.rows
+        for group in range(run.first, run.stop):
+            numbers = range(start, min(start + sizes[group], end))
+            batches = _batches(parquet, group, names, ROWS_AT_ONCE)
+            rows = (row for batch in batches for row in rows_of(batch))
+            try:
+                for number, row in zip(numbers, rows, strict=False):
+                    name = f"{run.file.name}#{number}"
+                    if row is None:
+                        yield Dropped("broken_utf8", name)
+                    else:
+                        yield self._columns.document(row, self.name, name)
+            except (OSError, pa.ArrowException):
+                yield Dropped("corrupt", f"{run.file.name}, row group {group}")
+            start += sizes[group]
 
-    @property
-    def files(self) -> list[File]:
-        """The files, sorted by name."""
-        return self._files
-
-    @cached_property
-    def _files(self) -> list[File]:
-        given = self._given
-        found = find_files(self.settings.path, (".parquet",)) if given is None else given
-        return sorted(found, key=lambda file: file.name)
-
-    def _ranges(self) -> list[_Range]:
-        """Return the parts, with the rows that the limit leaves to each."""
-        left, limited = self.settings.limit, []
-        for run in (run for file in self._files for run in self._ranges_of(file)):
+    def _limited(self) -> Iterator[_RowGroups]:
+        """Yield the slices, with the rows that the limit leaves to each."""
+        left = self.settings.limit
+        for run in (run for file in self.files for run in self._runs_of(file)):
             if left is None:
-                limited.append(run)
+                yield run
                 continue
             rows = min(left, run.rows)
-            limited.append(_Range(run.file, run.first, run.stop, rows, run.size_bytes))
+            yield replace(run, rows=rows)
             left -= max(rows, 1)
             if left <= 0:  # the files that follow are not even opened
-                break
-        return limited
+                return
 
-    def _ranges_of(self, file: File) -> list[_Range]:
-        runs: list[_Range] = []
+    def _runs_of(self, file: File) -> list[_RowGroups]:
+        runs: list[_RowGroups] = []
         with opened(file) as parquet:
             if isinstance(parquet, str) or not self._has_text(parquet):
-                return [_Range(file, 0, 0, 0, file.size_bytes or 0)]
+                return [_RowGroups(file, 0, 0, 0, file.size_bytes or 0)]
+            needed = set(self._columns.names)
             for group in range(parquet.metadata.num_row_groups):
-                rows, size_bytes = self._extent(parquet, group)
+                chunk = parquet.metadata.row_group(group)
+                columns = [chunk.column(number) for number in range(chunk.num_columns)]
+                used = [c for c in columns if c.path_in_schema.split(".")[0] in needed]
+                rows = chunk.num_rows
+                size_bytes = sum(column.total_uncompressed_size for column in used)
                 last = runs[-1] if runs else None
                 if last and last.size_bytes + size_bytes <= PART_BYTES:
                     rows, size_bytes = last.rows + rows, last.size_bytes + size_bytes
-                    runs[-1] = _Range(file, last.first, group + 1, rows, size_bytes)
+                    runs[-1] = _RowGroups(file, last.first, group + 1, rows, size_bytes)
                 else:
-                    runs.append(_Range(file, group, group + 1, rows, size_bytes))
+                    runs.append(_RowGroups(file, group, group + 1, rows, size_bytes))
         return runs
 
-    def _extent(self, parquet: ParquetFile, group: int) -> tuple[int, int]:
-        """Return the number of rows, and of bytes in the columns that are read."""
-        chunk = parquet.metadata.row_group(group)
-        columns = [chunk.column(number) for number in range(chunk.num_columns)]
-        needed = set(self._columns.names)
-        used = [c for c in columns if c.path_in_schema.split(".")[0] in needed]
-        return chunk.num_rows, sum(column.total_uncompressed_size for column in used)
-
-    def _range_of(self, part: Part) -> _Range:
-        match = re.fullmatch(r"(.*):(\d+)-(\d+):(\d+)", part.name, re.DOTALL)
-        files = {file.name: file for file in self._files}
-        if not match or match[1] not in files:
-            raise YxanulError(f"'{part.name}' is gone from {self.settings.path}")
-        return _Range(files[match[1]], int(match[2]), int(match[3]), int(match[4]), 0)
+    def _run_named(self, name: str) -> _RowGroups:
+        match = re.fullmatch(r"(.*):(\d+)-(\d+):(\d+)", name, re.DOTALL)
+        file = next((file for file in self.files if match and file.name == match[1]), None)
+        if match is None or file is None:
+            raise YxanulError(f"'{name}' is gone from {self.settings.path}")
+        return _RowGroups(file, int(match[2]), int(match[3]), int(match[4]), 0)
 
     @cached_property
     def _columns(self) -> Columns:
-        wanted = "parquet files with rows"
-        return choose_from_files(self.settings, self._files, _look, self.settings.path, wanted)
+        expected = "parquet files with rows"
+        return infer_columns(self.settings, self.files, _sample, self.settings.path, expected)
 
 
 @contextmanager
@@ -177,25 +169,20 @@ def opened(file: File) -> Iterator[ParquetFile | str]:
 
     with contextlib.ExitStack() as stack:
         try:
-            found = stack.enter_context(
-                pq.ParquetFile(_readable(file, stack), pre_buffer=False, buffer_size=BUFFER_BYTES)
-            )
+            place = file.address
+            if file.is_remote:
+                if not file.has_random_access():
+                    raise YxanulError(
+                        f"{place} cannot be read: parquet is read from the middle, "
+                        "and the server sends whole files only",
+                        hint="download it first",
+                    )
+                place = stack.enter_context(file.open(_REMOTE_BLOCK_BYTES))
+            parquet = pq.ParquetFile(place, pre_buffer=False, buffer_size=BUFFER_BYTES)
+            found = stack.enter_context(parquet)
         except (OSError, pa.ArrowException):
             found = _cause(file)
         yield found
-
-
-def _readable(file: File, stack: contextlib.ExitStack) -> str | BinaryIO:
-    """Return what pyarrow reads: the path of a local file, or a remote one opened."""
-    if not file.is_remote:
-        return file.address
-    if not file.can_be_read_from_the_middle():
-        raise YxanulError(
-            f"{file.address} cannot be read: parquet is read from the middle, "
-            "and the server sends whole files only",
-            hint="download it first",
-        )
-    return stack.enter_context(file.open(_REMOTE_BLOCK_BYTES))
 
 
 def _cause(file: File) -> str:
@@ -207,32 +194,53 @@ def _cause(file: File) -> str:
         return "unreadable"
 
 
-def _rows(parquet: ParquetFile, group: int, names: list[str]) -> Iterator[Row | None]:
-    batches = parquet.iter_batches(
-        ROWS_AT_ONCE, row_groups=[group], columns=names, use_threads=False
-    )
-    for batch in batches:
-        yield from rows_of(batch)
+def _batches(
+    parquet: ParquetFile, group: int, names: list[str], max_rows: int
+) -> Iterator[RecordBatch]:
+    return parquet.iter_batches(max_rows, row_groups=[group], columns=names, use_threads=False)
 
 
-def _look(file: File, most_rows: int) -> Looked:
+def _sample(file: File, max_rows: int) -> FileSample:
     """Return the columns, and the first rows of the first row group that can be read."""
     import pyarrow as pa
 
     with opened(file) as parquet:
         if isinstance(parquet, str):
-            return Looked([], [], Dropped(parquet, file.name))
+            return FileSample([], [], Dropped(parquet, file.name))
         if not parquet.metadata.num_rows:
-            return Looked([], [])
-        names = text_like(parquet.schema_arrow)
+            return FileSample([], [])
+        names = parquet.schema_arrow.names
         for group in range(parquet.metadata.num_row_groups):
-            try:
-                batches = parquet.iter_batches(
-                    most_rows, row_groups=[group], columns=names, use_threads=False
-                )
-                for batch in batches:
-                    rows = [row for row in rows_of(batch) if row is not None]
-                    return Looked(parquet.schema_arrow.names, rows)
-            except (OSError, pa.ArrowException):
-                continue
-        return Looked(parquet.schema_arrow.names, [], Dropped("corrupt", file.name))
+            with contextlib.suppress(OSError, pa.ArrowException):
+                for batch in _batches(parquet, group, text_like(parquet.schema_arrow), max_rows):
+                    return FileSample(names, [row for row in rows_of(batch) if row is not None])
+        return FileSample(names, [], Dropped("corrupt", file.name))
+
+
+def rows_of(table: Table | RecordBatch) -> Iterator[Row | None]:
+    """Yield the rows of an arrow table; None for a row whose text is broken UTF-8."""
+    try:
+        yield from table.to_pylist()
+        return
+    except UnicodeDecodeError:
+        pass
+    for number in range(table.num_rows):
+        try:
+            yield table.slice(number, 1).to_pylist()[0]
+        except UnicodeDecodeError:
+            yield None
+
+
+def text_like(schema: Schema) -> list[str]:
+    """Return the columns that could hold text or a chat: never numbers, images or sounds."""
+    import pyarrow.types as types
+
+    def could(kind: DataType) -> bool:
+        if types.is_dictionary(kind):
+            return could(kind.value_type)
+        if types.is_list(kind) or types.is_large_list(kind):
+            return could(kind.value_type) or types.is_struct(kind.value_type)
+        texts = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
+        return any(is_kind(kind) for is_kind in texts)
+
+    return [field.name for field in schema if could(field.type)]

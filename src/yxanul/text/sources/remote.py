@@ -1,47 +1,28 @@
-"""Files behind an fsspec address (s3://, gs://, https://, hf://, memory:// ...)."""
+"""Remote files, at fsspec addresses (s3://, gs://, https://, hf://, memory:// ...)."""
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import io
+import itertools
 import re
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from yxanul.base.errors import YxanulError, causes_of, missing_package
+from yxanul.base.errors import YxanulError, missing_package
+from yxanul.text.sources.retry import Target, retry, to_user_error
 
-# The backends try again by themselves as well; these come on top.
-WAITS_SECONDS = (0.5, 2.0, 8.0)
 CONNECT_SECONDS = 30.0
 SILENCE_SECONDS = 60.0
+BUFFER_BYTES = 1 << 22
+_SKIP_BYTES = 1 << 20
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_PASSING_STATUS = (408, 425, 429)
-_EXTRAS = {
-    "fsspec": "data", "aiohttp": "data", "huggingface_hub": "data", "s3fs": "s3", "gcsfs": "gcs",
-}  # fmt: skip
-# What tells of another content, by the names that the backends use, the surest first.
-_MARKS = (
+_WEB = ("http", "https")
+# Where the backends keep what changes with the content, the surest first.
+_VERSION_KEYS = (
     "ETag", "etag", "blob_id", "Content-MD5", "md5Hash", "content_md5", "crc32c", "Digest",
     "version_id", "Last-Modified", "LastModified", "last_modified", "updated", "mtime", "created",
 )  # fmt: skip
-_HINTS = {
-    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE; "
-    "for a public bucket FSSPEC_S3_ANON=true",
-    "gs": "set GOOGLE_APPLICATION_CREDENTIALS, or log in with gcloud",
-    "hf": "set HF_TOKEN to a token that may read it",
-}
-
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What a file system says of one file."""
-
-    address: str
-    size_bytes: int | None
-    fingerprint: str
 
 
 def is_remote(path: str) -> bool:
@@ -50,145 +31,169 @@ def is_remote(path: str) -> bool:
 
 
 def protocol_of(address: str) -> str:
-    """Return what stands before "://"."""
+    """Return the protocol of an address: what stands before "://"."""
     return address.partition("://")[0].lower()
 
 
+def is_web(address: str) -> bool:
+    """Tell whether a web server answers: it has no folders but pages of links."""
+    return protocol_of(address) in _WEB
+
+
 def file_system(address: str) -> tuple[Any, str]:
-    """Return the file system of an address, and the address as that system writes it."""
+    """Return the file system of an address, and the path in that system."""
     try:
         from fsspec.core import url_to_fs
     except ImportError:
         raise missing_package("fsspec", "data") from None
     try:
-        return url_to_fs(address, **_options(protocol_of(address)))
-    except ImportError as error:
-        raise _missing(error) from None
-    except ValueError as error:
-        raise YxanulError(f"{address} cannot be read", got=_line(error)) from None
+        return url_to_fs(address, **(_web_options() if is_web(address) else {}))
+    except (ImportError, ValueError) as error:
+        raise to_user_error(error, address) from None
 
 
-def _options(protocol: str) -> dict[str, Any]:
-    if protocol not in ("http", "https"):
-        return {}
+def _web_options() -> dict[str, Any]:
     try:
         import aiohttp
     except ImportError:
         raise missing_package("aiohttp", "data") from None
-    # The usual bound on the whole answer would end a long one; a silent line must end.
-    patience = aiohttp.ClientTimeout(
+    # The default bounds the whole answer, however long it is; here a silent connection ends it.
+    timeout = aiohttp.ClientTimeout(
         total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
     )
-    # Bytes packed on the way would not be those that the size and the ranges speak of.
-    return {"client_kwargs": {"timeout": patience, "headers": {"Accept-Encoding": "identity"}}}
+    # Sizes and ranges are those of the file, not of a compressed answer.
+    return {"client_kwargs": {"timeout": timeout, "headers": {"Accept-Encoding": "identity"}}}
 
 
-def _missing(error: ImportError) -> YxanulError:
-    cause = error.__cause__
-    package = (getattr(cause, "name", None) or error.name or "").partition(".")[0]
-    if package in _EXTRAS:
-        return missing_package(package, _EXTRAS[package])
-    if not package:
-        return YxanulError("a package for this address is not installed", got=_line(error))
-    return YxanulError(f"the package '{package}' is not installed", hint=f"pip install {package}")
+def size_and_fingerprint(
+    system: Any, path: str, info: dict[str, Any] | None = None
+) -> tuple[int | None, str]:
+    """Return the size of a file, if it is known, and what changes with its content."""
+    info = info or system.info(path)
+    assert info is not None
+    version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key)), "")
+    return info.get("size"), f"{info.get('size')}-{version}"
 
 
-def patiently(
-    action: Callable[[int], Result], address: str, sleep: Callable[[float], None] = time.sleep
-) -> Result:
-    """Return what `action` returns, called again after each passing fault with the next number.
+class RemoteFile(io.RawIOBase):
+    """Bytes of a remote file. Give it to `io.BufferedReader`, which asks for them in blocks.
 
-    What remains is a YxanulError: a fault of the line must not look like the end of a file.
+    A read that fails is retried from the same place; a fault that stays is a YxanulError.
     """
-    for number, wait in enumerate((*WAITS_SECONDS, None)):
-        try:
-            return action(number)
-        except (YxanulError, MemoryError):
-            raise
-        except Exception as error:
-            if wait is None or not is_passing(error):
-                raise explained(error, address) from error
-            sleep(wait)
-    raise AssertionError("the last turn returns or raises")
 
+    def __init__(
+        self,
+        address: str,
+        size_bytes: int | None,
+        fingerprint: str | None,
+        target: Target | None = None,
+        sleep: Callable[[float], None] | None = None,
+    ):
+        """Errors name `target`, or the address. Without a fingerprint the content is constant."""
+        self._address, self._size_bytes, self._fingerprint = address, size_bytes, fingerprint
+        self._target, self._sleep = target or address, sleep
+        self._system, self._path = file_system(address)
+        self._at = 0
+        self._file: Any = None
+        self.is_sequential = size_bytes is None
+        """Whether the server turned out to send whole files only."""
 
-def entry_of(system: Any, name: str, info: dict[str, Any] | None = None) -> Entry:
-    """Return what `system` says of the file `name`; nothing is taken from a cache."""
-    known: dict[str, Any] = info or system.info(name)
-    mark = next((str(known[key]) for key in _MARKS if known.get(key)), "")
-    size = known.get("size")
-    return Entry(system.unstrip_protocol(name), size, f"{size}-{mark}")
-
-
-def is_passing(error: BaseException) -> bool:
-    """Tell whether trying again may help: the server is busy or broken, or the line is."""
-    status = _status(error)
-    if status is not None:
-        return status >= 500 or status in _PASSING_STATUS
-    if _tells_of_the_line(error):
+    def readable(self) -> bool:
+        """Files are opened for reading only."""
         return True
-    final = (FileNotFoundError, PermissionError, IsADirectoryError, ImportError)
-    return not isinstance(error, final) and not _lacks_credentials(error)
+
+    def seekable(self) -> bool:
+        """Any place may be read next."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to another place; the server is not asked yet."""
+        if whence == io.SEEK_END and self._size_bytes is None:
+            raise io.UnsupportedOperation("the size is not known")
+        starts = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size_bytes or 0}
+        self._at = max(starts[whence] + offset, 0)
+        return self._at
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fill some of the buffer; 0 is the end of the file and nothing else."""
+        size = self._size_bytes
+        wanted = len(buffer) if size is None else min(len(buffer), size - self._at)
+        if wanted <= 0:
+            return 0
+        attempts = itertools.count()
+        data = retry(lambda: self._attempt(wanted, next(attempts)), self._target, self._sleep)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        """Close the connection as well."""
+        self._disconnect()
+        super().close()
+
+    def _attempt(self, wanted: int, number: int) -> bytes:
+        """Ask for less in each attempt: a bad connection may carry a short answer."""
+        length = max(wanted >> (2 * number), 1)
+        try:
+            if number and self._fingerprint is not None:
+                self._check_unchanged()
+            try:
+                return self._read(length)
+            except ValueError as error:
+                if self.is_sequential or "range" not in str(error):
+                    raise
+            self._disconnect()
+            self.is_sequential = True
+            return self._read(length)
+        except BaseException:
+            self._disconnect()
+            raise
+
+    def _read(self, length: int) -> bytes:
+        if self._file is None or (self.is_sequential and self._file.tell() > self._at):
+            self._disconnect()
+            self._file = self._open()
+        if not self.is_sequential:
+            self._file.seek(self._at)
+        while (ahead := self._at - self._file.tell()) > 0:
+            if not self._file.read(min(ahead, _SKIP_BYTES)):
+                raise ConnectionError(f"the answer ends before byte {self._at}")
+        data = self._file.read(length)
+        if not data and self._size_bytes is not None:
+            raise ConnectionError(f"the answer ends at byte {self._at}")
+        if len(data) > length:
+            raise ValueError("the server sends more than the range it was asked for")
+        return data
+
+    def _open(self) -> Any:
+        options: dict[str, Any] = {}
+        if not self.is_sequential:
+            options = {"block_size": BUFFER_BYTES, "cache_type": "none"}
+        elif is_web(self._address):
+            options = {"block_size": 0}
+        if protocol_of(self._address) in (*_WEB, "hf"):  # these would ask for the size again
+            options["size"] = self._size_bytes
+        return self._system.open(self._path, "rb", **options)
+
+    def _check_unchanged(self) -> None:
+        """Refuse to go on in the middle of another content."""
+        self._system.invalidate_cache()
+        if size_and_fingerprint(self._system, self._path)[1] != self._fingerprint:
+            raise YxanulError(f"{self._address} was changed while it was read", hint="start again")
+
+    def _disconnect(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            # What cannot be closed has failed before, and that was reported.
+            with contextlib.suppress(Exception):
+                file.close()
 
 
-def explained(error: BaseException, address: str) -> YxanulError:
-    """Return what went wrong in words that say what to do."""
-    status = _status(error)
-    protocol = protocol_of(address)
-    if status in (401, 403) or isinstance(error, PermissionError) or _lacks_credentials(error):
-        hint = _HINTS.get("gs" if protocol == "gcs" else protocol, "check who may read it")
-        return YxanulError(f"{address} may not be read", got=_line(error), hint=hint)
-    if is_not_there(error):
-        return YxanulError(f"there is no file or folder {address}")
-    if isinstance(error, ImportError):
-        return _missing(error)
-    if status is not None and not is_passing(error):
-        return YxanulError(f"{address} cannot be read", got=_line(error))
-    return YxanulError(
-        f"{address} could not be read",
-        got=f"{_line(error)}, after {len(WAITS_SECONDS) + 1} tries",
-        hint="check the network and start again: what is done is kept",
-    )
-
-
-def is_not_there(error: BaseException) -> bool:
-    """Tell whether the file system answered that there is no such file."""
-    status = _status(error)
-    if status is not None:
-        return status in (404, 410)
-    return isinstance(error, FileNotFoundError) and not _tells_of_the_line(error)
-
-
-def _tells_of_the_line(error: BaseException) -> bool:
-    """Tell whether a fault of the connection stands behind an error, whatever its own class."""
-    classes = (ConnectionError, TimeoutError, asyncio.TimeoutError)
-    names = ("ClientError", "TransportError", "Timeout", "ConnectionError", "FSTimeoutError")
-    return any(
-        isinstance(cause, classes) or any(kind.__name__ in names for kind in type(cause).__mro__)
-        for cause in causes_of(error)
-    )
-
-
-def _lacks_credentials(error: BaseException) -> bool:
-    names = [type(cause).__name__ for cause in causes_of(error)]
-    return any("Credentials" in name for name in names)
-
-
-def _status(error: BaseException) -> int | None:
-    """Return the HTTP status that an error tells of, whichever library raised it."""
-    for cause in causes_of(error):
-        answer = getattr(cause, "response", None)
-        if isinstance(answer, dict):
-            found = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        else:
-            found = getattr(answer, "status_code", None) or getattr(cause, "status", None)
-        if isinstance(found, int):
-            return found
-    return None
-
-
-def _line(error: BaseException) -> str:
-    """Return the first line of the innermost error, which says the most."""
-    *_, inner = causes_of(error)
-    text = str(inner).strip().splitlines() or [""]
-    return f"{type(inner).__name__}: {text[0]}".removesuffix(": ")
+def answers_with_ranges(address: str, size_bytes: int | None, fingerprint: str | None) -> bool:
+    """Tell whether the file can be read from the middle without all that comes before."""
+    if size_bytes is None or not is_web(address):
+        return size_bytes is not None
+    with RemoteFile(address, size_bytes, fingerprint) as file:
+        file.seek(size_bytes // 2)
+        file.readinto(bytearray(1))
+        return not file.is_sequential

@@ -1,4 +1,4 @@
-"""The table of sources."""
+"""Table of the kinds of sources."""
 
 from __future__ import annotations
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import TextSettings
 from yxanul.text.documents import Dropped
-from yxanul.text.sources import open_source, passages
+from yxanul.text.sources import chunking, open_source
 from yxanul.text.sources.bytestream import split_blocks
-from yxanul.text.sources.passages import Lines, by_passage, decode_blocks
+from yxanul.text.sources.chunking import Lines, by_passage, decode_blocks
 
 
 @pytest.fixture
@@ -119,12 +119,12 @@ def test_lines_together_are_lines_one_by_one(scraps, chunk_bytes, most_chars, pa
     together = list(decode_blocks(split_blocks(chunks, passage_chars)))
     alone = [Lines(text, e, s) for many, e, s in together for text in many.split("\n")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passages, "MAX_DOCUMENT_CHARS", 3 * most_chars)
+        patch.setattr(chunking, "MAX_DOCUMENT_CHARS", 3 * most_chars)
         for cut in (
-            lambda lines: passages.by_passage(lines, most_chars),
-            lambda lines: passages.by_separator(lines, "##"),
-            passages.by_line,
-            passages.by_file,
+            lambda lines: chunking.by_passage(lines, most_chars),
+            lambda lines: chunking.by_separator(lines, "##"),
+            chunking.by_line,
+            chunking.by_file,
         ):
             assert list(cut(together)) == list(cut(alone))
 

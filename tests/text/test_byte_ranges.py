@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from yxanul.text.config import JsonlSettings, TextSettings
 from yxanul.text.documents import Document
-from yxanul.text.sources import open_source, passages, plain, spans
+from yxanul.text.sources import byte_ranges, chunking, open_source, plain_text
 
 SEPARATOR = "##"
 
@@ -22,7 +22,7 @@ def outcome(item):
 def read_parts(settings, range_bytes):
     """Read every part by a source of its own, as workers do; return parts and items."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spans, "RANGE_BYTES", range_bytes)
+        patch.setattr(byte_ranges, "RANGE_BYTES", range_bytes)
         parts = open_source("mine", settings).parts()
     return parts, [item for part in parts for item in open_source("mine", settings).read(part)]
 
@@ -65,9 +65,9 @@ def test_ranges_of_plain_text_are_the_file(path, mark, scraps, sizes, small):
     path.write_bytes(mark + b"".join(scraps))
     with pytest.MonkeyPatch.context() as patch:
         if small:
-            patch.setattr(spans, "MAX_LINE_BYTES", 20)
-            patch.setattr(plain, "MAX_LINE_BYTES", 20)
-            patch.setattr(passages, "MAX_DOCUMENT_CHARS", 50)
+            patch.setattr(byte_ranges, "MAX_LINE_BYTES", 20)
+            patch.setattr(plain_text, "MAX_LINE_BYTES", 20)
+            patch.setattr(chunking, "MAX_DOCUMENT_CHARS", 50)
         for split_by in ("lines", "separator"):
             check_ranges(
                 TextSettings(path=str(path), split_by=split_by, separator=SEPARATOR), sizes
@@ -132,14 +132,14 @@ def test_auto_is_decided_once_a_file(path, monkeypatch):
     parts, items = read_parts(settings, 30)
     assert {part.name.rpartition(" ")[2] for part in parts} == {"separator"}
     assert len(items) == 2
-    monkeypatch.setattr(plain, "AUTO_BYTES", 50)
+    monkeypatch.setattr(plain_text, "AUTO_BYTES", 50)
     parts, _ = read_parts(settings, 30)
     assert {part.name.rpartition(" ")[2] for part in parts} == {"passages"}
 
     def no_look(*_):
         raise AssertionError("a reader of a range decided anew")
 
-    monkeypatch.setattr(plain, "has_separator_line", no_look)
+    monkeypatch.setattr(plain_text, "has_separator_line", no_look)
     assert list(open_source("mine", settings).read(parts[1]))
 
 
@@ -181,7 +181,7 @@ def test_a_range_reads_little_more_than_itself(tmp_path, peak_bytes):
         file.write(b"\nend\n")
     settings = TextSettings(path=str(path), split_by="lines")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spans, "RANGE_BYTES", 2 << 20)
+        patch.setattr(byte_ranges, "RANGE_BYTES", 2 << 20)
         parts = open_source("mine", settings).parts()
     with peak_bytes() as peak:
         counts = [

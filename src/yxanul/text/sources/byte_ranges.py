@@ -1,7 +1,7 @@
-"""Spans of one file that several workers may read, each without the others.
+"""Byte ranges of one file that several workers may read, each without the others.
 
 A file is cut at multiples of a length, and each cut moves on to the next place where a document
-begins. Where that is depends on the bytes behind the cut alone, so both neighbours agree on it.
+begins. Where that is depends on the bytes after the cut alone, so both neighbours agree on it.
 """
 
 from __future__ import annotations
@@ -12,68 +12,69 @@ from dataclasses import dataclass
 from typing import BinaryIO, TypeAlias
 
 RANGE_BYTES = 32 << 20
-"""Files of more bytes than this are read in several parts."""
+"""Files of more bytes than this are read in several slices."""
 
 MAX_LINE_BYTES = 1 << 20
 """A line of plain text that is longer comes in pieces."""
 
-# So far behind a cut a blank line is looked for before the end of a line must do.
+# How far after a cut a blank line is searched for; then the end of a line is enough.
 _PARAGRAPH_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 16
 _BLANK_LINE = re.compile(rb"\n[ \t\r\f\v]*\n")
 
-Find: TypeAlias = Callable[[BinaryIO, int, int], int | None]
-"""Says of an open file: where between two places does the first document begin, if one does."""
+FindStart: TypeAlias = Callable[[BinaryIO, int, int], int | None]
+"""Finds where in an open file, between two offsets, the first document begins, if one does."""
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """The bytes from `begin` up to but not including `end` (None: up to the end of the file)."""
+class ByteRange:
+    """Bytes from `begin` up to but not including `end` (None: up to the end of the file)."""
 
     begin: int
     end: int | None = None
 
     def chunks(self, file: BinaryIO, chunk_bytes: int) -> Iterator[bytes]:
-        """Yield the bytes of the span in chunks; none is empty."""
-        if self.begin:
-            file.seek(self.begin)
-        at = self.begin
+        """Yield the bytes of the range in chunks; none is empty."""
+        at = file.seek(self.begin)
         while self.end is None or at < self.end:
-            wanted = chunk_bytes if self.end is None else min(chunk_bytes, self.end - at)
-            chunk = file.read(wanted)
+            chunk = file.read(chunk_bytes if self.end is None else min(chunk_bytes, self.end - at))
             if not chunk:
                 return
             at += len(chunk)
             yield chunk
 
 
-def span_of(file: BinaryIO, numbers: range, size_bytes: int, find: Find) -> Span | None:
-    """Return the span of the documents that begin among the bytes `numbers`; None if none does.
+def aligned_range(
+    file: BinaryIO, offsets: range, size_bytes: int, find: FindStart
+) -> ByteRange | None:
+    """Return the range of the documents that begin among the bytes `offsets`; None if none does.
 
-    The range before must have been cut with the same length, as must all behind it.
+    The range before must have been cut with the same length, as must all that follow.
     """
-    begin = 0 if numbers.start == 0 else find(file, numbers.start, numbers.stop)
+    begin = 0 if offsets.start == 0 else find(file, offsets.start, offsets.stop)
     if begin is None:
         return None
-    length = len(numbers)
-    for start in range(numbers.stop, size_bytes, length):
+    length = len(offsets)
+    for start in range(offsets.stop, size_bytes, length):
         end = find(file, start, min(start + length, size_bytes))
         if end is not None:
-            return Span(begin, end)
-    return Span(begin)
+            return ByteRange(begin, end)
+    return ByteRange(begin)
 
 
 def find_line(file: BinaryIO, start: int, stop: int) -> int | None:
     """Return where the first line begins at or after `start` and before `stop`."""
-    for at, chunk in _chunks_between(file, start - 1, stop - 1):
+    at = start - 1
+    for chunk in ByteRange(at, stop - 1).chunks(file, _CHUNK_BYTES):
         found = chunk.find(b"\n")
         if found >= 0:
             return at + found + 1
+        at += len(chunk)
     return None
 
 
 def find_paragraph(file: BinaryIO, start: int, stop: int) -> int | None:
-    """Return where the first line behind a blank one begins, or the first line if that is far."""
+    """Return where the first line after a blank one begins, or the first line if that is far."""
     file.seek(start - 1)
     near = file.read(min(_PARAGRAPH_BYTES, stop - start))
     if match := _BLANK_LINE.search(near):
@@ -81,7 +82,7 @@ def find_paragraph(file: BinaryIO, start: int, stop: int) -> int | None:
     return find_line(file, start, stop)
 
 
-def finder_of_separators(separator: str) -> Find:
+def separator_finder(separator: str) -> FindStart:
     """Return what finds the first line that begins with `separator`, or holds nothing else."""
     sign = separator.encode()
 
@@ -93,7 +94,7 @@ def finder_of_separators(separator: str) -> Find:
         begins = True
         while at < stop and (line := file.readline(MAX_LINE_BYTES + 1)):
             ends = line.endswith(b"\n") or len(line) <= MAX_LINE_BYTES
-            if begins and ends and sign in line and _is_cut(line, separator):
+            if begins and ends and sign in line and _begins_document(line, separator):
                 return at
             begins = line.endswith(b"\n")
             at += len(line)
@@ -102,18 +103,10 @@ def finder_of_separators(separator: str) -> Find:
     return find
 
 
-def _is_cut(line: bytes, separator: str) -> bool:
-    """Tell whether nothing of `line` belongs to the document before it, not even its faults."""
+def _begins_document(line: bytes, separator: str) -> bool:
+    """Tell whether nothing of `line` belongs to the document before it, not even broken bytes."""
     try:
         text = line.decode()
     except UnicodeDecodeError:
         return False
     return text.startswith(separator) or text.strip() == separator
-
-
-def _chunks_between(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
-    file.seek(start)
-    at = start
-    while at < stop and (chunk := file.read(min(_CHUNK_BYTES, stop - at))):
-        yield at, chunk
-        at += len(chunk)

@@ -1,4 +1,7 @@
-"""Cutting plain text into documents, in bounded memory. A document of None held broken UTF-8."""
+"""Chunking of plain text into documents, in bounded memory.
+
+A document of None held broken UTF-8.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import re
 from collections.abc import Generator, Iterable, Iterator
 from typing import NamedTuple
 
+from yxanul.text.sources.bytestream import unix_lines
+
 MAX_DOCUMENT_CHARS = 1 << 24
-# Without a blank line, a passage ends at the end of a line after so many times its size ...
-PASSAGE_PATIENCE = 2
-# ... and a line of so many times its size is cut at a space.
+# Without a blank line, a passage ends with the first line that exceeds this multiple of its size.
+PASSAGE_OVERRUN = 2
+# A line that exceeds this multiple is cut at a space.
 PASSAGE_LINE_FACTOR = 16
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 _SIGN = re.compile(r"\S")
@@ -30,8 +35,7 @@ class Lines(NamedTuple):
 def decode_blocks(blocks: Iterable[tuple[bytes, bool]]) -> Iterator[Lines]:
     r"""Decode blocks of lines; broken bytes are replaced, and "\r\n" becomes "\n"."""
     for raw, ends in blocks:
-        if ends and b"\r" in raw:
-            raw = (raw + b"\n").replace(b"\r\n", b"\n")[:-1]
+        raw = unix_lines(raw) if ends else raw
         try:
             yield Lines(raw.decode(), ends, True)
         except UnicodeDecodeError:
@@ -46,12 +50,8 @@ def _decoded(line: bytes, ends: bool) -> Lines:
         return Lines(line.decode(errors="replace"), ends, False)
 
 
-def _one_by_one(lines: Lines) -> Iterator[Lines]:
-    return (Lines(text, lines.ends, lines.sound) for text in lines.text.split("\n"))
-
-
-class _Gathered:
-    """The lines of the document that is under way."""
+class _Document:
+    """The lines of the document that is being put together."""
 
     def __init__(self) -> None:
         self._start()
@@ -85,22 +85,22 @@ def by_line(blocks: Iterable[Lines]) -> Iterator[str | None]:
 
 def by_file(blocks: Iterable[Lines]) -> Iterator[str | None]:
     """Yield the whole text; a huge one comes in pieces."""
-    gathered = _Gathered()
-    for lines in _small_enough(blocks, gathered):
-        gathered.add(*lines)
-        if gathered.chars >= MAX_DOCUMENT_CHARS:
-            yield gathered.take()
-    if not gathered.blank:
-        yield gathered.take()
+    document = _Document()
+    for lines in _small_enough(blocks, document):
+        document.add(*lines)
+        if document.chars >= MAX_DOCUMENT_CHARS:
+            yield document.take()
+    if not document.blank:
+        yield document.take()
 
 
-def _small_enough(blocks: Iterable[Lines], gathered: _Gathered) -> Iterator[Lines]:
+def _small_enough(blocks: Iterable[Lines], document: _Document) -> Iterator[Lines]:
     """Yield lines together while the document is far from its greatest size, else one by one."""
     for lines in blocks:
-        if gathered.chars + len(lines.text) + 1 < MAX_DOCUMENT_CHARS:
+        if document.chars + len(lines.text) + 1 < MAX_DOCUMENT_CHARS:
             yield lines
         else:
-            yield from _one_by_one(lines)
+            yield from (lines._replace(text=text) for text in lines.text.split("\n"))
 
 
 def by_separator(
@@ -109,86 +109,81 @@ def by_separator(
     """Yield what lies between separators; nothing before the first or after the last is no text.
 
     A line that holds a separator and nothing else goes whole, its newline too. What comes may be
-    a span of a file that ends where a separator follows.
+    a range of a file that ends where a separator follows.
     """
-    gathered, started = _Gathered(), False
-    for lines in _small_enough(blocks, gathered):
+    document, started = _Document(), False
+    for lines in _small_enough(blocks, document):
         text, ends, sound = lines
         begin = 0
         for stop, go_on in _separators(text, separator):
-            gathered.add(text[begin:stop], False, sound)
-            is_text = started or not gathered.blank
-            document = gathered.take()
+            document.add(text[begin:stop], False, sound)
+            is_text = started or not document.blank
+            before = document.take()
             if is_text:
-                yield document
+                yield before
             started, begin = True, go_on
         if begin <= len(text):
-            gathered.add(text[begin:] if begin else text, ends, sound)
-        if gathered.chars >= MAX_DOCUMENT_CHARS:
-            yield gathered.take()
-    if not gathered.blank or (separator_follows and started):
-        yield gathered.take()
+            document.add(text[begin:] if begin else text, ends, sound)
+        if document.chars >= MAX_DOCUMENT_CHARS:
+            yield document.take()
+    if not document.blank or (separator_follows and started):
+        yield document.take()
 
 
 def _separators(text: str, separator: str) -> Iterator[tuple[int, int]]:
-    """Yield where the text before each separator ends, and where that behind it begins.
+    """Yield where the text before each separator ends, and where that after it begins.
 
     The latter is past the end of `text` where the last line holds nothing but a separator.
     """
     at = text.find(separator)
     while at >= 0:
-        behind = at + len(separator)
+        after = at + len(separator)
         line = text.rfind("\n", 0, at) + 1
-        end = text.find("\n", behind)
+        end = text.find("\n", after)
         end = len(text) if end < 0 else end
-        if _is_blank(text, line, at) and _is_blank(text, behind, end):
-            yield line, end + 1
-        else:
-            yield at, behind
-        at = text.find(separator, behind)
-
-
-def _is_blank(text: str, start: int, stop: int) -> bool:
-    return start == stop or text[start:stop].isspace()
+        is_alone = not text[line:at].strip() and not text[after:end].strip()
+        yield (line, end + 1) if is_alone else (at, after)
+        at = text.find(separator, after)
 
 
 def by_passage(blocks: Iterable[Lines], passage_chars: int) -> Iterator[str | None]:
-    """Yield passages: whole paragraphs, gathered until they have `passage_chars` characters.
+    """Yield passages: whole paragraphs, joined until they have `passage_chars` characters.
 
-    A passage depends on what is given alone (a file, or one span of it), and on no more of that
-    than what stands before its end.
+    A passage depends on what is given alone (a file, or one range of it), and on no more of that
+    than what comes before its end.
     """
-    gathered = _Gathered()
+    document = _Document()
     for lines in blocks:
         begin, stop = 0, len(lines.text)
         while begin <= stop:
-            if gathered.blank and lines.ends and lines.sound:
+            if document.blank and lines.ends and lines.sound:
                 begin = yield from _whole_passages(lines.text + "\n", begin, passage_chars)
                 if begin <= stop:
-                    gathered.add(lines.text[begin:], True, True)
+                    document.add(lines.text[begin:], True, True)
                 break
             end = lines.text.find("\n", begin)
             line = lines.text[begin : stop if end < 0 else end]
             begin += len(line) + 1
             blank = not line or line.isspace()
-            if blank and gathered.blank:
+            if blank and document.blank:
                 continue
-            gathered.add(line, lines.ends, lines.sound)
-            if gathered.chars >= (passage_chars if blank else PASSAGE_PATIENCE * passage_chars):
-                yield gathered.take()
-    if not gathered.blank:
-        yield gathered.take()
+            document.add(line, lines.ends, lines.sound)
+            if document.chars >= (passage_chars if blank else PASSAGE_OVERRUN * passage_chars):
+                yield document.take()
+    if not document.blank:
+        yield document.take()
 
 
 def _whole_passages(text: str, begin: int, passage_chars: int) -> Generator[str, None, int]:
     """Yield the passages that end in `text` from `begin` on; return where the next one begins.
 
-    It finds in one go what going from line to line finds: the first blank line that ends a size
-    behind the beginning, or the first line at all that ends so many sizes behind it.
+    It finds at once what going from line to line finds: the first blank line that ends
+    `passage_chars` after the beginning, or the first line at all that ends PASSAGE_OVERRUN times
+    that after it.
     """
     while sign := _SIGN.search(text, begin):
         begin = max(begin, text.rfind("\n", begin, sign.start()) + 1)
-        line_end = text.find("\n", begin + PASSAGE_PATIENCE * passage_chars - 1) + 1
+        line_end = text.find("\n", begin + PASSAGE_OVERRUN * passage_chars - 1) + 1
         before = text.rfind("\n", begin, begin + passage_chars - 1)
         blank = _BLANK_LINE.search(text, max(before, begin), line_end or len(text))
         end = blank.end() if blank else line_end

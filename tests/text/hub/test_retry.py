@@ -7,11 +7,11 @@ import pytest
 
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import HubSettings
-from yxanul.text.sources import hub_load, hub_plan, open_source
-from yxanul.text.sources.hub_faults import LONGEST_WAIT_SECONDS, WAITS_SECONDS, patiently
-from yxanul.text.sources.hub_wanted import Wanted, wanted_by
+from yxanul.text.sources import hub_plan, hub_rows, open_source
+from yxanul.text.sources.hub_query import HubQuery
+from yxanul.text.sources.retry import MAX_WAIT_SECONDS, WAITS_SECONDS, retry
 
-WANTED = Wanted("ann/tales")
+QUERY = HubQuery("ann/tales")
 
 
 class HttpFault(OSError):
@@ -24,6 +24,13 @@ class HttpFault(OSError):
 
 class TransportError(Exception):
     """Stands for the fault of that name in the HTTP libraries."""
+
+
+class HttpError(Exception):
+    """As the client of Google's store raises it: with a code and no response."""
+
+    code = 503
+    headers = {"Retry-After": "1"}  # noqa: RUF012
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +57,8 @@ PASSING = [
     ConnectionError(),
     TimeoutError(),
     TransportError("reset"),
+    HttpError("busy"),
+    OSError(errno.EIO, "the backend is busy"),
     OSError("Consistency check failed: file should be of size 9 but has size 7"),
 ]
 
@@ -59,7 +68,7 @@ def test_passing_faults_are_tried_again_after_longer_and_longer_waits(fault):
     waits = []
     tries = len(WAITS_SECONDS)
     action, left = gives(*[fault] * tries, "the set")
-    assert patiently(WANTED, action, waits.append) == "the set"
+    assert retry(action, QUERY, waits.append) == "the set"
     assert left == []
     assert waits == list(WAITS_SECONDS) == sorted(set(WAITS_SECONDS))
 
@@ -67,15 +76,15 @@ def test_passing_faults_are_tried_again_after_longer_and_longer_waits(fault):
 def test_in_the_end_the_fault_is_told():
     action, left = gives(*[HttpFault(503)] * 9)
     with pytest.raises(YxanulError, match=r"could not be reached.*503 for some address"):
-        patiently(WANTED, action, lambda seconds: None)
+        retry(action, QUERY, lambda seconds: None)
     assert len(left) == 9 - len(WAITS_SECONDS) - 1
 
 
-@pytest.mark.parametrize(("asked", "waited"), [("9", 9), ("99999", LONGEST_WAIT_SECONDS)])
+@pytest.mark.parametrize(("asked", "waited"), [("9", 9), ("99999", MAX_WAIT_SECONDS)])
 def test_the_server_says_how_long_to_wait(asked, waited):
     waits = []
     action, _ = gives(HttpFault(429, {"Retry-After": asked}), HttpFault(503), "the set")
-    patiently(WANTED, action, waits.append)
+    retry(action, QUERY, waits.append)
     assert waits == [waited, WAITS_SECONDS[1]]
 
 
@@ -83,30 +92,32 @@ def test_the_server_says_how_long_to_wait(asked, waited):
 def test_other_faults_are_not_tried_again(fault):
     action, left = gives(fault, "the set")
     with pytest.raises(YxanulError, match="'ann/tales' cannot be loaded"):
-        patiently(WANTED, action, pytest.fail)
+        retry(action, QUERY, pytest.fail)
     assert left == ["the set"]
 
 
 def test_an_error_in_our_own_words_stays_as_it_is():
     action, _ = gives(YxanulError("no such thing"))
     with pytest.raises(YxanulError, match=r"^no such thing$"):
-        patiently(WANTED, action, pytest.fail)
+        retry(action, QUERY, pytest.fail)
 
 
 def test_a_fault_behind_another_counts():
     fault = RuntimeError("download failed")
     fault.__cause__ = HttpFault(502)
     action, _ = gives(fault, "the set")
-    assert patiently(WANTED, action, lambda seconds: None) == "the set"
+    assert retry(action, QUERY, lambda seconds: None) == "the set"
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_told(number):
     fault = RuntimeError("writing failed")
     fault.__cause__ = OSError(number, "No space left on device")
-    action, _ = gives(fault)
+    action, _ = gives(fault, fault.__cause__)
     with pytest.raises(YxanulError, match=r"disk is full.*HF_HOME.*streaming: true"):
-        patiently(WANTED, action, pytest.fail)
+        retry(action, QUERY, pytest.fail)
+    with pytest.raises(YxanulError, match="disk is full: s3://b/a does not fit"):
+        retry(action, "s3://b/a", pytest.fail)
 
 
 def test_a_token_that_is_not_accepted():
@@ -114,25 +125,25 @@ def test_a_token_that_is_not_accepted():
     fault.args = ("Invalid credentials in Authorization header",)
     action, _ = gives(fault)
     with pytest.raises(YxanulError, match="does not accept the token"):
-        patiently(WANTED, action, pytest.fail)
+        retry(action, QUERY, pytest.fail)
 
 
 def test_nobody_waits_for_a_hub_that_is_switched_off(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     action, left = gives(ConnectionError("offline"), "the set")
     with pytest.raises(YxanulError, match="unset HF_HUB_OFFLINE"):
-        patiently(WANTED, action, pytest.fail)
+        retry(action, QUERY, pytest.fail)
     assert left == ["the set"]
 
 
 def test_what_is_asked_of_the_client():
     settings = HubSettings(name="a/b", config="one", revision="v1", data_files=("x.jsonl",))
-    wanted = wanted_by(settings)
-    assert wanted == Wanted("a/b", "one", "train", "v1", ("x.jsonl",))
-    assert wanted.options == {"revision": "v1", "data_files": ["x.jsonl"]}
-    assert not wanted.is_pinned
-    assert wanted._replace(revision="0" * 40).is_pinned
-    assert wanted.digest != wanted._replace(config="two").digest
+    query = HubQuery.of(settings)
+    assert query == HubQuery("a/b", "one", "train", "v1", ("x.jsonl",))
+    assert query.options == {"revision": "v1", "data_files": ["x.jsonl"]}
+    assert not query.is_pinned
+    assert query._replace(revision="0" * 40).is_pinned
+    assert query.digest != query._replace(config="two").digest
 
 
 @pytest.mark.parametrize("name", ["tales", "a/b/c", "ann/"])
@@ -144,7 +155,7 @@ def test_a_name_has_an_owner(name):
 def test_without_the_package_the_extra_is_named(monkeypatch):
     for package in ("datasets", "huggingface_hub"):
         monkeypatch.setitem(__import__("sys").modules, package, None)
-    hub_load.load_whole.cache_clear()
+    hub_rows.load.cache_clear()
     hub_plan.find_plan.cache_clear()
     with pytest.raises(YxanulError, match=r"pip install 'yxanul\[data\]'"):
         open_source("mine", HubSettings(name="ann/tales")).parts()

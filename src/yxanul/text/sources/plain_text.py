@@ -8,22 +8,22 @@ from operator import itemgetter
 
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import TextSettings
-from yxanul.text.documents import Document, Dropped, Part
-from yxanul.text.sources import passages, spans
-from yxanul.text.sources.by_file import FileSource, Piece
-from yxanul.text.sources.bytestream import ByteStream, other_encoding, split_blocks, split_lines
+from yxanul.text.documents import Document, Dropped, SourceSlice
+from yxanul.text.sources import byte_ranges, chunking
+from yxanul.text.sources.byte_ranges import MAX_LINE_BYTES
+from yxanul.text.sources.bytestream import ByteStream, marked_encoding, split_blocks, split_lines
+from yxanul.text.sources.file_source import FileSlice, FileSource
 from yxanul.text.sources.files import File
-from yxanul.text.sources.spans import MAX_LINE_BYTES
 from yxanul.text.split import RUN_BYTES, Sized, cut_by_runs
 
 AUTO_BYTES = 64 << 20
-"""So much of a file is looked at for a separator line."""
+"""How much of a file is searched for a separator line."""
 
-_FINDERS = {"lines": spans.find_line, "passages": spans.find_paragraph}
+_FINDERS = {"lines": byte_ranges.find_line, "passages": byte_ranges.find_paragraph}
 
 
-class PlainSource(FileSource):
-    """Text files, cut into documents by separators, passages, lines, or not at all.
+class PlainTextSource(FileSource):
+    """Text files, chunked into documents at separators, passages, lines, or not at all.
 
     A large file is read in ranges: its documents are the same as those of the whole file, but that
     passages begin anew at the first blank line of each range.
@@ -35,8 +35,8 @@ class PlainSource(FileSource):
         super().__init__(name, settings, files)
         self.suffixes = settings.suffixes
 
-    def parts(self) -> list[Part]:
-        """A part for every file, for every range of a large one, or for several small ones."""
+    def parts(self) -> list[SourceSlice]:
+        """One slice for each file, for each range of a large one, or for several small ones."""
         if self.settings.score_columns:
             raise YxanulError(
                 f"the source '{self.name}' has no column '{self.settings.score_columns[0]}'",
@@ -45,17 +45,22 @@ class PlainSource(FileSource):
             )
         return super().parts()
 
-    def way_of_cutting(self, file: File) -> str | None:
-        """Return how the file is cut, "auto" decided; None if it has to be read in one go."""
-        if self.settings.split_by == "file" or _begins_otherwise(file):
+    def range_mode(self, file: File) -> str | None:
+        """Return how the file is chunked, "auto" decided; None if it has to be read whole."""
+        if self.settings.split_by == "file":
             return None
-        return self._way(ByteStream(file))
+        try:
+            with file.open(1 << 10) as opened:
+                is_utf8 = marked_encoding(opened.read(4)) is None
+        except OSError:
+            return None
+        return self._mode(ByteStream(file)) if is_utf8 else None
 
-    def finder(self, way: str) -> spans.Find:
+    def boundary_finder(self, mode: str) -> byte_ranges.FindStart:
         """Return what finds the first document of a range."""
-        return _FINDERS.get(way) or spans.finder_of_separators(self.settings.separator)
+        return _FINDERS.get(mode) or byte_ranges.separator_finder(self.settings.separator)
 
-    def records(self, piece: Piece) -> Iterator[Document | Dropped]:
+    def records(self, piece: FileSlice) -> Iterator[Document | Dropped]:
         """Yield the documents of one file or one range of it, numbered."""
         stream = self.stream(piece)
         if isinstance(stream, Dropped):
@@ -73,73 +78,61 @@ class PlainSource(FileSource):
         elif 2 * broken > number + 1:
             yield Dropped("not_utf8", place)
 
-    def _way(self, stream: ByteStream) -> str:
+    def _mode(self, stream: ByteStream) -> str:
         if self.settings.split_by != "auto":
             return self.settings.split_by
         found = has_separator_line(stream, self.settings.separator.encode())
         return "separator" if found else "passages"
 
     def sized(self) -> Iterator[Sized]:
-        """Yield the files that are cut into passages, read to their ends for their sizes."""
+        """Yield the files that are chunked into passages, read to their ends for their sizes."""
         for file in self.files:
-            stream = self.stream(Piece(file))
-            if not isinstance(stream, Dropped) and self._way(stream) == "passages":
+            stream = self.stream(FileSlice(file))
+            if not isinstance(stream, Dropped) and self._mode(stream) == "passages":
                 size_bytes = sum(map(len, stream))
-                yield Sized(file.name, size_bytes, _beginning(stream))
+                yield Sized(file.name, size_bytes, b"".join(_first(stream, RUN_BYTES)))
 
     @property
     def run_bytes(self) -> int:
-        """How much of a text that is cut into passages is held out in one go."""
+        """How many bytes of passages are held out in one run."""
         return max(RUN_BYTES, 4 * self.settings.passage_chars)
 
-    def _texts(self, stream: ByteStream, piece: Piece) -> Iterator[tuple[str | None, bool | None]]:
+    def _texts(
+        self, stream: ByteStream, piece: FileSlice
+    ) -> Iterator[tuple[str | None, bool | None]]:
         """Yield texts, and whether their places say that they are held out."""
-        way = piece.way or self._way(stream)
-        if way == "passages":
-            return self._passages(stream, piece)
-        lines = passages.decode_blocks(split_blocks(stream, MAX_LINE_BYTES))
-        if way == "separator":
-            follows = stream.span is not None and stream.span.end is not None
-            texts = passages.by_separator(lines, self.settings.separator, follows)
+        mode = piece.mode or self._mode(stream)
+        if mode == "passages":
+            yield from self._passages(stream, piece)
+            return
+        lines = chunking.decode_blocks(split_blocks(stream, MAX_LINE_BYTES))
+        if mode == "separator":
+            follows = stream.byte_range is not None and stream.byte_range.end is not None
+            texts = chunking.by_separator(lines, self.settings.separator, follows)
         else:
-            texts = passages.by_line(lines) if way == "lines" else passages.by_file(lines)
-        return ((text, None) for text in texts)
+            texts = chunking.by_line(lines) if mode == "lines" else chunking.by_file(lines)
+        for text in texts:
+            yield text, None
 
     def _passages(
-        self, stream: ByteStream, piece: Piece
+        self, stream: ByteStream, piece: FileSlice
     ) -> Iterator[tuple[str | None, bool | None]]:
         """Yield passages; they begin anew where a run of held-out ones begins or ends."""
         chars, split = self.settings.passage_chars, piece.split
-        blocks = split_blocks(stream, passages.PASSAGE_LINE_FACTOR * chars)
-        beginning = b""
-        if split.needs_beginnings and isinstance(
-            whole := self.stream(Piece(piece.file)), ByteStream
-        ):
-            beginning = _beginning(whole)
+        blocks = split_blocks(stream, chunking.PASSAGE_LINE_FACTOR * chars)
+        whole = self.stream(FileSlice(piece.file)) if split.needs_beginnings else None
+        beginning = b"".join(_first(whole, RUN_BYTES)) if isinstance(whole, ByteStream) else b""
         runs = split.runs_of(piece.file.name, beginning, self.run_bytes)
         if runs is None:
-            for text in passages.by_passage(passages.decode_blocks(blocks), chars):
+            for text in chunking.by_passage(chunking.decode_blocks(blocks), chars):
                 yield text, None
             return
-        at = stream.span.begin if stream.span else 0
-        cut = cut_by_runs(blocks, at, runs, passages.PASSAGE_PATIENCE * chars)
+        at = stream.byte_range.begin if stream.byte_range else 0
+        cut = cut_by_runs(blocks, at, runs, chunking.PASSAGE_OVERRUN * chars)
         for held_out, group in groupby(cut, key=itemgetter(0)):
-            lines = passages.decode_blocks(map(itemgetter(1), group))
-            for text in passages.by_passage(lines, chars):
+            lines = chunking.decode_blocks(map(itemgetter(1), group))
+            for text in chunking.by_passage(lines, chars):
                 yield text, held_out
-
-
-def _begins_otherwise(file: File) -> bool:
-    """Tell whether the file begins like one in another encoding, or cannot be opened."""
-    try:
-        with file.open(1 << 10) as opened:
-            return other_encoding(opened.read(4)) is not None
-    except OSError:
-        return True
-
-
-def _beginning(stream: ByteStream) -> bytes:
-    return b"".join(_first(stream, RUN_BYTES))
 
 
 def has_separator_line(stream: ByteStream, separator: bytes) -> bool:
@@ -156,10 +149,10 @@ def has_separator_line(stream: ByteStream, separator: bytes) -> bool:
     return any(ends and line.strip() == separator for line, ends in lines)
 
 
-def _first(chunks: Iterable[bytes], most_bytes: int) -> Iterator[bytes]:
-    """Yield the first so many bytes, whatever the chunks they come in."""
+def _first(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
+    """Yield the first `max_bytes`, whatever the chunks they come in."""
     for chunk in chunks:
-        yield chunk[:most_bytes]
-        most_bytes -= len(chunk)
-        if most_bytes <= 0:
+        yield chunk[:max_bytes]
+        max_bytes -= len(chunk)
+        if max_bytes <= 0:
             return

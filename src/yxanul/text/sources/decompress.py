@@ -1,0 +1,145 @@
+"""Decompression of files in bounded memory, however much they decompress to.
+
+The file classes of the standard library and of `zstandard` pass over a truncated end or what
+follows the last stream; here both are errors, so that no text is lost in silence.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, BinaryIO
+
+from yxanul.base.errors import missing_package
+
+CHUNK_BYTES = 1 << 18
+# A block of zstd can decompress to thirty thousand times its size, all at once.
+_ZSTD_BYTES = 1 << 7
+# What a stream may ask for to be decompressed; the strongest of the usual levels asks for 65 MiB.
+_XZ_MEMORY_BYTES = 1 << 28
+
+MAGIC_BYTES = 10
+_MAGIC = {
+    ".gz": re.compile(rb"\x1f\x8b"),
+    ".zst": re.compile(rb"\x28\xb5\x2f\xfd"),
+    ".bz2": re.compile(rb"BZh[1-9]1AY&SY"),
+    ".xz": re.compile(rb"\xfd7zXZ\x00"),
+}
+"""How compressed files begin, and text does not."""
+
+
+class CorruptData(Exception):
+    """Bytes that cannot be decompressed."""
+
+
+class _Reopened(io.RawIOBase):
+    """An open file whose first bytes, already read, come again."""
+
+    def __init__(self, first: bytes, file: BinaryIO):
+        self._first, self._file = first, file
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next bytes, at most `size`."""
+        some, self._first = self._first[:size], self._first[size:]
+        return some + self._file.read(size - len(some)) if len(some) < size else some
+
+
+def decompressed(file: BinaryIO, name: str) -> Iterator[bytes]:
+    """Yield the bytes of an open file, decompressed by its magic number, or else its name.
+
+    After the last ones, EOFError means a truncated file and CorruptData a broken one.
+    """
+    first = file.read(MAGIC_BYTES)
+    again = _Reopened(first, file)
+    named = (suffix for suffix in _DECOMPRESS if name.lower().endswith(suffix))
+    if suffix := compression_of(first) or next(named, None):
+        yield from _DECOMPRESS[suffix](again)
+    else:
+        yield from iter(partial(again.read, CHUNK_BYTES), b"")
+
+
+def compression_of(first: bytes) -> str | None:
+    """Return the suffix for a file that begins like this; None if it is not compressed."""
+    return next((suffix for suffix, magic in _MAGIC.items() if magic.match(first)), None)
+
+
+def _gzip(file: _Reopened) -> Iterator[bytes]:
+    try:
+        with gzip.GzipFile(fileobj=file, mode="rb") as stream:
+            yield from iter(partial(stream.read1, CHUNK_BYTES), b"")
+    except (zlib.error, gzip.BadGzipFile) as error:
+        raise CorruptData(str(error)) from error
+
+
+def _zstd(file: _Reopened) -> Iterator[bytes]:
+    try:
+        import zstandard
+    except ImportError:
+        raise missing_package("zstandard", "data") from None
+    frame: Any = None
+    ready = bytearray()
+    while packed := file.read(_ZSTD_BYTES):
+        while packed:
+            frame = frame or zstandard.ZstdDecompressor().decompressobj()
+            try:
+                ready += frame.decompress(packed)
+            except zstandard.ZstdError as error:
+                if ready:
+                    yield bytes(ready)
+                raise CorruptData(str(error)) from error
+            packed = frame.unused_data if frame.eof else b""
+            frame = None if frame.eof else frame
+        if len(ready) >= CHUNK_BYTES:
+            yield bytes(ready)
+            ready.clear()
+    if ready:
+        yield bytes(ready)
+    if frame is not None:
+        raise EOFError
+
+
+def _streams(
+    start: Callable[[], Any], error_type: type[Exception], padding: bytes, file: _Reopened
+) -> Iterator[bytes]:
+    """Yield what one stream after the other holds, with `padding` between them."""
+    stream, packed = None, b""
+    while True:
+        if not packed and (stream is None or stream.needs_input):
+            packed = file.read(CHUNK_BYTES)
+            if not packed:
+                break
+        if stream is None:
+            packed = packed.lstrip(padding) if padding else packed
+            stream = start() if packed else None
+            continue
+        try:
+            chunk = stream.decompress(packed, CHUNK_BYTES)
+        except error_type as error:
+            raise CorruptData(str(error)) from error
+        packed = b""
+        if chunk:
+            yield chunk
+        if stream.eof:
+            stream, packed = None, stream.unused_data
+    if stream is not None:
+        raise EOFError
+
+
+_DECOMPRESS: dict[str, Callable[[_Reopened], Iterator[bytes]]] = {
+    ".gz": _gzip,
+    ".zst": _zstd,
+    # An OSError of the file itself comes from outside of `decompress`.
+    ".bz2": partial(_streams, bz2.BZ2Decompressor, OSError, b""),
+    ".xz": partial(
+        _streams,
+        partial(lzma.LZMADecompressor, memlimit=_XZ_MEMORY_BYTES),
+        lzma.LZMAError,
+        b"\0",
+    ),
+}

@@ -1,0 +1,130 @@
+"""Query of a data set of the Hugging Face hub, and what its refusals mean."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from yxanul.base.errors import YxanulError, near_miss
+from yxanul.text.config import HubSettings
+from yxanul.text.sources.source import digest_of
+
+
+class HubQuery(NamedTuple):
+    """Everything that decides which rows are read."""
+
+    name: str
+    config: str | None = None
+    split: str = "train"
+    revision: str | None = None
+    data_files: str | tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, settings: HubSettings) -> HubQuery:
+        """Return the query that `settings` stand for."""
+        return cls(*(getattr(settings, name) for name in cls._fields))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a folder of this machine."""
+        return self.name.startswith((".", "/"))
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the revision is a commit, which never moves."""
+        return bool(re.fullmatch(r"[0-9a-f]{40}", self.revision or ""))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of `load_dataset` that choose the version and the files."""
+        files = self.data_files
+        chosen = list(files) if isinstance(files, tuple) else files
+        return {"revision": self.revision, "data_files": chosen}
+
+    @property
+    def digest(self) -> str:
+        """Digest of all of it."""
+        return digest_of(repr(tuple(self)))
+
+
+def is_offline() -> bool:
+    """Tell whether the user has switched requests to the hub off."""
+    words = (os.environ.get(name, "") for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"))
+    return any(word.upper() in ("1", "ON", "YES", "TRUE") for word in words)
+
+
+def refusal(query: HubQuery, causes: Sequence[BaseException]) -> YxanulError | None:
+    """Return the user's error for an answer of the hub or of `datasets` that is a clear no."""
+    name = f"the data set '{query.name}'"
+    missing = YxanulError(
+        f"the hub has no data set '{query.name}', or hides it",
+        hint="check owner and name; if the set is private, set HF_TOKEN",
+    )
+    gated = YxanulError(
+        f"{name} is gated",
+        hint="ask for access on its page, then set HF_TOKEN to a token of that account",
+    )
+    empty = YxanulError(f"{name} has no data files that can be read")
+    signs = {  # the name of an exception or words of its message, the most telling first
+        "Invalid credentials": YxanulError(
+            f"the hub does not accept the token for '{query.name}'",
+            hint="set HF_TOKEN to a valid token, or call 'hf auth login'",
+        ),
+        "GatedRepoError": gated,
+        "gated dataset": gated,
+        "RevisionNotFoundError": YxanulError(
+            f"{name} has no revision '{query.revision}'", expected="a branch, a tag or a commit"
+        ),
+        "DisabledRepoError": YxanulError(f"the hub has switched {name} off"),
+        "HFValidationError": YxanulError(
+            f"'{query.name}' is no name of a data set",
+            expected="owner/name, such as roneneldan/TinyStories",
+        ),
+        "DatasetNotFoundError": missing,
+        "RepositoryNotFoundError": missing,
+        "403 Forbidden": YxanulError(
+            f"{name} may not be read",
+            got="403 Forbidden",
+            hint="set HF_TOKEN to a token that may read it",
+        ),
+        "EmptyDatasetError": empty,
+        "DataFilesNotFoundError": empty,
+        "Dataset scripts are no longer supported": YxanulError(
+            f"{name} needs a script, which the library no longer runs",
+            hint="revision: refs/convert/parquet often has the same set without a script",
+        ),
+    }
+    for sign, answer in signs.items():
+        if any(has_class(cause, sign) or sign in str(cause) for cause in causes):
+            return answer
+    return _unknown_choice(query, str(causes[0]))
+
+
+def _unknown_choice(query: HubQuery, message: str) -> YxanulError | None:
+    """Return the error for a configuration or split that `datasets` did not find."""
+    listed = re.search(r"\[\s*'.*?\]", message, re.DOTALL)
+    choices = ast.literal_eval(listed[0]) if listed else []
+    if "onfig" in message and choices:
+        lacks = f"no configuration '{query.config}'" if query.config else "several configurations"
+        return unknown_choice(f"'{query.name}' has {lacks}", query.config or "", choices, "config")
+    if "split" in message.lower() and choices:
+        what = f"'{query.name}' has no split '{query.split}'"
+        return unknown_choice(what, query.split, choices, "split")
+    return None
+
+
+def unknown_choice(what: str, asked: str, choices: Sequence[str], setting: str) -> YxanulError:
+    """Return the error for a name that is none of the `choices`."""
+    shown = ", ".join(f"'{choice}'" for choice in choices[:20])
+    if len(choices) > 20:
+        shown += f" and {len(choices) - 20} more"
+    hint = near_miss(asked, choices) or f"choose one with {setting}"
+    return YxanulError(f"the data set {what}", expected=shown, hint=hint)
+
+
+def has_class(error: BaseException, *names: str) -> bool:
+    """Tell whether one of these is the name of the error's class or of a base of it."""
+    return any(kind.__name__ in names for kind in type(error).__mro__)

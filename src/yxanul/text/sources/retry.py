@@ -1,0 +1,167 @@
+"""Retry of transient faults, and the user's error for one that stays.
+
+The backends retry some requests by themselves; these attempts come on top.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+from yxanul.base.errors import YxanulError, causes_of, missing_package
+from yxanul.text.sources.hub_query import HubQuery, has_class, is_offline, refusal
+
+WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0)
+# The hub counts requests in windows of five minutes, and says how long to wait for the next one.
+MAX_WAIT_SECONDS = 300.0
+EXTRAS = {
+    "fsspec": "data", "aiohttp": "data", "huggingface_hub": "data", "s3fs": "s3", "gcsfs": "gcs",
+}  # fmt: skip
+_TRANSIENT_STATUS = (408, 425, 429)
+# How the HTTP libraries and cloud clients call a connection that broke or never came about.
+_CONNECTION_ERRORS = (
+    "ConnectionError", "TimeoutError", "Timeout", "TransportError", "FSTimeoutError", "gaierror",
+    "SSLError", "SSHException", "ClientError", "HTTPClientError", "ProtocolError", "EOFError",
+    "ChunkedEncodingError", "IncompleteRead", "IncompleteReadError", "ChecksumError",
+    "ServiceRequestError", "ServiceResponseError", "LocalEntryNotFoundError",
+)  # fmt: skip
+_ACCESS_HINTS = {
+    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE; "
+    "for a public bucket FSSPEC_S3_ANON=true",
+    "gs": "set GOOGLE_APPLICATION_CREDENTIALS, or log in with gcloud",
+    "gcs": "set GOOGLE_APPLICATION_CREDENTIALS, or log in with gcloud",
+    "hf": "set HF_TOKEN to a token that may read it",
+}
+
+Target: TypeAlias = str | HubQuery
+"""What is read or written: an address, or a data set of the hub."""
+Result = TypeVar("Result")
+
+
+class Unreachable(YxanulError):
+    """No answer, or only bad ones, in all attempts."""
+
+
+def retry(
+    action: Callable[[], Result], target: Target, sleep: Callable[[float], None] | None = None
+) -> Result:
+    """Return what `action` returns, called again after each transient fault.
+
+    Any other fault, and one that stays, is a YxanulError: it must not look like the end of a file.
+    """
+    for wait in (*WAITS_SECONDS, None):
+        try:
+            return action()
+        except (YxanulError, MemoryError):
+            raise
+        except Exception as error:
+            hopeless = isinstance(target, HubQuery) and is_offline()
+            if wait is None or hopeless or not is_transient(error):
+                raise to_user_error(error, target) from error
+            (sleep or time.sleep)(max(wait, min(_retry_after(error), MAX_WAIT_SECONDS)))
+    raise AssertionError("the last attempt returns or raises")
+
+
+def is_transient(error: BaseException) -> bool:
+    """Tell whether trying again may help: the server is overloaded, or the connection broke."""
+    causes = list(causes_of(error))
+    status = _status(causes)
+    if status is not None:
+        return status >= 500 or status in _TRANSIENT_STATUS
+    if any(
+        has_class(cause, *_CONNECTION_ERRORS) or "LocalEntryNotFoundError" in str(cause)
+        for cause in causes
+    ):
+        return True
+    # What the clients raise without a class of its own; a full disk and the like have a number.
+    return type(error) is OSError and error.errno in (None, errno.EIO, errno.EBUSY)
+
+
+def is_not_found(error: BaseException) -> bool:
+    """Tell whether the file system answered that there is no such file."""
+    status = _status(list(causes_of(error)))
+    if status is not None:
+        return status in (404, 410)
+    return isinstance(error, FileNotFoundError) and not is_transient(error)
+
+
+def to_user_error(error: BaseException, target: Target) -> YxanulError:
+    """Return what went wrong as a sentence that says what to do."""
+    causes = list(causes_of(error))
+    is_hub = isinstance(target, HubQuery)
+    name = f"the data set '{target.name}'" if is_hub else target
+    if is_hub and is_offline() and (is_transient(error) or isinstance(error, FileNotFoundError)):
+        return YxanulError(
+            f"{name} is not on this machine, and the hub is switched off",
+            hint="unset HF_HUB_OFFLINE, or load the set once on a machine with the same cache",
+        )
+    if any(getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT) for cause in causes):
+        return YxanulError(
+            f"the disk is full: {name} does not fit",
+            hint="set HF_HOME to a folder with room, or read without a download: streaming: true"
+            if is_hub
+            else None,
+        )
+    if isinstance(error, ImportError):
+        return _missing_package(error)
+    summary = _summary(causes)
+    if is_transient(error):
+        return Unreachable(
+            f"the hub could not be reached for {name}" if is_hub else f"{name} could not be read",
+            got=f"{summary}, after {len(WAITS_SECONDS) + 1} tries",
+            hint="check the network and start again: what is done is kept",
+        )
+    if is_hub:
+        unknown = YxanulError(f"{name} cannot be loaded", got=summary)
+        return refusal(target, causes) or unknown
+    is_anonymous = any("Credentials" in type(cause).__name__ for cause in causes)
+    if is_anonymous or isinstance(error, PermissionError) or _status(causes) in (401, 403):
+        hint = _ACCESS_HINTS.get(name.partition("://")[0].lower(), "check who may read it")
+        return YxanulError(f"{name} may not be read", got=summary, hint=hint)
+    if is_not_found(error):
+        return YxanulError(f"there is no file or folder {name}")
+    return YxanulError(f"{name} cannot be read", got=summary)
+
+
+def _missing_package(error: ImportError) -> YxanulError:
+    package = (getattr(error.__cause__, "name", None) or error.name or "").partition(".")[0]
+    if package in EXTRAS:
+        return missing_package(package, EXTRAS[package])
+    if not package:
+        return YxanulError("a package for this address is not installed", got=error)
+    return YxanulError(f"the package '{package}' is not installed", hint=f"pip install {package}")
+
+
+def _summary(causes: Sequence[BaseException]) -> str:
+    """Return the class and the first lines of the outermost error that says what happened."""
+    telling = (c for c in causes if str(c).strip() and not has_class(c, "DatasetGenerationError"))
+    error = next(telling, causes[0])
+    lines = str(error).partition("For more information")[0].strip().splitlines()
+    return f"{type(error).__name__}: {' '.join(lines[:2])}".removesuffix(": ")
+
+
+def _status(causes: Sequence[BaseException]) -> int | None:
+    """Return the HTTP status in an error, whichever library raised it."""
+    for cause in causes:
+        response: Any = getattr(cause, "response", None)
+        if isinstance(response, dict):
+            found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        else:
+            found = getattr(response, "status_code", None) or getattr(cause, "status", None)
+            if has_class(cause, "HttpError", "HTTPError"):  # that of gcsfs, that of urllib
+                found = found or getattr(cause, "code", None)
+        if isinstance(found, int):
+            return found
+    return None
+
+
+def _retry_after(error: BaseException) -> float:
+    """Return how many seconds the server asks to wait; 0 if it asks for none."""
+    for cause in causes_of(error):
+        headers = getattr(getattr(cause, "response", cause), "headers", None) or {}
+        value = str(headers.get("Retry-After", "")).strip()
+        if value.isdigit():
+            return float(value)
+    return 0.0
