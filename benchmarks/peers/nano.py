@@ -1,4 +1,4 @@
-"""A plain loop as nanoGPT's train.py has it, for a Llama: one file, nothing but PyTorch.
+"""nanoGPT's plain loop, for a Llama: one file, nothing but PyTorch.
 
 Fused attention (`F.scaled_dot_product_attention`), fused q, k and v, the vocabulary rounded up to a
 multiple of 64, all logits at once into `F.cross_entropy`, autocast around it. A factorised
@@ -7,13 +7,14 @@ embedding with a folded head is the one addition.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from peers import StepJob, Trainee
-from peers.tensors import joined_qkv, load_tensors, padded
-from yxanul.model.config import ModelSettings
+from peers import Trainee
+from peers.folder import autocast, joined_qkv, load_tensors, padded, read_config
 
 VOCAB_MULTIPLE = 64
 
@@ -21,12 +22,13 @@ VOCAB_MULTIPLE = 64
 class Attention(nn.Module):
     """Causal self-attention with grouped queries and rotary positions."""
 
-    def __init__(self, s: ModelSettings):
+    def __init__(self, config: dict[str, Any]):
         super().__init__()
-        self.heads = (s.num_heads, s.num_kv_heads, s.num_kv_heads)
-        self.head_width = s.head_width
-        self.qkv = nn.Linear(s.width, sum(self.heads) * s.head_width, bias=False)
-        self.out = nn.Linear(s.num_heads * s.head_width, s.width, bias=False)
+        width, kv_heads = config["hidden_size"], config["num_key_value_heads"]
+        self.heads = (config["num_attention_heads"], kv_heads, kv_heads)
+        self.head_width = config["head_dim"]
+        self.qkv = nn.Linear(width, sum(self.heads) * self.head_width, bias=False)
+        self.out = nn.Linear(self.heads[0] * self.head_width, width, bias=False)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Return what attention adds."""
@@ -41,11 +43,11 @@ class Attention(nn.Module):
 class MLP(nn.Module):
     """SwiGLU."""
 
-    def __init__(self, s: ModelSettings):
+    def __init__(self, width: int, ffn_width: int):
         super().__init__()
-        self.gate = nn.Linear(s.width, s.ffn_width, bias=False)
-        self.up = nn.Linear(s.width, s.ffn_width, bias=False)
-        self.down = nn.Linear(s.ffn_width, s.width, bias=False)
+        self.gate = nn.Linear(width, ffn_width, bias=False)
+        self.up = nn.Linear(width, ffn_width, bias=False)
+        self.down = nn.Linear(ffn_width, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what the feed-forward adds."""
@@ -55,12 +57,13 @@ class MLP(nn.Module):
 class Block(nn.Module):
     """Pre-norm attention and feed-forward."""
 
-    def __init__(self, s: ModelSettings):
+    def __init__(self, config: dict[str, Any]):
         super().__init__()
-        self.norm_1 = nn.RMSNorm(s.width, s.norm_eps)
-        self.attention = Attention(s)
-        self.norm_2 = nn.RMSNorm(s.width, s.norm_eps)
-        self.mlp = MLP(s)
+        width, eps = config["hidden_size"], config["rms_norm_eps"]
+        self.norm_1 = nn.RMSNorm(width, eps)
+        self.attention = Attention(config)
+        self.norm_2 = nn.RMSNorm(width, eps)
+        self.mlp = MLP(width, config["intermediate_size"])
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Return the residual stream."""
@@ -71,18 +74,17 @@ class Block(nn.Module):
 class GPT(nn.Module):
     """The whole model; its forward pass returns the loss."""
 
-    def __init__(self, s: ModelSettings, seq_len: int):
+    def __init__(self, config: dict[str, Any], rank: int | None, seq_len: int):
         super().__init__()
-        rows = -(-s.num_tokens // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
-        self.embedding = nn.Embedding(rows, s.embedding_rank or s.width)
-        self.projection = None
-        if s.embedding_rank:
-            self.projection = nn.Linear(s.embedding_rank, s.width, bias=False)
-        self.blocks = nn.ModuleList(Block(s) for _ in range(s.depth))
-        self.norm = nn.RMSNorm(s.width, s.norm_eps)
-        self.head = nn.Linear(rows, s.embedding_rank or s.width, bias=False)
+        width = config["hidden_size"]
+        rows = -(-config["vocab_size"] // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
+        self.embedding = nn.Embedding(rows, rank or width)
+        self.projection = nn.Linear(rank, width, bias=False) if rank else None
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config["num_hidden_layers"]))
+        self.norm = nn.RMSNorm(width, config["rms_norm_eps"])
+        self.head = nn.Linear(rows, rank or width, bias=False)
         self.head.weight = self.embedding.weight
-        cos, sin = rotary(seq_len, s.head_width, s.rope_theta)
+        cos, sin = rotary(seq_len, config["head_dim"], config["rope_theta"])
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 
@@ -114,23 +116,24 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return (x * cos + turned * sin).to(x.dtype)
 
 
-def trainee(job: StepJob, compiled: bool = False) -> Trainee:
+def step(job: dict[str, Any], compiled: bool = False) -> Trainee:
     """Return the plain model with the common weights."""
-    model = GPT(job.shape.settings, job.seq_len)
-    model.load_state_dict(_tensors(model, job))
-    model.to(job.device)
+    given = load_tensors(job["weights"])
+    is_factorised = "model.embed_projection.weight" in given
+    rank = given["model.embed_tokens.weight"].shape[1] if is_factorised else None
+    model = GPT(read_config(job["weights"]), rank, job["seq_len"])
+    model.load_state_dict(_tensors(model, given))
+    model.to(job["device"])
     forward = torch.compile(model) if compiled else model
-    autocast = torch.autocast(job.device.type, torch.bfloat16, enabled=job.precision == "bf16")
 
     def loss(ids: Tensor, targets: Tensor) -> Tensor:
-        with autocast:
+        with autocast(job):
             return forward(ids, targets)
 
     return Trainee(model, loss)
 
 
-def _tensors(model: GPT, job: StepJob) -> dict[str, Tensor]:
-    given = load_tensors(job.weights)
+def _tensors(model: GPT, given: dict[str, Tensor]) -> dict[str, Tensor]:
     table = padded(given["model.embed_tokens.weight"], model.embedding.num_embeddings)
     found = {
         "embedding.weight": table,
