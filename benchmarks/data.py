@@ -22,19 +22,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness.contenders import Contenders, figures, ratios_of
+from harness import report
+from harness.contenders import Contenders, figures, ratios_of, run_whole
 from harness.process import ContenderFailed, run_function
-from harness.report import (
-    SHARED,
-    add_contenders,
-    describe_machine,
-    make_parser,
-    meets,
-    say,
-    show_table,
-    spread,
-    write_results,
-)
 from harness.texts import write_corpus
 from peers import DATA
 
@@ -58,7 +48,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     made = write_corpus(
         corpus, int(options.megabytes * 1e6), options.files, options.shared, options.seed
     )
-    say(f"text: {made}")
+    report.say(f"text: {made}")
     first = run("warm_up", options, gpt2=gpt2)
     group = Contenders(DATA, options.contenders)
 
@@ -67,10 +57,9 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
         job = {"corpus": str(corpus), "out": str(out), "gpt2": gpt2, "cores": options.threads}
-        arguments = {"job": job, **DATA[name].options}
-        answer = run_function(DATA[name].call("data"), arguments, cores=options.threads)
+        answer = run_whole(DATA[name], "data", job, cores=options.threads)
         shutil.rmtree(out / "cache", ignore_errors=True)
-        say(f"{name}: {answer['process_seconds']:.1f} s")
+        report.say(f"{name}: {answer['process_seconds']:.1f} s")
         return answer | {"bytes_per_second": made["text_bytes"] / answer["process_seconds"]}
 
     rounds = group.rounds(options.rounds, encode)
@@ -78,7 +67,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         raise ContenderFailed(group.absent[OURS])
     others = {name: str(folder / name / "ids.bin") for name in rounds if name != OURS}
     agreement = run("compare_ids", options, corpus=str(corpus), shards=shards, others=others)
-    say(f"ids: {agreement}")
+    report.say(f"ids: {agreement}")
     if not agreement["complete"] or any(agreement["differing"].values()):
         raise ContenderFailed("THE CONTENDERS' IDS DIFFER")
     reading = {
@@ -130,7 +119,10 @@ def judge(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
         judged[name] = {"found": figure}
         if name in WANTED:
             how, bound = WANTED[name]
-            judged[name] |= {"wanted": f"{how} {bound:g}", "reached": meets(figure, how, bound)}
+            judged[name] |= {
+                "wanted": f"{how} {bound:g}",
+                "reached": report.meets(figure, WANTED[name]),
+            }
     return judged
 
 
@@ -141,27 +133,29 @@ def show(found: dict[str, Any]) -> None:
         speed = statistics.median(one["bytes_per_second"] for one in runs) / 1e6
         tokens = statistics.median(one["tokens"] / one["process_seconds"] for one in runs) / 1e6
         peak = max(one["peak_bytes"] for one in runs) / 1e6
-        ratio = spread(found["ratios"][OURS].get(name))
+        ratio = report.spread(found["ratios"][OURS].get(name))
         lines.append([name, f"{speed:.1f}", f"{tokens:.2f}", f"{peak:,.0f}", ratio])
     columns = ["", "MB/s", "M tokens/s", "peak MB", f"{OURS} / this"]
-    show_table(f"text to token ids, {found['text']['text_bytes'] / 1e6:,.0f} MB", columns, lines)
+    report.show_table(
+        f"text to token ids, {found['text']['text_bytes'] / 1e6:,.0f} MB", columns, lines
+    )
     rows = [
         [name, f"{one['found']:,.4g}", str(one.get("wanted", "")), str(one.get("reached", ""))]
         for name, one in found["figures"].items()
     ]
-    show_table("what is asked for", ["", "found", "wanted", "reached"], rows)
+    report.show_table("what is asked for", ["", "found", "wanted", "reached"], rows)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = make_parser(__doc__)
+    parser = report.make_parser(__doc__)
     parser.set_defaults(threads=2)
-    add_contenders(parser, DATA, rounds=3)
+    report.add_contenders(parser, DATA, rounds=3)
     parser.add_argument("--megabytes", type=float, default=200, help="of text")
     parser.add_argument("--files", type=int, default=16, help="that the text lies in")
     parser.add_argument("--shards", type=int, default=1000, help="to open")
     parser.add_argument("--seq-lens", type=int, nargs="+", default=[256, 2048])
-    parser.add_argument("--shared", type=Path, default=SHARED, help="folder of real text")
+    parser.add_argument("--shared", type=Path, default=report.SHARED, help="folder of real text")
     parser.add_argument("--gpt2", type=Path, help="folder of encoder.json and vocab.bpe")
     parser.add_argument("--work", type=Path, help="folder for gigabytes of temporary files")
     options = parser.parse_args(arguments)
@@ -180,12 +174,12 @@ def main() -> int:
         try:
             found = measure(options, Path(folder))
         except ContenderFailed as error:
-            say(f"FAILED: {error}")
+            report.say(f"FAILED: {error}")
             return 1
     found["figures"] = judge(found)
     show(found)
-    machine = describe_machine(options.threads)
-    write_results(options.out, "data", "cpu", {"machine": machine, **found})
+    machine = report.describe_machine(options.threads)
+    report.write_results(options.out, "data", "cpu", {"machine": machine, **found})
     return 0
 
 

@@ -16,31 +16,17 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from harness import compare, report
 from harness.contenders import Contenders, figures, ratios_of, repeats_for
 from harness.memory import synchronise
-from harness.report import (
-    PRECISIONS,
-    add_contenders,
-    add_shapes,
-    describe_machine,
-    fill_in,
-    make_parser,
-    say,
-    show_table,
-    spread,
-    write_results,
-)
 from harness.shapes import DECODE_SHAPES, shape_of
 from peers import DECODE
-from peers.ours import write_weights
 
 
 class Decoding:
@@ -77,28 +63,16 @@ class Decoding:
         return ids, seconds
 
 
-def compare(name: str, precision: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+def compare_decoding(name: str, precision: str, options: argparse.Namespace) -> list[compare.Row]:
     """Time one shape in one precision, batch size by batch size."""
-    shape = DECODE_SHAPES[name]
-    job = {
-        "work": "decode",
-        "shape": name,
-        "precision": precision,
-        "device": options.device,
-        "prompt_tokens": options.prompt_tokens,
-        "new_tokens": options.new_tokens,
-        "threads": options.threads,
-        "seed": options.seed,
-    }
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Contenders(DECODE, options.contenders, shape.kind, options.device) as group,
-    ):
-        write_weights(shape, Path(folder), options.seed)
-        started = {"weights": folder, **job}
-        group.each(lambda one: group.open(one, "decode:Decoding", {"contender": one, **started}))
+    shape, job = DECODE_SHAPES[name], compare.job_of("decode", name, precision, options)
+    job |= {"prompt_tokens": options.prompt_tokens, "new_tokens": options.new_tokens}
+    report.say(f"{name} {precision}: {options.prompt_tokens} + {options.new_tokens} tokens a row")
+    with compare.opened("decode:Decoding", DECODE, shape, job, options.contenders) as (group, _):
         rows = [job | measure(group, batch, options) for batch in options.batches]
-        return [row | {"absent": group.absent} for row in rows]
+        rows = [row | {"absent": group.absent} for row in rows]
+    show(rows)
+    return rows
 
 
 def measure(group: Contenders, batch: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -147,7 +121,7 @@ def show(rows: list[dict[str, Any]]) -> None:
             name,
             str(row["batch"]),
             f"{one['tokens_per_second']:,.1f}",
-            spread(row["ratios"].get("yxanul", {}).get(name)),
+            report.spread(row["ratios"].get("yxanul", {}).get(name)),
             f"{one['agreeing_tokens']} of {row['compared_tokens']}",
         ]
         for row in rows
@@ -155,39 +129,17 @@ def show(rows: list[dict[str, Any]]) -> None:
     ]
     title = f"{rows[0]['shape']} {rows[0]['precision']} on {rows[0]['device']}"
     columns = ["", "batch", "tokens/s", "yxanul / this", "tokens that agree"]
-    show_table(title, columns, lines)
-
-
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = make_parser(__doc__)
-    add_contenders(parser, DECODE, rounds=4)
-    add_shapes(parser, DECODE_SHAPES)
-    parser.add_argument("--batches", nargs="+", type=int, default=[1, 8])
-    parser.add_argument("--repeats", type=int, help="calls a round, instead of --seconds")
-    parser.add_argument("--prompt-tokens", type=int, default=64)
-    parser.add_argument("--new-tokens", type=int, default=128)
-    options = fill_in(parser.parse_args(arguments), DECODE_SHAPES)
-    options.precisions = options.precisions or PRECISIONS
-    return options
+    report.show_table(title, columns, lines)
 
 
 def main() -> int:
     """Run all comparisons."""
-    options = parse()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    machine = describe_machine(options.threads)
-    for name in options.shapes:
-        found: list[dict[str, Any]] = []
-        for precision in options.precisions:
-            say(f"{name} {precision}: {options.prompt_tokens} + {options.new_tokens} tokens a row")
-            rows = compare(name, precision, options)
-            show(rows)
-            found += rows
-        results = {"machine": machine, "rows": found}
-        write_results(options.out, f"decode-{name}", options.device, results)
-    return 0
+    parser = compare.make_parser(__doc__, DECODE, DECODE_SHAPES)
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 8])
+    parser.add_argument("--repeats", type=int, help="calls a round, instead of --seconds")
+    parser.add_argument("--prompt-tokens", type=int, default=64)
+    parser.add_argument("--new-tokens", type=int, default=128)
+    return compare.compare_all("decode", DECODE_SHAPES, parser.parse_args(), compare_decoding)
 
 
 if __name__ == "__main__":

@@ -29,9 +29,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from harness.contenders import Contenders
-from harness.process import ROOT, environment, run_function
-from harness.report import SHARED, describe_machine, make_parser, say, show_table, write_results
+from harness import report
+from harness.contenders import Contenders, run_whole
+from harness.process import ROOT, environment
 from harness.seeds import Mean, crossing, mean_of, paired
 from harness.shapes import STEP_SHAPES, Shape
 from harness.study import (
@@ -50,7 +50,7 @@ from harness.study import (
 from harness.texts import DATASETS, Prepared, prepare, recipe_of
 from peers import LEARNING
 from peers.ours_data import write_rows
-from peers.ours_trainer import default_warmup, is_compiler_there, learning, score, write_start
+from peers.ours_trainer import is_compiler_there, score, trainer, warmup_steps, write_start
 
 SCALES = {"micro": STEP_SHAPES["micro"], "tiny": STEP_SHAPES["nano"]}
 """The shape of every job; `tiny` is for tests."""
@@ -106,7 +106,7 @@ def carry_out(study: Study, options: argparse.Namespace) -> Results:
         if job.dataset not in ready:
             ready[job.dataset] = prepared(job.dataset, shape, options)
         found = do_job(job, shape, ready[job.dataset], options)
-        say(f"{datetime.now():%H:%M:%S} {job.dataset} {job.key}: {found['loss']:.4f}"
+        report.say(f"{datetime.now():%H:%M:%S} {job.dataset} {job.key}: {found['loss']:.4f}"
             f" nats, {found['seconds']:.0f} s")  # fmt: skip
         results = known(study, options.work)
     return results
@@ -150,14 +150,12 @@ def do_job(job: Job, shape: Shape, ready: Prepared, options: argparse.Namespace)
     if job.is_peer:
         shutil.rmtree(folder, ignore_errors=True)
         told = peer_job(job, shape, ready, folder) | {"precision": options.precision}
-        call, env = LEARNING["transformers"].call("learning"), environment(options.threads)
-        facts = run_function(call, {"job": told}, env)
-        facts = {name: facts[name] for name in ("tokens", "first_loss")}
+        facts = run_whole(LEARNING["transformers"], "learning", told, environment(options.threads))
     else:
-        overrides = overrides_of(job, shape)
-        run = ready.new_run(folder)  # a run that was cut short goes on
-        told = {"recipe": str(ready.recipe), "run": str(run), "overrides": overrides}
-        facts = learning(told)
+        told = {"recipe": str(ready.recipe), "run": str(ready.new_run(folder))}
+        told |= {"overrides": overrides_of(job, shape), "threads": options.threads, "cache": None}
+        facts = trainer(told)
+    facts = {name: facts[name] for name in ("tokens", "first_loss")}
     seconds = round(time.perf_counter() - start, 1)
     mix, trained = list(DATASETS[job.dataset].mix), folder / "out" if job.is_peer else folder
     found = asdict(job) | facts | score(trained, not job.is_peer, ready.shards, mix, shape.seq_len)
@@ -183,7 +181,7 @@ def peer_job(job: Job, shape: Shape, ready: Prepared, folder: Path) -> dict[str,
     folder.mkdir(parents=True)
     write_rows(ready.recipe, [f"seed={job.seed}"], job.steps, folder / "rows.npy")
     write_start(ready.recipe, job.seed, ready.tokenizer, folder / "start")
-    warmup = default_warmup(ready.recipe, job.steps)
+    warmup = warmup_steps(ready.recipe, job.steps)
     return {
         "weights": str(folder / "start"),
         "start": "its own" if job.arm == PEERS[0] else "ours",
@@ -292,13 +290,13 @@ def show(study: Study, results: Results) -> dict[str, Any]:
     both = [(dataset, arm) for dataset in study.datasets for arm in CLAIMED]
     claims = {one: claim(study, *one, results) for one in both}
     against = [f"at {GOAL} minus peer", "minus warm peer", "reached at"]
-    show_table(
+    report.show_table(
         f"held-out loss at shares of the peer's {study.steps} steps; 95 % intervals over seeds",
         ["text", "ours", "peer", "share: loss of ours", *against],
         [claim_row(*one, found) for one, found in claims.items() if found],
     )
     for dataset in study.datasets:
-        show_table(
+        report.show_table(
             f"{dataset}: held-out loss, nats a token; 95 % intervals over seeds",
             ["arm", "what", "steps", "loss", "minus ours", "rates tried"],
             share_rows(study, dataset, results, WHAT),
@@ -308,7 +306,7 @@ def show(study: Study, results: Results) -> dict[str, Any]:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = make_parser(__doc__)
+    parser = report.make_parser(__doc__)
     default = ["stories", "wiki-web"]
     parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=default)
     parser.add_argument("--scale", choices=SCALES, default="micro")
@@ -322,7 +320,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--work", type=Path, default=ROOT.parent / "runs" / "learning", help="folder of the jobs"
     )
-    parser.add_argument("--shared", type=Path, default=SHARED, help="folder of real text")
+    parser.add_argument("--shared", type=Path, default=report.SHARED, help="folder of real text")
     return parser.parse_args(arguments)
 
 
@@ -351,7 +349,7 @@ def main() -> int:
         results, key=lambda job: (job.dataset, job.arm, job.steps, job.rate or 0, job.seed)
     )
     found = {
-        "machine": describe_machine(options.threads),
+        "machine": report.describe_machine(options.threads),
         "study": asdict(study) | {"scale": scale},
         "precision": options.precision,
         "claims": show(study, results),
@@ -360,7 +358,7 @@ def main() -> int:
             asdict(job) for job in dict.fromkeys(planned(study, results)) if job not in results
         ],
     }
-    write_results(options.out, "learning", "cpu", found)
+    report.write_results(options.out, "learning", "cpu", found)
     return 0
 
 

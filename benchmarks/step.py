@@ -23,34 +23,20 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from harness.contenders import Contenders, figures, ratios_of, repeats_for
+from harness import compare, report
+from harness.contenders import figures, ratios_of, repeats_for
 from harness.memory import held_bytes, peak_bytes, reset_peak, settle, synchronise
-from harness.report import (
-    PRECISIONS,
-    add_contenders,
-    add_shapes,
-    describe_machine,
-    fill_in,
-    make_parser,
-    mebibytes,
-    say,
-    show_table,
-    spread,
-    write_results,
-)
 from harness.shapes import STEP_SHAPES, shape_of
 from peers import STEP
-from peers.ours import count_parameters, flops_per_token, peak, write_weights
+from peers.ours import count_parameters, flops_per_token, peak
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 1e-2}
 """How far first losses may be apart, relative."""
@@ -90,10 +76,10 @@ class TrainingStep:
             "weight_bytes": sum(held.values()),
         }
 
-    def warm(self) -> dict[str, Any]:
+    def warm(self, steps: int | None = None) -> dict[str, Any]:
         """Do the warm-up; return the loss of the very first step and the time of the last."""
         losses, seconds = [], 0.0
-        for _ in range(self.warm_steps):
+        for _ in range(steps or self.warm_steps):
             start = time.perf_counter()
             losses.append(float(self._step()))
             synchronise(self.device)
@@ -163,56 +149,45 @@ def _load_kernels(device: torch.device) -> None:
     optimizer.step()
 
 
-def compare(name: str, precision: str, options: argparse.Namespace) -> dict[str, Any] | None:
-    """Time one shape in one precision; None if the contenders do not start at the same loss."""
+def compare_steps(name: str, precision: str, options: argparse.Namespace) -> list[compare.Row]:
+    """Time one shape in one precision; no row if the contenders do not start at the same loss."""
     shape = STEP_SHAPES[name]
-    job = {
-        "work": "step",
-        "shape": name,
-        "precision": precision,
-        "device": options.device,
+    job = compare.job_of("step", name, precision, options) | {
         "seq_len": options.seq_len or shape.seq_len,
         "tokens": options.tokens or shape.tokens,
-        "threads": options.threads,
-        "seed": options.seed,
     }
-    say(f"{name} {precision}: {job['tokens']} tokens a step, {job['seq_len']} a row")
+    report.say(f"{name} {precision}: {job['tokens']} tokens a step, {job['seq_len']} a row")
     best = peak(options.device, precision)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Contenders(STEP, options.contenders, shape.kind, options.device) as group,
+    with compare.opened("step:TrainingStep", STEP, shape, job, options.contenders) as (
+        group,
+        built,
     ):
-        write_weights(shape, Path(folder), options.seed)
-        started = {"weights": folder, **job}
-        found = [
-            group.each(
-                lambda one: group.open(one, "step:TrainingStep", {"contender": one, **started})
-            ),
-            group.ask("warm"),
-        ]
-        first_losses = {one: answer["first_loss"] for one, answer in found[1].items()}
-        wrong = disagreements(first_losses, TOLERANCE[precision])
-        if wrong:
-            say("THE CONTENDERS DO NOT START AT THE SAME LOSS:\n" + "\n".join(wrong))
-            return None
-        found.append(group.ask("memory"))
-        once = {one: answer["step_seconds"] for one, answer in found[1].items()}
-        steps = {one: options.steps or repeats_for(options.seconds, once[one]) for one in once}
+        warm = group.ask("warm")
+        first_losses = {one: answer["first_loss"] for one, answer in warm.items()}
+        if wrong := disagreements(first_losses, TOLERANCE[precision]):
+            report.say("THE CONTENDERS DO NOT START AT THE SAME LOSS:\n" + "\n".join(wrong))
+            return []
+        memory = group.ask("memory")
+        steps = {
+            one: options.steps or repeats_for(options.seconds, answer["step_seconds"])
+            for one, answer in warm.items()
+        }
         rounds = group.rounds(
             options.rounds, lambda one: group.processes[one].ask("round", steps=steps[one])
         )
     speeds = figures(rounds, "tokens_per_second")
     flops = flops_per_token(shape.settings, job["seq_len"]).total
-    contenders: dict[str, dict[str, Any]] = {}
+    contenders: dict[str, compare.Row] = {}
     for one, values in speeds.items():
         speed = statistics.median(values)
-        contenders[one] = {key: value for part in found for key, value in part[one].items()} | {
+        contenders[one] = built[one] | warm[one] | memory[one]
+        contenders[one] |= {
             "steps_per_round": steps[one],
             "tokens_per_second": round(speed, 1),
             "rounds": [round(value, 1) for value in values],
             "mfu": round(speed * flops / best.flops_per_second, 4),
         }
-    return job | {
+    row = job | {
         "peak_flops_per_second": best.flops_per_second,
         "peak_source": best.source,
         "flops_per_token": flops,
@@ -220,6 +195,8 @@ def compare(name: str, precision: str, options: argparse.Namespace) -> dict[str,
         "ratios": ratios_of(speeds),
         "absent": group.absent,
     }
+    show(row)
+    return [row]
 
 
 def disagreements(losses: Mapping[str, float], tolerance: float) -> list[str]:
@@ -240,49 +217,28 @@ def show(row: dict[str, Any]) -> None:
     sizes = ("peak_over_state_bytes", "peak_over_empty_bytes", "weight_bytes")
     lines = [
         [name, f"{one['tokens_per_second']:,.0f}"]
-        + [spread(of_ours.get(name)) for of_ours in ratios.values()]
-        + [mebibytes(one[size]) for size in sizes]
+        + [report.spread(of_ours.get(name)) for of_ours in ratios.values()]
+        + [report.mebibytes(one[size]) for size in sizes]
         + [f"{one['mfu']:.1%}", f"{one['first_loss']:.5f}"]
         for name, one in row["contenders"].items()
     ]
     gigaflops = row["peak_flops_per_second"] / 1e9
     title = f"{row['shape']} {row['precision']} on {row['device']}"
-    show_table(f"{title}, peak {gigaflops:,.0f} GFLOP/s ({row['peak_source']})", columns, lines)
-
-
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = make_parser(__doc__)
-    add_contenders(parser, STEP, rounds=4)
-    add_shapes(parser, STEP_SHAPES)
-    parser.add_argument("--steps", type=int, help="steps a round, instead of --seconds")
-    parser.add_argument("--seq-len", type=int, help="default: the shape's")
-    parser.add_argument("--tokens", type=int, help="tokens a step; default: the shape's")
-    options = fill_in(parser.parse_args(arguments), STEP_SHAPES)
-    default = ["bf16"] if options.device == "cuda" else PRECISIONS
-    options.precisions = options.precisions or default
-    return options
+    report.show_table(
+        f"{title}, peak {gigaflops:,.0f} GFLOP/s ({row['peak_source']})", columns, lines
+    )
 
 
 def main() -> int:
     """Run all comparisons; 1 if one had no result."""
-    options = parse()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    machine, failed = describe_machine(options.threads), False
-    for name in options.shapes:
-        rows = []
-        for precision in options.precisions:
-            row = compare(name, precision, options)
-            if row is None:
-                failed = True
-                continue
-            show(row)
-            rows.append(row)
-        if rows:
-            found = {"machine": machine, "rows": rows}
-            write_results(options.out, f"step-{name}", options.device, found)
-    return int(failed)
+    parser = compare.make_parser(__doc__, STEP, STEP_SHAPES)
+    parser.add_argument("--steps", type=int, help="steps a round, instead of --seconds")
+    parser.add_argument("--seq-len", type=int, help="default: the shape's")
+    parser.add_argument("--tokens", type=int, help="tokens a step; default: the shape's")
+    options = parser.parse_args()
+    if options.device == "cuda":
+        options.precisions = options.precisions or ["bf16"]
+    return compare.compare_all("step", STEP_SHAPES, options, compare_steps)
 
 
 if __name__ == "__main__":

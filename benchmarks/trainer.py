@@ -37,20 +37,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.contenders import Contenders, figures, ratio, ratios_of
-from harness.process import ContenderFailed, environment, run_command, run_function
-from harness.report import (
-    PRECISIONS,
-    SHARED,
-    add_contenders,
-    describe_machine,
-    make_parser,
-    meets,
-    say,
-    show_table,
-    spread,
-    write_results,
-)
+from harness import report
+from harness.contenders import Contenders, figures, ratio, ratios_of, run_whole
+from harness.process import ContenderFailed, environment, run_command
 from harness.shapes import STEP_SHAPES, Shape
 from harness.texts import Dataset, jsonl_source, prepare, recipe_of, write_corpus
 from peers import TRAINER as RACERS
@@ -91,6 +80,9 @@ WANTED = {
 """What the project asks of itself."""
 
 
+Row = dict[str, Any]
+
+
 class Bench:
     """One shape: its text, its folder, and the four parts."""
 
@@ -105,27 +97,21 @@ class Bench:
         write_rows(self.ready.recipe, [], max(options.steps or STEPS["B"], WARM_STEPS), self.rows)
         self._numbers = itertools.count()
 
-    def part_a(self, precision: str) -> dict[str, Any]:
+    def part_a(self, precision: str) -> Row:
         """The trainer and the bare step, A B B A."""
-        steps, count = self.options.steps or STEPS["A"], self.options.rounds
-        with self._new_run() as run, Contenders(INSIDE, INSIDE) as group:
-            job = self._inside_job(run, precision, count * steps + WARM_STEPS + 1, CADENCES[0])
-            group.each(lambda name: group.open(name, CALLS[name], job))
-            first = figures({name: [one] for name, one in group.ask("warm").items()}, "first_loss")
-            rounds = group.rounds(
-                count, lambda name: group.processes[name].ask("round", steps=steps)
-            )
+        steps = self.options.steps or STEPS["A"]
+        absent, warm, rounds = self._inside([TRAINER, BARE], precision, steps, CADENCES[0])
         row = {
             "shape": self.name,
             "precision": precision,
             "steps_per_round": steps,
-            "first_loss": {name: loss for name, (loss,) in first.items()},
+            "first_loss": {name: one["first_loss"] for name, one in warm.items()},
             "checkpoints": sum(len(one["holds"]) for one in rounds.get(TRAINER, ())),
-            "absent": group.absent,
+            "absent": absent,
         }
-        return row if group.absent else row | efficiency(rounds)
+        return row if absent else row | efficiency(rounds)
 
-    def part_b(self, precision: str) -> dict[str, Any]:
+    def part_b(self, precision: str) -> Row:
         """Whole processes, A B B A."""
         steps, group = self.options.steps or STEPS["B"], Contenders(RACERS, self.options.contenders)
         group.each(lambda name: self._race(name, precision, WARM_STEPS))
@@ -139,12 +125,12 @@ class Bench:
             "ratios": ratios_of(figures(runs, "seconds")),
         }
 
-    def part_c(self, precision: str) -> dict[str, Any]:
+    def part_c(self, precision: str) -> Row:
         """Some starts, each of one step."""
         starts, count = [], self.options.starts
         for _ in range(count + 1):
             with self._new_run() as run:
-                job = self._race_job(run, precision, 1) | {"cache": str(self.folder / "cold-cache")}
+                job = self._job(run, precision, 1) | {"cache": str(self.folder / "cold-cache")}
                 starts.append(trainer(job)["start_seconds"])
         env = environment(self.options.threads, self.folder / "cold-cache")
         imports = [run_command([sys.executable, "-c", IMPORTS], env) for _ in range(count)]
@@ -157,46 +143,68 @@ class Bench:
             "imports": split_of([json.loads(one.printed) for one in imports]),
         }
 
-    def part_d(self, precision: str) -> dict[str, Any]:
+    def part_d(self, precision: str) -> Row:
         """Checkpoints at a cadence so dense that each round begins with one."""
-        steps, count = max(4, self.options.hold_steps), self.options.rounds
-        with self._new_run() as run, Contenders(INSIDE, [TRAINER]) as group:
-            job = self._inside_job(run, precision, (count + 1) * steps + 1, steps)
+        steps = max(4, self.options.hold_steps)
+        absent, warm, rounds = self._inside([TRAINER], precision, steps, steps)
+        row = {"shape": self.name, "precision": precision, "absent": absent}
+        if absent:
+            return row
+        found = {"parameters": warm[TRAINER]["parameters"]} | hold_of(rounds[TRAINER])
+        shares = [share_held(found, cadence) for cadence in CADENCES]
+        return row | found | {"shares": shares, "tokens_per_step": self.shape.tokens}
+
+    def _inside(
+        self, names: list[str], precision: str, steps: int, every_steps: int
+    ) -> tuple[dict[str, str], dict[str, Row], dict[str, list[Row]]]:
+        """Run rounds of the trainer from the inside, and of what it is compared with; return who is
+        absent, what each says of itself and of its warm-up, and the rounds.
+
+        The warm-up ends one step before a checkpoint that is due after `steps`.
+        """
+        count, warm_steps = self.options.rounds, (steps - 1) if every_steps == steps else WARM_STEPS
+        total = warm_steps + count * steps + 2
+        with self._new_run() as run, Contenders(INSIDE, names) as group:
+            cadence = f"train.checkpoint.every_steps={every_steps}"
+            job = self._job(run, precision, total, cadence) | {
+                "work": "step",
+                "contender": "yxanul",  # whose step is the bare one
+                "shape": self.name,
+                "device": "cpu",
+                "tokens": self.shape.tokens,
+            }
             built = group.each(lambda name: group.open(name, CALLS[name], job))
-            group.ask("warm", steps=steps - 1)
+            warm = group.ask("warm", steps=warm_steps)
             rounds = group.rounds(
                 count, lambda name: group.processes[name].ask("round", steps=steps)
             )
-        row = {"shape": self.name, "precision": precision, "absent": group.absent}
-        if group.absent:
-            return row
-        found = hold_of(rounds[TRAINER])
-        shares = [share_held(found, cadence) for cadence in CADENCES]
-        found = built[TRAINER] | found
-        return row | found | {"shares": shares, "tokens_per_step": self.shape.tokens}
+        return group.absent, {name: built[name] | warm[name] for name in warm}, rounds
 
-    def _race(self, name: str, precision: str, steps: int) -> dict[str, Any]:
+    def _race(self, name: str, precision: str, steps: int) -> Row:
         """Train in a process of its own from its start to its end; return its facts."""
         peer = RACERS[name]
         with self._new_run() as run:
-            job = self._race_job(run, precision, steps)
+            job = self._job(run, precision, steps)
             if name.startswith("yxanul"):
                 facts = peer.function("trainer")(job)
+                del facts["first_loss"]
             else:
                 env = environment(self.options.threads, self.folder / "cache")
-                arguments = {"job": job, **peer.options}
-                facts = run_function(peer.call("trainer"), arguments, env)
+                facts = run_whole(peer, "trainer", job, env)
                 facts = {"seconds": facts.pop("process_seconds")} | facts
                 del facts["peak_bytes"]
         if facts["tokens"] != steps * self.shape.tokens:
             raise ContenderFailed(f"it has trained on {facts['tokens']} tokens")
-        say(f"{precision}, {name}, {steps} steps: {facts['seconds']:.1f} s")
+        report.say(f"{precision}, {name}, {steps} steps: {facts['seconds']:.1f} s")
         return facts
 
-    def _race_job(self, run: Path, precision: str, steps: int) -> dict[str, Any]:
+    def _job(self, run: Path, precision: str, steps: int, *overrides: str) -> Row:
+        """Return what everybody is told: ours have a recipe and shards, the peers an array."""
+        budget = f"stages.0.budget={{steps: {steps}}}"
         return {
             "recipe": str(self.ready.recipe),
             "run": str(run),
+            "overrides": [budget, f"train.precision={precision}", *overrides],
             "weights": str(self.weights),
             "array": str(self.rows),
             "rows": self.shape.tokens // self.shape.seq_len,
@@ -211,22 +219,6 @@ class Bench:
             "launched": time.time(),
         }
 
-    def _inside_job(
-        self, run: Path, precision: str, steps: int, every_steps: int
-    ) -> dict[str, Any]:
-        return self._race_job(run, precision, steps) | {
-            "work": "step",
-            "contender": "yxanul",  # whose step is the bare one
-            "shape": self.name,
-            "device": "cpu",
-            "tokens": self.shape.tokens,
-            "overrides": [
-                f"train.precision={precision}",
-                f"stages.0.budget={{steps: {steps}}}",
-                f"train.checkpoint.every_steps={every_steps}",
-            ],
-        }
-
     @contextmanager
     def _new_run(self) -> Iterator[Path]:
         """Give a run folder in which nothing is trained; remove it afterwards."""
@@ -237,7 +229,7 @@ class Bench:
             shutil.rmtree(run, ignore_errors=True)
 
 
-def trainer_recipe(shape: Shape, corpus: Path, num_bytes: int, seed: int) -> dict[str, Any]:
+def trainer_recipe(shape: Shape, corpus: Path, num_bytes: int, seed: int) -> Row:
     """Return the recipe: what the package starts from, with AdamW and the text of a corpus."""
     held_out = min(HELD_OUT_BYTES / num_bytes, 0.2)
     sources = {SOURCE: jsonl_source(corpus)}
@@ -246,7 +238,7 @@ def trainer_recipe(shape: Shape, corpus: Path, num_bytes: int, seed: int) -> dic
     return recipe_of(shape, dataset, sources, corpus.parent, optim=optim, seed=seed)
 
 
-def efficiency(rounds: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+def efficiency(rounds: Mapping[str, Sequence[Mapping[str, Any]]]) -> Row:
     """Compare the trainer's tokens a second with the bare step's, round by round and overall.
 
     Overall is tokens over seconds of all rounds together: a checkpoint counts as often as it came.
@@ -303,15 +295,14 @@ def share_held(found: Mapping[str, float], every_steps: int) -> dict[str, float]
     }
 
 
-def judge(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def judge(found: Mapping[str, Any]) -> dict[str, Row]:
     """Return the figures that are asked for, of each shape and precision, beside what is asked."""
-    judged: dict[str, dict[str, Any]] = {}
+    judged: dict[str, Row] = {}
     for row in itertools.chain.from_iterable(found.get(part, ()) for part in PARTS):
         for name, measured in asked_of(row).items():
             if name in WANTED:
-                how, limit = WANTED[name]
-                met = meets(measured, how, limit)
-                wanted = f"{how} {limit}: {'met' if met else 'NOT MET'}"
+                met = report.meets(measured, WANTED[name])
+                wanted = "{} {}: {}".format(*WANTED[name], "met" if met else "NOT MET")
                 key = f"{name}, {row['shape']} {row['precision']}"
                 judged[key] = {"measured": measured, "wanted": wanted, "met": met}
     return judged
@@ -336,30 +327,30 @@ def show(part: str, row: Mapping[str, Any]) -> None:
     if part == "A" and not row["absent"]:
         columns = ["", "tokens/s", "trainer / this", "overall", "first loss"]
         lines = [
-            [name, f"{speed:,.0f}", spread(row["ratios"].get(name)),
+            [name, f"{speed:,.0f}", report.spread(row["ratios"].get(name)),
              f"{row['overall'].get(name, 1):.4f}", f"{row['first_loss'][name]:.4f}"]
             for name, speed in row["tokens_per_second"].items()
         ]  # fmt: skip
-        show_table(f"{title}, {row['checkpoints']} checkpoint(s) in it", columns, lines)
+        report.show_table(f"{title}, {row['checkpoints']} checkpoint(s) in it", columns, lines)
     elif part == "B":
         columns = ["", "seconds", "first step", *(f"{ours} / this" for ours in row["ratios"])]
         lines = [
             [name, ", ".join(f"{one['seconds']:.1f}" for one in runs)]
             + [f"{min(one['first_step_seconds'] for one in runs):.1f}"]
-            + [spread(of_ours.get(name)) for of_ours in row["ratios"].values()]
+            + [report.spread(of_ours.get(name)) for of_ours in row["ratios"].values()]
             + [f"{runs[0]['mean_loss']:.3f}"]
             for name, runs in row["runs"].items()
         ]
-        show_table(f"{title}, {row['steps']} steps", [*columns, "mean loss"], lines)
+        report.show_table(f"{title}, {row['steps']} steps", [*columns, "mean loss"], lines)
         for name in row["ratios"]:
             told = row["runs"][name][-1]
             split = {key: round(told[key], 2) for key in OURS}
-            say(f"{name}: {split}, {told['held_out_tokens']:,} held-out tokens")
+            report.say(f"{name}: {split}, {told['held_out_tokens']:,} held-out tokens")
     else:
-        say(f"{title}: {row}")
+        report.say(f"{title}: {row}")
 
 
-def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def measure(options: argparse.Namespace, folder: Path) -> Row:
     """Run the parts; return their rows."""
     found: dict[str, Any] = {part: [] for part in options.parts} | {"texts": {}}
     large = [options.large] if "D" in options.parts and options.large not in options.shape else []
@@ -370,7 +361,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         for part in options.parts if name in options.shape else "D":
             # Starts and checkpoints are measured in the last precision alone.
             for precision in options.precisions if part in "AB" else options.precisions[-1:]:
-                say(f"{part}: {name} {precision}")
+                report.say(f"{part}: {name} {precision}")
                 found[part].append(parts[part](precision))
                 show(part, found[part][-1])
     return found
@@ -378,19 +369,24 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = make_parser(__doc__)
-    add_contenders(parser, RACERS, rounds=4)
+    parser = report.make_parser(__doc__)
+    report.add_contenders(parser, RACERS, rounds=4)
     add = parser.add_argument
     add("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     add("--shape", nargs="+", choices=STEP_SHAPES, default=["micro"], metavar="NAME")
     add("--large", choices=STEP_SHAPES, default="51m", metavar="NAME", help="also for part D")
-    add("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
+    add("--precisions", nargs="+", choices=report.PRECISIONS, default=report.PRECISIONS)
     add("--steps", type=int, help="of a round of A (250) and of a race of B (200)")
     add("--races", type=int, default=2, help="of each contender of B; --rounds is of A and D")
     add("--starts", type=int, default=5, help="of C, after the first")
     add("--hold-steps", type=int, default=16, help="between two checkpoints that D measures")
     add("--megabytes", type=float, default=12.0, help="of text")
-    add("--shared", type=Path, default=SHARED, help="folder of the shared texts, if there is one")
+    add(
+        "--shared",
+        type=Path,
+        default=report.SHARED,
+        help="folder of the shared texts, if there is one",
+    )
     return parser.parse_args(arguments)
 
 
@@ -401,10 +397,10 @@ def main() -> int:
         found = measure(options, Path(folder))
     judged = judge(found)
     for name, one in judged.items():
-        say(f"{name}: {one['measured']} ({one['wanted']})")
+        report.say(f"{name}: {one['measured']} ({one['wanted']})")
     settings = {key: str(value) for key, value in vars(options).items()}
-    machine = {"machine": describe_machine(options.threads), "options": settings}
-    write_results(options.out, "trainer", "cpu", machine | {"judged": judged} | found)
+    machine = {"machine": report.describe_machine(options.threads), "options": settings}
+    report.write_results(options.out, "trainer", "cpu", machine | {"judged": judged} | found)
     return int(any(row.get("absent") for part in "AD" for row in found.get(part, ())))
 
 

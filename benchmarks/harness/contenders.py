@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.process import Contender, ContenderFailed
+from harness.process import Contender, ContenderFailed, run_function
 from harness.report import say
 from peers import Peer
 
@@ -80,6 +80,18 @@ class Contenders:
         """Note the whole reason, which goes to the result file; show its first line."""
         self.absent[name] = f"{how}: {reason}"
         say(f"{name} {how}: {reason.splitlines()[0]}")
+
+
+def run_whole(
+    peer: Peer,
+    benchmark: str,
+    job: dict[str, Any],
+    env: dict[str, str] | None = None,
+    cores: int | None = None,
+) -> dict[str, Any]:
+    """Have a contender do a job in a process of its own; return its answer with the seconds and the
+    memory of the whole process."""
+    return run_function(peer.call(benchmark), {"job": job, **peer.options}, env, cores)
 
 
 def alternating(names: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:

@@ -1,5 +1,4 @@
-"""Reports of the benchmarks: the machine, the table on the terminal, the result file, and the
-options that benchmarks have in common."""
+"""Reports of the benchmarks: their options, the machine, tables on the terminal, result files."""
 
 from __future__ import annotations
 
@@ -16,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.process import ROOT
-from harness.shapes import Shape, default_shapes
 from peers.ours import describe_environment
 
 RESULTS = ROOT / "results"
@@ -44,21 +42,6 @@ def add_contenders(parser: argparse.ArgumentParser, table: Mapping[str, Any], ro
     parser.add_argument("--contenders", nargs="+", choices=names, default=names, metavar="NAME")
     parser.add_argument("--rounds", type=int, default=rounds, help="rounds of each contender")
     parser.add_argument("--seed", type=int, default=0)
-
-
-def add_shapes(parser: argparse.ArgumentParser, shapes: Mapping[str, Shape]) -> None:
-    """Add the options of a benchmark that goes through shapes and precisions."""
-    parser.add_argument("--shapes", nargs="+", choices=shapes, help="default: the device's")
-    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS)
-    parser.add_argument("--seconds", type=float, default=2.0, help="a round lasts at least this")
-    parser.add_argument("--device", choices=["cpu", "cuda"])
-
-
-def fill_in(options: argparse.Namespace, shapes: Mapping[str, Shape]) -> argparse.Namespace:
-    """Return the options with the device found, and the shapes that are meant for it."""
-    options.device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    options.shapes = options.shapes or default_shapes(shapes, options.device)
-    return options
 
 
 def describe_machine(threads: int | None) -> dict[str, Any]:
@@ -99,8 +82,10 @@ def mebibytes(number: float) -> str:
     return f"{number / 2**20:,.0f}"
 
 
-def meets(figure: float, how: str, bound: float) -> bool:
-    """Tell whether a figure is what the project asks of itself: "at least", "at most", "below"."""
+def meets(figure: float, wanted: tuple[str, float]) -> bool:
+    """Tell whether a figure is what the project asks of itself: "at least", "at most" or "below"
+    a bound."""
+    how, bound = wanted
     if how == "at least":
         return figure >= bound
     return figure <= bound if how == "at most" else figure < bound

@@ -93,93 +93,88 @@ class Study:
 
 def planned(study: Study, results: Results) -> Iterator[Job]:
     """Yield all jobs that can be named by now, those to be done first before the others."""
-    first, seed = study.datasets[0], study.seeds[0]
+    plan, first, seed = Plan(study, results), study.datasets[0], study.seeds[0]
     yield from (study.job(first, arm, seed, rate) for arm, rate in TRIALS)
     yield from (study.job(first, arm, seed, FIRST_PEER_RATE) for arm in PEERS)
-    for part in (claim_jobs, share_jobs, crossing_jobs):
+    for part in (plan.claim_jobs, plan.share_jobs, plan.crossing_jobs):
         for dataset in study.datasets:
-            yield from part(study, dataset, results)
+            yield from part(dataset)
 
 
-def claim_jobs(study: Study, dataset: str, results: Results) -> Iterator[Job]:
-    """Yield the peer with its rate tuned, and our recipe at the goal's share of the tokens."""
-    arm = peer_arm(study, results)
-    if arm is not None:
-        yield from tuned_jobs(study, dataset, arm, results)
-    yield from study.all_seeds(dataset, CLAIMED[:1])
+class Plan:
+    """What is to be done of a study, given what is known."""
 
+    def __init__(self, study: Study, results: Results):
+        self.study, self.results = study, results
 
-def share_jobs(study: Study, dataset: str, results: Results) -> Iterator[Job]:
-    """Yield our recipe without its curriculum, and with one ingredient changed besides, at the
-    goal's share of the tokens."""
-    yield from study.all_seeds(dataset, CLAIMED[1:])
-    yield from tuned_jobs(study, dataset, "adamw", results)
-    yield from study.all_seeds(dataset, ["cosine"])
-    rate = peer_rate(study, dataset, results)
-    if rate:
-        yield from study.all_seeds(dataset, [PEER_WARM], WARM_FACTORS[0] * rate)
-    yield from study.all_seeds(dataset, ["no-decay", "floor", "curriculum-three"])
+    def claim_jobs(self, dataset: str) -> Iterator[Job]:
+        """Yield the peer with its rate tuned, and our recipe at the goal's share of the tokens."""
+        arm = self.peer_arm()
+        if arm is not None:
+            yield from self.tuned_jobs(dataset, arm)
+        yield from self.study.all_seeds(dataset, CLAIMED[:1])
 
+    def share_jobs(self, dataset: str) -> Iterator[Job]:
+        """Yield our recipe without its curriculum, and with one ingredient changed besides, at the
+        goal's share of the tokens."""
+        yield from self.study.all_seeds(dataset, CLAIMED[1:])
+        yield from self.tuned_jobs(dataset, "adamw")
+        yield from self.study.all_seeds(dataset, ["cosine"])
+        rate = self.peer_rate(dataset)
+        if rate:
+            yield from self.study.all_seeds(dataset, [PEER_WARM], WARM_FACTORS[0] * rate)
+        yield from self.study.all_seeds(dataset, ["no-decay", "floor", "curriculum-three"])
 
-def crossing_jobs(study: Study, dataset: str, results: Results) -> Iterator[Job]:
-    """Yield our recipe at other shares of the tokens, and what has to be known of the peer."""
-    seed, rate = study.seeds[0], peer_rate(study, dataset, results)
-    if rate:
-        yield from (study.job(dataset, PEER_WARM, seed, times * rate) for times in WARM_FACTORS)
-        yield study.job(dataset, "peer-settings", seed, rate)
-    for share in OTHER_SHARES:
-        yield from (Job(dataset, arm, seed, study.share(share)) for arm in CLAIMED)
+    def crossing_jobs(self, dataset: str) -> Iterator[Job]:
+        """Yield our recipe at other shares of the tokens, and what has to be known of the peer."""
+        study, seed, rate = self.study, self.study.seeds[0], self.peer_rate(dataset)
+        if rate:
+            yield from (study.job(dataset, PEER_WARM, seed, n * rate) for n in WARM_FACTORS)
+            yield study.job(dataset, "peer-settings", seed, rate)
+        for share in OTHER_SHARES:
+            yield from (Job(dataset, arm, seed, study.share(share)) for arm in CLAIMED)
 
+    def tuned_jobs(self, dataset: str, arm: str) -> Iterator[Job]:
+        """Yield an arm at each rate with the first seed, then at the best one with the others."""
+        seed, *others = self.study.seeds
+        yield from (self.study.job(dataset, arm, seed, rate) for rate in self.rates(dataset, arm))
+        best = self.best_rate(dataset, arm)
+        if best is not None:
+            yield from (self.study.job(dataset, arm, other, best) for other in others)
 
-def tuned_jobs(study: Study, dataset: str, arm: str, results: Results) -> Iterator[Job]:
-    """Yield an arm at each rate with the first seed, then at the best one with the others."""
-    seed, *others = study.seeds
-    for rate in tried_rates(study, dataset, arm, results):
-        yield study.job(dataset, arm, seed, rate)
-    best = best_rate(study, dataset, arm, results)
-    if best is not None:
-        yield from (study.job(dataset, arm, other, best) for other in others)
+    def rates(self, dataset: str, arm: str) -> list[float]:
+        """Return the rates to be tried: past an edge where the best of those tried lies on it."""
+        tried = sorted(self.study.adamw_rates if arm == "adamw" else self.study.peer_rates)
+        for _ in range(MOST_RATES_MORE if len(tried) > 1 else 0):
+            best = self._best(dataset, [(arm, rate) for rate in tried])
+            if best == (arm, tried[-1]):
+                tried.append(tried[-1] * tried[-1] / tried[-2])
+            elif best == (arm, tried[0]):
+                tried.insert(0, tried[0] * tried[0] / tried[1])
+            else:
+                break
+        return tried
 
+    def best_rate(self, dataset: str, arm: str) -> float | None:
+        """Return the rate with the lowest loss of the first seed; None until all are known."""
+        best = self._best(dataset, [(arm, rate) for rate in self.rates(dataset, arm)])
+        return best[1] if best else None
 
-def tried_rates(study: Study, dataset: str, arm: str, results: Results) -> list[float]:
-    """Return the rates to be tried: past an edge where the best of those tried lies on it."""
-    tried = sorted(study.adamw_rates if arm == "adamw" else study.peer_rates)
-    for _ in range(MOST_RATES_MORE if len(tried) > 1 else 0):
-        best = _best(study, dataset, arm, tried, results)
-        if best == tried[-1]:
-            tried.append(best * tried[-1] / tried[-2])
-        elif best == tried[0]:
-            tried.insert(0, best * tried[0] / tried[1])
-        else:
-            break
-    return tried
+    def peer_arm(self) -> str | None:
+        """Return from which start weights the peer does better, on the first data set; None until
+        that is known."""
+        best = self._best(self.study.datasets[0], [(arm, FIRST_PEER_RATE) for arm in PEERS])
+        return best[0] if best else None
 
+    def peer_rate(self, dataset: str) -> float | None:
+        """Return the peer's best rate, once it is known."""
+        arm = self.peer_arm()
+        return self.best_rate(dataset, arm) if arm else None
 
-def best_rate(study: Study, dataset: str, arm: str, results: Results) -> float | None:
-    """Return the rate with the lowest loss of the first seed; None until all are known."""
-    return _best(study, dataset, arm, tried_rates(study, dataset, arm, results), results)
-
-
-def _best(
-    study: Study, dataset: str, arm: str, rates: Sequence[float], results: Results
-) -> float | None:
-    jobs = {rate: study.job(dataset, arm, study.seeds[0], rate) for rate in rates}
-    if any(job not in results for job in jobs.values()):
-        return None
-    return min(jobs, key=lambda rate: results[jobs[rate]]["loss"])
-
-
-def peer_arm(study: Study, results: Results) -> str | None:
-    """Return from which start weights the peer does better, on the first data set; None until
-    that is known."""
-    first = study.datasets[0]
-    jobs = {arm: study.job(first, arm, study.seeds[0], FIRST_PEER_RATE) for arm in PEERS}
-    if any(job not in results for job in jobs.values()):
-        return None
-    return min(PEERS, key=lambda arm: results[jobs[arm]]["loss"])
-
-
-def peer_rate(study: Study, dataset: str, results: Results) -> float | None:
-    """Return the peer's best rate, once it is known."""
-    arm = peer_arm(study, results)
-    return best_rate(study, dataset, arm, results) if arm else None
+    def _best(self, dataset: str, tried: list[tuple[str, float]]) -> tuple[str, float] | None:
+        """Return the arm and rate with the lowest loss of the first seed, once all are known."""
+        seed = self.study.seeds[0]
+        jobs = {(arm, rate): self.study.job(dataset, arm, seed, rate) for arm, rate in tried}
+        if any(job not in self.results for job in jobs.values()):
+            return None
+        return min(jobs, key=lambda one: self.results[jobs[one]]["loss"])

@@ -188,26 +188,13 @@ def split_at_titles(text: str) -> list[str]:
     return [text[a:b] for a, b in zip(starts, [*starts[1:], len(text)], strict=True)]
 
 
-@dataclass(frozen=True)
 class Prepared:
-    """Text that is encoded for one shape, in a folder of its own."""
+    """Text that is encoded for one shape, in a folder of its own: recipe, tokenizer and shards."""
 
-    folder: Path
-
-    @property
-    def recipe(self) -> Path:
-        """The recipe that reads it."""
-        return self.folder / "recipe.yaml"
-
-    @property
-    def shards(self) -> Path:
-        """The folder of the encoded text."""
-        return self.folder / "shards"
-
-    @property
-    def tokenizer(self) -> Path:
-        """The file of the tokenizer."""
-        return RunFolder(self.folder / "prepared").tokenizer
+    def __init__(self, folder: Path):
+        self.recipe, self.shards = folder / "recipe.yaml", folder / "shards"
+        self.made = RunFolder(folder / "prepared")
+        self.tokenizer = self.made.tokenizer
 
     def new_run(self, run: Path) -> Path:
         """Return a run folder in which everything is prepared; what is trained there goes on."""
@@ -220,10 +207,10 @@ def prepare(folder: Path, recipe: dict[str, Any]) -> Prepared:
     """Write the recipe, train its tokenizer and encode its text; what is there is kept."""
     ready, text = Prepared(folder), yaml.safe_dump(recipe, sort_keys=False)
     if not ready.recipe.exists() or ready.recipe.read_text() != text:
-        for made in (folder / "prepared", ready.shards):
+        for made in (ready.made.path, ready.shards):
             shutil.rmtree(made, ignore_errors=True)
         ready.recipe.write_text(text)
-    yxanul("prepare", str(ready.recipe), "--out", str(folder / "prepared"))
+    yxanul("prepare", str(ready.recipe), "--out", str(ready.made.path))
     return ready
 
 

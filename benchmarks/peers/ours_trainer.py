@@ -47,16 +47,18 @@ DEFAULT_CADENCE = CheckpointSettings().every_steps or 1000
 
 
 def trainer(job: dict[str, Any], overrides: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Run `yxanul train` to its end; return its facts, `seconds` among them."""
-    env = environment(job["threads"], Path(job["cache"]))
-    asked = [f"stages.0.budget={{steps: {job['steps']}}}", f"train.precision={job['precision']}"]
-    told, seconds = yxanul("train", job["recipe"], *asked, *overrides, "--out", job["run"], env=env)
+    """Run `yxanul train` to its end, a run that was cut short from where it stopped; return its
+    facts, the seconds of the whole process among them."""
+    env = environment(job["threads"], job["cache"] and Path(job["cache"]))
+    command = ("train", job["recipe"], *job["overrides"], *overrides, "--out", job["run"])
+    told, seconds = yxanul(*command, env=env)
     metrics = RunFolder(Path(job["run"])).metrics.read_text().splitlines()
     steps = [line for line in map(json.loads, metrics) if "train/loss" in line]
     start, in_steps = told["start_seconds"], sum(line["perf/total_step_time"] for line in steps)
     return {
         "seconds": seconds,
         "tokens": told["tokens"],
+        "first_loss": steps[0]["train/loss"],
         "mean_loss": fmean(line["train/loss"] for line in steps),
         "first_step_seconds": sum(start.values()),
         "start_seconds": start,
@@ -68,16 +70,6 @@ def trainer(job: dict[str, Any], overrides: tuple[str, ...] = ()) -> dict[str, A
     }
 
 
-def learning(job: dict[str, Any]) -> dict[str, Any]:
-    """Run `yxanul train` to its end; a run that was cut short goes on."""
-    told, _ = yxanul("train", job["recipe"], *job["overrides"], "--out", job["run"])
-    metrics = RunFolder(Path(job["run"])).metrics.read_text()
-    return {
-        "tokens": told["tokens"],
-        "first_loss": json.loads(metrics.splitlines()[0])["train/loss"],
-    }
-
-
 def write_start(recipe_path: Path, seed: int, tokenizer: Path, folder: Path) -> None:
     """Write the weights that `yxanul train` would start from, for a peer."""
     recipe = load_recipe(str(recipe_path), [f"seed={seed}"])
@@ -86,7 +78,7 @@ def write_start(recipe_path: Path, seed: int, tokenizer: Path, folder: Path) -> 
     write_pretrained(model, folder)
 
 
-def default_warmup(recipe_path: Path, steps: int) -> int:
+def warmup_steps(recipe_path: Path, steps: int) -> int:
     """Return the warm-up that our recipe has in so many steps."""
     return warmup_length(load_recipe(str(recipe_path)).optim.schedule, steps)
 

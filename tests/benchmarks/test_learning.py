@@ -14,10 +14,9 @@ from harness.study import (
     PEERS,
     TRIALS,
     Job,
+    Plan,
     Study,
-    best_rate,
     planned,
-    tried_rates,
 )
 from harness.texts import DATASETS, recipe_of, split_at_titles
 from learning import WHAT, best_peer, by_seed, claim, claim_row, our_arms, rates_of, share_rows
@@ -100,7 +99,7 @@ def test_a_whole_study():
         assert {0, 1, 2} <= tuned.keys()
         for arm in ("peer-our-init", "adamw"):
             others = [one for one in jobs if (one.dataset, one.arm) == (dataset, arm) and one.seed]
-            best = best_rate(STUDY, dataset, arm, results)
+            best = Plan(STUDY, results).best_rate(dataset, arm)
             assert {one.rate for one in others} == {best} and len(others) == 2
         for arm in our_arms(256):
             done = [one for one in jobs if (one.dataset, one.arm) == (dataset, arm)]
@@ -127,21 +126,21 @@ def _steps(arm):
 )
 def test_rates_go_past_an_edge(best, expected):
     study, results = Study(("a",), steps=100, adamw_rates=(4e-3, 1e-3, 2e-3)), {}
-    assert best_rate(study, "a", "adamw", results) is None
+    assert Plan(study, results).best_rate("a", "adamw") is None
     while True:
-        tried = tried_rates(study, "a", "adamw", results)
+        tried = Plan(study, results).rates("a", "adamw")
         left = [rate for rate in tried if job("adamw", rate=rate, steps=60) not in results]
         if not left:
             break
         results[job("adamw", rate=left[0], steps=60)] = loss(abs(math.log(left[0] / best)))
     assert tried == pytest.approx(expected)
-    assert best_rate(study, "a", "adamw", results) == pytest.approx(best)
+    assert Plan(study, results).best_rate("a", "adamw") == pytest.approx(best)
 
 
 def test_rates_do_not_go_on_for_ever():
     study, results = Study(("a",), steps=100, adamw_rates=(1e-3, 2e-3)), {}
     for _ in range(10):
-        tried = tried_rates(study, "a", "adamw", results)
+        tried = Plan(study, results).rates("a", "adamw")
         results |= {job("adamw", rate=rate, steps=60): loss(-rate) for rate in tried}
     assert tried == pytest.approx([1e-3, 2e-3, 4e-3, 8e-3])
 
