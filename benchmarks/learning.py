@@ -29,6 +29,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from harness import report
 from harness.contenders import Contenders, run_whole
 from harness.process import ROOT, environment
@@ -337,6 +339,8 @@ def main() -> int:
         tuple(options.peer_rates),
         tuple(options.adamw_rates),
     )
+    if options.threads:
+        torch.set_num_threads(options.threads)
     results = carry_out(study, options)
     shape = SCALES[options.scale]
     scale = {

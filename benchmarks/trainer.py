@@ -27,7 +27,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import shutil
 import statistics
 import sys
 import tempfile
@@ -95,15 +94,12 @@ class Bench:
         self.weights, self.rows = folder / "weights", folder / "rows.npy"
         write_weights(self.shape, self.weights, options.seed)
         write_rows(self.ready.recipe, [], max(options.steps or STEPS["B"], WARM_STEPS), self.rows)
-        self._numbers = itertools.count()
 
     def part_a(self, precision: str) -> Row:
         """The trainer and the bare step, A B B A."""
         steps = self.options.steps or STEPS["A"]
         absent, warm, rounds = self._inside([TRAINER, BARE], precision, steps, CADENCES[0])
         row = {
-            "shape": self.name,
-            "precision": precision,
             "steps_per_round": steps,
             "first_loss": {name: one["first_loss"] for name, one in warm.items()},
             "checkpoints": sum(len(one["holds"]) for one in rounds.get(TRAINER, ())),
@@ -117,8 +113,6 @@ class Bench:
         group.each(lambda name: self._race(name, precision, WARM_STEPS))
         runs = group.rounds(self.options.races, lambda name: self._race(name, precision, steps))
         return {
-            "shape": self.name,
-            "precision": precision,
             "steps": steps,
             "absent": group.absent,
             "runs": runs,
@@ -135,8 +129,6 @@ class Bench:
         env = environment(self.options.threads, self.folder / "cold-cache")
         imports = [run_command([sys.executable, "-c", IMPORTS], env) for _ in range(count)]
         return {
-            "shape": self.name,
-            "precision": precision,
             "starts": count,
             "first_ever": split_of(starts[:1]),
             "later": split_of(starts[1:]),
@@ -147,12 +139,12 @@ class Bench:
         """Checkpoints at a cadence so dense that each round begins with one."""
         steps = max(4, self.options.hold_steps)
         absent, warm, rounds = self._inside([TRAINER], precision, steps, steps)
-        row = {"shape": self.name, "precision": precision, "absent": absent}
         if absent:
-            return row
+            return {"absent": absent}
         found = {"parameters": warm[TRAINER]["parameters"]} | hold_of(rounds[TRAINER])
         shares = [share_held(found, cadence) for cadence in CADENCES]
-        return row | found | {"shares": shares, "tokens_per_step": self.shape.tokens}
+        at = {"shares": shares, "tokens_per_step": self.shape.tokens}
+        return {"absent": absent} | found | at
 
     def _inside(
         self, names: list[str], precision: str, steps: int, every_steps: int
@@ -221,12 +213,9 @@ class Bench:
 
     @contextmanager
     def _new_run(self) -> Iterator[Path]:
-        """Give a run folder in which nothing is trained; remove it afterwards."""
-        run = self.folder / "runs" / str(next(self._numbers))
-        try:
-            yield self.ready.new_run(run)
-        finally:
-            shutil.rmtree(run, ignore_errors=True)
+        """Give a run folder in which nothing is trained; it is removed afterwards."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as run:
+            yield self.ready.new_run(Path(run))
 
 
 def trainer_recipe(shape: Shape, corpus: Path, num_bytes: int, seed: int) -> Row:
@@ -321,7 +310,7 @@ def asked_of(row: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def show(part: str, row: Mapping[str, Any]) -> None:
+def show(part: str, row: Row) -> None:
     """Print one part in one precision."""
     title = f"{part}. {row['shape']} {row['precision']}"
     if part == "A" and not row["absent"]:
@@ -333,15 +322,15 @@ def show(part: str, row: Mapping[str, Any]) -> None:
         ]  # fmt: skip
         report.show_table(f"{title}, {row['checkpoints']} checkpoint(s) in it", columns, lines)
     elif part == "B":
-        columns = ["", "seconds", "first step", *(f"{ours} / this" for ours in row["ratios"])]
+        columns = ["", "seconds", "first step", "mean loss"]
+        columns += [f"{ours} / this" for ours in row["ratios"]]
         lines = [
-            [name, ", ".join(f"{one['seconds']:.1f}" for one in runs)]
-            + [f"{min(one['first_step_seconds'] for one in runs):.1f}"]
-            + [report.spread(of_ours.get(name)) for of_ours in row["ratios"].values()]
-            + [f"{runs[0]['mean_loss']:.3f}"]
+            [name, ", ".join(f"{one['seconds']:.1f}" for one in runs),
+             f"{min(one['first_step_seconds'] for one in runs):.1f}", f"{runs[0]['mean_loss']:.3f}",
+             *(report.spread(of_ours.get(name)) for of_ours in row["ratios"].values())]
             for name, runs in row["runs"].items()
-        ]
-        report.show_table(f"{title}, {row['steps']} steps", [*columns, "mean loss"], lines)
+        ]  # fmt: skip
+        report.show_table(f"{title}, {row['steps']} steps", columns, lines)
         for name in row["ratios"]:
             told = row["runs"][name][-1]
             split = {key: round(told[key], 2) for key in OURS}
@@ -362,8 +351,9 @@ def measure(options: argparse.Namespace, folder: Path) -> Row:
             # Starts and checkpoints are measured in the last precision alone.
             for precision in options.precisions if part in "AB" else options.precisions[-1:]:
                 report.say(f"{part}: {name} {precision}")
-                found[part].append(parts[part](precision))
-                show(part, found[part][-1])
+                row = {"shape": name, "precision": precision} | parts[part](precision)
+                show(part, row)
+                found[part].append(row)
     return found
 
 

@@ -19,56 +19,32 @@ from peers.folder import autocast, joined_qkv, load_tensors, padded, read_config
 VOCAB_MULTIPLE = 64
 
 
-class Attention(nn.Module):
-    """Causal self-attention with grouped queries and rotary positions."""
+class Block(nn.Module):
+    """Pre-norm attention with grouped queries and rotary positions, and a SwiGLU."""
 
     def __init__(self, config: dict[str, Any]):
         super().__init__()
-        width, kv_heads = config["hidden_size"], config["num_key_value_heads"]
-        self.heads = (config["num_attention_heads"], kv_heads, kv_heads)
-        self.head_width = config["head_dim"]
+        width, ffn_width = config["hidden_size"], config["intermediate_size"]
+        heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
+        self.heads, self.head_width = (heads, kv_heads, kv_heads), config["head_dim"]
+        self.norm_1 = nn.RMSNorm(width, config["rms_norm_eps"])
         self.qkv = nn.Linear(width, sum(self.heads) * self.head_width, bias=False)
-        self.out = nn.Linear(self.heads[0] * self.head_width, width, bias=False)
-
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Return what attention adds."""
-        batch, time, _ = x.shape
-        parts = self.qkv(x).view(batch, time, sum(self.heads), self.head_width).transpose(1, 2)
-        q, k, v = parts.split(self.heads, dim=1)
-        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-        return self.out(y.transpose(1, 2).reshape(batch, time, -1))
-
-
-class MLP(nn.Module):
-    """SwiGLU."""
-
-    def __init__(self, width: int, ffn_width: int):
-        super().__init__()
+        self.out = nn.Linear(heads * self.head_width, width, bias=False)
+        self.norm_2 = nn.RMSNorm(width, config["rms_norm_eps"])
         self.gate = nn.Linear(width, ffn_width, bias=False)
         self.up = nn.Linear(width, ffn_width, bias=False)
         self.down = nn.Linear(ffn_width, width, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return what the feed-forward adds."""
-        return self.down(F.silu(self.gate(x)) * self.up(x))
-
-
-class Block(nn.Module):
-    """Pre-norm attention and feed-forward."""
-
-    def __init__(self, config: dict[str, Any]):
-        super().__init__()
-        width, eps = config["hidden_size"], config["rms_norm_eps"]
-        self.norm_1 = nn.RMSNorm(width, eps)
-        self.attention = Attention(config)
-        self.norm_2 = nn.RMSNorm(width, eps)
-        self.mlp = MLP(width, config["intermediate_size"])
-
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Return the residual stream."""
-        x = x + self.attention(self.norm_1(x), cos, sin)
-        return x + self.mlp(self.norm_2(x))
+        batch, time, _ = x.shape
+        parts = self.qkv(self.norm_1(x)).view(batch, time, sum(self.heads), self.head_width)
+        q, k, v = parts.transpose(1, 2).split(self.heads, dim=1)
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        x = x + self.out(y.transpose(1, 2).reshape(batch, time, -1))
+        y = self.norm_2(x)
+        return x + self.down(F.silu(self.gate(y)) * self.up(y))
 
 
 class GPT(nn.Module):
@@ -144,10 +120,10 @@ def _tensors(model: GPT, given: dict[str, Tensor]) -> dict[str, Tensor]:
         found["projection.weight"] = given["model.embed_projection.weight"]
     for n in range(len(model.blocks)):
         block, layer = f"blocks.{n}", f"model.layers.{n}"
-        found[f"{block}.attention.qkv.weight"] = joined_qkv(given, n)
-        found[f"{block}.attention.out.weight"] = given[f"{layer}.self_attn.o_proj.weight"]
+        found[f"{block}.qkv.weight"] = joined_qkv(given, n)
+        found[f"{block}.out.weight"] = given[f"{layer}.self_attn.o_proj.weight"]
         for name in ("gate", "up", "down"):
-            found[f"{block}.mlp.{name}.weight"] = given[f"{layer}.mlp.{name}_proj.weight"]
+            found[f"{block}.{name}.weight"] = given[f"{layer}.mlp.{name}_proj.weight"]
         found[f"{block}.norm_1.weight"] = given[f"{layer}.input_layernorm.weight"]
         found[f"{block}.norm_2.weight"] = given[f"{layer}.post_attention_layernorm.weight"]
     return found

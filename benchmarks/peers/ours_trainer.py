@@ -116,9 +116,11 @@ class TimedSaving(Callback):
 
     def after_step(self, trainer: Trainer, report: StepReport) -> None:
         """Save if it is due."""
-        before, start = self._saving.session.writer.seconds_held, time.perf_counter()
+        writer = self._saving.session.writer
+        writer.check()  # a save that has ended is waited for, which is no hold
+        before, start = writer.seconds_held, time.perf_counter()
         self._saving.after_step(trainer, report)
-        if self._saving.session.writer.seconds_held > before:
+        if writer.seconds_held > before:
             self._holds.append(time.perf_counter() - start)
 
 
