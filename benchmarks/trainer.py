@@ -50,7 +50,7 @@ from peers.ours_trainer import DEFAULT_CADENCE, trainer
 PARTS = ("A", "B", "C", "D")
 TRAINER, BARE = "yxanul-trainer", "bare-step"
 CALLS = {TRAINER: "peers.ours_trainer:Training", BARE: "step:TrainingStep"}
-INSIDE = {TRAINER: Peer("ours_trainer"), BARE: Peer("ours")}
+INSIDE = {name: Peer("ours_trainer") for name in CALLS}
 STEPS = {"A": 250, "B": 200}
 """Steps of a round, and of a race."""
 WARM_STEPS = 3
@@ -77,8 +77,6 @@ WANTED = {
     "share held by checkpoints at the default cadence": ("below", 0.02),
 }
 """What the project asks of itself."""
-
-
 Row = dict[str, Any]
 
 

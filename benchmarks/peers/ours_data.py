@@ -157,7 +157,7 @@ def write_rows(recipe_path: Path, overrides: list[str], steps: int, array: Path)
     np.save(array, np.concatenate(found))
 
 
-def _open(shards: str, source: str = SOURCE, split: str = "train") -> Any:
+def _open(shards: str, source: str = SOURCE, split: Any = "train") -> Any:
     from yxanul.data.shards import Shards
 
     return Shards.open(Path(shards), source, split)
