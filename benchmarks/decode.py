@@ -1,4 +1,4 @@
-"""Time greedy generation of yxanul against `transformers`, with its two kinds of cache.
+"""Generation benchmark: greedy decoding of yxanul against `transformers`, with its two caches.
 
     make bench-decode                                # installs the peer, runs the CPU's shapes
     python benchmarks/decode.py --shapes small --precisions fp32 --batches 1 8 --threads 2
@@ -16,115 +16,130 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import tempfile
-from pathlib import Path
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from harness.group import Group
-from harness.options import PRECISIONS, fill_in, make_parser
-from harness.report import describe_machine, say, show_table, spread, write_results
-from harness.rounds import agreeing, alternating, ratios_of, repeats_for
-from harness.shapes import DECODE_SHAPES
-from harness.weights import write_weights
-from peers import DECODERS
+from harness import compare, report
+from harness.contenders import Contenders, figures, ratios_of, repeats_for
+from harness.memory import synchronise
+from harness.shapes import DECODE_SHAPES, shape_of
+from peers import DECODE
 
 
-def compare(name: str, precision: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+class Decoding:
+    """Generation inside a contender's process."""
+
+    def __init__(self, job: dict[str, Any]):
+        self.job, self.device = job, torch.device(job["device"])
+        if self.device.type == "cuda":
+            torch.set_float32_matmul_precision("high")
+        self.generate = DECODE[job["contender"]].function("decode")(job)
+        self.facts: dict[str, Any] = {}
+
+    def warm(self, batch: int) -> dict[str, Any]:
+        """Generate twice; return the new tokens and the time of the second go."""
+        self._timed(batch)
+        ids, seconds = self._timed(batch)
+        return {"ids": ids, "seconds": seconds}
+
+    def round(self, batch: int, repeats: int) -> dict[str, Any]:
+        """Time some goes."""
+        seconds = sum(self._timed(batch)[1] for _ in range(repeats))
+        return {"tokens_per_second": repeats * batch * self.job["new_tokens"] / seconds}
+
+    def _timed(self, batch: int) -> tuple[list[list[int]], float]:
+        generator = torch.Generator().manual_seed(self.job["seed"])
+        size, new = (batch, self.job["prompt_tokens"]), self.job["new_tokens"]
+        num_tokens = shape_of(self.job).settings.num_tokens
+        prompts = torch.randint(num_tokens, size, generator=generator).tolist()
+        start = time.perf_counter()
+        ids = self.generate(prompts, new)
+        synchronise(self.device)
+        seconds = time.perf_counter() - start
+        assert [len(row) for row in ids] == [new] * batch, "wrong number of tokens"
+        return ids, seconds
+
+
+def compare_decoding(name: str, precision: str, options: argparse.Namespace) -> list[compare.Row]:
     """Time one shape in one precision, batch size by batch size."""
-    shape = DECODE_SHAPES[name]
-    job = {
-        "work": "decode",
-        "shape": name,
-        "precision": precision,
-        "device": options.device,
-        "prompt_tokens": options.prompt_tokens,
-        "new_tokens": options.new_tokens,
-        "threads": options.threads,
-        "seed": options.seed,
-    }
-    with tempfile.TemporaryDirectory() as folder, Group() as group:
-        write_weights(shape, Path(folder), options.seed)
-        group.start(DECODERS, options.contenders, shape, job | {"weights": folder})
+    shape, job = DECODE_SHAPES[name], compare.job_of("decode", name, precision, options)
+    job |= {"prompt_tokens": options.prompt_tokens, "new_tokens": options.new_tokens}
+    report.say(f"{name} {precision}: {options.prompt_tokens} + {options.new_tokens} tokens a row")
+    with compare.opened("decode:Decoding", DECODE, shape, job, options.contenders) as (group, _):
         rows = [job | measure(group, batch, options) for batch in options.batches]
-        return [row | {"absent": dict(group.absent)} for row in rows]
+        rows = [row | {"absent": group.absent} for row in rows]
+    show(rows)
+    return rows
 
 
-def measure(group: Group, batch: int, options: argparse.Namespace) -> dict[str, Any]:
+def measure(group: Contenders, batch: int, options: argparse.Namespace) -> dict[str, Any]:
     """Run the rounds of one batch size."""
-    warm = group.ask_all("warm", batch=batch)
+    warm = group.ask("warm", batch=batch)
     repeats = {
         name: options.repeats or repeats_for(options.seconds, answer["seconds"], least=1)
         for name, answer in warm.items()
     }
-    speeds: dict[str, list[float]] = {name: [] for name in warm}
-    for _, name in alternating(list(warm), options.rounds):
-        answer = group.ask(name, "round", batch=batch, repeats=repeats[name])
-        if answer:
-            speeds[name].append(answer["tokens_per_second"])
-    speeds = {name: speeds[name] for name in group.contenders}
+    rounds = group.rounds(
+        options.rounds,
+        lambda name: group.processes[name].ask("round", batch=batch, repeats=repeats[name]),
+    )
+    speeds = figures(rounds, "tokens_per_second")
     expected = next(iter(warm.values()), {"ids": []})["ids"]
     contenders = {
         name: {
-            "tokens_per_second": round(statistics.median(rounds), 2),
-            "rounds": [round(value, 2) for value in rounds],
+            "tokens_per_second": round(statistics.median(values), 2),
+            "rounds": [round(value, 2) for value in values],
             "repeats_per_round": repeats[name],
             "agreeing_tokens": agreeing(expected, warm[name]["ids"]),
         }
-        for name, rounds in speeds.items()
+        for name, values in speeds.items()
     }
-    compared = batch * options.new_tokens
     return {
         "batch": batch,
-        "compared_tokens": compared,
+        "compared_tokens": batch * options.new_tokens,
         "contenders": contenders,
         "ratios": ratios_of(speeds),
     }
 
 
+def agreeing(expected: Sequence[Sequence[int]], found: Sequence[Sequence[int]]) -> int:
+    """Return how many tokens of all rows agree before the first one of the row that differs."""
+    total = 0
+    for one, other in zip(expected, found, strict=True):
+        differ = (n for n, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)
+        total += next(differ, len(one))
+    return total
+
+
 def show(rows: list[dict[str, Any]]) -> None:
     """Print the table of one shape in one precision."""
-    lines = []
-    for row in rows:
-        for name, one in row["contenders"].items():
-            ratio = row["ratios"].get("yxanul", {}).get(name)
-            agree = f"{one['agreeing_tokens']} of {row['compared_tokens']}"
-            speed = f"{one['tokens_per_second']:,.1f}"
-            lines.append([name, str(row["batch"]), speed, spread(ratio), agree])
+    lines = [
+        [
+            name,
+            str(row["batch"]),
+            f"{one['tokens_per_second']:,.1f}",
+            report.spread(row["ratios"].get("yxanul", {}).get(name)),
+            f"{one['agreeing_tokens']} of {row['compared_tokens']}",
+        ]
+        for row in rows
+        for name, one in row["contenders"].items()
+    ]
     title = f"{rows[0]['shape']} {rows[0]['precision']} on {rows[0]['device']}"
     columns = ["", "batch", "tokens/s", "yxanul / this", "tokens that agree"]
-    show_table(title, columns, lines)
-
-
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = make_parser(__doc__, DECODE_SHAPES, DECODERS)
-    parser.add_argument("--batches", nargs="+", type=int, default=[1, 8])
-    parser.add_argument("--repeats", type=int, help="calls a round, instead of --seconds")
-    parser.add_argument("--prompt-tokens", type=int, default=64)
-    parser.add_argument("--new-tokens", type=int, default=128)
-    options = fill_in(parser.parse_args(arguments), DECODE_SHAPES)
-    options.precisions = options.precisions or PRECISIONS
-    return options
+    report.show_table(title, columns, lines)
 
 
 def main() -> int:
     """Run all comparisons."""
-    options = parse()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    machine = describe_machine(options.threads)
-    for name in options.shapes:
-        found: list[dict[str, Any]] = []
-        for precision in options.precisions:
-            say(f"{name} {precision}: {options.prompt_tokens} + {options.new_tokens} tokens a row")
-            rows = compare(name, precision, options)
-            show(rows)
-            found += rows
-        results = {"machine": machine, "rows": found}
-        write_results(options.out, f"decode-{name}", options.device, results)
-    return 0
+    parser = compare.make_parser(__doc__, DECODE, DECODE_SHAPES)
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 8])
+    parser.add_argument("--repeats", type=int, help="calls a round, instead of --seconds")
+    parser.add_argument("--prompt-tokens", type=int, default=64)
+    parser.add_argument("--new-tokens", type=int, default=128)
+    return compare.compare_all("decode", DECODE_SHAPES, parser.parse_args(), compare_decoding)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What both benchmarks share: shapes, start weights, processes, rounds, ratios, tables, files."""
+"""The harness of all benchmarks: processes, contenders in turn, reports, shapes, texts."""

@@ -1,4 +1,4 @@
-"""How much memory this process, or the GPU for it, holds now and held at most.
+"""Memory that this process, or the GPU for it, holds now and held at most.
 
 On a CPU that is resident memory, Linux only: the kernel's high-water mark is reset by writing 5 to
 /proc/self/clear_refs. On a GPU it is what torch's allocator handed out.
@@ -41,16 +41,12 @@ def reset_peak(device: torch.device) -> None:
 
 def held_bytes(device: torch.device) -> int:
     """Return what is held now."""
-    if device.type == "cuda":
-        return torch.cuda.memory_allocated(device)
-    return _status("VmRSS")
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else _status("VmRSS")
 
 
 def peak_bytes(device: torch.device) -> int:
     """Return the most that was held since `reset_peak`."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return _status("VmHWM")
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _status("VmHWM")
 
 
 def _status(field: str) -> int:

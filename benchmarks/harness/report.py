@@ -1,9 +1,10 @@
-"""The machine, the table on the terminal, and the file of results."""
+"""Reports of the benchmarks: their options, the machine, tables on the terminal, result files."""
 
 from __future__ import annotations
 
+import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,28 +14,50 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from yxanul.stages.measure import describe_environment
+from harness.process import ROOT
+from peers.ours import describe_environment
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
-PACKAGES = ("transformers", "litgpt", "triton")
+RESULTS = ROOT / "results"
+SHARED = ROOT.parents[1] / "shared" / "data"
+PACKAGES = (
+    "transformers", "litgpt", "triton", "datasets", "tokenizers", "tiktoken", "gigatoken",
+)  # fmt: skip
+PRECISIONS = ["fp32", "bf16"]
 CONSOLE = Console(width=max(Console().width, 160), highlight=False)
 
 
-def say(line: str) -> None:
-    """Show a line at once."""
-    CONSOLE.print(line, markup=False, soft_wrap=True)
+def make_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options of every benchmark."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--threads", type=int, help="threads of each contender; default: all cores")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result file")
+    return parser
+
+
+def add_contenders(parser: argparse.ArgumentParser, table: Mapping[str, Any], rounds: int) -> None:
+    """Add the options of a benchmark whose contenders run in turn."""
+    names = list(table)
+    parser.add_argument("--contenders", nargs="+", choices=names, default=names, metavar="NAME")
+    parser.add_argument("--rounds", type=int, default=rounds, help="rounds of each contender")
+    parser.add_argument("--seed", type=int, default=0)
 
 
 def describe_machine(threads: int | None) -> dict[str, Any]:
-    """Return the machine and the versions of everybody."""
-    machine = describe_environment()
-    machine["threads"] = threads or torch.get_num_threads()
+    """Return the machine and the versions of everybody; None for a package that is not there."""
+    machine = describe_environment() | {"threads": threads or torch.get_num_threads()}
     for package in PACKAGES:
         try:
             machine[package] = version(package)
         except PackageNotFoundError:
             machine[package] = None
     return machine
+
+
+def say(line: str) -> None:
+    """Show a line at once."""
+    CONSOLE.print(line, markup=False, soft_wrap=True)
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -47,7 +70,7 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     CONSOLE.print(table)
 
 
-def spread(ratio: dict[str, float] | None) -> str:
+def spread(ratio: Mapping[str, float] | None) -> str:
     """Write a ratio with its range: 1.23 (1.20..1.25)."""
     if ratio is None:
         return ""
@@ -57,6 +80,15 @@ def spread(ratio: dict[str, float] | None) -> str:
 def mebibytes(number: float) -> str:
     """Write bytes in MiB."""
     return f"{number / 2**20:,.0f}"
+
+
+def meets(figure: float, wanted: tuple[str, float]) -> bool:
+    """Tell whether a figure is what the project asks of itself: "at least", "at most" or "below"
+    a bound."""
+    how, bound = wanted
+    if how == "at least":
+        return figure >= bound
+    return figure <= bound if how == "at most" else figure < bound
 
 
 def write_results(folder: Path, what: str, device: str, found: dict[str, Any]) -> None:

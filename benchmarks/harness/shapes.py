@@ -1,4 +1,4 @@
-"""The shapes that are benchmarked, by name. One table."""
+"""Shapes that are benchmarked, by name: one table for training, one for generation."""
 
 from __future__ import annotations
 
@@ -42,23 +42,19 @@ def _llama(depth: int, width: int, heads: int, kv_heads: int, **more: Any) -> di
 _DEEP = _llama(28, 768, 12, 2, ffn_width=2048, vocab_size=50257)
 _SMALL = _llama(6, 256, 4, 2, ffn_width=704, vocab_size=8192)
 _MEDIUM = _llama(16, 512, 8, 4, ffn_width=1408, vocab_size=8192)
+_TINY = _llama(2, 64, 4, 2, ffn_width=96, vocab_size=256)
 _WIDE_VOCAB = _llama(4, 768, 12, 2, ffn_width=2048, vocab_size=50257)
 
 STEP_SHAPES: dict[str, Shape] = {
     "small": Shape(_SMALL, 256, 4096),
     "wide-vocab": Shape(_WIDE_VOCAB, 256, 4096),
-    "tiny": Shape(_llama(2, 64, 4, 2, ffn_width=96, vocab_size=256), 32, 128, purpose="test"),
+    "tiny": Shape(_TINY, 32, 128, purpose="test"),
     "tiny-factorised": Shape(
-        _llama(2, 64, 4, 2, ffn_width=96, vocab_size=256, embedding_rank=16, head="folded"),
-        32,
-        128,
-        purpose="test",
+        {**_TINY, "embedding_rank": 16, "head": "folded"}, 32, 128, purpose="test"
     ),
     # For the whole trainer (trainer.py): the preset that recipes start from, and one of 51M.
     "micro": Shape({"preset": "micro", "vocab_size": 4096}, 256, 2048, purpose="trainer"),
-    "51m": Shape(
-        _llama(16, 512, 8, 4, ffn_width=1408, vocab_size=8192), 256, 2048, purpose="trainer"
-    ),
+    "51m": Shape(_MEDIUM, 256, 2048, purpose="trainer"),
     "nano": Shape({"preset": "nano", "vocab_size": 320}, 32, 128, purpose="test"),
     # Factorised embedding, folded head: only a contender that has one can take part.
     "yxanul-177m": Shape({"preset": "yxanul-177m"}, 2048, 16384, purpose="cuda"),
@@ -91,12 +87,15 @@ STEP_SHAPES: dict[str, Shape] = {
 DECODE_SHAPES: dict[str, Shape] = {
     "small": Shape({**_SMALL, "head": "untied"}, 256, 4096),
     "wide-vocab": Shape({**_WIDE_VOCAB, "head": "untied"}, 256, 4096),
-    "tiny": Shape(
-        _llama(2, 64, 4, 2, ffn_width=96, vocab_size=256, head="untied"), 32, 128, purpose="test"
-    ),
+    "tiny": Shape({**_TINY, "head": "untied"}, 32, 128, purpose="test"),
     "28x768-50k": Shape({**_DEEP, "head": "untied"}, 2048, 16384, purpose="cuda"),
 }
 """For generation."""
+
+
+def shape_of(job: Mapping[str, Any]) -> Shape:
+    """Return the shape of a contender's job."""
+    return (DECODE_SHAPES if job["work"] == "decode" else STEP_SHAPES)[job["shape"]]
 
 
 def default_shapes(table: Mapping[str, Shape], device: str) -> list[str]:

@@ -1,37 +1,26 @@
-"""The contenders: two tables, one file a peer. Imports none of them."""
+"""The contenders of every benchmark, in one table; each peer is one file. Imports none of them.
+
+A contender's file has a function named after each benchmark that it takes part in, which is called
+in a process of its own with a job, a plain dictionary, and the options of its row:
+
+* `step(job)` returns a `Trainee`; `decode(job)` returns what continues prompts greedily. The job's
+  `weights` is a folder as `transformers` lays it out, the same for all; `precision` is fp32 or
+  bf16 (matrix products in bf16, master weights in fp32; to decode, all weights in bf16).
+* `data(job)` turns a corpus of JSON lines into token ids and returns how many.
+* `trainer(job)` and `learning(job)` train on the rows of an array and return facts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-
-from harness.shapes import Shape
-
-ALL_KINDS = ("llama", "factorised", "gemma3")
-
-
-@dataclass(frozen=True)
-class StepJob:
-    """What a model to train is made from."""
-
-    shape: Shape
-    weights: Path
-    precision: str
-    """fp32, or bf16: matrix products in bf16, master weights in fp32."""
-    device: torch.device
-    seq_len: int
-
-
-@dataclass(frozen=True)
-class DecodeJob(StepJob):
-    """What a model that generates is made from; in bf16 all its weights are bf16."""
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 def _nothing() -> None:
@@ -56,13 +45,14 @@ class Trainee:
 
 @dataclass(frozen=True)
 class Peer:
-    """A contender: where its code is, and what it can do."""
+    """A contender: which file it is in, and what it can do."""
 
-    module: str
-    options: dict[str, Any] = field(default_factory=dict)
-    needs: str | None = None
-    """A package it cannot do without."""
-    kinds: tuple[str, ...] = ALL_KINDS
+    file: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of its functions beside the job."""
+    needs: tuple[str, ...] = ()
+    """Packages it cannot do without."""
+    kinds: tuple[str, ...] = ("llama", "factorised", "gemma3")
     """Kinds of shapes it has."""
     devices: tuple[str, ...] = ("cpu", "cuda")
     """Where it is worth running."""
@@ -72,47 +62,65 @@ class Peer:
         """Whether it goes through torch.compile, and so takes longer to get going."""
         return bool(self.options.get("compiled"))
 
-    def build(self, function: str = "trainee") -> Callable[..., Any]:
-        """Return what makes it: `trainee`, or `decoder`."""
-        return getattr(import_module(self.module), function)
+    def call(self, benchmark: str) -> str:
+        """Return the name of its function for a benchmark, as module:name."""
+        return f"peers.{self.file}:{benchmark}"
 
-    def why_not(self, shape: Shape, device: str) -> str | None:
+    def function(self, benchmark: str) -> Callable[[dict[str, Any]], Any]:
+        """Return its function for a benchmark, to be called with a job."""
+        function = getattr(import_module(f"peers.{self.file}"), benchmark)
+        return partial(function, **self.options)
+
+    def why_not(self, kind: str = "llama", device: str = "cpu") -> str | None:
         """Return why it cannot take part, or None."""
-        if shape.kind not in self.kinds:
-            return f"has no {shape.kind} shape"
+        if kind not in self.kinds:
+            return f"has no {kind} shape"
         if device not in self.devices:
             return f"is for {', '.join(self.devices)}"
-        if self.needs and find_spec(self.needs) is None:
-            return f"the package {self.needs} is not installed"
-        return None
+        missing = [name for name in self.needs if find_spec(name) is None]
+        return f"not installed: {', '.join(missing)}" if missing else None
 
 
-_HF: dict[str, Any] = {"module": "peers.hf", "needs": "transformers"}
-_LIT: dict[str, Any] = {"module": "peers.lit", "needs": "litgpt", "kinds": ("llama",)}
-_NANO: dict[str, Any] = {"module": "peers.nano", "kinds": ("llama", "factorised")}
-_COMPILED = {"compiled": True}
+_NANO = partial(Peer, "nano", kinds=("llama", "factorised"))
+_HF = partial(Peer, "hf", needs=("transformers",))
+_HF_TRAINER = partial(Peer, "hf", needs=("transformers", "accelerate"))
+_LIT = partial(Peer, "lit", needs=("litgpt",), kinds=("llama",))
+_LIT_TRAINER = partial(Peer, "lit", needs=("litgpt", "lightning", "jsonargparse"))
+_LLAMA, _LLAMA_AND_GEMMA = ("llama",), ("llama", "gemma3")
 
-STEPPERS: dict[str, Peer] = {
-    "yxanul": Peer("peers.ours"),
-    "yxanul-compiled": Peer("peers.ours", _COMPILED),
-    "nanogpt": Peer(**_NANO),
-    "nanogpt-compiled": Peer(options=_COMPILED, **_NANO),
-    "transformers-eager": Peer(options={"attention": "eager"}, kinds=("llama", "gemma3"), **_HF),
-    "transformers-sdpa": Peer(options={"attention": "sdpa"}, kinds=("llama", "gemma3"), **_HF),
-    "transformers-compiled": Peer(
-        options={"attention": "sdpa", "compiled": True}, kinds=("llama",), **_HF
-    ),
-    "litgpt": Peer(**_LIT),
-    "litgpt-compiled": Peer(options=_COMPILED, **_LIT),
+STEP = {
+    "yxanul": Peer("ours"),
+    "yxanul-compiled": Peer("ours", {"compiled": True}),
+    "nanogpt": _NANO(),
+    "nanogpt-compiled": _NANO({"compiled": True}),
+    "transformers-eager": _HF({"attention": "eager"}, kinds=_LLAMA_AND_GEMMA),
+    "transformers-sdpa": _HF({"attention": "sdpa"}, kinds=_LLAMA_AND_GEMMA),
+    "transformers-compiled": _HF({"attention": "sdpa", "compiled": True}, kinds=_LLAMA),
+    "litgpt": _LIT(),
+    "litgpt-compiled": _LIT({"compiled": True}),
 }
-"""For the training step."""
-
-DECODERS: dict[str, Peer] = {
-    "yxanul": Peer("peers.ours", kinds=("llama",)),
-    "transformers-dynamic": Peer(options={"cache": "dynamic"}, kinds=("llama",), **_HF),
-    "transformers-static": Peer(options={"cache": "static"}, kinds=("llama",), **_HF),
-    "transformers-static-compiled": Peer(
-        options={"cache": "static", "compiled": True}, kinds=("llama",), devices=("cuda",), **_HF
+DECODE = {
+    "yxanul": Peer("ours", kinds=_LLAMA),
+    "transformers-dynamic": _HF({"cache": "dynamic"}, kinds=_LLAMA),
+    "transformers-static": _HF({"cache": "static"}, kinds=_LLAMA),
+    "transformers-static-compiled": _HF(
+        {"cache": "static", "compiled": True}, kinds=_LLAMA, devices=("cuda",)
     ),
 }
-"""For generation."""
+DATA = {
+    "yxanul": Peer("ours_data"),
+    "datasets-tokenizers": Peer("hf_datasets", {"by": "tokenizers"}, ("datasets", "tokenizers")),
+    "datasets-tiktoken": Peer("hf_datasets", {"by": "tiktoken"}, ("datasets", "tiktoken")),
+}
+# Ours with AdamW as all the others, with the optimizer that recipes start from, and compiled; the
+# peers as they come, and the other way round.
+TRAINER = {
+    "yxanul": Peer("ours_trainer"),
+    "yxanul-muon": Peer("ours_trainer", {"overrides": ("optim.name=muon",)}),
+    "yxanul-compiled": Peer("ours_trainer", {"overrides": ("train.compile=true",)}),
+    "transformers": _HF_TRAINER(),
+    "transformers-compiled": _HF_TRAINER({"compiled": True}),
+    "litgpt": _LIT_TRAINER(),
+    "litgpt-uncompiled": _LIT_TRAINER({"compiled": False}),
+}
+LEARNING = {"yxanul": Peer("ours_trainer"), "transformers": _HF_TRAINER()}

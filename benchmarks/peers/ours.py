@@ -1,74 +1,96 @@
-"""yxanul: its model, its precision twin, its generation."""
+"""yxanul: its model, its precision, its generation; the start weights of all; what is counted."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
-from peers import DecodeJob, StepJob, Trainee
-from peers.tensors import load_tensors
+from harness.shapes import Shape, shape_of
+from peers import Trainee
+from peers.folder import load_tensors
 from yxanul.base.ui import SilentUi
 from yxanul.generate.config import SampleSettings
 from yxanul.generate.ids import generate_ids
-from yxanul.model.config import ModelSettings
-from yxanul.model.convert import read_pretrained
-from yxanul.model.convert.architectures import LLAMA
-from yxanul.model.convert.names import tensor_names, to_ours
+from yxanul.model.convert.architectures import GEMMA3, LLAMA, Architecture
+from yxanul.model.convert.names import tensor_names, to_ours, to_theirs
+from yxanul.model.convert.write import config_for
+from yxanul.model.count import count_parameters, flops_per_token
 from yxanul.model.language_model import LanguageModel
+from yxanul.monitor.peak_flops import Peak, matmul_peak
+from yxanul.stages.measure import describe_environment
 from yxanul.train.config import TrainSettings
 from yxanul.train.engine import make_mixed_precision
+from yxanul.train.mixed_precision.weights import DTYPES
+
+__all__ = ["count_parameters", "describe_environment", "flops_per_token"]  # for the benchmarks
+
+_PROJECTION = "embedding.projection.weight"
+_THEIR_PROJECTION = "model.embed_projection.weight"
 
 
-def trainee(job: StepJob, compiled: bool = False) -> Trainee:
+def step(job: dict[str, Any], compiled: bool = False) -> Trainee:
     """Return our model as the trainer trains it."""
-    mixed_precision = make_mixed_precision(
-        build_model(job), TrainSettings(compile=compiled), job.precision, SilentUi()
-    )
+    settings, model = TrainSettings(compile=compiled), build_model(job)
+    mixed = make_mixed_precision(model, settings, job["precision"], SilentUi())
 
     def loss(ids_BT: Tensor, targets_BT: Tensor) -> Tensor:
-        return mixed_precision.model.loss(ids_BT, targets_BT).total / targets_BT.numel()
+        return mixed.model.loss(ids_BT, targets_BT).total / targets_BT.numel()
 
-    copies = tuple(mixed_precision.model.parameters())
-    return Trainee(
-        mixed_precision.master_model, loss, mixed_precision.collect, mixed_precision.refresh, copies
+    copies = tuple(mixed.model.parameters())
+    return Trainee(mixed.master_model, loss, mixed.collect, mixed.refresh, copies)
+
+
+def decode(job: dict[str, Any]) -> Callable[[list[list[int]], int], list[list[int]]]:
+    """Return what continues prompts greedily, as `yxanul generate` does at temperature 0."""
+    model = build_model(job).eval()
+    if job["precision"] == "bf16":
+        model = model.to(torch.bfloat16)
+    return lambda prompts, num_new: generate_ids(
+        model, prompts, SampleSettings(temperature=0, max_tokens=num_new)
     )
 
 
-def decoder(job: DecodeJob) -> Callable[[list[list[int]], int], list[list[int]]]:
-    """Return what continues prompts greedily."""
-    model = build_model(job).eval()
-    if job.precision == "bf16":
-        model = model.to(torch.bfloat16)
-    return lambda prompts, num_new: generate(model, prompts, num_new)
-
-
-def generate(model: LanguageModel, prompts: list[list[int]], num_new: int) -> list[list[int]]:
-    """Continue the prompts greedily, as `yxanul generate` does at temperature 0."""
-    return generate_ids(model, prompts, SampleSettings(temperature=0, max_tokens=num_new))
-
-
-def build_model(job: StepJob) -> LanguageModel:
+def build_model(job: dict[str, Any]) -> LanguageModel:
     """Return our model with the common weights."""
-    settings, tensors = _factorised(job) if job.shape.kind == "factorised" else _read(job)
-    model = LanguageModel(settings)
+    shape, given = shape_of(job), load_tensors(job["weights"])
+    names = tensor_names(shape.settings, _architecture(shape))
+    tensors = to_ours(names, given.__getitem__, shape.settings)
+    if shape.settings.embedding_rank:
+        tensors[_PROJECTION] = given[_THEIR_PROJECTION]
+    model = LanguageModel(shape.settings)
     model.load_state_dict(tensors)
-    return model.to(job.device)
+    return model.to(job["device"])
 
 
-def _read(job: StepJob) -> tuple[ModelSettings, dict[str, Tensor]]:
-    """Read the folder as anybody's; it has to say what the shape says."""
-    settings, tensors = read_pretrained(job.weights)
-    wanted = job.shape.settings.model_copy(update={"preset": None})
-    found = settings.model_copy(update={"preset": None})
-    assert found == wanted, f"the folder says {found}, the shape {wanted}"
-    return settings, tensors
+def write_weights(shape: Shape, folder: Path, seed: int) -> None:
+    """Write random weights for all contenders into a folder as `transformers` lays it out.
+
+    A factorised embedding, which `transformers` does not know, is there in its two parts.
+    """
+    settings, architecture = shape.settings, _architecture(shape)
+    model = LanguageModel(settings)
+    model.init_weights(torch.Generator().manual_seed(seed))
+    ours = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    theirs = to_theirs(tensor_names(settings, architecture), ours)
+    if settings.embedding_rank:
+        theirs[_THEIR_PROJECTION] = ours[_PROJECTION]
+    tensors = {name: tensor.contiguous() for name, tensor in theirs.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    config = config_for(settings, architecture)
+    (folder / "config.json").write_text(json.dumps(config, indent=2))
 
 
-def _factorised(job: StepJob) -> tuple[ModelSettings, dict[str, Tensor]]:
-    """Read a folder that only the contenders with a factorised embedding understand."""
-    settings, given = job.shape.settings, load_tensors(job.weights)
-    tensors = to_ours(tensor_names(settings, LLAMA), given.__getitem__, settings)
-    tensors["embedding.projection.weight"] = given["model.embed_projection.weight"]
-    return settings, tensors
+def peak(device: str, precision: str) -> Peak:
+    """Return the FLOPs a second of this machine's matrix products, and how that is known."""
+    return matmul_peak(device, DTYPES[precision])
+
+
+def _architecture(shape: Shape) -> Architecture:
+    return GEMMA3 if shape.family == "gemma3" else LLAMA

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 import data
-from harness.corpus import gather, read_texts, write_corpus
-from harness.job import run_job, tree_bytes
-from harness.process import ContenderFailed
+from harness.process import ContenderFailed, run_function, tree_bytes
+from harness.texts import gather, read_texts, write_corpus
 
 BENCHMARK = Path(data.__file__)
 NOWHERE = Path("/nowhere")
@@ -29,7 +28,7 @@ def test_the_text_is_as_much_as_asked_and_unique(tmp_path):
 
 def test_text_that_is_not_enough_comes_again_and_is_told_of(tmp_path, monkeypatch):
     few = [("packages", f"Part one {n}.\n\nPart two.\n\nPart three.") for n in range(50)]
-    monkeypatch.setattr("harness.corpus._all_texts", lambda _: iter(few * 2))
+    monkeypatch.setattr("harness.texts._all_texts", lambda _: iter(few * 2))
     documents, origins = gather(10_000, NOWHERE)
     assert len(documents) == 50 and origins == {"packages": sum(map(len, documents))}
     made = write_corpus(tmp_path / "corpus", 10_000, 2, NOWHERE, seed=0)
@@ -51,9 +50,9 @@ def test_memory_is_that_of_the_whole_tree():
     assert tree_bytes(process.pid) == 0
 
 
-def test_a_job_that_fails_says_why():
+def test_a_function_that_fails_says_why():
     with pytest.raises(ContenderFailed, match="is missing"):
-        run_job("peers.preparing:first_time", {"gpt2": "/nowhere"})
+        run_function("peers.ours_data:warm_up", {"gpt2": "/nowhere"})
 
 
 def run_benchmark(tmp_path, shared_data, *contenders):

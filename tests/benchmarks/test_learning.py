@@ -5,33 +5,21 @@ from dataclasses import asdict
 
 import pytest
 
-from harness.learning.figures import (
-    Mean,
-    best_peer,
-    by_seed,
-    claim,
-    claim_row,
-    crossing,
-    mean_of,
-    paired,
-    rates_of,
-    share_rows,
-)
-from harness.learning.jobs import (
+from harness.seeds import Mean, crossing, mean_of, paired
+from harness.shapes import STEP_SHAPES
+from harness.study import (
     CLAIMED,
     FIRST_PEER_RATE,
     GOAL,
     PEERS,
     TRIALS,
-    WHAT,
     Job,
+    Plan,
     Study,
-    best_rate,
-    our_arms,
     planned,
-    tried_rates,
 )
-from harness.learning.texts import SCALES, recipe_of, split_at_titles
+from harness.texts import DATASETS, recipe_of, split_at_titles
+from learning import WHAT, best_peer, by_seed, claim, claim_row, our_arms, rates_of, share_rows
 from yxanul.recipe import load_recipe
 
 STUDY = Study(("a", "b"), steps=100)
@@ -111,9 +99,9 @@ def test_a_whole_study():
         assert {0, 1, 2} <= tuned.keys()
         for arm in ("peer-our-init", "adamw"):
             others = [one for one in jobs if (one.dataset, one.arm) == (dataset, arm) and one.seed]
-            best = best_rate(STUDY, dataset, arm, _rates(arm), results)
+            best = Plan(STUDY, results).best_rate(dataset, arm)
             assert {one.rate for one in others} == {best} and len(others) == 2
-        for arm in our_arms(SCALES["micro"]):
+        for arm in our_arms(256):
             done = [one for one in jobs if (one.dataset, one.arm) == (dataset, arm)]
             assert done or (dataset, arm) == ("b", "warm")
     first_shares = next(i for i, one in enumerate(jobs) if one.arm == "adamw")
@@ -128,10 +116,6 @@ def _steps(arm):
     return STUDY.steps_of(arm)
 
 
-def _rates(arm):
-    return STUDY.adamw_rates if arm == "adamw" else STUDY.peer_rates
-
-
 @pytest.mark.parametrize(
     ("best", "expected"),
     [
@@ -141,22 +125,22 @@ def _rates(arm):
     ],
 )
 def test_rates_go_past_an_edge(best, expected):
-    rates, results = (4e-3, 1e-3, 2e-3), {}
-    assert best_rate(STUDY, "a", "adamw", rates, results) is None
+    study, results = Study(("a",), steps=100, adamw_rates=(4e-3, 1e-3, 2e-3)), {}
+    assert Plan(study, results).best_rate("a", "adamw") is None
     while True:
-        tried = tried_rates(STUDY, "a", "adamw", rates, results)
+        tried = Plan(study, results).rates("a", "adamw")
         left = [rate for rate in tried if job("adamw", rate=rate, steps=60) not in results]
         if not left:
             break
         results[job("adamw", rate=left[0], steps=60)] = loss(abs(math.log(left[0] / best)))
     assert tried == pytest.approx(expected)
-    assert best_rate(STUDY, "a", "adamw", rates, results) == pytest.approx(best)
+    assert Plan(study, results).best_rate("a", "adamw") == pytest.approx(best)
 
 
 def test_rates_do_not_go_on_for_ever():
-    results = {}
+    study, results = Study(("a",), steps=100, adamw_rates=(1e-3, 2e-3)), {}
     for _ in range(10):
-        tried = tried_rates(STUDY, "a", "adamw", (1e-3, 2e-3), results)
+        tried = Plan(study, results).rates("a", "adamw")
         results |= {job("adamw", rate=rate, steps=60): loss(-rate) for rate in tried}
     assert tried == pytest.approx([1e-3, 2e-3, 4e-3, 8e-3])
 
@@ -212,27 +196,20 @@ def test_keys_tell_jobs_apart():
     assert Job(**asdict(jobs[0])) == jobs[0]
 
 
-@pytest.mark.parametrize("arm", our_arms(SCALES["micro"]))
+@pytest.mark.parametrize("arm", our_arms(256))
 def test_every_arm_is_a_sound_recipe(arm, tmp_path):
-    dataset = _dataset()
+    dataset, shape = DATASETS["made-up"], STEP_SHAPES["micro"]
+    sources = dataset.sources(tmp_path, tmp_path)
     path = tmp_path / "recipe.yaml"
     import yaml
 
-    wanted = recipe_of(
-        dataset, dataset.sources(tmp_path, tmp_path), SCALES["micro"], "fp32", tmp_path
-    )
+    wanted = recipe_of(shape, dataset, sources, tmp_path)
     path.write_text(yaml.safe_dump(wanted))
-    plain, changed = load_recipe(str(path)), load_recipe(str(path), our_arms(SCALES["micro"])[arm])
+    plain, changed = load_recipe(str(path)), load_recipe(str(path), our_arms(256)[arm])
     assert (plain == changed) == (arm == "ours")
     assert plain.optim.name == "muon" and plain.optim.schedule.name == "linear_to_zero"
     assert changed.train.batch_tokens == 2048
     assert max(phase.seq_len for phase in changed.stages[0].curriculum) == 256
-
-
-def _dataset():
-    from harness.learning.texts import DATASETS
-
-    return DATASETS["made-up"]
 
 
 def test_wikitext_is_cut_at_titles():

@@ -1,10 +1,14 @@
-"""The arithmetic of the benchmarks."""
+"""The contenders of a benchmark in turn, and the arithmetic that follows."""
 
 import math
 
 import pytest
 
-from harness.rounds import agreeing, alternating, disagreements, ratio, ratios_of, repeats_for
+from decode import agreeing
+from harness.contenders import Contenders, alternating, figures, ratio, ratios_of, repeats_for
+from harness.process import ContenderFailed
+from peers import DATA, DECODE, LEARNING, STEP, TRAINER, Peer
+from step import disagreements
 
 
 def test_order_alternates():
@@ -45,3 +49,49 @@ def test_no_contender_no_disagreement():
 
 def test_tokens_agree_up_to_the_first_that_differs():
     assert agreeing([[1, 2, 3], [4, 5, 6]], [[1, 2, 3], [4, 0, 6]]) == 4
+
+
+@pytest.fixture
+def table():
+    return {
+        "yxanul": Peer("ours"),
+        "a": Peer("a"),
+        "missing": Peer("b", needs=("no_such_package",)),
+    }
+
+
+def test_one_that_cannot_take_part_is_told_of(table):
+    group = Contenders(table, table)
+    assert group.names == ["yxanul", "a"]
+    assert group.absent == {"missing": "skipped: not installed: no_such_package"}
+
+
+def test_one_that_fails_is_left_out(table):
+    def fail(name):
+        asked.append(name)
+        if name == "a" and len(asked) > 2:
+            raise ContenderFailed("it broke\nsomewhere")
+        return {"speed": len(asked)}
+
+    asked: list[str] = []
+    group = Contenders(table, ["yxanul", "a"])
+    rounds = group.rounds(3, fail)
+    assert asked == ["yxanul", "a", "a", "yxanul", "yxanul"]
+    assert figures(rounds, "speed") == {"yxanul": [1, 4, 5]}
+    assert group.names == ["yxanul"] and group.absent == {"a": "failed: it broke\nsomewhere"}
+    assert group.each(fail) == {"yxanul": {"speed": 6}}
+
+
+@pytest.mark.parametrize("contenders", [STEP, DECODE, DATA, TRAINER, LEARNING])
+def test_ours_needs_nothing_and_peers_name_what_they_need(contenders):
+    for name, peer in contenders.items():
+        is_own = name.startswith(("yxanul", "nanogpt"))
+        assert is_own == (peer.needs == ())
+        assert not is_own or peer.why_not() is None
+
+
+def test_a_peer_says_what_it_cannot_do():
+    peer = Peer("some", kinds=("llama",), devices=("cuda",))
+    assert peer.why_not("gemma3", "cuda") == "has no gemma3 shape"
+    assert peer.why_not("llama", "cpu") == "is for cuda"
+    assert peer.why_not("llama", "cuda") is None

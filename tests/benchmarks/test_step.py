@@ -33,4 +33,15 @@ def test_peers_start_at_our_loss(benchmark_results):
 
 def test_a_contender_that_fails_says_why():
     with pytest.raises(ContenderFailed, match="KeyError: 'round'"):
-        Contender({"work": "step", "contender": "yxanul", "shape": "round", "device": "cpu"})
+        Contender(
+            "step:TrainingStep",
+            {
+                "work": "step",
+                "contender": "yxanul",
+                "shape": "round",
+                "device": "cpu",
+                "tokens": 32,
+                "seq_len": 32,
+                "seed": 0,
+            },
+        )

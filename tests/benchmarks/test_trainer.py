@@ -4,20 +4,18 @@ import numpy as np
 import pytest
 
 from harness.shapes import STEP_SHAPES
-from harness.trainers.figures import (
+from trainer import (
     BARE,
+    SOURCE,
     TRAINER,
     WANTED,
     efficiency,
     hold_of,
     judge,
-    overall,
     share_held,
     split_of,
-    time_ratios,
+    trainer_recipe,
 )
-from harness.trainers.race import RACERS, Racer
-from harness.trainers.texts import SOURCE, recipe_of
 from yxanul.recipe import load_recipe
 
 SHORT = ("--shape", "nano", "--large", "nano", "--megabytes", "0.3", "--precisions", "fp32")
@@ -34,18 +32,6 @@ def test_efficiency_is_taken_round_by_round():
     # 2 rounds of 1 token: 1/90 + 1/40 s against 1/100 + 1/50 s.
     assert found["overall"][BARE] == pytest.approx((1 / 100 + 1 / 50) / (1 / 90 + 1 / 40), 1e-3)
     assert found["tokens_per_second"][BARE] == pytest.approx(66.7)
-
-
-def test_overall_is_tokens_over_seconds():
-    assert overall([100, 50]) == pytest.approx(2 / (1 / 100 + 1 / 50))
-
-
-def test_time_ratios_are_ours_over_theirs():
-    runs = {name: [{"seconds": s} for s in seconds] for name, seconds in {
-        "yxanul": (30, 33), "yxanul-muon": (36, 36), "litgpt": (60, 60)}.items()}  # fmt: skip
-    found = time_ratios(runs)
-    assert found["yxanul"] == {"litgpt": {"median": 0.525, "min": 0.5, "max": 0.55}}
-    assert found["yxanul-muon"].keys() == {"litgpt"} and "litgpt" not in found
 
 
 def test_the_split_of_a_start_is_of_medians():
@@ -98,25 +84,13 @@ def test_what_is_asked_is_judged():
     assert "NOT MET" in judged["trainer / bare step, micro bf16"]["wanted"]
 
 
-@pytest.mark.parametrize("name", RACERS)
-def test_racers(name):
-    racer = RACERS[name]
-    assert name.startswith("yxanul") == (racer.needs == ())
-    assert racer.needs or racer.why_not() is None
-
-
-def test_a_racer_that_is_not_installed_says_so():
-    racer = Racer(lambda *_: {}, needs=("json", "no_such_package"))
-    assert racer.why_not() == "not installed: no_such_package"
-
-
 @pytest.mark.parametrize("name", ["micro", "51m", "small", "nano"])
 def test_the_recipe_is_of_the_shape(name, tmp_path):
     import yaml
 
     shape = STEP_SHAPES[name]
     path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump(recipe_of(shape, tmp_path, tmp_path, 0.01, seed=3)))
+    path.write_text(yaml.safe_dump(trainer_recipe(shape, tmp_path, 1_000_000, seed=3)))
     recipe = load_recipe(str(path))
     found = recipe.model.resolved(shape.settings.num_tokens)
     same = {"preset": None}

@@ -1,1 +1,0 @@
-"""What the benchmark of whole trainers is made of: text, contenders, figures."""
