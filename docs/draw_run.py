@@ -60,7 +60,7 @@ def draw(run: Path) -> str:
 def read_curves(run: Path, stages: list) -> dict[str, list[tuple[int, float]]]:
     """Return (step, bits per byte) of each domain, from the first evaluation to the last."""
     curves: dict[str, list[tuple[int, float]]] = {}
-    rows = [(stages[0]["first_step"], stages[0]["at_start"])]
+    rows = [(stage["first_step"], stage["at_start"]) for stage in stages]
     for record in (run / "metrics.jsonl").read_text().splitlines():
         metrics = json.loads(record)
         rows.append((metrics["step"], metrics))

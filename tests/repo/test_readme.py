@@ -30,7 +30,7 @@ def commands() -> list[list[str]]:
             words = shlex.split(part, comments=True) if "yxanul" in part[:9] else []
             if words[:1] == ["yxanul"] and words[1:] not in found:
                 found.append(words[1:])
-    return found
+    return sorted(found, key=lambda words: words[0] != "run")  # the others need its folder
 
 
 def test_there_are_commands():
