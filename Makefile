@@ -10,7 +10,7 @@ PEERS = $(VENV)/peers
 TOGETHER = $(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile \
 	--no-loadscope-reorder
 
-.PHONY: demo test test-all check bench bench-step bench-decode bench-data bench-trainer bench-learning clean
+.PHONY: demo test test-all check bench bench-step bench-decode bench-data bench-trainer bench-learning gpu clean
 
 demo: $(VENV)/demo
 	$(BIN)/yxanul run quickstart
@@ -43,6 +43,10 @@ bench-trainer: $(PEERS)
 # Hours; it goes on where it stopped.
 bench-learning: $(PEERS)
 	$(BIN)/python benchmarks/learning.py
+
+# On a GPU machine, with its own Python; PART=1..4, each under ten minutes (see benchmarks/gpu.py).
+gpu:
+	PYTHONPATH=src:benchmarks $(PYTHON) benchmarks/gpu.py --part $(or $(PART),1) $(OPTIONS)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
