@@ -1,6 +1,8 @@
 """Fixtures that all tests share."""
 
 import os
+from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,25 @@ from hypothesis import HealthCheck, settings
 
 # For torch and for every process that a test starts: the models are too small to share.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+COUNTERPARTS = ("transformers", "datasets", "torchao")
+"""What the tests compare with: under CI a missing one is a failure, elsewhere its tests skip."""
+
+
+def pytest_configure():
+    missing = [package for package in COUNTERPARTS if find_spec(package) is None]
+    if os.environ.get("CI") and missing:
+        raise pytest.UsageError(f"CI has to install {', '.join(missing)}: tests compare with them")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say in one line what was skipped, and why."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped)
+    if reasons:
+        why = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
+        terminalreporter.write_line(f"skipped: {why}")
+
 
 settings.register_profile(
     "quick",
