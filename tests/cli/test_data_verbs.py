@@ -299,13 +299,13 @@ def test_a_source_that_is_not_finished(run, yxanul):
     assert "math: not prepared to its end: 0 of 1 part" in out
     assert "nasty: not encoded yet" in out
     out, err = yxanul("data", "verify", run, code=2)
-    assert "math: 1 fault" in out and "not prepared to its end: 0 of 1 parts" in out
+    assert "math: 1 fault" in out and "it is incomplete: 0 of 1 shards" in out
     assert "nasty: 1 fault" in out and "it is not encoded" in out
     assert "stories: OK" in out and "got 2 faults in math, nasty" in err
     _, err = yxanul("data", "show", run, "--source", "math", "--document", 0, code=2)
     assert "this one is empty" in err
     _, err = yxanul("data", "show", run, "--source", "math", "--position", 0, code=2)
-    assert "not encoded to its end" in err and err.count("\n") == 1
+    assert "not fully encoded" in err and err.count("\n") == 1
 
 
 def test_verify(made, yxanul):
