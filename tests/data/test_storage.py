@@ -247,7 +247,7 @@ def test_the_claim_is_renewed_and_its_loss_ends_the_work(
         times.append(renewed())
         value = run(task, context)
         # Again and again: what is written once may be renewed before it is read.
-        while len(times) == 3 and any(thread.name == "claim" for thread in threading.enumerate()):
+        while len(times) == 3 and any(thread.name == "lease" for thread in threading.enumerate()):
             put(address, ".claim.json", claim_of(host="elsewhere"))
             time.sleep(0.01)
         return value

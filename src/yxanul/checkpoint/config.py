@@ -12,15 +12,15 @@ class CheckpointSettings(Settings):
     """When to save checkpoints and how many to keep; one is always saved at the end of a stage."""
 
     every_steps: int | None = Field(default=1000, gt=0)
-    """Save every so many optimizer steps of a stage; null: not by steps."""
+    """Save every N optimizer steps of a stage; null: not by steps."""
     every_minutes: float | None = Field(default=None, gt=0)
-    """Save once so many minutes have passed since the last save; null: not by time."""
+    """Save N minutes after the last save; null: not by time."""
     phase_ends: bool = True
     """Save at the end of each phase of the curriculum."""
     keep: int = Field(default=3, ge=1)
     """Number of newest checkpoints to keep; the best is always kept."""
     keep_every_steps: int | None = Field(default=None, gt=0)
-    """Save at each multiple of so many optimizer steps of the run, and never delete these."""
+    """Save at every N-th optimizer step of the run, and never delete these checkpoints."""
     best: str = "val/bits_per_byte"
     """The metric that selects the best checkpoint: val/loss, val/perplexity or val/bits_per_byte
     over all domains (the first two weight domains by tokens, the last by bytes), or of one domain,

@@ -89,8 +89,8 @@ def prepare_corpus(
         ]
         beside = beside or Beside()
         try:
-            with _engine(settings, tokenizer, storage, jobs, beside) as local_engine:
-                engine = carrying(local_engine, storage)
+            with _engine(settings, tokenizer, storage, jobs, beside) as executor:
+                engine = carrying(executor, storage)
                 copies = copies_of_parts(
                     settings.deduplicate, storage, jobs, ngrams, engine, ui, beside.check
                 )

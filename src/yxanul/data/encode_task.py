@@ -65,7 +65,9 @@ class EncodeTask:
             writers: dict[Split, _ShardWriter] = {
                 split: _open_writer(files, self, split) for split in SPLITS
             }
-            held_out = _HeldOutText(files.enter_context(_held_out_file(self)))
+            held_out = _HeldOutText(
+                files.enter_context(atomic_file(held_out_path(self.folder, self.number)))
+            )
             for batch in _batches(self._documents(context), dropped):
                 _write(self._encoded(batch, context, dropped), writers, held_out, context)
         record = PartRecord(
@@ -260,7 +262,3 @@ def _open_writer(files: contextlib.ExitStack, task: EncodeTask, split: Split) ->
         for end, path in shard_files(task.folder / split, task.number).items()
     }
     return _ShardWriter(opened, task.header)
-
-
-def _held_out_file(task: EncodeTask) -> contextlib.AbstractContextManager[BinaryIO]:
-    return atomic_file(held_out_path(task.folder, task.number))

@@ -1,4 +1,4 @@
-"""Write leases on remote addresses: a claim file that its holder renews."""
+"""Write leases on remote addresses: one process at a time holds and renews a lease file."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from yxanul.data.scratch import Scratch
 from yxanul.data.storage import RemoteStorage, Storage
 
 STALE_SECONDS = 120.0
-"""Age at which a claim has expired and may be taken over."""
+"""Age at which a lease has expired and may be taken over."""
 _RENEW_SECONDS = 15.0
 _SETTLE_SECONDS = 1.0
-_CLAIM = ".claim.json"
+_LEASE_FILE = ".claim.json"
 
 
 @contextlib.contextmanager
@@ -36,7 +36,7 @@ def open_place(address: str | None, folder: Path) -> Iterator[Storage]:
     scratch = Scratch()
     try:
         storage = RemoteStorage(address, scratch.folder)
-        with _claimed(storage):
+        with _leased(storage):
             storage.look()
             storage.remove(storage.known(".partial"))  # left by killed workers
             storage.pull(storage.known(".json", ".npz"))
@@ -52,13 +52,13 @@ def check_token(storage: RemoteStorage, token: str) -> None:
 
 
 @contextlib.contextmanager
-def _claimed(storage: RemoteStorage) -> Iterator[None]:
+def _leased(storage: RemoteStorage) -> Iterator[None]:
     storage.token = uuid.uuid4().hex
     _refuse_if_held(storage)
     renewal = _Renewal(storage)
     try:
         _write(storage)
-        # Two processes that claim at the same moment both write: one finds the other's claim here.
+        # If two processes start at the same moment, both write: one finds the other's lease here.
         time.sleep(_SETTLE_SECONDS)
         _refuse_if_held(storage)
         renewal.start()
@@ -69,10 +69,10 @@ def _claimed(storage: RemoteStorage) -> Iterator[None]:
 
 
 class _Renewal(threading.Thread):
-    """Thread that renews the claim periodically."""
+    """Thread that renews the lease periodically."""
 
     def __init__(self, storage: RemoteStorage) -> None:
-        super().__init__(name="claim", daemon=True)
+        super().__init__(name="lease", daemon=True)
         self._storage, self._ended = storage, threading.Event()
         self._renewed, self._lost = time.monotonic(), False
 
@@ -96,43 +96,43 @@ class _Renewal(threading.Thread):
             self.join()
         with contextlib.suppress(YxanulError):
             if _read(self._storage).get("token") == self._storage.token:
-                self._storage.remove([self._storage.folder / _CLAIM])
+                self._storage.remove([self._storage.folder / _LEASE_FILE])
 
 
 def _read(storage: RemoteStorage) -> dict[str, Any]:
     try:
-        claim = json.loads(storage.read(storage.folder / _CLAIM) or b"{}")
+        lease = json.loads(storage.read(storage.folder / _LEASE_FILE) or b"{}")
     except ValueError:
         return {}
-    return claim if isinstance(claim, dict) else {}
+    return lease if isinstance(lease, dict) else {}
 
 
 def _write(storage: RemoteStorage) -> None:
-    path = storage.folder / _CLAIM
-    claim = {"host": platform.node(), "pid": os.getpid(), "time": time.time()}
-    write_json(path, claim | {"token": storage.token})
+    path = storage.folder / _LEASE_FILE
+    lease = {"host": platform.node(), "pid": os.getpid(), "time": time.time()}
+    write_json(path, lease | {"token": storage.token})
     storage.push([path])
 
 
 def _refuse_if_held(storage: RemoteStorage) -> None:
-    claim = _read(storage)
-    if claim.get("token") in (None, storage.token) or _is_stale(claim):
+    lease = _read(storage)
+    if lease.get("token") in (None, storage.token) or _is_stale(lease):
         return
-    ago = max(0, round(time.time() - claim["time"]))
+    ago = max(0, round(time.time() - lease["time"]))
     raise YxanulError(
         f"{storage.address} is in use by another process",
-        got=f"a lease of process {claim.get('pid')} on {claim.get('host')}, renewed {ago} s ago",
+        got=f"a lease of process {lease.get('pid')} on {lease.get('host')}, renewed {ago} s ago",
         hint=f"wait for it or stop it; a lease expires {STALE_SECONDS:g} s after its last renewal",
     )
 
 
-def _is_stale(claim: dict[str, Any]) -> bool:
+def _is_stale(lease: dict[str, Any]) -> bool:
     try:
-        if abs(time.time() - claim["time"]) > STALE_SECONDS:
+        if abs(time.time() - lease["time"]) > STALE_SECONDS:
             return True
-        if claim["host"] != platform.node():
+        if lease["host"] != platform.node():
             return False
-        os.kill(claim["pid"], 0)
+        os.kill(lease["pid"], 0)
     except (KeyError, TypeError, ProcessLookupError):
         return True
     except PermissionError:
