@@ -220,7 +220,7 @@ def test_an_error_of_what_follows_is_one_line_and_a_bug_stays_a_bug(tmp_path, be
 
     no_space = OSError(errno.ENOSPC, "No space left")
     writer = CheckpointWriter(tmp_path, background=beside)
-    with pytest.raises(YxanulError, match=r"step 1 is written, but not .*No space left") as caught:
+    with pytest.raises(YxanulError, match=r"step 1 was written, but not .*No space left") as caught:
         writer.submit(1, model(), {}, lambda: fail(no_space))
         writer.wait()
     assert len(str(caught.value).splitlines()) == 1

@@ -31,8 +31,8 @@ def steps_due(which, last=20, offset=100, **events):
 def test_never_but_at_the_end_of_the_stage_and_at_the_best():
     which = cadence()
     assert steps_due(which) == [] == steps_due(which, phase_end=True)
-    assert which.due(Moment(7, 7, stage_end=True)) == "the end of the stage"
-    assert which.due(Moment(7, 7, is_best=True)) == "the best so far"
+    assert which.due(Moment(7, 7, stage_end=True)) == "end of stage"
+    assert which.due(Moment(7, 7, is_best=True)) == "best so far"
 
 
 def test_every_so_many_steps_of_the_stage():
@@ -42,7 +42,7 @@ def test_every_so_many_steps_of_the_stage():
 
 def test_the_end_of_a_phase():
     which = cadence(phase_ends=True)
-    assert which.due(Moment(3, 3, phase_end=True)) == "the end of a phase"
+    assert which.due(Moment(3, 3, phase_end=True)) == "end of phase"
     assert which.due(Moment(4, 4)) is None
 
 

@@ -272,7 +272,7 @@ def test_a_run_that_is_not_prepared(run, yxanul):
 def test_steps_are_those_of_a_run(run, yxanul):
     bare = (run / "data").rename(run.parent / "bare")
     _, err = yxanul("data", "show", bare, "--step", 1, code=2)
-    assert "--step is of a run" in err
+    assert "--step needs a run folder" in err
 
 
 def test_the_wrong_tokenizer(run, yxanul, tmp_path):
@@ -282,12 +282,12 @@ def test_the_wrong_tokenizer(run, yxanul, tmp_path):
     other = tmp_path / "other.json"
     other.write_text(json.dumps(tokenizer))
     _, err = yxanul("data", "show", run, "--tokenizer", other, code=2)
-    assert "encoded with another tokenizer" in err and err.count("\n") == 1
+    assert "encoded with a different tokenizer" in err and err.count("\n") == 1
     (run / "tokenizer.json").write_bytes(other.read_bytes())
     _, err = yxanul("data", "show", run, code=2)
-    assert "encoded with another tokenizer" in err and str(run / "tokenizer.json") in err
+    assert "encoded with a different tokenizer" in err and str(run / "tokenizer.json") in err
     out, err = yxanul("data", "verify", run, code=2)
-    assert out.count("encoded with another tokenizer") == 3
+    assert out.count("encoded with a different tokenizer") == 3
 
 
 def test_a_source_that_is_not_finished(run, yxanul):
@@ -299,13 +299,13 @@ def test_a_source_that_is_not_finished(run, yxanul):
     assert "math: not prepared to its end: 0 of 1 part" in out
     assert "nasty: not encoded yet" in out
     out, err = yxanul("data", "verify", run, code=2)
-    assert "math: 1 fault" in out and "not prepared to its end: 0 of 1 parts" in out
+    assert "math: 1 fault" in out and "it is incomplete: 0 of 1 shards" in out
     assert "nasty: 1 fault" in out and "it is not encoded" in out
     assert "stories: OK" in out and "got 2 faults in math, nasty" in err
     _, err = yxanul("data", "show", run, "--source", "math", "--document", 0, code=2)
     assert "this one is empty" in err
     _, err = yxanul("data", "show", run, "--source", "math", "--position", 0, code=2)
-    assert "not encoded to its end" in err and err.count("\n") == 1
+    assert "not fully encoded" in err and err.count("\n") == 1
 
 
 def test_verify(made, yxanul):
@@ -349,7 +349,7 @@ def test_shards_at_an_address(recipe, made, yxanul, tmp_path):
     )
     assert far["rows"] == near["rows"]
     out, _ = yxanul("data", "verify", tmp_path / "far")
-    assert out.count(": OK") == 3 and "copies of the shards" in out
+    assert out.count(": OK") == 3 and "local copies" in out
 
 
 def test_verify_compares_with_the_recipe(run, yxanul):

@@ -173,7 +173,7 @@ def test_a_flipped_bit_is_never_trained_on(prepared):
     damaged[len(damaged) // 2] ^= 4
     ids.write_bytes(damaged)
     run = prepared / "run"
-    one_line(yxanul("train", prepared / "abuse.yaml", "--out", run), str(ids), "checksum is wrong")
+    one_line(yxanul("train", prepared / "abuse.yaml", "--out", run), str(ids), "wrong checksum")
     verified = yxanul("data", "verify", run)
     assert verified.returncode == 2 and "checksum" in verified.stdout + verified.stderr
     ids.unlink()  # what the message says
@@ -188,7 +188,7 @@ def test_another_tokenizer_under_shards_that_are_there(prepared):
     (run / "tokenizer.json").write_text(json.dumps(tokenizer))
     one_line(yxanul("train", prepared / "abuse.yaml", "--out", run), "another tokenizer", "prepare")
     again = yxanul("prepare", prepared / "abuse.yaml", "--out", run)
-    assert again.returncode == 0 and "encoded again: tokenizer changed" in again.stderr
+    assert again.returncode == 0 and "tokenizer changed" in again.stderr
     assert sorted(texts_in(run)) == sorted(TALES)
 
 

@@ -171,7 +171,7 @@ def test_another_tokenizer_is_encoded_anew_and_said(jsonl_folder, tmp_path, byte
     prepare_corpus(settings_for(texts), bpe, tmp_path / "fresh", SilentUi())
     assert content_of(tmp_path / "out") == content_of(tmp_path / "fresh")
     assert "tokenizer" in ui.warned[0] and "changed" in ui.warned[0]
-    with pytest.raises(YxanulError, match="encoded with another tokenizer"):
+    with pytest.raises(YxanulError, match="encoded with a different tokenizer"):
         Shards.open(tmp_path / "out", "tales", "train", byte_tokenizer.digest)
 
 
@@ -203,7 +203,7 @@ def test_only_a_part_that_changed_is_encoded_again(jsonl_folder, tmp_path, byte_
     prepare_corpus(settings_for(texts), byte_tokenizer, out, ui)
     prepare_corpus(settings_for(texts), byte_tokenizer, tmp_path / "fresh", SilentUi())
     assert content_of(out) == content_of(tmp_path / "fresh")
-    assert "1 of 3 parts" in ui.warned[0]
+    assert "1 of 3 shards" in ui.warned[0]
     inode = {n: (out / "tales" / "train" / f"{n}.ids").stat().st_ino for n in before}
     assert inode["00000"] == before["00000"].st_ino
     assert inode["00001"] != before["00001"].st_ino
@@ -248,7 +248,7 @@ def test_going_back_to_a_tokenizer_whose_successor_was_stopped(
         patch.setattr("yxanul.data.encode_task.write_json", stop)
         with pytest.raises(KeyboardInterrupt):
             prepare_corpus(settings_for(texts), backward_bytes(256), out, SilentUi())
-    with pytest.raises(YxanulError, match="not encoded, or not to its end"):
+    with pytest.raises(YxanulError, match="not fully encoded"):
         Shards.open(out, "tales", "train")
     prepare_corpus(settings_for(texts), byte_tokenizer, out, SilentUi())
     assert content_of(out) == before

@@ -89,7 +89,7 @@ def test_the_stream_of_an_unfinished_source_goes_as_far_as_its_parts(corpus, unf
     seed = next(s for s in range(99) if whole.order(s, 1).read(0, 1)[0] and first_part(s) != 1)
     here = stream_rows(some.order(seed, 1), "tales", 0, 50, 2)
     assert here == stream_rows(whole.order(seed, 1), "tales", 0, 50, 2)
-    with pytest.raises(YxanulError, match=r"'tales' is not encoded to its end.*yxanul prepare"):
+    with pytest.raises(YxanulError, match=r"'tales' is not fully encoded.*yxanul prepare"):
         stream_rows(some.order(seed, 1), "tales", 10**6, 50, 1)
 
 

@@ -207,9 +207,7 @@ def test_several_machines_need_a_place_that_all_reach(
     texts, tmp_path, byte_tokenizer, ray, monkeypatch
 ):
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True}, {"Alive": True}, {"Alive": False}])
-    with pytest.raises(
-        YxanulError, match=r"several machines.*expected a data.folder that all reach"
-    ):
+    with pytest.raises(YxanulError, match=r"several machines.*expected a data.folder"):
         prepare_corpus(settings_for(texts), byte_tokenizer, tmp_path, SilentUi())
 
 
@@ -254,7 +252,7 @@ def test_ending_the_driver_ends_all_and_the_next_call_goes_on(
 def test_a_cluster_that_is_not_there(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
     with (
-        pytest.raises(YxanulError, match=r"the Ray cluster 127\.0\.0\.1:9 cannot be reached"),
+        pytest.raises(YxanulError, match=r"connect to the Ray cluster 127\.0\.0\.1:9"),
         ray_executor.connected(Mock(), WORKERS),
     ):
         raise AssertionError("it is not there")
@@ -268,4 +266,4 @@ def test_a_cluster_that_is_not_there_is_one_line(texts, tmp_path):
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert result.stdout == ""
     last = result.stderr.strip().splitlines()[-1]
-    assert "the Ray cluster 127.0.0.1:9 cannot be reached" in last
+    assert "connect to the Ray cluster 127.0.0.1:9" in last

@@ -57,7 +57,7 @@ def test_a_file_of_the_wrong_size_is_refused_at_once(corpus, suffix):
 
 
 def test_a_source_that_is_not_there(corpus):
-    with pytest.raises(YxanulError, match=r"'poems' is not encoded.*run yxanul prepare"):
+    with pytest.raises(YxanulError, match=r"'poems' is not fully encoded.*run yxanul prepare"):
         Shards.open(corpus, "poems", "train")
 
 

@@ -133,7 +133,7 @@ def test_copies_and_benchmarks_are_left_out_at_an_address(texts, tmp_path, addre
     assert both[0] == both[1]
     again = Listener()
     prepare_corpus(settings, byte_tokenizer, out, again)
-    assert again.totals == {"look for copies": 0}
+    assert again.totals == {"find duplicates": 0}
 
 
 def test_going_on_does_only_what_is_missing(texts, tmp_path, address, byte_tokenizer, monkeypatch):
@@ -227,7 +227,7 @@ def test_a_worker_whose_place_was_taken_over_writes_nothing(
         return run(task, context)
 
     monkeypatch.setattr(StagedTask, "run", overtaken)
-    with pytest.raises(YxanulError, match="no more held by this call"):
+    with pytest.raises(YxanulError, match="lost the write lease on"):
         prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
     assert set(at(address)) == {".claim.json", "tales/outline.json"}
 
@@ -247,13 +247,13 @@ def test_the_claim_is_renewed_and_its_loss_ends_the_work(
         times.append(renewed())
         value = run(task, context)
         # Again and again: what is written once may be renewed before it is read.
-        while len(times) == 3 and any(thread.name == "claim" for thread in threading.enumerate()):
+        while len(times) == 3 and any(thread.name == "lease" for thread in threading.enumerate()):
             put(address, ".claim.json", claim_of(host="elsewhere"))
             time.sleep(0.01)
         return value
 
     monkeypatch.setattr(StagedTask, "run", slow)
-    with pytest.raises(YxanulError, match="no more held by this call"):
+    with pytest.raises(YxanulError, match="lost the write lease on"):
         prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
     assert len(times) == 3 and times == sorted(set(times))
 
@@ -273,7 +273,7 @@ def test_files_that_do_not_arrive_are_noticed(
 
     with monkeypatch.context() as patch:
         patch.setattr(StagedTask, "run", elsewhere)
-        with pytest.raises(YxanulError, match=r"1 parts of 'tales' are not where.*02\.jsonl"):
+        with pytest.raises(YxanulError, match=r"1 shards of 'tales' are missing.*02\.jsonl"):
             prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
     assert "tales/manifest.json" not in at(address)
     ui = Listener()
@@ -284,7 +284,7 @@ def test_files_that_do_not_arrive_are_noticed(
 @pytest.mark.parametrize(
     "address, word",
     [
-        ("file:///proc/no/such", "the place file:///proc/no/such cannot be used; got "),
+        ("file:///proc/no/such", "cannot access file:///proc/no/such; got "),
         ("nowhere://bucket/corpus", "nowhere"),
         ("s3://bucket/corpus", "s3://bucket/corpus"),
     ],
@@ -337,7 +337,7 @@ def test_a_damaged_file_is_never_taken(texts, tmp_path, address, byte_tokenizer)
 
 
 def test_what_is_not_encoded_is_one_line(texts, tmp_path, address, byte_tokenizer):
-    with pytest.raises(YxanulError, match=r"'tales' is not encoded at .*run yxanul prepare"):
+    with pytest.raises(YxanulError, match=r"'tales' is not fully encoded at .*run yxanul prepare"):
         fetch_shards(address, SilentUi(), ["tales"])
 
 

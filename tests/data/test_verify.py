@@ -128,19 +128,15 @@ def change_ids(corpus, change, split="train"):
 def test_ids_beyond_the_vocabulary(corpus):
     change_ids(corpus, lambda ids: ids.__setitem__(3, 300))
     assert faults_of(corpus) == {
-        "tales/train/00000.ids": ["it holds the id 300; ids are below 257"]
+        "tales/train/00000.ids": ["it contains the id 300; expected ids below 257"]
     }
 
 
 def test_a_document_without_its_end_and_one_with_two(corpus):
     change_ids(corpus, lambda ids: ids.__setitem__(-1, 65))
-    assert faults_of(corpus) == {
-        "tales/train/00000.ids": ["1 documents do not end with the end of text"]
-    }
+    assert faults_of(corpus) == {"tales/train/00000.ids": ["1 documents do not end with eos"]}
     change_ids(corpus, lambda ids: ids.__setitem__([-1, 3], END))
-    assert faults_of(corpus) == {
-        "tales/train/00000.ids": ["1 ends of text stand inside of documents"]
-    }
+    assert faults_of(corpus) == {"tales/train/00000.ids": ["1 eos tokens are inside documents"]}
 
 
 def test_offsets_in_disorder(corpus):
@@ -150,7 +146,7 @@ def test_offsets_in_disorder(corpus):
     offsets.tofile(path)
     resign(corpus)
     assert faults_of(corpus) == {
-        "tales/train/00000.offsets": ["its documents do not follow in order"]
+        "tales/train/00000.offsets": ["its document offsets are not increasing"]
     }
 
 
@@ -159,7 +155,9 @@ def test_totals(corpus):
     manifest = json.loads(path.read_text())
     manifest["splits"]["train"]["tokens"] += 1
     path.write_text(json.dumps(manifest))
-    assert faults_of(corpus) == {"tales/manifest.json": ["it is not the sum of its parts"]}
+    assert faults_of(corpus) == {
+        "tales/manifest.json": ["it is not the sum of the records in parts/"]
+    }
 
 
 def test_sizes_and_lengths_are_those_of_the_records(corpus):
@@ -172,7 +170,7 @@ def test_sizes_and_lengths_are_those_of_the_records(corpus):
     (tales / "manifest.json").write_text(json.dumps(manifest))
     resign(corpus)
     found = faults_of(corpus)
-    assert "have not the" in found["tales/train/00000.bytes"][0]
+    assert "do not add up" in found["tales/train/00000.bytes"][0]
     assert "lengths" in found["tales/train/00000.offsets"][0]
 
 
@@ -198,9 +196,9 @@ def test_held_out_text_of_others(corpus, byte_tokenizer, with_tokenizer):
     path = corpus / "tales" / "validation" / "00001.txt"
     path.write_bytes(path.read_bytes().replace(b"fox", b"fix", 1))
     found = faults_of(corpus, byte_tokenizer if with_tokenizer else None)
-    assert "it is not the text of the parts" in found["tales/held-out.txt"][0]
+    assert "concatenation" in found["tales/held-out.txt"][0]
     if with_tokenizer:
-        wanted = "1 of its documents do not have the ids of the shard"
+        wanted = "the ids of 1 of its documents do not match the shard"
         assert wanted in found["tales/validation/00001.txt"]
 
 
@@ -210,7 +208,7 @@ def test_joined_held_out_text(corpus, byte_tokenizer):
     for wrong in (content[:-1], content + b"x", b"x" + content[1:]):
         path.write_bytes(wrong)
         (fault,) = faults_of(corpus, byte_tokenizer)["tales/held-out.txt"]
-        assert "one after the other" in fault
+        assert "concatenation" in fault
     path.unlink()
     assert faults_of(corpus)["tales/held-out.txt"] == ["it is missing"]
 
@@ -220,7 +218,7 @@ def test_parts_of_held_out_text(corpus):
     (corpus / "tales" / "validation" / "00001.txt").write_text("short")
     assert faults_of(corpus) == {
         "tales/validation/00000.txt": ["it is missing"],
-        "tales/validation/00001.txt": ["its documents are not those of the shard"],
+        "tales/validation/00001.txt": ["its documents do not match the shard"],
     }
 
 
@@ -268,7 +266,7 @@ def test_a_held_out_document_among_the_training_documents(corpus, byte_tokenizer
     found = faults_of(corpus, byte_tokenizer)
     (fault,) = found.pop("tales/train")
     assert not found
-    assert f"such as {number} those of document {held_out} of '{from_source}'" in fault
+    assert f"document {number} and held-out document {held_out} of '{from_source}'" in fault
 
 
 def test_a_training_document_among_the_held_out_ones(corpus):
@@ -282,7 +280,7 @@ def test_a_training_document_among_the_held_out_ones(corpus):
         content = json.loads(record.read_text()) | {"held_out_below": 0.01}
         record.write_text(json.dumps(content))
     found = faults_of(corpus)
-    assert found and all("belong to training" in fault for (fault,) in found.values())
+    assert found and all("belong to the training split" in fault for (fault,) in found.values())
 
 
 def test_what_is_not_prepared_to_its_end(corpus):
@@ -291,9 +289,7 @@ def test_what_is_not_prepared_to_its_end(corpus):
         (tales / name).unlink()
     flip(tales / "train" / "00002.ids")
     found = faults_of(corpus)
-    assert found.pop("tales") == [
-        "it is not prepared to its end: 3 of 4 parts are encoded; run yxanul prepare"
-    ]
+    assert found.pop("tales") == ["it is incomplete: 3 of 4 shards are encoded; run yxanul prepare"]
     assert list(found) == ["tales/train/00002.ids"]
 
 
@@ -319,7 +315,7 @@ def test_another_tokenizer_with_the_same_vocabulary_is_seen(sound, tmp_path, wri
     folders = {"tales": tmp_path / "out" / "tales"}
     assert not verify_sources(folders, lambda header: one, SilentUi())["tales"].faults
     (fault,) = verify_sources(folders, lambda header: two, SilentUi())["tales"].faults
-    assert "do not have the ids" in fault.what
+    assert "do not match the shard" in fault.what
 
 
 def test_nothing_is_changed(corpus, byte_tokenizer):

@@ -1,7 +1,7 @@
-"""Checkpoints: folders of safetensors and JSON that are whole or named as damaged.
+"""Checkpoints: folders of safetensors and JSON, written atomically and verified by checksum.
 
-`layout` says where things lie, `write` and `read` do what they say, `background` does so while the
-training goes on, `cadence` says when, `keep` what stays, `migrate` what old ones become.
+`layout`: paths and names; `write` and `read`; `background`: asynchronous saves; `cadence`: when to
+save; `keep`: rotation; `migrate`: older schema versions.
 """
 
 from yxanul.checkpoint.config import CheckpointSettings

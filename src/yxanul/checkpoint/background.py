@@ -1,4 +1,4 @@
-"""Write checkpoints while the training goes on."""
+"""Asynchronous checkpoint saves."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ from yxanul.checkpoint.write import check_plain, write_checkpoint
 
 
 class CheckpointWriter:
-    """Writes the checkpoints of one folder from copies, one at a time, each in its own thread.
+    """Saves checkpoints to one folder from copies, one at a time, each in its own thread.
 
-    What is not finite is refused: no training can go on from it, and it would drive what is good
-    out. All files of the folder are its own between `submit` and `wait`: whoever reads, deletes or
-    writes there waits first. What goes wrong in the thread is raised by the next call of any
-    method. The thread is none of the kind that dies with the main thread: a process that ends
-    finishes the save it has begun.
+    Non-finite tensors are refused: training cannot resume from them, and rotation would delete
+    good checkpoints. The writer owns the folder between `submit` and `wait`: callers wait before
+    they read, delete or write there. An error in the thread is raised by the next call of any
+    method. The thread is not a daemon: a process that exits first finishes the save.
     """
 
     def __init__(self, folder: Path, *, background: bool = True) -> None:
         self.folder = folder
         self.background = background
         self.seconds_held = 0.0
-        """For how long callers of `submit` and `wait` had to wait, all in all."""
+        """Total time for which `submit` and `wait` blocked their callers."""
         self._snapshot = Snapshot()
         self._save: _Save | None = None
 
@@ -42,10 +41,10 @@ class CheckpointWriter:
         state: Any,
         after: Callable[[], None] | None = None,
     ) -> None:
-        """Write what `write_checkpoint` would, then call `after`; return when all is copied.
+        """Start `write_checkpoint` followed by `after`; return once the tensors are copied.
 
-        A save that is still being written is waited for, and what went wrong with it is raised:
-        then this one is not begun. `after` runs in the thread, once the checkpoint is on the disk.
+        Waits for a previous save first; if that failed, raises its error and starts nothing.
+        `after` runs in the thread, once the checkpoint is on disk.
         """
         check_plain(state, "state")
         self.wait()
@@ -59,12 +58,12 @@ class CheckpointWriter:
         self.seconds_held += time.perf_counter() - start
 
     def wait(self) -> None:
-        """Return when everything is on the disk; raise what went wrong. Ctrl-C gets through."""
+        """Block until the save is on disk; raise its error. Ctrl-C interrupts the wait."""
         if self._save is None:
             return
         start = time.perf_counter()
         try:
-            self._save.done.wait()  # an interrupt leaves it in place, to be waited for again
+            self._save.done.wait()  # after an interrupt, wait() can be called again
         finally:
             self.seconds_held += time.perf_counter() - start
         error, self._save = self._save.error, None
@@ -72,12 +71,12 @@ class CheckpointWriter:
             raise error
 
     def check(self) -> None:
-        """Raise what went wrong in a save that has ended; wait for nothing."""
+        """Raise the error of a finished save; never block."""
         if self._save is not None and self._save.done.is_set():
             self.wait()
 
     def close(self) -> None:
-        """Wait as `wait` does, and give the memory of the copies back."""
+        """Call `wait`, and free the copies."""
         try:
             self.wait()
         finally:
@@ -93,8 +92,8 @@ class CheckpointWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # What went wrong in the thread comes before `error`, which it then names as its context:
-        # "interrupted; all is saved" must not be said of a save that failed.
+        # An error of the save replaces `error`, which becomes its context: a failed save must not
+        # be reported as "interrupted; all is saved".
         self.close()
 
     def _write(
@@ -111,35 +110,35 @@ class CheckpointWriter:
                 after()
         except OSError as error:
             raise YxanulError(
-                f"the checkpoint of step {step} is written, but not what goes with it",
+                f"the checkpoint of step {step} was written, but not its accompanying files",
                 got=error,
-                hint="free some space, or make the folder writable, and start again from there",
+                hint="free some space or make the folder writable, and resume from this checkpoint",
             ) from error
 
 
 def check_finite(step: int, tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
-    """Raise `YxanulError` if a tensor holds NaN or infinity."""
+    """Raise YxanulError if a tensor contains NaN or infinity."""
     for stem, named in tensors.items():
         for name, tensor in named.items():
             if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
                 raise YxanulError(
                     f"the checkpoint of step {step} was not written",
-                    got=f"{name} of {stem}, which is not finite",
-                    hint="earlier checkpoints are untouched: the same command goes on from there;"
-                    " where it comes to the same, lower optim.peak_lr, or train in fp32",
+                    got=f"a tensor that is not finite: {name} of {stem}",
+                    hint="earlier checkpoints are untouched; rerun the same command to resume;"
+                    " if it happens again, lower optim.peak_lr or train in fp32",
                 )
 
 
 class _Save:
-    """One piece of work in a thread, and how it ended."""
+    """One save in a thread, and its error if it failed."""
 
     def __init__(self, work: Callable[[], None]) -> None:
-        self.done = threading.Event()  # and no join: Python 3.11 forgets a join that Ctrl-C ends
+        self.done = threading.Event()  # not join(): in Python 3.11 Ctrl-C breaks later joins
         self.error: BaseException | None = None
         self._work: Callable[[], None] | None = work
 
     def start(self, name: str) -> None:
-        """Begin; where no thread is to be had, do it here."""
+        """Start the thread; run here if no thread can be started."""
         try:
             threading.Thread(target=self._run, name=name, daemon=False).start()
         except RuntimeError:

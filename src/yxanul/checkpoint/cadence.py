@@ -1,4 +1,4 @@
-"""When a checkpoint is due: a matter of steps, of events, and of time that only goes forwards."""
+"""When to save a checkpoint: by steps, by events, and by elapsed time."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from yxanul.checkpoint.config import CheckpointSettings
 
 @dataclass(frozen=True)
 class Moment:
-    """What the cadence looks at after a step."""
+    """State of a run after a step, from which the cadence decides."""
 
     step: int
-    """Updates done in all stages."""
+    """Optimizer steps done in all stages."""
     stage_step: int
-    """Updates done in this stage."""
+    """Optimizer steps done in this stage."""
     phase_end: bool = False
-    """This was the last step of a phase."""
+    """Whether this was the last step of a phase."""
     stage_end: bool = False
-    """This was the last step of the stage."""
+    """Whether this was the last step of the stage."""
     is_best: bool = False
-    """An evaluation after this step was the best so far."""
+    """Whether the evaluation after this step was the best so far."""
 
 
 class Cadence:
-    """Says whether a checkpoint is due; ask after every step, and tell it of every save.
+    """Decides whether a checkpoint is due: call `due` after every step, `saved` after every save.
 
-    Time is what the clock has moved forwards since the last save. A clock that is set back (the
-    wall's never counts at all) brings no checkpoint early and keeps none away.
+    Elapsed time is the sum of the clock's forward movements since the last save, so a clock that
+    is set back neither hastens nor prevents a checkpoint. The wall clock is never used.
     """
 
     def __init__(
@@ -41,17 +41,17 @@ class Cadence:
         self._seconds = 0.0
 
     def due(self, moment: Moment) -> str | None:
-        """Return why a checkpoint is due now, in a few words, or None when it is not."""
-        self._look()
+        """Return a short reason why a checkpoint is due, or None."""
+        self._update_elapsed()
         settings = self.settings
         if moment.stage_end:
-            return "the end of the stage"
+            return "end of stage"
         if moment.is_best:
-            return "the best so far"
+            return "best so far"
         if moment.phase_end and settings.phase_ends:
-            return "the end of a phase"
+            return "end of phase"
         if settings.keep_every_steps and moment.step % settings.keep_every_steps == 0:
-            return f"every {settings.keep_every_steps} steps, for good"
+            return f"every {settings.keep_every_steps} steps, kept permanently"
         if settings.every_steps and moment.stage_step % settings.every_steps == 0:
             return f"every {settings.every_steps} steps"
         if settings.every_minutes and self._seconds >= settings.every_minutes * 60:
@@ -59,11 +59,11 @@ class Cadence:
         return None
 
     def saved(self) -> None:
-        """Count the minutes from now on."""
-        self._look()
+        """Restart the timer."""
+        self._update_elapsed()
         self._seconds = 0.0
 
-    def _look(self) -> None:
+    def _update_elapsed(self) -> None:
         now = self._clock()
         self._seconds += max(now - self._seen, 0.0)
         self._seen = now

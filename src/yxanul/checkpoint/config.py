@@ -9,28 +9,28 @@ from yxanul.base.settings import Settings
 
 
 class CheckpointSettings(Settings):
-    """When to write checkpoints and how many to keep; the end of a stage always writes one."""
+    """When to save checkpoints and how many to keep; one is always saved at the end of a stage."""
 
     every_steps: int | None = Field(default=1000, gt=0)
-    """Write one after so many updates of a stage; null: never by steps."""
+    """Save every N optimizer steps of a stage; null: not by steps."""
     every_minutes: float | None = Field(default=None, gt=0)
-    """Write one when so many minutes have passed since the last; null: never by time."""
+    """Save N minutes after the last save; null: not by time."""
     phase_ends: bool = True
-    """Write one at the end of each phase of the curriculum."""
+    """Save at the end of each phase of the curriculum."""
     keep: int = Field(default=3, ge=1)
-    """How many of the newest stay; the best stays in any case."""
+    """Number of newest checkpoints to keep; the best is always kept."""
     keep_every_steps: int | None = Field(default=None, gt=0)
-    """Write one at each multiple of so many updates of the run, and keep it for good."""
+    """Save at every N-th optimizer step of the run, and never delete these checkpoints."""
     best: str = "val/bits_per_byte"
-    """The metric that decides which checkpoint is the best: val/loss, val/perplexity or
-    val/bits_per_byte of all domains' text as one (the first two weigh domains by their tokens, the
-    last by their bytes), or of one domain, as val/math/perplexity."""
+    """The metric that selects the best checkpoint: val/loss, val/perplexity or val/bits_per_byte
+    over all domains (the first two weight domains by tokens, the last by bytes), or of one domain,
+    such as val/math/perplexity."""
     background: bool = True
-    """Write from a copy in memory while the training goes on; false: the training waits."""
+    """Save asynchronously from a copy in memory; false: training blocks until the save is done."""
 
     @field_validator("best")
     @classmethod
     def _best_is_known(cls, best: str) -> str:
         if "*" in best:
-            raise ValueError(f"one metric decides, without a *: {best!r}")
+            raise ValueError(f"must be a single metric, without *; got {best!r}")
         return check_metric(best)

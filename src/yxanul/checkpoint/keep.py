@@ -1,4 +1,4 @@
-"""Which checkpoints stay: the newest, the best, and never none."""
+"""Checkpoint rotation: keep the newest and the best, and at least one."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ BEST_VERSION = 1
 
 @dataclass(frozen=True)
 class BestCheckpoint:
-    """The step that did best so far, and at what."""
+    """The best step so far, and its metric."""
 
     step: int
     metric: str
-    """Name of a metric, such as val/perplexity."""
+    """Name of the metric, such as val/perplexity."""
     value: float
 
 
 def steps_to_delete(
     whole: Collection[int], keep: int, best: int | None, keep_every: int | None = None
 ) -> list[int]:
-    """Return which of the steps go: all but the newest `keep` (at least one), the best, and the
+    """Return the steps to delete: all but the newest `keep` (at least one), the best, and the
     multiples of `keep_every`."""
     newest = sorted(whole)[-max(keep, 1) :]
     for_good = {step for step in whole if keep_every and step % keep_every == 0}
@@ -42,10 +42,10 @@ def steps_to_delete(
 def rotate(
     folder: Path, *, keep: int, best: int | None, keep_every: int | None = None
 ) -> list[Path]:
-    """Delete the checkpoints of `folder` that need not stay; return which went.
+    """Delete the checkpoints of `folder` that need not be kept; return their paths.
 
-    One with missing or cut files is no copy: it counts for nothing, and goes once a whole one is
-    newer. Each vanishes from under its name at once, so that none is ever found half deleted.
+    One with missing or truncated files does not count, and is deleted once a complete one is newer.
+    Each is renamed before it is deleted, so that none is ever found half deleted.
     """
     remove_leftovers(folder)
     steps = checkpoint_steps(folder)
@@ -53,32 +53,32 @@ def rotate(
     if not whole:
         return []
     broken = [step for step in steps if step not in whole and step < max(whole)]
-    gone = [
+    paths = [
         checkpoint_path(folder, step)
         for step in sorted(steps_to_delete(whole, keep, best, keep_every) + broken)
     ]
-    for path in gone:
+    for path in paths:
         _delete(path)
-    return gone
+    return paths
 
 
 def write_best(run: Path, step: int, metric: str, value: float) -> None:
-    """Write down in the run folder which step is the best."""
+    """Record the best step in the run folder."""
     if not math.isfinite(value):
-        raise ValueError(f"{metric} is {value}: that is never the best")
+        raise ValueError(f"{metric} is {value}, which cannot be the best")
     best = {"schema_version": BEST_VERSION} | asdict(BestCheckpoint(step, metric, value))
     write_json(run / BEST, best)
 
 
 def read_best(run: Path) -> BestCheckpoint | None:
-    """Return the best step of a run, or None before there is one."""
+    """Return the best step of a run, or None if none is recorded."""
     if not (run / BEST).exists():
         return None
-    hint = "delete it: then the newest checkpoint counts as the best"
+    hint = "delete it to use the newest checkpoint as the best"
     plain = read_json(run / BEST, hint)
     try:
         if plain.get("schema_version", BEST_VERSION) != BEST_VERSION:
-            raise ValueError(f"schema version {plain['schema_version']}, not {BEST_VERSION}")
+            raise ValueError(f"schema version {plain['schema_version']} instead of {BEST_VERSION}")
         return BestCheckpoint(int(plain["step"]), str(plain["metric"]), float(plain["value"]))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise YxanulError(f"{run / BEST} is broken", got=error, hint=hint) from None

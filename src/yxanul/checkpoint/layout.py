@@ -1,4 +1,4 @@
-"""Where checkpoints lie and what they are called."""
+"""Paths and names of checkpoints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA_VERSION = 2
-"""Of new checkpoints; `migrate` says which older ones are read, and how."""
+"""Schema version of new checkpoints; `migrate` reads older ones."""
 MANIFEST = "manifest.json"
 STATE = "state.json"
 TENSORS_SUFFIX = ".safetensors"
@@ -19,18 +19,18 @@ _NAME = re.compile(r"step-(\d{8,})")
 
 
 def checkpoint_name(step: int) -> str:
-    """Return the folder's name for `step`: step-00001200."""
+    """Return the folder name for `step`, such as step-00001200."""
     return f"step-{step:08d}"
 
 
 def step_of(name: str) -> int | None:
-    """Return the step in a folder's name, or None if it is no checkpoint's."""
+    """Return the step in a folder name, or None if it is not a checkpoint."""
     match = _NAME.fullmatch(name)
     return int(match[1]) if match else None
 
 
 def checkpoint_steps(folder: Path) -> list[int]:
-    """Return the steps of the checkpoints in `folder`, as numbers, oldest first."""
+    """Return the steps of the checkpoints in `folder`, ascending."""
     if not folder.is_dir():
         return []
     steps = (step_of(path.name) for path in folder.iterdir() if path.is_dir())
@@ -43,9 +43,9 @@ def checkpoint_path(folder: Path, step: int) -> Path:
 
 
 def manifest_checksum(manifest: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a manifest's content, its own `checksum` apart.
+    """Return the SHA-256 of a manifest without its `checksum`.
 
-    It is the same in every schema version: a flipped bit never passes for another version.
+    The rule is the same in every schema version, so a flipped bit is never taken for a version.
     """
     content = {key: value for key, value in manifest.items() if key != "checksum"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Read checkpoints; a damaged one is named, with the file and the reason, and never half loaded."""
+"""Read and verify checkpoints; errors name the damaged file, and nothing is half loaded."""
 
 from __future__ import annotations
 
@@ -26,57 +26,57 @@ from yxanul.checkpoint.migrate import check_version, migrated
 
 
 class CheckpointDamaged(YxanulError):
-    """A checkpoint that is not what was written."""
+    """A checkpoint whose files differ from what was written."""
 
 
 def read_checkpoint(
     path: Path, only: Collection[str] | None = None
 ) -> tuple[dict[str, dict[str, torch.Tensor]], Any]:
-    """Return the tensors by file ("model", "optimizer") and the state, all checksums verified.
+    """Return the tensors by file ("model", "optimizer") and the state, with checksums verified.
 
-    `only` names the files of tensors that are wanted; the others are neither read nor verified.
-    The state of an older version comes as one of today's. Raises `CheckpointDamaged`.
+    `only` limits which tensor files are read and verified. The state of an older version is
+    migrated. Raises CheckpointDamaged.
     """
     manifest = read_manifest(path)
-    wanted = [stem for stem in _stems(manifest) if only is None or stem in only]
-    for missing in set(only or ()) - set(wanted):
+    stems = [stem for stem in _stems(manifest) if only is None or stem in only]
+    for missing in set(only or ()) - set(stems):
         raise _damaged(path, f"{missing}{TENSORS_SUFFIX}", "it is not in the manifest")
-    for name in [STATE, *(stem + TENSORS_SUFFIX for stem in wanted)]:
+    for name in [STATE, *(stem + TENSORS_SUFFIX for stem in stems)]:
         _verify_file(path, name, manifest["files"])
     state = migrated(_read_json(path, STATE), manifest["schema_version"])
-    return {stem: _load(path, stem, manifest["aliases"].get(stem, {})) for stem in wanted}, state
+    return {stem: _load(path, stem, manifest["aliases"].get(stem, {})) for stem in stems}, state
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Return the manifest of a checkpoint as it was written, in whatever version.
+    """Return the manifest of a checkpoint, in the schema version it was written in.
 
-    Raises `CheckpointDamaged` if it is unfit, and `YxanulError` if its version is not one that can
-    be read: that is no damage, and no reason to go back to an older checkpoint.
+    Raises CheckpointDamaged if it is invalid, and YxanulError if its version is unsupported: that
+    is not damage, and no reason to fall back to an older checkpoint.
     """
     manifest = _read_json(path, MANIFEST)
     version = manifest.get("schema_version") if isinstance(manifest, dict) else None
     if not isinstance(version, int) or isinstance(version, bool):
         raise _damaged(path, MANIFEST, "it has no schema_version")
     if manifest.get("checksum") != manifest_checksum(manifest):
-        raise _damaged(path, MANIFEST, "its checksum differs from its content's")
+        raise _damaged(path, MANIFEST, "its checksum does not match its content")
     check_version(path, version)
     return manifest
 
 
 def tensor_files(path: Path) -> list[str]:
-    """Return which files of tensors a checkpoint has, without their suffix."""
+    """Return the names of a checkpoint's tensor files, without suffix."""
     return _stems(read_manifest(path))
 
 
 def verify_checkpoint(path: Path) -> None:
-    """Check every file against the manifest; raise `CheckpointDamaged` at the first difference."""
+    """Verify every file against the manifest; raise CheckpointDamaged at the first mismatch."""
     manifest = read_manifest(path)
     for name in manifest["files"]:
         _verify_file(path, name, manifest["files"])
 
 
 def looks_whole(path: Path) -> bool:
-    """Say whether every file is there at its full size: a look, not a reading."""
+    """Tell whether every file exists with its full size; contents are not read."""
     try:
         files = read_manifest(path)["files"]
         return all((path / name).stat().st_size == entry["bytes"] for name, entry in files.items())
@@ -85,7 +85,7 @@ def looks_whole(path: Path) -> bool:
 
 
 def newest_intact(folder: Path) -> tuple[Path | None, list[CheckpointDamaged]]:
-    """Return the newest checkpoint that is what was written, and what is wrong with newer ones."""
+    """Return the newest undamaged checkpoint, and the errors of newer ones."""
     damaged: list[CheckpointDamaged] = []
     for _, path in sorted(_candidates(folder).items(), reverse=True):
         try:
@@ -98,11 +98,11 @@ def newest_intact(folder: Path) -> tuple[Path | None, list[CheckpointDamaged]]:
 
 
 def _candidates(folder: Path) -> dict[int, Path]:
-    """Return the checkpoints by step. Where a process died as it put a new copy in an old one's
-    place, the old one counts: it may be the only one there is."""
+    """Return the checkpoints by step. If a process died while replacing a checkpoint, the old one
+    counts: it may be the only one."""
     aside = {step_of(name): path for name, path in put_aside(folder).items()}
-    found = {step: checkpoint_path(folder, step) for step in checkpoint_steps(folder)}
-    return {step: path for step, path in aside.items() if step is not None} | found
+    current = {step: checkpoint_path(folder, step) for step in checkpoint_steps(folder)}
+    return {step: path for step, path in aside.items() if step is not None} | current
 
 
 def _stems(manifest: dict[str, Any]) -> list[str]:
@@ -117,7 +117,7 @@ def _verify_file(path: Path, name: str, files: dict[str, Any]) -> None:
         if size != entry["bytes"]:
             raise _damaged(path, name, f"{size:,} bytes instead of {entry['bytes']:,}")
         if sha256_of(path / name) != entry["sha256"]:
-            raise _damaged(path, name, "its checksum differs from the manifest's")
+            raise _damaged(path, name, "its checksum does not match the manifest")
     except FileNotFoundError:
         raise _damaged(path, name, "it is missing") from None
     except OSError as error:
@@ -141,7 +141,7 @@ def _load(path: Path, stem: str, aliases: dict[str, str]) -> dict[str, torch.Ten
         tensors = load_file(path / name)
         return tensors | {alias: tensors[target] for alias, target in aliases.items()}
     except (SafetensorError, OSError) as error:
-        raise _damaged(path, name, f"it is no whole safetensors file ({error})") from error
+        raise _damaged(path, name, f"it is not a valid safetensors file ({error})") from error
 
 
 def _damaged(path: Path, name: str, reason: str) -> CheckpointDamaged:

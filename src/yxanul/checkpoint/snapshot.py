@@ -1,4 +1,4 @@
-"""Copies of tensors as they are now, so that training may go on while they are written."""
+"""CPU copies of tensors for asynchronous checkpoint saves."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from yxanul.checkpoint.write import place_of
 
 
 class Snapshot:
-    """Buffers on the CPU for one set of tensors; the next copy of the same set uses them again.
+    """CPU buffers for one set of tensors, reused by later copies of the same set.
 
-    Beside the tensors themselves it holds one copy of each, whatever the number of saves. From a
-    GPU it copies into pinned memory, all at once, and waits for the last byte.
+    Holds one copy of each tensor, whatever the number of saves. GPU tensors are copied into pinned
+    memory asynchronously, with one wait at the end.
     """
 
     def __init__(self) -> None:
@@ -22,27 +22,27 @@ class Snapshot:
     def take(
         self, tensors: Mapping[str, Mapping[str, torch.Tensor]]
     ) -> dict[str, dict[str, torch.Tensor]]:
-        """Return copies of the tensors (by file, by name) that hold until the next call.
+        """Return copies of the tensors (by file, by name), valid until the next call.
 
-        What was one tensor under several names (tied weights) is one copy under these names.
+        Tied weights stay tied: one copy under several names.
         """
         before, self._buffers = self._buffers, {}
         copies: dict[str, dict[str, torch.Tensor]] = {stem: {} for stem in tensors}
         first_of: dict[object, torch.Tensor] = {}
         devices: set[torch.device] = set()
         for stem, name, tensor in _flat(tensors):
-            place = place_of(tensor) if tensor.numel() else (stem, name)
-            if place not in first_of:
+            key = place_of(tensor) if tensor.numel() else (stem, name)
+            if key not in first_of:
                 buffer = _fitting(before.pop((stem, name), None), tensor)
                 buffer.copy_(tensor.detach(), non_blocking=tensor.is_cuda)
-                first_of[place] = self._buffers[stem, name] = buffer
+                first_of[key] = self._buffers[stem, name] = buffer
                 devices |= {tensor.device} if tensor.is_cuda else set()
-            copies[stem][name] = first_of[place]
+            copies[stem][name] = first_of[key]
         _wait_for(devices)
         return copies
 
     def forget(self) -> None:
-        """Give the memory back."""
+        """Free the buffers."""
         self._buffers = {}
 
 
@@ -53,14 +53,14 @@ def _flat(tensors: Mapping[str, Mapping[str, torch.Tensor]]):
 
 
 def _fitting(buffer: torch.Tensor | None, tensor: torch.Tensor) -> torch.Tensor:
-    """Return the buffer if `tensor` fits in it exactly, or else a new one."""
+    """Return the buffer if its shape and dtype match `tensor`, or else a new one."""
     if buffer is not None and (buffer.shape, buffer.dtype) == (tensor.shape, tensor.dtype):
         return buffer
     return torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=tensor.is_cuda)
 
 
 def _wait_for(devices: set[torch.device]) -> None:
-    """Wait until the copies that were begun on each GPU's current stream are complete."""
+    """Wait for the copies enqueued on each GPU's current stream."""
     events: list[torch.cuda.Event] = []
     for device in devices:
         event = torch.cuda.Event()

@@ -1,1 +1,1 @@
-"""Tokens: documents encoded into shards, their order, their mix, and batches of them."""
+"""Token data: shards of encoded documents, their order and mix, and batches."""

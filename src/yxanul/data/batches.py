@@ -1,4 +1,4 @@
-"""Batches of tokens for the model: rows of the training streams, and windows to be scored.
+"""Batches of tokens: rows of the training streams, and windows of documents to be scored.
 
 Shapes: B rows, T positions.
 """
@@ -18,89 +18,89 @@ from yxanul.data.shards import Shards
 from yxanul.data.windows import Window, cut_windows, group_windows
 
 IGNORE = -100
-"""The target of positions that are not scored."""
+"""Target of positions that are not scored: the `ignore_index` of cross-entropy."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of tokens: what is read, what is to be predicted, and to which document it belongs."""
+    """Input ids, targets and document numbers of some rows."""
 
     ids_BT: torch.Tensor
-    """The ids that the model reads, int64."""
+    """Input ids, int64."""
     targets_BT: torch.Tensor
-    """The id that follows each one, or IGNORE, int64."""
+    """The next id at each position, or IGNORE, int64."""
     documents_BT: torch.Tensor
-    """The number of the document within the row, from 0 on, int64."""
+    """Index of the document within the row, from 0, int64: attention stays within a document."""
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on `device`."""
         return Batch(*(t.to(device) for t in (self.ids_BT, self.targets_BT, self.documents_BT)))
 
     def without_targets(self) -> Batch:
-        """Return the batch with nothing to predict."""
+        """Return the batch with every target set to IGNORE."""
         return replace(self, targets_BT=torch.full_like(self.targets_BT, IGNORE))
 
     @property
     def num_targets(self) -> int:
-        """Targets that are scored."""
+        """Number of targets that are scored."""
         return int((self.targets_BT != IGNORE).sum())
 
 
 class BatchLoader:
-    """Turns planned rows into batches; holds one order for each source."""
+    """Loads planned rows as batches, from one token stream per source."""
 
     def __init__(self, orders: Mapping[str, TokenStream]) -> None:
         self._orders = dict(orders)
 
     def load(self, rows: Sequence[Row], seq_len: int) -> Batch:
-        """Return the rows as a batch [len(rows), seq_len]; a row's last target is the token that
-        the stream goes on with."""
+        """Return the rows as a batch [len(rows), seq_len]; a row's last target is the next token of
+        the stream."""
         ids_BT = np.empty((len(rows), seq_len), np.int64)
         targets_BT, documents_BT = np.empty_like(ids_BT), np.empty_like(ids_BT)
-        for source, places, start in _runs(rows, seq_len):
+        for source, indices, start in _runs(rows, seq_len):
             order = lookup(self._orders, source, "source in the mix")
-            ids, documents = order.read(start, len(places) * seq_len + 1)
-            ids_BT[places] = ids[:-1].reshape(-1, seq_len)
-            targets_BT[places] = ids[1:].reshape(-1, seq_len)
-            documents_BT[places] = documents[:-1].reshape(-1, seq_len)
+            ids, documents = order.read(start, len(indices) * seq_len + 1)
+            ids_BT[indices] = ids[:-1].reshape(-1, seq_len)
+            targets_BT[indices] = ids[1:].reshape(-1, seq_len)
+            documents_BT[indices] = documents[:-1].reshape(-1, seq_len)
         documents_BT -= documents_BT[:, :1].copy()
         return Batch(*map(torch.from_numpy, (ids_BT, targets_BT, documents_BT)))
 
 
 def _runs(rows: Sequence[Row], seq_len: int) -> Iterator[tuple[str, np.ndarray, int]]:
-    """Yield (source, places in the batch, start) of rows that follow each other in their stream:
-    each run is read at once."""
+    """Yield (source, row indices in the batch, start) for each run of rows that are contiguous in
+    their stream: one read per run."""
     by_source: dict[str, list[int]] = {}
-    for place, row in enumerate(rows):
-        by_source.setdefault(row.source, []).append(place)
-    for source, places in by_source.items():
-        starts = np.array([rows[place].start for place in places])
+    for index, row in enumerate(rows):
+        by_source.setdefault(row.source, []).append(index)
+    for source, indices in by_source.items():
+        starts = np.array([rows[index].start for index in indices])
         breaks = np.flatnonzero(np.diff(starts) != seq_len) + 1
-        for run in np.split(np.array(places), breaks):
+        for run in np.split(np.array(indices), breaks):
             yield source, run, rows[int(run[0])].start
 
 
 @dataclass(frozen=True)
 class WindowShape:
-    """How documents to be scored are laid out in batches."""
+    """Layout of scored documents in batches."""
 
     seq_len: int
-    """Tokens in a window, at most."""
+    """Maximum tokens in a window."""
     rows: int
-    """Rows of full length in a batch; shorter windows come in more rows."""
+    """Rows of full length in a batch; shorter windows fill more rows."""
     stride: int | None = None
-    """Tokens from one window of a document to the next; half of seq_len if left out."""
+    """Tokens from one window of a document to the next; default: half of seq_len."""
     pad_to: int | None = None
-    """Pad all batches to this length, for fixed shapes; else each to its longest window."""
+    """Pad every batch to this length, for fixed shapes; None: to its longest window."""
 
 
 def validation_batches(
     shards: Shards, shape: WindowShape, documents: Sequence[int] | None = None
 ) -> Iterator[Batch]:
-    """Yield batches in which every token of the documents (all, if not named) is a target once.
+    """Yield batches in which every token of the documents (default: all) is a target exactly once.
 
-    The targets are `shards.num_tokens` in all, ends of text included; each row holds one window of
-    one document. The text's size in bytes is `shards.num_bytes` (`document_bytes` of some).
+    Over all documents there are `shards.num_tokens` targets, eos included; each row holds one
+    window of one document. The text has `shards.num_bytes` bytes (`document_bytes` for a subset).
     """
     chosen = range(shards.num_documents) if documents is None else documents
     lengths = shards.lengths[np.asarray(chosen, dtype=np.int64)].tolist()
@@ -115,9 +115,9 @@ def validation_batches(
 def text_batches(
     texts: Sequence[Sequence[int]], end_of_text_id: int, shape: WindowShape
 ) -> Iterator[Batch]:
-    """Yield batches in which every id of every text is a target once.
+    """Yield batches in which every id of every text is a target exactly once.
 
-    Whoever wants the end of a text scored appends `end_of_text_id` to its ids.
+    To score the end of a text, append `end_of_text_id` to its ids.
     """
     lengths = [len(ids) for ids in texts]
     yield from _batches(
@@ -129,7 +129,7 @@ def text_batches(
 
 
 _Read = Callable[[int, int, int], np.ndarray]
-"""Gives the ids [start, end) of a document: (document, start, end) -> int64."""
+"""(document, start, end) -> the ids [start, end) of the document, int64."""
 
 
 def _batches(
@@ -146,16 +146,16 @@ def _batches(
 
 
 def _pad(read: _Read, group: Sequence[Window], width: int, end_of_text_id: int) -> Batch:
-    """Lay windows out in rows of one width: a document begins after an end of text; padding is
-    behind the text, where no position that is scored sees it."""
+    """Pad windows to rows of one width. An eos precedes the start of a document; padding is on the
+    right, where causal attention hides it from every scored position."""
     ids_BT = np.full((len(group), width), end_of_text_id, np.int64)
     targets_BT = np.full_like(ids_BT, IGNORE)
-    for place, window in enumerate(group):
+    for index, window in enumerate(group):
         before = max(0, window.start - 1)
         text = read(window.document, before, window.end)
         length, skip = window.end - window.start, window.scored - window.start
         first = 1 if window.start == 0 else 0
-        ids_BT[place, first:length] = text[:-1]
-        targets_BT[place, skip:length] = text[window.scored - before :]
+        ids_BT[index, first:length] = text[:-1]
+        targets_BT[index, skip:length] = text[window.scored - before :]
     documents_BT = np.zeros_like(ids_BT)
     return Batch(*map(torch.from_numpy, (ids_BT, targets_BT, documents_BT)))

@@ -1,4 +1,4 @@
-"""Settings of the data: which text, how much of it is held out, how it is encoded."""
+"""Settings of the data: sources, the held-out split, and how text is tokenized into shards."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from yxanul.text.filters.config import FilterSettings
 
 
 class BenchmarkSettings(Settings):
-    """Where the test set of a benchmark is."""
+    """Location of a benchmark's test set."""
 
     path: str | None = Field(default=None, min_length=1)
-    """Its test set in a file (jsonl or parquet); left out: from the hub."""
+    """The test set in a file (jsonl or parquet); default: from the hub."""
 
 
 class DecontaminateSettings(Settings):
-    """The benchmarks whose test sets training must not see."""
+    """Benchmarks whose test sets must not occur in the training text."""
 
     benchmarks: dict[str, BenchmarkSettings]
-    """By name: gsm8k, hellaswag, humaneval, triviaqa."""
+    """Benchmarks by name: gsm8k, hellaswag, humaneval, triviaqa."""
 
     @model_validator(mode="before")
     @classmethod
@@ -48,62 +48,61 @@ class DecontaminateSettings(Settings):
 
 
 class DataSettings(Settings):
-    """The text of a run, source by source."""
+    """The text of a run."""
 
     sources: dict[str, SourceSettings] = Field(min_length=1)
-    """Where text comes from, each under a name that mixes and results use."""
+    """Sources by name; mixes and results use these names."""
     validation_fraction: float = Field(default=0.02, gt=0, lt=1)
-    """The share of documents that is held out of training, in every source."""
+    """Fraction of each source's documents in the held-out (validation) split."""
     filters: tuple[FilterSettings, ...] = ()
-    """What documents must have, in every source that has no filters of its own."""
+    """Filters for every source that has none of its own."""
     deduplicate: DeduplicateSettings | None = None
-    """Leave out copies of documents, within sources and between them; left out: none."""
+    """Drop duplicate documents, within and across sources; default: keep them."""
     decontaminate: DecontaminateSettings | None = None
-    """Leave documents out that share 13 words in a row with the test set of a benchmark; left out:
-    none."""
+    """Drop documents that share a 13-gram of words with a benchmark's test set; default: keep
+    them."""
     executor: Literal["processes", "ray"] = "processes"
-    """Who encodes: processes of this machine, or a Ray cluster."""
+    """Where text is tokenized: in processes of this machine, or on a Ray cluster."""
     workers: int | None = Field(default=None, ge=1)
-    """Processes that encode text; left out: one for each core."""
+    """Worker processes that tokenize text; default: one per core."""
     shuffle_tokens: int = Field(default=1 << 25, gt=0)
-    """Documents are shuffled within groups of parts that hold so many tokens."""
+    """Documents are shuffled within groups of shards of at least this many tokens."""
     overlap_prepare: bool = True
-    """`run` trains as soon as the first group of parts is encoded, and encodes the rest beside."""
+    """`run` starts training once the first group of shards is encoded, and encodes the rest in
+    the background."""
     folder: str | None = None
-    """Where encoded text is kept: a folder outside of the run is shared between runs, an fsspec
-    address (s3://bucket/corpus, file:///mnt/shared/corpus) between machines."""
+    """Where shards are kept; default: in the run folder. A folder outside it is shared between
+    runs, an fsspec address (s3://bucket/corpus, file:///mnt/shared/corpus) between machines."""
 
     @field_validator("sources")
     @classmethod
     def _names_are_folders(cls, sources: dict[str, SourceSettings]) -> dict[str, SourceSettings]:
         for name in sources:
             if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name):
-                raise Misfit(
-                    f"'{name}' cannot name a source: letters, digits, _ - and . make names", name
-                )
+                raise Misfit(f"invalid source name '{name}': use letters, digits, _, - and .", name)
         lower = [name.lower() for name in sources]
         if twins := [name for name in sources if lower.count(name.lower()) > 1]:
             raise Misfit(
-                f"{' and '.join(twins)} differ in upper and lower case only", *reversed(twins)
+                f"source names {' and '.join(twins)} differ only in case", *reversed(twins)
             )
         return sources
 
     @model_validator(mode="after")
     def _filters_are_for_some_source(self) -> DataSettings:
-        if self.filters and all(one.filters is not None for one in self.sources.values()):
+        if self.filters and all(source.filters is not None for source in self.sources.values()):
             raise Misfit(
-                "data.filters are for sources that have none of their own, and every source has",
+                "data.filters has no effect: every source has filters of its own",
                 "filters",
             )
         return self
 
     @property
     def benchmarks(self) -> dict[str, str | None]:
-        """The file of each benchmark's test set that training must not see; None is the hub's."""
+        """Test-set file of each benchmark to decontaminate against; None: from the hub."""
         named = self.decontaminate.benchmarks if self.decontaminate else {}
-        return {name: one.path for name, one in named.items()}
+        return {name: benchmark.path for name, benchmark in named.items()}
 
     def source(self, name: str) -> CommonSettings:
-        """Return the settings of a source, with the filters that it has or takes over."""
+        """Return the settings of a source, with data.filters if it has none of its own."""
         own = self.sources[name]
         return own if own.filters is not None else own.model_copy(update={"filters": self.filters})

@@ -1,4 +1,4 @@
-"""What benchmarks ask, as a file of n-grams that every worker reads: training must not see it."""
+"""Decontamination: the n-grams of benchmark test sets, in a file that every worker reads."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from yxanul.text.sources import Source, open_source
 from yxanul.text.sources.files import find_files
 from yxanul.text.sources.jsonl import JsonlSource
 
-# Stands between two columns of a row on its way through a source; no text holds this sign.
-_BETWEEN = "\x1f"
+# Joins the columns of a row on its way through a source; no text contains this character.
+_SEPARATOR = "\x1f"
 
 
 def comparison_digest(settings: DataSettings) -> str:
-    """Return a mark of all that drops documents by comparison: benchmarks, and other documents."""
+    """Return a digest of the settings for decontamination and deduplication."""
     compared: dict[str, Any] = {"benchmarks": dict(sorted(settings.benchmarks.items()))}
     if settings.deduplicate is not None:
         compared["deduplicate"] = settings.deduplicate.model_dump(mode="json")
@@ -35,8 +35,7 @@ def comparison_digest(settings: DataSettings) -> str:
 
 
 def benchmark_ngrams(folder: Path, benchmarks: Mapping[str, str | None], ui: Ui) -> Path | None:
-    """Return the file of the runs of words that training must not see, made if it is not there;
-    None if no benchmark is named."""
+    """Return the n-gram file of the benchmarks, created if missing; None without benchmarks."""
     if not benchmarks:
         return None
     states = {name: _state(name, path) for name, path in sorted(benchmarks.items())}
@@ -46,16 +45,16 @@ def benchmark_ngrams(folder: Path, benchmarks: Mapping[str, str | None], ui: Ui)
         ngrams = ngrams_of(texts)
         ngrams.save(file)
         ui.say(
-            f"decontamination: {len(ngrams):,} runs of words of {', '.join(benchmarks)} are looked"
-            f" for in every source; {ngrams.too_short:,} texts are too short to look for"
+            f"decontamination: searching every source for {len(ngrams):,} n-grams of"
+            f" {', '.join(benchmarks)}; skipped {ngrams.too_short:,} texts as too short"
         )
     return file
 
 
 def benchmark_texts(name: str, path: str | None = None) -> Iterator[str]:
-    """Yield the texts of a benchmark's test set that are hunted, from a file or from the hub.
+    """Yield the texts of a benchmark's test set to decontaminate against, from a file or the hub.
 
-    A row that cannot be read is a YxanulError: half a test set protects nothing.
+    An unreadable row raises YxanulError: half a test set protects nothing.
     """
     benchmark = lookup(BENCHMARKS, name, "benchmark")
     source, parts = _open_set(name, _ways_to_read(benchmark, path))
@@ -63,13 +62,13 @@ def benchmark_texts(name: str, path: str | None = None) -> Iterator[str]:
         for item in source.read(part):
             if isinstance(item, Dropped):
                 what = f"the test set of {name}: {item.where} {CAUSES[item.cause]}"
-                raise YxanulError(what, hint="mend the file, or leave its path out to use the hub")
-            yield from benchmark.texts(item.text.split(_BETWEEN, len(benchmark.columns[0]) - 1))
+                raise YxanulError(what, hint="fix the file, or omit its path to use the hub")
+            yield from benchmark.texts(item.text.split(_SEPARATOR, len(benchmark.columns[0]) - 1))
 
 
 def _ways_to_read(benchmark: Benchmark, path: str | None) -> Iterator[ColumnSettings]:
     for columns in benchmark.columns:
-        template = _BETWEEN.join(f"{{{column}}}" for column in columns)
+        template = _SEPARATOR.join(f"{{{column}}}" for column in columns)
         if path is None:
             yield benchmark.hub.model_copy(update={"template": template})
             return
@@ -78,7 +77,7 @@ def _ways_to_read(benchmark: Benchmark, path: str | None) -> Iterator[ColumnSett
 
 
 def _open_set(name: str, ways: Iterator[ColumnSettings]) -> tuple[Source, list[SourceSlice]]:
-    """Return the source whose columns are there, and its parts."""
+    """Return the first source whose columns exist, and its slices."""
     problems: list[YxanulError] = []
     for settings in ways:
         source = open_source(name, settings)
@@ -91,7 +90,7 @@ def _open_set(name: str, ways: Iterator[ColumnSettings]) -> tuple[Source, list[S
 
 @contextlib.contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Say which key of the recipe an error is about."""
+    """Prefix errors with the recipe key they are about."""
     try:
         yield
     except YxanulError as error:
@@ -99,7 +98,7 @@ def _named(name: str) -> Iterator[None]:
             f"data.decontaminate.benchmarks.{name}: {error.what}",
             got=error.got,
             expected=error.expected,
-            hint=error.hint or "data.decontaminate=null prepares without it",
+            hint=error.hint or "data.decontaminate=null disables decontamination",
         ) from None
 
 
@@ -109,7 +108,7 @@ def _texts(name: str, path: str | None) -> Iterator[str]:
 
 
 def _state(name: str, path: str | None) -> list[Any]:
-    """Return what changes when a file, or one of a folder's, does; the hub's are taken as fixed."""
+    """Return a value that changes with the files at `path`; hub test sets count as immutable."""
     with _named(name):
         files = [] if path is None else find_files(path, JsonlSource.suffixes)
     return [path, *([file.name, file.fingerprint] for file in files)]

@@ -1,4 +1,4 @@
-"""Copies of documents: every part is scanned, then all of them are compared at once."""
+"""Deduplication: fingerprint every slice, then compare all documents in one process."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from yxanul.text.prepare import prepared
 
 @dataclass(frozen=True)
 class ScanTask:
-    """One part whose documents are to be compared with others."""
+    """Task: fingerprint the documents of one slice."""
 
     path: Path
-    """Where their fingerprints go."""
+    """Output file of the fingerprints."""
     source: str
     part: SourceSlice
     settings: CommonSettings
@@ -43,28 +43,28 @@ class ScanTask:
 
 def copies_of_parts(
     settings: DeduplicateSettings | None,
-    place: Storage,
+    storage: Storage,
     jobs: Sequence[Job],
     ngrams: Path | None,
     engine: Executor,
     ui: Ui,
     check: Callable[[], None],
 ) -> dict[str, list[Path]]:
-    """Return by source, for each part, the file that says which of its documents are copies.
+    """Return, by source, one file per slice that lists its duplicate documents.
 
-    Earlier is what comes first in the recipe, then in the source; the first of equals stays.
-    `check` is called now and then; what it raises ends the work.
+    The first of equal documents is kept: in recipe order, then in source order. `check` is called
+    periodically; an exception it raises aborts the work.
     """
     if settings is None:
         return {}
     tasks = [task for job in jobs for task in _scans(job, ngrams, settings)]
-    to_do = [task for task in tasks if not _is_scanned(task, place)]
-    with ui.task("look for copies", len(to_do), "parts") as bar:
+    to_do = [task for task in tasks if not _is_scanned(task, storage)]
+    with ui.task("find duplicates", len(to_do), "shards") as bar:
         for result in engine.results(to_do):
             check()
             bar.advance(0 if result is None else 1)
     if to_do:
-        place.look()
+        storage.look()
     copies = {
         job.header.source: [
             job.folder / "copies" / f"{shard_name(number)}.npy" for number in range(len(job.parts))
@@ -72,32 +72,36 @@ def copies_of_parts(
         for job in jobs
     }
     files = [path for paths in copies.values() for path in paths]
-    counts = _decide([task.path for task in tasks], files, settings, place, check)
+    counts = _decide([task.path for task in tasks], files, settings, storage, check)
     if counts is not None:
-        ui.say(_told(counts))
-    place.pull(files)
+        ui.say(
+            f"{counts.documents:,} documents: {counts.duplicates:,} duplicates,"
+            f" {counts.near_duplicates:,} near-duplicates"
+        )
+    storage.pull(files)
     return copies
 
 
-def _is_scanned(task: ScanTask, place: Storage) -> bool:
-    """What lies at an address came there whole, under the name that its key gives it."""
-    if not task.path.is_file() and place.size(task.path):
+def _is_scanned(task: ScanTask, storage: Storage) -> bool:
+    """Tell whether the fingerprints exist; remote files are written whole, and named by key."""
+    if not task.path.is_file() and storage.size(task.path):
         return True
     return are_written(task.path, task.deduplicate)
 
 
 def _scans(job: Job, ngrams: Path | None, settings: DeduplicateSettings) -> list[ScanTask]:
-    """Return a task for each part. Their files are named after all that decides about them."""
+    """Return one task per slice, and delete stale fingerprints: files are named by a digest of
+    everything that determines their content."""
     common = [job.header.settings, job.header.comparison, ngrams and ngrams.name]
     common.append(fingerprints_key(settings))
     tasks = []
     for number, part in enumerate(job.parts):
-        mark = plain_digest([*common, part.name, part.fingerprint])
-        path = job.folder / "fingerprints" / f"{shard_name(number)}-{mark[:16]}.bin"
+        digest = plain_digest([*common, part.name, part.fingerprint])
+        path = job.folder / "fingerprints" / f"{shard_name(number)}-{digest[:16]}.bin"
         tasks.append(ScanTask(path, job.header.source, part, job.settings, ngrams, settings))
-    wanted = {task.path for task in tasks}
-    there = job.place.files(job.folder / "fingerprints", "[0-9]*-*.bin")
-    job.place.remove(path for path in there if path not in wanted)
+    current = {task.path for task in tasks}
+    existing = job.storage.files(job.folder / "fingerprints", "[0-9]*-*.bin")
+    job.storage.remove(path for path in existing if path not in current)
     return tasks
 
 
@@ -105,27 +109,20 @@ def _decide(
     fingerprints: Sequence[Path],
     copies: Sequence[Path],
     settings: DeduplicateSettings,
-    place: Storage,
+    storage: Storage,
     check: Callable[[], None],
 ) -> CopyCounts | None:
-    """Compare all documents; None if that is done already."""
-    mark_file = place.folder / "copies.json"
-    mark = plain_digest([settings.model_dump(mode="json"), [path.name for path in fingerprints]])
-    there = all(place.size(path) is not None for path in copies)
-    if there and mark_file.is_file() and read_json(mark_file) == mark:
+    """Compare all documents; return None if up-to-date results exist."""
+    digest_file = storage.folder / "copies.json"
+    digest = plain_digest([settings.model_dump(mode="json"), [path.name for path in fingerprints]])
+    complete = all(storage.size(path) is not None for path in copies)
+    if complete and digest_file.is_file() and read_json(digest_file) == digest:
         return None
-    place.remove([mark_file])
-    place.pull(fingerprints)
-    scratch = place.folder / ".comparing"
+    storage.remove([digest_file])
+    storage.pull(fingerprints)
+    scratch = storage.folder / ".comparing"
     counts = write_copies(fingerprints, copies, settings, scratch, lambda done, total: check())
-    place.push(copies)
-    write_json(mark_file, mark)
-    place.push([mark_file])
+    storage.push(copies)
+    write_json(digest_file, digest)
+    storage.push([digest_file])
     return counts
-
-
-def _told(counts: CopyCounts) -> str:
-    return (
-        f"of {counts.documents:,} documents {counts.duplicates:,} are copies of earlier ones"
-        f" and {counts.near_duplicates:,} nearly are"
-    )

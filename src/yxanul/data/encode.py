@@ -1,4 +1,4 @@
-"""Text into shards: every part of every source, resumable at any moment with the same bytes."""
+"""Encode all sources into shards: resumable at any moment, with byte-identical results."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ from yxanul.data.workers import wait_for_orphans, work_here, work_in_processes
 from yxanul.text.prepare import no_document, nothing_to_train_on
 from yxanul.tokenizer.tokenizer import Tokenizer
 
-_SAMPLES_A_CAUSE = 50
+_SAMPLES_PER_CAUSE = 50
 
 
 @dataclass(frozen=True)
 class Beside:
-    """What goes on beside the work, in another thread of the process."""
+    """Hooks for work in another thread of this process while the corpus is prepared."""
 
     on_planned: Callable[[], None] = lambda: None
-    """Called when the outlines are written, and no record of a part is out of date."""
+    """Called once the outlines are written and no stale record of a slice is left."""
     check: Callable[[], None] = lambda: None
-    """Called now and then; what it raises ends the work."""
+    """Called periodically; an exception it raises aborts the work."""
     process_is_busy: bool = False
-    """Whether this process does something else, so that others have to do the work."""
+    """Whether this process is occupied, so that worker processes must do the encoding."""
 
 
 def prepare_corpus(
@@ -66,22 +66,22 @@ def prepare_corpus(
     seed: int = 0,
     beside: Beside | None = None,
 ) -> CorpusReport:
-    """Encode all sources into `folder`, what is done already excepted, and report on them. Where
-    settings.folder is an address, they are encoded into that.
+    """Encode what is missing of all sources into `folder`, and report on them. If settings.folder
+    is an address, shards are written there instead.
 
-    The files are the same for any number of workers, and after any number of interruptions. Parts
-    are encoded in the order in which a run with this `seed` reads them.
-    Raises a YxanulError when a source leaves nothing to train on or nothing to validate on.
+    The files do not depend on the number of workers or of interruptions. Slices are encoded in
+    the order in which a run with this `seed` reads them.
+    Raises YxanulError if a source has no training documents or no held-out ones.
     """
     comparison = comparison_digest(settings)
-    with open_place(settings.folder, folder) as place:
-        wait_for_orphans(place.folder)
-        ngrams = benchmark_ngrams(place.folder, settings.benchmarks, ui)
-        if ngrams and place.size(ngrams) is None:
-            place.push([ngrams])
+    with open_place(settings.folder, folder) as storage:
+        wait_for_orphans(storage.folder)
+        ngrams = benchmark_ngrams(storage.folder, settings.benchmarks, ui)
+        if ngrams and storage.size(ngrams) is None:
+            storage.push([ngrams])
         jobs = [
             open_job(
-                place,
+                storage,
                 make_header(name, settings, tokenizer, comparison),
                 settings.source(name),
             )
@@ -89,17 +89,17 @@ def prepare_corpus(
         ]
         beside = beside or Beside()
         try:
-            with _engine(settings, tokenizer, place, jobs, beside) as there:
-                engine = carrying(there, place)
+            with _engine(settings, tokenizer, storage, jobs, beside) as executor:
+                engine = carrying(executor, storage)
                 copies = copies_of_parts(
-                    settings.deduplicate, place, jobs, ngrams, engine, ui, beside.check
+                    settings.deduplicate, storage, jobs, ngrams, engine, ui, beside.check
                 )
                 for job in jobs:
                     plan_job(job, ngrams, copies.get(job.header.source), ui)
                 if any(job.to_do for job in jobs):
                     tokenizer.make_ready()
                 manifests = _encode(jobs, engine, seed, ui, beside)
-        finally:  # when no worker writes any more
+        finally:  # no worker writes any more
             for job in jobs:
                 remove_all_leftovers(job.folder)
     return report_on(manifests)
@@ -109,13 +109,13 @@ def prepare_corpus(
 def _engine(
     settings: DataSettings,
     tokenizer: Tokenizer,
-    place: Storage,
+    storage: Storage,
     jobs: Sequence[Job],
     beside: Beside,
 ) -> Iterator[Executor]:
-    """Give who does the work: not more processes than there are parts."""
+    """Open the executor; with at most one process per slice."""
     if settings.executor == "ray":
-        with work_on_ray(settings.workers, tokenizer, place) as engine:
+        with work_on_ray(settings.workers, tokenizer, storage) as engine:
             yield engine
         return
     workers = min(settings.workers or _num_cores(), sum(len(job.parts) for job in jobs))
@@ -124,20 +124,20 @@ def _engine(
         with work_here(tokenizer) as engine:
             yield engine
     else:
-        with work_in_processes(workers, tokenizer, place.folder) as engine:
+        with work_in_processes(workers, tokenizer, storage.folder) as engine:
             yield engine
 
 
 def _encode(
     jobs: Sequence[Job], engine: Executor, seed: int, ui: Ui, beside: Beside
 ) -> dict[str, Manifest]:
-    """Encode what is missing, and write each source's manifest when its last part is done."""
+    """Encode what is missing, and write each source's manifest after its last slice."""
     manifests = {job.header.source: _finish(job) for job in jobs if not job.to_do}
     by_name = {job.header.source: job for job in jobs if job.to_do}
     for job in by_name.values():
         records = [record_path(task.folder, task.number) for task in job.to_do]
-        job.place.remove([job.folder / "manifest.json", *records])
-        job.place.push([write_outline(job.folder, job.outline)])
+        job.storage.remove([job.folder / "manifest.json", *records])
+        job.storage.push([write_outline(job.folder, job.outline)])
         for note in job.notes:
             ui.say(f"{job.header.source}: {note}")
     beside.on_planned()
@@ -146,18 +146,18 @@ def _encode(
         job = by_name[task.header.source]
         job.done[task.number] = record
         if len(job.done) == len(job.parts):
-            job.place.look()
+            job.storage.look()
             manifests[job.header.source] = _finish(job)
     return {job.header.source: manifests[job.header.source] for job in jobs}
 
 
 def _in_turn(jobs: Sequence[Job], seed: int) -> list[EncodeTask]:
-    """Return what is to be done, the sources in turn, in the order in which a run reads them."""
+    """Return the remaining tasks in the order in which a run reads them, sources round-robin."""
     orders = []
     for job in jobs:
-        places = first_order(len(job.parts), seed, job.header.source).tolist()
+        order = first_order(len(job.parts), seed, job.header.source).tolist()
         to_do = {task.number: task for task in job.to_do}
-        orders.append([to_do[number] for number in places if number in to_do])
+        orders.append([to_do[number] for number in order if number in to_do])
     rounds = chain.from_iterable(zip_longest(*orders))
     return [task for task in rounds if task is not None]
 
@@ -165,11 +165,11 @@ def _in_turn(jobs: Sequence[Job], seed: int) -> list[EncodeTask]:
 def _with_progress(
     tasks: Sequence[EncodeTask], engine: Executor, ui: Ui, check: Callable[[], None]
 ) -> Iterator[tuple[EncodeTask, PartRecord]]:
-    """Wait for the parts to be done, and show how far they are."""
+    """Yield each task with its record as it completes, and show progress."""
     if not tasks:
         return
     sizes = [task.part.size_bytes for task in tasks]
-    unit, total = ("parts", len(tasks)) if None in sizes else ("B", sum(filter(None, sizes)))
+    unit, total = ("shards", len(tasks)) if None in sizes else ("B", sum(filter(None, sizes)))
     names = list(dict.fromkeys(task.header.source for task in tasks))
     started = time.monotonic()
     with ui.task(f"encode {', '.join(names)}", total, unit) as bar:
@@ -185,41 +185,43 @@ def _with_progress(
                 continue
             task, record = result
             assert isinstance(task, EncodeTask)
-            bar.advance(1 if unit == "parts" else task.part.size_bytes or 0, note)
+            bar.advance(1 if unit == "shards" else task.part.size_bytes or 0, note)
             yield task, record
 
 
 def _finish(job: Job) -> Manifest:
-    """Write the manifest of a source whose parts are all done."""
+    """Write the manifest of a source whose slices are all done."""
     records = [job.done[number] for number in range(len(job.parts))]
     manifest = make_manifest(job.outline, job.done)
     _check_not_empty(manifest)
     if not _is_finished(job, manifest):
         files = [job.folder / name for name in ("held-out.txt", "dropped.jsonl", "manifest.json")]
-        job.place.remove(files[-1:])
-        _check_whole(job)
+        job.storage.remove(files[-1:])
+        _check_complete(job)
         _remove_surplus(job)
         _join_held_out(job)
         _write_dropped(files[1], records)
         outline = write_outline(job.folder, job.outline)
         write_json(files[2], manifest.model_dump(mode="json"))
-        job.place.push([outline, *files])
+        job.storage.push([outline, *files])
     return manifest
 
 
-def _check_whole(job: Job) -> None:
-    """What was written on many machines must have come to one place."""
-    lost = [task.part.name for task in job.tasks if not job.is_whole(task, job.done[task.number])]
-    if lost:
+def _check_complete(job: Job) -> None:
+    """Raise if shards that workers wrote are not in the storage of this process."""
+    missing = [
+        task.part.name for task in job.tasks if not job.is_whole(task, job.done[task.number])
+    ]
+    if missing:
         raise YxanulError(
-            f"{len(lost)} parts of '{job.header.source}' are not where they were written",
-            got=f"nothing whole of {lost[0]}",
-            hint="all machines must reach data.folder; the same command goes on",
+            f"{len(missing)} shards of '{job.header.source}' are missing or incomplete",
+            got=f"no complete shard of {missing[0]}",
+            hint="data.folder must be shared by all machines; rerun the same command to resume",
         )
 
 
 def _check_not_empty(manifest: Manifest) -> None:
-    """A source must have something to train on and something to validate on."""
+    """Raise if a source has no training or no held-out documents."""
     train, validation = (manifest.splits[split].documents for split in SPLITS)
     name = manifest.header.source
     if train + validation == 0:
@@ -227,9 +229,9 @@ def _check_not_empty(manifest: Manifest) -> None:
     if validation == 0:
         raise YxanulError(
             f"the source '{name}' has no document held out for validation",
-            got=f"{train} documents in all",
-            hint="raise data.validation_fraction, or give more or smaller documents "
-            "(smaller passages: passage_chars)",
+            got=f"{train} documents in total",
+            hint="raise data.validation_fraction, or provide more or smaller documents "
+            "(for smaller passages, lower passage_chars)",
         )
     if train == 0:
         raise nothing_to_train_on(name, validation)
@@ -241,20 +243,20 @@ def _is_finished(job: Job, manifest: Manifest) -> bool:
     except YxanulError:
         return False
     others = ("held-out.txt", "dropped.jsonl", "outline.json")
-    return same and all(job.place.size(job.folder / name) is not None for name in others)
+    return same and all(job.storage.size(job.folder / name) is not None for name in others)
 
 
 def _remove_surplus(job: Job) -> None:
-    """Delete the files of parts that are no more."""
+    """Delete the files of slices that no longer exist."""
     for name in ("parts", *SPLITS):
-        paths = job.place.files(job.folder / name, "[0-9]*.*")
-        job.place.remove(path for path in paths if int(path.stem) >= len(job.parts))
+        paths = job.storage.files(job.folder / name, "[0-9]*.*")
+        job.storage.remove(path for path in paths if int(path.stem) >= len(job.parts))
 
 
 def _join_held_out(job: Job) -> None:
-    """Write the held-out text of all parts into one file, a separator between two documents."""
+    """Concatenate the held-out text of all slices, separated as documents are."""
     paths = [held_out_path(job.folder, number) for number in range(len(job.parts))]
-    job.place.pull(paths)
+    job.storage.pull(paths)
     with atomic_file(job.folder / "held-out.txt") as joined:
         for path in paths:
             if path.stat().st_size == 0:
@@ -266,14 +268,14 @@ def _join_held_out(job: Job) -> None:
 
 
 def _write_dropped(path: Path, records: Sequence[PartRecord]) -> None:
-    """Write the first documents that were left out for each cause, to be looked at."""
-    kept: dict[str, list[DroppedSample]] = {}
+    """Write samples of the dropped documents for inspection: the first of each cause."""
+    by_cause: dict[str, list[DroppedSample]] = {}
     for sample in (sample for record in records for sample in record.samples):
-        of_cause = kept.setdefault(sample.cause, [])
-        if len(of_cause) < _SAMPLES_A_CAUSE:
+        of_cause = by_cause.setdefault(sample.cause, [])
+        if len(of_cause) < _SAMPLES_PER_CAUSE:
             of_cause.append(sample)
     with atomic_file(path) as file:
-        for sample in chain.from_iterable(kept[cause] for cause in sorted(kept)):
+        for sample in chain.from_iterable(by_cause[cause] for cause in sorted(by_cause)):
             line = json.dumps(sample.model_dump(), ensure_ascii=False)
             file.write(line.encode() + b"\n")
 

@@ -1,4 +1,4 @@
-"""Encoding one part of a source: the work of a worker process."""
+"""Encoding one slice of a source: the task of a worker process."""
 
 from __future__ import annotations
 
@@ -33,46 +33,48 @@ from yxanul.text.prepare import prepared
 from yxanul.tokenizer.end_of_text import END_OF_TEXT
 
 _BATCH_CHARS = 1_000_000
-_SAMPLES_A_CAUSE = 3
+_SAMPLES_PER_CAUSE = 3
 _SAMPLE_CHARS = 300
 HELD_OUT_SEPARATOR = f"\n{END_OF_TEXT}\n".encode()
 
 
 @dataclass(frozen=True)
 class EncodeTask:
-    """One part to encode, and everything that a worker has to know about it."""
+    """Task: encode one slice."""
 
     folder: Path
     """The source's folder."""
     number: int
-    """Names the files: what they hold does not depend on who makes them."""
+    """The slice's index, which names its files."""
     part: SourceSlice
     settings: CommonSettings
-    """The source's settings: it is opened from its name and these."""
+    """The source's settings: a worker opens the source from its name and these."""
     header: Header
     ngrams: Path | None = None
-    """What benchmarks ask: documents that hold some of it are left out."""
+    """N-gram file of the benchmarks: documents that contain one are dropped."""
     copies: Path | None = None
-    """Which documents of the part are copies of others."""
+    """File that lists the slice's duplicate documents."""
     key: str = ""
-    """The digest of all but the text that decides about the part."""
+    """Digest of everything but the text that determines the output."""
 
     def run(self, context: WorkerContext) -> PartRecord:
-        """Write the shards of the part, its held-out text, and last the record that it is done."""
+        """Write the slice's shards and held-out text, and last the record that marks it done."""
         unmark(record_path(self.folder, self.number))
         dropped = _DroppedDocuments()
         with contextlib.ExitStack() as files:
             writers: dict[Split, _ShardWriter] = {
                 split: _open_writer(files, self, split) for split in SPLITS
             }
-            held_out = _HeldOutText(files.enter_context(_held_out_file(self)))
+            held_out = _HeldOutText(
+                files.enter_context(atomic_file(held_out_path(self.folder, self.number)))
+            )
             for batch in _batches(self._documents(context), dropped):
                 _write(self._encoded(batch, context, dropped), writers, held_out, context)
         record = PartRecord(
             key=self.key,
             part=self.part.name,
             fingerprint=self.part.fingerprint,
-            held_out_below=1.0 if held_out.by_place else self.part.split.fraction,
+            held_out_below=1.0 if held_out.by_position else self.part.split.fraction,
             dropped=dict(sorted(dropped.counts.items())),
             samples=tuple(dropped.samples),
             shards={split: writer.entry() for split, writer in writers.items()},
@@ -80,8 +82,8 @@ class EncodeTask:
         write_json(record_path(self.folder, self.number), record.model_dump(mode="json"))
         return record
 
-    def _documents(self, context: WorkerContext) -> Iterator[_Marked | Dropped]:
-        """Yield the documents that passed the filters, the copies among them dropped."""
+    def _documents(self, context: WorkerContext) -> Iterator[_SplitDocument | Dropped]:
+        """Yield the documents that pass the filters, and Dropped for all others and duplicates."""
         copies = read_copies(self.copies) if self.copies else None
         source = context.source(self.header.source, self.settings)
         filters = context.filters(self.header.source, self.settings, self.ngrams)
@@ -95,9 +97,9 @@ class EncodeTask:
             yield Dropped(cause, item[1].id, item[1].text) if cause else item
 
     def _encoded(
-        self, batch: Sequence[_Marked], context: WorkerContext, dropped: _DroppedDocuments
+        self, batch: Sequence[_SplitDocument], context: WorkerContext, dropped: _DroppedDocuments
     ) -> _Encoded:
-        """Encode documents, and leave out those with too few tokens or too many."""
+        """Encode documents, and drop those with too few or too many tokens."""
         texts = [document.text for _, document in batch]
         ids, ends = context.tokenizer.encode_documents(texts)
         lengths = np.diff(ends, prepend=0)
@@ -105,23 +107,23 @@ class EncodeTask:
         small = lengths - 1 < (least or 0)
         big = lengths - 1 > most if most is not None else np.zeros_like(small)
         if small.any() or big.any():
-            for place in np.flatnonzero(small | big).tolist():
-                cause = "too_short" if small[place] else "too_big"
-                dropped.add(Dropped(cause, batch[place][1].id, texts[place]))
-            stays = ~(small | big)
-            ids, lengths = ids[np.repeat(stays, lengths)], lengths[stays]
-            batch = [item for item, stay in zip(batch, stays.tolist(), strict=True) if stay]
+            for index in np.flatnonzero(small | big).tolist():
+                cause = "too_short" if small[index] else "too_big"
+                dropped.add(Dropped(cause, batch[index][1].id, texts[index]))
+            kept = ~(small | big)
+            ids, lengths = ids[np.repeat(kept, lengths)], lengths[kept]
+            batch = [item for item, keep in zip(batch, kept.tolist(), strict=True) if keep]
         return _Encoded(batch, ids, lengths)
 
 
-_Marked = tuple[Split, Document]
+_SplitDocument = tuple[Split, Document]
 
 
 @dataclass(frozen=True)
 class _Encoded:
-    """Some documents, and their ids in a row."""
+    """Documents and their concatenated ids."""
 
-    documents: Sequence[_Marked]
+    documents: Sequence[_SplitDocument]
     ids: np.ndarray
     lengths: np.ndarray
 
@@ -143,24 +145,24 @@ def _write(
         ids = encoded.ids if mine.all() else encoded.ids[np.repeat(mine, encoded.lengths)]
         writer.add(ids, encoded.lengths[mine], sizes[mine], int(chars[mine].sum()))
     if any(document.held_out is not None for _, document in encoded.documents):
-        held_out.by_place = True
-    for place in np.flatnonzero(splits == "validation").tolist():
-        held_out.add(raw[place])
+        held_out.by_position = True
+    for index in np.flatnonzero(splits == "validation").tolist():
+        held_out.add(raw[index])
     context.count(documents=len(texts), tokens=len(encoded.ids), text_bytes=int(sizes.sum()))
 
 
 def unmark(record: Path) -> None:
-    """A record must never stand beside files that were made after it."""
+    """Delete a record: it must never coexist with files written after it."""
     if record.exists():
         record.unlink()
         sync_folder(record.parent)
 
 
 def _batches(
-    items: Iterator[_Marked | Dropped], dropped: _DroppedDocuments
-) -> Iterator[list[_Marked]]:
-    """Yield documents in groups of about a megabyte; note in `dropped` what is left out."""
-    batch: list[_Marked] = []
+    items: Iterator[_SplitDocument | Dropped], dropped: _DroppedDocuments
+) -> Iterator[list[_SplitDocument]]:
+    """Yield documents in groups of about a million characters; add Dropped items to `dropped`."""
+    batch: list[_SplitDocument] = []
     chars = 0
     for item in items:
         if isinstance(item, Dropped):
@@ -176,7 +178,7 @@ def _batches(
 
 
 class _DroppedDocuments:
-    """Counts what is left out, and keeps the first of each cause."""
+    """Counts dropped documents, and keeps samples: the first of each cause."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -184,13 +186,13 @@ class _DroppedDocuments:
 
     def add(self, item: Dropped) -> None:
         self.counts[item.cause] += 1
-        if self.counts[item.cause] <= _SAMPLES_A_CAUSE:
+        if self.counts[item.cause] <= _SAMPLES_PER_CAUSE:
             text = item.text[:_SAMPLE_CHARS]
             self.samples.append(DroppedSample(cause=item.cause, where=item.where, text=text))
 
 
 class _HashedFile:
-    """A file that knows the checksum of what was written."""
+    """File wrapper that computes the SHA-256 of what is written."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -205,7 +207,7 @@ class _HashedFile:
 
 
 class _ShardWriter:
-    """Appends documents to the files of one shard."""
+    """Writer for the files of one shard."""
 
     def __init__(self, files: dict[str, _HashedFile], header: Header) -> None:
         self._files = files
@@ -215,7 +217,7 @@ class _ShardWriter:
         self._files[".offsets"].write(bytes(8))
 
     def add(self, ids: np.ndarray, lengths: np.ndarray, sizes: np.ndarray, chars: int) -> None:
-        """Append documents: their ids in a row, tokens and bytes of each, characters of all."""
+        """Append documents: concatenated ids, tokens and bytes of each, characters in total."""
         if not len(lengths):
             return
         self._files[".ids"].write(ids.astype(self._dtype).data.cast("B"))
@@ -229,7 +231,7 @@ class _ShardWriter:
         self._chars += chars
 
     def entry(self) -> ShardEntry:
-        """Return the figures of all that was added."""
+        """Return the figures of all documents added."""
         return ShardEntry(
             documents=self._documents,
             tokens=self._tokens,
@@ -241,13 +243,13 @@ class _ShardWriter:
 
 
 class _HeldOutText:
-    """Appends texts to a file, with a separator between two."""
+    """Writes texts to a file, with a separator between documents."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._separator = b""
-        self.by_place = False
-        """Whether the place of some document decided."""
+        self.by_position = False
+        """Whether some document was held out by its position rather than by its hash."""
 
     def add(self, text: bytes) -> None:
         self._file.write(self._separator + text)
@@ -260,7 +262,3 @@ def _open_writer(files: contextlib.ExitStack, task: EncodeTask, split: Split) ->
         for end, path in shard_files(task.folder / split, task.number).items()
     }
     return _ShardWriter(opened, task.header)
-
-
-def _held_out_file(task: EncodeTask) -> contextlib.AbstractContextManager[BinaryIO]:
-    return atomic_file(held_out_path(task.folder, task.number))

@@ -1,4 +1,4 @@
-"""What a process that prepares text keeps open between two tasks."""
+"""Interfaces of tasks and executors, and the state that a worker keeps between tasks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from yxanul.tokenizer.tokenizer import Tokenizer
 
 
 class Counts(NamedTuple):
-    """What has gone through."""
+    """Totals of the encoded text."""
 
     documents: int = 0
     tokens: int = 0
@@ -29,28 +29,28 @@ class Counts(NamedTuple):
 
 
 class WorkerTask(Protocol):
-    """A piece of work that any process can do: it is a value, and its results are files."""
+    """A picklable task that any process can run; its results are files."""
 
     def run(self, context: WorkerContext) -> Any:
-        """Do it."""
+        """Run the task."""
         ...
 
 
 class Executor(Protocol):
-    """Does tasks, here or elsewhere."""
+    """Runs tasks in this process or in others."""
 
     def results(self, tasks: Sequence[WorkerTask]) -> Iterator[tuple[WorkerTask, Any] | None]:
-        """Yield each task with its result as it is done, and None now and then meanwhile."""
+        """Yield each task with its result as it completes, and None periodically in between."""
         ...
 
     @property
     def counts(self) -> Counts:
-        """What has gone through so far."""
+        """Totals so far."""
         ...
 
 
 class WorkerContext:
-    """Opens each source, its filters and the tokenizer once."""
+    """State of a worker: each source and its filters, opened once, and the tokenizer."""
 
     def __init__(self, tokenizer: Tokenizer, count: Callable[[Counts], None]) -> None:
         self.tokenizer = tokenizer
@@ -59,13 +59,13 @@ class WorkerContext:
         self._filters: dict[str, Sequence[Filter]] = {}
 
     def source(self, name: str, settings: CommonSettings) -> Source:
-        """Return the source that `settings` describe."""
+        """Return the source `name`."""
         if name not in self._sources:
             self._sources[name] = open_source(name, settings)
         return self._sources[name]
 
     def filters(self, name: str, settings: CommonSettings, ngrams: Path | None) -> Sequence[Filter]:
-        """Return the filters of a source; the last one looks for what benchmarks ask."""
+        """Return the filters of a source; decontamination is the last."""
         if name not in self._filters:
             extra = [Decontaminate(Ngrams.load(ngrams))] if ngrams else []
             self._filters[name] = [*open_filters(settings), *extra]
@@ -73,10 +73,10 @@ class WorkerContext:
 
     @cached_property
     def scratch(self) -> Path:
-        """A folder for files on their way elsewhere, as long as this process lives."""
+        """A scratch folder that lives as long as this process."""
         self._scratch = Scratch()
         return self._scratch.folder
 
     def count(self, documents: int, tokens: int, text_bytes: int) -> None:
-        """Tell that so much has gone through."""
+        """Add to the totals."""
         self._count(Counts(documents, tokens, text_bytes))

@@ -1,4 +1,4 @@
-"""Shards from an address: whole files are copied to this machine, and only those that changed."""
+"""Fetch shards from a remote address into the local cache: only files that changed."""
 
 from __future__ import annotations
 
@@ -14,56 +14,56 @@ from yxanul.base.ui import Ui
 from yxanul.data.manifest import SPLITS, Manifest, Split, parse_manifest, shard_files
 from yxanul.data.storage import RemoteStorage
 
-_BESIDE = ("outline.json", "dropped.jsonl", "held-out.txt")
+_OTHER_FILES = ("outline.json", "dropped.jsonl", "held-out.txt")
 
 
 def fetch_shards(
     address: str, ui: Ui, names: Sequence[str] | None = None, splits: Sequence[Split] = SPLITS
 ) -> Path:
-    """Bring splits of sources here, by default of all, and return the folder they lie in."""
-    place = RemoteStorage(address, fetched_folder(address))
-    place.look()
+    """Fetch splits of sources (default: all), and return their local folder."""
+    storage = RemoteStorage(address, fetched_folder(address))
+    storage.look()
     if names is None:
-        names = place.sources()
-        for gone in set(place.folder.glob("*/manifest.json")):
-            if gone.parent.name not in names:
-                gone.unlink()
+        names = storage.sources()
+        for manifest in set(storage.folder.glob("*/manifest.json")):
+            if manifest.parent.name not in names:
+                manifest.unlink()
     for name in names:
-        _fetch_source(place, name, splits, ui)
-    return place.folder
+        _fetch_source(storage, name, splits, ui)
+    return storage.folder
 
 
-def _fetch_source(place: RemoteStorage, name: str, splits: Sequence[Split], ui: Ui) -> None:
-    folder = place.folder / name
+def _fetch_source(storage: RemoteStorage, name: str, splits: Sequence[Split], ui: Ui) -> None:
+    folder = storage.folder / name
     path = folder / "manifest.json"
-    content = place.read(path)
+    content = storage.read(path)
     if content is None:
         raise YxanulError(
-            f"the source '{name}' is not encoded at {place.address}, or not to its end",
+            f"source '{name}' is not fully encoded at {storage.address}",
             hint="run yxanul prepare",
         )
-    wanted = _files(folder, parse_manifest(_parse(content), path), splits)
+    digests = _files(folder, parse_manifest(_parse(content), path), splits)
     known = _known(folder)
-    missing = [one for one in wanted if not _is_here(one, wanted[one], known)]
+    missing = [file for file in digests if not _is_current(file, digests[file], known)]
     if missing:
-        with ui.task(f"fetch {name}", sum(place.size(one) or 0 for one in missing), "B") as bar:
-            for one in missing:
-                one.unlink(missing_ok=True)
-            for one in place.fetch(missing):
-                _check(one, wanted[one], place)
-                bar.advance(one.stat().st_size)
-    known |= {str(one): [one.stat().st_mtime_ns, digest] for one, digest in wanted.items()}
+        with ui.task(f"fetch {name}", sum(storage.size(file) or 0 for file in missing), "B") as bar:
+            for file in missing:
+                file.unlink(missing_ok=True)
+            for file in storage.fetch(missing):
+                _check(file, digests[file], storage)
+                bar.advance(file.stat().st_size)
+    known |= {str(file): [file.stat().st_mtime_ns, digest] for file, digest in digests.items()}
     if not path.is_file() or path.read_bytes() != content:
-        for beside in _BESIDE:
-            (folder / beside).unlink(missing_ok=True)
-    place.pull(folder / beside for beside in _BESIDE)
+        for other in _OTHER_FILES:
+            (folder / other).unlink(missing_ok=True)
+    storage.pull(folder / other for other in _OTHER_FILES)
     write_json(folder / "fetched.json", known)
     with atomic_file(path) as file:
         file.write(content)
 
 
 def _files(folder: Path, manifest: Manifest, splits: Sequence[Split]) -> dict[Path, str]:
-    """Return the files that hold something, with their checksums."""
+    """Return the non-empty files with their checksums."""
     return {
         path: entry.sha256[end]
         for split in splits
@@ -81,22 +81,22 @@ def _parse(content: bytes) -> Any:
 
 
 def _known(folder: Path) -> dict[str, Any]:
-    """Return the checksums that files had when they were last written."""
+    """Return the modification time and checksum of each file when it was last fetched."""
     path = folder / "fetched.json"
     return read_json(path) if path.is_file() else {}
 
 
-def _is_here(path: Path, digest: str, known: dict[str, Any]) -> bool:
+def _is_current(path: Path, digest: str, known: dict[str, Any]) -> bool:
     if not path.is_file():
         return False
     return known.get(str(path)) == [path.stat().st_mtime_ns, digest] or sha256_of(path) == digest
 
 
-def _check(path: Path, digest: str, place: RemoteStorage) -> None:
+def _check(path: Path, digest: str, storage: RemoteStorage) -> None:
     if sha256_of(path) != digest:
         path.unlink()
         raise YxanulError(
-            f"{place.address}/{path.relative_to(place.folder).as_posix()} is damaged",
-            got="its checksum is wrong",
+            f"{storage.address}/{path.relative_to(storage.folder).as_posix()} is damaged",
+            got="a wrong checksum",
             hint="delete its source's folder there and run yxanul prepare",
         )

@@ -1,4 +1,4 @@
-"""The text of held-out documents, compared with what was encoded from it."""
+"""Verify the text of held-out documents against their shards."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from yxanul.tokenizer.tokenizer import Tokenizer
 def held_out_faults(
     source: Encoded, parts: Sequence[int], sound: Collection[int], tokenizer: Tokenizer | None
 ) -> Iterator[tuple[Path, str]]:
-    """Yield (file, fault): the text of every part, and all of it in one file, has to be that of
-    the held-out documents, and has to be text that is held out.
+    """Yield (file, fault) for the held-out text of every slice and the file that joins them: the
+    text must match the shards, and belong to the held-out split.
 
-    Only the `sound` parts can be compared with their shards.
+    Only `sound` slices are compared with their shards.
     """
     fraction = source.manifest.header.validation_fraction
     joined = _Joined(source.folder / "held-out.txt")
@@ -41,7 +41,7 @@ def held_out_faults(
         shard = source.shard("validation", number)
         texts = _cut(content, shard.document_bytes.tolist())
         if texts is None:
-            yield path, "its documents are not those of the shard"
+            yield path, "its documents do not match the shard"
         else:
             record = read_record(source.folder, number)
             own = record and record.held_out_below
@@ -54,48 +54,50 @@ def held_out_faults(
 def _text_faults(
     texts: list[bytes], shard: Shard, fraction: float, tokenizer: Tokenizer | None
 ) -> Iterator[str]:
-    """Yield what is wrong with the texts of a part's held-out documents."""
+    """Yield the faults of the texts of a slice's held-out documents."""
     try:
         decoded = [text.decode() for text in texts]
     except UnicodeDecodeError:
         yield "it is not UTF-8"
         return
-    strangers = sum(not is_held_out(text, fraction) for text in decoded)
-    if strangers:
-        yield f"{strangers:,} of its documents belong to training, not to validation"
-    wrong = _strange_ids(decoded, shard, tokenizer) if tokenizer is not None and texts else 0
+    misplaced = sum(not is_held_out(text, fraction) for text in decoded)
+    if misplaced:
+        yield f"{misplaced:,} of its documents belong to the training split"
+    wrong = (
+        _count_id_mismatches(decoded, shard, tokenizer) if tokenizer is not None and texts else 0
+    )
     if wrong:
-        yield f"{wrong:,} of its documents do not have the ids of the shard"
+        yield f"the ids of {wrong:,} of its documents do not match the shard"
 
 
-def _strange_ids(texts: list[str], shard: Shard, tokenizer: Tokenizer) -> int:
-    """Return how many texts are not what their ids decode to, nor encode to these ids.
+def _count_id_mismatches(texts: list[str], shard: Shard, tokenizer: Tokenizer) -> int:
+    """Return how many texts neither equal their decoded ids nor encode to these ids.
 
-    Decoding is the faster way, but not every tokenizer gives a text back as it was.
+    Decoding is faster, but not every tokenizer round-trips text.
     """
     spans = list(zip(shard.starts[:-1].tolist(), shard.starts[1:].tolist(), strict=True))
-    unlike = [
-        place
-        for place, (text, (start, end)) in enumerate(zip(texts, spans, strict=True))
+    suspects = [
+        index
+        for index, (text, (start, end)) in enumerate(zip(texts, spans, strict=True))
         if not _decodes_to(text, shard.ids[start : end - 1].tolist(), tokenizer)
     ]
-    ids, ends = tokenizer.encode_documents([texts[place] for place in unlike])
-    encoded = np.split(ids, ends[:-1]) if unlike else []
+    ids, ends = tokenizer.encode_documents([texts[index] for index in suspects])
+    encoded = np.split(ids, ends[:-1]) if suspects else []
     return sum(
-        not np.array_equal(mine, shard.ids[slice(*spans[place])])
-        for mine, place in zip(encoded, unlike, strict=True)
+        not np.array_equal(mine, shard.ids[slice(*spans[index])])
+        for mine, index in zip(encoded, suspects, strict=True)
     )
 
 
 def _decodes_to(text: str, ids: list[int], tokenizer: Tokenizer) -> bool:
     try:
         return tokenizer.decode_bytes(ids) == text.encode()
-    except YxanulError:  # ids that are no tokens
+    except YxanulError:  # invalid ids
         return False
 
 
 def _cut(content: bytes, sizes: list[int]) -> list[bytes] | None:
-    """Cut the text of a part into documents of known sizes; None where that does not come out."""
+    """Cut the text of a slice into documents of known sizes; None if the sizes do not match."""
     texts: list[bytes] = []
     at = 0
     for number, size in enumerate(sizes):
@@ -109,25 +111,25 @@ def _cut(content: bytes, sizes: list[int]) -> list[bytes] | None:
 
 
 class _Joined:
-    """The file that holds the held-out text of all parts, read along with the parts."""
+    """The file that joins the held-out text of all slices, compared slice by slice."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._at, self._same = 0, True
 
     def expect(self, part: bytes) -> None:
-        """Compare what comes next with the text of a part."""
+        """Compare the next bytes with the text of a slice."""
         if not part or not self._path.is_file():
             return
-        wanted = HELD_OUT_SEPARATOR + part if self._at else part
+        expected = HELD_OUT_SEPARATOR + part if self._at else part
         with open(self._path, "rb") as file:
             file.seek(self._at)
-            self._same = self._same and file.read(len(wanted)) == wanted
-        self._at += len(wanted)
+            self._same = self._same and file.read(len(expected)) == expected
+        self._at += len(expected)
 
     def fault(self) -> str | None:
-        """Return what is wrong, after the last part."""
+        """Return the fault, if any, after the last slice."""
         if not self._path.is_file():
             return "it is missing"
         whole = self._same and self._at == self._path.stat().st_size
-        return None if whole else "it is not the text of the parts one after the other"
+        return None if whole else "it is not the concatenation of the shards' held-out text"

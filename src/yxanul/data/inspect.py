@@ -1,4 +1,4 @@
-"""A look into shards: which sources lie in a folder, their documents, and rows of the stream."""
+"""Inspect shards: the sources in a folder, their documents, and rows of the token stream."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ from yxanul.data.partial_shards import PartialShards
 from yxanul.data.shards import Shard, Shards
 
 LAST_POSITION = 1 << 60
-"""Streams are endless; beyond this, positions no longer fit into what holds them."""
+"""Highest valid stream position: streams are endless, but positions must fit into int64."""
 
 
 class OneDocument(NamedTuple):
-    """A document of a source."""
+    """One encoded document of a source."""
 
     number: int
     part: int
-    """The part that it came from."""
+    """Index of its source slice, and so of its shard."""
     ids: np.ndarray
-    """Its end of text included, int64."""
+    """Token ids, eos included, int64."""
     num_bytes: int
-    """Bytes of UTF-8 that its text had."""
+    """Size of its text in bytes of UTF-8."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """What there is of a source: all of it, or the parts that are encoded so far."""
+    """An encoded source: all of its shards, or those encoded so far."""
 
     folder: Path
     manifest: Manifest
-    """A part that is not encoded yet counts as empty."""
+    """Shards that are not encoded yet count as empty."""
     num_parts: int
     parts_done: int
     complete: bool
-    """Whether it was prepared to its end."""
+    """Whether the whole source is encoded."""
 
     @property
     def name(self) -> str:
@@ -62,12 +62,12 @@ class Encoded:
         return self.manifest.header.source
 
     def shard(self, split: Split, part: int) -> Shard:
-        """Open what a part became, for who has looked at its checksums already."""
+        """Open a shard without verifying checksums, for callers that have verified them."""
         entry = self.manifest.splits[split].shards[part].model_copy(update={"sha256": {}})
         return Shard(self.folder / split, part, entry, self.manifest.header.dtype)
 
     def document(self, split: Split, number: int) -> OneDocument:
-        """Return a document of a split; they are numbered part by part."""
+        """Return a document of a split; numbers run on from shard to shard."""
         first = 0
         for part, entry in enumerate(self.manifest.splits[split].shards):
             if 0 <= number - first < entry.documents:
@@ -77,49 +77,49 @@ class Encoded:
                 return OneDocument(number, part, shard.ids[start:end].astype(np.int64), size)
             first += entry.documents
         raise YxanulError(
-            f"the source '{self.name}' has no document {number} in its {split} split",
-            expected=f"0 to {first - 1:,}" if first else "another split: this one is empty",
+            f"source '{self.name}' has no document {number} in its {split} split",
+            expected=f"0 to {first - 1:,}" if first else "another split; this one is empty",
         )
 
     def order(self, seed: int, group_tokens: int = GROUP_TOKENS) -> TokenStream:
-        """Return the training stream as a run of this seed reads it, as far as it is encoded."""
+        """Return the training stream that a run with this seed reads, as far as it is encoded."""
         if self.complete:
             return TokenStream(Shards(self.folder, self.manifest, "train"), seed, group_tokens)
         return TokenStream(parts_of(self.folder), seed, group_tokens)
 
     def dropped(self) -> list[DroppedSample]:
-        """Return the samples that were kept of what was left out, cause after cause."""
+        """Return the samples of dropped documents, sorted by cause."""
         if self.complete:
             return _read_samples(self.folder / "dropped.jsonl")
         records = _records(self.folder, self.num_parts).values()
-        found = [sample for record in records for sample in record.samples]
-        return sorted(found, key=lambda sample: sample.cause)
+        samples = [sample for record in records for sample in record.samples]
+        return sorted(samples, key=lambda sample: sample.cause)
 
 
 def source_folders(folder: Path) -> dict[str, Path]:
-    """Return the folders of the sources in `folder`, by name: `folder` itself may be one."""
+    """Return the folders of the sources in `folder`, by name; `folder` may itself be a source."""
     if not folder.is_dir():
-        found = "a file" if folder.is_file() else None
-        raise YxanulError(f"there is no folder {folder}", got=found)
+        got = "a file" if folder.is_file() else None
+        raise YxanulError(f"there is no folder {folder}", got=got)
     if _is_source(folder):
         return {name_of(folder): folder}
-    found = {path.name: path for path in sorted(folder.iterdir()) if _is_source(path)}
-    if not found:
+    sources = {path.name: path for path in sorted(folder.iterdir()) if _is_source(path)}
+    if not sources:
         raise YxanulError(
             f"there are no shards in {folder}",
-            expected="a run folder, a folder of encoded sources, or that of one source",
-            hint="`yxanul prepare` makes them",
+            expected="a run folder, a folder of encoded sources, or an encoded source",
+            hint="create them with `yxanul prepare`",
         )
-    return found
+    return sources
 
 
 def name_of(folder: Path) -> str:
-    """Return the name of a folder, also of one such as `.`; what a link is called counts."""
+    """Return the name of a folder, even of `.`; symbolic links are not resolved."""
     return os.path.basename(os.path.abspath(folder))
 
 
 def open_encoded(folder: Path) -> Encoded:
-    """Read what there is in a source's folder."""
+    """Open a source's folder, fully encoded or not."""
     if (folder / "manifest.json").is_file() or not _is_source(folder):
         manifest = read_manifest(folder)
         num_parts = len(manifest.splits["train"].shards)
@@ -131,11 +131,11 @@ def open_encoded(folder: Path) -> Encoded:
 
 
 def parts_of(folder: Path) -> PartialShards:
-    """Return the training parts of a source; one that is not encoded yet is an error."""
+    """Return the training shards of a source; reading a missing one raises YxanulError."""
 
     def wait() -> None:
         raise YxanulError(
-            f"the source '{folder.name}' is not encoded to its end, and a part is missing here",
+            f"source '{folder.name}' is not fully encoded, and a shard is missing",
             hint="run yxanul prepare",
         )
 
@@ -143,25 +143,25 @@ def parts_of(folder: Path) -> PartialShards:
 
 
 class Stretch(NamedTuple):
-    """The tokens of one document within a row: attention stays within them."""
+    """A contiguous span of one document within a row: attention does not cross its ends."""
 
     start: int
-    """Where in the row it begins."""
+    """Index of its first token in the row."""
     ids: list[int]
     begins: bool
-    """Whether the document begins here, and does not go on from the row before."""
+    """Whether the document begins here, rather than in an earlier row."""
 
 
 @dataclass(frozen=True)
 class StreamRow:
-    """One row as the model sees it."""
+    """One row as the model reads it."""
 
     source: str
     position: int
-    """Of its first token, in the stream of its source."""
+    """Position of its first token in the stream of its source."""
     stretches: tuple[Stretch, ...]
     target: int
-    """The token that follows the row: what its last position has to predict."""
+    """The token after the row: the target of its last position."""
 
     @property
     def ids(self) -> list[int]:
@@ -172,9 +172,13 @@ class StreamRow:
 def stream_rows(
     order: TokenStream, source: str, position: int, seq_len: int, count: int
 ) -> list[StreamRow]:
-    """Return rows that follow each other in a source's stream, as they are trained on."""
+    """Return consecutive rows of a source's training stream."""
     if seq_len < 1 or count < 1:
-        raise YxanulError("a row has at least one token, and there is at least one row")
+        raise YxanulError(
+            "the rows are empty",
+            got=f"{count} rows of {seq_len} tokens",
+            expected="at least one row of at least one token",
+        )
     _check_position(position, position + seq_len * count)
     ids, documents = order.read(position, seq_len * count + 1)
     rows = []
@@ -189,7 +193,7 @@ def stream_rows(
 def cut_row(
     order: TokenStream, row: Row, ids: np.ndarray, documents: np.ndarray, target: int
 ) -> StreamRow:
-    """Cut a row where one document ends and another begins."""
+    """Split a row at its document boundaries."""
     starts = [0, *(np.flatnonzero(np.diff(documents)) + 1).tolist()]
     ends = [*starts[1:], len(ids)]
     begins = [_begins_document(order, row.start), *[True] * (len(starts) - 1)]
@@ -208,7 +212,7 @@ def _begins_document(order: TokenStream, position: int) -> bool:
 def _check_position(first: int, last: int) -> None:
     if first < 0 or last > LAST_POSITION:
         raise YxanulError(
-            "there is no such position in the stream", got=first, expected=f"0 to {LAST_POSITION}"
+            "the position is outside the stream", got=first, expected=f"0 to {LAST_POSITION}"
         )
 
 
@@ -217,7 +221,7 @@ def _is_source(path: Path) -> bool:
 
 
 def _records(folder: Path, num_parts: int) -> dict[int, PartRecord]:
-    """Return the records of the parts that are done."""
+    """Return the records of the slices that are done."""
     records = {number: read_record(folder, number) for number in range(num_parts)}
     return {number: record for number, record in records.items() if record is not None}
 

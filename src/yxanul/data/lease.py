@@ -1,4 +1,4 @@
-"""One process at a time writes to an address: it leaves a claim there, and renews it."""
+"""Write leases on remote addresses: one process at a time holds and renews a lease file."""
 
 from __future__ import annotations
 
@@ -20,119 +20,119 @@ from yxanul.data.scratch import Scratch
 from yxanul.data.storage import RemoteStorage, Storage
 
 STALE_SECONDS = 120.0
-"""A claim that was not renewed for so long is taken over."""
+"""Age at which a lease has expired and may be taken over."""
 _RENEW_SECONDS = 15.0
 _SETTLE_SECONDS = 1.0
-_CLAIM = ".claim.json"
+_LEASE_FILE = ".claim.json"
 
 
 @contextlib.contextmanager
 def open_place(address: str | None, folder: Path) -> Iterator[Storage]:
-    """Hold a place for this process: an address, or by default the local `folder`."""
+    """Hold the write lease on `address`, or the lock on the local `folder` by default."""
     if address is None or not is_address(address):
         with folder_lock(folder):
             yield Storage(folder)
         return
     scratch = Scratch()
     try:
-        place = RemoteStorage(address, scratch.folder)
-        with _claimed(place):
-            place.look()
-            place.remove(place.known(".partial"))  # of killed workers
-            place.pull(place.known(".json", ".npz"))
-            yield place
+        storage = RemoteStorage(address, scratch.folder)
+        with _leased(storage):
+            storage.look()
+            storage.remove(storage.known(".partial"))  # left by killed workers
+            storage.pull(storage.known(".json", ".npz"))
+            yield storage
     finally:
         scratch.remove()
 
 
-def check_token(place: RemoteStorage, token: str) -> None:
-    """Raise when the place is not, or no more, held by the process that gave a task out."""
-    if _read(place).get("token") != token:
-        raise _lost(place)
+def check_token(storage: RemoteStorage, token: str) -> None:
+    """Raise unless the lease is still held by the process that submitted the task."""
+    if _read(storage).get("token") != token:
+        raise _lost(storage)
 
 
 @contextlib.contextmanager
-def _claimed(place: RemoteStorage) -> Iterator[None]:
-    place.token = uuid.uuid4().hex
-    _refuse_if_held(place)
-    renewal = _Renewal(place)
+def _leased(storage: RemoteStorage) -> Iterator[None]:
+    storage.token = uuid.uuid4().hex
+    _refuse_if_held(storage)
+    renewal = _Renewal(storage)
     try:
-        _write(place)
-        # Two that came at the same moment both wrote: one of them finds the other's claim here.
+        _write(storage)
+        # If two processes start at the same moment, both write: one finds the other's lease here.
         time.sleep(_SETTLE_SECONDS)
-        _refuse_if_held(place)
+        _refuse_if_held(storage)
         renewal.start()
-        place.check = renewal.check
+        storage.check = renewal.check
         yield
     finally:
         renewal.end()
 
 
 class _Renewal(threading.Thread):
-    """Writes the time into the claim, again and again."""
+    """Thread that renews the lease periodically."""
 
-    def __init__(self, place: RemoteStorage) -> None:
-        super().__init__(name="claim", daemon=True)
-        self._place, self._ended = place, threading.Event()
+    def __init__(self, storage: RemoteStorage) -> None:
+        super().__init__(name="lease", daemon=True)
+        self._storage, self._ended = storage, threading.Event()
         self._renewed, self._lost = time.monotonic(), False
 
     def run(self) -> None:
         while not self._ended.wait(_RENEW_SECONDS) and not self._lost:
             with contextlib.suppress(YxanulError):
-                self._lost = _read(self._place).get("token") != self._place.token
+                self._lost = _read(self._storage).get("token") != self._storage.token
                 if not self._lost:
-                    _write(self._place)
+                    _write(self._storage)
                     self._renewed = time.monotonic()
 
     def check(self) -> None:
-        """Raise when the claim is another's, or may soon be."""
+        """Raise if the lease is lost, or close to expiring."""
         if self._lost or time.monotonic() - self._renewed > STALE_SECONDS / 2:
-            raise _lost(self._place)
+            raise _lost(self._storage)
 
     def end(self) -> None:
-        """Give the place back."""
+        """Stop renewing, and release the lease."""
         self._ended.set()
         if self.is_alive():
             self.join()
         with contextlib.suppress(YxanulError):
-            if _read(self._place).get("token") == self._place.token:
-                self._place.remove([self._place.folder / _CLAIM])
+            if _read(self._storage).get("token") == self._storage.token:
+                self._storage.remove([self._storage.folder / _LEASE_FILE])
 
 
-def _read(place: RemoteStorage) -> dict[str, Any]:
+def _read(storage: RemoteStorage) -> dict[str, Any]:
     try:
-        claim = json.loads(place.read(place.folder / _CLAIM) or b"{}")
+        lease = json.loads(storage.read(storage.folder / _LEASE_FILE) or b"{}")
     except ValueError:
         return {}
-    return claim if isinstance(claim, dict) else {}
+    return lease if isinstance(lease, dict) else {}
 
 
-def _write(place: RemoteStorage) -> None:
-    path = place.folder / _CLAIM
-    claim = {"host": platform.node(), "pid": os.getpid(), "time": time.time()}
-    write_json(path, claim | {"token": place.token})
-    place.push([path])
+def _write(storage: RemoteStorage) -> None:
+    path = storage.folder / _LEASE_FILE
+    lease = {"host": platform.node(), "pid": os.getpid(), "time": time.time()}
+    write_json(path, lease | {"token": storage.token})
+    storage.push([path])
 
 
-def _refuse_if_held(place: RemoteStorage) -> None:
-    claim = _read(place)
-    if claim.get("token") in (None, place.token) or _is_stale(claim):
+def _refuse_if_held(storage: RemoteStorage) -> None:
+    lease = _read(storage)
+    if lease.get("token") in (None, storage.token) or _is_stale(lease):
         return
-    ago = max(0, round(time.time() - claim["time"]))
+    ago = max(0, round(time.time() - lease["time"]))
     raise YxanulError(
-        f"{place.address} is in use by another process",
-        got=f"process {claim.get('pid')} on {claim.get('host')}, which said so {ago} s ago",
-        hint=f"wait for it, or stop it: {STALE_SECONDS:g} s after its last word it is out",
+        f"{storage.address} is in use by another process",
+        got=f"a lease of process {lease.get('pid')} on {lease.get('host')}, renewed {ago} s ago",
+        hint=f"wait for it or stop it; a lease expires {STALE_SECONDS:g} s after its last renewal",
     )
 
 
-def _is_stale(claim: dict[str, Any]) -> bool:
+def _is_stale(lease: dict[str, Any]) -> bool:
     try:
-        if abs(time.time() - claim["time"]) > STALE_SECONDS:
+        if abs(time.time() - lease["time"]) > STALE_SECONDS:
             return True
-        if claim["host"] != platform.node():
+        if lease["host"] != platform.node():
             return False
-        os.kill(claim["pid"], 0)
+        os.kill(lease["pid"], 0)
     except (KeyError, TypeError, ProcessLookupError):
         return True
     except PermissionError:
@@ -140,8 +140,9 @@ def _is_stale(claim: dict[str, Any]) -> bool:
     return False
 
 
-def _lost(place: RemoteStorage) -> YxanulError:
+def _lost(storage: RemoteStorage) -> YxanulError:
     return YxanulError(
-        f"{place.address} is no more held by this call",
-        hint="another took it over, or it could not be reached; the same command goes on",
+        f"lost the write lease on {storage.address}",
+        hint="another process took it over, or the address was unreachable; rerun the same command"
+        " to resume",
     )

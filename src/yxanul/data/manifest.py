@@ -1,4 +1,4 @@
-"""What is written beside the tokens: for each part that is done, and for a whole source."""
+"""Metadata of shards: a record for each finished slice, and a manifest for each source."""
 
 from __future__ import annotations
 
@@ -22,140 +22,140 @@ Split = Literal["train", "validation"]
 SPLITS: tuple[Split, ...] = ("train", "validation")
 
 _OUTLINE = "outline.json"
-_KINDS_OF_FILE = (".ids", ".offsets", ".bytes")
+_SUFFIXES = (".ids", ".offsets", ".bytes")
 
 
 class Header(Settings):
-    """Everything but the text itself that decides which tokens a source becomes."""
+    """Everything but the text itself that determines the tokens of a source."""
 
     schema_version: int = SCHEMA_VERSION
-    """The version of the layout."""
+    """Version of the on-disk layout."""
     source: str
     """The source's name."""
     settings: str
-    """The digest of the source's settings, its filters among them."""
+    """Digest of the source's settings, filters included."""
     comparison: str = ""
-    """The digest of what else drops documents: benchmarks looked for, copies removed."""
+    """Digest of the settings for decontamination and deduplication."""
     validation_fraction: float
-    """The share that is held out."""
+    """Fraction of documents in the held-out split."""
     tokenizer: str
-    """The tokenizer's digest."""
+    """Digest of the tokenizer."""
     vocab_size: int
-    """Every id is below it."""
+    """Exclusive upper bound of the ids."""
     end_of_text_id: int
-    """The id that ends every document."""
+    """The eos id, which ends every document."""
     dtype: Literal["uint16", "uint32"]
-    """How an id is stored, little endian."""
+    """Storage type of ids, little endian."""
 
     @property
     def key(self) -> str:
-        """A digest of all this."""
+        """Digest of the header."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
 class ShardEntry(Settings):
-    """The figures of one shard: one part's documents of one split."""
+    """Figures of one shard: the documents of one source slice in one split."""
 
     documents: int
-    """Documents in it."""
+    """Number of documents."""
     tokens: int
-    """Tokens in it, the ends of text included."""
+    """Number of tokens, eos included."""
     bytes: int
-    """Bytes of UTF-8 that the text had."""
+    """Size of the text in bytes of UTF-8."""
     chars: int = 0
-    """Characters that the text had."""
+    """Size of the text in characters."""
     lengths: tuple[int, ...] = ()
-    """At place n, how many documents have 2^n to 2^(n+1) - 1 tokens."""
+    """Histogram: entry n counts documents with 2^n to 2^(n+1) - 1 tokens."""
     sha256: dict[str, str]
-    """Checksum of each file, by the end of its name."""
+    """Checksum of each file, by suffix."""
 
 
-_NOTHING = ShardEntry(documents=0, tokens=0, bytes=0, sha256={})
+_EMPTY = ShardEntry(documents=0, tokens=0, bytes=0, sha256={})
 
 
 class DroppedSample(Settings):
-    """A document that was left out, for people to look at."""
+    """A dropped document, for inspection."""
 
     cause: str
-    """Why."""
+    """Why it was dropped."""
     where: str
-    """Its name, or its place."""
+    """Its id, or its location in a file."""
     text: str
-    """How it begins."""
+    """The beginning of its text."""
 
 
 class PartRecord(Settings):
-    """The mark that a part is done, written last."""
+    """Record of a finished slice, written after all its other files."""
 
     key: str
-    """The digest of all but the text that decided about it."""
+    """Digest of everything but the text that determines the output."""
     part: str
-    """The part's name."""
+    """Name of the slice."""
     fingerprint: str
-    """What the part's content looked like."""
+    """Fingerprint of the slice's content."""
     held_out_below: float | None = None
-    """At which fraction a hash held a document out; 1 where its place did, None: the header's."""
+    """Fraction below which a document's hash held it out; 1: its position did; None: as header."""
     dropped: dict[str, int]
-    """Documents left out, by cause."""
+    """Number of dropped documents, by cause."""
     samples: tuple[DroppedSample, ...] = ()
-    """The first of them, by cause."""
+    """The first dropped documents of each cause."""
     shards: dict[Split, ShardEntry]
-    """What it became."""
+    """The shard of each split."""
 
 
 class SplitEntry(Settings):
-    """The figures of one split of a source, and its shards in order."""
+    """Figures of one split of a source, and its shards in order."""
 
     documents: int
-    """Documents in all shards."""
+    """Number of documents in all shards."""
     tokens: int
-    """Tokens in all shards."""
+    """Number of tokens in all shards."""
     bytes: int
-    """Bytes of text in all shards."""
+    """Size of the text in bytes of UTF-8."""
     chars: int = 0
-    """Characters of text in all shards."""
+    """Size of the text in characters."""
     lengths: tuple[int, ...] = ()
-    """At place n, how many documents have 2^n to 2^(n+1) - 1 tokens."""
+    """Histogram: entry n counts documents with 2^n to 2^(n+1) - 1 tokens."""
     shards: tuple[ShardEntry, ...]
-    """Shard number n lies under shard_name(n)."""
+    """Shard n has the file name shard_name(n)."""
 
 
 class Manifest(Settings):
-    """What a whole source became, written when all its parts are done."""
+    """Figures of a whole source, written once all its slices are done."""
 
     header: Header
-    """What it was made under."""
+    """Everything but the text that determined the tokens."""
     synthetic: bool
-    """Whether the text is made up by rules."""
+    """Whether the text is generated by rules."""
     dropped: dict[str, int]
-    """Documents left out, by cause."""
+    """Number of dropped documents, by cause."""
     splits: dict[Split, SplitEntry] = Field(min_length=len(SPLITS))
-    """Training and validation."""
+    """The training and validation splits."""
 
 
 class Outline(Settings):
-    """What a source is going to become, written before its first part is encoded."""
+    """Plan of a source, written before its first slice is encoded."""
 
     header: Header
-    """What it is made under."""
+    """Everything but the text that determines the tokens."""
     synthetic: bool
-    """Whether the text is made up by rules."""
+    """Whether the text is generated by rules."""
     num_parts: int
-    """How many parts it has."""
+    """Number of slices, and of shards per split."""
 
 
 def shard_name(number: int) -> str:
-    """Return the name of a part's files, without its end."""
+    """Return the name of a shard's files, without suffix."""
     return f"{number:05d}"
 
 
 def shard_files(folder: Path, number: int) -> dict[str, Path]:
-    """Return the files of a shard in the split's `folder`, by the end of their names."""
-    return {end: folder / f"{shard_name(number)}{end}" for end in _KINDS_OF_FILE}
+    """Return the files of a shard in the split's `folder`, by suffix."""
+    return {end: folder / f"{shard_name(number)}{end}" for end in _SUFFIXES}
 
 
 def shard_sizes(entry: ShardEntry, dtype: str) -> dict[str, int]:
-    """Return how many bytes each file of a shard must have."""
+    """Return the expected size in bytes of each file of a shard, by suffix."""
     ids_bytes = entry.tokens * np.dtype(dtype).itemsize
     return {
         ".ids": ids_bytes,
@@ -165,7 +165,7 @@ def shard_sizes(entry: ShardEntry, dtype: str) -> dict[str, int]:
 
 
 def make_manifest(outline: Outline, records: Mapping[int, PartRecord]) -> Manifest:
-    """Sum the records of the parts up; a part without a record counts as empty."""
+    """Sum the records of the slices; a slice without a record counts as empty."""
     dropped: Counter[str] = Counter()
     for record in records.values():
         dropped.update(record.dropped)
@@ -176,7 +176,7 @@ def make_manifest(outline: Outline, records: Mapping[int, PartRecord]) -> Manife
         splits={
             split: _sum_split(
                 [
-                    records[number].shards[split] if number in records else _NOTHING
+                    records[number].shards[split] if number in records else _EMPTY
                     for number in range(outline.num_parts)
                 ]
             )
@@ -186,11 +186,11 @@ def make_manifest(outline: Outline, records: Mapping[int, PartRecord]) -> Manife
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest of a source's `folder`; a missing or foreign one is an error."""
+    """Read the manifest in a source's `folder`; raise YxanulError if missing or incompatible."""
     path = folder / "manifest.json"
     if not path.is_file():
         raise YxanulError(
-            f"the source '{folder.name}' is not encoded, or not to its end",
+            f"source '{folder.name}' is not fully encoded",
             got=f"no {path}",
             hint="run yxanul prepare",
         )
@@ -198,7 +198,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def parse_manifest(content: object, path: Path) -> Manifest:
-    """Return the manifest whose plain content stood in the file `path`."""
+    """Return the manifest with this JSON content, read from the file `path`."""
     try:
         manifest = Manifest.model_validate(content)
     except ValidationError as error:
@@ -207,7 +207,7 @@ def parse_manifest(content: object, path: Path) -> Manifest:
         raise YxanulError(f"{path} is broken", got=f"{where}: {first['msg']}") from None
     if manifest.header.schema_version != SCHEMA_VERSION:
         raise YxanulError(
-            f"{path} is of another version of yxanul",
+            f"{path} was written by another version of yxanul",
             got=f"version {manifest.header.schema_version}",
             expected=f"version {SCHEMA_VERSION}",
             hint="run yxanul prepare",
@@ -216,13 +216,13 @@ def parse_manifest(content: object, path: Path) -> Manifest:
 
 
 def write_outline(folder: Path, outline: Outline) -> Path:
-    """Write down what a source is going to become; return where."""
+    """Write the outline of a source; return its path."""
     write_json(folder / _OUTLINE, outline.model_dump(mode="json"))
     return folder / _OUTLINE
 
 
 def read_outline(folder: Path) -> Outline:
-    """Read what a source is going to become; it is there before any part is."""
+    """Read the outline of a source, which exists before any of its shards."""
     try:
         return Outline.model_validate(read_json(folder / _OUTLINE))
     except ValidationError as error:
@@ -230,7 +230,7 @@ def read_outline(folder: Path) -> Outline:
 
 
 def read_record(folder: Path, number: int) -> PartRecord | None:
-    """Return the record of a part, or None if there is none that is sound."""
+    """Return the record of a slice, or None if it is missing or invalid."""
     try:
         return PartRecord.model_validate(read_json(record_path(folder, number)))
     except (YxanulError, ValidationError):
@@ -244,7 +244,7 @@ def is_done(
     dtype: str,
     size_of: Callable[[Path], int | None],
 ) -> bool:
-    """Tell whether all files of a part are there as its record says."""
+    """Tell whether all files of a slice exist with the sizes in its record."""
     for split, entry in record.shards.items():
         files, sizes = shard_files(folder / split, number), shard_sizes(entry, dtype)
         if not all(size_of(files[end]) == sizes[end] for end in sizes):
@@ -253,12 +253,12 @@ def is_done(
 
 
 def record_path(folder: Path, number: int) -> Path:
-    """Return where the mark that part `number` is done lies."""
+    """Return the path of the record of slice `number`."""
     return folder / "parts" / f"{shard_name(number)}.json"
 
 
 def held_out_path(folder: Path, number: int) -> Path:
-    """Return where the held-out text of part `number` lies."""
+    """Return the path of the held-out text of slice `number`."""
     return folder / "validation" / f"{shard_name(number)}.txt"
 
 

@@ -1,4 +1,4 @@
-"""Which source the next row comes from: an interleave that is never a row away from the mix."""
+"""Source of each row: an interleave that stays within one row of the mixture weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from yxanul.base.errors import YxanulError
 
 
 class Row(NamedTuple):
-    """One row of a batch: which source, and the position of its first token there."""
+    """One row of a batch: its source, and the position of its first token in the stream."""
 
     source: str
     start: int
@@ -20,21 +20,21 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class MixCursor:
-    """How far every source is, and what the mix owes it: all there is to resume from."""
+    """Resume state of a mix: the position in each source, and the tokens still owed to it."""
 
     positions: dict[str, int] = field(default_factory=dict)
     """Tokens taken from each source."""
     debts: dict[str, Fraction] = field(default_factory=dict)
-    """Tokens that the mix asked of each source, less those taken; they sum to zero."""
+    """Tokens due from each source minus tokens taken; they sum to zero."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON; debts are exact fractions such as "-13/5"."""
+        """Return JSON data; debts are exact fractions such as "-13/5"."""
         debts = {source: str(debt) for source, debt in self.debts.items()}
         return {"positions": dict(self.positions), "debts": debts}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> MixCursor:
-        """Make a cursor from what `to_dict` gave."""
+        """Return the cursor that `to_dict` serialized."""
         debts = {source: Fraction(debt) for source, debt in data["debts"].items()}
         return cls({source: int(at) for source, at in data["positions"].items()}, debts)
 
@@ -44,9 +44,9 @@ def plan_rows(
 ) -> tuple[list[Row], MixCursor]:
     """Return the next rows of a mix, each of `seq_len` tokens, and the cursor after them.
 
-    Within one mix and length every source stays less than a row from its share, at every row.
-    After a change the old debts are worked off first, the largest before the others. A source
-    without weight gives no rows and keeps its debt until it is back.
+    With a constant mix and length, every source stays less than one row from its share, at every
+    row. After a change, old debts are paid off first, the largest before the others. A source with
+    zero weight yields no rows and keeps its debt until its weight is positive again.
     """
     shares = exact_shares(weights)
     interleave = _Interleave(cursor.debts, shares, seq_len)
@@ -65,29 +65,29 @@ def plan_rows(
 
 
 def exact_shares(weights: Mapping[str, float]) -> dict[str, Fraction]:
-    """Return the weights as exact shares that sum to one, in order of names, zeros left out."""
+    """Return exact shares that sum to one, sorted by name, without zero weights."""
     for source, weight in weights.items():
         if not (math.isfinite(weight) and weight >= 0):
             raise YxanulError(
-                f"the weight of '{source}' in a mix is impossible",
+                f"invalid weight of '{source}' in a mix",
                 got=weight,
-                expected="zero or more",
+                expected="a finite number, zero or more",
             )
-    # Through the shortest decimal: 0.1 in a recipe means one tenth, not the nearest binary.
+    # Via the shortest decimal: 0.1 in a recipe means one tenth, not the nearest binary float.
     exact = {source: Fraction(str(weights[source])) for source in sorted(weights)}
     total = sum(exact.values())
     if total == 0:
-        raise YxanulError("a mix has no source with a weight", got=dict(weights))
+        raise YxanulError("a mix has no source with a positive weight", got=dict(weights))
     return {source: weight / total for source, weight in exact.items() if weight}
 
 
 class _Interleave:
-    """Earliest deadline first, in whole numbers.
+    """Earliest-deadline-first scheduling in integer arithmetic.
 
-    A source's next row may come as soon as the source is owed anything, and must come before it
-    is owed a whole row. Of the rows that may come, the one that must come first is taken; as the
-    shares sum to one, each then comes in its time (Tijdeman 1980, "The chairman assignment
-    problem"; Baruah et al. 1996). Only debts from before a change can be overdue.
+    A source's next row is released once the source is owed anything, and is due before it is owed
+    a whole row. Of the released rows, the one with the earliest deadline is taken; as the shares
+    sum to one, every deadline is met (Tijdeman 1980, "The chairman assignment problem"; Baruah et
+    al. 1996). Only debts from before a change can be overdue.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""The order in which a source's documents are read: a pure function of seed and position.
+"""Shuffled document order of a source: a pure function of seed and position.
 
-An epoch takes the source's parts in a random order and gathers them into groups of so many
-tokens; within a group the documents are in a random order. So a group can be read as soon as its
-own parts are encoded, and the order is the same as when all of them are.
+An epoch visits the source's shards in a random order, in groups of `group_tokens` tokens, and
+shuffles documents within a group. So a group can be read as soon as its own shards are encoded,
+in the same order as once all of them are.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _EPOCHS_KEPT = 2
 
 
 class ShardSet(Protocol):
-    """The shards of a source, some of which may have to be waited for."""
+    """The shards of a source in one split; some may not be encoded yet."""
 
     source: str
     num_parts: int
 
     def shard(self, number: int) -> Shard:
-        """Return what part `number` became; wait until it is there."""
+        """Return shard `number`; block until it is encoded."""
         ...
 
 
 class TokenStream:
-    """An endless stream of tokens: all documents in one random order, then in another, ..."""
+    """Endless token stream over a source: each epoch is a new random order of all documents."""
 
     def __init__(self, parts: ShardSet, seed: int, group_tokens: int = GROUP_TOKENS) -> None:
         self.parts = parts
@@ -44,35 +44,34 @@ class TokenStream:
 
     @cached_property
     def epoch_tokens(self) -> int:
-        """Tokens until every document was read once; all parts are waited for."""
+        """Tokens in one epoch; blocks until every shard is encoded."""
         return sum(self.parts.shard(number).num_tokens for number in range(self.parts.num_parts))
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to read; parts are waited for until there is something."""
+        """Whether no shard holds a token; blocks until one does or all are encoded."""
         return self._epoch(0).group_at(0) is None
 
     def read(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return `count` tokens from position `start` on, and to which document each belongs.
+        """Return `count` token ids from position `start`, and the document number of each.
 
-        Both are int64 [count]; documents are numbered on and on, epoch after epoch.
+        Both are int64 [count]; document numbers keep increasing across epochs.
         """
-        pieces: list[tuple[np.ndarray, np.ndarray]] = []
+        chunks: list[tuple[np.ndarray, np.ndarray]] = []
         end = start + count
         while start < end:
             group = self._group_at(start)
             here = min(end, group.end) - start
-            pieces.append(group.read(start - group.start, here))
+            chunks.append(group.read(start - group.start, here))
             start += here
-        if len(pieces) == 1:
-            return pieces[0]
+        if len(chunks) == 1:
+            return chunks[0]
         empty = np.zeros(0, np.int64)
-        ids, documents = zip(*pieces, strict=True) if pieces else ([empty], [empty])
+        ids, documents = zip(*chunks, strict=True) if chunks else ([empty], [empty])
         return np.concatenate(ids), np.concatenate(documents)
 
     def _group_at(self, position: int) -> _Group:
-        """Return the group that holds a position. As long as it is in the first epoch, only the
-        parts up to there are looked at."""
+        """Return the group at a position. Within the first epoch this reads no shard beyond it."""
         group = self._epoch(0).group_at(position)
         if group is None:
             group = self._epoch(position // self.epoch_tokens).group_at(position)
@@ -81,14 +80,16 @@ class TokenStream:
 
     def _epoch(self, number: int) -> _Epoch:
         if number not in self._epochs:
-            others = [kept for kept in self._epochs if kept]
-            if len(others) >= _EPOCHS_KEPT:
-                del self._epochs[others[0]]
+            later = [epoch for epoch in self._epochs if epoch]  # epoch 0 stays cached
+            if len(later) >= _EPOCHS_KEPT:
+                del self._epochs[later[0]]
             start = number * self.epoch_tokens if number else 0
             first_document = number * self._epoch_documents if number else 0
-            places = permutation(self.parts.num_parts, derive_seed(self._seed, number, "parts"))
+            shard_order = permutation(
+                self.parts.num_parts, derive_seed(self._seed, number, "parts")
+            )
             self._epochs[number] = _Epoch(
-                self.parts, places, derive_seed(self._seed, number), self._group_tokens,
+                self.parts, shard_order, derive_seed(self._seed, number), self._group_tokens,
                 _Position(start, first_document),
             )  # fmt: skip
         return self._epochs[number]
@@ -99,24 +100,24 @@ class TokenStream:
 
 
 def first_order(num_parts: int, seed: int, source: str) -> np.ndarray:
-    """Return the numbers of a source's parts in the order in which the first epoch reads them."""
+    """Return a source's shard numbers in the order in which the first epoch reads them."""
     return permutation(num_parts, derive_seed(derive_seed(seed, "order", source), 0, "parts"))
 
 
 class _Position(NamedTuple):
-    """A token's position in the stream, and the running number of its document."""
+    """A token's position in the stream, and its document number."""
 
     token: int
     document: int
 
 
 class _Epoch:
-    """One pass over all parts, group after group."""
+    """One pass over all shards, group by group."""
 
     def __init__(
-        self, parts: ShardSet, places: np.ndarray, seed: int, group_tokens: int, start: _Position
+        self, parts: ShardSet, order: np.ndarray, seed: int, group_tokens: int, start: _Position
     ) -> None:
-        self._parts, self._places = parts, places.tolist()
+        self._parts, self._order = parts, order.tolist()
         self._seed, self._group_tokens = seed, group_tokens
         self._groups: list[_Group] = []
         self._starts: list[int] = []
@@ -124,9 +125,9 @@ class _Epoch:
         self._last: _Group | None = None
 
     def group_at(self, position: int) -> _Group | None:
-        """Return the group that holds a position, or None if the epoch ends before it."""
+        """Return the group at a position, or None if the epoch ends before it."""
         while self._end.token <= position:
-            if self._gathered == len(self._places):
+            if self._gathered == len(self._order):
                 return None
             self._gather()
         group = self._groups[bisect_right(self._starts, position) - 1]
@@ -136,10 +137,10 @@ class _Epoch:
         return group
 
     def _gather(self) -> None:
-        """Put the next parts into a group, until it has its tokens."""
+        """Add the next shards to a group until it holds `group_tokens` tokens."""
         shards: list[Shard] = []
         tokens = documents = 0
-        for number in self._places[self._gathered :]:
+        for number in self._order[self._gathered :]:
             shards.append(self._parts.shard(number))
             tokens += shards[-1].num_tokens
             documents += shards[-1].num_documents
@@ -154,7 +155,7 @@ class _Epoch:
 
 
 class _Layout(NamedTuple):
-    """A group's documents in their order: in which shard, where there, and where each ends."""
+    """Shuffled documents of a group: shard, start in the shard, and cumulative end of each."""
 
     shards: np.ndarray
     starts: np.ndarray
@@ -162,7 +163,7 @@ class _Layout(NamedTuple):
 
 
 class _Group:
-    """Some parts, whose documents are read in a random order."""
+    """Some shards whose documents are shuffled together."""
 
     def __init__(self, shards: Sequence[Shard], seed: int, start: _Position, tokens: int) -> None:
         self._shards = [shard for shard in shards if shard.num_tokens]
@@ -170,7 +171,7 @@ class _Group:
         self.start, self.end = start.token, start.token + tokens
 
     def read(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return tokens and running document numbers: whole documents, but for the two ends."""
+        """Return token ids and document numbers; only the first and last document may be cut."""
         layout = self._layout
         first = int(np.searchsorted(layout.ends, start, side="right"))
         last = int(np.searchsorted(layout.ends, start + count, side="left"))
@@ -186,7 +187,7 @@ class _Group:
         return ids, np.repeat(running, counts)
 
     def forget(self) -> None:
-        """Free what can be made again."""
+        """Free the cached layout."""
         self.__dict__.pop("_layout", None)
 
     @cached_property
@@ -199,7 +200,7 @@ class _Group:
         return _Layout(shards, starts, np.cumsum(lengths))
 
     def _join(self, shards: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """Return the tokens [start, start + count) of each run, one after the other: int64."""
+        """Concatenate the tokens [start, start + count) of each run: int64."""
         ids = [shard.ids for shard in self._shards]
         if len(ids) == 1:
             ends = np.cumsum(counts)

@@ -1,4 +1,4 @@
-"""Shards of a source that is still being encoded: each part is waited for when it is needed."""
+"""Shards of a source that is still being encoded; reads block until a shard is ready."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from yxanul.data.shards import Shard, Shards, allow_open_files
 
 
 class PartialShards:
-    """The parts of one split of a source, as they come."""
+    """The shards of one split of a source, opened as they are encoded."""
 
     def __init__(self, folder: Path, split: Split, wait: Callable[[], None]) -> None:
-        """Read what the source is going to become; `wait` passes some time, or raises when no
-        more parts will come."""
+        """Read the source's outline; `wait` sleeps between polls, or raises if no more shards will
+        come."""
         self.outline: Outline = read_outline(folder)
         self.source: str = self.outline.header.source
         self.num_parts: int = self.outline.num_parts
@@ -31,15 +31,15 @@ class PartialShards:
         allow_open_files(self.num_parts)
 
     def shard(self, number: int) -> Shard:
-        """Return what part `number` became; wait until it is there."""
+        """Return shard `number`; block until it is encoded."""
         if number not in self._shards:
             entry, dtype = self._record(number).shards[self._split], self.outline.header.dtype
             self._shards[number] = Shard(self._folder / self._split, number, entry, dtype)
         return self._shards[number]
 
     def first_held_out(self, order: Sequence[int], group_tokens: int, tokens: int) -> Shards:
-        """Return the held-out documents of the parts that `sampled_parts` chooses, as soon as
-        these are there."""
+        """Return the held-out shards of the slices that `sampled_parts` chooses; block until they
+        are encoded."""
         records: dict[int, PartRecord] = {}
 
         def tokens_of(number: int, split: Split) -> int:
@@ -60,11 +60,11 @@ class PartialShards:
 def sampled_parts(
     order: Sequence[int], tokens_of: Callable[[int, Split], int], group_tokens: int, tokens: int
 ) -> list[int]:
-    """Return the first parts in `order` that make a group of training tokens and have more than so
-    many held-out ones: what is scored during training is a sample of these."""
-    train = held_out = place = 0
-    while place < len(order) and (train < group_tokens or held_out <= tokens):
-        train += tokens_of(order[place], "train")
-        held_out += tokens_of(order[place], "validation")
-        place += 1
-    return list(order[:place])
+    """Return the shortest prefix of `order` with at least `group_tokens` training tokens and more
+    than `tokens` held-out ones; evaluation during training samples from these slices."""
+    train = held_out = count = 0
+    while count < len(order) and (train < group_tokens or held_out <= tokens):
+        train += tokens_of(order[count], "train")
+        held_out += tokens_of(order[count], "validation")
+        count += 1
+    return list(order[:count])

@@ -1,4 +1,4 @@
-"""Random orders that are the same on any machine."""
+"""Reproducible random permutations."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 
 
 def permutation(count: int, seed: int) -> np.ndarray:
-    """Return 0..count-1 in an order that depends on `seed` alone, on any machine: int64 [count].
+    """Return a permutation of 0..count-1, the same for a `seed` on any machine: int64 [count].
 
-    Every number is given a key by the mixing function of SplitMix64 (Steele et al. 2014), which
-    maps no two numbers to one key, so that sorting the keys leaves no choice.
+    Numbers are sorted by a key: the mixing function of SplitMix64 (Steele et al. 2014), which is a
+    bijection, so there are no ties.
     """
     with np.errstate(over="ignore"):
         keys = np.arange(1, count + 1, dtype=np.uint64)

@@ -1,4 +1,4 @@
-"""What is to be done for one source, after a look at what is done already."""
+"""Plan the encoding of one source: which slices are done, and which remain."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from yxanul.tokenizer.tokenizer import Tokenizer
 
 @dataclass
 class Job:
-    """One source: its parts, and what is done of them."""
+    """One source: its slices, their tasks, and the records of those that are done."""
 
-    place: Storage
+    storage: Storage
     folder: Path
     header: Header
     settings: CommonSettings
@@ -43,41 +43,40 @@ class Job:
     parts: list[SourceSlice]
     notes: list[str]
     tasks: list[EncodeTask] = field(default_factory=list)
-    """One for each part."""
+    """One task per slice."""
     done: dict[int, PartRecord] = field(default_factory=dict)
 
     @property
     def to_do(self) -> list[EncodeTask]:
-        """The tasks that are not done."""
+        """Tasks without a record."""
         return [task for task in self.tasks if task.number not in self.done]
 
     def is_whole(self, task: EncodeTask, record: PartRecord) -> bool:
-        """Tell whether all files of a part are there."""
-        return is_done(task.folder, task.number, record, self.header.dtype, self.place.size)
+        """Tell whether all files of a slice exist."""
+        return is_done(task.folder, task.number, record, self.header.dtype, self.storage.size)
 
     @property
     def outline(self) -> Outline:
-        """What the source is going to become."""
+        """The outline of the source."""
         return Outline(header=self.header, synthetic=self.synthetic, num_parts=len(self.parts))
 
 
 def make_header(
     name: str, settings: DataSettings, tokenizer: Tokenizer, comparison: str = ""
 ) -> Header:
-    """Return everything but the text itself that decides what the source `name` becomes."""
+    """Return everything but the text itself that determines the tokens of source `name`."""
     source = settings.source(name)
-    unsaid = {"max_epochs", "on_bad_file"}
+    excluded = {"max_epochs", "on_bad_file"}
     kind = {}
-    if isinstance(source, TextSettings):  # it had no columns once, and another name
+    if isinstance(source, TextSettings):  # digests predate its columns and its current name
         kind = {"kind": "plain"}
         columns = set(ColumnSettings.model_fields) - set(CommonSettings.model_fields)
         fields = TextSettings.model_fields
-        unsaid |= {one for one in columns if getattr(source, one) == fields[one].default}
-    said = source.model_dump(mode="json", exclude=unsaid) | kind
-    words = [said, filters_digest(source.filters)]
+        excluded |= {key for key in columns if getattr(source, key) == fields[key].default}
+    plain = source.model_dump(mode="json", exclude=excluded) | kind
     return Header(
         source=name,
-        settings=plain_digest(words),
+        settings=plain_digest([plain, filters_digest(source.filters)]),
         comparison=comparison,
         validation_fraction=settings.validation_fraction,
         tokenizer=tokenizer.digest,
@@ -87,34 +86,34 @@ def make_header(
     )
 
 
-def open_job(place: Storage, header: Header, settings: CommonSettings) -> Job:
-    """Look at a source: which parts it has."""
+def open_job(storage: Storage, header: Header, settings: CommonSettings) -> Job:
+    """Open a source and list its slices."""
     source = open_source(header.source, settings)
-    folder = place.folder / header.source
+    folder = storage.folder / header.source
     parts = split_parts(source, header.validation_fraction, open_filters(settings))
-    return Job(place, folder, header, settings, source.synthetic, parts, list(source.notes))
+    return Job(storage, folder, header, settings, source.synthetic, parts, list(source.notes))
 
 
 def plan_job(job: Job, ngrams: Path | None, copies: list[Path] | None, ui: Ui) -> None:
-    """Give a job its tasks, and compare them with what lies in its folder."""
+    """Set the job's tasks, and mark those that its folder shows as done."""
     remove_all_leftovers(job.folder)
     keys: list[set[str]] = []
     for number, part in enumerate(job.parts):
         mine = copies[number] if copies else None
         task = EncodeTask(job.folder, number, part, job.settings, job.header, ngrams, mine)
-        # Copies depend on other parts and sources: what they are is part of the key.
+        # Duplicates depend on other slices and sources, so their digest belongs to the key.
         others = [sha256_of(mine) if mine else "", ngrams.name if ngrams else ""]
         words = [job.header.key, *others]
         plain = Split(job.header.validation_fraction, by_position=False)
         split = [] if part.split == plain else [part.split.mark]
         job.tasks.append(replace(task, key=_digest([*words, *split])))
-        # Before passages were held out in runs, each was by its hash: a run may be made of that.
+        # Older versions held out passages by hash rather than in runs: accept their shards.
         keys.append({_digest([*words, *split]), _digest(words if part.split.by_position else [])})
     for task, accepted in zip(job.tasks, keys, strict=True):
         record = _finished(job, task, accepted)
         if record is not None:
             job.done[task.number] = record
-    _say_why(job, ui)
+    _warn_if_redone(job, ui)
 
 
 def _digest(words: Sequence[str]) -> str:
@@ -122,7 +121,7 @@ def _digest(words: Sequence[str]) -> str:
 
 
 def _finished(job: Job, task: EncodeTask, keys: Collection[str]) -> PartRecord | None:
-    """Return the record of a part if it is done, of this content and under one of these keys."""
+    """Return the record of a slice if it is done with this content under one of these keys."""
     record = read_record(task.folder, task.number)
     if record is None or record.key not in keys or record.part != task.part.name:
         return None
@@ -131,27 +130,24 @@ def _finished(job: Job, task: EncodeTask, keys: Collection[str]) -> PartRecord |
     return record if job.is_whole(task, record) else None
 
 
-def _say_why(job: Job, ui: Ui) -> None:
-    """Warn when finished work is done again."""
+def _warn_if_redone(job: Job, ui: Ui) -> None:
+    """Warn if finished work is redone, and say why."""
     if not (job.folder / "manifest.json").exists():
         return
     name = job.header.source
     try:
         before = read_manifest(job.folder).header
     except YxanulError as error:
-        ui.warn(f"{error.what}: {name} is encoded again")
+        ui.warn(f"{error.what}: re-encoding {name}")
         return
     changed = [key for key, value in job.header if getattr(before, key) != value]
     if changed:
-        ui.warn(f"{name} is encoded again: {', '.join(changed)} changed")
+        ui.warn(f"re-encoding {name}: {', '.join(changed)} changed")
     elif job.to_do:
-        ui.warn(
-            f"{name}: {len(job.to_do)} of {len(job.parts)} parts are new or have changed and "
-            "are encoded again"
-        )
+        ui.warn(f"{name}: {len(job.to_do)} of {len(job.parts)} shards are new or changed")
 
 
 def remove_all_leftovers(folder: Path) -> None:
-    """Delete what killed processes left half written in a source's folder."""
+    """Delete partial files that killed processes left in a source's folder."""
     for name in (".", "parts", *SPLITS):
         remove_leftovers(folder / name)

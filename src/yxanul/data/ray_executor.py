@@ -1,4 +1,4 @@
-"""A Ray cluster that prepares text: the same tasks, done on any machine of it."""
+"""Executor that runs tasks on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from yxanul.data.storage import RemoteStorage, Storage
 from yxanul.data.workers import lock_file
 from yxanul.tokenizer.tokenizer import Tokenizer
 
-_TRIES_AGAIN = 3
+_MAX_RETRIES = 3
 _TICK_SECONDS = 0.5
-_KNOCK_SECONDS = 10.0
-_OBJECT_STORE_BYTES = 80 << 20  # the least that Ray takes; files do not go through it
+_CONNECT_SECONDS = 10.0
+_OBJECT_STORE_BYTES = 80 << 20  # Ray's minimum; files do not pass through it
 
 
 @contextlib.contextmanager
 def work_on_ray(
-    num_workers: int | None, tokenizer: Tokenizer, place: Storage
+    num_workers: int | None, tokenizer: Tokenizer, storage: Storage
 ) -> Iterator[Executor]:
-    """Give an engine that works on the cluster of RAY_ADDRESS or of this machine; where there is
-    none, one is started here. Leaving the block ends what is not done."""
+    """Open an executor on the cluster at RAY_ADDRESS or on this machine; without one, start a local
+    cluster. Leaving the block cancels unfinished tasks."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns
     try:
@@ -44,34 +44,34 @@ def work_on_ray(
         raise missing_package("ray", "ray") from None
     is_callers = ray.is_initialized()
     with contextlib.nullcontext() if is_callers else connected(ray, num_workers):
-        remote = isinstance(place, RemoteStorage)
+        remote = isinstance(storage, RemoteStorage)
         if not remote and sum(node["Alive"] for node in ray.nodes()) > 1:
             raise YxanulError(
-                "the Ray cluster has several machines, which write to one place",
-                got=f"the folder {place.folder} of this one",
-                expected="a data.folder that all reach: s3://..., file:///mnt/shared/...",
+                "a Ray cluster of several machines needs shared storage",
+                got=f"the local folder {storage.folder}",
+                expected="a data.folder all machines can reach: s3://..., file:///mnt/shared/...",
             )
         workers = num_workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        engine = _Ray(ray, workers, tokenizer, None if remote else lock_file(place.folder))
+        engine = _Ray(ray, workers, tokenizer, None if remote else lock_file(storage.folder))
         try:
             yield engine
-        except SystemError as error:  # what Ray makes of a signal that comes as it waits
+        except SystemError as error:  # how Ray reports a signal received while waiting
             raise error.__cause__ or error from None
         finally:
-            if is_callers:  # else the end of the connection ends them
+            if is_callers:  # else disconnecting ends them
                 engine.cancel()
 
 
 @contextlib.contextmanager
 def connected(ray: Any, num_workers: int | None) -> Iterator[None]:
-    """Be connected to a cluster, of which nothing is heard but what we ask."""
+    """Context manager: a connection to the cluster, with Ray's own output silenced."""
     messages = ray._private.worker
     handler, prints = signal.getsignal(signal.SIGTERM), messages.print_to_stdstream
-    # No setting keeps its words about dead workers from stdout, where results go.
+    # No setting keeps Ray's messages about dead workers off stdout, which carries results.
     messages.print_to_stdstream = lambda *_, **__: None
     try:
         _connect(ray, num_workers)
-        # Ray takes SIGTERM over; who called decides what it does.
+        # Ray replaces the SIGTERM handler: restore the caller's.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)
         yield
@@ -86,36 +86,36 @@ def _connect(ray: Any, num_workers: int | None) -> None:
     address = os.environ.get("RAY_ADDRESS", "")
     host, _, port = address.rpartition("://")[2].rpartition(":")
     try:
-        if port.isdigit():  # Ray itself would try for minutes
-            socket.create_connection((host.strip("[]"), int(port)), _KNOCK_SECONDS).close()
+        if port.isdigit():  # fail fast: Ray itself retries for minutes
+            socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
         try:
             ray.init(**quiet, **own)
-        except ValueError:  # there is a cluster: its size is not for us to say
+        except ValueError:  # a running cluster rejects size arguments
             ray.init(**quiet)
     except Exception as error:
         raise YxanulError(
-            f"the Ray cluster {address or 'here'} cannot be reached",
+            f"cannot connect to the Ray cluster {address or 'on this machine'}",
             got=_line(error),
             hint="start one with `ray start --head`, or unset RAY_ADDRESS",
         ) from None
 
 
 @dataclass(frozen=True)
-class _Given:
-    """What every worker process gets once."""
+class _Setup:
+    """Setup that every worker process receives once."""
 
     tokenizer: list[Any]
-    """The object that holds it, in a list, so that it is sent only when it is asked for."""
+    """Object reference of its JSON, in a list so that Ray sends it only where it is needed."""
     end_of_text: str
     lock: Path | None
-    """Held by workers that write to a folder of this machine."""
+    """Lock file held by workers that write to a local folder."""
     tally: Any
     version: str = __version__
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 class _Tally:
-    """Sums up what has gone through on all machines."""
+    """Ray actor that sums the counts of all machines."""
 
     def __init__(self) -> None:
         self._counts = Counts()
@@ -128,14 +128,14 @@ class _Tally:
 
 
 class _Ray:
-    """Does tasks on a Ray cluster; one whose worker dies is done again elsewhere."""
+    """Executor on a Ray cluster; a task whose worker dies is retried on another."""
 
-    def __init__(self, ray: Any, at_once: int, tokenizer: Tokenizer, lock: Path | None) -> None:
-        self._ray, self._at_once = ray, at_once
+    def __init__(self, ray: Any, max_running: int, tokenizer: Tokenizer, lock: Path | None) -> None:
+        self._ray, self._max_running = ray, max_running
         self._tally = ray.remote(num_cpus=0, max_restarts=-1)(_Tally).remote()
-        self._work = ray.remote(num_cpus=1, max_retries=_TRIES_AGAIN)(_work)
+        self._work = ray.remote(num_cpus=1, max_retries=_MAX_RETRIES)(_work)
         text = [ray.put(tokenizer.to_json())]
-        self._given = ray.put(_Given(text, tokenizer.end_of_text, lock, self._tally))
+        self._setup = ray.put(_Setup(text, tokenizer.end_of_text, lock, self._tally))
         self._running: dict[Any, WorkerTask] = {}
         self._counts = Counts()
 
@@ -148,8 +148,10 @@ class _Ray:
     def results(self, tasks: Sequence[WorkerTask]) -> Iterator[tuple[WorkerTask, Any] | None]:
         waiting = iter(tasks)
         while True:
-            while len(self._running) < self._at_once and (task := next(waiting, None)) is not None:
-                self._running[self._work.remote(task, self._given)] = task
+            while (
+                len(self._running) < self._max_running and (task := next(waiting, None)) is not None
+            ):
+                self._running[self._work.remote(task, self._setup)] = task
             if not self._running:
                 return
             done, _ = self._ray.wait(list(self._running), timeout=_TICK_SECONDS)
@@ -159,7 +161,7 @@ class _Ray:
             yield None
 
     def cancel(self) -> None:
-        """End what is not done."""
+        """Cancel unfinished tasks."""
         for reference in self._running:
             with contextlib.suppress(self._ray.exceptions.RayError):
                 self._ray.cancel(reference, force=True)
@@ -172,65 +174,65 @@ class _Ray:
             raise error.cause from None
         except errors.RayError as error:
             raise YxanulError(
-                f"a Ray worker died {_TRIES_AGAIN + 1} times over one part",
+                f"a Ray worker died {_MAX_RETRIES + 1} times on one task",
                 got=_line(error),
-                hint="if memory ran out, lower data.workers; "
-                "the same command goes on with what is missing",
+                hint="if it ran out of memory, lower data.workers; "
+                "rerun the same command to resume",
             ) from None
 
 
 class _Worker:
-    """What a worker process keeps between two tasks."""
+    """State of a worker process between tasks."""
 
     key = ""
     context: WorkerContext
     lock: IO[str]
     counts = Counts()
-    told = 0.0
+    sent_at = 0.0
 
 
-def _work(task: WorkerTask, given: _Given) -> Any:
-    """Do a task in a process of the cluster."""
-    if _Worker.key != given.key:
-        _set_up(given)
+def _work(task: WorkerTask, setup: _Setup) -> Any:
+    """Run a task in a worker process of the cluster."""
+    if _Worker.key != setup.key:
+        _set_up(setup)
     result = task.run(_Worker.context)
-    _tell(given, wait=True)
+    _send_counts(setup, wait=True)
     return result
 
 
-def _set_up(given: _Given) -> None:
+def _set_up(setup: _Setup) -> None:
     import ray
 
-    if given.version != __version__:
+    if setup.version != __version__:
         raise YxanulError(
-            f"{platform.node()} has another version of yxanul",
+            f"{platform.node()} has a different version of yxanul",
             got=__version__,
-            expected=given.version,
+            expected=setup.version,
         )
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["RAYON_NUM_THREADS"] = "1"
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver to decide
-    if given.lock is not None:
-        _Worker.lock = open(given.lock, "a")  # noqa: SIM115 - held as long as the process lives
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver handles Ctrl-C
+    if setup.lock is not None:
+        _Worker.lock = open(setup.lock, "a")  # noqa: SIM115 - held until the process ends
         fcntl.flock(_Worker.lock, fcntl.LOCK_SH)
 
     def count(counts: Counts) -> None:
         _Worker.counts = _Worker.counts.plus(counts)
-        if time.monotonic() - _Worker.told > _TICK_SECONDS:
-            _tell(given)
+        if time.monotonic() - _Worker.sent_at > _TICK_SECONDS:
+            _send_counts(setup)
 
-    tokenizer = Tokenizer.from_json(ray.get(given.tokenizer[0]), given.end_of_text)
-    _Worker.context, _Worker.key = WorkerContext(tokenizer, count), given.key
+    tokenizer = Tokenizer.from_json(ray.get(setup.tokenizer[0]), setup.end_of_text)
+    _Worker.context, _Worker.key = WorkerContext(tokenizer, count), setup.key
 
 
-def _tell(given: _Given, wait: bool = False) -> None:
-    """Send what has gone through here."""
+def _send_counts(setup: _Setup, wait: bool = False) -> None:
+    """Send the counts of this worker to the tally."""
     import ray
     from ray.exceptions import RayError
 
-    reference = given.tally.add.remote(_Worker.counts)
-    _Worker.counts, _Worker.told = Counts(), time.monotonic()
+    reference = setup.tally.add.remote(_Worker.counts)
+    _Worker.counts, _Worker.sent_at = Counts(), time.monotonic()
     if wait:
         with contextlib.suppress(RayError):
             ray.get(reference, timeout=_TICK_SECONDS)

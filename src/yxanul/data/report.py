@@ -1,9 +1,10 @@
-"""What became of the text: figures of each source, for people and for --json."""
+"""Figures of each encoded source, for the console and for --json."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from yxanul.data.manifest import SPLITS, Manifest, Split, SplitEntry
@@ -13,34 +14,34 @@ _COUNTED = ("documents", "tokens", "bytes")
 
 @dataclass(frozen=True)
 class SourceReport:
-    """The figures of one source, by split where a split has its own."""
+    """Figures of one source."""
 
     documents: dict[Split, int]
     tokens: dict[Split, int]
     bytes: dict[Split, int]
     chars: dict[Split, int]
     lengths: tuple[int, ...]
-    """At place n, how many documents have 2^n to 2^(n+1) - 1 tokens."""
+    """Histogram: entry n counts documents with 2^n to 2^(n+1) - 1 tokens."""
     dropped: dict[str, int]
     synthetic: bool
 
     @property
     def chars_per_token(self) -> float:
-        """Characters of text to a token, ends of text not counted."""
+        """Characters of text per token, eos excluded."""
         return _sum(self.chars) / max(1, _sum(self.tokens) - _sum(self.documents))
 
 
 @dataclass(frozen=True)
 class CorpusReport:
-    """The figures of all sources of a run."""
+    """Figures of all sources of a run."""
 
     sources: dict[str, SourceReport]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data: documents, tokens, bytes, dropped and so on, each by source.
+        """Return JSON data: documents, tokens, bytes, dropped and so on, each by source.
 
-        `splits` has the same figures of training and validation apart; `lengths` counts documents
-        by the number of tokens that they have at least: 1, 2, 4, 8 ...
+        `splits` has the first three by split; `lengths` counts documents by their minimum number
+        of tokens, a power of two.
         """
         reports = self.sources.items()
         sums = {name: {s: _sum(getattr(r, name)) for s, r in reports} for name in _COUNTED}
@@ -59,13 +60,13 @@ def _sum(splits: Mapping[Split, int]) -> int:
 
 
 def _histogram(lengths: tuple[int, ...]) -> dict[str, int]:
-    """Return how many documents have at least so many tokens, and less than twice as many."""
-    first = next((place for place, count in enumerate(lengths) if count), 0)
-    return {str(1 << place): lengths[place] for place in range(first, len(lengths))}
+    """Return document counts by the lower bound n of their length: n to 2n - 1 tokens."""
+    first = next((n for n, count in enumerate(lengths) if count), 0)
+    return {str(1 << n): lengths[n] for n in range(first, len(lengths))}
 
 
 def report_on(manifests: Mapping[str, Manifest]) -> CorpusReport:
-    """Return the report on encoded sources, by name."""
+    """Return the report on sources from their manifests."""
     return CorpusReport({name: _source(manifest) for name, manifest in manifests.items()})
 
 
@@ -76,12 +77,11 @@ def _source(manifest: Manifest) -> SourceReport:
         tokens={split: entry.tokens for split, entry in splits.items()},
         bytes={split: entry.bytes for split, entry in splits.items()},
         chars={split: entry.chars for split, entry in splits.items()},
-        lengths=_added([splits[split] for split in SPLITS]),
+        lengths=_sum_lengths([splits[split] for split in SPLITS]),
         dropped=dict(manifest.dropped),
         synthetic=manifest.synthetic,
     )
 
 
-def _added(entries: list[SplitEntry]) -> tuple[int, ...]:
-    places = range(max(len(entry.lengths) for entry in entries))
-    return tuple(sum(dict(enumerate(e.lengths)).get(n, 0) for e in entries) for n in places)
+def _sum_lengths(entries: list[SplitEntry]) -> tuple[int, ...]:
+    return tuple(map(sum, zip_longest(*(entry.lengths for entry in entries), fillvalue=0)))

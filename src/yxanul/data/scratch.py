@@ -1,4 +1,4 @@
-"""Folders for files on their way elsewhere."""
+"""Scratch folders for files in transit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAME = "yxanul-scratch-"
 
 
 class Scratch:
-    """A new folder, which goes with this object or process; those of killed processes go too."""
+    """A temporary folder that lives as long as this object; also removes orphaned ones."""
 
     def __init__(self) -> None:
         for path in Path(tempfile.gettempdir()).glob(f"{_NAME}*"):
@@ -29,7 +29,7 @@ class Scratch:
 
 
 def _lock(folder: Path) -> int:
-    """Hold a folder that no living process holds."""
+    """Lock a folder; raise OSError if a living process holds it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

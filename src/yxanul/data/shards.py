@@ -1,4 +1,4 @@
-"""Encoded documents of one source and split, read from the disk as they are needed."""
+"""Shards: the encoded documents of one source and split, memory-mapped."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _SPARE_FILES = 256
 
 
 def source_names(folder: Path) -> list[str]:
-    """Return the names of the sources that lie encoded in `folder`."""
+    """Return the names of the encoded sources in `folder`."""
     return sorted(path.parent.name for path in folder.glob("*/manifest.json"))
 
 
 class Shard:
-    """The documents of one part; ids stay on the disk."""
+    """The encoded documents of one source slice in one split; ids are memory-mapped."""
 
     def __init__(self, folder: Path, number: int, entry: ShardEntry, dtype: str) -> None:
-        """Look whether the files in the split's `folder` have the sizes that they should."""
+        """Check the sizes of the files in the split's `folder`."""
         self.files = shard_files(folder, number)
         self.entry = entry
         self.num_documents: int = entry.documents
@@ -45,7 +45,7 @@ class Shard:
 
     @cached_property
     def ids(self) -> np.ndarray:
-        """All ids, mapped from the disk; the first time, the file is compared with its checksum."""
+        """All ids, memory-mapped; the checksum is verified on first access."""
         path = self.files[".ids"]
         self._check_sum(".ids")
         try:
@@ -55,40 +55,44 @@ class Shard:
 
     @cached_property
     def starts(self) -> np.ndarray:
-        """Where each document begins, and where the last one ends: int64."""
+        """Start of each document, and the end of the last one: int64 [documents + 1]."""
         self._check_sum(".offsets")
         return np.fromfile(self.files[".offsets"], dtype="<u8").astype(np.int64)
 
     @cached_property
     def document_bytes(self) -> np.ndarray:
-        """How many bytes of UTF-8 each document's text had: int64."""
+        """Size of each document's text in bytes of UTF-8: int64."""
         self._check_sum(".bytes")
         return np.fromfile(self.files[".bytes"], dtype="<u8").astype(np.int64)
 
-    def _check_sum(self, end: str) -> None:
-        wanted = self.entry.sha256.get(end)
-        if wanted is not None and self.num_tokens and sha256_of(self.files[end]) != wanted:
-            raise _fault(self.files[end], "its checksum is wrong")
+    def _check_sum(self, suffix: str) -> None:
+        path, expected = self.files[suffix], self.entry.sha256.get(suffix)
+        if expected is not None and self.num_tokens and sha256_of(path) != expected:
+            raise YxanulError(
+                f"{path} is damaged",
+                got="a wrong checksum",
+                hint="delete it and run yxanul prepare to recreate it",
+            )
 
-    def _check_sizes(self, wanted: dict[str, int]) -> None:
-        for end, path in self.files.items():
-            found = path.stat().st_size if path.is_file() else None
-            if found != wanted[end]:
+    def _check_sizes(self, sizes: dict[str, int]) -> None:
+        for suffix, path in self.files.items():
+            size = path.stat().st_size if path.is_file() else None
+            if size != sizes[suffix]:
                 raise YxanulError(
-                    f"{path} is {'missing' if found is None else 'damaged'}",
-                    got=None if found is None else f"{found} bytes",
-                    expected=f"{wanted[end]} bytes",
-                    hint="run yxanul prepare: it makes the file again",
+                    f"{path} is {'missing' if size is None else 'damaged'}",
+                    got=None if size is None else f"{size} bytes",
+                    expected=f"{sizes[suffix]} bytes",
+                    hint="run yxanul prepare to recreate it",
                 )
 
 
 class Shards:
-    """All documents of a source and split, as if in one file."""
+    """All documents of a source and split, numbered across shards."""
 
     def __init__(
         self, folder: Path, manifest: Manifest, split: Split, parts: Sequence[int] | None = None
     ) -> None:
-        """Open all parts, or some in an order of their own."""
+        """Open all shards, or only `parts`, in that order."""
         entry, header = manifest.splits[split], manifest.header
         self.folder, self.manifest = folder, manifest
         self.source: str = header.source
@@ -117,11 +121,11 @@ class Shards:
         split: Split,
         tokenizer_digest: str | None = None,
     ) -> Shards:
-        """Open a split of a source; with a digest, refuse ids of another tokenizer."""
+        """Open a split of a source; raise YxanulError unless its tokenizer has the given digest."""
         manifest = read_manifest(folder / source)
         if tokenizer_digest not in (None, manifest.header.tokenizer):
             raise YxanulError(
-                f"'{source}' in {folder} was encoded with another tokenizer",
+                f"'{source}' in {folder} was encoded with a different tokenizer",
                 got=manifest.header.tokenizer[:12],
                 expected=str(tokenizer_digest)[:12],
                 hint="run yxanul prepare, or use the tokenizer it was encoded with",
@@ -129,35 +133,35 @@ class Shards:
         return cls(folder / source, manifest, split)
 
     def shard(self, number: int) -> Shard:
-        """Return what part `number` became."""
+        """Return shard `number`."""
         return self._shards[number]
 
     @cached_property
     def lengths(self) -> np.ndarray:
-        """How many tokens each document has, its end of text included: int64."""
-        return _joined(np.diff(shard.starts) for shard in self._used)
+        """Tokens of each document, eos included: int64."""
+        return _concatenate(np.diff(shard.starts) for shard in self._used)
 
     @cached_property
     def document_bytes(self) -> np.ndarray:
-        """How many bytes of UTF-8 each document's text had: int64."""
-        return _joined(shard.document_bytes for shard in self._used)
+        """Size of each document's text in bytes of UTF-8: int64."""
+        return _concatenate(shard.document_bytes for shard in self._used)
 
     def sample(self, tokens: int, seed: int) -> list[int]:
-        """Return the numbers of documents drawn without replacement: as many as have at most so
-        many tokens, and at least one."""
+        """Return numbers of documents drawn without replacement: as many as fit into `tokens`
+        tokens, and at least one."""
         drawn = permutation(self.num_documents, seed)
         count = int(np.searchsorted(np.cumsum(self.lengths[drawn]), tokens, side="right"))
         return drawn[: max(1, count)].tolist()
 
     def document(self, number: int) -> np.ndarray:
-        """Return the ids of one document, its end of text included: int64."""
+        """Return the ids of one document, eos included: int64."""
         return self.piece(number, 0, int(self.lengths[number]))
 
     def piece(self, number: int, start: int, end: int) -> np.ndarray:
         """Return the ids [start, end) of one document: int64."""
-        place = int(np.searchsorted(self._first_documents, number, side="right")) - 1
-        shard = self._used[place]
-        begin = int(shard.starts[number - self._first_documents[place]])
+        index = int(np.searchsorted(self._first_documents, number, side="right")) - 1
+        shard = self._used[index]
+        begin = int(shard.starts[number - self._first_documents[index]])
         return shard.ids[begin + start : begin + end].astype(np.int64)
 
     @cached_property
@@ -168,22 +172,14 @@ class Shards:
 
 
 def allow_open_files(more: int) -> None:
-    """Raise this process's own limit if need be: every mapped file counts as an open one."""
+    """Raise this process's soft limit on open files if necessary: each mapped file counts."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = len(os.listdir("/dev/fd")) + more + _SPARE_FILES
+    needed = len(os.listdir("/dev/fd")) + more + _SPARE_FILES
     if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        needed = min(needed, hard)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-def _joined(pieces: Iterator[np.ndarray]) -> np.ndarray:
-    return np.concatenate([np.zeros(0, np.int64), *pieces])
-
-
-def _fault(path: Path, fault: str) -> YxanulError:
-    return YxanulError(
-        f"{path} is damaged",
-        got=fault,
-        hint="delete it and run yxanul prepare: it makes the file again",
-    )
+def _concatenate(arrays: Iterator[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.zeros(0, np.int64), *arrays])

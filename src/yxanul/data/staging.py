@@ -1,4 +1,4 @@
-"""Tasks whose files come from an address and go to it: they are done in scratch folders."""
+"""Staging: run tasks in scratch folders, with inputs and outputs at a remote address."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from yxanul.data.lease import check_token
 from yxanul.data.storage import RemoteStorage, Storage
 
 
-def carrying(engine: Executor, place: Storage) -> Executor:
-    """Return an engine whose tasks leave their files at a place."""
-    return _Carrying(engine, place) if isinstance(place, RemoteStorage) else engine
+def carrying(engine: Executor, storage: Storage) -> Executor:
+    """Return an executor whose tasks write to `storage`; stages files if it is remote."""
+    return _StagingExecutor(engine, storage) if isinstance(storage, RemoteStorage) else engine
 
 
-class _Carrying:
-    """Has tasks done in scratch folders whose files come from a place and go to it."""
+class _StagingExecutor:
+    """Executor that stages the files of each task through a scratch folder."""
 
-    def __init__(self, engine: Executor, place: RemoteStorage) -> None:
-        self._engine, self._place = engine, place
+    def __init__(self, engine: Executor, storage: RemoteStorage) -> None:
+        self._engine, self._storage = engine, storage
 
     @property
     def counts(self) -> Counts:
         return self._engine.counts
 
     def results(self, tasks: Sequence[WorkerTask]) -> Iterator[tuple[WorkerTask, Any] | None]:
-        place = self._place
-        carried = [StagedTask(t, place.address, place.folder, place.token) for t in tasks]
-        for result in self._engine.results(carried):
-            place.check()
+        storage = self._storage
+        staged = [StagedTask(t, storage.address, storage.folder, storage.token) for t in tasks]
+        for result in self._engine.results(staged):
+            storage.check()
             if result is None:
                 yield None
                 continue
@@ -43,36 +43,36 @@ class _Carrying:
 
 @dataclass(frozen=True)
 class StagedTask:
-    """A task on some machine, whose files lie at an address."""
+    """Task on any machine whose files are at a remote address."""
 
     task: Any
     address: str
     folder: Path
-    """What the task's paths begin with; each machine has its own."""
+    """Prefix of the task's paths, replaced by a scratch folder on the worker."""
     token: str
 
     def run(self, context: WorkerContext) -> Any:
-        """Do it in a scratch folder, and put its files to the address, the record last."""
-        here = context.scratch
-        place, task = RemoteStorage(self.address, here), self._moved(here)
-        given = [getattr(task, name, None) for name in ("ngrams", "copies")]
-        inputs = [path for path in given if path is not None]
+        """Run the task in a scratch folder, and upload its files, the record last."""
+        scratch = context.scratch
+        storage, task = RemoteStorage(self.address, scratch), self._relocated(scratch)
+        optional = [getattr(task, name, None) for name in ("ngrams", "copies")]
+        inputs = [path for path in optional if path is not None]
         try:
-            for _ in place.fetch(inputs):
+            for _ in storage.fetch(inputs):
                 pass
             value = task.run(context)
-            made = [p for p in here.rglob("*") if p.is_file() and p not in inputs]
-            check_token(place, self.token)
-            place.push(sorted(made, key=lambda path: (path.parent.name == "parts", path)))
+            outputs = [p for p in scratch.rglob("*") if p.is_file() and p not in inputs]
+            check_token(storage, self.token)
+            storage.push(sorted(outputs, key=lambda path: (path.parent.name == "parts", path)))
         finally:
-            for path in filter(Path.is_dir, here.iterdir()):  # what benchmarks ask stays
+            for path in filter(Path.is_dir, scratch.iterdir()):  # the n-gram file stays
                 shutil.rmtree(path, ignore_errors=True)
         return value
 
-    def _moved(self, here: Path) -> Any:
+    def _relocated(self, folder: Path) -> Any:
         paths = {field.name: getattr(self.task, field.name) for field in fields(self.task)}
         moved = {
-            name: here / path.relative_to(self.folder)
+            name: folder / path.relative_to(self.folder)
             for name, path in paths.items()
             if isinstance(path, Path)
         }

@@ -1,4 +1,4 @@
-"""Texts of files, folders, or the held-out part of a source, without any shards."""
+"""Raw texts of files, folders, or the held-out split of a source, read without shards."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _WHOLE_FILE_BYTES = 1 << 26
 
 
 def data_of_paths(paths: Sequence[str]) -> DataSettings:
-    """Return settings of data with a source for each path, some of each held out."""
+    """Return data settings with one source per path, each with the default held-out split."""
     sources = {f"text{n}": TextSettings(path=path) for n, path in enumerate(paths, 1)}
     return checked(DataSettings, sources=sources)
 
 
 def texts_of_path(path: str, ui: Ui) -> Iterator[str]:
-    """Yield the documents of a path; a file of plain text without separators is one."""
+    """Yield the documents of a path; a plain-text file without separators is one document."""
     settings = TextSettings(path=path)
     say_notes([settings], ui)
     if _is_one_text(Path(path), settings.separator):
@@ -31,13 +31,13 @@ def texts_of_path(path: str, ui: Ui) -> Iterator[str]:
 
 
 def held_out_texts(data: DataSettings, name: str) -> Iterator[str]:
-    """Yield the documents of a source that training leaves out."""
+    """Yield the held-out documents of a source."""
     fraction = data.validation_fraction
     yield from _documents(name, data.sources[name], fraction, split="validation")
 
 
 def say_notes(sources: Iterable[CommonSettings], ui: Ui) -> None:
-    """Tell what was guessed about sources, such as the column of the text."""
+    """Print what was inferred about sources, such as the text column."""
     for settings in sources:
         path = getattr(settings, "path", "text")
         for note in open_source(path, settings).notes:
@@ -45,7 +45,7 @@ def say_notes(sources: Iterable[CommonSettings], ui: Ui) -> None:
 
 
 def take_bytes(texts: Iterator[str], max_bytes: int) -> list[str]:
-    """Return texts from the beginning until they have `max_bytes` of UTF-8."""
+    """Return the first texts, until they add up to `max_bytes` of UTF-8."""
     taken, size = list[str](), 0
     for text in texts:
         if size >= max_bytes:
@@ -67,7 +67,7 @@ def _documents(
 
 
 def _is_one_text(path: Path, separator: str) -> bool:
-    """Tell whether a file is short enough to be read whole, and has no line that separates."""
+    """Tell whether a file is small enough to read whole, and contains no separator."""
     if not path.is_file() or path.stat().st_size > _WHOLE_FILE_BYTES:
         return False
     return separator.encode() not in path.read_bytes()

@@ -1,4 +1,4 @@
-"""Text to train a tokenizer on: every source's training documents, and no held-out one."""
+"""Training text for a tokenizer: the training documents of every source."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from yxanul.text.sources import open_source
 
 
 def training_texts(settings: DataSettings) -> Iterator[str]:
-    """Yield training documents, of each source as many bytes as of the others while it lasts.
+    """Yield training documents, balanced by bytes across sources until each is exhausted.
 
-    A source's parts come in a scattered order, so that the beginning is a sample of the whole. The
-    filters have been asked; copies and what benchmarks ask are not looked for yet.
+    Slices of a source come in hashed order, so that a prefix is a sample of the whole. Filters
+    apply; deduplication and decontamination do not yet.
     """
     streams = {name: _texts(name, settings) for name in settings.sources}
     taken_bytes = dict.fromkeys(streams, 0)

@@ -1,4 +1,4 @@
-"""Reading all that lies encoded, to find every fault in it."""
+"""Verify encoded sources: read every file and report every fault."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ _CHUNK_TOKENS = 1 << 21
 
 
 class Fault(NamedTuple):
-    """Something that is not as it should be, and where."""
+    """One fault, and the file or folder that has it."""
 
     where: Path
     what: str
@@ -45,28 +46,28 @@ class Fault(NamedTuple):
 
 @dataclass
 class Check:
-    """What a reading of one source found."""
+    """Result of verifying one source."""
 
     documents: int = 0
     tokens: int = 0
     files: int = 0
-    """Files that were read."""
+    """Number of intact files."""
     with_text: bool = False
-    """Whether a tokenizer was at hand, so that held-out text was compared with its ids."""
+    """Whether a tokenizer was available, so that held-out text was compared with its ids."""
     faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What is no fault, but good to know."""
+    """Observations that are not faults."""
 
 
 Tokenizers = Callable[[Header], Tokenizer | None]
-"""Gives the tokenizer that a source was encoded with, if it is at hand."""
+"""Returns the tokenizer that a source was encoded with, or None if unavailable."""
 
 
 def verify_sources(folders: Mapping[str, Path], tokenizers: Tokenizers, ui: Ui) -> dict[str, Check]:
-    """Read every file of every source, and return what was found.
+    """Verify every file of every source.
 
-    Held-out documents are looked for among the training documents of all sources that hold out
-    the same share of the same ids: equal texts fall on the same side everywhere.
+    Held-out documents are searched for in the training splits of all sources with the same
+    tokenizer and validation fraction: there, equal texts belong to the same split.
     """
     checks = {name: Check() for name in folders}
     opened: dict[str, Encoded] = {}
@@ -84,37 +85,37 @@ def verify_sources(folders: Mapping[str, Path], tokenizers: Tokenizers, ui: Ui) 
         except YxanulError as error:
             checks[name].faults.append(Fault(folders[name], str(error)))
             tokenizer = None
-        _Reading(source, tokenizer, held_out, checks[name]).run(ui)
+        _Verification(source, tokenizer, held_out, checks[name]).run(ui)
     return checks
 
 
 class _HeldOut:
-    """The held-out documents of all sources, known by the digest of their ids."""
+    """Index of the held-out documents of all sources, by digest of their ids."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, float], dict[bytes, tuple[str, int]]] = {}
-        self.by_place: set[str] = set()
+        self.by_position: set[str] = set()
 
     def gather(self, source: Encoded) -> None:
-        """Note the held-out documents of a source; what cannot be read is told of elsewhere."""
+        """Index the held-out documents of a source; unreadable shards are reported elsewhere."""
         known = self.of(source.manifest.header)
         first = 0
-        for place, entry in enumerate(source.manifest.splits["validation"].shards):
-            shard = _sound_shard(source, "validation", place)
+        for index, entry in enumerate(source.manifest.splits["validation"].shards):
+            shard = _sound_shard(source, "validation", index)
             for number, digest in enumerate(_digests(shard), first):
                 known.setdefault(digest, (source.name, number))
             first += entry.documents
-            record = read_record(source.folder, place)
+            record = read_record(source.folder, index)
             if record is not None and record.held_out_below == 1:
-                self.by_place.add(source.name)
+                self.by_position.add(source.name)
 
     def of(self, header: Header) -> dict[bytes, tuple[str, int]]:
-        """Return (source, document) by digest, for sources that are split alike."""
+        """Return (source, document) by digest, of sources with the same tokenizer and fraction."""
         return self._known.setdefault((header.tokenizer, header.validation_fraction), {})
 
 
-class _Reading:
-    """The reading of one source."""
+class _Verification:
+    """Verification of one source."""
 
     def __init__(
         self, source: Encoded, tokenizer: Tokenizer | None, held_out: _HeldOut, check: Check
@@ -122,26 +123,26 @@ class _Reading:
         self.source, self.tokenizer, self.check = source, tokenizer, check
         self.header = source.manifest.header
         self.folder = source.folder
-        self._known, self._by_place = held_out.of(self.header), held_out.by_place
+        self._known, self._by_position = held_out.of(self.header), held_out.by_position
         self._leaks: dict[str, list[tuple[int, int]]] = {}
         self._damaged: set[tuple[Split, int]] = set()
         check.with_text = tokenizer is not None
         self._is_copy = (self.folder / "fetched.json").is_file()
         if self._is_copy:
-            check.notes.append("these are copies of the shards at an address")
+            check.notes.append("verified local copies of remote shards")
 
     def run(self, ui: Ui) -> None:
-        """Read everything."""
+        """Verify all files."""
         if self.header.source != name_of(self.folder):
-            self._fault(self.folder, f"it holds the shards of '{self.header.source}'")
+            self._fault(self.folder, f"it contains the shards of '{self.header.source}'")
         records = self._records()
         total = sum(sum(sizes.values()) for *_, sizes in self._shards(records))
         with ui.task(f"verify {self.source.name}", total, "B") as bar:
             number = dict.fromkeys(SPLITS, 0)
-            for split, place, entry, _ in self._shards(records):
-                self._check_shard(split, place, entry, number[split], bar)
+            for split, index, entry, _ in self._shards(records):
+                self._check_shard(split, index, entry, number[split], bar)
                 number[split] += entry.documents
-        self._tell_leaks()
+        self._report_leaks()
         self._check_dropped()
         if self._is_copy:
             return
@@ -157,7 +158,7 @@ class _Reading:
     def _shards(
         self, records: Mapping[int, PartRecord]
     ) -> Iterator[tuple[Split, int, ShardEntry, dict[str, int]]]:
-        """Yield split, number, figures and sizes of the files of every shard that should be."""
+        """Yield (split, number, figures, file sizes) of every shard that should exist."""
         for split in SPLITS:
             for number, entry in enumerate(self.source.manifest.splits[split].shards):
                 if number in records or (
@@ -166,110 +167,112 @@ class _Reading:
                     yield split, number, entry, shard_sizes(entry, self.header.dtype)
 
     def _records(self) -> dict[int, PartRecord]:
-        """Return the marks of the parts, and compare the manifest with them; copies have none."""
-        source, found = self.source, {}
+        """Return the records, and compare the manifest with them; fetched copies have none."""
+        source, records = self.source, {}
         if self._is_copy:
-            return found
+            return records
         for number in range(source.num_parts):
             record = read_record(self.folder, number)
             path = record_path(self.folder, number)
             if record is not None:
-                found[number] = record
+                records[number] = record
             elif source.complete or path.exists():
                 self._fault(path, "it is broken" if path.exists() else "it is missing")
         if not source.complete:
             self._fault(
                 self.folder,
-                f"it is not prepared to its end: {source.parts_done} of {source.num_parts} parts"
-                " are encoded; run yxanul prepare",
+                f"it is incomplete: {source.parts_done} of {source.num_parts} shards are encoded;"
+                " run yxanul prepare",
             )
-        elif len(found) == source.num_parts:
-            self._compare(found)
-        return found
+        elif len(records) == source.num_parts:
+            self._compare(records)
+        return records
 
     def _compare(self, records: Mapping[int, PartRecord]) -> None:
-        """The manifest has to be the sum of its parts, and the outline its beginning."""
+        """Check that the manifest is the sum of the records, and matches the outline."""
         manifest = self.source.manifest
         outline = Outline(
             header=self.header, synthetic=manifest.synthetic, num_parts=self.source.num_parts
         )
         if make_manifest(outline, records) != manifest:
-            self._fault(self.folder / "manifest.json", "it is not the sum of its parts")
+            self._fault(self.folder / "manifest.json", "it is not the sum of the records in parts/")
         try:
             if read_outline(self.folder) != outline:
-                self._fault(self.folder / "outline.json", "it is not that of the manifest")
+                self._fault(self.folder / "outline.json", "it does not match the manifest")
         except YxanulError as error:
             self._fault(self.folder / "outline.json", str(error))
 
     def _check_shard(
-        self, split: Split, place: int, entry: ShardEntry, first: int, bar: ProgressTask
+        self, split: Split, index: int, entry: ShardEntry, first: int, bar: ProgressTask
     ) -> None:
-        """Read the files of one shard; `first` is the number of its first document."""
-        files = shard_files(self.folder / split, place)
+        """Verify the files of one shard; `first` is the number of its first document."""
+        files = shard_files(self.folder / split, index)
         sizes = shard_sizes(entry, self.header.dtype)
         faults = {
-            path: _file_fault(path, sizes[end], entry.sha256.get(end), bar)
-            for end, path in files.items()
+            path: _file_fault(path, sizes[suffix], entry.sha256.get(suffix), bar)
+            for suffix, path in files.items()
         }
         for path, fault in faults.items():
             if fault is not None:
                 self._fault(path, fault)
-                self._damaged.add((split, place))
+                self._damaged.add((split, index))
         self.check.files += sum(fault is None for fault in faults.values())
         self.check.documents += entry.documents
         self.check.tokens += entry.tokens
-        # What is wrong with the content of a damaged file says nothing more.
-        if (split, place) in self._damaged or not entry.tokens:
+        # Content faults of a damaged file add nothing.
+        if (split, index) in self._damaged or not entry.tokens:
             return
-        shard = self.source.shard(split, place)
+        shard = self.source.shard(split, index)
         in_order = True
-        for end, what in _content_faults(shard, self.header):
-            in_order = in_order and end != ".offsets"
-            self._fault(files[end], what)
+        for suffix, what in _content_faults(shard, self.header):
+            in_order = in_order and suffix != ".offsets"
+            self._fault(files[suffix], what)
         if split == "train" and in_order and self._known:
-            self._look_for_leaks(shard, first)
+            self._find_leaks(shard, first)
 
-    def _look_for_leaks(self, shard: Shard, first: int) -> None:
+    def _find_leaks(self, shard: Shard, first: int) -> None:
         for number, digest in enumerate(_digests(shard), first):
             if digest in self._known:
                 source, document = self._known[digest]
                 self._leaks.setdefault(source, []).append((number, document))
 
-    def _tell_leaks(self) -> None:
-        """Held-out documents among the training documents: a fault, unless the tokenizer gives
-        the same ids for different texts."""
+    def _report_leaks(self) -> None:
+        """Report held-out documents in the training split: a fault, unless documents are held out
+        by position, or the tokenizer maps different texts to the same ids."""
         for source, pairs in self._leaks.items():
             number, document = pairs[0]
             what = (
-                f"{len(pairs):,} training documents have the ids of held-out ones, such as"
-                f" {number} those of document {document} of '{source}'"
+                f"{len(pairs):,} training documents have the same ids as held-out ones, such as"
+                f" document {number} and held-out document {document} of '{source}'"
             )
-            if self.tokenizer is not None and not _tells_all_apart(self.tokenizer):
-                self.check.notes.append(f"{what}; this tokenizer does not tell all texts apart")
-            elif source in self._by_place:
+            if self.tokenizer is not None and not _is_lossless(self.tokenizer):
                 self.check.notes.append(
-                    f"{what}: passages are held out by their place, and text"
-                    " that repeats itself is on both sides; data.deduplicate leaves copies out"
+                    f"{what}; this tokenizer maps different texts to the same ids"
+                )
+            elif source in self._by_position:
+                self.check.notes.append(
+                    f"{what}: passages are held out by position, so repeated text can be in both"
+                    " splits; data.deduplicate removes it"
                 )
             else:
                 self._fault(self.folder / "train", what)
 
     def _check_dropped(self) -> None:
-        """What was left out is counted, and samples of it can be read."""
+        """Check that samples of dropped documents are readable, and match the counted causes."""
         try:
             causes = {sample.cause for sample in self.source.dropped()}
         except YxanulError as error:
             self._fault(self.folder / "dropped.jsonl", str(error))
             return
         if causes != {cause for cause, count in self.source.manifest.dropped.items() if count}:
-            self._fault(self.folder / "dropped.jsonl", "its causes are not those of the manifest")
+            self._fault(self.folder / "dropped.jsonl", "its causes do not match the manifest")
 
     def _fault(self, where: Path, what: str) -> None:
         self.check.faults.append(Fault(where, what))
 
 
 def _file_fault(path: Path, size_bytes: int, sha256: str | None, bar: ProgressTask) -> str | None:
-    """Read a file, and return what is wrong with it."""
+    """Read a file and return its fault, if any."""
     try:
         found_bytes = path.stat().st_size
         if found_bytes != size_bytes:
@@ -289,7 +292,7 @@ def _file_fault(path: Path, size_bytes: int, sha256: str | None, bar: ProgressTa
 
 
 def _content_faults(shard: Shard, header: Header) -> Iterator[tuple[str, str]]:
-    """Yield (end of the file's name, fault) of what checksums do not tell."""
+    """Yield (file suffix, fault) for faults that checksums do not reveal."""
     ids, starts, entry = shard.ids, shard.starts, shard.entry
     highest, ends = 0, 0
     for at in range(0, len(ids), _CHUNK_TOKENS):
@@ -297,28 +300,28 @@ def _content_faults(shard: Shard, header: Header) -> Iterator[tuple[str, str]]:
         highest = max(highest, int(chunk.max()))
         ends += int(np.count_nonzero(chunk == header.end_of_text_id))
     if highest >= header.vocab_size:
-        yield ".ids", f"it holds the id {highest}; ids are below {header.vocab_size}"
+        yield ".ids", f"it contains the id {highest}; expected ids below {header.vocab_size}"
     lengths = np.diff(starts)
     if starts[0] != 0 or starts[-1] != entry.tokens or np.any(lengths <= 0):
-        yield ".offsets", "its documents do not follow in order"
+        yield ".offsets", "its document offsets are not increasing"
         return
-    open_ends = int(np.count_nonzero(ids[starts[1:] - 1] != header.end_of_text_id))
-    if open_ends:
-        yield ".ids", f"{open_ends:,} documents do not end with the end of text"
-    inside = ends - (entry.documents - open_ends)
+    unterminated = int(np.count_nonzero(ids[starts[1:] - 1] != header.end_of_text_id))
+    if unterminated:
+        yield ".ids", f"{unterminated:,} documents do not end with eos"
+    inside = ends - (entry.documents - unterminated)
     if inside:
-        yield ".ids", f"{inside:,} ends of text stand inside of documents"
+        yield ".ids", f"{inside:,} eos tokens are inside documents"
     if int(shard.document_bytes.sum()) != entry.bytes:
-        yield ".bytes", f"its documents have not the {entry.bytes:,} bytes of the manifest"
+        yield ".bytes", f"document sizes do not add up to the {entry.bytes:,} bytes in the manifest"
     histogram = np.trim_zeros(np.bincount(np.frexp(lengths)[1] - 1, minlength=1), "b")
     if entry.lengths and histogram.tolist() != list(entry.lengths):
-        yield ".offsets", "its documents have not the lengths of the manifest"
+        yield ".offsets", "document lengths do not match the manifest"
 
 
-def _sound_shard(source: Encoded, split: Split, place: int) -> Shard | None:
-    """Return a shard whose documents can be told apart, or None."""
+def _sound_shard(source: Encoded, split: Split, index: int) -> Shard | None:
+    """Return a shard if its offsets are valid, or None."""
     try:
-        shard = source.shard(split, place)
+        shard = source.shard(split, index)
     except YxanulError:
         return None
     if not shard.num_tokens:
@@ -334,13 +337,13 @@ def _digests(shard: Shard | None) -> Iterator[bytes]:
         return
     content, size = shard.ids.data.cast("B"), shard.ids.itemsize
     starts = (shard.starts * size).tolist()
-    for place in range(len(starts) - 1):
-        document = content[starts[place] : starts[place + 1]]
+    for start, end in pairwise(starts):
+        document = content[start:end]
         yield hashlib.blake2b(document, digest_size=12).digest()
 
 
-def _tells_all_apart(tokenizer: Tokenizer) -> bool:
-    """Tell whether different texts always have different ids."""
+def _is_lossless(tokenizer: Tokenizer) -> bool:
+    """Tell whether different texts always have different ids (no lossy normalization)."""
     plain = json.loads(tokenizer.to_json())
     before = json.dumps(plain.get("pre_tokenizer"))
     return (

@@ -1,4 +1,4 @@
-"""Documents cut into windows, so that every token is scored once and with enough before it."""
+"""Sliding windows over documents: every token is scored once, with enough left context."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from yxanul.base.errors import YxanulError
 
 
 class Window(NamedTuple):
-    """A stretch [start, end) of a document's tokens, of which [scored, end) are scored."""
+    """Tokens [start, end) of a document, of which [scored, end) are scored."""
 
     document: int
     start: int
@@ -20,15 +20,13 @@ class Window(NamedTuple):
 def cut_windows(lengths: Sequence[int], seq_len: int, stride: int | None = None) -> list[Window]:
     """Cut documents of these lengths into windows of at most `seq_len` tokens.
 
-    A document's first window is scored whole; each further one moves on by `stride` tokens
-    (half of `seq_len` if left out), which alone are scored: so each token is scored once, with at
-    least seq_len - stride tokens before it as soon as the document has so many.
+    The first window of a document is scored whole; each later one advances by `stride` tokens
+    (default: half of `seq_len`) and scores only these. So each token is scored once, with at least
+    seq_len - stride tokens of context where the document has them.
     """
     stride = max(1, seq_len // 2) if stride is None else stride
     if not 1 <= stride <= seq_len:
-        raise YxanulError(
-            "the stride of windows is impossible", got=stride, expected=f"1 to {seq_len}"
-        )
+        raise YxanulError("invalid stride of windows", got=stride, expected=f"1 to {seq_len}")
     windows: list[Window] = []
     for document, length in enumerate(lengths):
         end = min(seq_len, length)
@@ -40,8 +38,8 @@ def cut_windows(lengths: Sequence[int], seq_len: int, stride: int | None = None)
 
 
 def group_windows(windows: Sequence[Window], seq_len: int, rows: int) -> Iterator[list[Window]]:
-    """Yield windows in groups for one batch: of like length, at most rows * seq_len tokens when
-    all are padded to the longest."""
+    """Yield one group of windows per batch: of similar length, and at most rows * seq_len tokens
+    when padded to the longest."""
     group: list[Window] = []
     for window in sorted(windows, key=lambda window: window.start - window.end):
         longest = group[0].end - group[0].start if group else 0

@@ -1,4 +1,4 @@
-"""Worker processes that prepare text, and that never outlive the process they work for."""
+"""Worker processes that never outlive their parent."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from yxanul.base.errors import YxanulError
 from yxanul.data.executor import Counts, Executor, WorkerContext, WorkerTask
 from yxanul.tokenizer.tokenizer import Tokenizer
 
-_ORPHANS_SECONDS = 30.0
+_ORPHAN_TIMEOUT_SECONDS = 30.0
 _TICK_SECONDS = 0.5
-# So many tasks wait for each worker: a million parts need not be pickled at once.
-_WAITING_A_WORKER = 4
+# Bounds the queue: a million tasks need not be pickled at once.
+_QUEUED_PER_WORKER = 4
 
 
 @contextlib.contextmanager
 def work_here(tokenizer: Tokenizer) -> Iterator[Executor]:
-    """Give an engine that does every task in this process."""
-    yield _Here(tokenizer)
+    """Open an executor that runs tasks in this process."""
+    yield _InProcess(tokenizer)
 
 
 @contextlib.contextmanager
 def work_in_processes(num_workers: int, tokenizer: Tokenizer, folder: Path) -> Iterator[Executor]:
-    """Give an engine of processes. Leaving the block early, by Ctrl-C or an error, ends them at
-    once; so does the death of this process."""
+    """Open an executor on a pool of processes. Leaving the block early, by Ctrl-C or an error,
+    kills them at once; so does the death of this process."""
     context = multiprocessing.get_context("spawn")
     lifeline, held_end = context.Pipe(duplex=False)
     tally = context.Array("q", len(Counts._fields))
@@ -52,7 +52,7 @@ def work_in_processes(num_workers: int, tokenizer: Tokenizer, folder: Path) -> I
         ),
     )
     try:
-        yield _Processes(pool, tally, num_workers * _WAITING_A_WORKER)
+        yield _Processes(pool, tally, num_workers * _QUEUED_PER_WORKER)
         pool.shutdown()
     finally:
         held_end.close()
@@ -61,8 +61,8 @@ def work_in_processes(num_workers: int, tokenizer: Tokenizer, folder: Path) -> I
 
 
 def wait_for_orphans(folder: Path) -> None:
-    """Wait until the workers of a killed process, which end by themselves, are gone."""
-    deadline = time.monotonic() + _ORPHANS_SECONDS
+    """Wait for the workers of a killed process, which exit by themselves."""
+    deadline = time.monotonic() + _ORPHAN_TIMEOUT_SECONDS
     with open(lock_file(folder), "a") as file:
         while True:
             try:
@@ -71,37 +71,37 @@ def wait_for_orphans(folder: Path) -> None:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise YxanulError(
-                        f"processes of an earlier call still write to {folder}",
-                        hint="end them, or choose another folder",
+                        f"workers of an earlier run still write to {folder}",
+                        hint="stop them, or choose another folder",
                     ) from None
                 time.sleep(0.02)
 
 
 def lock_file(folder: Path) -> Path:
-    """Return the file that workers hold as long as they may write to a folder."""
+    """Return the lock file that workers hold while they may write to a folder."""
     return folder / ".workers"
 
 
-class _Here:
-    """Does tasks one after the other."""
+class _InProcess:
+    """Executor in this process."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.counts = Counts()
-        self._bench = WorkerContext(tokenizer, self._count)
+        self._context = WorkerContext(tokenizer, self._count)
 
     def results(self, tasks: Sequence[WorkerTask]) -> Iterator[tuple[WorkerTask, Any] | None]:
         for task in tasks:
-            yield task, task.run(self._bench)
+            yield task, task.run(self._context)
 
     def _count(self, counts: Counts) -> None:
         self.counts = self.counts.plus(counts)
 
 
 class _Processes:
-    """Does tasks in a pool of processes."""
+    """Executor on a pool of processes."""
 
-    def __init__(self, pool: ProcessPoolExecutor, tally: Any, at_once: int) -> None:
-        self._pool, self._tally, self._at_once = pool, tally, at_once
+    def __init__(self, pool: ProcessPoolExecutor, tally: Any, max_running: int) -> None:
+        self._pool, self._tally, self._max_running = pool, tally, max_running
 
     @property
     def counts(self) -> Counts:
@@ -113,7 +113,7 @@ class _Processes:
         while True:
             for task in waiting:
                 running[self._submit(task)] = task
-                if len(running) >= self._at_once:
+                if len(running) >= self._max_running:
                     break
             if not running:
                 return
@@ -140,13 +140,13 @@ def _result(future: Future[Any]) -> Any:
 def _killed() -> YxanulError:
     return YxanulError(
         "a worker process that prepared text was killed",
-        hint="if memory ran out, lower data.workers; the same command goes on with what is missing",
+        hint="if it ran out of memory, lower data.workers; rerun the same command to resume",
     )
 
 
 @contextlib.contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Hold Ctrl-C back; processes started meanwhile never see it: their parent decides."""
+    """Block SIGINT; processes started in the block inherit that, so only the parent gets Ctrl-C."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -155,7 +155,7 @@ def _without_interrupts() -> Iterator[None]:
 
 
 class _Worker:
-    """What a worker process keeps between two tasks."""
+    """State of a worker process between tasks."""
 
     context: WorkerContext
     lock: IO[str]
@@ -164,23 +164,23 @@ class _Worker:
 def _start_worker(
     lifeline: Connection, lock: str, tally: Any, tokenizer: str, end_of_text: str
 ) -> None:
-    """Set this process up: it dies with its parent, shares the lock, has its tokenizer."""
+    """Initialize a worker: tie its life to the parent's, share the lock, load the tokenizer."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["RAYON_NUM_THREADS"] = "1"
     threading.Thread(target=_die_with, args=(lifeline,), daemon=True).start()
-    _Worker.lock = open(lock)  # noqa: SIM115 - held as long as the process lives
+    _Worker.lock = open(lock)  # noqa: SIM115 - held until the process ends
     fcntl.flock(_Worker.lock, fcntl.LOCK_SH)
 
     def count(counts: Counts) -> None:
         with tally.get_lock():
-            for place, more in enumerate(counts):
-                tally[place] += more
+            for i, count in enumerate(counts):
+                tally[i] += count
 
     _Worker.context = WorkerContext(Tokenizer.from_json(tokenizer, end_of_text), count)
 
 
 def _die_with(lifeline: Connection) -> None:
-    """Wait for the other end to close, as it does when its process ends in any way."""
+    """Kill this process once the parent's end of the pipe closes, however the parent ends."""
     with contextlib.suppress(EOFError, OSError):
         lifeline.recv_bytes()
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,1 +1,1 @@
-"""Looking at what is there: encoded text, the rows of a step, the progress of a run."""
+"""Inspection of shards, of the rows of a step, and of the progress of a run."""

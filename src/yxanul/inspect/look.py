@@ -1,4 +1,4 @@
-"""Encoded text as plain data: figures, documents, rows of the stream, the rows of a step."""
+"""Shards as JSON data: figures, documents, rows of the stream, rows of a step."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _SEQ_LEN = 256
 
 @dataclass(frozen=True)
 class Look:
-    """A look into the sources of one place."""
+    """Inspects the sources of one target."""
 
     place: Target
     tokenizers: TokenizerFinder
     with_ids: bool
 
     def overview(self, source: str | None, splits: Sequence[Split]) -> dict[str, Any]:
-        """Return the figures of every source, and the beginnings of its first documents."""
+        """Return the figures of every source, and the start of its first documents."""
         chosen = self.place.chosen(source)
         return {
             **self.place.facts,
@@ -41,28 +41,28 @@ class Look:
         }
 
     def document(self, source: str | None, split: Split, number: int) -> dict[str, Any]:
-        """Return a whole document."""
+        """Return one document."""
         name, folder = self.place.only(source, "a document")
         encoded = open_encoded(folder)
-        one = encoded.document(split, number)
-        record = read_record(folder, one.part)
+        document = encoded.document(split, number)
+        record = read_record(folder, document.part)
         header = encoded.manifest.header
         return {
             **self.place.facts,
             "source": name,
             "split": split,
             "document": number,
-            "part": one.part,
+            "part": document.part,
             "from": record.part if record else None,
-            "tokens": len(one.ids),
-            "bytes": one.num_bytes,
-            **self._decoded(header, one.ids.tolist()),
+            "tokens": len(document.ids),
+            "bytes": document.num_bytes,
+            **self._decoded(header, document.ids.tolist()),
         }
 
     def stream(
         self, source: str | None, position: int, seq_len: int | None, count: int
     ) -> dict[str, Any]:
-        """Return rows of the training stream of a source from a position on."""
+        """Return rows of a source's training stream, starting at a position."""
         name, folder = self.place.only(source, "a position")
         encoded, recipe = open_encoded(folder), self.place.recipe
         seed = recipe.seed if recipe else 0
@@ -83,24 +83,24 @@ class Look:
     def step(
         self, number: int, stage: str | None, source: str | None, most: int | None
     ) -> dict[str, Any]:
-        """Return the rows of an optimizer step of the run: of one source, and the first of them,
-        if so asked."""
+        """Return the rows of an optimizer step of the run: of one source if given, and at most
+        `most` if given."""
         from yxanul.stages.replay import locate_step
 
         run, recipe = self.place.run, self.place.recipe
         if run is None or recipe is None:
-            raise YxanulError("--step is of a run", got=f"{self.place.path}, which is none")
+            raise YxanulError("--step needs a run folder", got=self.place.path)
         if source is not None:
             self.place.chosen(source)
-        found = locate_step(run, recipe, number, stage)
+        step = locate_step(run, recipe, number, stage)
         return {
             **self.place.facts,
-            **_step_facts(found),
-            "rows": self._step_rows(found, source, most),
+            **_step_facts(step),
+            "rows": self._step_rows(step, source, most),
         }
 
     def dropped(self, source: str | None, cause: str | None) -> dict[str, Any]:
-        """Return how many documents were left out, and samples of them, for one cause or all."""
+        """Return counts and samples of dropped documents, for one cause or all."""
         from yxanul.text.documents import CAUSES
 
         if cause is not None:
@@ -110,7 +110,7 @@ class Look:
             encoded = open_encoded(folder)
             counts = encoded.manifest.dropped
             facts["counts"][name] = {c: n for c, n in counts.items() if cause in (None, c)}
-            samples = [one for one in encoded.dropped() if cause in (None, one.cause)]
+            samples = [sample for sample in encoded.dropped() if cause in (None, sample.cause)]
             facts["dropped"][name] = [sample.model_dump() for sample in samples]
         return {**self.place.facts, "cause": cause, **facts}
 
@@ -141,44 +141,47 @@ class Look:
         }
 
     def _first(self, encoded: Encoded, split: Split) -> list[dict[str, Any]]:
-        """Return the beginnings of the first documents of a split."""
+        """Return the start of the first documents of a split."""
         count = min(FIRST_DOCUMENTS, encoded.manifest.splits[split].documents)
-        found = []
-        for one in (encoded.document(split, number) for number in range(count)):
-            begin = self._decoded(encoded.manifest.header, one.ids[:_FIRST_TOKENS].tolist())
-            cut = len(one.ids) > _FIRST_TOKENS
-            found.append({"document": one.number, "tokens": len(one.ids), **begin, "cut": cut})
-        return found
+        first = []
+        for number in range(count):
+            ids = encoded.document(split, number).ids
+            start = self._decoded(encoded.manifest.header, ids[:_FIRST_TOKENS].tolist())
+            cut = len(ids) > _FIRST_TOKENS
+            first.append({"document": number, "tokens": len(ids), **start, "cut": cut})
+        return first
 
     def _step_rows(
-        self, found: PlannedStep, source: str | None, most: int | None
+        self, step: PlannedStep, source: str | None, most: int | None
     ) -> list[dict[str, Any]]:
-        """Return the rows of a step as the trainer reads them, micro-batch after micro-batch."""
+        """Return the rows of a step as the trainer reads them, by micro-batch."""
         from yxanul.data.batches import BatchLoader
         from yxanul.stages.data import check_header
         from yxanul.tokenizer.tokenizer import Tokenizer
 
         run, recipe = self.place.run, self.place.recipe
         assert run is not None and recipe is not None
-        data, names = run.data(recipe.data.folder), sorted({row.source for row in found.rows})
+        data, names = run.data(recipe.data.folder), sorted({row.source for row in step.rows})
         opened = {name: open_encoded(data / name) for name in names}
         tokenizer = Tokenizer.load(run.tokenizer)
-        for name, one in opened.items():
-            check_header(one.manifest.header, one.folder.parent, name, recipe, tokenizer)
+        for name, encoded in opened.items():
+            check_header(encoded.manifest.header, encoded.folder.parent, name, recipe, tokenizer)
         group_tokens = recipe.data.shuffle_tokens
-        orders = {name: one.order(recipe.seed, group_tokens) for name, one in opened.items()}
+        orders = {
+            name: encoded.order(recipe.seed, group_tokens) for name, encoded in opened.items()
+        }
         loader, plain, number = BatchLoader(orders), [], 0
-        for place, rows in enumerate(found.micro_batches()):
+        for micro_batch, rows in enumerate(step.micro_batches()):
             if most is not None and len(plain) >= most:
                 break
-            batch = loader.load(rows, found.phase.seq_len)
+            batch = loader.load(rows, step.phase.seq_len)
             for at, row in enumerate(rows):
                 ids, documents = batch.ids_BT[at].numpy(), batch.documents_BT[at].numpy()
                 target = int(batch.targets_BT[at, -1])
                 if source in (None, row.source):
                     cut = cut_row(orders[row.source], row, ids, documents, target)
                     facts = self._row(opened[row.source], cut)
-                    plain.append({"row": number, "micro_batch": place, **facts})
+                    plain.append({"row": number, "micro_batch": micro_batch, **facts})
                 number += 1
         return plain[:most]
 
@@ -207,8 +210,7 @@ class Look:
         }
 
     def _decoded(self, header: Header, ids: list[int]) -> dict[str, Any]:
-        """Return the text of ids without the end of text; the ids as well if they are asked for,
-        or if there is nothing to decode them with."""
+        """Return the text of ids without eos; also the ids if requested, or without a tokenizer."""
         text = self._text(header, ids)
         facts: dict[str, Any] = {"text": text, "ends": ids[-1:] == [header.end_of_text_id]}
         return {**facts, "ids": ids} if self.with_ids or text is None else facts
@@ -228,13 +230,13 @@ class Look:
         return max(map(longest_row, recipe.stages))
 
 
-def _step_facts(found: PlannedStep) -> dict[str, Any]:
-    phase = found.phase
+def _step_facts(step: PlannedStep) -> dict[str, Any]:
+    phase = step.phase
     return {
-        "step": found.step,
-        "stage": found.stage,
-        "stage_step": found.stage_step,
-        "stage_steps": found.plan.total_steps,
+        "step": step.step,
+        "stage": step.stage,
+        "stage_step": step.stage_step,
+        "stage_steps": step.plan.total_steps,
         "phase": phase.index,
         "seq_len": phase.seq_len,
         "num_rows": phase.rows,
@@ -246,6 +248,6 @@ def _step_facts(found: PlannedStep) -> dict[str, Any]:
 
 
 def _chars_per_token(encoded: Encoded, split: Split) -> float:
-    """Return characters of text to a token, ends of text not counted."""
+    """Return the characters of text per token, eos excluded."""
     entry = encoded.manifest.splits[split]
     return entry.chars / max(1, entry.tokens - entry.documents)

@@ -1,4 +1,4 @@
-"""Where a run stands, and whether a process is at work on it."""
+"""Progress of a run, and whether a process is working on it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from yxanul.base.run_folder import RunFolder
 from yxanul.stages.ledger import Entry
 
 TAIL_BYTES = 64_000
-"""The end of the metrics that is read: some fifty steps."""
-_OF_A_STEP = {"step", "train/loss", "perf/total_step_time", "data/actual_tokens"}
+"""Number of bytes read from the end of the metrics file: about fifty steps."""
+_STEP_KEYS = {"step", "train/loss", "perf/total_step_time", "data/actual_tokens"}
 
 
 def progress_of(run: RunFolder, entries: Sequence[Entry]) -> dict[str, Any]:
-    """Return the stage, its step, the last loss, speed and time left; None is not known yet."""
+    """Return the stage, its step, the last loss, speed and time left; None: not known yet."""
     alive, entry = is_locked(run.path), entries[-1] if entries else None
     last = last_steps(run.metrics)
     step = last[-1]["step"] if last else 0
@@ -42,7 +42,7 @@ def progress_of(run: RunFolder, entries: Sequence[Entry]) -> dict[str, Any]:
 
 
 def last_steps(metrics: Path) -> list[dict[str, Any]]:
-    """Return the last lines of training in the metrics; one that is being written is left out."""
+    """Return the last training steps in the metrics file, without a partial last line."""
     if not metrics.is_file():
         return []
     with open(metrics, "rb") as file:
@@ -51,11 +51,11 @@ def last_steps(metrics: Path) -> list[dict[str, Any]]:
         if file.tell() > TAIL_BYTES:
             del lines[:1]
     records = (_record(line) for line in lines)
-    return [record for record in records if record.keys() >= _OF_A_STEP]
+    return [record for record in records if record.keys() >= _STEP_KEYS]
 
 
 def _record(line: bytes) -> dict[str, Any]:
-    """Return a line of the metrics; nothing of one that a crash of the machine spoiled."""
+    """Parse a line of the metrics; return {} if it is corrupt, as after a system crash."""
     try:
         record = json.loads(line)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a path stands for: a run, a folder of encoded sources, or one source."""
+"""Target of an inspection: a run, a folder of encoded sources, or one source."""
 
 from __future__ import annotations
 
@@ -22,40 +22,41 @@ from yxanul.tokenizer.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Target:
-    """Sources, and the run that they belong to if that is known."""
+    """Encoded sources, and the run they belong to if known."""
 
     path: Path
-    """What was named."""
+    """The path that was given."""
     folders: dict[str, Path]
     """The folder of each source."""
     missing: tuple[str, ...]
-    """Sources of the run that are not there at all."""
+    """Sources of the run that have no folder of shards."""
     run: RunFolder | None
     recipe: Recipe | None
     is_run: bool
-    """Whether the run itself was named, and not its data."""
+    """Whether the path is the run folder rather than its data."""
 
     @property
     def facts(self) -> dict[str, str | None]:
-        """What --json says of it."""
+        """Facts for --json."""
         return {"run": str(self.run.path) if self.run else None, "shards": str(self.path)}
 
     def only(self, source: str | None, what: str) -> tuple[str, Path]:
-        """Return the source that is named, or the only one that there is."""
+        """Return the given source, or the only one."""
         if source is None and len(self.folders) > 1:
             raise YxanulError(
-                f"{what} is that of one source", expected=f"--source {' or '.join(self.folders)}"
+                f"the source of {what} is ambiguous",
+                expected=f"--source {' or '.join(self.folders)}",
             )
         ((name, folder),) = self.chosen(source).items()
         return name, folder
 
     def chosen(self, source: str | None) -> dict[str, Path]:
-        """Return the source that is named, or all of them."""
+        """Return the given source, or all of them."""
         return self.folders if source is None else {source: lookup(self.folders, source, "source")}
 
 
 def find_place(path: Path, ui: Ui) -> Target:
-    """Find the sources that `path` stands for; what holds none is an error."""
+    """Return the target at `path`; raise YxanulError if it has no shards."""
     run = RunFolder(path)
     if not run.recipe.is_file():
         folders = source_folders(path)
@@ -67,23 +68,23 @@ def find_place(path: Path, ui: Ui) -> Target:
         _fetch(recipe.data.folder, data, list(recipe.data.sources), ui)
     if not data.is_dir():
         raise YxanulError(f"{path} has no shards yet", hint="run `yxanul prepare` with its recipe")
-    there = source_folders(data)
-    folders = {name: there[name] for name in recipe.data.sources if name in there}
-    missing = tuple(name for name in recipe.data.sources if name not in there)
+    existing = source_folders(data)
+    folders = {name: existing[name] for name in recipe.data.sources if name in existing}
+    missing = tuple(name for name in recipe.data.sources if name not in existing)
     return Target(path, folders, missing, run, recipe, is_run=True)
 
 
 def _fetch(address: str, folder: Path, names: list[str], ui: Ui) -> None:
-    """Copy the sources that are there from an address, as far as they have changed."""
+    """Fetch the files of the sources at an address that have changed."""
     with StopRequest().handled():
-        place = RemoteStorage(address, folder)
-        place.look()
-        there = place.sources()
-        fetch_shards(address, ui, [name for name in names if name in there])
+        storage = RemoteStorage(address, folder)
+        storage.look()
+        existing = storage.sources()
+        fetch_shards(address, ui, [name for name in names if name in existing])
 
 
 def _run_around(data: Path) -> tuple[RunFolder | None, Recipe | None]:
-    """Return the run whose data folder `data` is, if it lies within one."""
+    """Return the run that has `data` as its data folder, if any."""
     run = RunFolder(data.resolve().parent)
     if not run.recipe.is_file() or run.data(None).resolve() != data.resolve():
         return None, None
@@ -91,7 +92,7 @@ def _run_around(data: Path) -> tuple[RunFolder | None, Recipe | None]:
 
 
 class TokenizerFinder:
-    """Gives the tokenizer of a source: the one that is named, the run's, or one beside the data."""
+    """Finds the tokenizer of a source: the given one, the run's, or one next to the data."""
 
     def __init__(self, place: Target, named: str | None) -> None:
         self._strict = True
@@ -105,21 +106,21 @@ class TokenizerFinder:
             self._strict = False
             data = next(iter(place.folders.values())).parent
             around = (place.path, data, data.parent)
-            files = [file for one in around if (file := one / "tokenizer.json").is_file()]
+            files = [file for folder in around if (file := folder / "tokenizer.json").is_file()]
         if files:
             self._tokenizer, self._where = Tokenizer.load(files[0]), str(files[0])
 
     def of(self, header: Header) -> Tokenizer | None:
-        """Return the tokenizer of a source, or None if it is not at hand.
+        """Return the tokenizer of a source, or None if it is not available.
 
-        Raises a YxanulError if the one that is named, or the run's, is another.
+        Raises YxanulError if the given one, or the run's, does not match.
         """
         if self._tokenizer is None or self._tokenizer.digest == header.tokenizer:
             return self._tokenizer
         if not self._strict:
             return None
         raise YxanulError(
-            f"'{header.source}' was encoded with another tokenizer than {self._where}",
+            f"'{header.source}' was encoded with a different tokenizer than {self._where}",
             got=self._tokenizer.digest[:12],
             expected=header.tokenizer[:12],
         )

@@ -1,4 +1,4 @@
-"""Whether encoded text is sound, and what a run's recipe asks for."""
+"""Verification results of shards, and their comparison with the run's recipe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from yxanul.tokenizer.tokenizer import Tokenizer
 
 
 def verify_facts(place: Target, checks: dict[str, Check]) -> dict[str, Any]:
-    """Return what was found, as plain data."""
+    """Return the results as JSON data."""
     sources: dict[str, Any] = {
         name: {
             "ok": not check.faults,
@@ -31,7 +31,7 @@ def verify_facts(place: Target, checks: dict[str, Check]) -> dict[str, Any]:
 
 
 def compare_with_recipe(place: Target, checks: dict[str, Check]) -> None:
-    """What a run has encoded has to be what its recipe asks for."""
+    """Add a fault for each source of a run whose shards do not match its recipe."""
     run, recipe = place.run, place.recipe
     if run is None or recipe is None or not place.is_run:
         return
@@ -46,7 +46,7 @@ def compare_with_recipe(place: Target, checks: dict[str, Check]) -> None:
         try:
             header = read_outline(folder).header
             if header.tokenizer != tokenizer.digest:
-                continue  # that is told already
+                continue  # already reported
             check_header(header, data, name, recipe, tokenizer)
         except YxanulError as error:
             checks[name].faults.append(Fault(folder, str(error)))
