@@ -44,7 +44,7 @@ def test_stop_after_a_step_is_an_end_as_any(recipe, out):
     assert (again.code, json.loads(again.out)["step"]) == (
         0,
         7,
-    ) and "at step 7 already" in again.err
+    ) and "already at step 7" in again.err
     whole = call("train", recipe, "--stop-after", STEPS + 1, "--json", "--out", out)
     assert whole.code == 0 and json.loads(whole.out)["steps"] == STEPS
 
