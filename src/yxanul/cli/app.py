@@ -37,9 +37,9 @@ for verbs in (tokenizer, data):
     app.add_typer(verbs.group, name=verbs.NAME)
 
 
-def print_version(wanted: bool) -> None:
+def print_version(given: bool) -> None:
     """Print the version and exit if --version is given."""
-    if wanted:
+    if given:
         from importlib.metadata import version
 
         typer.echo(f"yxanul {version('yxanul')}")

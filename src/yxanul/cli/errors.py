@@ -84,13 +84,13 @@ def error_facts(error: BaseException) -> dict[str, Any]:
         what = f"{type(error).__name__}: {error}".rstrip(": ")
         mistake = YxanulError(what, hint="this is a bug in yxanul; the traceback is on stderr")
         mistake.exit_code = 1
-    place = re.match(r"(\S.*?:\d+:\d+): ", mistake.what)
+    location = re.match(r"(\S.*?:\d+:\d+): ", mistake.what)
     fields = {
         "message": mistake.what,
         "got": mistake.got,
         "expected": mistake.expected,
         "hint": mistake.hint,
-        "where": place and place[1],
+        "where": location and location[1],
     }
     error_fields = {name: None if value is None else str(value) for name, value in fields.items()}
     return {"error": error_fields, "exit_code": mistake.exit_code} | mistake.facts
