@@ -88,7 +88,7 @@ def command(
     from yxanul.tokenizer.build import build_tokenizer
 
     folder = checked_out(out, force)
-    kind, paths = kind_and_paths(kind, paths or [])
+    kind, text_paths = kind_and_paths(kind, paths or [])
     given = {
         "vocab_size": vocab_size,
         "transition": transition,
@@ -97,7 +97,7 @@ def command(
         "chat_template": chat_template,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    data, settings = what_to_train(kind, paths, recipe, given)
+    data, settings = what_to_train(kind, text_paths, recipe, given)
     ui = make_ui()
     with StopRequest().handled():
         say_notes(data.sources.values(), ui)
