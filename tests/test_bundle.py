@@ -108,7 +108,7 @@ def test_show_a_folder_like_a_preset(folder, yxanul):
     assert facts["layers"] == "LGL" and facts["model"]["layer_pattern"] == "LG"
     assert facts["kv_cache_bytes"] == 2 * 2 * 2 * 8 * (6 + 64 + 6)
     said = yxanul("show", folder)[1]
-    assert f"{facts['parameters']:,}" in said and "layers: LGL (L sees 6 tokens" in said
+    assert f"{facts['parameters']:,}" in said and "layers: LGL (L attends to 6 tokens" in said
     assert preset["kv_cache_bytes"] < preset["kv_bytes_per_token"] * preset["seq_len"]
     assert "window" not in yxanul("show", "nano")[1]
 
@@ -124,7 +124,7 @@ def test_mistakes_are_one_line(folder, yxanul, tmp_path):
         (["generate", bare, "x"], "no tokenizer.json"),
         (["generate", other, "x"], "got BertModel; expected LlamaForCausalLM"),
         (["show", other], "got BertModel"),
-        (["show", folder, "model.depth=2"], "go with a recipe"),
+        (["show", folder, "model.depth=2"], "overrides need a recipe"),
         (["eval", tmp_path], "has no checkpoint; give a folder that `yxanul run` made"),
     ]:
         code, out, err = yxanul(*words)

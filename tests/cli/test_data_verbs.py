@@ -102,7 +102,7 @@ def test_overview_for_people(made, yxanul):
     assert [block.split(":")[0] for block in blocks] == ["stories", "math", "nasty"]
     assert "(synthetic)" in blocks[0] and "(synthetic)" not in blocks[2]
     assert f"left out: {counted(made)} too_short (" in blocks[1]
-    assert "257 ids in uint16, the end of text is 256; tokenizer" in blocks[0]
+    assert "257 ids in uint16, end of text 256; tokenizer" in blocks[0]
     assert "█" in blocks[0] and "first documents of validation:" in blocks[0]
     only, _ = yxanul("data", "show", run, "--source", "math", "--split", "train")
     assert only.startswith("math:") and "of validation:" not in only and "stories:" not in only
@@ -180,7 +180,7 @@ def test_long_rows_are_cut_unless_all_is_asked_for(made, yxanul):
     words = ("data", "show", run, "--source", "math", "--position", 0, "--seq-len", 4000)
     cut, full = yxanul(*words)[0], yxanul(*words, "--full")[0]
     assert len(cut) < 2500 < 4000 < len(full)
-    assert "documents are not shown (--full)" in cut and "not shown" not in full
+    assert "documents not shown (--full)" in cut and "not shown" not in full
 
 
 def test_a_step_for_people(made, yxanul):
@@ -205,7 +205,7 @@ def test_without_a_tokenizer_there_are_ids(run, yxanul):
     assert "--tokenizer NAME|FILE" in out and "ids: " in out
     assert facts_of(yxanul, *words, "--tokenizer", "byte")["text"].startswith("Question")
     verified, _ = yxanul("data", "verify", bare)
-    assert "no tokenizer is at hand" in verified
+    assert "no tokenizer: text was not compared" in verified
     (bare / "tokenizer.json").write_bytes((run.parent / "moved" / "tokenizer.json").read_bytes())
     assert facts_of(yxanul, *words)["text"].startswith("Question")
 
@@ -240,9 +240,9 @@ def test_dropped_samples(made, yxanul):
         (["--step", 25], "expected 1 to 24"),
         (["--step", 11, "--stage", "two"], "expected 1 to 10"),
         (["--step", 1, "--stage", "tow"], "did you mean 'two'"),
-        (["--stage", "two"], "--stage goes with --step"),
-        (["--rows", 2], "--rows goes with --position or --step"),
-        (["--document", 0, "--step", 1], "one thing at a time"),
+        (["--stage", "two"], "--stage needs --step"),
+        (["--rows", 2], "--rows needs --position or --step"),
+        (["--document", 0, "--step", 1], "cannot be combined"),
         (["--split", "valid"], "did you mean 'validation'"),
         (["--dropped", "too_shor"], "did you mean 'too_short'"),
         (["--tokenizer", "gpt3"], "did you mean 'gpt2'"),
@@ -296,7 +296,7 @@ def test_a_source_that_is_not_finished(run, yxanul):
         (math / name).unlink()
     shutil.rmtree(run / "data" / "nasty")
     out, _ = yxanul("data", "show", run)
-    assert "math: not prepared to its end: 0 of 1 part" in out
+    assert "math: incomplete: 0 of 1 part" in out
     assert "nasty: not encoded yet" in out
     out, err = yxanul("data", "verify", run, code=2)
     assert "math: 1 fault" in out and "it is incomplete: 0 of 1 shards" in out
@@ -332,7 +332,7 @@ def test_verify_names_every_fault(run, yxanul):
     out, err = yxanul("data", "verify", run, code=2)
     assert f"  {run}/data/stories/train/00000.ids: its checksum is wrong\n" in out
     assert "math: 2 faults" in out and "nasty: OK" in out
-    assert err.splitlines()[-1].startswith(f"yxanul: {run} is not sound; got 3 faults in ")
+    assert err.splitlines()[-1].startswith(f"yxanul: {run} is damaged; got 3 faults in ")
     facts = json.loads(yxanul("data", "verify", run, "--json", code=2)[0])
     assert not facts["ok"] and facts["sources"]["nasty"]["ok"]
     assert len(facts["sources"]["math"]["faults"]) == 2

@@ -189,7 +189,7 @@ def test_one_that_is_killed_ends_all_in_one_line(endless, out, begin):
     said = program.end()
     assert said.code == 2, said.err
     assert "process 1 of 2 was ended by SIGKILL" in said.error
-    assert "the same command goes on from the last checkpoint" in said.error
+    assert "resumes from the last checkpoint" in said.error
     assert "Traceback" not in said.err
 
 
@@ -201,7 +201,7 @@ def test_it_starts_again_by_itself(recipe, straight, out, begin, rank):
     kill_rank(program, rank)
     said = program.end()
     assert said.code == 0, said.err
-    (line,) = [one for one in said.warnings if "starting again" in one]
+    (line,) = [one for one in said.warnings if "restarting" in one]
     assert f"process {rank} of 2 was ended by SIGKILL" in line and "(1 of 1)" in line
     assert "going on from step-" in said.err
     assert_close(out, straight)
@@ -384,7 +384,7 @@ def test_a_signal_before_the_children_listen_is_no_accident(monkeypatch, capsys,
     with pytest.raises(Interrupted) as caught:
         start_children(order, 2)
     assert caught.value.exit_code == code
-    assert "starting again" not in capsys.readouterr().err
+    assert "restarting" not in capsys.readouterr().err
 
 
 def test_a_second_ctrl_c_kills(monkeypatch):
@@ -506,7 +506,7 @@ def test_an_ending_is_an_exit_code():
     error = _error_of(ExitReport(1, 3, "gate"))
     assert isinstance(error, YxanulError) and error.exit_code == 3 and str(error) == "gate"
     error = _error_of(ExitReport(1, 2, "gone", is_accident=True))
-    assert "goes on from the last checkpoint" in str(error)
+    assert "resumes from the last checkpoint" in str(error)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

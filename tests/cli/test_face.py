@@ -131,7 +131,7 @@ def test_show_says_how_far_a_run_is_that_trains(run):
 def test_show_says_that_no_process_is_at_work(run):
     facts, text = show_run(run)
     assert not facts["alive"] and facts["seconds_left"] is None and facts["loss"] == 3.0
-    assert "no process is at work" in text
+    assert "no process is working on it" in text
 
 
 def test_lines_that_a_crash_spoiled_are_not_counted(run):
@@ -223,7 +223,7 @@ def test_what_is_no_run_says_what_to_give(trained, tmp_path):
 
 def test_a_run_whose_recipe_is_lost_can_be_shown(run):
     (run / "recipe.yaml").unlink()
-    assert "no process is at work" in call("show", run).out
+    assert "no process is working on it" in call("show", run).out
 
 
 @pytest.mark.parametrize("verb", ["run", "prepare", "train"])
@@ -231,10 +231,10 @@ def test_what_cannot_be_a_run_folder_is_refused(verb, tmp_path):
     recipe = write_tiny(tmp_path)
     (tmp_path / "link").symlink_to("nowhere")
     for out, said in (
-        (recipe, "tiny.yaml is no folder"),
-        (recipe / "run", "tiny.yaml is no folder"),
-        (tmp_path / "link", "a link to nowhere, which is not there"),
-        ("s3://bucket/run", "an address"),
+        (recipe, "tiny.yaml is not a folder"),
+        (recipe / "run", "tiny.yaml is not a folder"),
+        (tmp_path / "link", "a broken link to nowhere"),
+        ("s3://bucket/run", "a remote address"),
     ):
         said_here = call(verb, recipe, "--out", out, cwd=tmp_path)
         assert said_here.code == 2 and said in said_here.error
@@ -243,7 +243,7 @@ def test_what_cannot_be_a_run_folder_is_refused(verb, tmp_path):
 
 def test_a_page_for_people_is_no_json():
     said = call("schema", "--markdown", "--json")
-    assert said.code == 2 and "give one of them" in json.loads(said.out)["error"]["message"]
+    assert said.code == 2 and "cannot be combined" in json.loads(said.out)["error"]["message"]
 
 
 def test_an_empty_stop_is_said_in_a_sentence(trained):

@@ -32,7 +32,7 @@ def out(prepared, tmp_path):
 def test_resume_without_a_checkpoint_says_so(recipe, out):
     said = call("train", recipe, "--resume", "stages.0.budget={steps: 5}", "--out", out)
     assert said.code == 0
-    assert "has no checkpoint yet: the training begins at its first step" in said.err
+    assert "has no checkpoint yet" in said.err
     said = call("train", recipe, "--resume", "stages.0.budget={steps: 5}", "--out", out)
     assert said.code == 0 and "no checkpoint yet" not in said.err
 
@@ -44,7 +44,7 @@ def test_stop_after_a_step_is_an_end_as_any(recipe, out):
     assert (again.code, json.loads(again.out)["step"]) == (
         0,
         7,
-    ) and "at step 7 already" in again.err
+    ) and "already at step 7" in again.err
     whole = call("train", recipe, "--stop-after", STEPS + 1, "--json", "--out", out)
     assert whole.code == 0 and json.loads(whole.out)["steps"] == STEPS
 
@@ -71,7 +71,7 @@ def test_eval_only_scores_and_trains_nothing(recipe, out):
 
 def test_flags_that_contradict_each_other_are_refused(recipe, out):
     said = call("train", recipe, "--eval-only", "--cooldown-now", "--out", out)
-    assert said.code == 2 and "give one of them" in said.error
+    assert said.code == 2 and "cannot be combined" in said.error
 
 
 def test_disable_fp8_trains_in_bf16(recipe, out):

@@ -104,7 +104,7 @@ def test_on_a_run_that_is_at_work_and_is_stopped_later(
 
     def ask():
         said = call("train", recipe, "--cooldown-now", "--out", out)
-        assert said.code == 0 and "was asked to come down and end" in said.out
+        assert said.code == 0 and "to cool down and end" in said.out
         answers.append(said)
 
     answers = []

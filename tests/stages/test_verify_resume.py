@@ -54,7 +54,7 @@ def test_equal_is_said_and_the_run_stays(recipe, trained, monkeypatch):
     before = content(trained)
     said = call("verify-resume", recipe, "--steps", 9, "--stops", 2, "--out", trained)
     assert said.code == 0, said.err
-    assert said.out.startswith("equal: ") and " after 9 steps, to the bit" in said.out
+    assert said.out.startswith("bit-identical: ") and " after 9 steps" in said.out
     proof = json.loads((trained / "verify-resume.json").read_text())
     assert proof["equal"] and proof["steps"] == 9 and len(proof["stops"]) == 2
     assert all(0 < stop < 9 for stop in proof["stops"])

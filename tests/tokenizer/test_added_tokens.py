@@ -30,13 +30,13 @@ def build(settings, texts=(STORY,) * 9):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"special_tokens": ("<a>", "<a>")}, "there twice"),
+        ({"special_tokens": ("<a>", "<a>")}, "duplicate special token"),
         ({"special_tokens": ("  ",)}, "empty or white space"),
-        ({"special_tokens": ("a\x00",)}, "cannot be seen"),
+        ({"special_tokens": ("a\x00",)}, "unprintable"),
         ({"chat_template": "chatmll"}, "did you mean 'chatml'"),
         ({"chat_template": "{% for"}, "no Jinja"),
         ({"vocab_size": 258, "chat_template": "chatml"}, "no room"),
-        ({"vocab_size": 300, "transition": 299}, "leaves nothing to stage two"),
+        ({"vocab_size": 300, "transition": 299}, "leaves no tokens for stage two"),
     ],
 )
 def test_settings_that_cannot_be(settings, message):
@@ -96,7 +96,7 @@ def test_tokens_that_a_file_keeps_as_special_are_found_in_text(tmp_path):
 def test_the_end_of_text_of_a_file_cannot_be_one_of_them(tmp_path):
     raw = library.Tokenizer.from_str(build(ByteSettings()).to_json().replace("endoftext", "im_end"))
     raw.save(str(tmp_path / "tokenizer.json"))
-    with pytest.raises(YxanulError, match=r"special_tokens has '<\|im_end\|>'"):
+    with pytest.raises(YxanulError, match=r"special_tokens contains '<\|im_end\|>'"):
         build(FileSettings(path=str(tmp_path), special_tokens=("<|im_end|>",)))
 
 

@@ -77,10 +77,10 @@ def test_facts():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("bytes", "there is no tokenizer 'bytes'.*did you mean 'byte'"),
-        ("superbpe", "'superbpe' has no vocabulary of its own"),
-        ("./not/there", "there is no tokenizer"),
-        ("", "there is no tokenizer|holds no tokenizer"),
+        ("bytes", "unknown tokenizer 'bytes'.*did you mean 'byte'"),
+        ("superbpe", "'superbpe' has no pretrained vocabulary"),
+        ("./not/there", "unknown tokenizer"),
+        ("", "unknown tokenizer|holds no tokenizer"),
     ],
 )
 def test_what_is_no_tokenizer(name, message, tmp_path, monkeypatch):

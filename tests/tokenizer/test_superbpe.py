@@ -92,10 +92,12 @@ def test_what_is_no_t80k_is_refused(tmp_path, shared_data):
         build_tokenizer(SuperBpeT80kSettings(path=str(tmp_path)), no_text, SilentUi())
     for ours, theirs in (("vocab.json", "encoder.json"), ("merges.txt", "vocab.bpe")):
         (tmp_path / ours).write_bytes((shared_data / "gpt2" / theirs).read_bytes())
-    with pytest.raises(YxanulError, match=r"does not hold .*got 50,257 tokens; expected 200,000"):
+    with pytest.raises(
+        YxanulError, match=r"does not contain .*got 50,257 tokens; expected 200,000"
+    ):
         build_tokenizer(SuperBpeT80kSettings(path=str(tmp_path)), no_text, SilentUi())
     (tmp_path / "merges.txt").write_text("no merges here")
-    with pytest.raises(YxanulError, match="holds no SuperBPE vocabulary") as caught:
+    with pytest.raises(YxanulError, match="no valid SuperBPE vocabulary") as caught:
         build_tokenizer(SuperBpeT80kSettings(path=str(tmp_path)), no_text, SilentUi())
     assert "\n" not in str(caught.value)
 
@@ -170,7 +172,7 @@ def test_half_a_surrogate_pair_does_not_stop_training():
 def test_ctrl_c_stops_training_at_once():
     class Stopping(SilentUi):
         def task(self, title, total, unit):
-            if title == "tokenizer, over words":
+            if title == "tokenizer, across words":
                 raise KeyboardInterrupt
             return super().task(title, total, unit)
 

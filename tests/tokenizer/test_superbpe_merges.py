@@ -90,7 +90,7 @@ def test_a_run_is_merged_from_its_beginning(length):
 def test_sorting_in_small_ranges_changes_nothing(monkeypatch):
     generator = random.Random(0)
     pieces = [[generator.randrange(9) for _ in range(60)] for _ in range(20)]
-    monkeypatch.setattr(pair_counts, "_PLACES_AT_ONCE", 7)
+    monkeypatch.setattr(pair_counts, "_POSITIONS_AT_ONCE", 7)
     ours, wanted = both(pieces, ALPHABET, 60)
     assert ours == wanted
 
@@ -99,7 +99,7 @@ def test_no_place_is_too_far_for_its_number(monkeypatch):
     """Above 2^31 slots places take eight bytes; the merges are the same."""
     pieces = [[0, 1, 0, 1, 0, 0, 0, 2, 1] * 5]
     text = TokenText([np.array(piece, np.int32) for piece in pieces], len(ALPHABET))
-    text.place_type = np.int64
+    text.position_type = np.int64
     with SilentUi().task("", 1, "") as task:
         merges = StageTwo(text, ALPHABET).merges(40, task)
     assert (merges, text.pieces()) == reference(pieces, ALPHABET, 40)

@@ -1,4 +1,4 @@
-"""The command line: the only part that talks to a person. One file a verb."""
+"""The command line, with one module per subcommand."""
 
 from yxanul.cli.entry import main
 

@@ -1,4 +1,4 @@
-"""The application: its verbs."""
+"""The typer application and its subcommands."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from yxanul.cli.output import only_json_on_stdout
 
 app = typer.Typer(
     name="yxanul",
-    help="Train small language models from scratch, in stages that have to prove themselves.",
+    help="Train small language models from scratch, in stages that end with a gate.",
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
@@ -37,9 +37,9 @@ for verbs in (tokenizer, data):
     app.add_typer(verbs.group, name=verbs.NAME)
 
 
-def print_version(wanted: bool) -> None:
-    """Print the version and end, if that is what was asked for."""
-    if wanted:
+def print_version(given: bool) -> None:
+    """Print the version and exit if --version is given."""
+    if given:
         from importlib.metadata import version
 
         typer.echo(f"yxanul {version('yxanul')}")
@@ -55,18 +55,18 @@ def options(
         ),
     ] = False,
 ) -> None:
-    """Options of the program itself."""
+    """Declare the options of the program itself."""
 
 
 def main() -> None:
-    """Run a verb."""
+    """Run the command line; turn errors into one line or object and an exit code."""
     as_json = "--json" in sys.argv
     with only_json_on_stdout() if as_json else contextlib.nullcontext(), guarded(as_json):
         run_verb()
 
 
 def run_verb() -> None:
-    """Parse the command line and do what it asks for; errors are left to the caller."""
+    """Parse the command line and run its subcommand; errors propagate."""
     command = typer.main.get_command(app)
     with command.make_context("yxanul", sys.argv[1:] or ["--help"]) as context:
         command.invoke(context)

@@ -1,4 +1,4 @@
-"""Pictures made of letters: horizontal bars, columns, a curve with the area below it."""
+"""Charts of block characters: horizontal bars, columns, a filled curve."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def bars(
 ) -> list[str]:
     """Return one line for each (label, value): label, bar, value.
 
-    The largest value has a bar of `width` letters; what is above zero has at least a sliver.
+    The largest value has a bar of `width` characters; a positive value has at least a sliver.
     """
     labels = max((len(label) for label, _ in rows), default=0)
     most = max((value for _, value in rows if math.isfinite(value)), default=0.0)
@@ -30,27 +30,27 @@ def bars(
 
 
 def columns(values: Sequence[float]) -> list[str]:
-    """Return one letter for each value, the higher the larger; a blank for what is not above 0."""
+    """Return one block per value, taller for larger values; a blank for values not above 0."""
     most = max((value for value in values if math.isfinite(value)), default=0.0)
     return [_column(value / most) if most > 0 else " " for value in values]
 
 
 def area(values: Sequence[float], height: int) -> list[str]:
-    """Return `height` lines in which each value is a column; the largest is as high as all.
+    """Return `height` lines in which each value is a column; the largest fills the height.
 
-    What is above 0 has at least the smallest letter.
+    A positive value has at least the lowest block.
     """
     most = max((value for value in values if math.isfinite(value)), default=0.0)
     tall = [_eighths(value / most, height) if most > 0 else 0 for value in values]
-    letters = " " + _COLUMNS
+    blocks = " " + _COLUMNS
     return [
-        "".join(letters[min(8, max(0, eighths - 8 * floor))] for eighths in tall)
+        "".join(blocks[min(8, max(0, eighths - 8 * floor))] for eighths in tall)
         for floor in reversed(range(height))
     ]
 
 
 def parts_bar(shares: Mapping[str, float], shades: Mapping[str, str], width: int) -> str:
-    """Return a bar of `width` letters, cut into parts; each has the letter of its name."""
+    """Return a stacked bar of `width` characters; each share has the shade of its name."""
     total, done, bar = math.fsum(shares.values()), 0.0, ""
     for name, share in shares.items():
         done += share
@@ -59,8 +59,8 @@ def parts_bar(shares: Mapping[str, float], shades: Mapping[str, str], width: int
 
 
 def shades_of(names: Sequence[str]) -> dict[str, str]:
-    """Return a letter for each name, for the parts of bars; the letters repeat after six."""
-    return {name: _SHADES[place % len(_SHADES)] for place, name in enumerate(names)}
+    """Return a fill character for each name of a stacked bar; they repeat after six."""
+    return {name: _SHADES[i % len(_SHADES)] for i, name in enumerate(names)}
 
 
 def _eighths(share: float, height: int) -> int:

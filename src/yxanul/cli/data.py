@@ -1,4 +1,4 @@
-"""`yxanul data`: look into shards, and verify them."""
+"""`yxanul data`: inspect and verify shards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from yxanul.cli import data_show, data_verify
 NAME = "data"
 group = typer.Typer(
     name=NAME,
-    help="Look into encoded text, and verify it.",
+    help="Inspect and verify encoded text.",
     rich_markup_mode="markdown",
 )
 group.command(data_show.NAME, epilog=data_show.EXAMPLES, cls=data_show.Command)(data_show.command)

@@ -1,4 +1,4 @@
-"""`yxanul data show`: what lies in shards, and what the model sees of it."""
+"""`yxanul data show`: the content of shards, and the rows that the model sees."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ EXAMPLES = """**Examples**
 
 
 class Command(TyperCommand):
-    """The verb; its `--dropped` may stand alone."""
+    """The command; the value of `--dropped` is optional."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Give a `--dropped` without a cause the word that stands for all of them."""
-        words: list[str] = []
-        for place, word in enumerate(args):
-            following = args[place + 1] if place + 1 < len(args) else "-"
+        """Give a `--dropped` without a cause the value for all causes."""
+        complete: list[str] = []
+        for index, arg in enumerate(args):
+            following = args[index + 1] if index + 1 < len(args) else "-"
             alone = following.startswith("-") or Path(following).exists()
-            words.append(f"{word}={ALL_CAUSES}" if word == "--dropped" and alone else word)
-        return super().parse_args(ctx, words)
+            complete.append(f"{arg}={ALL_CAUSES}" if arg == "--dropped" and alone else arg)
+        return super().parse_args(ctx, complete)
 
 
 def command(
@@ -48,36 +48,38 @@ def command(
         str | None, typer.Option(metavar="train|validation", help="Only this split.")
     ] = None,
     document: Annotated[
-        int | None, typer.Option(metavar="N", help="The whole text of a document, from 0.")
+        int | None, typer.Option(metavar="N", help="Show the whole text of document N, from 0.")
     ] = None,
     position: Annotated[
         int | None,
-        typer.Option(metavar="P", help="Rows of the training stream, from its token P on."),
+        typer.Option(metavar="P", help="Show rows of the training stream, from token P on."),
     ] = None,
     seq_len: Annotated[
-        int | None, typer.Option(metavar="T", help="Tokens in a row.  [default: the run's longest]")
+        int | None, typer.Option(metavar="T", help="Tokens per row.  [default: the run's longest]")
     ] = None,
     rows: Annotated[
-        int | None, typer.Option(metavar="R", help="How many rows.  [default: 1; of a step: 8]")
+        int | None, typer.Option(metavar="R", help="Number of rows.  [default: 1; with --step: 8]")
     ] = None,
     step: Annotated[
         int | None,
-        typer.Option(metavar="N", help="What a run reads in this step, counted as in its metrics."),
+        typer.Option(
+            metavar="N", help="Show what a run reads in step N, numbered as in its metrics."
+        ),
     ] = None,
     stage: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Count the step in this stage.")
+        str | None, typer.Option(metavar="NAME", help="Number the step within this stage.")
     ] = None,
     dropped: Annotated[
-        str | None, typer.Option(metavar="[CAUSE]", help="Samples of what was left out.")
+        str | None, typer.Option(metavar="[CAUSE]", help="Show samples of documents left out.")
     ] = None,
     ids: Annotated[
-        bool, typer.Option("--ids", metavar="", help="The ids as well as the text.")
+        bool, typer.Option("--ids", metavar="", help="Show the ids as well as the text.")
     ] = False,
-    full: Annotated[bool, typer.Option("--full", metavar="", help="Cut nothing short.")] = False,
+    full: Annotated[bool, typer.Option("--full", metavar="", help="Do not truncate.")] = False,
     tokenizer: TokenizerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show figures and documents of encoded text, or rows exactly as the model will see them."""
+    """Show figures and documents of encoded text, or rows exactly as the model sees them."""
     from yxanul.cli import data_text
     from yxanul.cli.output import make_ui, print_json, print_text
     from yxanul.inspect.look import Look
@@ -109,7 +111,7 @@ def command(
 
 @dataclass(frozen=True)
 class Asked:
-    """What was asked for on the command line."""
+    """The selection on the command line."""
 
     source: str | None
     split: str | None
@@ -122,24 +124,25 @@ class Asked:
     dropped: str | None
 
     def check(self) -> None:
-        """Refuse what does not go together."""
+        """Raise if options cannot be combined."""
         from yxanul.base.errors import YxanulError, near_miss
 
         if self.split not in (None, "train", "validation"):
             hint = near_miss(self.split, ("train", "validation"))
             raise YxanulError(
-                f"there is no split '{self.split}'", expected="train or validation", hint=hint
+                f"unknown split '{self.split}'", expected="train or validation", hint=hint
             )
         kinds = {name: getattr(self, name) for name in ("document", "position", "step", "dropped")}
         given = [f"--{name}" for name, value in kinds.items() if value is not None]
         if len(given) > 1:
-            raise YxanulError("one thing at a time", got=" and ".join(given))
+            raise YxanulError("options that cannot be combined", got=" and ".join(given))
         by_row = self.position is not None or self.step is not None
         if by_row and self.split == "validation":
             raise YxanulError(
-                f"{given[0]} is of the training stream", hint="held-out text is read by --document"
+                f"{given[0]} reads only the training stream",
+                hint="use --document for held-out text",
             )
-        for name, fits, wanted in (
+        for name, fits, needed in (
             ("rows", by_row, "--position or --step"),
             ("seq_len", self.position is not None, "--position"),
             ("stage", self.step is not None, "--step"),
@@ -147,7 +150,7 @@ class Asked:
             value = getattr(self, name)
             option = f"--{name.replace('_', '-')}"
             if value is not None and not fits:
-                raise YxanulError(f"{option} goes with {wanted}")
+                raise YxanulError(f"{option} needs {needed}")
             if isinstance(value, int) and value < 1:
                 raise YxanulError(option, got=value, expected="at least 1")
 

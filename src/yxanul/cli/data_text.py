@@ -1,4 +1,4 @@
-"""The facts of `yxanul data show` and `data verify`, written out for people."""
+"""The facts of `yxanul data show` as text."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _BEGIN_CHARS = 120
 _STRETCH_CHARS = 300
 _STRETCHES = 8
 _IDS = 24
-_LEGEND = "├─ another document begins: attention does not cross this line"
+_LEGEND = "├─ a new document begins: attention does not cross this line"
 
 Facts = Mapping[str, Any]
 
 
 def overview(facts: Facts, full: bool) -> str:
-    """Return a block of figures, a picture and first documents for each source."""
+    """Return figures, a histogram of lengths and the first documents of each source."""
     lines: list[str] = []
     for name, source in facts["sources"].items():
         lines += [*_source(name, source, full), ""]
     lines += [f"{name}: not encoded yet; run yxanul prepare" for name in facts["missing"]]
     if not all(source["decoded"] for source in facts["sources"].values()):
-        lines.append("no tokenizer is at hand to decode with: give it with --tokenizer NAME|FILE")
+        lines.append("no tokenizer to decode with: pass --tokenizer NAME|FILE")
     return "\n".join(lines).rstrip("\n")
 
 
 def document(facts: Facts, full: bool) -> str:
-    """Return a document: its whole text, and its ids if they are there."""
-    place = f"part {facts['part']}" + (f", {safe(facts['from'])}" if facts["from"] else "")
+    """Return a document's whole text, and its ids if they were asked for."""
+    origin = f"part {facts['part']}" + (f", {safe(facts['from'])}" if facts["from"] else "")
     size = f"{facts['tokens']:,} tokens, {facts['bytes']:,} bytes"
     lines = [
-        f"{facts['source']}, {facts['split']}, document {facts['document']:,}: {size} ({place})"
+        f"{facts['source']}, {facts['split']}, document {facts['document']:,}: {size} ({origin})"
     ]
     if facts["text"] is not None:
         lines.append(safe(facts["text"], keep="\n\t") + (END_MARK if facts["ends"] else ""))
@@ -59,14 +59,14 @@ def stream(facts: Facts, full: bool) -> str:
 
 
 def step(facts: Facts, full: bool) -> str:
-    """Return what a step reads."""
+    """Return the rows that a step reads."""
     rows, micro = facts["num_rows"], facts["micro_rows"]
     mix = ", ".join(f"{name} {weight:g}" for name, weight in facts["mix"].items())
     shape = f"{rows:,} rows of {facts['seq_len']:,} tokens, {micro:,} at a time"
     lines = [
         f"step {facts['step']:,}: stage '{facts['stage']}', step {facts['stage_step']:,} of"
         f" {facts['stage_steps']:,}, phase {facts['phase']}",
-        f"{shape}; mix: {mix}; rate x {facts['lr_scale']:g}",
+        f"{shape}; mix: {mix}; learning rate x {facts['lr_scale']:g}",
         *_rows(facts["rows"], full),
     ]
     if len(facts["rows"]) < rows:
@@ -75,7 +75,7 @@ def step(facts: Facts, full: bool) -> str:
 
 
 def dropped(facts: Facts, full: bool) -> str:
-    """Return samples of what was left out, cause after cause."""
+    """Return samples of the documents left out, by cause."""
     lines: list[str] = []
     for name, samples in facts["dropped"].items():
         counts = ", ".join(f"{count:,} {cause}" for cause, count in facts["counts"][name].items())
@@ -92,11 +92,11 @@ def _source(name: str, facts: Facts, full: bool) -> list[str]:
     kept = sum(split["documents"] for split in facts["splits"].values())
     parts = f"{facts['parts']:,} part{'s' * (facts['parts'] != 1)}"
     if not facts["complete"]:
-        parts = f"not prepared to its end: {facts['parts_done']:,} of {parts}"
+        parts = f"incomplete: {facts['parts_done']:,} of {parts} prepared"
     out = left_out(facts["dropped"], kept) or "nothing"
     return [
         f"{name}: {parts}" + ("  (synthetic)" if facts["synthetic"] else ""),
-        f"  {facts['vocab_size']:,} ids in {facts['dtype']}, the end of text is"
+        f"  {facts['vocab_size']:,} ids in {facts['dtype']}, end of text"
         f" {facts['end_of_text_id']}; tokenizer {facts['tokenizer'][:12]}",
         *(f"  {line}" for line in _splits(facts["splits"], kept)),
         f"  left out: {out}",
@@ -111,29 +111,29 @@ def _splits(splits: Mapping[str, Facts], kept: int) -> list[str]:
     rows = [
         (
             split,
-            f"{one['documents']:,}",
-            percent(one["documents"], kept),
-            f"{one['tokens']:,}",
-            f"{one['bytes']:,}",
-            f"{one['chars_per_token']:.2f}",
+            f"{figures['documents']:,}",
+            percent(figures["documents"], kept),
+            f"{figures['tokens']:,}",
+            f"{figures['bytes']:,}",
+            f"{figures['chars_per_token']:.2f}",
         )
-        for split, one in splits.items()
+        for split, figures in splits.items()
     ]
     return table(header, rows)
 
 
 def _first(split: str, documents: list[Facts], full: bool) -> list[str]:
     lines = [f"  first documents of {split}:"] if documents else []
-    for one in documents:
-        if one["text"] is None:
-            words = _words(one, full, _BEGIN_CHARS)
+    for document in documents:
+        if document["text"] is None:
+            words = _words(document, full, _BEGIN_CHARS)
         else:
-            text = safe(one["text"])
+            text = safe(document["text"])
             whole = full or len(text) <= _BEGIN_CHARS
             words = text if whole else begun(text, _BEGIN_CHARS)
-            words += END_MARK if one["ends"] and whole else ""
-        more = " …" if one["cut"] and not words.endswith("…") else ""
-        lines.append(f"    {one['document']}  {one['tokens']:,} tokens  {words}{more}")
+            words += END_MARK if document["ends"] and whole else ""
+        more = " …" if document["cut"] and not words.endswith("…") else ""
+        lines.append(f"    {document['document']}  {document['tokens']:,} tokens  {words}{more}")
     return lines
 
 
@@ -142,40 +142,40 @@ def _rows(rows: list[Facts], full: bool) -> list[str]:
     for row in rows:
         epoch = "" if row["epoch"] is None else f", epoch {row['epoch']}"
         begins = row["documents"][0]["begins"]
-        entry = "a document begins" if begins else "a document goes on"
+        entry = "starts a document" if begins else "continues a document"
         lines.append(f"row {row['row']}: {row['source']} at {row['position']:,}{epoch}; {entry}")
         lines += _stretches(row["documents"], full)
         target = row["target"]
         text = END_MARK if target["ends"] else f"'{safe(target['text'])}'" * bool(target["text"])
-        lines.append(f"  └─ then: {text or 'id'} {target['id']}".rstrip())
+        lines.append(f"  └─ next: {text or 'id'} {target['id']}".rstrip())
     crossed = any(len(row["documents"]) > 1 for row in rows)
     return [*lines, _LEGEND] if crossed else lines
 
 
 def _stretches(documents: list[Facts], full: bool) -> list[str]:
-    """Return the documents of a row, a line between two."""
+    """Return the documents of a row, separated by lines."""
     shown = documents if full or len(documents) <= _STRETCHES else documents[: _STRETCHES - 1]
     lines: list[str] = []
-    for number, one in enumerate(shown):
+    for number, document in enumerate(shown):
         if number:
             lines.append("  ├─")
-        lines.append(f"  │ {_words(one, full, _STRETCH_CHARS)}")
-        if one["text"] is not None and "ids" in one:
-            lines.append(f"  │ ids: {_ids(one['ids'], full)}")
+        lines.append(f"  │ {_words(document, full, _STRETCH_CHARS)}")
+        if document["text"] is not None and "ids" in document:
+            lines.append(f"  │ ids: {_ids(document['ids'], full)}")
     if len(shown) < len(documents):
         last = documents[-1]
         between = len(documents) - len(shown) - 1
-        lines += [f"  ├─ {between:,} documents are not shown (--full)", "  ├─"]
+        lines += [f"  ├─ {between:,} documents not shown (--full)", "  ├─"]
         lines.append(f"  │ {_words(last, full, _STRETCH_CHARS)}")
     return lines
 
 
-def _words(one: Facts, full: bool, most: int) -> str:
-    """Return the text of some ids in one line, or the ids where there is no text."""
-    end = END_MARK if one["ends"] else ""
-    if one["text"] is None:
-        return f"ids: {_ids(one['ids'], full)} {end}".rstrip()
-    text = safe(one["text"])
+def _words(document: Facts, full: bool, most: int) -> str:
+    """Return a document's text in one line, or its ids if it is not decoded."""
+    end = END_MARK if document["ends"] else ""
+    if document["text"] is None:
+        return f"ids: {_ids(document['ids'], full)} {end}".rstrip()
+    text = safe(document["text"])
     return (text if full else shortened(text, most)) + end
 
 

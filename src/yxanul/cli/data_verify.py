@@ -1,4 +1,4 @@
-"""`yxanul data verify`: read everything that is encoded, and name every fault."""
+"""`yxanul data verify`: check all encoded text and report every fault."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXAMPLES = """**Examples**
 def command(
     shards: ShardsArgument, tokenizer: TokenizerOption = None, as_json: JsonOption = False
 ) -> None:
-    """Read every file: checksums, ids, documents, held-out text; every fault is named."""
+    """Check every file: checksums, ids, documents, held-out text; report every fault."""
     from yxanul.base.errors import YxanulError
     from yxanul.base.interrupt import StopRequest
     from yxanul.cli.output import make_ui, print_json, print_text
@@ -35,13 +35,13 @@ def command(
     facts = verify_facts(place, checks)
     if not as_json:
         print_text(safe(verify_text(facts), keep="\n"))
-    bad = [name for name, one in facts["sources"].items() if not one["ok"]]
+    bad = [name for name, check in facts["sources"].items() if not check["ok"]]
     if bad:
         total = sum(len(facts["sources"][name]["faults"]) for name in bad)
         raise YxanulError(
-            f"{shards} is not sound",
+            f"{shards} is damaged",
             got=f"{total} fault{'s' * (total > 1)} in {', '.join(bad)}",
-            hint="delete what is damaged and run yxanul prepare: it makes it again",
+            hint="delete the damaged files; yxanul prepare rebuilds them",
             facts=facts,
         )
     if as_json:
@@ -49,16 +49,17 @@ def command(
 
 
 def verify_text(facts: dict[str, Any]) -> str:
-    """Return a line for each source, and one for each fault."""
+    """Return a line for each source and each fault."""
     lines: list[str] = []
-    for name, one in facts["sources"].items():
-        size = f"{one['documents']:,} documents, {one['tokens']:,} tokens, {one['files']:,} files"
-        faults = len(one["faults"])
+    for name, check in facts["sources"].items():
+        documents, tokens, files = (check[key] for key in ("documents", "tokens", "files"))
+        size = f"{documents:,} documents, {tokens:,} tokens, {files:,} files"
+        faults = len(check["faults"])
         lines.append(
-            f"{name}: {'OK' if one['ok'] else f'{faults} fault' + 's' * (faults > 1)}, {size}"
+            f"{name}: {'OK' if check['ok'] else f'{faults} fault' + 's' * (faults > 1)}, {size}"
         )
-        lines += [f"  {fault['where']}: {fault['fault']}" for fault in one["faults"]]
-        lines += [f"  note: {note}" for note in one["notes"]]
-        if one["ok"] and not one["with_tokenizer"]:
-            lines.append("  no tokenizer is at hand: text was not compared with ids (--tokenizer)")
+        lines += [f"  {fault['where']}: {fault['fault']}" for fault in check["faults"]]
+        lines += [f"  note: {note}" for note in check["notes"]]
+        if check["ok"] and not check["with_tokenizer"]:
+            lines.append("  no tokenizer: text was not compared with ids (--tokenizer)")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""`yxanul doctor`: what is installed, what works, how fast, and what to do about it."""
+"""`yxanul doctor`: installed packages, working features, measured speeds, and advice."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ EXAMPLES = """**Examples**
 def command(
     compile_check: Annotated[
         bool,
-        typer.Option("--compile/--no-compile", help="Also try torch.compile (up to a minute)."),
+        typer.Option("--compile/--no-compile", help="Also test torch.compile (up to a minute)."),
     ] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure devices, dtypes, attention and compile back ends, and say what follows from it."""
+    """Test and time devices, dtypes, attention and compile back ends, and give advice."""
     from yxanul.base.interrupt import StopRequest
     from yxanul.cli.output import make_ui, print_json, print_text
     from yxanul.plan.doctor import examine

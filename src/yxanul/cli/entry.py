@@ -1,10 +1,10 @@
-"""Where a command begins: with signals, before anything that takes a while to import."""
+"""The entry point: signal handlers are installed before any slow import."""
 
 from yxanul.cli.signals import end_by_signals
 
 
 def main() -> None:
-    """Run a verb. Signals come first: what is imported after them takes a while."""
+    """Install the signal handlers, then run the command line."""
     end_by_signals()
     from yxanul.cli.app import main as run_verb
 

@@ -23,16 +23,16 @@ def command(
     run: RunArgument,
     text: Annotated[
         list[Path] | None,
-        typer.Option("--text", metavar="FILE", help="Score this file; may be given many times."),
+        typer.Option("--text", metavar="FILE", help="Score this file; repeatable."),
     ] = None,
     seq_len: Annotated[
         int | None,
-        typer.Option(metavar="T", help="Longest context.  [default: the training's]", min=2),
+        typer.Option(metavar="T", help="Context length.  [default: that of training]", min=2),
     ] = None,
     stride: Annotated[
         int | None,
         typer.Option(
-            metavar="T", help="Tokens scored in each window.  [default: half of it]", min=1
+            metavar="T", help="Tokens scored in each window.  [default: half of --seq-len]", min=1
         ),
     ] = None,
     checkpoint: CheckpointOption = "best",
@@ -41,7 +41,7 @@ def command(
 ) -> None:
     """Score the run's held-out text by domain, or the given files.
 
-    RUN may be a folder of the `transformers` layout (Llama, Qwen3, Gemma 3): give files then.
+    RUN may be a `transformers` folder (Llama, Qwen3, Gemma 3), which requires --text.
     """
     from yxanul.base.errors import YxanulError
     from yxanul.base.interrupt import StopRequest
@@ -59,8 +59,8 @@ def command(
             scores = score_files(bundle.model, bundle.tokenizer, text, shape, ui)
         elif bundle.data is None:
             raise YxanulError(
-                f"{run} is a transformers folder: it has no held-out text",
-                hint="give texts with --text FILE",
+                f"{run} is a transformers folder, which has no held-out text",
+                hint="pass files with --text FILE",
             )
         else:
             if bundle.data_address is not None:

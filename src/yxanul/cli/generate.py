@@ -29,22 +29,22 @@ def command(
         typer.Argument(metavar="PROMPT", help="The text to continue; `-` reads standard input."),
     ] = None,
     prompt_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Read the prompt from a file.")
+        Path | None, typer.Option(metavar="FILE", help="Read the prompt from this file.")
     ] = None,
     max_tokens: Annotated[
-        int, typer.Option(metavar="N", help="Tokens of a sample, at most.", min=1)
+        int, typer.Option(metavar="N", help="Maximum tokens per sample.", min=1)
     ] = 200,
     temperature: Annotated[
-        float, typer.Option(metavar="X", help="0 takes the likeliest token.", min=0)
+        float, typer.Option(metavar="X", help="0 decodes greedily.", min=0)
     ] = 0.8,
     top_k: Annotated[
-        int | None, typer.Option(metavar="N", help="Keep the k likeliest tokens.", min=1)
+        int | None, typer.Option(metavar="N", help="Sample from the N likeliest tokens.", min=1)
     ] = None,
     top_p: Annotated[
         float | None,
         typer.Option(
             metavar="X",
-            help="Keep the likeliest tokens whose probabilities add up to this.",
+            help="Sample from the likeliest tokens whose probabilities add up to X.",
             min=0,
             max=1,
         ),
@@ -53,30 +53,28 @@ def command(
         float | None,
         typer.Option(
             metavar="X",
-            help="Drop tokens below this share of the likeliest one's probability.",
+            help="Drop tokens below X times the probability of the likeliest one.",
             min=0,
             max=1,
         ),
     ] = None,
     repetition_penalty: Annotated[
         float,
-        typer.Option(
-            metavar="X", help="Above 1 discourages tokens that are there already.", min=0.01
-        ),
+        typer.Option(metavar="X", help="Above 1 penalizes tokens already in the text.", min=0.01),
     ] = 1.0,
     seed: Annotated[
         int, typer.Option(metavar="N", help="The same seed gives the same text.", min=0)
     ] = 0,
-    samples: Annotated[int, typer.Option(metavar="N", help="How many continuations.", min=1)] = 1,
+    samples: Annotated[int, typer.Option(metavar="N", help="Number of samples.", min=1)] = 1,
     stop: Annotated[
         list[str] | None,
-        typer.Option(metavar="TEXT", help="End before this text; may be given many times."),
+        typer.Option(metavar="TEXT", help="Stop before this text; repeatable."),
     ] = None,
     checkpoint: CheckpointOption = "best",
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Continue a prompt; one sample streams as it is written."""
+    """Continue a prompt; a single sample is streamed."""
     from yxanul.base.settings import checked
     from yxanul.bundle import open_bundle
     from yxanul.cli.output import print_json, print_text
@@ -101,15 +99,15 @@ def command(
     if as_json or samples > 1:
         completions = complete(bundle.model, bundle.tokenizer, start, settings)
         if as_json:
-            plain = [{"text": one.text, "finish_reason": one.finished} for one in completions]
+            plain = [{"text": c.text, "finish_reason": c.finished} for c in completions]
             print_json({"run": str(run), "prompt": start, "samples": plain})
             return
-        for number, one in enumerate(completions, 1):
-            print_text(f"--- {number} ({one.finished})\n{start}{one.text}\n")
+        for number, completion in enumerate(completions, 1):
+            print_text(f"--- {number} ({completion.finished})\n{start}{completion.text}\n")
         return
-    pieces = stream(bundle.model, bundle.tokenizer, start, settings)
-    for number, piece in enumerate(pieces):
-        sys.stdout.write(piece.text if number else start + piece.text)
+    chunks = stream(bundle.model, bundle.tokenizer, start, settings)
+    for number, chunk in enumerate(chunks):
+        sys.stdout.write(chunk.text if number else start + chunk.text)
         sys.stdout.flush()
     sys.stdout.write("\n")
 
@@ -120,7 +118,7 @@ def read_prompt(prompt: str | None, prompt_file: Path | None) -> str:
 
     if prompt_file is not None:
         if prompt is not None:
-            raise YxanulError("two prompts", got="PROMPT and --prompt-file", expected="one of them")
+            raise YxanulError("two prompts", got="PROMPT and --prompt-file", expected="only one")
         try:
             return prompt_file.read_text(encoding="utf-8").removesuffix("\n")
         except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""What `run` and `train` were asked for, and the processes that carry it out."""
+"""The arguments of `run` and `train`, and the processes that execute them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Order:
-    """The arguments of `run` and of `train`."""
+    """The arguments of `run` and `train`."""
 
     verb: str
     recipe: str
@@ -46,35 +46,35 @@ class Order:
         return RunFolder(self.out)
 
     def last_step(self) -> int:
-        """Return the step of the newest checkpoint; 0 where there is none."""
+        """Return the step of the newest checkpoint; 0 if there is none."""
         from yxanul.checkpoint.layout import checkpoint_steps
 
         return max(checkpoint_steps(self.run.checkpoints), default=0)
 
     def load(self) -> Recipe:
-        """Return the resolved recipe, flags taken in; refuse what this machine cannot do."""
+        """Return the resolved recipe with flags applied; raise if this machine cannot run it."""
         from yxanul.train.parallel.deepspeed_config import read_config
 
         recipe = load_for_run(self.recipe, self._with_flags, self.run, self._misfits)
         if recipe.train.deepspeed is not None:
-            read_config(recipe.train.deepspeed)  # a wrong file is said before any work
+            read_config(recipe.train.deepspeed)  # so that a bad file fails before any work
         return recipe
 
     def with_preset(self, preset: str) -> Recipe:
-        """Return the resolved recipe with another preset of the model."""
+        """Return the resolved recipe with another model preset."""
         from yxanul.recipe import load_recipe
 
         return load_recipe(self.recipe, [*self._with_flags, f"model.preset={preset}"], self.run)
 
     @cached_property
     def _with_flags(self) -> list[str]:
-        """The overrides, and those that flags stand for."""
+        """The overrides, including those that flags imply."""
         from yxanul.recipe import load_recipe
 
         overrides = list(self.overrides)
         if self.disable_fp8:
-            asks = load_recipe(self.recipe, overrides, self.run).train.precision == "fp8"
-            overrides += ["train.precision=bf16"] * asks + ["train.fp8.engine=none"]
+            is_fp8 = load_recipe(self.recipe, overrides, self.run).train.precision == "fp8"
+            overrides += ["train.precision=bf16"] * is_fp8 + ["train.fp8.engine=none"]
         if self.strategy:
             overrides.append(f"train.strategy={self.strategy}")
         return overrides
@@ -88,14 +88,14 @@ class Order:
             yield from preflight.of_text(recipe)
 
     def ui(self) -> Ui:
-        """Return what speaks to the person; of several processes, only the first does."""
+        """Return the user interface; silent on every rank but 0."""
         from yxanul.base.ui import SilentUi
         from yxanul.cli.output import make_ui
 
         return make_ui() if os.environ.get("RANK", "0") == "0" else SilentUi()
 
     def arguments(self) -> list[str]:
-        """Return the arguments that give a child the same order."""
+        """Return the command-line arguments for the child processes."""
         flags = ["--resume"] * self.resume + ["--disable-fp8"] * self.disable_fp8
         flags += ["--strategy", self.strategy] if self.strategy else []
         flags += ["--stop-after", str(self.stop_after)] if self.stop_after else []
@@ -103,7 +103,7 @@ class Order:
         return [self.verb, self.recipe, *self.overrides, "--out", str(self.out), *flags]
 
     def ask_for_cooldown(self, recipe: Recipe) -> bool:
-        """Ask for an early end; True if a process that is at work on the run will see to it."""
+        """Request an early cool-down; True if a running process will carry it out."""
         from yxanul.base.files import is_locked
         from yxanul.cli.output import print_json, print_text
         from yxanul.stages.replan import ask
@@ -111,14 +111,14 @@ class Order:
         ask(self.run, recipe)
         if not is_locked(self.out):
             return False
-        text = f"the process that trains {self.out} was asked to come down and end"
+        text = f"asked the process that trains {self.out} to cool down and end"
         print_json({"run": str(self.out), "asked": True}) if self.as_json else print_text(text)
         return True
 
 
 @contextlib.contextmanager
 def launched(order: Order) -> Iterator[Session | None]:
-    """Give the session of what was ordered; None where other processes have done it, or will."""
+    """Context manager: the session of an order; None if other processes did it, or will."""
     from yxanul.base.startup import Startup
 
     startup, recipe = Startup(), order.load()
@@ -126,7 +126,7 @@ def launched(order: Order) -> Iterator[Session | None]:
         yield None
         return
     if order.resume and not order.last_step():
-        order.ui().say(f"{order.out} has no checkpoint yet: the training begins at its first step")
+        order.ui().say(f"{order.out} has no checkpoint yet; training starts at its first step")
     startup.lap("recipe")
     if (size := num_devices(order, recipe)) > 1:
         start_children(order, size)
@@ -153,8 +153,10 @@ def load_for_run(
     run: RunFolder,
     misfits: Callable[[Recipe], Iterable[Misfit]],
 ) -> Recipe:
-    """Read the recipe of a run, refuse its `misfits`. A preset of auto becomes the one that the
-    run was begun with; it stays for a run that has none yet."""
+    """Read the recipe of a run and refuse its `misfits`.
+
+    A preset of auto becomes the one the run was started with; a new run keeps auto.
+    """
     from yxanul.recipe import check_tree, load_recipe, read_tree, refuse
 
     tree = read_tree(name, overrides, run)
@@ -167,25 +169,25 @@ def load_for_run(
 
 
 def num_devices(order: Order, recipe: Recipe) -> int:
-    """Return how many processes to start; 1 in one that was started with others."""
+    """Return the number of processes to start; 1 inside a worker."""
     if "WORLD_SIZE" in os.environ:
         return 1
     if order.devices is not None:
         return order.devices
     if recipe.train.device == "cpu" or not Path("/dev/nvidiactl").exists():
-        return 1  # and torch need not be loaded to know it
+        return 1  # known without importing torch
     import torch
 
     return max(1, torch.cuda.device_count())
 
 
 def start_children(order: Order, size: int) -> None:
-    """Carry the order out in several processes; say in one line what became of one that failed."""
+    """Run the order in several processes; raise the error of one that failed."""
     from yxanul.train.parallel.worker_group import WorkerGroup, command_of
 
     ui, cores = order.ui(), os.cpu_count() or 1
     if size > cores:
-        ui.warn(f"{size} processes share {cores} cores: fewer of them train faster")
+        ui.warn(f"{size} processes share {cores} cores: fewer would train faster")
     for attempt in range(order.restarts + 1):
         ending = WorkerGroup(command_of(order.arguments()), size).run()
         if ending is None:
@@ -193,7 +195,7 @@ def start_children(order: Order, size: int) -> None:
         if attempt == order.restarts or not ending.is_accident:
             raise _error_of(ending)
         ui.warn(
-            f"{ending.text}; starting again from the last checkpoint"
+            f"{ending.text}; restarting from the last checkpoint"
             f" ({attempt + 1} of {order.restarts})"
         )
 
@@ -201,7 +203,7 @@ def start_children(order: Order, size: int) -> None:
 def _error_of(ending: ExitReport) -> YxanulError | Interrupted:
     if ending.exit_code >= 128:
         return Interrupted(ending.text, signal_number=ending.exit_code - 128)
-    hint = "the same command goes on from the last checkpoint" if ending.is_accident else None
+    hint = "the same command resumes from the last checkpoint" if ending.is_accident else None
     facts = None if ending.is_accident else ending.facts
     error = YxanulError(ending.text, hint=hint, facts=facts)
     error.exit_code = ending.exit_code

@@ -1,4 +1,4 @@
-"""Arguments and options that several verbs share."""
+"""Arguments and options shared by several subcommands."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OutOption = Annotated[
 ]
 JsonOption = Annotated[
     bool,
-    typer.Option("--json", metavar="", help="One JSON object on stdout, and nothing else there."),
+    typer.Option("--json", metavar="", help="Print one JSON object on stdout, nothing else."),
 ]
 RunArgument = Annotated[
     Path,
@@ -42,7 +42,7 @@ RunArgument = Annotated[
 ]
 CheckpointOption = Annotated[
     str,
-    typer.Option("--checkpoint", metavar="WHICH", help="`best`, `last`, or the number of a step."),
+    typer.Option("--checkpoint", metavar="WHICH", help="`best`, `last` or a step number."),
 ]
 
 
@@ -50,7 +50,7 @@ ShardsArgument = Annotated[
     Path,
     typer.Argument(
         metavar="SHARDS",
-        help="A run folder, a folder of encoded sources, or the folder of one of them.",
+        help="A run folder, a folder of encoded sources, or the folder of one source.",
         show_default=False,
     ),
 ]
@@ -66,7 +66,7 @@ TokenizerOption = Annotated[
 
 
 class Device(StrEnum):
-    """Where a model computes."""
+    """Compute device."""
 
     auto = "auto"
     cpu = "cpu"
@@ -78,7 +78,7 @@ DeviceOption = Annotated[
     typer.Option(
         "--device",
         metavar="auto|cpu|cuda",
-        help="Where to compute (in a recipe: `train.device`).  [default: a GPU if any]",
+        help="Compute device (recipe key `train.device`).  [default: a GPU if available]",
         show_default=False,
     ),
 ]
@@ -88,7 +88,7 @@ DevicesOption = Annotated[
         "--devices",
         metavar="N",
         min=1,
-        help="Processes that train together, one a GPU.  [default: every GPU there is, else one]",
+        help="Training processes, one per GPU.  [default: all GPUs, else one process]",
         show_default=False,
     ),
 ]
@@ -97,7 +97,7 @@ StrategyOption = Annotated[
     typer.Option(
         "--strategy",
         metavar="ddp|fsdp|deepspeed",
-        help="How they share the work.  [default: train.strategy]",
+        help="Parallelism across processes.  [default: train.strategy]",
         show_default=False,
     ),
 ]
@@ -107,25 +107,25 @@ RestartsOption = Annotated[
         "--restarts",
         metavar="N",
         min=0,
-        help="How often to start again from the last checkpoint when a process dies.",
+        help="Maximum restarts from the last checkpoint when a process dies.",
     ),
 ]
 ResumeOption = Annotated[
     bool,
     typer.Option(
-        "--resume", metavar="", help="Go on from the newest checkpoint, as happens without it too."
+        "--resume", metavar="", help="Resume from the newest checkpoint, as is the default anyway."
     ),
 ]
 EvalOnlyOption = Annotated[
     bool,
     typer.Option(
-        "--eval-only", metavar="", help="Train nothing: score the held-out text, as `eval`."
+        "--eval-only", metavar="", help="Skip training: score the held-out text, like `eval`."
     ),
 ]
 DisableFp8Option = Annotated[
     bool,
     typer.Option(
-        "--disable-fp8", metavar="", help="bf16 where the recipe asks for fp8, or may try it."
+        "--disable-fp8", metavar="", help="Use bf16 where the recipe sets fp8 or may try it."
     ),
 ]
 CooldownOption = Annotated[
@@ -133,7 +133,7 @@ CooldownOption = Annotated[
     typer.Option(
         "--cooldown-now",
         metavar="",
-        help="End early with the cool-down of the wsd schedule; works on a run in progress too.",
+        help="End early with the wsd schedule's cool-down; also works on a run in progress.",
     ),
 ]
 
@@ -144,27 +144,27 @@ StopAfterOption = Annotated[
         "--stop-after",
         metavar="N",
         min=1,
-        help="Save and stop after step N of the run; the same command goes on from there.",
+        help="Save and stop after step N of the run; the same command resumes from there.",
         show_default=False,
     ),
 ]
 
 
 def with_device(overrides: Sequence[str] | None, device: Device | None) -> tuple[str, ...]:
-    """Return the overrides of a recipe, --device among them."""
+    """Return the overrides of a recipe, including --device."""
     return (*(overrides or ()), *([f"train.device={device}"] if device else ()))
 
 
 def run_folder_of(recipe: str, out: Path | None) -> Path:
     """Return the run folder: --out, or runs/<recipe name>."""
     run = out if out is not None else Path("runs") / Path(recipe).stem
-    found = None
+    problem = None
     if re.match(r"[a-z0-9]+:/", str(run)):
-        found = "an address; a run lies on this machine, its text may not: see data.folder"
+        problem = "a remote address: a run folder is local, only data.folder may be remote"
     elif run.is_symlink() and not run.exists():
-        found = f"a link to {run.readlink()}, which is not there"
-    elif there := next((one for one in (run, *run.parents) if one.exists()), None):
-        found = None if there.is_dir() else f"{there} is no folder"
-    if found:
-        raise YxanulError(f"--out {run}", got=found, expected="a folder, or one that can be made")
+        problem = f"a broken link to {run.readlink()}"
+    elif existing := next((path for path in (run, *run.parents) if path.exists()), None):
+        problem = None if existing.is_dir() else f"{existing} is not a folder"
+    if problem:
+        raise YxanulError(f"--out {run}", got=problem, expected="a folder, existing or new")
     return run

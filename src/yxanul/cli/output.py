@@ -1,4 +1,4 @@
-"""How a verb speaks: results on stdout, everything else on stderr."""
+"""Terminal output: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _json_stream: TextIO | None = None
 
 @contextlib.contextmanager
 def only_json_on_stdout() -> Iterator[None]:
-    """Send to stderr what libraries print, so that stdout has the one JSON object of --json."""
+    """Redirect prints of libraries to stderr: stdout has only the JSON object of --json."""
     global _json_stream
     _json_stream = sys.stdout
     try:
@@ -30,19 +30,19 @@ def only_json_on_stdout() -> Iterator[None]:
 
 
 def print_text(text: str) -> None:
-    """Write a result for people."""
+    """Print a human-readable result."""
     sys.stdout.write(text + "\n")
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """Write the one JSON object of --json; figures that are not finite become null."""
+    """Print the JSON object of --json; non-finite numbers become null."""
     signals.json_is_out, stream = True, _json_stream or sys.stdout
     stream.write(json.dumps(_finite(value), ensure_ascii=False) + "\n")
     stream.flush()
 
 
 def make_ui() -> Ui:
-    """Return bars for a terminal, plain lines for a log."""
+    """Return progress bars for a terminal, plain lines for a log."""
     return TerminalUi() if sys.stderr.isatty() else LogUi()
 
 
@@ -55,12 +55,12 @@ class LogUi:
         sys.stderr.flush()
 
     def warn(self, line: str) -> None:
-        """Write the line, marked."""
+        """Write the line with the prefix "warning: "."""
         self.say(f"warning: {line}")
 
     @contextlib.contextmanager
     def task(self, title: str, total: float, unit: str) -> Iterator[ProgressTask]:
-        """Write a line now and then, and one at the end."""
+        """Write progress lines every 10 seconds, and one at the end."""
         task = _LogTask(self, title, total, unit)
         yield task
         if task.done != task.reported:
@@ -99,7 +99,7 @@ class _LogTask:
 
 
 class TerminalUi:
-    """Bars with rate and time left on stderr, drawn by rich."""
+    """Progress bars on stderr with rate and time left, drawn by rich."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -116,12 +116,12 @@ class TerminalUi:
 
     @contextlib.contextmanager
     def task(self, title: str, total: float, unit: str) -> Iterator[ProgressTask]:
-        """Draw a bar while the block runs."""
+        """Show a progress bar while the block runs."""
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=20),  # 80 columns have to hold the note too
+            BarColumn(bar_width=20),  # leaves room for the note in 80 columns
             TextColumn("{task.percentage:>3.0f}% {task.fields[rate]}"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
@@ -149,7 +149,7 @@ class _Bar:
 
 
 def format_seconds(seconds: float) -> str:
-    """Return 0:07, 3:20 or 2:05:09."""
+    """Format a duration such as 0:07, 3:20 or 2:05:09."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

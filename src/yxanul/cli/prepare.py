@@ -1,4 +1,4 @@
-"""`yxanul prepare`: text to tokenizer and shards."""
+"""`yxanul prepare`: build a recipe's tokenizer and shards."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def command(
         typer.Option(
             "--executor",
             metavar="processes|ray",
-            help="Who encodes: processes of this machine, or the Ray cluster of RAY_ADDRESS."
+            help="Encode in local processes, or on the Ray cluster of RAY_ADDRESS."
             "  [default: data.executor]",
             show_default=False,
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the tokenizer and encode all text into shards; an interrupted call goes on."""
+    """Build the tokenizer and encode all text into shards; resume an interrupted call."""
     from yxanul.base.cache import is_address
     from yxanul.base.files import folder_lock
     from yxanul.base.interrupt import StopRequest
@@ -51,7 +51,7 @@ def command(
     overrides = [*(overrides or ()), *chosen]
     resolved = load_for_run(recipe, overrides, run, preflight.of_preparation)
     for misfit in preflight.of_memory(resolved):
-        ui.warn(str(misfit))  # another machine may train it
+        ui.warn(str(misfit))  # a warning only: another machine may train it
     with StopRequest().handled(), folder_lock(run.path):
         reconcile_recipe(run, resolved, ui)
         report = prepare(run, resolved, ui).as_dict()
@@ -64,27 +64,27 @@ def command(
 
 
 def report_table(report: dict[str, Any], run: Path, folder: Path | str) -> str:
-    """Return the figures of every source, what was left out and why, and lengths as a picture.
+    """Return figures by source, documents left out by cause, and a histogram of lengths.
 
-    `folder` is that of the run's shards.
+    `folder` holds the run's shards.
     """
     from yxanul.cli.pictures import left_out, length_bars, length_columns
 
     names, lengths = list(report["documents"]), report["lengths"]
     lines = report_figures(report)
-    outs = {n: left_out(report["dropped"][n], report["documents"][n]) for n in names}
-    if any(outs.values()):
-        width = max(len(name) for name in names if outs[name])
+    dropped = {n: left_out(report["dropped"][n], report["documents"][n]) for n in names}
+    if any(dropped.values()):
+        width = max(len(name) for name in names if dropped[name])
         lines += ["", "left out, with the share of all documents:"]
-        lines += [f"  {name:<{width}}  {out}" for name, out in outs.items() if out]
-        place = f"{folder}/{names[0] if len(names) == 1 else 'SOURCE'}/dropped.jsonl"
-        lines.append(f"samples of them: {place}, or yxanul data show {run} --dropped")
+        lines += [f"  {name:<{width}}  {causes}" for name, causes in dropped.items() if causes]
+        file = f"{folder}/{names[0] if len(names) == 1 else 'SOURCE'}/dropped.jsonl"
+        lines.append(f"samples of them: {file}, or yxanul data show {run} --dropped")
     picture = length_bars(lengths[names[0]]) if len(names) == 1 else length_columns(lengths)
     return "\n".join([*lines, "", "documents by tokens:", *(f"  {line}" for line in picture)])
 
 
 def report_figures(report: dict[str, Any]) -> list[str]:
-    """Return a table with a line for each source, and their sum."""
+    """Return a table with one row per source, and the total of several."""
     from yxanul.cli.pictures import percent, table
 
     def row(name: str, documents: int, tokens: int, held_out: int, out: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""`yxanul run`: a recipe from start to end."""
+"""`yxanul run`: prepare, train and evaluate a recipe."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EXAMPLES = """**Examples**
 
 `yxanul run own-text data.sources.mine.path=~/books 'stages.0.budget={minutes: 9}' --out books`
 
-An interrupted or failed run goes on when the same command is given again."""
+Repeat the command to resume an interrupted or failed run."""
 
 SAMPLE_LINES, SAMPLE_CHARS = 24, 2_000
 
@@ -51,7 +51,7 @@ def command(
     cooldown_now: CooldownOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a recipe: tokenizer, shards, every stage and its gate, then a sample and the scores."""
+    """Run a recipe: tokenizer, shards, every stage and its gate, then samples and scores."""
     from yxanul.cli.launch import Order
 
     order = Order(
@@ -71,7 +71,7 @@ def command(
 
 
 def carry_out(order: Order) -> None:
-    """Do what `run` or `train` was asked for, here or in several processes; show the outcome."""
+    """Execute `run` or `train`, here or in several processes, and show the outcome."""
     from yxanul.cli.launch import launched
 
     outcome = None
@@ -87,7 +87,7 @@ def carry_out(order: Order) -> None:
 
 
 def show_outcome(outcome: Outcome, as_json: bool) -> None:
-    """Print what came out of a run."""
+    """Print the outcome of a run."""
     from yxanul.cli.output import print_json, print_text
 
     if as_json:
@@ -97,7 +97,7 @@ def show_outcome(outcome: Outcome, as_json: bool) -> None:
 
 
 def summary(outcome: Outcome) -> str:
-    """Return what a finished run shows: a sample, the held-out scores, where it lies."""
+    """Return a finished run's summary: samples, held-out scores, its folder."""
     lines = [""]
     for sample in outcome.samples:
         lines += [readable(sample), ""]
@@ -110,12 +110,12 @@ def summary(outcome: Outcome) -> str:
         note = "  synthetic" if domain in outcome.synthetic else ""
         lines.append(f"  {domain:<16}{score.bits_per_byte:.3f}{xz}{note}")
     command = ["yxanul", "generate", str(outcome.run), outcome.prompt]
-    lines += [f"the run is in {outcome.run}; go on with:", f"  {shlex.join(command)}"]
+    lines += [f"the run is in {outcome.run}; try:", f"  {shlex.join(command)}"]
     return "\n".join(lines)
 
 
 def readable(sample: str) -> str:
-    """Return a sample for people: no empty lines beyond those of paragraphs, and not too long."""
+    """Return a sample with runs of empty lines collapsed, cut to a readable length."""
     from yxanul.cli.pictures import safe
 
     text = safe(re.sub(r"\s*\n\s*\n\s*", "\n\n", sample.strip()), keep="\n")

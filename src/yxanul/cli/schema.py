@@ -1,4 +1,4 @@
-"""`yxanul schema`: the JSON schema of recipes, or a page of all their keys."""
+"""`yxanul schema`: the JSON schema of recipes, or a reference page of all keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXAMPLES = """**Examples**
 
 `yxanul schema > recipe.schema.json`
 
-Then this is the first line of a recipe:
+Then begin a recipe with this line:
 
 `# yaml-language-server: $schema=recipe.schema.json`"""
 
@@ -22,16 +22,16 @@ Then this is the first line of a recipe:
 def command(
     as_json: JsonOption = False,
     markdown: Annotated[
-        bool, typer.Option("--markdown", help="A page with every key instead, for people.")
+        bool, typer.Option("--markdown", help="Print a Markdown page of all keys instead.")
     ] = False,
 ) -> None:
-    """Print the JSON schema of recipes, so that editors complete and check them."""
+    """Print the JSON schema of recipes, for completion and checks in editors."""
     from yxanul.base.errors import YxanulError
     from yxanul.cli.output import print_json, print_text
     from yxanul.recipe import recipe_schema
 
     if markdown and as_json:
-        raise YxanulError("--markdown is a page for people, which --json is not; give one of them")
+        raise YxanulError("--markdown and --json cannot be combined")
     if markdown:
         from yxanul.cli.recipe_keys import recipe_keys_page
 

@@ -1,4 +1,4 @@
-"""`yxanul show`: a recipe's plan, the table of parts of a preset or a model, a run's state."""
+"""`yxanul show`: a recipe's plan, a model's parameter table, or a run's state."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def command(
     what: Annotated[str, typer.Argument(metavar="RECIPE|PRESET|RUN|FOLDER", help="What to show.")],
     overrides: Overrides = None,
     full: Annotated[
-        bool, typer.Option("--full", metavar="", help="The resolved recipe too, as YAML.")
+        bool, typer.Option("--full", metavar="", help="Also show the resolved recipe as YAML.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a recipe's plan, a preset's exact parameters, or where a run stands."""
+    """Show a recipe's plan, a preset's exact parameter counts, or a run's state."""
     from yxanul.base.errors import YxanulError, near_miss
     from yxanul.cli.output import print_json, print_text
     from yxanul.cli.show_plan import show_recipe
@@ -45,7 +45,7 @@ def command(
     is_run = any((folder / file).is_file() for file in ("recipe.yaml", "ledger.json"))
     if (overrides or full) and (is_run or is_folder or what in PRESETS):
         given = f"'{overrides[0]}'" if overrides else "--full"
-        rule = "overrides go with a recipe" if overrides else "--full goes with a recipe"
+        rule = "overrides need a recipe" if overrides else "--full needs a recipe"
         raise YxanulError(rule, got=f"{given} after {what}")
     if is_run:
         facts, text = show_run(folder)
@@ -54,7 +54,7 @@ def command(
     elif is_folder:
         facts, text = show_folder(folder)
     elif what not in installed_recipes() and (hint := near_miss(what, PRESETS)):
-        raise YxanulError(f"there is no recipe, preset or run '{what}'", hint=hint)
+        raise YxanulError(f"unknown recipe, preset or run '{what}'", hint=hint)
     else:
         facts, text = show_recipe(what, overrides or [], full)
     if as_json:
@@ -64,7 +64,7 @@ def command(
 
 
 def show_preset(name: str) -> tuple[dict[str, Any], str]:
-    """Return a preset's exact table of parameters, its FLOPs and bytes."""
+    """Return a preset's exact parameter table, its FLOPs and bytes, as facts and text."""
     from yxanul.model.config import ModelSettings
 
     facts = model_facts(ModelSettings.model_validate({"preset": name}).resolved(None))
@@ -72,7 +72,7 @@ def show_preset(name: str) -> tuple[dict[str, Any], str]:
 
 
 def show_folder(folder: Path) -> tuple[dict[str, Any], str]:
-    """Return the same for the model in a folder of the `transformers` layout."""
+    """Return the same for the model in a `transformers` folder."""
     from yxanul.model.convert import read_settings
 
     facts = model_facts(read_settings(folder))
@@ -80,7 +80,7 @@ def show_folder(folder: Path) -> tuple[dict[str, Any], str]:
 
 
 def model_facts(settings: ModelSettings) -> dict[str, Any]:
-    """Return what a model is made of and what it costs."""
+    """Return a model's parameters and costs as plain data."""
     from yxanul.model import count
 
     flops = count.flops_per_token(settings, settings.max_seq_len)
@@ -99,19 +99,19 @@ def model_facts(settings: ModelSettings) -> dict[str, Any]:
 
 
 def model_text(name: str, facts: dict[str, Any]) -> str:
-    """Return the facts of a model for people."""
+    """Return the facts of a model as text."""
     model, length = facts["model"], facts["seq_len"]
-    lines = [f"{name}: {facts['parameters']:,} parameters, a vocabulary of {model['vocab_size']:,}"]
+    lines = [f"{name}: {facts['parameters']:,} parameters, vocabulary of {model['vocab_size']:,}"]
     lines += [f"  {part:<28}{number:>14,}" for part, number in facts["parts"].items()]
     if model["window"] is not None:
-        kinds = f"{facts['layers']} (L sees {model['window']:,} tokens, G all)"
+        kinds = f"{facts['layers']} (L attends to {model['window']:,} tokens, G to all)"
         lines.append(f"layers: {kinds}")
-    lines.append(f"training FLOPs a token at {length} tokens: {facts['flops_per_token']:,}")
+    lines.append(f"training FLOPs per token at {length} tokens: {facts['flops_per_token']:,}")
     lines += [f"  {part:<28}{number:>14,}" for part, number in facts["flops"].items()]
     for dtype, size in facts["weight_bytes"].items():
         lines.append(f"weights in {dtype}: {size / 2**20:,.1f} MiB")
-    lines.append(f"KV cache in bf16: {facts['kv_bytes_per_token']:,} bytes a token")
+    lines.append(f"KV cache in bf16: {facts['kv_bytes_per_token']:,} bytes per token")
     if model["window"] is not None:
         whole = f"{facts['kv_cache_bytes'] / 2**20:,.1f} MiB"
-        lines.append(f"  {whole} for {length:,} tokens, as local layers keep their window only")
+        lines.append(f"  {whole} for {length:,} tokens: local layers keep only their window")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What `yxanul show RECIPE` says: the plan, walked step by step, as a table and as pictures."""
+"""`yxanul show RECIPE`: the plan of its stages, as a table and plots."""
 
 from __future__ import annotations
 
@@ -29,18 +29,17 @@ LEAST_MIX_WIDTH, MIX_WIDTH = 20, 40
 
 @dataclass(frozen=True)
 class StagePlan:
-    """A stage, the optimizer settings it has, and its plan."""
+    """A stage with its optimizer settings and its plan."""
 
     stage: StageSettings
     optim: OptimSettings
     plan: Plan
     counted: bool
-    """False where only a machine or the data knows the budget: the plan's form is true only."""
+    """False if the budget depends on the machine or the data: only the plan's shape holds then."""
 
 
 def show_recipe(name: str, overrides: list[str], full: bool = False) -> tuple[dict[str, Any], str]:
-    """Return a resolved recipe and its plan, walked step by step; the text has the recipe's YAML
-    if it is to be `full`."""
+    """Return a resolved recipe and its plan as facts and text; `full` adds the recipe's YAML."""
     tree = read_tree(name, overrides)
     recipe = check_tree(tree)
     refuse(tree, [*preflight.of_schedules(recipe)])
@@ -67,7 +66,7 @@ def show_recipe(name: str, overrides: list[str], full: bool = False) -> tuple[di
 
 
 def plan_of(stage: StageSettings, recipe: Recipe) -> StagePlan:
-    """Return the plan of a stage; where its budget is not known yet, one that has all phases."""
+    """Return a stage's plan; if its budget is not known yet, a nominal one with all phases."""
     optim = stage_optim(recipe.optim, stage)
     plan = counted_plan(stage, recipe.train, optim)
     nominal = plan or _nominal_plan(stage, recipe.train, optim)
@@ -83,14 +82,14 @@ def _nominal_plan(stage: StageSettings, train: TrainSettings, optim: OptimSettin
 
 
 def phases_of(stage_plan: StagePlan) -> list[dict[str, Any]]:
-    """Return the phases of a stage; figures that only a machine or the data knows are None."""
+    """Return the phases of a stage; figures that depend on the machine or the data are None."""
     groups = groupby(stage_plan.plan.phases, key=lambda phase: phase.index)
-    return [_phase_facts(stage_plan, list(pieces)) for _, pieces in groups]
+    return [_phase_facts(stage_plan, list(group)) for _, group in groups]
 
 
-def _phase_facts(stage_plan: StagePlan, pieces: Sequence[Phase]) -> dict[str, Any]:
-    """Return a phase with the smaller steps at its end that make its tokens exact."""
-    phase, counted = pieces[0], stage_plan.counted
+def _phase_facts(stage_plan: StagePlan, group: Sequence[Phase]) -> dict[str, Any]:
+    """Return a phase joined with the smaller last steps that make its token count exact."""
+    phase, counted = group[0], stage_plan.counted
     return {
         "stage": stage_plan.stage.name,
         "phase": phase.index,
@@ -98,9 +97,9 @@ def _phase_facts(stage_plan: StagePlan, pieces: Sequence[Phase]) -> dict[str, An
         "rows": phase.rows,
         "micro_rows": phase.micro_rows,
         "from_step": phase.first_step if counted or not phase.first_step else None,
-        "steps": sum(piece.num_steps for piece in pieces) if counted else None,
-        "tokens": sum(piece.num_tokens for piece in pieces) if counted else None,
-        "sequences": sum(p.num_steps * p.rows for p in pieces) if counted else None,
+        "steps": sum(part.num_steps for part in group) if counted else None,
+        "tokens": sum(part.num_tokens for part in group) if counted else None,
+        "sequences": sum(part.num_steps * part.rows for part in group) if counted else None,
         "lr_scale": phase.lr_scale,
         "clip": phase.clip,
         "mix": phase.mix,
@@ -108,7 +107,7 @@ def _phase_facts(stage_plan: StagePlan, pieces: Sequence[Phase]) -> dict[str, An
 
 
 def phase_table(phases: Sequence[dict[str, Any]]) -> list[str]:
-    """Return a line for each phase."""
+    """Return a table with one row per phase."""
     names = ("stage", "phase", "seq_len", "rows", "from_step", "steps", "tokens")
     header = ("stage", "phase", "seq_len", "rows", "from step", "steps", "tokens")
     rows = [[_cell(phase[name]) for name in (*names, "lr_scale", "clip")] for phase in phases]
@@ -122,39 +121,39 @@ def _cell(figure: str | float | None) -> str:
 
 
 def curve_of(stage_plan: StagePlan) -> list[dict[str, Any]]:
-    """Return points of a stage's learning rate: evenly spread, the end of the warm-up, and both
-    ends of each phase.
+    """Return points of a stage's learning-rate curve.
 
-    `step` counts the stage's updates from 1 and is None where the budget is not known yet; `done`
-    is the share of the stage at that update's end.
+    They are evenly spaced, plus the end of the warm-up and both ends of each phase. `step` counts
+    the stage's steps from 1, None if the budget is not known yet; `done` is the fraction of the
+    stage completed after that step.
     """
     plan, schedule = stage_plan.plan, stage_plan.optim.schedule
     last, even = plan.total_steps - 1, range(CURVE_POINTS)
-    places = {round(last * number / (CURVE_POINTS - 1)) for number in even}
+    steps = {round(last * number / (CURVE_POINTS - 1)) for number in even}
     if schedule.clock == "steps":
-        places.add(min(last, max(0, warmup_length(schedule, plan.total_steps) - 1)))
-    places |= {phase.first_step for phase in plan.phases}
-    places |= {phase.first_step + phase.num_steps - 1 for phase in plan.phases}
+        steps.add(min(last, max(0, warmup_length(schedule, plan.total_steps) - 1)))
+    steps |= {phase.first_step for phase in plan.phases}
+    steps |= {phase.first_step + phase.num_steps - 1 for phase in plan.phases}
     return [
         {
             "stage": stage_plan.stage.name,
-            "step": place + 1 if stage_plan.counted else None,
-            "done": (place + 1) / plan.total_steps,
-            "rate": planned_lr(plan, stage_plan.optim, place),
+            "step": step + 1 if stage_plan.counted else None,
+            "done": (step + 1) / plan.total_steps,
+            "rate": planned_lr(plan, stage_plan.optim, step),
         }
-        for place in sorted(places)
+        for step in sorted(steps)
     ]
 
 
 def rate_picture(plans: Sequence[StagePlan]) -> list[str]:
-    """Return the learning rate over the stages' steps."""
+    """Return a plot of the learning rate over the stages' steps."""
     most = max(point["rate"] for plan in plans for point in curve_of(plan))
     edge = len(f"{most:.3g}")
     widths = _widths(plans, TERMINAL_WIDTH - edge - 2)
     rates = [
         rate for plan, width in zip(plans, widths, strict=True) for rate in _sampled(plan, width)
     ]
-    # The picture is as high as the highest rate, which may lie between two samples.
+    # The plot is as tall as the highest rate, which may lie between two samples.
     drawn = [line[:-1] for line in area([*rates, most], CURVE_HEIGHT)]
     lines = [f"learning rate{_peaks(plans)}"]
     for number, line in enumerate(drawn):
@@ -169,7 +168,7 @@ def rate_picture(plans: Sequence[StagePlan]) -> list[str]:
 
 def _peaks(plans: Sequence[StagePlan]) -> str:
     factors = {phase.lr_scale for plan in plans for phase in plan.plan.phases}
-    return ", schedule x the phase's factor" if factors != {1.0} else ""
+    return ", schedule x phase factor" if factors != {1.0} else ""
 
 
 def _length(plan: StagePlan) -> str:
@@ -177,7 +176,7 @@ def _length(plan: StagePlan) -> str:
 
 
 def _widths(plans: Sequence[StagePlan], total: int) -> list[int]:
-    """Return the columns of each stage: by its steps, but wide enough for its name."""
+    """Return each stage's width in columns: by its steps, but wide enough for its name."""
     known = all(plan.counted for plan in plans)
     steps = [plan.plan.total_steps if known else 1 for plan in plans]
     least = [max(len(plan.stage.name), len(_length(plan))) + 2 for plan in plans]
@@ -186,14 +185,14 @@ def _widths(plans: Sequence[StagePlan], total: int) -> list[int]:
 
 
 def _sampled(stage_plan: StagePlan, width: int) -> list[float]:
-    """Return the rates in the middle of each of `width` equal parts of a stage."""
+    """Return the learning rate at the middle of each of `width` equal slices of a stage."""
     plan = stage_plan.plan
-    places = (int((column + 0.5) * plan.total_steps / width) for column in range(width))
-    return [planned_lr(plan, stage_plan.optim, place) for place in places]
+    steps = (int((column + 0.5) * plan.total_steps / width) for column in range(width))
+    return [planned_lr(plan, stage_plan.optim, step) for step in steps]
 
 
 def mix_picture(phases: Sequence[dict[str, Any]]) -> list[str]:
-    """Return a bar for each mix, with the phases that have it; nothing for a single source."""
+    """Return a bar for each mix, with the phases that use it; nothing for a single source."""
     mixes = [_shares(phase["mix"]) for phase in phases]
     names = list(dict.fromkeys(name for mix in mixes for name in mix))
     if len(names) < 2:
@@ -213,9 +212,9 @@ def mix_picture(phases: Sequence[dict[str, Any]]) -> list[str]:
     ]
     free = TERMINAL_WIDTH - wide - 4 - max(map(len, shares))
     width = min(MIX_WIDTH, max(LEAST_MIX_WIDTH, free))
-    for label, (mix, _), said in zip(labels, runs, shares, strict=True):
+    for label, (mix, _), text in zip(labels, runs, shares, strict=True):
         bar = parts_bar(mix, shades, width) if mix else "?"
-        lines.append(f"{label:<{wide}}  {bar}  {said}".rstrip())
+        lines.append(f"{label:<{wide}}  {bar}  {text}".rstrip())
     return lines
 
 

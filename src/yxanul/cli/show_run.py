@@ -1,4 +1,4 @@
-"""What `yxanul show RUN` says: where a run stands, and whether a process is at work on it."""
+"""`yxanul show RUN`: the state of a run, and whether a process is working on it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from yxanul.stages.ledger import Entry, Ledger
 
 
 def show_run(folder: Path) -> tuple[dict[str, Any], str]:
-    """Return where a run stands: its progress, stages, verdicts and checkpoints."""
+    """Return a run's progress, stages, gate verdicts and checkpoints."""
     run = RunFolder(folder)
     ledger = Ledger.open(run.ledger)
     steps, best = checkpoint_steps(run.checkpoints), read_best(folder)
@@ -38,11 +38,11 @@ def show_run(folder: Path) -> tuple[dict[str, Any], str]:
 
 
 def progress_line(progress: dict[str, Any]) -> str:
-    """Return the progress for people."""
-    at_work = f"process {progress['process']} is at work on it"
-    at_work = at_work if progress["alive"] else "no process is at work on it"
+    """Return the progress as text."""
+    worker = f"process {progress['process']}" if progress["alive"] else "no process"
+    activity = f"{worker} is working on it"
     if progress["stage"] is None:
-        return f"{at_work}; no step is trained yet"
+        return f"{activity}; no step trained yet"
     parts = [
         f"stage '{progress['stage']}' {progress['status']}",
         f"step {progress['stage_step']:,} of {progress['stage_steps']:,}",
@@ -52,11 +52,11 @@ def progress_line(progress: dict[str, Any]) -> str:
     if progress["seconds_left"] is not None:
         parts.append(f"{progress['tokens_per_second']:,.0f} tokens/s")
         parts.append(f"{format_seconds(progress['seconds_left'])} left in this stage")
-    return f"{at_work}\n{', '.join(parts)}"
+    return f"{activity}\n{', '.join(parts)}"
 
 
 def stage_lines(entry: Entry) -> list[str]:
-    """Return what the ledger has of a stage."""
+    """Return a stage's ledger entry as lines."""
     planned = f"{entry.steps:,} steps, {entry.tokens:,} tokens planned"
     lines = [f"stage '{entry.name}': {entry.status}, {planned}"]
     lines += [f"  gate: {line}" for line in entry.findings()]

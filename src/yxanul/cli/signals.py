@@ -1,4 +1,4 @@
-"""What SIGINT and SIGTERM do before there is anything to save."""
+"""Handling of SIGINT and SIGTERM before there is anything to save."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ import sys
 from types import FrameType
 
 json_is_out = False
-"""Whether the one object of --json is written, or about to be."""
+"""Whether the JSON object of --json is written, or about to be."""
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 _STOPPED = (
     b'{"error": {"message": "stopped", "got": null, "expected": null, "hint": null,'
@@ -16,21 +16,21 @@ _STOPPED = (
 
 
 def _speaks() -> bool:
-    """Say whether this process has stdout for itself: no other one answers for it."""
+    """Return whether this process owns stdout: no launcher or other rank reports for it."""
     return "YXANUL_REPORT" not in os.environ and os.environ.get("RANK", "0") == "0"
 
 
 def end_by_signals() -> None:
-    """Let SIGINT and SIGTERM end this process at once, in silence and with their exit codes.
+    """Make SIGINT and SIGTERM end this process at once, silently, with exit code 128 + signal.
 
-    `StopRequest` takes over where something is to be saved. Here it is no exception, which code
-    that is being imported may swallow, or show as another.
+    `StopRequest` takes over once there is something to save. The handler raises no exception:
+    code that is being imported may swallow it or replace it by another.
     """
 
     def end(number: int, frame: FrameType | None) -> None:
         if "--json" in sys.argv and _speaks():
             if json_is_out:
-                return  # a second object would be one too many, and the end is near
+                return  # the object is out, and the process is about to exit
             with contextlib.suppress(OSError):
                 os.write(1, _STOPPED % (128 + number))
         os._exit(128 + number)
@@ -43,6 +43,6 @@ def end_by_signals() -> None:
 
 
 def _ignore_signals() -> None:
-    """All is done: Python, which takes its handlers away as it ends, would still die of one."""
+    """Ignore signals at exit: Python removes its handlers then, and would still die of one."""
     for number in _NUMBERS:
         signal.signal(number, signal.SIG_IGN)

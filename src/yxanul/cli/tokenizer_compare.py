@@ -1,4 +1,4 @@
-"""`yxanul tokenizer compare`: which tokenizer makes which text how short."""
+"""`yxanul tokenizer compare`: bytes per token of several tokenizers."""
 
 from __future__ import annotations
 
@@ -35,17 +35,20 @@ def command(
     ],
     text: Annotated[
         list[str] | None,
-        typer.Option("--text", metavar="DOMAIN=PATH", help="Text; may be given many times."),
+        typer.Option("--text", metavar="DOMAIN=PATH", help="Text of a domain; repeatable."),
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", metavar="RECIPE", help="The held-out text of its sources."),
+        typer.Option(
+            "--recipe", metavar="RECIPE", help="Use the held-out text of a recipe's sources."
+        ),
     ] = None,
     sample_bytes: Annotated[
-        int, typer.Option(metavar="N", help="Text of each domain, at most.", min=1)
+        int, typer.Option(metavar="N", help="Maximum bytes of each domain.", min=1)
     ] = 10_000_000,
     picture: Annotated[
-        Path | None, typer.Option("--picture", metavar="FILE", help="Draw it as .svg or .png.")
+        Path | None,
+        typer.Option("--picture", metavar="FILE", help="Write a bar chart as .svg or .png."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -70,24 +73,24 @@ def command(
 
 
 def open_all(names: Sequence[str]) -> dict[str, Tokenizer]:
-    """Open the tokenizers; one that is named twice is a mistake."""
+    """Open the tokenizers; raise on a duplicate name."""
     from yxanul.base.errors import YxanulError
     from yxanul.tokenizer.load import open_named
 
     if twice := [name for name in names if names.count(name) > 1]:
-        raise YxanulError("a tokenizer is named twice", got=twice[0])
+        raise YxanulError("duplicate tokenizer", got=twice[0])
     return {name: open_named(name) for name in names}
 
 
 def read_texts(given: Sequence[str], recipe: str | None, max_bytes: int, ui: Ui) -> Texts:
-    """Return the texts of each domain, in memory; none at all is a mistake."""
+    """Return the texts of each domain in memory; raise if a domain has none."""
     from yxanul.base.errors import YxanulError
     from yxanul.data.texts import held_out_texts, take_bytes, texts_of_path
     from yxanul.recipe import load_recipe
 
     streams = {}
-    for one in given:
-        domain, path = domain_and_path(one)
+    for argument in given:
+        domain, path = domain_and_path(argument)
         streams.setdefault(domain, []).append(texts_of_path(path, ui))
     if recipe is not None:
         data = load_recipe(recipe).data
@@ -99,13 +102,13 @@ def read_texts(given: Sequence[str], recipe: str | None, max_bytes: int, ui: Ui)
         domain: take_bytes((text for stream in several for text in stream), max_bytes)
         for domain, several in streams.items()
     }
-    if empty := [domain for domain, found in texts.items() if not found]:
-        raise YxanulError(f"there is no text in '{empty[0]}'", hint="nothing can be measured")
+    if empty := [domain for domain, own in texts.items() if not own]:
+        raise YxanulError(f"no text in domain '{empty[0]}'")
     return texts
 
 
 def domain_and_path(given: str) -> tuple[str, str]:
-    """Return the two sides of DOMAIN=PATH; a path alone is a domain by its name."""
+    """Split DOMAIN=PATH; the domain of a path alone is its stem."""
     from yxanul.base.errors import YxanulError
 
     domain, equals, path = given.partition("=")
@@ -114,12 +117,12 @@ def domain_and_path(given: str) -> tuple[str, str]:
     if not domain or not path:
         raise YxanulError(f"--text {given}", expected="DOMAIN=PATH")
     if domain == TOTAL:
-        raise YxanulError(f"a domain cannot be named '{TOTAL}'", hint="that is their sum")
+        raise YxanulError(f"a domain cannot be named '{TOTAL}'", hint="reserved for the total")
     return domain, path
 
 
 def measure_all(tokenizers: Mapping[str, Tokenizer], texts: Texts, ui: Ui) -> Lengths:
-    """Return the lengths by tokenizer and domain, and of all domains together."""
+    """Return the lengths by tokenizer and domain, with a total over several domains."""
     from yxanul.tokenizer.compare import Length, measure
 
     total = sum(len(text.encode()) for several in texts.values() for text in several)
@@ -141,23 +144,23 @@ def figures_of(lengths: Lengths) -> dict[str, dict[str, float]]:
 
 
 def compare_facts(tokenizers: Mapping[str, Tokenizer], lengths: Lengths) -> dict[str, Any]:
-    """Return everything measured as plain data."""
+    """Return all measurements as plain data."""
     from yxanul.tokenizer.load import describe
 
     facts = {}
     for name, tokenizer in tokenizers.items():
-        what = describe(tokenizer)
+        description = describe(tokenizer)
         facts[name] = {
-            "kind": what.kind,
-            "vocab_size": what.vocab_size,
-            "digest": what.digest,
+            "kind": description.kind,
+            "vocab_size": description.vocab_size,
+            "digest": description.digest,
             "domains": {domain: length.to_dict() for domain, length in lengths[name].items()},
         }
     return {"tokenizers": facts}
 
 
 def table(lengths: Lengths) -> str:
-    """Return bytes per token and tokens by domain, a column for each tokenizer."""
+    """Return bytes per token and tokens by domain, one column per tokenizer."""
     figures = figures_of(lengths)
     width = max(14, *(len(name) + 2 for name in lengths))
     first = max(16, *(len(domain) + 2 for domain in figures))

@@ -1,4 +1,4 @@
-"""Bytes per token as bars: in the terminal, or drawn into a file."""
+"""Bytes per token as a bar chart, in the terminal or in a file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def bars(figures: Figures) -> str:
 
 
 def check_picture(file: Path) -> None:
-    """Refuse what cannot be drawn before anything is measured."""
+    """Raise if the file cannot be drawn, before anything is measured."""
     from importlib.util import find_spec
 
     from yxanul.base.errors import YxanulError, missing_package
@@ -35,7 +35,7 @@ def check_picture(file: Path) -> None:
 
 
 def draw(file: Path, figures: Figures) -> None:
-    """Draw groups of bars, one for each domain, into an .svg or .png file."""
+    """Write a bar chart grouped by domain as an .svg or .png file."""
     from matplotlib.figure import Figure
 
     from yxanul.base.files import atomic_file
@@ -44,17 +44,17 @@ def draw(file: Path, figures: Figures) -> None:
     share = 0.8 / len(names)
     figure = Figure(figsize=(max(6.0, 0.5 * len(names) * len(figures) + 2), 4), layout="tight")
     axes = figure.subplots()
-    for place, name in enumerate(names):
-        shift = (place - (len(names) - 1) / 2) * share
+    for index, name in enumerate(names):
+        shift = (index - (len(names) - 1) / 2) * share
         values = [by_name[name] for by_name in figures.values()]
-        places = [number + shift for number in range(len(figures))]
-        drawn = axes.bar(places, values, share, label=name)
+        positions = [number + shift for number in range(len(figures))]
+        drawn = axes.bar(positions, values, share, label=name)
         axes.bar_label(drawn, fmt="%.2f", fontsize=7)
     axes.set_xticks(range(len(figures)), list(figures))
     axes.set_ylabel("bytes per token")
     axes.legend(fontsize=8)
     kind = file.suffix.lower()[1:]
-    # Without the date the same figures give the same file.
+    # Without a date the file is reproducible.
     image = BytesIO()
     figure.savefig(image, format=kind, metadata={"Date": None} if kind == "svg" else None)
     with atomic_file(file) as out:

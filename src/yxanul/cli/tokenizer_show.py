@@ -1,4 +1,4 @@
-"""`yxanul tokenizer show`: what a tokenizer is, or what it makes of a text."""
+"""`yxanul tokenizer show`: a tokenizer's facts, or the tokens of a text."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show kind, size and special tokens; with --text the ids and tokens of that text."""
+    """Show kind, size and special tokens, or with --text the ids and tokens of that text."""
     from yxanul.cli.output import print_json, print_text
     from yxanul.tokenizer.load import describe, open_named
 
@@ -59,7 +59,7 @@ def command(
 
 
 def description_text(name: str, facts: Description) -> str:
-    """Return the facts of a tokenizer for people."""
+    """Return the facts of a tokenizer as text."""
     lines = [
         f"{name}: {facts.kind}, {facts.vocab_size:,} ids, {facts.num_merges:,} merges",
         f"  end of text   {facts.end_of_text_id:>8}  {facts.end_of_text}",

@@ -1,4 +1,4 @@
-"""`yxanul tokenizer train`: a BPE or a SuperBPE of one's own text."""
+"""`yxanul tokenizer train`: train a BPE or SuperBPE tokenizer."""
 
 from __future__ import annotations
 
@@ -39,31 +39,32 @@ def command(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where tokenizer.json goes.")
+        Path | None, typer.Option("--out", metavar="DIR", help="Output folder of tokenizer.json.")
     ] = None,
     kind: Annotated[
         str | None,
         typer.Option(
-            "--kind", metavar="bpe|superbpe", help="superbpe has tokens of several words."
+            "--kind", metavar="bpe|superbpe", help="superbpe also has tokens of several words."
         ),
     ] = None,
     vocab_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Ids, special tokens included.  [default: 4096]")
+        int | None,
+        typer.Option(metavar="N", help="Ids, including special tokens.  [default: 4096]"),
     ] = None,
     transition: Annotated[
         int | None,
-        typer.Option(metavar="N", help="superbpe: tokens learnt inside words, before the others."),
+        typer.Option(metavar="N", help="superbpe: tokens learned within words, in stage one."),
     ] = None,
     sample_bytes: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Text to learn from, at most.  [default: 20000000]"),
+        typer.Option(metavar="N", help="Maximum bytes of training text.  [default: 20000000]"),
     ] = None,
     special_token: Annotated[
         list[str] | None,
         typer.Option(
             "--special-token",
             metavar="TEXT",
-            help="A text that is one token; may be given many times.",
+            help="A text that becomes one token; repeatable.",
         ),
     ] = None,
     chat_template: Annotated[
@@ -72,14 +73,14 @@ def command(
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", metavar="RECIPE", help="Learn from the training text of it."),
+        typer.Option("--recipe", metavar="RECIPE", help="Train on a recipe's training text."),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", metavar="", help="Replace a tokenizer that is there.")
+        bool, typer.Option("--force", metavar="", help="Overwrite an existing tokenizer.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a tokenizer on text, and measure it on a slice that was held out."""
+    """Train a tokenizer on text, and measure it on held-out text."""
     from yxanul.base.interrupt import StopRequest
     from yxanul.cli.output import make_ui, print_json, print_text
     from yxanul.data.texts import say_notes
@@ -87,7 +88,7 @@ def command(
     from yxanul.tokenizer.build import build_tokenizer
 
     folder = checked_out(out, force)
-    which, places = kind_and_paths(kind, paths or [])
+    kind, text_paths = kind_and_paths(kind, paths or [])
     given = {
         "vocab_size": vocab_size,
         "transition": transition,
@@ -96,7 +97,7 @@ def command(
         "chat_template": chat_template,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    data, settings = what_to_train(which, places, recipe, given)
+    data, settings = what_to_train(kind, text_paths, recipe, given)
     ui = make_ui()
     with StopRequest().handled():
         say_notes(data.sources.values(), ui)
@@ -111,43 +112,43 @@ def command(
 
 
 def checked_out(out: Path | None, force: bool) -> Path:
-    """Return the folder to write to; one that has a model would not fit its tokenizer any more."""
+    """Return the output folder; raise if it holds a model, or a tokenizer without `force`."""
     from yxanul.base.errors import YxanulError
 
     if out is None:
-        raise YxanulError("no place for the tokenizer", expected="--out DIR")
+        raise YxanulError("no output folder for the tokenizer", expected="--out DIR")
     if out.exists() and not out.is_dir():
         raise YxanulError(f"--out {out} is a file", expected="a folder")
     for name in ("recipe.yaml", "config.json"):
         if (out / name).exists():
             raise YxanulError(
-                f"{out} holds a model, which a new tokenizer would not fit",
+                f"{out} holds a model, which would not match a new tokenizer",
                 got=name,
                 hint="choose another folder with --out",
             )
     if (out / "tokenizer.json").exists() and not force:
         raise YxanulError(
-            f"{out} has a tokenizer already",
-            hint="choose another folder with --out, or replace it with --force",
+            f"{out} already has a tokenizer",
+            hint="choose another folder with --out, or overwrite it with --force",
         )
     return out
 
 
 def kind_and_paths(kind: str | None, paths: Sequence[str]) -> tuple[str | None, Sequence[str]]:
-    """Return the kind, which may also stand before the paths (./bpe is a path), and the paths."""
+    """Return the kind, which may also precede the paths (./bpe is a path), and the paths."""
     from yxanul.base.errors import YxanulError
 
     if not paths or paths[0] not in ("bpe", "superbpe"):
         return kind, paths
     if kind not in (None, paths[0]):
-        raise YxanulError("two kinds", got=f"{paths[0]} and --kind {kind}", expected="one")
+        raise YxanulError("two kinds", got=f"{paths[0]} and --kind {kind}", expected="only one")
     return paths[0], paths[1:]
 
 
 def what_to_train(
     kind: str | None, paths: Sequence[str], recipe: str | None, given: Mapping[str, Any]
 ) -> tuple[DataSettings, Trained]:
-    """Return the text and the settings; a recipe decides what no option says."""
+    """Return the text sources and the settings; a recipe fills in what no option sets."""
     from yxanul.base.errors import YxanulError
     from yxanul.data.texts import data_of_paths
     from yxanul.recipe import load_recipe
@@ -155,7 +156,7 @@ def what_to_train(
 
     if (recipe is None) == (not paths):
         raise YxanulError(
-            "no text to train on" if recipe is None else "two places of text",
+            "no text to train on" if recipe is None else "two sources of text",
             got=None if recipe is None else f"--recipe {recipe} and {paths[0]}",
             expected="PATH ... or --recipe RECIPE",
         )
@@ -170,7 +171,7 @@ def what_to_train(
 
 
 def trained_settings(kind: str, given: Mapping[str, Any]) -> Trained:
-    """Return checked settings of a kind that can be trained."""
+    """Return validated settings of a trainable kind."""
     from pydantic import ValidationError
 
     from yxanul.base.errors import YxanulError
@@ -180,7 +181,7 @@ def trained_settings(kind: str, given: Mapping[str, Any]) -> Trained:
     kinds: dict[str, type[Trained]] = {"bpe": BpeSettings, "superbpe": SuperBpeSettings}
     settings = lookup(kinds, kind, "kind of tokenizer to train")
     if "transition" in given and settings is BpeSettings:
-        raise YxanulError("--transition is for a superbpe", hint="add --kind superbpe")
+        raise YxanulError("--transition needs a superbpe", hint="add --kind superbpe")
     try:
         return settings(**given)
     except ValidationError as error:
@@ -191,7 +192,7 @@ def trained_settings(kind: str, given: Mapping[str, Any]) -> Trained:
 
 
 def held_out_length(tokenizer: Tokenizer, data: DataSettings) -> Length | None:
-    """Measure text that was not trained on, a slice of each source; None if there is none."""
+    """Measure held-out text, an equal slice of each source; None if there is none."""
     from yxanul.data.texts import held_out_texts, take_bytes
     from yxanul.tokenizer.compare import measure
 
@@ -203,7 +204,7 @@ def held_out_length(tokenizer: Tokenizer, data: DataSettings) -> Length | None:
 def train_facts(
     folder: Path, settings: Trained, tokenizer: Tokenizer, length: Length | None
 ) -> dict[str, Any]:
-    """Return what came out as plain data."""
+    """Return the results as plain data."""
     from yxanul.tokenizer.config import SuperBpeSettings
     from yxanul.tokenizer.load import describe
 
@@ -224,13 +225,13 @@ def train_facts(
 
 
 def train_text(facts: Mapping[str, Any]) -> str:
-    """Return the facts for people."""
-    two = facts["transition"]
-    learnt = f", {two:,} of them inside words" if two else ""
-    lines = [f"{facts['out']}: {facts['kind']}, {facts['vocab_size']:,} tokens{learnt}"]
+    """Return the facts as text."""
+    transition = facts["transition"]
+    within = f", {transition:,} of them within words" if transition else ""
+    lines = [f"{facts['out']}: {facts['kind']}, {facts['vocab_size']:,} tokens{within}"]
     if held_out := facts["held_out"]:
         size = f"{held_out['bytes']:,} bytes of held-out text"
         lines.append(f"{facts['bytes_per_token']:.3f} bytes per token on {size}")
     else:
-        lines.append("the text is too short to hold some of it out and measure it")
+        lines.append("not measured: the text is too short to hold some of it out")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""`yxanul train`: shards to checkpoints."""
+"""`yxanul train`: train a recipe on prepared shards."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def command(
     stop_after: StopAfterOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train every stage of a recipe whose shards are prepared; resumes where it stopped."""
+    """Train every stage of a recipe whose shards are prepared; resume where it stopped."""
     from yxanul.base.errors import YxanulError
     from yxanul.cli.launch import Order
     from yxanul.cli.run import carry_out
 
     if eval_only and cooldown_now:
-        raise YxanulError("--eval-only trains nothing and --cooldown-now does; give one of them")
+        raise YxanulError("--eval-only and --cooldown-now cannot be combined")
     order = Order(
         NAME,
         recipe,
@@ -80,7 +80,7 @@ def command(
         evaluate(order.out, checkpoint="last", device=device, as_json=as_json)
         return
     if stop_after is not None and order.last_step() >= stop_after:
-        show_stop(order, f"{order.out} is at step {order.last_step()} already")
+        show_stop(order, f"{order.out} is already at step {order.last_step()}")
         return
     with stopping_after(order):
         carry_out(order)
@@ -88,7 +88,7 @@ def command(
 
 @contextlib.contextmanager
 def stopping_after(order: Order) -> Iterator[None]:
-    """A stop at the step that --stop-after names is no failure."""
+    """Context manager: report a stop at the step of --stop-after as success."""
     from yxanul.base.errors import Interrupted
 
     try:
@@ -100,7 +100,7 @@ def stopping_after(order: Order) -> Iterator[None]:
 
 
 def show_stop(order: Order, text: str) -> None:
-    """Say where the run stands now."""
+    """Report the run's last step."""
     from yxanul.cli.output import print_json
 
     order.ui().say(text)

@@ -1,4 +1,4 @@
-"""`yxanul verify-resume`: resumed equals straight, on this machine, with this recipe."""
+"""`yxanul verify-resume`: check on this machine that a resumed run equals an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def command(
     recipe: RecipeArgument,
     overrides: Overrides = None,
     out: OutOption = None,
-    steps: Annotated[int, typer.Option(metavar="N", help="Steps to train, twice.", min=2)] = 20,
+    steps: Annotated[
+        int, typer.Option(metavar="N", help="Steps of each of the two runs.", min=2)
+    ] = 20,
     stops: Annotated[
-        int, typer.Option(metavar="N", help="How often to stop the second run.", min=1)
+        int, typer.Option(metavar="N", help="Interruptions of the second run.", min=1)
     ] = 2,
     device: DeviceOption = None,
-    devices: Annotated[
-        int, typer.Option(metavar="N", help="Processes that train together.", min=1)
-    ] = 1,
+    devices: Annotated[int, typer.Option(metavar="N", help="Training processes.", min=1)] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Train some steps without a stop, and again with stops at random; compare every bit.
+    """Train some steps uninterrupted, again with random interruptions, and compare every bit.
 
-    The text is prepared in the run folder if it is not there; the run itself stays as it is.
+    The text is prepared in the run folder if needed; the run itself is left unchanged.
     """
     from yxanul.base.errors import YxanulError
     from yxanul.base.files import folder_lock
@@ -77,10 +77,10 @@ def command(
         path = save_proof(run, proof)
     facts = {"run": str(run.path)} | proof.to_dict()
     if proof.differences:
-        places = len(proof.differences)
+        count = len(proof.differences)
         raise YxanulError(
             "the resumed run differs from the uninterrupted one in"
-            f" {places} place{'s' * (places > 1)}",
+            f" {count} place{'s' * (count > 1)}",
             got=proof.differences[0],
             hint=f"both runs are in {run.path / 'verify-resume'}",
             facts=facts,
@@ -89,6 +89,6 @@ def command(
         print_json(facts)
     else:
         print_text(
-            f"equal: {proof.tensors} tensors and {proof.values:,} figures after {proof.steps}"
-            f" steps, to the bit, with stops after {', '.join(map(str, proof.stops))} ({path})"
+            f"bit-identical: {proof.tensors} tensors and {proof.values:,} values after"
+            f" {proof.steps} steps, interrupted after {', '.join(map(str, proof.stops))} ({path})"
         )

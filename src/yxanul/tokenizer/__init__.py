@@ -1,1 +1,1 @@
-"""Tokenizers: text to ids and back; bytes, BPE, SuperBPE, GPT-2, or any tokenizer.json."""
+"""Tokenizers: bytes, BPE, SuperBPE, GPT-2, or any tokenizer.json."""

@@ -1,4 +1,4 @@
-"""Tokens and a chat template of the user's own, put on top of a finished vocabulary."""
+"""User-defined tokens and chat template on top of a finished vocabulary."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from yxanul.tokenizer.tokenizer import Tokenizer
 def with_added(
     raw: library.Tokenizer, end_of_text: str, settings: CommonTokenizerSettings
 ) -> Tokenizer:
-    """Return the tokenizer with the tokens of `settings` behind its vocabulary and end of text."""
+    """Return the tokenizer with end of text and the tokens of `settings` after its vocabulary."""
     added = settings.added_tokens
     if end_of_text in added:
         raise YxanulError(
-            f"tokenizer.special_tokens has '{end_of_text}'", hint="it is the end of text already"
+            f"tokenizer.special_tokens contains '{end_of_text}'",
+            hint="it is already the end of text",
         )
     raw.add_special_tokens([library.AddedToken(end_of_text, special=True, normalized=False)])
     if added:
@@ -35,7 +36,7 @@ def with_added(
 
 
 def _found_in_text(raw: library.Tokenizer, names: Sequence[str]) -> library.Tokenizer:
-    """Return the tokenizer with those of `names` that are special made ordinary added tokens."""
+    """Return the tokenizer with special tokens in `names` made ordinary, to be matched in text."""
     content = json.loads(raw.to_str())
     special = [t for t in content["added_tokens"] if t["special"] and t["content"] in names]
     if not special:

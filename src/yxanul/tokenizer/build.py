@@ -1,4 +1,4 @@
-"""Making a tokenizer from its settings: one builder for each kind."""
+"""Building a tokenizer from its settings, with one builder per kind."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ from yxanul.tokenizer.train_bpe import learn_bpe
 Texts = Callable[[], Iterable[str]]
 
 HUB_NAMES = {"gpt2": "openai-community/gpt2", "superbpe-t80k": "UW/OLMo2-8B-SuperBPE-t80k"}
-"""Where kinds without training come from if no path is given."""
+"""Hub repositories of the pretrained kinds, used if no path is given."""
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?<!\.json)")
 
 
 def build_tokenizer(settings: TokenizerSettings, texts: Texts, ui: Ui) -> Tokenizer:
-    """Return the tokenizer that `settings` ask for; `texts` gives the text to train one on."""
+    """Build the tokenizer of `settings`; `texts` returns the text to train it on."""
     return lookup(TOKENIZERS, settings.kind, "tokenizer")(settings, texts, ui)
 
 
 def build_byte(settings: ByteSettings, texts: Texts, ui: Ui) -> Tokenizer:
-    """Return the tokenizer whose ids are the bytes themselves; the end of text is 256."""
+    """Build the byte tokenizer: ids are byte values, end of text is 256."""
     vocab = {symbol: byte for byte, symbol in enumerate(byte_symbols())}
     return with_added(byte_level(models.BPE(vocab=vocab, merges=[])), END_OF_TEXT, settings)
 
 
 def build_bpe(settings: BpeSettings, texts: Texts, ui: Ui) -> Tokenizer:
-    """Train a byte-level BPE; the same text gives the same merges; the end of text is last."""
+    """Train a byte-level BPE; the same text gives the same merges."""
     raw = byte_level(models.BPE())
     size, added = settings.sample_bytes, settings.added_tokens
     with ui.task("train tokenizer", size, "B") as task:
@@ -61,7 +61,7 @@ def build_bpe(settings: BpeSettings, texts: Texts, ui: Ui) -> Tokenizer:
 
 
 def build_superbpe(settings: SuperBpeSettings, texts: Texts, ui: Ui) -> Tokenizer:
-    """Train a SuperBPE: first inside words, then over their borders; the end of text is last."""
+    """Train a SuperBPE: first within words, then across them."""
     size, added = settings.sample_bytes, settings.added_tokens
     with ui.task("tokenizer, read", size, "B") as task:
         sample = [text.encode(errors="replace") for text in take_sample(texts(), size, added, task)]
@@ -71,19 +71,18 @@ def build_superbpe(settings: SuperBpeSettings, texts: Texts, ui: Ui) -> Tokenize
 
 
 def _trained(raw: library.Tokenizer, settings: TrainedSettings, ui: Ui) -> Tokenizer:
-    """Return the trained tokenizer with its end of text; say so if it is smaller than asked."""
+    """Add the end of text to a trained tokenizer; warn if it is smaller than requested."""
     tokenizer = with_added(raw, END_OF_TEXT, settings)
     if tokenizer.vocab_size < settings.vocab_size:
         ui.warn(
-            f"the text is enough for {tokenizer.vocab_size} tokens, not for the "
-            f"{settings.vocab_size} of tokenizer.vocab_size; going on with "
-            f"{tokenizer.vocab_size}"
+            f"the text yields {tokenizer.vocab_size} tokens, fewer than tokenizer.vocab_size"
+            f" {settings.vocab_size}; continuing with {tokenizer.vocab_size}"
         )
     return tokenizer
 
 
 def build_gpt2(settings: Gpt2Settings, texts: Texts, ui: Ui) -> Tokenizer:
-    """Read GPT-2's vocabulary from a folder, or fetch it from the hub."""
+    """Load GPT-2's vocabulary from a folder or the hub."""
     if settings.path is None:
         return with_added(_from_hub(HUB_NAMES["gpt2"]), END_OF_TEXT, settings)
     folder = Path(settings.path)
@@ -92,7 +91,7 @@ def build_gpt2(settings: Gpt2Settings, texts: Texts, ui: Ui) -> Tokenizer:
 
 
 def build_superbpe_t80k(settings: SuperBpeT80kSettings, texts: Texts, ui: Ui) -> Tokenizer:
-    """Read the published SuperBPE from a folder, or fetch it from the hub."""
+    """Load the published SuperBPE from a folder or the hub."""
     if settings.path is None:
         raw = _from_hub(HUB_NAMES["superbpe-t80k"])
     else:
@@ -102,13 +101,13 @@ def build_superbpe_t80k(settings: SuperBpeT80kSettings, texts: Texts, ui: Ui) ->
         raise YxanulError(
             "this is not the SuperBPE t80k tokenizer",
             got=f"{raw.get_vocab_size():,} tokens",
-            expected=f"{T80K_TOKENS + 5:,}, the last of which ends a text",
+            expected=f"{T80K_TOKENS + 5:,}, the last of them the end of text",
         )
     return with_added(raw, end, settings)
 
 
 def build_file(settings: FileSettings, texts: Texts, ui: Ui) -> Tokenizer:
-    """Read a tokenizer.json from a path, or fetch one from the hub."""
+    """Load a tokenizer.json from a path or the hub."""
     path = Path(settings.path)
     if not path.exists() and is_hub_name(settings.path):
         json = _from_hub(settings.path).to_str()
@@ -134,7 +133,7 @@ TOKENIZERS: dict[str, Callable[[Any, Texts, Ui], Tokenizer]] = {
 
 
 def is_hub_name(name: str) -> bool:
-    """Tell whether `name` looks like owner/name of a model on the hub."""
+    """Return whether `name` has the form owner/name of a hub repository."""
     return _HUB_NAME.fullmatch(name) is not None
 
 
@@ -142,10 +141,10 @@ def _from_hub(name: str) -> library.Tokenizer:
     try:
         with _quiet_hub():
             return library.Tokenizer.from_pretrained(name)
-    except Exception as error:  # network, missing, gated: each client version has its own
+    except Exception as error:  # network, missing, gated: the type depends on the client version
         first_line = str(error).strip().splitlines()[:1]
         raise YxanulError(
-            f"the tokenizer '{name}' could not be fetched from the hub",
+            f"cannot fetch the tokenizer '{name}' from the hub",
             got=first_line[0] if first_line else type(error).__name__,
             hint="check the name and the network, or give a local path in tokenizer.path",
         ) from None
@@ -153,7 +152,7 @@ def _from_hub(name: str) -> library.Tokenizer:
 
 @contextlib.contextmanager
 def _quiet_hub() -> Iterator[None]:
-    """Keep the hub's client from reporting each attempt: one line at the end is enough."""
+    """Silence the hub client's message for each retry: one error at the end is enough."""
     from huggingface_hub.utils import logging
 
     before = logging.get_verbosity()

@@ -1,4 +1,4 @@
-"""How short tokenizers make the same text."""
+"""Text length in tokens, to compare tokenizers on the same text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from yxanul.tokenizer.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Length:
-    """A text's length in tokens, bytes and characters, without ends of text."""
+    """A text's length in tokens (excluding end-of-text tokens), bytes and characters."""
 
     tokens: int = 0
     bytes: int = 0
@@ -29,12 +29,12 @@ class Length:
 
     @property
     def bytes_per_token(self) -> float:
-        """Bytes of UTF-8 that a token stands for on average: more is better."""
+        """Average UTF-8 bytes per token; higher is better."""
         return self.bytes / max(self.tokens, 1)
 
     @property
     def characters_per_token(self) -> float:
-        """Characters that a token stands for on average."""
+        """Average characters per token."""
         return self.characters / max(self.tokens, 1)
 
     def to_dict(self) -> dict[str, float]:
@@ -49,7 +49,7 @@ class Length:
 
 
 def measure(tokenizer: Tokenizer, texts: Iterable[str], task: ProgressTask | None = None) -> Length:
-    """Return the length of all texts together, read once, in bounded memory."""
+    """Return the total length of all texts, read once in bounded memory."""
     total = Length()
     for batch in in_batches(texts):
         ids, _ = tokenizer.encode_documents(batch)

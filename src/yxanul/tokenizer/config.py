@@ -1,4 +1,4 @@
-"""Settings of the tokenizers; light, so that a recipe loads in a moment."""
+"""Settings of the tokenizers; without heavy imports, so that recipes load fast."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ GPT2_TOKENS = 50_257
 
 
 class CommonTokenizerSettings(Settings):
-    """What every kind of tokenizer can have on top."""
+    """Settings shared by all kinds of tokenizers."""
 
     special_tokens: tuple[str, ...] = ()
-    """Texts such as <step> that become one token each; their ids follow the end of text's."""
+    """Texts such as <step> that become one token each; their ids follow the end of text."""
     chat_template: str | None = None
-    """plain, chatml or a Jinja source: kept with the tokenizer; its marks become tokens too."""
+    """plain, chatml or a Jinja source, saved with the tokenizer; its markers become tokens too."""
 
     @field_validator("special_tokens")
     @classmethod
     def _tokens_are_tokens(cls, tokens: tuple[str, ...]) -> tuple[str, ...]:
         for token in tokens:
             if not token.strip():
-                raise ValueError(f"a special token is empty or white space: {token!r}")
+                raise ValueError(f"special token is empty or white space: {token!r}")
             if not token.isprintable():
-                raise ValueError(f"a special token holds signs that cannot be seen: {token!r}")
+                raise ValueError(f"special token contains unprintable characters: {token!r}")
             if tokens.count(token) > 1:
-                raise ValueError(f"the special token {token} is there twice")
+                raise ValueError(f"duplicate special token {token}")
         return tokens
 
     @field_validator("chat_template")
@@ -48,34 +48,34 @@ class CommonTokenizerSettings(Settings):
 
     @property
     def added_tokens(self) -> tuple[str, ...]:
-        """The special tokens and the marks of the chat template, each once."""
-        marks = () if self.chat_template is None else special_tokens_of(self.chat_template)
-        wanted = dict.fromkeys((*self.special_tokens, *marks))
-        return tuple(token for token in wanted if token != END_OF_TEXT)
+        """The special tokens and the markers of the chat template, without duplicates."""
+        markers = () if self.chat_template is None else special_tokens_of(self.chat_template)
+        unique = dict.fromkeys((*self.special_tokens, *markers))
+        return tuple(token for token in unique if token != END_OF_TEXT)
 
     @property
     def max_vocab_size(self) -> int | None:
-        """How many tokens there can be; None where only the tokenizer's file says it."""
+        """Upper bound on the vocabulary size; None if only the tokenizer's file determines it."""
         return None
 
 
 class TrainedSettings(CommonTokenizerSettings):
-    """What every tokenizer has that is trained on the run's own training text."""
+    """Settings of tokenizers trained on the run's own training text."""
 
     vocab_size: int = Field(default=4096, ge=NUM_BYTES + 1, le=1_000_000)
-    """Ids to aim at: 256 bytes, the merges, the end of text and the special tokens; little text
-    may give fewer."""
+    """Target number of ids: 256 bytes, merges, end of text and special tokens; little text may
+    yield fewer."""
     sample_bytes: int = Field(default=20_000_000, gt=0)
-    """Bytes of text that the merges are learnt from, at most."""
+    """Maximum bytes of text to learn the merges from."""
 
     @property
     def max_vocab_size(self) -> int:
-        """Little text may give fewer."""
+        """The target size; little text may yield fewer."""
         return self.vocab_size
 
     @property
     def num_learnt(self) -> int:
-        """How many tokens text has to give: bytes and merges."""
+        """Number of tokens learned from text: bytes and merges."""
         return self.vocab_size - 1 - len(self.added_tokens)
 
     @model_validator(mode="after")
@@ -97,7 +97,7 @@ class ByteSettings(CommonTokenizerSettings):
 
     @property
     def max_vocab_size(self) -> int:
-        """They are known."""
+        """Exact size: the bytes, the end of text and the added tokens."""
         return NUM_BYTES + 1 + len(self.added_tokens)
 
 
@@ -108,24 +108,24 @@ class BpeSettings(TrainedSettings):
 
 
 class SuperBpeSettings(TrainedSettings):
-    """A BPE whose later tokens reach over white space: fewer tokens for the same text."""
+    """A BPE whose later merges cross white space: fewer tokens for the same text."""
 
     kind: Literal["superbpe"] = "superbpe"
     transition: int | None = Field(default=None, ge=NUM_BYTES)
-    """Tokens learnt inside words before stage two; left out: half of vocab_size."""
+    """Tokens learned within words, before stage two; default: half of vocab_size."""
 
     @property
     def num_stage_one(self) -> int:
-        """How many tokens are learnt inside words."""
+        """Number of tokens learned within words."""
         share = round(TRANSITION_SHARE * self.vocab_size)
-        wanted = max(share, NUM_BYTES) if self.transition is None else self.transition
-        return min(wanted, self.num_learnt)
+        target = max(share, NUM_BYTES) if self.transition is None else self.transition
+        return min(target, self.num_learnt)
 
     @model_validator(mode="after")
     def _stage_two_is_there(self) -> Self:
         if self.transition is not None and self.transition >= self.num_learnt:
             raise Misfit(
-                f"transition {self.transition} leaves nothing to stage two: give less than"
+                f"transition {self.transition} leaves no tokens for stage two: must be below"
                 f" {self.num_learnt} (vocab_size without end of text and special tokens)",
                 "transition",
                 "vocab_size",
@@ -138,11 +138,11 @@ class Gpt2Settings(CommonTokenizerSettings):
 
     kind: Literal["gpt2"] = "gpt2"
     path: str | None = None
-    """A folder with encoder.json and vocab.bpe; left out: openai-community/gpt2 on the hub."""
+    """A folder with encoder.json and vocab.bpe; default: openai-community/gpt2 on the hub."""
 
     @property
     def max_vocab_size(self) -> int:
-        """They are known, but for those that are added."""
+        """Exact size: the GPT-2 vocabulary and the added tokens."""
         return GPT2_TOKENS + len(self.added_tokens)
 
 
@@ -151,7 +151,7 @@ class SuperBpeT80kSettings(CommonTokenizerSettings):
 
     kind: Literal["superbpe-t80k"] = "superbpe-t80k"
     path: str | None = None
-    """A folder with vocab.json and merges.txt, or a tokenizer.json; left out:
+    """A folder with vocab.json and merges.txt, or a tokenizer.json; default:
     UW/OLMo2-8B-SuperBPE-t80k on the hub."""
 
 
@@ -160,9 +160,10 @@ class FileSettings(CommonTokenizerSettings):
 
     kind: Literal["file"] = "file"
     path: str
-    """A tokenizer.json, a folder that holds one, or owner/name of a model on the hub."""
+    """A tokenizer.json, a folder with one, or owner/name of a repository on the hub."""
     end_of_text: str | None = None
-    """The token that ends a document; left out: found among the usual names."""
+    """The token that ends a document; default: eos_token of the tokenizer_config.json in the same
+    folder, else the first usual name."""
 
 
 TokenizerSettings = Annotated[

@@ -1,4 +1,4 @@
-"""Which token of a vocabulary ends a document."""
+"""The end-of-text (eos) token of a vocabulary."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from yxanul.base.errors import YxanulError, near_miss
 
 END_OF_TEXT = "<|endoftext|>"
-"""The end of text of the tokenizers that are made here."""
+"""The end of text of tokenizers built here."""
 
 USUAL_NAMES = (
     END_OF_TEXT,
@@ -21,16 +21,16 @@ USUAL_NAMES = (
     "<｜end▁of▁sentence｜>",
     "[EOS]",
 )
-"""Names of the end of text in use, the first one found counts."""
+"""Common names of the end of text, in order of preference."""
 
 
 def find_end_of_text(vocab: Mapping[str, int], beside: Path | None, wanted: str | None) -> str:
-    """Return the token that ends a document: `wanted`, else what the file's folder says, else
-    the first usual name; raise when there is none."""
+    """Return the end of text: `wanted`, else the `eos_token` declared in the folder `beside`, else
+    the first usual name; raise if there is none."""
     if wanted is not None:
         if wanted not in vocab:
             raise YxanulError(
-                f"the tokenizer has no token '{wanted}' to end a document with",
+                f"the vocabulary has no end of text '{wanted}'",
                 hint=near_miss(wanted, vocab),
             )
         return wanted
@@ -39,9 +39,9 @@ def find_end_of_text(vocab: Mapping[str, int], beside: Path | None, wanted: str 
         if name is not None and name in vocab:
             return name
     raise YxanulError(
-        "the tokenizer has no token that ends a document",
+        "the tokenizer has no end of text",
         expected="one of " + ", ".join(USUAL_NAMES),
-        hint="name it: tokenizer.end_of_text",
+        hint="set tokenizer.end_of_text",
     )
 
 
@@ -52,6 +52,6 @@ def declared_end_of_text(folder: Path) -> str | None:
     except (OSError, ValueError):
         return None
     token = config.get("eos_token") if isinstance(config, dict) else None
-    if isinstance(token, dict):  # older files hold the token with its flags
+    if isinstance(token, dict):  # older files store the token with its flags
         token = token.get("content")
     return token if isinstance(token, str) else None

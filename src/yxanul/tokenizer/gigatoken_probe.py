@@ -1,9 +1,9 @@
-"""What two tokenizer libraries see differently: found by asking both, and kept on the disk.
+"""Comparison of the character classes of two tokenizer libraries, cached on disk.
 
-GPT-2's way of cutting text looks at a character in three ways only: is it a letter, a number,
-white space? Each library has its own edition of the Unicode tables for that. The probe below shows
-the class of every code point that there is: its vocabulary joins some signs with whatever byte
-stands next to them in the same piece, so that ids tell where text was cut.
+GPT-2's regex only distinguishes letters, numbers, white space and the rest. Each library has its
+own version of the Unicode tables for that. The probe tokenizer reveals the class of every code
+point: its vocabulary merges some characters with any neighbouring byte of the same pre-token, so
+that the ids show where text was split.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ _CHUNK = 256
 _TOKENIZERS_KEPT = 100
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
-"""One library's way from texts to ids."""
+"""One library's batch encode function: texts to ids."""
 
 
 def unlike_code_points(
     one: Encode, other: Encode, codes: range = range(NUM_CODE_POINTS)
 ) -> list[int]:
-    """Return the code points that two libraries class differently; both have `probe_json`."""
+    """Return the code points that two encoders of `probe_json` class differently."""
     chunks = [codes[start : start + _CHUNK] for start in range(0, len(codes), _CHUNK)]
     chunks = [[code for code in chunk if code not in SURROGATES] for chunk in chunks]
     chunks = [chunk for chunk in chunks if chunk]
-    signs = [_ids(encode, chunks, _probe_signs) for encode in (one, other)]
-    # Most code points are none: where both libraries say so of a whole chunk, that is settled.
+    others = [_ids(encode, chunks, _probe_others) for encode in (one, other)]
+    # Most code points are of no class: chunks for which both libraries agree on that are done.
     chunks = [
         chunk
-        for chunk, mine, theirs in zip(chunks, *signs, strict=True)
+        for chunk, mine, theirs in zip(chunks, *others, strict=True)
         if mine != theirs or len(mine) != len("".join(map(chr, chunk)).encode())
     ]
     classes = [_ids(encode, chunks, _probe) for encode in (one, other)]
@@ -56,7 +56,7 @@ def unlike_code_points(
 def _unlike_in(chunk: list[int], one: Encode, other: Encode) -> list[int]:
     mine, theirs = (_ids(encode, [[code] for code in chunk], _probe) for encode in (one, other))
     unlike = [code for code, a, b in zip(chunk, mine, theirs, strict=True) if a != b]
-    # If none differs alone, it is their company: then none of them is trusted.
+    # If none differs alone, the difference comes from their context: then none is trusted.
     return unlike or chunk
 
 
@@ -64,29 +64,35 @@ def _ids(encode: Encode, chunks: list[list[int]], probe: Callable[[int], str]) -
     return encode(["".join(map(probe, chunk)) for chunk in chunks])
 
 
-def _probe_signs(code: int) -> str:
-    """Show whether a code point is none of letter, number and white space: it joins the "!"; the
-    ids of a text of such code points are as many as the bytes without the "!"s."""
+def _probe_others(code: int) -> str:
+    """Return text that shows whether a code point is no letter, number or white space.
+
+    It then merges with the "!": a text of such code points has as many ids as it has bytes without
+    the "!"s.
+    """
     return f"{chr(code)}!"
 
 
 def _probe(code: int) -> str:
-    """Show the class of a code point: a letter joins the "a", a number the "1", anything else but
-    white space the "!"; the second one stands behind a space, as most words do."""
+    """Return text that shows the class of a code point.
+
+    A letter merges with the "a", a number with the "1", anything else but white space with the "!".
+    The second copy follows a space, as most words do.
+    """
     return f"a{chr(code)}1 {chr(code)}!"
 
 
 def probe_json() -> str:
     """Return the tokenizer.json of the probe."""
     symbols = byte_symbols()
-    merges = [(symbols[ord(sign)], symbol) for sign in "a " for symbol in symbols]
-    merges += [(symbol, symbols[ord(sign)]) for sign in "1!" for symbol in symbols]
+    merges = [(symbols[ord(char)], symbol) for char in "a " for symbol in symbols]
+    merges += [(symbol, symbols[ord(char)]) for char in "1!" for symbol in symbols]
     tokens = dict.fromkeys([*symbols, *(a + b for a, b in merges)])
     return minimal_json({"vocab": {token: i for i, token in enumerate(tokens)}, "merges": merges})
 
 
 def minimal_json(model: dict[str, Any]) -> str:
-    """Return the tokenizer.json of a byte-level BPE and nothing else: no tokens added to it."""
+    """Return the tokenizer.json of a bare byte-level BPE without added tokens."""
     cut = {"add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     content = {
         "version": "1.0",
@@ -114,9 +120,9 @@ def minimal_json(model: dict[str, Any]) -> str:
 
 
 class Findings:
-    """What is known of a pair of libraries, kept in the user's cache folder.
+    """Findings about a pair of libraries, cached in the user's cache folder.
 
-    A file that is broken, or cannot be written, only costs finding it out again.
+    If the file is broken or cannot be written, they are only computed again.
     """
 
     def __init__(self, packages: Sequence[str]) -> None:
@@ -127,8 +133,8 @@ class Findings:
         self._stored: dict[str, Any] = stored if current else {"key": self._key}
 
     def code_points(self, find: Callable[[], Iterable[int]]) -> np.ndarray:
-        """Return a table, bool [NUM_CODE_POINTS], of what the libraries class differently, broken
-        halves of surrogate pairs too."""
+        """Return a table, bool [NUM_CODE_POINTS]: code points that the libraries class differently,
+        and all surrogates."""
         stored = self._stored.get("unlike")
         ranges = stored if _are_ranges(stored) else _to_ranges(find())
         if ranges is not stored:
@@ -139,7 +145,7 @@ class Findings:
         return table
 
     def are_equal(self, digest: str, compare: Callable[[], bool]) -> bool:
-        """Tell whether the libraries agree on a vocabulary, which `compare` finds out."""
+        """Return whether the libraries agree on a vocabulary; call `compare` if not yet known."""
         known = self._stored.get("equal")
         known = known if isinstance(known, list) else []
         if digest not in known:
@@ -155,7 +161,7 @@ class Findings:
 
 
 def findings_file() -> Path:
-    """Return where findings are kept."""
+    """Return the path of the cached findings."""
     return cache_folder() / "encoding.json"
 
 
@@ -168,7 +174,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _to_ranges(codes: Iterable[int]) -> list[list[int]]:
-    """Return rising numbers as ranges [first, last]."""
+    """Group increasing numbers into ranges [first, last]."""
     ranges: list[list[int]] = []
     for code in codes:
         if ranges and ranges[-1][1] == code - 1:
@@ -179,12 +185,12 @@ def _to_ranges(codes: Iterable[int]) -> list[list[int]]:
 
 
 def _are_ranges(value: Any) -> TypeGuard[list[list[int]]]:
-    """Tell whether a stored value is what `_to_ranges` gives."""
+    """Return whether a stored value has the form that `_to_ranges` returns."""
     if not isinstance(value, list):
         return False
-    if not all(isinstance(one, list) and len(one) == 2 for one in value):
+    if not all(isinstance(pair, list) and len(pair) == 2 for pair in value):
         return False
-    ends = [end for one in value for end in one]
+    ends = [end for pair in value for end in pair]
     if not all(type(end) is int and 0 <= end < NUM_CODE_POINTS for end in ends):
         return False
     return all(a <= b for a, b in pairwise(ends))

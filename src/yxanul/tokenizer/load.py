@@ -1,11 +1,11 @@
-"""A tokenizer by a name a person types: a kind, a name on the hub, a folder or a file."""
+"""Opening a tokenizer by name: a kind, a hub repository, a folder or a file."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import tokenizers as library
 
@@ -29,27 +29,27 @@ UNTRAINED: dict[str, TokenizerSettings] = {
     "gpt2": Gpt2Settings(),
     "superbpe-t80k": SuperBpeT80kSettings(),
 }
-"""Kinds that are known without training."""
+"""Kinds that need no training."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a tokenizer is, in a few facts."""
+    """Key facts of a tokenizer."""
 
     kind: str
-    """byte, bpe or superbpe, or the library's name of another model."""
+    """byte, bpe or superbpe, else the library's model type in lower case."""
     vocab_size: int
     num_merges: int
     end_of_text: str
     end_of_text_id: int
     added_tokens: dict[str, int]
-    """Special tokens and those found in text as they are written."""
+    """Ids of special tokens and of tokens matched literally in text."""
     chat_template: str | None
     digest: str
 
 
 def open_named(name: str) -> Tokenizer:
-    """Return the tokenizer that `name` stands for; a path that is there comes first."""
+    """Return the tokenizer called `name`; an existing path takes precedence."""
     path = Path(name).expanduser()
     if path.is_file():
         return Tokenizer.load(path)
@@ -57,23 +57,23 @@ def open_named(name: str) -> Tokenizer:
         return _from_folder(path)
     if name in UNTRAINED:
         return _build(UNTRAINED[name])
-    # A name with a dot in front of its slash is a path that is not there.
+    # A name that begins with a dot is a path that does not exist.
     if is_hub_name(name) and not name.startswith("."):
         return _build(FileSettings(path=name))
     if name in TOKENIZERS:
         raise YxanulError(
-            f"the kind '{name}' has no vocabulary of its own",
-            hint="train one with `yxanul tokenizer train`, and give its folder",
+            f"the kind '{name}' has no pretrained vocabulary",
+            hint="train one with `yxanul tokenizer train` and pass its folder",
         )
     raise YxanulError(
-        f"there is no tokenizer '{name}'",
+        f"unknown tokenizer '{name}'",
         expected=f"one of {', '.join(UNTRAINED)}, owner/name on the hub, a folder or a file",
         hint=near_miss(name, UNTRAINED),
     )
 
 
 def describe(tokenizer: Tokenizer) -> Description:
-    """Return the facts of a tokenizer."""
+    """Return the key facts of a tokenizer."""
     content = json.loads(tokenizer.to_json())
     added = {token["content"]: token["id"] for token in content["added_tokens"]}
     return Description(
@@ -98,10 +98,10 @@ def _kind(content: dict[str, Any], is_byte_level: bool) -> str:
 
 
 def _files(folder: Path) -> tuple[str, ...]:
-    """Return the first set of files in a folder that make a tokenizer."""
+    """Return the first complete set of tokenizer files in a folder, or ()."""
     sets = [("tokenizer.json",), ("encoder.json", "vocab.bpe"), ("vocab.json", "merges.txt")]
-    there = [names for names in sets if all((folder / name).is_file() for name in names)]
-    return there[0] if there else ()
+    complete = [names for names in sets if all((folder / name).is_file() for name in names)]
+    return complete[0] if complete else ()
 
 
 def _from_folder(folder: Path) -> Tokenizer:
@@ -112,11 +112,14 @@ def _from_folder(folder: Path) -> Tokenizer:
         return _build(Gpt2Settings(path=str(folder)))
     if files:
         return _from_vocabulary(folder)
-    _refuse(folder)
+    raise YxanulError(
+        f"{folder} holds no tokenizer",
+        expected="tokenizer.json, or encoder.json and vocab.bpe, or vocab.json and merges.txt",
+    )
 
 
 def _from_vocabulary(folder: Path) -> Tokenizer:
-    """Read vocab.json and merges.txt, which do not say how text is cut: their tokens do."""
+    """Load vocab.json and merges.txt; infer the pre-tokenizer, which they lack, from the tokens."""
     vocab = read_bpe(folder / "vocab.json", folder / "merges.txt", "BPE")
     raw = superword_level(vocab)
     tokens = raw.get_vocab()
@@ -134,10 +137,3 @@ def _end_of(raw: library.Tokenizer) -> str:
 
 def _build(settings: TokenizerSettings) -> Tokenizer:
     return build_tokenizer(settings, tuple, SilentUi())
-
-
-def _refuse(folder: Path) -> NoReturn:
-    raise YxanulError(
-        f"{folder} holds no tokenizer",
-        expected="tokenizer.json, or encoder.json and vocab.bpe, or vocab.json and merges.txt",
-    )

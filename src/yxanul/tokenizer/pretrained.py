@@ -1,4 +1,4 @@
-"""The tokenizer of a `transformers` folder, with the tokens that begin and end its documents."""
+"""The tokenizer of a `transformers` folder, with its bos and eos tokens."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _GPT2_CLASSES = (None, "GPT2Tokenizer", "GPT2TokenizerFast")
 
 
 def load_pretrained_tokenizer(folder: Path, num_ids: int) -> Tokenizer:
-    """Return the tokenizer in a folder: its tokenizer.json, or GPT-2's vocab.json and merges.txt.
+    """Load the tokenizer of a folder: tokenizer.json, or GPT-2's vocab.json and merges.txt.
 
-    A document ends with the (first) `eos_token_id` of the folder, its `eos_token`, or a usual
-    name; it begins with what the tokenizer itself puts in front of a text, else the `bos_token_id`,
-    else its end. `num_ids` is the vocabulary of the folder's model: it may know ids that stand for
-    no token, but has to know all that text can give.
+    The end of text is the folder's (first) `eos_token_id`, else its `eos_token`, else a usual name.
+    A document begins with the token that the tokenizer itself prepends, else the folder's bos
+    token, else the end of text. `num_ids` is the vocabulary size of the folder's model: it may
+    exceed the tokenizer's, but must cover all ids that text can yield.
     """
     raw = _read(folder)
     end = next(_declared(folder, raw, "eos"), None)
@@ -37,7 +37,7 @@ def load_pretrained_tokenizer(folder: Path, num_ids: int) -> Tokenizer:
     tokenizer.chat_template = declared_chat_template(folder)
     if tokenizer.num_ids_in_use > num_ids:
         raise YxanulError(
-            f"{folder}: the tokenizer gives more tokens than the model knows",
+            f"{folder}: the tokenizer's ids exceed the model's vocabulary",
             got=f"{tokenizer.num_ids_in_use:,}",
             expected=f"at most {num_ids:,} (vocab_size in config.json)",
         )
@@ -60,33 +60,33 @@ def _read(folder: Path) -> library.Tokenizer:
         f"{folder} has no tokenizer.json",
         got=", ".join(others) or None,
         hint="AutoTokenizer.from_pretrained(folder).save_pretrained(folder) of transformers"
-        " writes one from the other formats",
+        " converts other formats",
     )
 
 
 def _declared(folder: Path, raw: library.Tokenizer, word: str) -> Iterator[str]:
-    """Yield the tokens that the folder's files name as `eos` or `bos`, the likeliest first."""
+    """Yield the tokens that the folder's files declare as `eos` or `bos`, most reliable first."""
     for file in _IDS_FROM:
         key = f"{word}_token_id"
-        found = _read_object(folder / file).get(key)
-        for number in found if isinstance(found, list) else [found]:
+        value = _read_object(folder / file).get(key)
+        for number in value if isinstance(value, list) else [value]:
             if isinstance(number, bool) or not isinstance(number, int | None):
-                wanted = "a whole number, or a list of them"
-                raise YxanulError(f"{folder / file}: {key}", got=f"{found!r:.80}", expected=wanted)
+                form = "a whole number, or a list of them"
+                raise YxanulError(f"{folder / file}: {key}", got=f"{value!r:.80}", expected=form)
             if number is None or not 0 <= number < 1 << 32:
                 continue
             if (token := raw.id_to_token(number)) is not None:
                 yield token
     for file in ("tokenizer_config.json", "special_tokens_map.json"):
         token = _read_object(folder / file).get(f"{word}_token")
-        if isinstance(token, dict):  # older files hold the token with its flags
+        if isinstance(token, dict):  # older files store the token with its flags
             token = token.get("content")
         if isinstance(token, str) and raw.token_to_id(token) is not None:
             yield token
 
 
 def _put_in_front(raw: library.Tokenizer) -> str | None:
-    """Return the special token that the tokenizer itself puts before a text, if it does."""
+    """Return the special token that the tokenizer itself prepends to a text, or None."""
     raw.no_padding()
     encoding = raw.encode("a", add_special_tokens=True)
     is_special = bool(encoding.special_tokens_mask and encoding.special_tokens_mask[0])
@@ -94,6 +94,6 @@ def _put_in_front(raw: library.Tokenizer) -> str | None:
 
 
 def _read_object(file: Path) -> dict[str, Any]:
-    """Return a JSON object, an empty one if there is no such file."""
-    found = read_json(file) if file.is_file() else {}
-    return found if isinstance(found, dict) else {}
+    """Return a file's JSON object, or {} if the file is missing or holds something else."""
+    content = read_json(file) if file.is_file() else {}
+    return content if isinstance(content, dict) else {}

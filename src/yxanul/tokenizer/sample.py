@@ -1,4 +1,4 @@
-"""The text that a tokenizer is trained on: a bounded beginning, cut at the tokens of its own."""
+"""The training text of a tokenizer: bounded in size, and split at its added tokens."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from yxanul.base.ui import ProgressTask
 def take_sample(
     texts: Iterable[str], sample_bytes: int, added: Sequence[str], task: ProgressTask
 ) -> Iterator[str]:
-    """Yield texts until `sample_bytes` of UTF-8 have passed; none at all is an error.
+    """Yield texts until `sample_bytes` of UTF-8 are reached; raise if there is none.
 
-    What stands between tokens of `added` is a text of its own, as it will be when encoding.
+    Text between tokens of `added` is yielded separately, as it is in encoding.
     """
     taken_bytes = 0
     for text in texts:
@@ -25,11 +25,11 @@ def take_sample(
         if taken_bytes >= sample_bytes:
             return
     if taken_bytes == 0:
-        raise YxanulError("there is no text to train the tokenizer on", hint="look at data.sources")
+        raise YxanulError("no text to train the tokenizer on", hint="check data.sources")
 
 
 def cut_at(text: str, added: Sequence[str]) -> list[str]:
-    """Return what stands between the tokens of `added`; the longer of two that fit counts."""
+    """Split a text at the tokens of `added`; the longest match wins."""
     if not added:
         return [text]
     longest_first = sorted(added, key=len, reverse=True)
@@ -37,7 +37,7 @@ def cut_at(text: str, added: Sequence[str]) -> list[str]:
 
 
 def in_batches(texts: Iterable[str], chars: int = 1 << 20) -> Iterator[list[str]]:
-    """Yield texts in lists of about so many characters."""
+    """Yield texts in lists of at least `chars` characters in total, the last one excepted."""
     batch, size = list[str](), 0
     for text in texts:
         batch.append(text)

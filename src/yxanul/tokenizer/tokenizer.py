@@ -1,4 +1,4 @@
-"""One tokenizer for all kinds: text to ids and back, over the `tokenizers` library."""
+"""One tokenizer class for all kinds, on top of the `tokenizers` library."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from yxanul.tokenizer.end_of_text import find_end_of_text
 from yxanul.tokenizer.gigatoken import PACKAGE, FastEncoder, fast_encoder
 from yxanul.tokenizer.tokenizer_config import declared_chat_template, write_beside
 
-_PIECE_CHARS = 1 << 20
+_CHUNK_CHARS = 1 << 20
 _FALLBACK_BYTE = re.compile("<0x[0-9A-Fa-f]{2}>")
 _BETWEEN_WORDS = re.compile(r"\S(?= \S)")
 
 
 class Tokenizer:
-    """Text to ids and back. Text never yields the end of text: only `end_of_text_id` does."""
+    """Text to ids and back. Encoding a text never yields `end_of_text_id`."""
 
     def __init__(
         self,
@@ -36,10 +36,10 @@ class Tokenizer:
     ) -> None:
         """Wrap a tokenizer of the library.
 
-        `begin_of_text` stands in front of documents in place of an end of text. `num_ids` is the
-        vocabulary of a model that knows more ids than there are tokens: they are empty text.
+        `begin_of_text` precedes documents instead of the end of text. `num_ids` is the vocabulary
+        size of a model, which may exceed the tokenizer's: the extra ids decode to empty text.
         """
-        # Re-adding makes it special also where the file keeps it as an ordinary added token.
+        # Re-adding makes it special even if the file has it as an ordinary added token.
         raw.add_special_tokens([library.AddedToken(end_of_text, special=True, normalized=False)])
         raw.no_truncation()
         raw.no_padding()
@@ -48,14 +48,14 @@ class Tokenizer:
         self.end_of_text = end_of_text
         self.end_of_text_id: int = raw.get_vocab()[end_of_text]
         self.bos_id: int = raw.get_vocab()[begin_of_text or end_of_text]
-        """What stands before a document; the end of the one before it, unless told otherwise."""
+        """Id before a document; the end of text of the previous one by default."""
         self.vocab_size: int = max(*raw.get_vocab().values(), num_ids - 1) + 1
         self.chat_template: str | None = None
-        """The Jinja source that makes a text of a chat, where one belongs to the tokenizer."""
+        """Jinja source of the tokenizer's chat template, if any."""
 
     @classmethod
     def load(cls, path: Path, end_of_text: str | None = None, num_ids: int = 0) -> Tokenizer:
-        """Read a tokenizer.json (or the one in the folder `path`); `num_ids` as for the class."""
+        """Load a tokenizer.json (or the one in the folder `path`); `num_ids` as in `__init__`."""
         file = path / "tokenizer.json" if path.is_dir() else path
         raw = read_library_tokenizer(file)
         end = find_end_of_text(raw.get_vocab(), file.parent, end_of_text)
@@ -65,26 +65,25 @@ class Tokenizer:
 
     @classmethod
     def from_json(cls, text: str, end_of_text: str | None = None) -> Tokenizer:
-        """Make a tokenizer from the content of a tokenizer.json."""
+        """Parse the content of a tokenizer.json."""
         raw = _parse(text, "the text")
         return cls(raw, find_end_of_text(raw.get_vocab(), None, end_of_text))
 
     def to_json(self) -> str:
-        """Return the content of a tokenizer.json that the stock library loads."""
+        """Return the content of a tokenizer.json that the `tokenizers` library loads."""
         return self._raw.to_str(pretty=True)
 
     def save(self, path: Path) -> None:
-        """Write a tokenizer.json; a file beside it has an unusual end of text, a chat template."""
-        # The tokenizer comes last: where it is, all of it is.
+        """Write tokenizer.json, and an unusual end of text or chat template in a second file."""
+        # tokenizer.json last: if it exists, the tokenizer is complete.
         write_beside(path, self._raw.get_vocab(), self.end_of_text, self.chat_template)
         write_text(path, self.to_json() + "\n")
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the canonical JSON with the end of text: the same for equal tokenizers."""
-        content = json.loads(self._raw.to_str())
-        words = [content, self.end_of_text_id]
-        canonical = json.dumps(words, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        """SHA-256 of the canonical JSON and the end-of-text id: the same for equal tokenizers."""
+        content = [json.loads(self._raw.to_str()), self.end_of_text_id]
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def encode(self, text: str) -> list[int]:
@@ -92,28 +91,28 @@ class Tokenizer:
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the ids of each text, as `encode` would, on all cores unless told otherwise.
+        """Return the ids of each text, as `encode` would, on all cores by default.
 
-        A text of more than a million characters is encoded in pieces, as the library takes a
-        hundred times a text's size. They begin with the space before a word, where tokens end
-        anyway, but for those of a SuperBPE.
+        A text of more than a million characters is encoded in chunks, as the library needs a
+        hundred times a text's size in memory. Chunks start at the space before a word, where
+        tokens end anyway, except in a SuperBPE.
         """
-        if self._can_be_cut and any(len(text) > _PIECE_CHARS for text in texts):
+        if self._can_be_cut and any(len(text) > _CHUNK_CHARS for text in texts):
             return [
-                [i for piece in _in_pieces(text) for i in self._encode_pieces([piece])[0]]
+                [i for chunk in _in_chunks(text) for i in self._encode_chunks([chunk])[0]]
                 for text in texts
             ]
-        return self._encode_pieces(texts)
+        return self._encode_chunks(texts)
 
     @cached_property
     def _can_be_cut(self) -> bool:
         return self.is_byte_level and self._raw.normalizer is None
 
-    def _encode_pieces(self, texts: Sequence[str]) -> list[list[int]]:
+    def _encode_chunks(self, texts: Sequence[str]) -> list[list[int]]:
         try:
             encodings = self._raw.encode_batch_fast(list(texts), add_special_tokens=False)
         except TypeError:
-            raise YxanulError("a text holds broken Unicode (half of a surrogate pair)") from None
+            raise YxanulError("text contains invalid Unicode (an unpaired surrogate)") from None
         rows = [encoding.ids for encoding in encodings]
         return [
             self._without_end(text) if self.end_of_text_id in ids else ids
@@ -121,24 +120,24 @@ class Tokenizer:
         ]
 
     def encode_documents(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the ids of all texts in a row, an end of text after each, and where each ends.
+        """Return the concatenated ids of all texts, each followed by end of text, and their ends.
 
-        The ids are uint32 [N], the ends int64 [len(texts)]: those of `encode_batch`, but from a
-        faster package where one is installed and gives the same (see `fast.py`).
+        The ids are uint32 [N], the ends int64 [len(texts)]. The ids equal those of `encode_batch`,
+        but come from a faster package if one is installed and gives the same (see `gigatoken.py`).
         """
         rows = self.encode_batch(texts) if self._fast is None else self._fast.encode(texts)
-        pieces = [np.zeros(0, np.uint32)]
+        arrays = [np.zeros(0, np.uint32)]
         end = np.array([self.end_of_text_id], np.uint32)
         for row in rows:
-            pieces += [np.asarray(row, np.uint32), end]
+            arrays += [np.asarray(row, np.uint32), end]
         ends = np.cumsum([len(row) + 1 for row in rows], dtype=np.int64)
-        return np.concatenate(pieces), ends
+        return np.concatenate(arrays), ends
 
     def make_ready(self) -> str:
-        """Make what `encode_documents` needs, and return the package that it encodes with.
+        """Prepare `encode_documents`; return the name of the package it encodes with.
 
-        The first time on a machine that takes seconds, and is kept in the user's cache: a process
-        that starts workers calls this before.
+        The first call on a machine takes seconds, and the result is kept in the user's cache: call
+        this before starting worker processes.
         """
         return "tokenizers" if self._fast is None else PACKAGE
 
@@ -147,42 +146,44 @@ class Tokenizer:
         return fast_encoder(self._raw, self.end_of_text, self.encode_batch)
 
     def _without_end(self, text: str) -> list[int]:
-        """Encode a text in which the model itself finds the end of text's name as a plain word."""
+        """Encode a text in which the model itself would map the end of text's name to its id."""
         head, tail = self.end_of_text[:1], self.end_of_text[1:]
-        pieces: list[str] = []
-        for piece in text.split(self.end_of_text):
-            pieces += [tail, piece, head] if pieces else [piece, head]
+        chunks: list[str] = []
+        for chunk in text.split(self.end_of_text):
+            chunks += [tail, chunk, head] if chunks else [chunk, head]
         ids: list[int] = []
-        for piece in pieces[:-1]:
-            ids += self._raw.encode(piece, add_special_tokens=False).ids
+        for chunk in chunks[:-1]:
+            ids += self._raw.encode(chunk, add_special_tokens=False).ids
         if self.end_of_text_id in ids:
-            raise YxanulError(f"the tokenizer gives '{self.end_of_text}' for ordinary text")
+            raise YxanulError(f"the tokenizer encodes ordinary text as '{self.end_of_text}'")
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of `ids`; broken UTF-8 becomes U+FFFD, the end of text its name."""
+        """Return the text of `ids`; invalid UTF-8 becomes U+FFFD, the end of text its name."""
         if self.is_byte_level:
             return self.decode_bytes(ids).decode("utf-8", errors="replace")
         self._check(ids)
         return self._raw.decode(list(ids), skip_special_tokens=False)
 
     def decode_bytes(self, ids: Sequence[int]) -> bytes:
-        """Return the UTF-8 bytes of `ids`, also where a character is cut in two."""
+        """Return the UTF-8 bytes of `ids`, which may start or end inside a character."""
         if not self.is_byte_level:
             return self.decode(ids).encode()
         self._check(ids)
         return b"".join([self._bytes_of_id[i] for i in ids])
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
-        """Return each id's own text, to be read by people."""
+        """Return each id's own text, for display."""
         self._check(ids)
         if self.is_byte_level:
             return [self._bytes_of_id[i].decode("utf-8", errors="replace") for i in ids]
         return [self._raw.id_to_token(i) or "" for i in ids]
 
     def is_open(self, token: int) -> bool:
-        """Tell whether the ids after this one may change its text: a byte to fall back on is read
-        together with all bytes beside it. (What is no token at all does not part them.)
+        """Return whether the ids after this one may change its text.
+
+        Adjacent byte-fallback tokens are decoded together; ids without a token do not separate
+        them.
         """
         name = self._raw.id_to_token(token) if self._falls_back else ""
         return name is None or _FALLBACK_BYTE.fullmatch(name) is not None
@@ -193,8 +194,9 @@ class Tokenizer:
 
     @cached_property
     def num_ids_in_use(self) -> int:
-        """One more than the highest id that a model has to read: that of a document's beginning or
-        end, or of a token of text. Other special tokens never come out of text.
+        """One more than the highest id that a model must embed: ids of text, bos and end of text.
+
+        Other special tokens never result from text.
         """
         added = self._raw.get_added_tokens_decoder()
         special = {i for i, token in added.items() if token.special}
@@ -203,7 +205,7 @@ class Tokenizer:
 
     @cached_property
     def is_byte_level(self) -> bool:
-        """Whether ids are bytes joined: then decoding is exact for every text."""
+        """Whether tokens are byte strings: then decoding is exact for every text."""
         return isinstance(self._raw.decoder, library.decoders.ByteLevel)
 
     @cached_property
@@ -218,27 +220,27 @@ class Tokenizer:
         for i in ids:
             if not 0 <= i < self.vocab_size:
                 raise YxanulError(
-                    f"there is no token {i}", expected=f"ids from 0 to {self.vocab_size - 1}"
+                    f"unknown token id {i}", expected=f"ids from 0 to {self.vocab_size - 1}"
                 )
 
 
-def _in_pieces(text: str) -> Iterator[str]:
-    """Cut a long text before a space that stands between two words; where there is none, not."""
+def _in_chunks(text: str) -> Iterator[str]:
+    """Split a long text before single spaces between two words, if there are any."""
     start = 0
-    while found := _BETWEEN_WORDS.search(text, start + _PIECE_CHARS):
-        yield text[start : found.end()]
-        start = found.end()
+    while match := _BETWEEN_WORDS.search(text, start + _CHUNK_CHARS):
+        yield text[start : match.end()]
+        start = match.end()
     yield text[start:]
 
 
 def read_library_tokenizer(file: Path) -> library.Tokenizer:
-    """Read a tokenizer.json as the `tokenizers` library does; a bad one is an error in one line."""
+    """Load a tokenizer.json with the `tokenizers` library; raise a `YxanulError` if it is bad."""
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise YxanulError(f"there is no tokenizer at {file}") from None
+        raise YxanulError(f"no tokenizer at {file}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise YxanulError(f"{file} cannot be read as a tokenizer", got=error) from None
+        raise YxanulError(f"cannot read the tokenizer {file}", got=error) from None
     return _parse(text, str(file))
 
 

@@ -1,4 +1,4 @@
-"""What stands beside a tokenizer.json, as `transformers` has it: end of text, chat template."""
+"""tokenizer_config.json as in `transformers`: end of text and chat template."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _END, _TEMPLATE = "eos_token", "chat_template"
 def write_beside(
     file: Path, vocab: Container[str], end_of_text: str, chat_template: str | None
 ) -> None:
-    """Write what the tokenizer in `file` cannot say itself; other keys of the file stay."""
+    """Write what tokenizer.json (`file`) cannot hold; the file's other keys are kept."""
     usual = next((name for name in USUAL_NAMES if name in vocab), None)
     config = file.with_name(CONFIG)
     if usual == end_of_text and chat_template is None and not config.exists():
@@ -33,19 +33,19 @@ def write_beside(
 
 
 def declared_chat_template(folder: Path) -> str | None:
-    """Return the chat template of a folder: of a file of its own, or of tokenizer_config.json."""
+    """Return a folder's chat template, from chat_template.jinja, else tokenizer_config.json."""
     try:
         return (folder / _TEMPLATE_FILE).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        found = _read(folder).get(_TEMPLATE)
-    if isinstance(found, list):  # several, by name
-        by_name = {one.get("name"): one.get("template") for one in found if isinstance(one, dict)}
-        found = by_name.get("default")
-    return found if isinstance(found, str) else None
+        template = _read(folder).get(_TEMPLATE)
+    if isinstance(template, list):  # several, by name
+        entries = [entry for entry in template if isinstance(entry, dict)]
+        template = {e.get("name"): e.get("template") for e in entries}.get("default")
+    return template if isinstance(template, str) else None
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """Return tokenizer_config.json, an empty object where there is none that can be read."""
+    """Return tokenizer_config.json, or {} if it is missing or broken."""
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Training by the library in a way that Ctrl-C can stop."""
+"""BPE training by the `tokenizers` library, interruptible by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tokenizers import trainers
 
 from yxanul.tokenizer.byte_alphabet import byte_symbols
 
-_SECONDS_BETWEEN_LOOKS = 0.05
+_POLL_SECONDS = 0.05
 
 
 def learn_bpe(raw: library.Tokenizer, texts: Iterable[str], num_tokens: int) -> None:
-    """Train the byte-level BPE in `raw`: all bytes, and the merges of pairs seen twice or more.
+    """Train the byte-level BPE in `raw`: all bytes, and merges of pairs seen at least twice.
 
-    The library would keep signals waiting until it is done: it works in a thread beside, which is
-    given no more text when this one is stopped.
+    The library would delay signals until it is done, so it runs in a thread, which gets no more
+    text once the calling one is stopped.
     """
     trainer = trainers.BpeTrainer(
         vocab_size=num_tokens,
@@ -27,7 +27,7 @@ def learn_bpe(raw: library.Tokenizer, texts: Iterable[str], num_tokens: int) -> 
     )
     stopped, problems = threading.Event(), list[BaseException]()
 
-    def given() -> Iterator[str]:
+    def until_stopped() -> Iterator[str]:
         for text in texts:
             if stopped.is_set():
                 return
@@ -35,15 +35,15 @@ def learn_bpe(raw: library.Tokenizer, texts: Iterable[str], num_tokens: int) -> 
 
     def work() -> None:
         try:
-            raw.train_from_iterator(given(), trainer=trainer)
-        except BaseException as problem:  # it is raised again where the caller waits
+            raw.train_from_iterator(until_stopped(), trainer=trainer)
+        except BaseException as problem:  # re-raised in the calling thread
             problems.append(problem)
 
     thread = threading.Thread(target=work, name="train tokenizer", daemon=True)
     try:
         thread.start()
         while thread.is_alive():
-            thread.join(_SECONDS_BETWEEN_LOOKS)
+            thread.join(_POLL_SECONDS)
     finally:
         stopped.set()
     if problems:

@@ -1,4 +1,4 @@
-"""SuperBPE (arXiv 2503.13423): the published vocabulary, and training one in two stages."""
+"""SuperBPE (arXiv 2503.13423): loading the published vocabulary, and two-stage training."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from yxanul.tokenizer.train_bpe import learn_bpe
 
 T80K_TOKENS = 200_000
 T80K_SPECIAL = ("<|unknown|>", "<|padding|>", "<|reserved_0|>", "<|reserved_1|>", END_OF_TEXT)
-"""Ids 200,000 to 200,004; padding and the end of text stand where the published model has them."""
+"""Ids 200,000 to 200,004; padding and end of text have their ids of the published model."""
 MAX_TEXT_CHARS = 1 << 20
-"""Longer texts are cut for training: merging needs many times a text's size."""
+"""Longer texts are split for training: merging needs many times a text's size in memory."""
 
 
 def read_t80k(folder: Path) -> library.Tokenizer:
-    """Return the published tokenizer from its tokenizer.json, or from vocabulary and merges.
+    """Load the published tokenizer from its tokenizer.json, or from vocabulary and merges.
 
-    The files of the vocabulary do not name the five special tokens: the names are ours.
+    The vocabulary files do not name the five special tokens: these names are our own.
     """
     if folder.is_file() or (folder / "tokenizer.json").is_file():
         return read_library_tokenizer(folder if folder.is_file() else folder / "tokenizer.json")
@@ -39,7 +39,7 @@ def read_t80k(folder: Path) -> library.Tokenizer:
     size = raw.get_vocab_size()
     if size != T80K_TOKENS:
         raise YxanulError(
-            f"{folder} does not hold the vocabulary of SuperBPE t80k",
+            f"{folder} does not contain the SuperBPE t80k vocabulary",
             got=f"{size:,} tokens",
             expected=f"{T80K_TOKENS:,}",
         )
@@ -50,35 +50,35 @@ def read_t80k(folder: Path) -> library.Tokenizer:
 
 
 def read_bpe(vocab: Path, merges: Path, what: str) -> models.BPE:
-    """Read a vocabulary and its merges; what is missing or broken is an error in one line."""
+    """Load a vocabulary and its merges; raise a `YxanulError` if one is missing or broken."""
     for file in (vocab, merges):
         if not file.is_file():
-            wanted = f"a folder with {vocab.name} and {merges.name}"
-            raise YxanulError(f"{file} is missing", expected=wanted)
+            files = f"a folder with {vocab.name} and {merges.name}"
+            raise YxanulError(f"{file} is missing", expected=files)
     try:
         return models.BPE.from_file(str(vocab), str(merges))
     except Exception as error:  # the library raises nothing narrower
-        raise YxanulError(f"{vocab.parent} holds no {what} vocabulary", got=error) from None
+        raise YxanulError(f"{vocab.parent} has no valid {what} vocabulary", got=error) from None
 
 
 def train_superbpe(
     sample: list[bytes], num_stage_one: int, num_tokens: int, ui: Ui
 ) -> library.Tokenizer:
-    """Learn `num_stage_one` tokens inside words, and the rest of `num_tokens` over their borders.
+    """Learn `num_stage_one` tokens within words, and the rest of `num_tokens` across words.
 
-    The texts are UTF-8 and used up: each goes as soon as it has become tokens, at 12 to 30 bytes
-    of memory for every token of stage one.
+    Consumes the sample (UTF-8 texts): each text is freed once it is encoded, at 12 to 30 bytes of
+    memory per token of stage one.
     """
     size_bytes = sum(map(len, sample))
-    with ui.task("tokenizer, inside words", size_bytes, "B") as task:
-        raw = _stage_one(_told(sample, task.advance), num_stage_one)
+    with ui.task("tokenizer, within words", size_bytes, "B") as task:
+        raw = _stage_one(_decoded(sample, task.advance), num_stage_one)
     with ui.task("tokenizer, encode", size_bytes, "B") as task:
         sample.reverse()
-        told = _told((sample.pop() for _ in range(len(sample))), task.advance)
-        text = TokenText(_encoded(raw, told), raw.get_vocab_size())
+        texts = _decoded((sample.pop() for _ in range(len(sample))), task.advance)
+        text = TokenText(_encoded(raw, texts), raw.get_vocab_size())
     vocab, merges = _content(raw)
     two = StageTwo(text, [token_bytes(token) for token in vocab])
-    with ui.task("tokenizer, over words", num_tokens - len(vocab), "merges") as task:
+    with ui.task("tokenizer, across words", num_tokens - len(vocab), "merges") as task:
         for left, right in two.merges(num_tokens, task):
             merges.append((vocab[left], vocab[right]))
             vocab.append(vocab[left] + vocab[right])
@@ -86,8 +86,8 @@ def train_superbpe(
     return superword_level(models.BPE(vocab=ids, merges=merges))
 
 
-def _told(sample: Iterable[bytes], advance: Callable[[float], None]) -> Iterator[str]:
-    """Yield the texts, long ones in pieces."""
+def _decoded(sample: Iterable[bytes], advance: Callable[[float], None]) -> Iterator[str]:
+    """Yield the texts, long ones in chunks, and report progress in bytes."""
     for text in sample:
         whole = text.decode()
         for start in range(0, len(whole), MAX_TEXT_CHARS):
@@ -96,7 +96,7 @@ def _told(sample: Iterable[bytes], advance: Callable[[float], None]) -> Iterator
 
 
 def _stage_one(texts: Iterator[str], num_tokens: int) -> library.Tokenizer:
-    """Return an ordinary BPE of words and digits that from now on cuts text at digits only."""
+    """Train an ordinary BPE of words and digits, then make it split text only at digits."""
     raw = superword_level(models.BPE())
     raw.pre_tokenizer = cut_at_digits(and_words=True)
     learn_bpe(raw, texts, num_tokens)
@@ -105,16 +105,16 @@ def _stage_one(texts: Iterator[str], num_tokens: int) -> library.Tokenizer:
 
 
 def _encoded(raw: library.Tokenizer, texts: Iterator[str]) -> Iterator[np.ndarray]:
-    """Yield the ids of each text with a border at each cut."""
+    """Yield the ids of each text, with BORDER between pre-tokens."""
     for batch in in_batches(texts):
         for encoding in raw.encode_batch(batch, add_special_tokens=False):
-            pieces = np.array(encoding.word_ids, np.int64)
-            cuts = np.flatnonzero(pieces[1:] != pieces[:-1]) + 1
-            yield np.insert(np.array(encoding.ids, np.int32), cuts, BORDER)
+            words = np.array(encoding.word_ids, np.int64)
+            splits = np.flatnonzero(words[1:] != words[:-1]) + 1
+            yield np.insert(np.array(encoding.ids, np.int32), splits, BORDER)
 
 
 def _content(raw: library.Tokenizer) -> tuple[list[str], list[tuple[str, str]]]:
-    """Return the tokens by id and the merges of a trained BPE."""
+    """Return a trained BPE's tokens in id order, and its merges."""
     model = json.loads(raw.to_str())["model"]
     vocab = sorted(model["vocab"], key=model["vocab"].__getitem__)
     return vocab, [(left, right) for left, right in model["merges"]]
