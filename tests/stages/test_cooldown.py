@@ -91,7 +91,7 @@ def test_on_a_run_that_is_stopped(recipe, prepared, out, tmp_path, monkeypatch):
     stop_at(recipe, out, monkeypatch, 20)
     said = call("train", recipe, "--cooldown-now", "--out", out)
     assert said.code == 0
-    assert "stage 'one' comes down from here on: 7 steps are left" in said.err
+    assert "cooldown begins, 7 steps left" in said.err
     assert entry_of(out)["cooldown_steps"] == 28  # 21 are done, and 7 are a quarter of 28
     assert entry_of(out)["status"] == "passed" and not request_of(RunFolder(out)).exists()
     assert_as_planned(recipe, prepared, out, tmp_path / "other")

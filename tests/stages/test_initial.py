@@ -97,7 +97,7 @@ def test_it_starts_where_the_source_stands(source, pretrained, tmp_path):
     assert facts["path"] == str(source) and facts["step"] == bundle.step and facts["digest"]
     assert session.model_settings.init_from is None
     assert not same(last_tensors(run)["model"], bundle.model.state_dict())
-    with pytest.raises(YxanulError, match="begun with another recipe"):
+    with pytest.raises(YxanulError, match="started with another recipe"):
         reconcile_recipe(run, load_recipe(write_recipe(tmp_path, pretrained), [], run), SilentUi())
 
 
@@ -217,7 +217,7 @@ def test_a_tokenizer_may_be_given_if_it_is_the_same(source, tmp_path):
     open_run(load_recipe(file, ["tokenizer={kind: byte}"]), run).close()
     assert open_bundle(source).tokenizer.digest == digest
     other = load_recipe(file, ["tokenizer={kind: byte, special_tokens: [<x>]}"])
-    with pytest.raises(YxanulError, match=r"tokenizer: the recipe's \(kind byte\) is not that of"):
+    with pytest.raises(YxanulError, match=r"tokenizer: the recipe's \(kind byte\) does not match"):
         open_run(other, RunFolder(tmp_path / "other"))
     assert not (tmp_path / "other" / "tokenizer.json").exists()
     with pytest.raises(YxanulError, match="tokenizer is null"):
