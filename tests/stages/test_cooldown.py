@@ -146,13 +146,13 @@ def test_it_is_refused_where_there_is_nothing_to_cut(recipe, prepared, out, tmp_
     assert call("train", recipe, "stages.0.budget={steps: 5}", "--out", out).code == 0
     before = newest(out)
     said = call("train", recipe, "--cooldown-now", "--out", out)
-    assert said.code == 2 and "has ended" in said.error and newest(out) == before
+    assert said.code == 2 and "is complete" in said.error and newest(out) == before
     linear = write_tiny(tmp_path, TINY)
     other = shutil.copytree(prepared, tmp_path / "linear")
     stop_at(linear, other, monkeypatch, 4)
     said = call("train", linear, "--cooldown-now", "--out", other)
     assert said.code == 2
-    assert "stage 'one' cannot cool down early; got the schedule linear_to_zero" in said.error
+    assert "stage 'one' cannot cool down early; got schedule linear_to_zero" in said.error
     assert not request_of(RunFolder(other)).exists()
 
 
