@@ -108,7 +108,7 @@ def test_checking():
     assert source_of("chatml") == CHAT_TEMPLATES["chatml"]
     with pytest.raises(YxanulError, match=r"unknown chat template 'chatlm'.*did you mean 'chatml'"):
         check_chat_template("chatlm")
-    with pytest.raises(YxanulError, match=r"no Jinja; got .*line 2"):
+    with pytest.raises(YxanulError, match=r"not valid Jinja; got .*line 2"):
         check_chat_template("{% for m in messages %}\n{{ m.role }")
     with pytest.raises(YxanulError, match="does not use 'messages'"):
         check_chat_template("{{ message.role }}")

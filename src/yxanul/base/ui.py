@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
-_SAY_SECONDS = 30.0
+_LINE_SECONDS = 30.0
 
 
 class ProgressTask(Protocol):
@@ -76,14 +76,14 @@ class BackgroundUi:
 class _BackgroundTask:
     def __init__(self, ui: BackgroundUi, title: str, total: float) -> None:
         self._ui, self._title, self._total = ui, title, total
-        self._done, self._said = 0.0, time.monotonic()
+        self._done, self._last_line = 0.0, time.monotonic()
 
     def expect(self, total: float) -> None:
         self._total = total
 
     def advance(self, amount: float, note: str = "") -> None:
         self._done += amount
-        if time.monotonic() - self._said >= _SAY_SECONDS:
-            self._said = time.monotonic()
+        if time.monotonic() - self._last_line >= _LINE_SECONDS:
+            self._last_line = time.monotonic()
             share = self._done / max(self._total, 1)
             self._ui.say(f"{self._title}: {share:.0%}, {note}")

@@ -19,14 +19,14 @@ def installed_curricula() -> dict[str, Path]:
     return _installed("recipes/curricula")
 
 
-def find_recipe(name: str, beside: Path | None = None) -> Path:
+def find_recipe(name: str, relative_to: Path | None = None) -> Path:
     """Return the file of a recipe given by path or by the name of an installed one."""
-    return _find(name, beside, "recipe", installed_recipes())
+    return _find(name, relative_to, "recipe", installed_recipes())
 
 
-def find_curriculum(name: str, beside: Path | None = None) -> Path:
+def find_curriculum(name: str, relative_to: Path | None = None) -> Path:
     """Return the file of a curriculum given by path or by the name of an installed one."""
-    return _find(name, beside, "curriculum", installed_curricula())
+    return _find(name, relative_to, "curriculum", installed_curricula())
 
 
 def _installed(folder: str) -> dict[str, Path]:
@@ -34,10 +34,10 @@ def _installed(folder: str) -> dict[str, Path]:
     return {path.stem: path for path in files}
 
 
-def _find(name: str, beside: Path | None, kind: str, installed: dict[str, Path]) -> Path:
+def _find(name: str, relative_to: Path | None, kind: str, installed: dict[str, Path]) -> Path:
     if name in installed:
         return installed[name]
-    path = (beside or Path()) / Path(name).expanduser()
+    path = (relative_to or Path()) / Path(name).expanduser()
     if name and path.is_file():
         return path
     if name and path.exists():

@@ -65,7 +65,7 @@ class _Mistake:
     kind: str
     text: str
     """The whole message, or what the value must be."""
-    found: Any
+    value: Any
     loc: Keys
 
     @property
@@ -133,8 +133,8 @@ def _mistakes(tree: SourceMap, error: dict[str, Any], kind: type[Settings]) -> I
         for one in cause.misfits if isinstance(cause, Misfits) else (cause,):
             yield _Mistake(_keys_of_misfit(tree, one, keys), what, str(one), None, loc)
         return
-    found = error["input"][loc[-1]] if what == _WRONG_KIND else error["input"]
-    yield _Mistake(keys, what, _text(error, loc, kind), found, loc)
+    value = error["input"][loc[-1]] if what == _WRONG_KIND else error["input"]
+    yield _Mistake(keys, what, _text(error, loc, kind), value, loc)
 
 
 def _text(error: Mapping[str, Any], loc: Keys, kind: type[Settings]) -> str:
@@ -160,19 +160,19 @@ def _sentence(text: str, mistake: _Mistake, kind: type[Settings]) -> str:
     if mistake.kind not in _MUST_BE:
         return text
     hint = _hint_for_value(mistake, re.findall(r"'([^']*)'", text), kind)
-    sentence = f"must be {text}, got {in_yaml(mistake.found)}"
+    sentence = f"must be {text}, got {in_yaml(mistake.value)}"
     return f"{sentence}; {hint}" if hint else sentence
 
 
 def _hint_for_value(mistake: _Mistake, options: list[str], kind: type[Settings]) -> str | None:
-    found = mistake.found
-    if isinstance(found, float) and mistake.kind == "int_type" and found.is_integer():
-        return f"write {found:.0f}"
-    if isinstance(found, dict | list):
+    value = mistake.value
+    if isinstance(value, float) and mistake.kind == "int_type" and value.is_integer():
+        return f"write {value:.0f}"
+    if isinstance(value, dict | list):
         return None
-    if isinstance(found, str) and mistake.kind in ("int_type", "float_type"):
-        return _number_in(found, whole=mistake.kind == "int_type")
-    word = in_yaml(found).strip("'")
+    if isinstance(value, str) and mistake.kind in ("int_type", "float_type"):
+        return _number_in(value, whole=mistake.kind == "int_type")
+    word = in_yaml(value).strip("'")
     if _MUST_BE[mistake.kind] == _MAPPING:
         return _hint_for_mapping(word, keys_at(kind, mistake.loc))
     ours = OTHER_VALUES.get(word.lower())
