@@ -286,7 +286,7 @@ def test_checkpoints_without_their_ledger_are_not_trained_again(train, out, monk
     (out / "ledger.json").unlink()
     before = snapshot(out)
     said = train()
-    assert said.code == 2 and "ledger.json is lost" in said.error
+    assert said.code == 2 and "ledger.json is missing" in said.error
     after = snapshot(out)
     assert {path for path in before if before[path] != after.get(path)} <= {out / ".lock"}
     shutil.rmtree(out / "checkpoints")  # what the message says
