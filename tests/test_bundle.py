@@ -125,7 +125,7 @@ def test_mistakes_are_one_line(folder, yxanul, tmp_path):
         (["generate", other, "x"], "got BertModel; expected LlamaForCausalLM"),
         (["show", other], "got BertModel"),
         (["show", folder, "model.depth=2"], "overrides need a recipe"),
-        (["eval", tmp_path], "has no checkpoint; give a folder that `yxanul run` made"),
+        (["eval", tmp_path], "has no checkpoint; give a run folder"),
     ]:
         code, out, err = yxanul(*words)
         assert (code, out, err.count("\n")) == (2, "", 1), err

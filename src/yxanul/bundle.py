@@ -1,4 +1,4 @@
-"""A run folder, or a folder of the `transformers` layout, becomes a model and its tokenizer."""
+"""Loading a model and its tokenizer from a run folder or a `transformers` folder."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ from yxanul.tokenizer.tokenizer import Tokenizer
 
 Device: TypeAlias = torch.device | str | None
 PRETRAINED_SEQ_LEN = 2048
-"""The longest row assumed for a model of which it is not known how it was trained."""
+"""Sequence length assumed for pretrained models, whose training length is unknown."""
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A trained model with what belongs to it."""
+    """A trained model with its tokenizer and metadata."""
 
     model: LanguageModel
     """On the CPU or the GPU, in fp32, in evaluation mode."""
     tokenizer: Tokenizer
     step: int | None
-    """The updates it has had; None if that is not known."""
+    """Number of optimizer steps; None if unknown."""
     seq_len: int
-    """The longest row it was trained with, or a usual length if that is not known."""
+    """Longest training sequence length; PRETRAINED_SEQ_LEN at most if unknown."""
     data: Path | None
-    """Where the shards of its run lie; None for a model that is no run of ours."""
+    """Folder of the run's shards; None for a pretrained model."""
     data_address: str | None = None
-    """What they are copies of, where they are kept at an address."""
+    """Remote address of the shards, if `data` is a local cache of it."""
 
 
 def open_bundle(
@@ -54,50 +54,51 @@ def open_bundle(
     averaged: bool = True,
     device: Device = None,
 ) -> Bundle:
-    """Load a run's checkpoint: `best` (the newest where none is best yet), `last`, or a step.
+    """Load a run's checkpoint: `best` (the newest if there is no best yet), `last`, or a step.
 
-    Where the run kept a mean of its weights the model has that, unless `averaged` is false.
+    The model has the EMA weights if the run kept them, unless `averaged` is false. Without a
+    `device` it is loaded on the GPU, if available.
 
-    Without a `device` it is put on the GPU, if there is one.
-
-    A folder of the `transformers` layout is taken too: its weights are `best` and `last` in one.
+    `path` may also be a `transformers` folder, for which `best` and `last` are the same.
     """
     if is_pretrained(path):
         return _open_pretrained(path, checkpoint, device)
     run = RunFolder(path)
-    found = find_checkpoint(run, checkpoint)
+    checkpoint_folder = find_checkpoint(run, checkpoint)
     try:
-        weights = "ema" if averaged and "ema" in tensor_files(found) else "model"
-        tensors, state = read_checkpoint(found, only=(weights,))
+        weights = "ema" if averaged and "ema" in tensor_files(checkpoint_folder) else "model"
+        tensors, state = read_checkpoint(checkpoint_folder, only=(weights,))
     except CheckpointDamaged as error:
-        error.hint = _way_out(run)
+        error.hint = _damage_hint(run)
         raise
     settings = ModelSettings.model_validate(state["model"])
     tokenizer = Tokenizer.load(run.tokenizer, num_ids=settings.num_tokens)
     if state["tokenizer"] != tokenizer.digest:
         raise YxanulError(
-            f"{run.tokenizer} is not the tokenizer that the checkpoint was trained with",
+            f"{run.tokenizer} is not the tokenizer the checkpoint was trained with",
             got=tokenizer.digest[:12],
             expected=state["tokenizer"][:12],
         )
-    kept = state["data_folder"]
+    data_folder = state["data_folder"]
     return Bundle(
         _ready(settings, tensors[weights], device),
         tokenizer,
         state["progress"]["step"],
         state["seq_len"],
-        run.data(kept),
-        kept if kept and is_address(kept) else None,
+        run.data(data_folder),
+        data_folder if data_folder and is_address(data_folder) else None,
     )
 
 
-def _way_out(run: RunFolder) -> str:
-    """Return what to do when a checkpoint is damaged."""
+def _damage_hint(run: RunFolder) -> str:
+    """Return the hint for a damaged checkpoint."""
     intact, _ = newest_intact(run.checkpoints)
     if intact is None:
-        return "no other one is intact: copy the run again from where it came, or train it again"
+        return (
+            "no other checkpoint is intact: copy the run again from its origin, or train it again"
+        )
     step = step_of(intact.name)
-    return f"the checkpoint of step {step} is intact: give --checkpoint {step}"
+    return f"the checkpoint of step {step} is intact: use --checkpoint {step}"
 
 
 def read_shape(path: Path) -> ModelSettings:
@@ -120,7 +121,7 @@ def _open_pretrained(folder: Path, checkpoint: str, device: Device) -> Bundle:
     if checkpoint not in ("best", "last"):
         raise YxanulError(
             f"{folder} has no checkpoint '{checkpoint}'",
-            hint="it is a transformers folder, which holds one set of weights",
+            hint="a transformers folder has one set of weights; use best or last",
         )
     tokenizer = read_tokenizer(folder)
     settings, tensors = read_pretrained(folder)
@@ -136,28 +137,28 @@ def _ready(
     return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
 
 
-def _way_to_a_run(run: RunFolder) -> str:
-    """Say what to give or to do for a folder that holds no checkpoint."""
+def _no_checkpoint_hint(run: RunFolder) -> str:
+    """Return the hint for a folder without checkpoints."""
     if run.recipe.is_file():
-        return "it is not trained yet: `yxanul train` does that"
+        return "it is not trained yet: run `yxanul train`"
     step = step_of(run.path.name)
     if step is not None and run.path.parent.name == "checkpoints":
-        return f"give the run: {run.path.parent.parent} --checkpoint {step}"
-    return "give a folder that `yxanul run` made, or one of transformers with a config.json"
+        return f"give the run folder: {run.path.parent.parent} --checkpoint {step}"
+    return "give a run folder, or a transformers folder with a config.json"
 
 
 def find_checkpoint(run: RunFolder, which: str) -> Path:
-    """Return the folder of a checkpoint named `best`, `last` or by its step."""
+    """Return the folder of the checkpoint `best`, `last` or of a step."""
     if not run.path.is_dir():
-        usual = Path("runs") / run.path.stem
+        default = Path("runs") / run.path.stem
         raise YxanulError(
-            f"there is no folder {run.path}",
+            f"folder {run.path} not found",
             got="a file" if run.path.is_file() else None,
-            hint=f"did you mean {usual}?" if usual.is_dir() else None,
+            hint=f"did you mean {default}?" if default.is_dir() else None,
         )
     steps = checkpoint_steps(run.checkpoints)
     if not steps:
-        raise YxanulError(f"{run.path} has no checkpoint", hint=_way_to_a_run(run))
+        raise YxanulError(f"{run.path} has no checkpoint", hint=_no_checkpoint_hint(run))
     if which == "best":
         best = read_best(run.path)
         if best is not None and best.step in steps:

@@ -358,7 +358,7 @@ def test_verify_compares_with_the_recipe(run, yxanul):
         text.replace("validation_fraction: 0.1", "validation_fraction: 0.2")
     )
     out, _ = yxanul("data", "verify", run, code=2)
-    assert out.count("are of other text or another tokenizer") == 3
+    assert out.count("were made from other text or another tokenizer") == 3
 
 
 def test_the_report_of_prepare(made):

@@ -203,7 +203,7 @@ def test_it_starts_again_by_itself(recipe, straight, out, begin, rank):
     assert said.code == 0, said.err
     (line,) = [one for one in said.warnings if "restarting" in one]
     assert f"process {rank} of 2 was ended by SIGKILL" in line and "(1 of 1)" in line
-    assert "going on from step-" in said.err
+    assert "resuming from step-" in said.err
     assert_close(out, straight)
 
 

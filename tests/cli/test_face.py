@@ -212,7 +212,7 @@ def test_a_damaged_checkpoint_says_which_one_is_intact(trained, file):
 
 def test_what_is_no_run_says_what_to_give(trained, tmp_path):
     checkpoint = trained / "checkpoints" / "step-00000002"
-    assert f"give the run: {trained} --checkpoint 2" in call("eval", checkpoint).error
+    assert f"give the run folder: {trained} --checkpoint 2" in call("eval", checkpoint).error
     (tmp_path / "runs/plan").mkdir(parents=True)
     plan = tmp_path / "plan.yaml"
     plan.write_text("seed: 1")

@@ -253,8 +253,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_goes_on(
     assert said.code == 0
     (line,) = [one for one in said.warnings if "checkpoint" in one]
     assert "step-00000011 is damaged" in line and name in line
-    assert "going back to the checkpoint before" in line
-    assert "going on from step-00000010" in said.err
+    assert "falling back to the previous checkpoint" in line
+    assert "resuming from step-00000010" in said.err
     assert_same_run(out, straight)
 
 
@@ -264,7 +264,7 @@ def test_half_renamed_and_left_over_folders_do_no_harm(train, out, straight, mon
     shutil.copytree(last, last.with_name(".step-00000012.77.partial"))
     last.rename(last.with_name(f".{last.name}.77.partial"))
     said = train()
-    assert said.code == 0 and "going on from step-00000010" in said.err
+    assert said.code == 0 and "resuming from step-00000010" in said.err
     assert_same_run(out, straight)
     assert not [path for path in (out / "checkpoints").iterdir() if path.name[0] == "."]
 
@@ -286,7 +286,7 @@ def test_checkpoints_without_their_ledger_are_not_trained_again(train, out, monk
     (out / "ledger.json").unlink()
     before = snapshot(out)
     said = train()
-    assert said.code == 2 and "ledger.json is lost" in said.error
+    assert said.code == 2 and "ledger.json is missing" in said.error
     after = snapshot(out)
     assert {path for path in before if before[path] != after.get(path)} <= {out / ".lock"}
     shutil.rmtree(out / "checkpoints")  # what the message says

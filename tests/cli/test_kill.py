@@ -193,8 +193,8 @@ def test_a_signal_while_it_waits_for_text(tmp_path, nursery):
         *order, out, number=15, seconds=0.5, file=out / "metrics.jsonl", text='"step": 2'
     )
     assert said.code == 143, said.err
-    assert "stopped while it waited for text" in said.error
-    assert "the same command goes on from there" in said.error
+    assert "stopped while waiting for text" in said.error
+    assert "run the same command to resume" in said.error
     assert steps_of(out)[-1] == step_of(out) < 5
     (tmp_path / "stuck").unlink()
     for folder in (out, tmp_path / "straight"):

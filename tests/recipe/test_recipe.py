@@ -80,7 +80,7 @@ def test_all_mistakes_at_once(tmp_path):
         ("mix: {stories: 1.0}", "mix: {stories: 0}", "above 0"),
         ("seq_len: 64, share: 0.5", "seq_len: 64, share: 0.6", "add up to 1"),
         ("seq_len: 64, share: 0.5", "seq_len: 128, share: 0.5", "max_seq_len"),
-        ("name: two", "name: one", "two stages have the name 'one'"),
+        ("name: two", "name: one", "duplicate stage name 'one'"),
         ("metric: val/*/p", "metric: val/code/p", "'code'"),
         ("precision: fp32", "precision: fp64", "fp64"),
         ("kind: byte", "kind: bite", "bite"),
@@ -102,7 +102,7 @@ def test_contradictions_are_refused_before_work_starts(tmp_path, old, new, said)
 def test_a_strategy_names_the_optimizers_that_it_can_divide(tmp_path, strategy, optimizer):
     text = TINY.replace("name: adamw", f"name: {optimizer}")
     (line,) = mistakes(tmp_path, text.replace("precision: fp32", f"strategy: {strategy}"))
-    assert f"train.strategy {strategy} goes with optim.name adamw" in line and optimizer in line
+    assert f"train.strategy {strategy} requires optim.name adamw" in line and optimizer in line
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_a_mistake_in_a_curriculum_names_its_file(tmp_path):
     ("named", "said"),
     [
         ("ultr", "unknown curriculum 'ultr'.*did you mean 'ultra'"),
-        ("./none.yaml", "there is no curriculum file"),
+        ("./none.yaml", "curriculum file .* not found"),
         ("3", "extends.*got 3"),
         ("./short.yaml", "extends itself"),
     ],
@@ -287,7 +287,7 @@ def test_a_curriculum_that_is_none_is_refused(tmp_path, named, said):
 
 
 def test_a_curriculum_is_no_recipe():
-    with pytest.raises(YxanulError, match="a stage takes it with `extends: ultra`"):
+    with pytest.raises(YxanulError, match="a stage uses it with `extends: ultra`"):
         load_recipe("ultra")
 
 
@@ -323,7 +323,7 @@ def test_a_circle_of_extends_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("parent", "said"),
     [
-        ("./tinny.yaml", "there is no recipe file .*; did you mean 'tiny.yaml'?"),
+        ("./tinny.yaml", "recipe file .* not found; did you mean 'tiny.yaml'?"),
         ("quikstart", "unknown recipe 'quikstart'.*did you mean 'quickstart'?"),
         ("./child.yaml", "extends itself; got .*child.yaml -> .*child.yaml"),
         ("./", "is not a recipe file; got a folder"),
@@ -379,10 +379,10 @@ def test_what_is_no_file_of_a_recipe_says_what_it_is(tmp_path, monkeypatch):
     for name, said in (
         ("run", "run is not a recipe file; got a folder; did you mean 'run/recipe.yaml'?"),
         ("pipe.yaml", "pipe.yaml is not a recipe file; got a pipe, a socket or a device"),
-        ("lost.yaml", "there is no recipe file lost.yaml; got a link to gone.yaml"),
+        ("lost.yaml", "recipe file lost.yaml not found; got a broken link to gone.yaml"),
         ("tinny.yaml", "did you mean 'tiny.yaml'?"),
         ("tiny", "did you mean 'tiny.yaml'?"),
-        ("seed=3", "the recipe stands before the overrides"),
+        ("seed=3", "give the recipe before the overrides"),
         ("", "unknown recipe ''"),
     ):
         with pytest.raises(YxanulError) as caught:
@@ -400,7 +400,7 @@ def test_a_file_needs_no_suffix_to_be_a_recipe(tmp_path, monkeypatch):
 def test_a_recipe_that_is_not_utf_8_names_the_place(tmp_path, encoding):
     path = tmp_path / "odd.yaml"
     path.write_bytes("seed: 1\ndescription: été".encode(encoding))
-    with pytest.raises(YxanulError, match=r"odd\.yaml:[12]:\d+: not UTF-8 text; got the byte 0x"):
+    with pytest.raises(YxanulError, match=r"odd\.yaml:[12]:\d+: not UTF-8 text; got byte 0x"):
         load_recipe(str(path))
 
 

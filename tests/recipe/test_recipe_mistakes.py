@@ -94,21 +94,21 @@ def test_of_several_keys_the_one_of_the_extending_recipe_has_to_change(tmp_path)
         ("train.device=gpu", "did you mean 'cuda'?"),
         ("stages.0.name=a b", "letters, digits, _ and -"),
         ("data.workers=true", "must be a whole number, got true"),
-        ("stages.0.budget={steps:9}", "a ': ' is missing behind 'steps'"),
-        ("extends=base", "a file says what it extends"),
+        ("stages.0.budget={steps:9}", "a ': ' is missing after 'steps'"),
+        ("extends=base", "extends is only allowed"),
         ("data.sources.stories={kind: builtin, domain: math, path: x}", "only kind text or jsonl"),
-        ("optim.warmup_steps=3", "there is optim.schedule.warmup_steps"),
+        ("optim.warmup_steps=3", "did you mean optim.schedule.warmup_steps?"),
         ("stages.0.budget={tokens: 1.5B}", "got '1.5B'; write 1500000000"),
         ("optim.peak_lr='3e-4'", "must be a number, got '3e-4'; write 0.0003"),
         ("data.validation_fraction=5%", "must be a number, got '5%'; write 0.05"),
         ("train.device=CPU", "got 'CPU'; did you mean 'cpu'?"),
         ("train=null", "got null; leave it out"),
-        ("data.deduplicate=true", "got true; write {} for the usual values"),
+        ("data.deduplicate=true", "got true; write {} for the defaults"),
         ("data.sources.x=a/b.txt", "did you mean {kind: ..., path: a/b.txt}?"),
         ("data.sources.stories.kind=csv", "got 'csv'; did you mean 'text'?"),
-        ("data.sources.stories.type=plain", "here it is 'data.sources.stories.kind'"),
-        ("train.seed=3", "unknown key; there is seed"),
-        ("stages.0.tokens_per_batch=3", "unknown key; there are budget, curriculum"),
+        ("data.sources.stories.type=plain", "use 'data.sources.stories.kind'"),
+        ("train.seed=3", "unknown key; did you mean seed"),
+        ("stages.0.tokens_per_batch=3", "unknown key; expected one of budget, curriculum"),
         ("stages.0.budget={steps: 10000000000000}", "must be at most 1000000000000, got"),
         ("stages.0.budget={epochs: 1e300}", "must be at most 1e+06, got 1e+300"),
     ],
@@ -138,7 +138,7 @@ def test_a_wrong_value_in_plain_words(override, said):
     ],
 )
 def test_a_key_of_another_trainer_is_answered_with_ours(wrong, ours):
-    assert f"unknown key; here it is '{ours}'" in line_of(TINY, f"{wrong}=3")
+    assert f"unknown key; use '{ours}'" in line_of(TINY, f"{wrong}=3")
 
 
 def test_what_has_no_key_says_why():
@@ -159,21 +159,24 @@ def test_numbers_of_lists_stand_between_dots():
         ("a:\n\tb: 1", "2:1: not valid YAML: a tab"),
         ("a: [1, 2\nb: 3", "a ',' or ']' is missing in the list that begins at line 1"),
         ("a: [", "not closed"),
-        ('a: "x', "1:4: not valid YAML: a quoted text is not closed"),
-        ("a:1\nb: 2", "a space may be missing"),
+        ('a: "x', "1:4: not valid YAML: a quoted string is not closed"),
+        ("a:1\nb: 2", "may lack a space"),
         ("a: 1\n---\nb: 2", "a second document"),
         ("a: *x", "anchor &x that is not defined"),
         ("a: &x 1\nb: &x 2", "2:4: not valid YAML: the anchor &x is defined twice"),
-        ("a: @x", "@ has to stand in quotes"),
+        ("a: @x", "@ must be quoted"),
         ("a: !!binary aGk=", "1:4: the tag !!binary"),
-        ("a: !!int x", "cannot be read as int"),
-        ("{{a}}: 1", "a key has to be plain text"),
+        ("a: !!int x", "not a valid int"),
+        ("{{a}}: 1", "a key must be plain text"),
         ("a: {<<: {b: 1}}", "merge keys"),
         ("a: x\x07", "1:5: not valid YAML: a control character"),
-        ("a: " + "1" * 5000, "cannot be read as int"),
+        ("a: " + "1" * 5000, "not a valid int"),
         ('a: "\\ud800"', "surrogate"),
-        ("<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> b", "1:1: not valid YAML: a conflict of git"),
-        ("a:\n  b: 1\n\u00a0\u00a0c: 2\n  d: 3", "3:1: not valid YAML: an odd space"),
+        (
+            "<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> b",
+            "1:1: not valid YAML: an unresolved git conflict",
+        ),
+        ("a:\n  b: 1\n\u00a0\u00a0c: 2\n  d: 3", "3:1: not valid YAML: this line is indented with"),
         ("a:\n  - b: 1\n  \u2013 c: 2\n    d: 3", "3:1: not valid YAML: a dash"),
         ("a = 1\nb: 2", "1:1: not valid YAML: 'key = value'"),
     ],
@@ -221,8 +224,8 @@ def test_a_recipe_that_this_machine_can_do_has_no_misfit():
             ["data.decontaminate.benchmarks={gsm8k: {path: /no/file.jsonl}}"],
             "data.decontaminate.benchmarks.gsm8k.path",
         ),
-        (["data.folder=/proc/version"], "data.folder: /proc/version is no folder"),
-        (["eval.stride=65"], "eval.stride: eval.stride is 65, more than the 64 tokens"),
+        (["data.folder=/proc/version"], "data.folder: /proc/version is not a folder"),
+        (["eval.stride=65"], "eval.stride: eval.stride is 65, more than the evaluation window"),
         (
             ["optim.schedule={warmup_tokens: 5000}", "stages.1.budget.tokens=9000"],
             "stage 'one': the warm-up",
@@ -237,9 +240,7 @@ def test_what_this_machine_cannot_do_is_known_before_anything_is_spent(overrides
 def test_what_needs_a_gpu_or_a_package_is_known_too(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr(preflight, "find_spec", lambda name: None)
-    assert misfits("train.device=cuda") == [
-        "train.device: there is no GPU that torch can use; set auto or cpu"
-    ]
+    assert misfits("train.device=cuda") == ["train.device: torch finds no GPU; set auto or cpu"]
     assert "train.attention: 'flash'" in misfits("train.attention=flash")[0]
     assert "wandb" in misfits("monitor.trackers=[wandb]")[0]
     assert "'ray'" in misfits("data.executor=ray")[0]
@@ -256,5 +257,5 @@ def test_large_models_can_be_shown_on_small_machines(name, monkeypatch):
 
 def test_a_folder_that_may_not_be_written_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(preflight.os, "access", lambda place, mode: False)
-    assert "may not be written" in misfits(f"data.folder={tmp_path}/new")[0]
+    assert "is not writable" in misfits(f"data.folder={tmp_path}/new")[0]
     assert not Path(tmp_path / "new").exists()

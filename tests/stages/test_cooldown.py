@@ -91,7 +91,7 @@ def test_on_a_run_that_is_stopped(recipe, prepared, out, tmp_path, monkeypatch):
     stop_at(recipe, out, monkeypatch, 20)
     said = call("train", recipe, "--cooldown-now", "--out", out)
     assert said.code == 0
-    assert "stage 'one' comes down from here on: 7 steps are left" in said.err
+    assert "cooldown begins, 7 steps left" in said.err
     assert entry_of(out)["cooldown_steps"] == 28  # 21 are done, and 7 are a quarter of 28
     assert entry_of(out)["status"] == "passed" and not request_of(RunFolder(out)).exists()
     assert_as_planned(recipe, prepared, out, tmp_path / "other")
@@ -146,13 +146,13 @@ def test_it_is_refused_where_there_is_nothing_to_cut(recipe, prepared, out, tmp_
     assert call("train", recipe, "stages.0.budget={steps: 5}", "--out", out).code == 0
     before = newest(out)
     said = call("train", recipe, "--cooldown-now", "--out", out)
-    assert said.code == 2 and "has ended" in said.error and newest(out) == before
+    assert said.code == 2 and "is complete" in said.error and newest(out) == before
     linear = write_tiny(tmp_path, TINY)
     other = shutil.copytree(prepared, tmp_path / "linear")
     stop_at(linear, other, monkeypatch, 4)
     said = call("train", linear, "--cooldown-now", "--out", other)
     assert said.code == 2
-    assert "stage 'one' cannot cool down early; got the schedule linear_to_zero" in said.error
+    assert "stage 'one' cannot cool down early; got schedule linear_to_zero" in said.error
     assert not request_of(RunFolder(other)).exists()
 
 

@@ -28,7 +28,7 @@ def failed(tmp_path_factory):
     shutil.copytree(out, folder / "prepared")
     said = call("train", recipe, "--out", out)
     assert said.code == 3
-    assert "did not pass its gate: 5,120 tokens more" in said.err
+    assert "extended by 5,120 tokens" in said.err
     return recipe, out
 
 

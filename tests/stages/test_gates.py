@@ -58,7 +58,7 @@ def test_the_rules_of_a_stage_add_to_the_default_ones_or_replace_them():
 def test_a_rule_that_no_metric_matches_fails(metric):
     (finding,) = verdict(only(metric=metric, at_most=9), end={"wiki": 2}).findings
     assert not finding.passed and finding.measured is None
-    assert str(finding) == f"{metric}: nothing is not <= 9"
+    assert str(finding) == f"{metric}: not measured, expected <= 9"
 
 
 @pytest.mark.parametrize("against", ["start", "best", "xz"])
@@ -135,7 +135,7 @@ def test_rules_that_make_no_sense_are_refused(rule):
 
 def test_a_verdict_says_what_failed():
     failed = verdict(end={"wiki": 30}, best={"wiki": 10}).failures
-    assert str(failed[0]) == "val/wiki/perplexity against best: 3 is not <= 1.5"
+    assert str(failed[0]) == "val/wiki/perplexity against best: 3, expected <= 1.5"
 
 
 def test_a_verdict_reads_back_also_one_of_0_1():

@@ -57,18 +57,18 @@ def spoiled(**changes):
     ("content", "said"),
     [
         ("", "not valid JSON"),
-        ("[1]", "entries of another form"),
-        ("null", "entries of another form"),
+        ("[1]", "entries in an unknown format"),
+        ("null", "entries in an unknown format"),
         ('{"schema_version": 1}', "no 'stages'"),
-        (json.dumps(spoiled(status="done")), "the status 'done'"),
-        (json.dumps(spoiled(at_end=None)), "entries of another form"),
-        (json.dumps(spoiled(colour="red")), "entries of another form"),
+        (json.dumps(spoiled(status="done")), "status 'done'"),
+        (json.dumps(spoiled(at_end=None)), "entries in an unknown format"),
+        (json.dumps(spoiled(colour="red")), "entries in an unknown format"),
     ],
 )
 def test_a_damaged_ledger_is_an_error_with_a_way_out(tmp_path, content, said):
     path = tmp_path / "ledger.json"
     path.write_text(content)
-    with pytest.raises(YxanulError, match=rf"ledger\.json.*{said}.*bring it back") as caught:
+    with pytest.raises(YxanulError, match=rf"ledger\.json.*{said}.*restore it") as caught:
         Ledger.open(path)
     assert "\n" not in str(caught.value)
 

@@ -151,5 +151,5 @@ def test_repeats_are_told_of_minutes_that_were_measured(recipe, tmp_path, monkey
     assert said.code == 0, said.err
     line, _ = (line for line in said.warnings if "'stories' is read" in line)  # and of stage two
     text = json.loads((out / "data/stories/manifest.json").read_text())["splits"]["train"]["tokens"]
-    times = float(line.partition("is read ")[2].partition(" ")[0])
+    times = float(line.partition("is read for ")[2].partition(" ")[0])
     assert times == pytest.approx(entry_of(out)["tokens"] / text, rel=0.1)

@@ -132,7 +132,7 @@ def test_what_goes_wrong_beside_ends_the_training(recipe, tmp_path, then):
         assert preparation.wait_for_start()
         train(run, recipe, preparation)
     (line,) = ui.lines
-    assert "quality" in line and line.endswith("; training goes on with the text that is there")
+    assert "quality" in line and line.endswith("; training continues with the text encoded so far")
 
 
 def test_a_stop_while_it_waits_for_text_is_saved(recipe, tmp_path, then, monkeypatch):
@@ -149,7 +149,7 @@ def test_a_stop_while_it_waits_for_text_is_saved(recipe, tmp_path, then, monkeyp
     )
     reconcile_recipe(run, longer, SilentUi())
     with (
-        pytest.raises(Interrupted, match="while it waited for text"),
+        pytest.raises(Interrupted, match="while waiting for text"),
         begin(run, longer, SilentUi(), stop) as preparation,
     ):
         assert preparation.wait_for_start()

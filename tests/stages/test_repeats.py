@@ -48,7 +48,7 @@ def test_what_was_read_before_counts():
 
 def test_bounds_that_leave_nothing_are_an_error():
     plan = Plan((phase(0, 10, {"a": 1}),))
-    with pytest.raises(YxanulError, match=r"max_epochs leave too little .* nothing is left of a"):
+    with pytest.raises(YxanulError, match=r"max_epochs leaves too little .* exhausted .*: a"):
         bounded_plan(plan, {"a": 1}, {"a": 100}, {})
 
 

@@ -198,7 +198,7 @@ def test_another_recipe_says_what_differs(recipe, straight, prepared_folder, tmp
     gate = ["stages.1.gate.rules.0.at_most=8"]
     reconcile_recipe(run, load_recipe(str(write_tiny(tmp_path)), gate), ui)
     (line,) = ui.lines
-    assert "this run began: stages.1.gate.rules.0.at_most: 9.0 -> 8.0; stage 'two' has" in line
+    assert "stages.1.gate.rules.0.at_most: 9.0 -> 8.0; applies to all of stage 'two'" in line
 
 
 def test_a_change_says_from_which_step_on_it_holds_and_for_which_stages(tmp_path):
@@ -207,12 +207,12 @@ def test_a_change_says_from_which_step_on_it_holds_and_for_which_stages(tmp_path
     recipe = load_recipe(str(write_tiny(tmp_path, three)))
     entries = [Entry("one", "passed", 9, 14, 0, {}), Entry("two", "running", 9, 10, 14, {})]
     effect = effect_of("optim.peak_lr", recipe, entries, 20)
-    assert "from step 21 on for stage 'two'" in effect
-    assert "not for stage 'three'" in effect and "stage 'one' stay" in effect
-    assert "on for stages 'two', 'three'" in effect_of("optim.grad_clip", recipe, entries, 20)
+    assert "from step 21 to stage 'two'" in effect
+    assert "not to stage 'three'" in effect and "not to stage 'one'" in effect
+    assert "to stages 'two', 'three'" in effect_of("optim.grad_clip", recipe, entries, 20)
     assert "new end" in effect_of("stages.1.budget.tokens", recipe, entries, 20)
     assert "not begun" in effect_of("stages.2.budget.steps", recipe, entries, 20)
-    assert "stays as it is" in effect_of("stages.0.gate.rules.0.at_most", recipe, entries, 20)
+    assert "no effect" in effect_of("stages.0.gate.rules.0.at_most", recipe, entries, 20)
     assert "from step 21" in effect_of("train.checkpoint.keep", recipe, entries, 20)
     assert "nothing is trained yet" in effect_of("optim.peak_lr", recipe, [], 0)
 
@@ -222,16 +222,14 @@ def test_what_differs_comes_to_nothing_once_all_is_trained(straight, prepared_fo
     shutil.copy(straight.ledger, run.ledger)
     before = run.recipe.read_text()
     reconcile_recipe(run, load_recipe(str(write_tiny(tmp_path)), ["optim.peak_lr=1e-3"]), ui)
-    assert ui.lines == [
-        "every stage has passed its gate: without effect is optim.peak_lr: 0.01 -> 0.001"
-    ]
+    assert ui.lines == ["run is complete; ignoring recipe changes: optim.peak_lr: 0.01 -> 0.001"]
     assert run.recipe.read_text() == before
 
 
 def test_a_budget_below_what_is_done_is_refused(recipe, prepared_folder, tmp_path):
     go(recipe, prepared_folder, 9)
     shorter = load_recipe(str(write_tiny(tmp_path)), ["stages.0.budget.steps=5"])
-    with pytest.raises(YxanulError, match="9 done, 5 planned"):
+    with pytest.raises(YxanulError, match="9 steps done, 5 planned"):
         go(shorter, prepared_folder)
     run = go(recipe, prepared_folder)
     assert trained(run)[1]["progress"]["step"] == 24
@@ -243,7 +241,7 @@ def test_a_run_that_is_only_prepared_takes_any_change(recipe, prepared_folder, t
     assert run.tokenizer.exists()
     changed = ["model.width=64", "data.sources.math.documents=100"]
     reconcile_recipe(run, load_recipe(str(write_tiny(tmp_path)), changed), ui)
-    assert not run.tokenizer.exists() and any("tokenizer is made again" in x for x in ui.lines)
+    assert not run.tokenizer.exists() and any("rebuilding the tokenizer" in x for x in ui.lines)
     prepare(run, load_recipe(str(write_tiny(tmp_path)), changed), ui)
     assert "re-encoding math: settings changed" in ui.lines
     assert not any("re-encoding stories" in line for line in ui.lines)
@@ -260,7 +258,7 @@ def test_a_verdict_without_its_checkpoint_is_not_believed(recipe, straight, prep
     newest = checkpoint_path(run.checkpoints, checkpoint_steps(run.checkpoints)[-1])
     (newest / "model.safetensors").write_bytes(b"")
     assert_equal_runs(go(recipe, prepared_folder, ui=ui), straight)
-    assert any("stage 'two' goes on" in line for line in ui.lines)
+    assert any("resuming stage 'two'" in line for line in ui.lines)
 
 
 def test_a_ledger_without_any_checkpoint_is_not_believed(recipe, straight, prepared_folder):
@@ -283,7 +281,7 @@ def test_shards_of_other_text_are_refused(recipe, prepared_folder, tmp_path):
     other = load_recipe(
         str(write_tiny(tmp_path)), ["data.sources.stories.seed=1", f"data.folder={tmp_path}/data"]
     )
-    with pytest.raises(YxanulError, match=r"'stories' .* are of other text"):
+    with pytest.raises(YxanulError, match=r"'stories' .* were made from other text"):
         build_session(RunFolder(prepared_folder), other, SilentUi(), StopRequest())
 
 

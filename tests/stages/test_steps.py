@@ -151,7 +151,7 @@ def test_minutes_are_known_once_they_are_measured(trained, tmp_path):
     timed = recipe.stages[1].model_copy(update={"budget": budget})
     changed = recipe.model_copy(update={"stages": (recipe.stages[0], timed)})
     assert locate_step(run, changed, 14).stage == "one"
-    with pytest.raises(YxanulError, match=r"minutes of stage 'two' are not measured.*1 to 14"):
+    with pytest.raises(YxanulError, match=r"stage 'two' has a budget in minutes.*1 to 14"):
         locate_step(run, changed, 15)
     ledger = run.ledger.read_text().replace('"minutes": null', '"minutes": 3.0')
     other = RunFolder(tmp_path)

@@ -37,7 +37,7 @@ def legs_in_this_process(monkeypatch):
             said = call("train", run.recipe, "--out", run.path, "--stop-after", end)
             assert said.code == 0, said.err
 
-    monkeypatch.setattr(module, "_legs", legs)
+    monkeypatch.setattr(module, "_train_until", legs)
 
 
 def content(out):
@@ -149,7 +149,7 @@ def move_a_cursor(tensors, state):
     [
         (flip_the_last_bit, "model: "),
         (lose_a_moment, "optimizer: "),
-        (move_a_cursor, "the state differs in progress"),
+        (move_a_cursor, "state differs in progress"),
     ],
 )
 def test_what_differs_is_named(pair, change, named):
@@ -167,7 +167,7 @@ def test_metrics_that_differ_are_named(pair):
     run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines[:-1]))
     differences = compare(*pair, 24, [3]).differences
     assert differences == [
-        f"the metrics of step {lines[5]['step']} differ",
-        f"{len(lines)} lines of metrics against {len(lines) - 1}",
+        f"metrics of step {lines[5]['step']} differ",
+        f"{len(lines)} lines of metrics, resumed run {len(lines) - 1}",
     ]
     assert len(metrics_of(run.path)) == len(lines) - 1

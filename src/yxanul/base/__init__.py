@@ -1,1 +1,1 @@
-"""What every package may use: errors, settings, tables, seeds, files, clocks."""
+"""Shared foundation of all packages: errors, settings, registries, seeds, files, clocks."""

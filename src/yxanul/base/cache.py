@@ -1,4 +1,4 @@
-"""The user's cache folder: measurements and copies worth keeping, never anything that is needed."""
+"""User cache folder for measurements and downloaded copies; safe to delete."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Return $XDG_CACHE_HOME/yxanul, by default ~/.cache/yxanul; it need not exist."""
+    """Return $XDG_CACHE_HOME/yxanul, by default ~/.cache/yxanul; it may not exist."""
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "yxanul"
 
 
 def is_address(folder: str) -> bool:
-    """Tell whether a folder is an fsspec address rather than a path of this machine."""
+    """Return whether a folder is an fsspec address rather than a local path."""
     return "://" in folder
 
 
 def fetched_folder(address: str) -> Path:
-    """Return where copies of the files at an address are kept."""
+    """Return the local cache folder for files at an address."""
     return cache_folder() / "shards" / hashlib.sha256(address.encode()).hexdigest()[:16]

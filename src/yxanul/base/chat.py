@@ -1,4 +1,4 @@
-"""Chats as text: the table of templates, and rendering messages with one of them."""
+"""Chat templates: the built-in ones, and rendering messages as text."""
 
 from __future__ import annotations
 
@@ -27,49 +27,49 @@ CHAT_TEMPLATES = {
 {%- endfor %}
 {% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}""",
 }
-"""Jinja sources in the form that `transformers` stores with a tokenizer."""
+"""Built-in Jinja templates, in the form that `transformers` stores with a tokenizer."""
 
-# Sets of chats name the speakers in two ways.
+# ShareGPT names of the roles.
 _ROLES = {"human": "user", "gpt": "assistant"}
 _MARK = re.compile(r"<\|[^\s|<>]+\|>")
 _SIGNS = ("{{", "{%")
 
 
 class NoChat(ValueError):
-    """A value that is no list of messages."""
+    """The value is not a list of messages."""
 
 
 def render_chat(
     messages: Sequence[Mapping[str, Any]], template: str, add_generation_prompt: bool = False
 ) -> str:
-    """Return messages (role and content, or from and value) as one text.
+    """Render messages (role and content, or from and value) as one text.
 
-    `template` is a name out of CHAT_TEMPLATES or a Jinja source. Raises NoChat for messages
-    without a speaker or a text, a YxanulError when the template refuses them.
+    `template` is a name from CHAT_TEMPLATES or a Jinja source. Raises NoChat for messages without a
+    role or content, YxanulError if the template fails on them.
     """
     plain = template == "plain"
-    said = [_message(message, keep_names=plain) for message in messages]
+    normalized = [_message(message, keep_names=plain) for message in messages]
     if plain and not add_generation_prompt:
-        return "\n\n".join(f"{one['role']}: {one['content']}" for one in said)
+        return "\n\n".join(f"{one['role']}: {one['content']}" for one in normalized)
     from jinja2 import TemplateError
 
     values = {"bos_token": "", "eos_token": "", "add_generation_prompt": add_generation_prompt}
     try:
-        return _compiled(source_of(template)).render(messages=said, **values)
+        return _compiled(source_of(template)).render(messages=normalized, **values)
     except (TemplateError, TypeError, ValueError, KeyError, IndexError, ArithmeticError) as error:
-        raise YxanulError("the chat template does not fit the messages", got=error) from error
+        raise YxanulError("the chat template failed on the messages", got=error) from error
 
 
 def source_of(template: str) -> str:
-    """Return the Jinja source behind a name; a source stays as it is.
+    """Return the Jinja source of a built-in template; a Jinja source is returned unchanged.
 
-    Raises a YxanulError for an unknown name, and for a source that is no Jinja.
+    Raises YxanulError for an unknown name, or a source without Jinja syntax.
     """
     if template in CHAT_TEMPLATES:
         return CHAT_TEMPLATES[template]
     if not any(sign in template for sign in _SIGNS):
         raise YxanulError(
-            f"there is no chat template '{template}'",
+            f"unknown chat template '{template}'",
             expected=" or ".join([*CHAT_TEMPLATES, "a Jinja source"]),
             hint=near_miss(template, CHAT_TEMPLATES),
         )
@@ -77,7 +77,7 @@ def source_of(template: str) -> str:
 
 
 def check_chat_template(template: str) -> None:
-    """Raise a YxanulError if `template` is no known name and no Jinja that shows messages."""
+    """Raise YxanulError unless `template` is a built-in name or valid Jinja that uses messages."""
     source = source_of(template)
     if source is not template:
         return
@@ -89,41 +89,41 @@ def check_chat_template(template: str) -> None:
 
 
 def special_tokens_of(template: str) -> tuple[str, ...]:
-    """Return the marks such as <|im_start|> that stand in a template, each once, in order."""
+    """Return the distinct markers, such as <|im_start|>, in a template, in order."""
     return tuple(dict.fromkeys(_MARK.findall(source_of(template))))
 
 
 def speaker_of(message: Mapping[str, Any]) -> str | None:
-    """Return who speaks, by either of the two names that sets of chats use."""
+    """Return the speaker of a message, under either of its two common keys."""
     return message.get("role") or message.get("from")
 
 
 def _message(message: Any, keep_names: bool) -> dict[str, Any]:
-    """Return a message with a role and a text; what else it has stays for the template to use."""
+    """Return a message with role and content; its other keys stay available to the template."""
     if not isinstance(message, Mapping) or not isinstance(speaker := speaker_of(message), str):
-        raise NoChat("a message without a speaker")
+        raise NoChat("a message without a role")
     content = message.get("content") if "content" in message else message.get("value")
     role = speaker if keep_names else _ROLES.get(speaker, speaker)
-    # Rows of tables have every key that some row has.
+    # Rows of a table have all columns, many of them null.
     others = {key: value for key, value in message.items() if value is not None}
     return {**others, "role": role, "content": _text(content)}
 
 
 def _text(content: Any) -> str:
-    """Return a message's content: text, nothing, or a list of blocks that hold text."""
+    """Return a message's content: a string, null, or a list of text blocks."""
     if isinstance(content, str):
         return content
     if content is None:
         return ""
     if not isinstance(content, list):
-        raise NoChat("a message without a text")
+        raise NoChat("a message without text")
     return "\n".join(map(_block, content))
 
 
 def _block(block: Any) -> str:
     text = (block.get("text") or block.get("value")) if isinstance(block, Mapping) else block
     if not isinstance(text, str):
-        raise NoChat("a block without a text")
+        raise NoChat("a block without text")
     return text
 
 
@@ -135,15 +135,15 @@ def _compiled(source: str) -> Template:
         return _environment().from_string(source)
     except TemplateSyntaxError as error:
         raise YxanulError(
-            "the chat template is no Jinja", got=f"{error.message}, line {error.lineno}"
+            "the chat template is not valid Jinja", got=f"{error.message}, line {error.lineno}"
         ) from None
 
 
 @lru_cache(maxsize=1)
 def _environment() -> ImmutableSandboxedEnvironment:
-    """Return the environment that templates of `transformers` are written for.
+    """Return the Jinja environment that `transformers` templates expect.
 
-    It has no clock: the same messages must give the same text on every day.
+    It provides no clock, so that the same messages always render to the same text.
     """
     try:
         from jinja2.sandbox import ImmutableSandboxedEnvironment

@@ -1,4 +1,4 @@
-"""Clocks: durations come from a monotonic clock, never from the wall."""
+"""Stopwatch on a monotonic clock."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 
 class Stopwatch:
-    """Splits a stretch of time into named laps; every lap is in seconds."""
+    """Accumulates seconds by named lap."""
 
     def __init__(self) -> None:
         self._last = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Errors that a person can mend: each becomes one line and an exit code on the command line."""
+"""User errors: the command line prints each as one line and maps it to an exit code."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 
 class YxanulError(Exception):
-    """Something the user can mend: what is wrong, what it got, what it expected, a hint."""
+    """Error the user can fix: what is wrong, what it got, what it expected, a hint."""
 
     exit_code = 2
     is_accident = False
-    """True where nobody got anything wrong, so that trying again may help."""
+    """True for transient faults that a retry may resolve."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class YxanulError(Exception):
     ):
         self.what, self.got, self.expected, self.hint = what, got, expected, hint
         self.facts = dict(facts or {})
-        """What the verb had found out by then: with --json it stands beside the error."""
+        """Results available when the error occurred: with --json they are part of the output."""
         super().__init__(str(self))
 
     def __str__(self) -> str:
@@ -40,7 +40,7 @@ class YxanulError(Exception):
         return "; ".join(parts)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Keyword-only arguments need help to cross a process border.
+        # Pickle does not support keyword-only arguments.
         return _rebuild, (type(self), self.what, self.got, self.expected, self.hint)
 
 
@@ -49,13 +49,16 @@ def _rebuild(kind, what, got, expected, hint):  # pragma: no cover - called by p
 
 
 class GateFailed(YxanulError):
-    """A stage ended and its gate said no; everything is saved."""
+    """A stage ended but failed its gate; all state is saved."""
 
     exit_code = 3
 
 
 class Interrupted(BaseException):
-    """SIGINT or SIGTERM arrived; the state is saved. No `except Exception` takes it for a fault."""
+    """SIGINT or SIGTERM arrived; the state is saved.
+
+    A BaseException, so that `except Exception` does not catch it.
+    """
 
     def __init__(self, what: str, *, signal_number: int, hint: str | None = None):
         super().__init__(f"{what}; {hint}" if hint else what)
@@ -72,7 +75,7 @@ def _rebuild_interrupted(what, signal_number, hint):  # pragma: no cover - calle
 
 @contextlib.contextmanager
 def errors_at(place: str) -> Iterator[None]:
-    """Put the place in front of an error of the block: where something was asked for."""
+    """Prefix errors raised in the block with `place`, the position in the recipe or command."""
     try:
         yield
     except YxanulError as error:
@@ -81,7 +84,7 @@ def errors_at(place: str) -> Iterator[None]:
 
 
 def causes_of(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what it came from, outermost first."""
+    """Yield an error and its chain of causes, outermost first."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -90,9 +93,9 @@ def causes_of(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def near_miss(word: str, options: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """Return the hint "did you mean 'x'?" for the option nearest to `word`, or None.
+    """Return the hint "did you mean 'x'?" for the option most similar to `word`, or None.
 
-    Capitals do not matter; options less alike than `cutoff` (0 to 1) are none.
+    Case is ignored; options with a similarity below `cutoff` (0 to 1) do not count.
     """
     by_lower = {option.lower(): option for option in options}
     close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=cutoff)

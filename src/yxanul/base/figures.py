@@ -1,4 +1,4 @@
-"""Figures that several packages derive in the same way."""
+"""Metric formulas shared by several packages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 
 def perplexity(loss: float) -> float:
-    """Return exp(loss); infinity where that is beyond a float, NaN for NaN."""
+    """Return exp(loss); infinity on overflow, NaN for NaN."""
     try:
         return math.exp(loss)
     except OverflowError:

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, checksums, and a lock on a folder."""
+"""Atomic files and folders, checksums, and folder locks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REPLACED = f".replaced{_TEMPORARY}"
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a binary file that appears under `path`, synced, only when the block ends well."""
+    """Open a binary file that is synced and renamed to `path` when the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
     try:
@@ -36,7 +36,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder that is renamed to `path`, synced, when the block ends well."""
+    """Yield a temporary folder that is synced and renamed to `path` when the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
     replaced = path.with_name(f".{path.name}.{os.getpid()}{_REPLACED}")
@@ -72,10 +72,10 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def put_aside(folder: Path) -> dict[str, Path]:
-    """Return, by its own name, what `atomic_folder` has moved out of a new one's way.
+    """Return the folders that `atomic_folder` has moved aside, by their original names.
 
-    More than a moment it is only there when a process died between the two renames, or when the
-    disk would not take the old one back; `remove_leftovers` gives it its name again.
+    They persist only if the process died between the two renames, or if moving the old folder back
+    failed; `remove_leftovers` restores them.
     """
     return {_name_before(moved): moved for moved in folder.glob(f".*{_REPLACED}")}
 
@@ -86,7 +86,7 @@ def _name_before(leftover: Path) -> str:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames inside `folder` survive a loss of power."""
+    """Sync `folder`, so that renames in it survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -95,25 +95,25 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all."""
+    """Write `text` as UTF-8, atomically."""
     with atomic_file(path) as file:
         file.write(text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write plain data as indented JSON, whole or not at all."""
+    """Write a value as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path, hint: str | None = None) -> Any:
-    """Read a JSON file; a missing or broken one is an error in one line, with the hint."""
+    """Read a JSON file; raise YxanulError with `hint` if it is missing or invalid."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise YxanulError(f"{path} is missing", hint=hint) from None
     except OSError as error:
         raise YxanulError(f"cannot read {path}", got=error.strerror, hint=hint) from None
-    except (ValueError, RecursionError) as error:  # also bytes, and numbers of any length
+    except (ValueError, RecursionError) as error:  # ValueError: also invalid UTF-8 and huge numbers
         raise YxanulError(f"{path} is not valid JSON", got=error, hint=hint) from None
 
 
@@ -124,12 +124,12 @@ def sha256_of(path: Path) -> str:
 
 
 def plain_digest(value: object) -> str:
-    """Return the SHA-256 of plain data as hex digits, in whatever order its keys stand."""
+    """Return the SHA-256 of a JSON value as hex digits, independent of key order."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def is_locked(folder: Path) -> bool:
-    """Say whether a process holds `folder`."""
+    """Return whether a process holds the lock on `folder`."""
     if not (folder / ".lock").exists():
         return False
     with open(folder / ".lock", "rb") as file:
@@ -142,7 +142,8 @@ def is_locked(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process; a second holder is refused. The kernel frees it on death."""
+    """Lock `folder` for this process; raise YxanulError if it is locked. The kernel releases the
+    lock when the process dies."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "a+") as file:
         try:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: stop at once where that is safe, after the step where it is not."""
+"""Handling of SIGINT and SIGTERM: stop immediately if safe, otherwise after the current step."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from typing import Any
 from yxanul.base.errors import Interrupted
 
 GRACE_SECONDS = 5.0
-"""What a process has to react in; inside C++, where it may wait for others, no handler runs."""
+"""Time a process has to react; Python handlers do not run inside C++, such as in collectives."""
 
 
 class StopRequest:
-    """Turns SIGINT and SIGTERM into `Interrupted`, now or at the next safe moment.
+    """Turns SIGINT and SIGTERM into `Interrupted`, immediately or at the next safe point.
 
-    All files of a run are written whole or not at all, so that stopping at once loses no file.
-    Inside `deferred()` the first signal is only noted: the training loop finishes its step and
-    saves. A second SIGINT stops at once anyway. While one unwinds, which may have to wait for
-    processes, another is no second exception: it gives that `GRACE_SECONDS`.
+    Stopping immediately is safe because all files of a run are written atomically. Inside
+    `deferred()` the first signal is only recorded: the training loop finishes its step and saves.
+    A second SIGINT stops immediately. While `Interrupted` unwinds, which may have to wait for other
+    processes, a further signal raises nothing but ends the process after `GRACE_SECONDS`.
     """
 
     def __init__(self, after_step: int | None = None) -> None:
         self.after_step = after_step
-        """A step of the run after which it saves and stops, as a signal would make it."""
+        """Step of the run after which it saves and stops, as on a signal."""
         self.signal_number: int | None = None
         self._deferred = self._raised = False
         self._before: dict[signal.Signals, Any] = {}
 
     @contextlib.contextmanager
     def handled(self) -> Iterator[StopRequest]:
-        """Handle both signals while the block runs (in the main thread only)."""
+        """Handle both signals inside the block (in the main thread only)."""
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
@@ -47,11 +47,11 @@ class StopRequest:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-        self.raise_if_asked("stopped", hint=_GO_ON)
+        self.raise_if_asked("stopped", hint=_RESUME)
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """Only note the first signal while the block runs."""
+        """Only record the first signal inside the block."""
         self._deferred = True
         try:
             yield
@@ -59,12 +59,12 @@ class StopRequest:
             self._deferred = False
 
     def pass_on(self, asked: bool) -> None:
-        """Take a stop that another process of the same work was asked for as one's own."""
+        """Adopt a stop request that another rank received."""
         if asked and self.signal_number is None:
             self.signal_number = signal.SIGTERM
 
     def raise_if_asked(self, what: str, hint: str) -> None:
-        """Raise `Interrupted` if a signal was noted."""
+        """Raise `Interrupted` if a signal was recorded."""
         if self.signal_number is not None:
             raise Interrupted(what, signal_number=self.signal_number, hint=hint)
 
@@ -72,15 +72,15 @@ class StopRequest:
         again, self.signal_number = self.signal_number is not None, self.signal_number or number
         if self._is_for_now(number, again) and not self._raised:
             self._raised = True
-            raise Interrupted("stopped", signal_number=number, hint=_GO_ON)
+            raise Interrupted("stopped", signal_number=number, hint=_RESUME)
 
     def _is_for_now(self, number: int, again: bool) -> bool:
-        # A second Ctrl-C means it; a machine that is taken away may say so several times.
+        # A second Ctrl-C is deliberate; a scheduler may send SIGTERM several times.
         return number == signal.SIGINT if again else not self._deferred
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:
-        """End the process should it not react to a signal while the block runs."""
+        """End the process if it does not react to a signal inside the block."""
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         left = threading.Event()
@@ -98,7 +98,9 @@ class StopRequest:
     def _watch(self, reader: int, left: threading.Event) -> None:
         again = False
         while number := int.from_bytes(os.read(reader, 1)):
-            if signal.getsignal(number) == self._receive:  # for who else handles it answers for it
+            if (
+                signal.getsignal(number) == self._receive
+            ):  # otherwise another handler is responsible
                 if self._is_for_now(number, again):
                     end = threading.Thread(
                         target=self._end, args=(number, again, left), daemon=True
@@ -109,9 +111,9 @@ class StopRequest:
 
     def _end(self, number: int, again: bool, left: threading.Event) -> None:
         if not left.wait(GRACE_SECONDS) and (again or self.signal_number is None):
-            with contextlib.suppress(BaseException):  # who handled it before may have last words
+            with contextlib.suppress(BaseException):  # let the previous handler run
                 self._before[signal.Signals(number)](number, None)
             os._exit(128 + number)
 
 
-_GO_ON = "the same command goes on from what is on disk"
+_RESUME = "run the same command to resume"

@@ -1,4 +1,4 @@
-"""What this machine is called."""
+"""Hardware identification."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import platform
 
 @functools.cache
 def processor_name() -> str:
-    """Return the name of the processor, empty if nothing says it."""
+    """Return the name of the processor, or "" if unknown."""
     try:
         with open("/proc/cpuinfo") as file:
             names = [line.split(":", 1)[1].strip() for line in file if "model name" in line]

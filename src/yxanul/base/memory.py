@@ -1,4 +1,4 @@
-"""Memory of this process."""
+"""Memory allocator settings of this process."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ _LARGEST = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Let the C library keep freed memory for the next allocation; return whether it does.
+    """Make glibc keep freed memory for the next allocation; return whether that succeeded.
 
-    By default glibc hands every large tensor back to the system, and the next one of that size
-    costs a page fault for each 4 KiB: a tenth of the time of training on a CPU. Elsewhere than
-    under glibc nothing happens.
+    By default glibc returns every large tensor to the system, and the next one of that size causes
+    a page fault per 4 KiB: a tenth of the time of training on a CPU. No effect without glibc.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -22,7 +21,7 @@ def keep_freed_memory() -> bool:
         set_option = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    # Older versions refuse more than 32 MiB. The others alone would make matters worse.
+    # Older versions reject more than 32 MiB. The other options alone would make matters worse.
     if not any(set_option(_M_MMAP_THRESHOLD, most) == 1 for most in (_LARGEST, 2**25)):
         return False
     options = ((_M_TRIM_THRESHOLD, _LARGEST), (_M_TOP_PAD, 2**26))

@@ -1,6 +1,6 @@
-"""Results by name, such as `val/stories/bits_per_byte`, and which way is better.
+"""Metric names, such as `val/stories/bits_per_byte`, and whether lower is better.
 
-The ledger, gates and the best checkpoint speak these names; a kind of result is one row here.
+The ledger, gates and the best checkpoint use these names; each kind of metric is one row here.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ LOWER_IS_BETTER = {
     "val/*/perplexity": True,
     "val/*/bits_per_byte": True,
 }
-"""All results that are judged; * is the name of a domain."""
+"""Metrics that can be compared; * matches a domain."""
 
 
 def check_metric(metric: str) -> str:
-    """Return a metric's name, which may have a *; ValueError if there is none like it."""
+    """Return a metric's name, which may contain a *; raise ValueError if it is unknown."""
     if _row(metric) is None:
         domain = domain_of(metric)
         known = [name.replace("*", domain) if domain else name for name in LOWER_IS_BETTER]
         hint = near_miss(metric, known)
         raise ValueError(
-            f"unknown metric {metric!r}; wanted one of {', '.join(LOWER_IS_BETTER)}"
+            f"unknown metric {metric!r}; expected one of {', '.join(LOWER_IS_BETTER)}"
             + (f"; {hint}" if hint else "")
         )
     return metric
@@ -41,13 +41,13 @@ def is_better(metric: str, value: float, than: float) -> bool:
 
 
 def domain_of(metric: str) -> str | None:
-    """Return the middle part of `val/<domain>/<figure>`; None for what is of no single domain."""
+    """Return the domain in `val/<domain>/<metric>`; None for metrics of no single domain."""
     kind, *rest = metric.split("/")
     return rest[0] if kind == "val" and len(rest) == 2 else None
 
 
 def matching(pattern: str, names: Collection[str]) -> list[str]:
-    """Return the names that a pattern stands for; each * of it is any word without a slash."""
+    """Return the names that match a pattern; each * matches any word without a slash."""
     word = re.escape(pattern).replace(r"\*", r"[^/\s]+")
     return [name for name in names if re.fullmatch(word, name)]
 

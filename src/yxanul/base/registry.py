@@ -1,4 +1,4 @@
-"""Look-up in the tables of parts (OPTIMIZERS, SOURCES, TRACKERS ...)."""
+"""Lookup in registries (OPTIMIZERS, SOURCES, TRACKERS ...)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Part = TypeVar("Part")
 
 
 def lookup(table: Mapping[str, Part], name: str, kind: str) -> Part:
-    """Return `table[name]`, or raise an error that names the near miss and all choices."""
+    """Return `table[name]`, or raise YxanulError with the closest match and all choices."""
     if name not in table:
         choices = ", ".join(sorted(table))
         raise YxanulError(

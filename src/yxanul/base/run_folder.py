@@ -1,4 +1,4 @@
-"""The layout of a run folder: a public interface that every verb relies on."""
+"""Layout of a run folder: a public interface that all commands rely on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from yxanul.base.cache import fetched_folder, is_address
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where things lie in `runs/<name>/`."""
+    """Paths in `runs/<name>/`."""
 
     path: Path
 
@@ -26,7 +26,7 @@ class RunFolder:
 
     @property
     def environment(self) -> Path:
-        """Machine, versions and what was chosen for them."""
+        """Hardware, versions and the settings chosen for them."""
         return self.path / "environment.json"
 
     @property
@@ -35,33 +35,32 @@ class RunFolder:
         return self.path / "tokenizer.json"
 
     def data(self, shared: str | None) -> Path:
-        """The shards: in the run, or in the folder that several runs share; of an address, the
-        copies here."""
+        """Folder of the shards: in the run, or `shared`; for a remote address, its local cache."""
         if shared and is_address(shared):
             return fetched_folder(shared)
         return Path(shared).expanduser() if shared else self.path / "data"
 
     @property
     def metrics(self) -> Path:
-        """One JSON object a line and step."""
+        """Metrics, one JSON object per line."""
         return self.path / "metrics.jsonl"
 
     @property
     def ledger(self) -> Path:
-        """Stages, budgets and verdicts."""
+        """Stages, budgets and gate verdicts."""
         return self.path / "ledger.json"
 
     @property
     def checkpoints(self) -> Path:
-        """One folder a checkpoint."""
+        """Checkpoints, one folder each."""
         return self.path / "checkpoints"
 
     @property
     def has_begun(self) -> bool:
-        """Whether there is a checkpoint to go on from."""
+        """Whether there is a checkpoint to resume from."""
         return any(self.checkpoints.glob("step-*"))
 
     @property
     def samples(self) -> Path:
-        """Texts that the model wrote during training."""
+        """Samples generated during training."""
         return self.path / "samples"

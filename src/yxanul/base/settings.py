@@ -1,4 +1,4 @@
-"""The one base of all settings: frozen, strict about keys, checked at birth."""
+"""Base class of all settings: frozen, strict about unknown keys, validated on creation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from yxanul.base.errors import YxanulError
 
 
 class Settings(BaseModel):
-    """A frozen group of settings in which an unknown key is an error."""
+    """Frozen group of settings; unknown keys are an error."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -23,9 +23,9 @@ class Settings(BaseModel):
 
 
 class Misfit(ValueError):
-    """Values that each are right but do not fit together; validators raise it.
+    """Values that are valid individually but not together; raised by validators.
 
-    `keys` are the paths, below what is validated, of the values of which one has to change.
+    `keys` are the paths, relative to the validated object, of the values one of which must change.
     """
 
     def __init__(self, text: str, *keys: str | tuple[str | int, ...]):
@@ -34,7 +34,7 @@ class Misfit(ValueError):
 
 
 class Misfits(ValueError):
-    """Several of them at once."""
+    """Several misfits."""
 
     def __init__(self, misfits: Sequence[Misfit]):
         super().__init__("; ".join(map(str, misfits)))
@@ -45,15 +45,15 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 def checked(kind: type[AnySettings], **fields: Any) -> AnySettings:
-    """Return settings made of a person's words; what does not fit is an error in one line."""
+    """Create settings from user input; report the first validation error as a YxanulError."""
     try:
         return kind(**fields)
     except ValidationError as error:
         first = error.errors()[0]
-        wanted = str(first["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
-        if not first["loc"]:  # what was found would be all of the settings
-            raise YxanulError(wanted) from None
+        expected = str(first["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
+        if not first["loc"]:  # the input would be all of the settings
+            raise YxanulError(expected) from None
         name = ".".join(map(str, first["loc"]))
         if first["type"] == "value_error":  # a whole sentence
-            raise YxanulError(f"{name}: {wanted}") from None
-        raise YxanulError(name, got=repr(first["input"]), expected=wanted) from None
+            raise YxanulError(f"{name}: {expected}") from None
+        raise YxanulError(name, got=repr(first["input"]), expected=expected) from None

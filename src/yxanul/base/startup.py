@@ -1,4 +1,4 @@
-"""Where the time from the command to the first step went."""
+"""Startup profile: how the time from the command to the first step was spent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from yxanul.base.clock import Stopwatch
 
 
 class Startup:
-    """Laps of a process from its birth; ended once the first step is done."""
+    """Laps from the start of the process to the end of the first step."""
 
     def __init__(self) -> None:
         self._watch = Stopwatch()
@@ -18,18 +18,18 @@ class Startup:
         self.ended = False
 
     def lap(self, name: str) -> None:
-        """Count the time since the last lap as `name`."""
+        """Add the time since the last lap to `name`."""
         if not self.ended:
             self._watch.lap(name)
 
     def end(self, name: str) -> None:
-        """Count the last lap; later ones change nothing."""
+        """Add the last lap; later laps are ignored."""
         self.lap(name)
         self.ended = True
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Seconds by lap; "python" is what passed before this was made."""
+        """Seconds by lap; "python" is the time before this object was created."""
         return {"python": self._before, **self._watch.laps}
 
     def __str__(self) -> str:
@@ -38,7 +38,7 @@ class Startup:
 
 
 def _age_seconds() -> float:
-    """Return how old this process is; where the system does not say it, 0."""
+    """Return the age of this process in seconds; 0 if the system does not report it."""
     try:
         fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
         born = int(fields[19]) / os.sysconf("SC_CLK_TCK")

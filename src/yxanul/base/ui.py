@@ -1,4 +1,4 @@
-"""How long work shows itself: packages speak to a `Ui`; only the command line draws one."""
+"""Progress and messages: packages write to a `Ui`; only the command line displays one."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
-_SAY_SECONDS = 30.0
+_LINE_SECONDS = 30.0
 
 
 class ProgressTask(Protocol):
-    """One piece of long work on display."""
+    """Progress bar of one task."""
 
     def advance(self, amount: float, note: str = "") -> None:
-        """Move on by `amount` units; `note` is a short text such as a loss."""
+        """Advance by `amount` units; `note` is a short text such as a loss."""
 
     def expect(self, total: float) -> None:
-        """Take note that it is `total` units after all."""
+        """Change the expected total to `total` units."""
 
 
 class Ui(Protocol):
-    """What packages may tell the person in front of the machine."""
+    """Interface for messages to the user."""
 
     def say(self, line: str) -> None:
-        """Show one line of news."""
+        """Show one informational line."""
 
     def warn(self, line: str) -> None:
-        """Show one line that wants attention."""
+        """Show one warning line."""
 
     def task(
         self, title: str, total: float, unit: str
     ) -> contextlib.AbstractContextManager[ProgressTask]:
-        """Show a bar with rate and time left while the block runs."""
+        """Show a progress bar with rate and remaining time inside the block."""
         ...
 
 
@@ -45,29 +45,29 @@ class _SilentTask:
 
 
 class SilentUi:
-    """A `Ui` that shows nothing: the default in tests and notebooks."""
+    """`Ui` that shows nothing; used in tests and notebooks."""
 
     def say(self, line: str) -> None:
-        """Drop the line."""
+        """Ignore the line."""
 
     def warn(self, line: str) -> None:
-        """Drop the warning."""
+        """Ignore the warning."""
 
     @contextlib.contextmanager
     def task(self, title: str, total: float, unit: str) -> Iterator[ProgressTask]:
-        """Run the block without a bar."""
+        """Run the block without a progress bar."""
         yield _SilentTask()
 
 
 class BackgroundUi:
-    """Says now and then how far the work is; the bar belongs to the training."""
+    """`Ui` for background work: occasional lines instead of a bar, which training occupies."""
 
     def __init__(self, ui: Ui) -> None:
         self.say, self.warn = ui.say, ui.warn
 
     @contextlib.contextmanager
     def task(self, title: str, total: float, unit: str) -> Iterator[ProgressTask]:
-        """Say a line every half minute, and one at the end."""
+        """Print a line every 30 seconds and one at the end."""
         task = _BackgroundTask(self, title, total)
         yield task
         self.say(f"{title}: done")
@@ -76,14 +76,14 @@ class BackgroundUi:
 class _BackgroundTask:
     def __init__(self, ui: BackgroundUi, title: str, total: float) -> None:
         self._ui, self._title, self._total = ui, title, total
-        self._done, self._said = 0.0, time.monotonic()
+        self._done, self._last_line = 0.0, time.monotonic()
 
     def expect(self, total: float) -> None:
         self._total = total
 
     def advance(self, amount: float, note: str = "") -> None:
         self._done += amount
-        if time.monotonic() - self._said >= _SAY_SECONDS:
-            self._said = time.monotonic()
+        if time.monotonic() - self._last_line >= _LINE_SECONDS:
+            self._last_line = time.monotonic()
             share = self._done / max(self._total, 1)
             self._ui.say(f"{self._title}: {share:.0%}, {note}")

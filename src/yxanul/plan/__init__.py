@@ -1,1 +1,1 @@
-"""Planning: what this machine can do."""
+"""Preflight checks and machine report."""

@@ -1,4 +1,4 @@
-"""What is installed and what works on this machine, each tried and timed."""
+"""Machine report: installed packages, and matmul, attention and torch.compile tested and timed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PACKAGES = {
     "tensorboard": "track",
     "wandb": "track",
 }
-"""Packages we use, and the extra of ours that brings each."""
+"""Packages by the yxanul extra that installs them."""
 
 ATTENTION = {
     "rows of 256": (4, 256, None, False),
@@ -41,11 +41,12 @@ ATTENTION = {
     "with a window of 256": (1, 1024, 256, False),
     "with documents apart": (1, 1024, None, True),
 }
-"""What attention is timed on: batch, length, window, documents; 4 heads of 64 share 2 of keys."""
+"""Shapes for timing attention: batch, length, window, document mask; 4 query and 2 KV heads of
+width 64."""
 
 
 def examine(ui: Ui, *, with_compile: bool) -> dict[str, Any]:
-    """Return a report in sections: machine, packages, matmul, attention, compile, advice."""
+    """Return a report with sections machine, packages, matmul, attention, compile and advice."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with ui.task("examine", 4, "checks") as bar:
         report: dict[str, Any] = {"machine": machine(), "packages": packages()}
@@ -62,7 +63,7 @@ def examine(ui: Ui, *, with_compile: bool) -> dict[str, Any]:
 
 
 def machine() -> dict[str, str]:
-    """Return processor, memory and devices in words."""
+    """Return a description of processor, memory and devices."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     facts = {
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
@@ -80,18 +81,18 @@ def machine() -> dict[str, str]:
 
 
 def packages() -> dict[str, str]:
-    """Return the version of each package we use, or how to get it."""
-    found: dict[str, str] = {}
+    """Return the version of each package, or how to install it."""
+    versions: dict[str, str] = {}
     for name, extra in PACKAGES.items():
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = f"not installed (pip install 'yxanul[{extra}]')"
-    return found
+            versions[name] = f"not installed (pip install 'yxanul[{extra}]')"
+    return versions
 
 
 def matmul_speeds(device: torch.device) -> dict[str, float | str]:
-    """Measure large matrix products in each dtype that this device has units for."""
+    """Measure the throughput of large matmuls in each dtype that the hardware supports."""
     dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16}
     if device.type == "cuda":
         dtypes["fp16"] = torch.float16
@@ -104,25 +105,25 @@ def matmul_speeds(device: torch.device) -> dict[str, float | str]:
 
 
 def attention_times(device: torch.device) -> dict[str, str]:
-    """Return what every back end takes, forward and backward, and which one `auto` uses."""
+    """Return the time of every attention backend, forward and backward, and what `auto` uses."""
     dtype = DTYPES[choose_precision("auto", device)]
     shapes = {
         title: Shape(device.type, dtype, batch, length, 4, 2, 64, window, documents)
         for title, (batch, length, window, documents) in ATTENTION.items()
     }
-    found: dict[str, str] = {}
+    results: dict[str, str] = {}
     for title, shape in shapes.items():
         times = {name: _attention_ms(shape, name, device) for name in candidates(shape)}
         listed = ", ".join(f"{name} {spent or 'failed'}" for name, spent in times.items())
-        found[title] = f"{by_rule(shape, trains=True)} ({listed})"
+        results[title] = f"{by_rule(shape, trains=True)} ({listed})"
     simplest = next(iter(shapes.values()))
     for name in sorted(set(BACKENDS) - set(candidates(simplest))):
-        found[name] = BACKENDS[name].unsupported_reason(simplest) or "the definition, for tests"
-    return found
+        results[name] = BACKENDS[name].unsupported_reason(simplest) or "reference, for tests"
+    return results
 
 
 def _attention_ms(shape: Shape, name: str, device: torch.device) -> float | None:
-    """Return the best of three forward and backward passes; None if it does not work."""
+    """Return the fastest of three forward and backward passes in ms; None on failure."""
     heads = (shape.num_heads, shape.num_kv_heads, shape.num_kv_heads)
     documents_BT = None
     if shape.documents:
@@ -147,7 +148,7 @@ def _attention_ms(shape: Shape, name: str, device: torch.device) -> float | None
             if device.type == "cuda":
                 torch.cuda.synchronize()
             times.append(1000 * (time.perf_counter() - start))
-    except RuntimeError:  # no memory, no kernel, or it does not compile
+    except RuntimeError:  # out of memory, no kernel, or a compile error
         return None
     return round(min(times[1:]), 3)
 
@@ -162,7 +163,7 @@ def try_compile(device: torch.device) -> str:
 
 
 def advice(report: dict[str, Any]) -> list[str]:
-    """Say what follows from the measurements."""
+    """Return recommendations based on the measurements."""
     speeds = report["matmul (TFLOP/s)"]
     lines = []
     if isinstance(speeds["bf16"], str):
@@ -172,7 +173,9 @@ def advice(report: dict[str, Any]) -> list[str]:
         better = "bf16" if ratio > WORTH_BF16 else "fp32"
         lines.append(f"train.precision: {better} (bf16 products are {ratio:.1f} times as fast)")
     if report["machine"]["gpu"] == "none":
-        lines.append("no GPU: nano and micro train in minutes, mini in hours; more is not for here")
+        lines.append(
+            "no GPU: nano and micro train in minutes, mini in hours; larger presets need a GPU"
+        )
     missing = [name for name, version in report["packages"].items() if "not installed" in version]
     if missing:
         lines.append(f"not installed, needed by some recipes only: {', '.join(missing)}")

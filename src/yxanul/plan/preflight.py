@@ -1,4 +1,4 @@
-"""What of a recipe cannot be done on this machine, found before anything is spent on it."""
+"""Preflight: find what a recipe needs and this machine lacks, before any work starts."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from yxanul.text.filters.config import (
 )
 
 SMALL_BYTES = 1 << 30
-"""So much memory every machine has; it is not asked."""
+"""Memory that every machine is assumed to have, so that it is not queried."""
 _TRACKERS = {"tensorboard": "tensorboard", "wandb": "wandb"}
 
 
 def of_text(recipe: Recipe) -> Iterator[Misfit]:
-    """Yield what stands in the way of reading and encoding the text."""
+    """Yield obstacles to reading and encoding the text."""
     data = recipe.data
     for name, source in data.sources.items():
         at = ("data", "sources", name)
@@ -65,13 +65,13 @@ def _filters(data: DataSettings) -> Iterator[Misfit]:
 
 
 def of_preparation(recipe: Recipe) -> Iterator[Misfit]:
-    """Yield what is wrong whatever machine trains on the text that is encoded here."""
+    """Yield obstacles to `yxanul prepare`: those that do not depend on the training machine."""
     yield from of_text(recipe)
     yield from of_schedules(recipe)
 
 
 def of_training(recipe: Recipe, processes: int = 1) -> Iterator[Misfit]:
-    """Yield what stands in the way of training here, by so many processes together."""
+    """Yield obstacles to training on this machine with `processes` ranks."""
     for name in recipe.monitor.trackers:
         if name in _TRACKERS:
             yield from _missing_package(_TRACKERS[name], "track", ("monitor", "trackers"))
@@ -87,7 +87,7 @@ def of_training(recipe: Recipe, processes: int = 1) -> Iterator[Misfit]:
 
 
 def of_schedules(recipe: Recipe) -> Iterator[Misfit]:
-    """Yield warm-ups that do not fit into a budget that is known already."""
+    """Yield warm-ups that do not fit into their stage, where its length is already known."""
     for index, stage in enumerate(recipe.stages):
         budget, optim = stage.budget, stage_optim(recipe.optim, stage)
         if (plan := counted_plan(stage, recipe.train, optim)) is None:
@@ -104,14 +104,15 @@ def of_schedules(recipe: Recipe) -> Iterator[Misfit]:
 
 
 def _stride(recipe: Recipe) -> Iterator[Misfit]:
-    """Yield a stride beyond a window, which is as long as the rows of its domain's first stage."""
+    """Yield a stride longer than an evaluation window, by default the sequence length of the first
+    stage that trains the domain."""
     stride, seen = recipe.eval.stride, set[str]()
     for stage in recipe.stages:
         length = recipe.eval.seq_len or longest_row(stage)
         if stride is not None and stride > length and not seen.issuperset(stage.domains()):
             yield Misfit(
-                f"eval.stride is {stride}, more than the {length} tokens of a window of stage"
-                f" '{stage.name}'",
+                f"eval.stride is {stride}, more than the evaluation window of stage '{stage.name}',"
+                f" {length} tokens",
                 ("eval", "stride"),
                 ("eval", "seq_len"),
             )
@@ -120,22 +121,22 @@ def _stride(recipe: Recipe) -> Iterator[Misfit]:
 
 
 def of_memory(recipe: Recipe, processes: int = 1) -> Iterator[Misfit]:
-    """Yield a model whose weights, gradients and optimizer state are more than there is memory.
+    """Yield a model whose weights, gradients and optimizer state exceed the memory.
 
-    Activations come on top: what of those does not fit is tried before the first step.
+    Activations are not included; a dry run checks them before the first step.
     """
     model = recipe.model.resolved(recipe.model.vocab_size or recipe.max_vocab_size)
     number, train = count_parameters(model), recipe.train
-    parts = {
+    bytes_each = {
         "weights": 4,
         "gradients": 4,
         "optimizer state": 4 * OPTIMIZERS[recipe.optim.name].state_numbers,
     }
     if train.precision in ("bf16", "fp16", "fp8") and train.strategy not in ("fsdp", "deepspeed"):
-        parts[f"weights in {train.precision}"] = 2
+        bytes_each[f"weights in {train.precision}"] = 2
     if recipe.optim.ema is not None:
-        parts["mean of the weights"] = 4
-    needed = number * sum(parts.values())
+        bytes_each["EMA"] = 4
+    needed = number * sum(bytes_each.values())
     if train.strategy in ("fsdp", "deepspeed"):
         needed //= processes
     if needed <= SMALL_BYTES:
@@ -146,12 +147,12 @@ def of_memory(recipe: Recipe, processes: int = 1) -> Iterator[Misfit]:
     device = choose_device(train.device if train.device != "cuda" else "auto")
     if device.type == "cpu":
         needed *= min(processes, int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
-    if needed > (there := device_memory(device)):
-        shares = ", ".join(f"{size:g} bytes of {name}" for name, size in parts.items() if size)
+    if needed > (available := device_memory(device)):
+        shares = ", ".join(f"{size:g} bytes of {name}" for name, size in bytes_each.items() if size)
         yield Misfit(
-            f"training {number:,} parameters takes at least {_gib(needed)} ({shares} for each);"
-            f" this machine's {'memory' if device.type == 'cpu' else 'GPU'} has {_gib(there)}; make"
-            " the model smaller, or choose another model.preset",
+            f"training {number:,} parameters needs at least {_gib(needed)} ({shares} each); this"
+            f" machine's {'memory' if device.type == 'cpu' else 'GPU'} has {_gib(available)}; use a"
+            " smaller model or another model.preset",
             *(("model", name) for name in ("width", "depth", "ffn_width", "vocab_size", "preset")),
         )
 
@@ -163,7 +164,7 @@ def _gib(size: int) -> str:
 def _device_and_attention(recipe: Recipe) -> Iterator[Misfit]:
     train, model = recipe.train, recipe.model
     if train.device != "cuda" and train.attention == "auto":
-        return  # nobody has to load torch to know that it can be done
+        return  # always possible: do not import torch
     import torch
 
     from yxanul.model.attention import BACKENDS, Shape
@@ -171,7 +172,7 @@ def _device_and_attention(recipe: Recipe) -> Iterator[Misfit]:
 
     has_gpu = torch.cuda.is_available()
     if train.device == "cuda" and not has_gpu:
-        yield Misfit("there is no GPU that torch can use; set auto or cpu", ("train", "device"))
+        yield Misfit("torch finds no GPU; set auto or cpu", ("train", "device"))
         return
     device = torch.device("cuda" if has_gpu and train.device != "cpu" else "cpu")
     if train.attention != "auto":
@@ -191,7 +192,7 @@ def _missing_package(package: str, extra: str, at: Keys) -> Iterator[Misfit]:
 
 def _missing_file(path: str, at: Keys) -> Iterator[Misfit]:
     if not os.access(Path(path).expanduser(), os.R_OK):
-        yield Misfit(f"there is no file {path} that can be read", at)
+        yield Misfit(f"file {path} does not exist or is not readable", at)
 
 
 def _missing_text(
@@ -207,16 +208,16 @@ def _missing_text(
     except YxanulError as error:
         yield Misfit(str(error), at)
         return
-    closed = [file.address for file in files if not os.access(file.address, os.R_OK)]
-    if closed and source.on_bad_file == "stop":
-        lost = os.path.islink(closed[0]) and not os.path.exists(closed[0])
-        reason = "is a link that leads nowhere" if lost else "may not be read"
-        yield Misfit(f"the file {closed[0]} {reason}", at)
+    unreadable = [file.address for file in files if not os.access(file.address, os.R_OK)]
+    if unreadable and source.on_bad_file == "stop":
+        is_broken = os.path.islink(unreadable[0]) and not os.path.exists(unreadable[0])
+        reason = "is a broken link" if is_broken else "is not readable"
+        yield Misfit(f"file {unreadable[0]} {reason}", at)
 
 
 def _no_folder(folder: Path, at: Keys) -> Iterator[Misfit]:
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not there.is_dir():
-        yield Misfit(f"{there} is no folder", at)
-    elif not os.access(there, os.W_OK | os.X_OK):
-        yield Misfit(f"the folder {there} may not be written to", at)
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        yield Misfit(f"{nearest} is not a folder", at)
+    elif not os.access(nearest, os.W_OK | os.X_OK):
+        yield Misfit(f"folder {nearest} is not writable", at)

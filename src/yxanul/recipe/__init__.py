@@ -1,4 +1,4 @@
-"""The recipe: one YAML file that describes a whole run, read strictly."""
+"""Recipes: YAML files that describe a whole run, validated strictly."""
 
 from yxanul.recipe.load import RecipeError, check_tree, load_recipe, read_tree, refuse
 from yxanul.recipe.recipe import Recipe, as_plain, dump_recipe, recipe_schema

@@ -1,4 +1,4 @@
-"""Recipes and curricula by name or path: those that come with the package, and people's own."""
+"""Finding recipes and curricula by name (installed ones) or by path."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from yxanul.base.errors import YxanulError, near_miss
 
 
 def installed_recipes() -> dict[str, Path]:
-    """Return the recipes that come with the package, by name."""
+    """Return the installed recipes, by name."""
     return _installed("recipes")
 
 
 def installed_curricula() -> dict[str, Path]:
-    """Return the curricula that come with the package, by name: what stages may extend."""
+    """Return the installed curricula, which stages may extend, by name."""
     return _installed("recipes/curricula")
 
 
-def find_recipe(name: str, beside: Path | None = None) -> Path:
+def find_recipe(name: str, relative_to: Path | None = None) -> Path:
     """Return the file of a recipe given by path or by the name of an installed one."""
-    return _find(name, beside, "recipe", installed_recipes())
+    return _find(name, relative_to, "recipe", installed_recipes())
 
 
-def find_curriculum(name: str, beside: Path | None = None) -> Path:
+def find_curriculum(name: str, relative_to: Path | None = None) -> Path:
     """Return the file of a curriculum given by path or by the name of an installed one."""
-    return _find(name, beside, "curriculum", installed_curricula())
+    return _find(name, relative_to, "curriculum", installed_curricula())
 
 
 def _installed(folder: str) -> dict[str, Path]:
@@ -34,10 +34,10 @@ def _installed(folder: str) -> dict[str, Path]:
     return {path.stem: path for path in files}
 
 
-def _find(name: str, beside: Path | None, kind: str, installed: dict[str, Path]) -> Path:
+def _find(name: str, relative_to: Path | None, kind: str, installed: dict[str, Path]) -> Path:
     if name in installed:
         return installed[name]
-    path = (beside or Path()) / Path(name).expanduser()
+    path = (relative_to or Path()) / Path(name).expanduser()
     if name and path.is_file():
         return path
     if name and path.exists():
@@ -50,12 +50,12 @@ def _find(name: str, beside: Path | None, kind: str, installed: dict[str, Path])
     folder = path.parent
     near = near_miss(path.name, [*_yaml_files(folder), *(() if "/" in name else installed)])
     if name.endswith((".yaml", ".yml")) or "/" in name:
-        lost = f"a link to {os.readlink(path)}, which is not there" if path.is_symlink() else None
-        raise YxanulError(f"there is no {kind} file {path}", got=lost, hint=near)
+        broken = f"a broken link to {os.readlink(path)}" if path.is_symlink() else None
+        raise YxanulError(f"{kind} file {path} not found", got=broken, hint=near)
     if kind == "recipe" and name in installed_curricula():
-        near = f"'{name}' is a curriculum: a stage takes it with `extends: {name}`"
+        near = f"'{name}' is a curriculum: a stage uses it with `extends: {name}`"
     elif kind == "recipe" and "=" in name:
-        near = "the recipe stands before the overrides"
+        near = "give the recipe before the overrides"
     raise YxanulError(
         f"unknown {kind} '{name}'",
         expected=f"a path to a .yaml file or one of {', '.join(installed)}",

@@ -1,4 +1,4 @@
-"""All keys that settings have, from their classes: for hints, for the page of keys, for tests."""
+"""All recipe keys, from the settings classes: for hints, docs/recipe-keys.md and tests."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pydantic.fields import FieldInfo
 from yxanul.base.settings import Settings
 
 NAME, NUMBER = "NAME", "N"
-"""What stands in a path for a name that the user chose, and for a number in a list."""
+"""Placeholders in a path for a user-defined name and a list index."""
 
 
 class Key(NamedTuple):
-    """One key of a group of settings."""
+    """Key of a group of settings."""
 
     path: tuple[str, ...]
     owner: type[Settings]
@@ -22,12 +22,12 @@ class Key(NamedTuple):
 
     @property
     def dotted(self) -> str:
-        """The path as an override has it."""
+        """Path in the form used by overrides."""
         return ".".join(self.path)
 
 
 def walk(kind: type[Settings], path: tuple[str, ...] = ()) -> Iterator[Key]:
-    """Yield every key below a group of settings; of a union, those of each of its kinds."""
+    """Yield all keys in a group of settings, including those of every member of a union."""
     for name, field in kind.model_fields.items():
         yield Key((*path, name), kind, field)
         for below, inner in groups_in(field.annotation):
@@ -35,7 +35,7 @@ def walk(kind: type[Settings], path: tuple[str, ...] = ()) -> Iterator[Key]:
 
 
 def groups_in(annotation: Any) -> list[tuple[tuple[str, ...], type[Settings]]]:
-    """Return the groups of settings in a type, each with what stands between."""
+    """Return the groups of settings in a type, each with its path of placeholders."""
     if isinstance(annotation, type) and issubclass(annotation, Settings):
         return [((), annotation)]
     origin, inner = get_origin(annotation), get_args(annotation)
@@ -44,13 +44,13 @@ def groups_in(annotation: Any) -> list[tuple[tuple[str, ...], type[Settings]]]:
     if origin is Literal:
         return []
     between = {dict: (NAME,), tuple: (NUMBER,), list: (NUMBER,)}.get(origin, ())
-    found = [one for part in inner for one in groups_in(part)]
-    return [((*between, *below), group) for below, group in found]
+    groups = [pair for argument in inner for pair in groups_in(argument)]
+    return [((*between, *below), group) for below, group in groups]
 
 
 def keys_at(kind: type[Settings], loc: Sequence[str | int]) -> list[Key]:
-    """Return the keys directly below a place. Where that is of one of several kinds, pydantic
-    names the kind in it: then only the keys of that kind."""
+    """Return the keys directly below a pydantic location. If the location names a member of a
+    union, return only that member's keys."""
     keys = list(walk(kind))
     kinds = {kind_of(key.owner) for key in keys}
     return [key for key in keys if _lies_at(key, loc, kinds)]
@@ -67,6 +67,6 @@ def _lies_at(key: Key, loc: Sequence[str | int], kinds: Collection[str | None]) 
 
 
 def kind_of(group: type[Settings]) -> str | None:
-    """Return what `kind` says of settings that are one of several kinds."""
+    """Return the value of `kind` for settings that are a member of a union, else None."""
     field = group.model_fields.get("kind")
     return None if field is None else str(field.default)

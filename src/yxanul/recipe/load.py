@@ -1,7 +1,7 @@
-"""Reading a recipe: ancestors, curricula and overrides, checked into one `Recipe`.
+"""Loading a recipe: parents, curricula and overrides, validated as one `Recipe`.
 
-A recipe names another one under `extends`, a stage names a curriculum there, and overrides
-`key.path=value` come last. All mistakes are reported at once, each with its place in the file.
+A recipe may extend another recipe, a stage may extend a curriculum, and overrides `key.path=value`
+are applied last. All mistakes are reported at once, each with its position in the file.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from yxanul.recipe.validation_errors import in_yaml, misfit_lines, mistake_lines
 
 
 class RecipeError(YxanulError):
-    """A recipe with mistakes: one line each, with file, line and column."""
+    """Mistakes in a recipe: one line each, with file, line and column."""
 
 
 def load_recipe(name: str, overrides: Sequence[str] = (), run: RunFolder | None = None) -> Recipe:
-    """Read a recipe with its ancestors and overrides, checked; mistakes raise RecipeError."""
+    """Read a recipe with its parents and overrides and validate it; raise RecipeError."""
     return check_tree(read_tree(name, overrides, run))
 
 
 def read_tree(name: str, overrides: Sequence[str] = (), run: RunFolder | None = None) -> SourceMap:
-    """Read a recipe with its ancestors and overrides, unchecked.
+    """Read a recipe with its parents and overrides, without validation.
 
-    A `run` that has checkpoints knows what it began from: then nothing is read but the recipe.
+    If `run` has checkpoints, the model's shape comes from the run, not from `model.init_from`.
     """
     given = SourceMap({})
     _override(given, [one for one in overrides if one.startswith("model")])
@@ -55,13 +55,13 @@ def _override(tree: SourceMap, overrides: Sequence[str]) -> None:
 
 
 def _init_from(tree: SourceMap) -> Any:
-    """Return what a tree says under model.init_from, or None."""
+    """Return a tree's model.init_from, or None."""
     model = tree.value.get("model") if isinstance(tree.value, dict) else None
     return model.get("init_from") if isinstance(model, dict) else None
 
 
 def _take_shape(tree: SourceMap, run: RunFolder | None) -> None:
-    """Fill in the shape of the weights that the model starts from, where it starts from some."""
+    """Fill in the model settings of the weights in model.init_from, if given."""
     folder = _init_from(tree)
     if not isinstance(folder, str):
         return
@@ -69,26 +69,26 @@ def _take_shape(tree: SourceMap, run: RunFolder | None) -> None:
     given = tree.value["model"]
     begun = read(run.recipe) if run is not None and run.has_begun else SourceMap({})
     if _init_from(begun) == folder:
-        said = {name: value for name, value in given.items() if value is not None}
-        given = tree.value["model"] = begun.value["model"] | said | {"preset": None}
+        explicit = {name: value for name, value in given.items() if value is not None}
+        given = tree.value["model"] = begun.value["model"] | explicit | {"preset": None}
     if ModelSettings.model_fields.keys() - {"preset"} <= given.keys():
-        return  # a resolved recipe, which needs no folder
+        return  # a resolved recipe has the shape already
     from yxanul.bundle import read_shape
 
     with errors_at(f"{tree.mark(('model', 'init_from'))}: model.init_from"):
         shape = read_shape(Path(folder).expanduser())
-    tree.value["model"], against = beside_weights(given, shape)
-    if against:
+    tree.value["model"], conflicts = beside_weights(given, shape)
+    if conflicts:
         lines = [
-            f"{tree.mark(('model', key))}: model.{key}: the weights in {folder} have {theirs};"
-            f" got {given.get(key, 'another')}; leave it out"
-            for key, theirs in against.items()
+            f"{tree.mark(('model', key))}: model.{key}: does not match the weights in {folder};"
+            f" got {given.get(key, 'another value')}; expected {theirs}; leave it out"
+            for key, theirs in conflicts.items()
         ]
         raise RecipeError("\n".join(lines))
 
 
 def check_tree(tree: SourceMap) -> Recipe:
-    """Turn a tree of plain data into a Recipe, or report every mistake at its place."""
+    """Validate a tree as a Recipe; report every mistake with its position."""
     plain = json.dumps(_without_null_rate(tree.value), default=str)
     try:
         return Recipe.model_validate_json(plain, strict=True)
@@ -97,13 +97,13 @@ def check_tree(tree: SourceMap) -> Recipe:
 
 
 def refuse(tree: SourceMap, misfits: Sequence[Misfit]) -> None:
-    """Report what is wrong with a recipe that was read from `tree`, each at its place."""
+    """Raise RecipeError for misfits of a recipe read from `tree`, each with its position."""
     if misfits:
         raise RecipeError("\n".join(misfit_lines(tree, misfits)))
 
 
 def _without_null_rate(recipe: Any) -> Any:
-    """Let `peak_lr: null` take back what an ancestor gave, so that the usual rate holds."""
+    """Let `peak_lr: null` reset a parent's value, so that the default learning rate applies."""
     optim = recipe.get("optim") if isinstance(recipe, dict) else None
     if not isinstance(optim, dict) or optim.get("peak_lr", "") is not None:
         return recipe
@@ -118,8 +118,8 @@ def _read_with_ancestors(
 ) -> SourceMap:
     tree = read(path)
     if not isinstance(tree.value, dict):
-        found = "nothing" if tree.value is None else in_yaml(tree.value)
-        raise YxanulError(f"{path} is not a recipe", got=found, expected="a mapping of sections")
+        got = "an empty file" if tree.value is None else in_yaml(tree.value)
+        raise YxanulError(f"{path} is not a recipe", got=got, expected="a mapping of sections")
     if path.name == "recipe.yaml" and RunFolder(path.parent).tokenizer.exists():
         tree.value = with_todays_names(tree.value)
     _take_curricula(tree, path)
@@ -133,22 +133,22 @@ def _over_parent(
     find: Callable[[str, Path], Path],
     from_weights: bool = False,
 ) -> SourceMap:
-    """Lay a mapping over what its `extends` names, if it has one.
+    """Merge a mapping over the file that it extends, if any.
 
-    Where it starts from weights they say what model and tokenizer are, not its ancestors.
+    With `model.init_from`, the parents' model and tokenizer are ignored.
     """
     parent = tree.value.pop("extends", None)
     if parent is None:
         return tree
-    place = f"{tree.mark(('extends',))}: extends"
+    position = f"{tree.mark(('extends',))}: extends"
     if not isinstance(parent, str):
-        raise RecipeError(place, got=in_yaml(parent), expected="a name")
-    with errors_at(place):
-        found = find(parent, path.parent)
-    if found.resolve() in children:
-        circle = " -> ".join(map(str, (*children, found.resolve())))
-        raise RecipeError(f"{place}: a recipe extends itself", got=circle)
-    base = _read_with_ancestors(found, children, find)
+        raise RecipeError(position, got=in_yaml(parent), expected="a name")
+    with errors_at(position):
+        parent_path = find(parent, path.parent)
+    if parent_path.resolve() in children:
+        cycle = " -> ".join(map(str, (*children, parent_path.resolve())))
+        raise RecipeError(f"{position}: a recipe extends itself", got=cycle)
+    base = _read_with_ancestors(parent_path, children, find)
     if from_weights or _init_from(tree) is not None:
         for section in ("model", "tokenizer"):
             base.value.pop(section, None)
@@ -156,7 +156,7 @@ def _over_parent(
 
 
 def _take_curricula(tree: SourceMap, path: Path) -> None:
-    """Lay each stage over the curriculum that it extends."""
+    """Merge each stage over the curriculum that it extends."""
     stages = tree.value.get("stages")
     for index, stage in enumerate(stages if isinstance(stages, list) else ()):
         if isinstance(stage, dict) and "extends" in stage:

@@ -1,4 +1,4 @@
-"""What other trainers (transformers, nanoGPT, nanochat, litgpt ...) call the keys of a recipe."""
+"""Names of recipe keys in other trainers (transformers, nanoGPT, nanochat, litgpt ...)."""
 
 from __future__ import annotations
 
@@ -205,54 +205,53 @@ _OTHER_VALUES = {
     "wsd": "warmup_stable_decay trapezoidal",
 }
 _WITHOUT_KEY = {
-    "there is no dropout in this model": (
+    "this model has no dropout": (
         "dropout attn_dropout attention_dropout resid_dropout hidden_dropout resid_pdrop "
         "embd_pdrop attn_pdrop hidden_dropout_prob dropout_rate attention_probs_dropout_prob "
         "lora_dropout"
     ),
     "this model has no experts": "num_experts n_experts num_local_experts num_experts_per_tok moe",
-    "nothing but train.strategy divides a model among devices": (
+    "models are sharded only by train.strategy": (
         "tensor_model_parallel_size pipeline_model_parallel_size context_parallel_size "
         "tensor_parallel pipeline_parallel sequence_parallel tp pp"
     ),
-    "how many processes train is given on the command line, as --devices": (
+    "set the number of processes with --devices on the command line": (
         "num_nodes nnodes nproc_per_node"
     ),
-    "the learning rate comes down until the budget ends": (
+    "the learning rate decays until the end of the budget": (
         "lr_decay_iters lr_decay_steps lr_decay_samples decay_steps"
     ),
     "rotary positions are not scaled beyond model.max_seq_len": "rope_scaling",
-    "generation always keeps keys and values": "use_cache",
+    "generation always uses a KV cache": "use_cache",
     "nothing is uploaded": "push_to_hub hub_model_id",
     "this model has no biases": (
         "bias use_bias attention_bias mlp_bias qkv_bias include_bias add_bias_linear"
     ),
-    "the run folder is given on the command line, as --out": (
+    "set the run folder with --out on the command line": (
         "output_dir out_dir save_dir run_name checkpoint_dir logging_dir out run_dir "
         "save_path save wandb_run_name wandb_name experiment_name exp_name"
     ),
-    "a run goes on when the same command is given again": (
+    "run the same command again to resume": (
         "resume resume_from_checkpoint init_from_checkpoint resume_from load_checkpoint load"
     ),
-    "a file says what it extends, not an override or a part of it": "extends",
-    "metrics of every step are written": (
+    "extends is only allowed at the top of a recipe file and in its stages": "extends",
+    "metrics are logged at every step": (
         "logging_steps log_interval log_every log_every_n_steps log_freq"
     ),
     "muon's momentum and lion's are part of the optimizer; see `optim.betas`": "momentum nesterov",
 }
 _ALSO_OF_STAGES = ("optim.peak_lr", "optim.weight_decay", "optim.schedule.")
-"""What a stage may have of its own: there a hint means the stage's."""
+"""Keys that a stage may override: below a stage, hints refer to the stage's key."""
 OTHER_NAMES = {key: tuple(names.split()) for key, names in _OTHER_NAMES.items()}
-"""Other names by our key. One name may stand for several keys, as other trainers have fewer."""
+"""Other names by our key. A name may map to several keys, as other trainers have fewer."""
 WITHOUT_KEY = {why: tuple(names.split()) for why, names in _WITHOUT_KEY.items()}
-"""Names that no key answers to, by why."""
+"""Names without an equivalent key, by reason."""
 OTHER_VALUES = {other: ours for ours, names in _OTHER_VALUES.items() for other in names.split()}
-"""Our values by what others call them."""
+"""Our values by their names in other trainers."""
 
 
 def our_keys(name: str, parents: Sequence[str | int]) -> list[str]:
-    """Return our keys for what another trainer calls `name`: of several, those that are nearest to
-    where it was written."""
+    """Return our keys for another trainer's `name`: of several, those closest to `parents`."""
     at, name = [str(part) for part in parents], _plain(name)
     keys = [_at(key, at) for key, names in OTHER_NAMES.items() if name in names]
     shared = [_num_shared(key.split("."), at) for key in keys]
@@ -260,7 +259,7 @@ def our_keys(name: str, parents: Sequence[str | int]) -> list[str]:
 
 
 def why_without_key(name: str) -> str | None:
-    """Return why a key of other trainers has none here, if it is one of those."""
+    """Return why another trainer's key has no equivalent here; None if it is not a known one."""
     return next((why for why, names in WITHOUT_KEY.items() if _plain(name) in names), None)
 
 
@@ -274,7 +273,7 @@ def _plain(name: str) -> str:
 
 
 def _at(key: str, parents: list[str]) -> str:
-    """Return a key with the numbers and names of where it was asked for, as far as they agree."""
+    """Return a key with placeholders filled in from `parents`, as far as they match."""
     if parents[:1] == ["stages"] and key.startswith(_ALSO_OF_STAGES):
         key = f"stages.N.{key}"
     parts = key.split(".")

@@ -1,4 +1,4 @@
-"""The recipe: everything a run depends on, as one frozen value. Imports no torch."""
+"""The recipe: all settings of a run, as one frozen object. Does not import torch."""
 
 from __future__ import annotations
 
@@ -24,29 +24,28 @@ from yxanul.train.mixed_precision.config import fp8_misfit
 
 
 class Recipe(Settings):
-    """Everything a run depends on."""
+    """All settings of a run."""
 
     description: str = ""
-    """One line for people who choose among recipes."""
+    """One-line description."""
     seed: int = Field(default=0, ge=0)
-    """The one number all randomness is derived from."""
+    """Seed of all randomness."""
     tokenizer: TokenizerSettings | None = BpeSettings()
-    """How text becomes tokens; with model.init_from it is that of the weights, and may be left
-    out."""
+    """Tokenizer; may be left out with model.init_from, which brings its own."""
     data: DataSettings
-    """Where text comes from."""
+    """Training and held-out text."""
     model: ModelSettings
-    """The model's shape, or the weights that it starts from."""
+    """Model architecture, or the weights to start from."""
     optim: OptimSettings = OptimSettings()
-    """Optimizer, rate and schedule."""
+    """Optimizer, learning rate and schedule."""
     train: TrainSettings = TrainSettings()
     """Precision, device, batch, checkpoints."""
     stages: tuple[StageSettings, ...] = Field(min_length=1)
-    """What is learnt, in order, and what it has to show."""
+    """Stages of training, in order, with their gates."""
     monitor: MonitorSettings = MonitorSettings()
-    """What is recorded and where."""
+    """Trackers and alerts."""
     eval: EvalSettings = EvalSettings()
-    """How held-out text is scored."""
+    """Evaluation on held-out text."""
 
     @field_validator("optim")
     @classmethod
@@ -69,13 +68,13 @@ class Recipe(Settings):
 
     def _misfits_of_train(self) -> Iterator[Misfit]:
         if self.tokenizer is None and self.model.init_from is None:
-            yield Misfit("tokenizer is null, which only goes with model.init_from", ("tokenizer",))
+            yield Misfit("tokenizer is null, which requires model.init_from", ("tokenizer",))
         strategy, optimizer = self.train.strategy, self.optim.name
         able = divided_by(strategy)
         if able and optimizer not in able:
             yield Misfit(
-                f"train.strategy {strategy} goes with optim.name"
-                f" {' or '.join(able)}, not {optimizer}; strategy ddp does",
+                f"train.strategy {strategy} requires optim.name"
+                f" {' or '.join(able)}, got {optimizer}; ddp supports all optimizers",
                 ("train", "strategy"),
                 ("optim", "name"),
             )
@@ -84,7 +83,7 @@ class Recipe(Settings):
             yield self._unknown_source(domain, ("train", "checkpoint", "best"))
         if self.train.precision == "fp8" and (misfit := fp8_misfit(self.model)):
             yield Misfit(
-                f"train.precision fp8 wants multiples of 16; model.{misfit}",
+                f"train.precision fp8 requires dimensions divisible by 16; model.{misfit}",
                 ("train", "precision"),
                 *(
                     ("model", name)
@@ -98,15 +97,15 @@ class Recipe(Settings):
         length, longest = self.eval.seq_len or 0, self.model.max_seq_len
         if length > longest:
             yield Misfit(
-                f"eval.seq_len is {length}, more than the model's max_seq_len {longest}",
+                f"eval.seq_len is {length}, more than model.max_seq_len {longest}",
                 ("eval", "seq_len"),
                 ("model", "max_seq_len"),
             )
-        wanted, most = self.model.vocab_size, self.max_vocab_size
-        if wanted is not None and most is not None and wanted > most:
+        given, largest = self.model.vocab_size, self.max_vocab_size
+        if given is not None and largest is not None and given > largest:
             yield Misfit(
-                f"model.vocab_size is {wanted}, and the tokenizer has {most} tokens at most; leave"
-                " it out, or set it to null over a preset that gives one",
+                f"model.vocab_size is {given}, but the tokenizer has at most {largest} tokens;"
+                " leave it out, or set it to null if the preset defines it",
                 ("model", "vocab_size"),
                 ("tokenizer", "vocab_size"),
                 ("model", "preset"),
@@ -115,8 +114,8 @@ class Recipe(Settings):
 
     @property
     def max_vocab_size(self) -> int | None:
-        """The most tokens that the tokenizer can have; None where that is not known, or where the
-        weights may know more ids than it."""
+        """Largest possible vocabulary of the tokenizer; None if unknown, or with model.init_from,
+        whose weights may have more ids."""
         if self.tokenizer is None or self.model.init_from is not None:
             return None
         return self.tokenizer.max_vocab_size
@@ -124,7 +123,7 @@ class Recipe(Settings):
     def _misfits_of_names(self, index: int, stage: StageSettings) -> Iterator[Misfit]:
         at = ("stages", index)
         if stage.name in [earlier.name for earlier in self.stages[:index]]:
-            yield Misfit(f"two stages have the name '{stage.name}'", (*at, "name"))
+            yield Misfit(f"duplicate stage name '{stage.name}'", (*at, "name"))
         epochs = stage.budget.epochs if isinstance(stage.budget.epochs, dict) else {}
         named = [(*at, "mix", name) for name in stage.mix]
         named += [(*at, "budget", "epochs", name) for name in epochs]
@@ -137,14 +136,14 @@ class Recipe(Settings):
             bound = self.data.sources[name].max_epochs if name in self.data.sources else None
             if bound is not None and passes > bound:
                 yield Misfit(
-                    f"stage '{stage.name}' asks for {passes:g} epochs of '{name}', whose"
-                    f" max_epochs is {bound:g}",
+                    f"stage '{stage.name}' has {passes:g} epochs of '{name}', more than its"
+                    f" max_epochs {bound:g}",
                     (*at, "budget", "epochs", name),
                     ("data", "sources", name, "max_epochs"),
                 )
 
     def _misfits_of_rules(self, index: int, stage: StageSettings) -> Iterator[Misfit]:
-        """Yield the rules that no training could keep: nothing measures what they ask for."""
+        """Yield rules on metrics that are never measured."""
         earlier = {name for one in self.stages[:index] for name in one.domains()}
         for number, rule in enumerate(stage.gate.rules):
             keys, domain = ("stages", index, "gate", "rules", number), domain_of(rule.metric)
@@ -152,28 +151,29 @@ class Recipe(Settings):
                 yield self._unknown_source(domain, (*keys, "metric"))
                 continue
             for name in rule.domains_not_measured(set(stage.domains()), earlier):
-                when = {"start": "this stage does not train", "best": "no earlier stage trains"}
-                what = when.get(rule.against or "", f"no stage up to '{stage.name}' trains")
-                yield Misfit(f"{what} on '{name}'", (*keys, "metric"), (*keys, "against"))
+                reasons = {"start": "this stage does not train", "best": "no earlier stage trains"}
+                why = reasons.get(rule.against or "", f"no stage up to '{stage.name}' trains")
+                yield Misfit(f"{why} on '{name}'", (*keys, "metric"), (*keys, "against"))
 
     def _unknown_source(self, name: str, keys: Keys) -> Misfit:
-        hint = near_miss(name, self.data.sources) or f"there are {', '.join(self.data.sources)}"
-        return Misfit(f"there is no source '{name}' in data.sources; {hint}", keys)
+        hint = near_miss(name, self.data.sources)
+        hint = hint or f"expected one of {', '.join(self.data.sources)}"
+        return Misfit(f"unknown source '{name}', not in data.sources; {hint}", keys)
 
     def _misfits_of_lengths(self, at: Keys, stage: StageSettings) -> Iterator[Misfit]:
         for number, phase in enumerate(stage.curriculum):
             keys = (*at, "curriculum", number, "seq_len")
             if phase.device_batch_size is None and phase.seq_len > self.train.batch_tokens:
                 yield Misfit(
-                    f"stage '{stage.name}' has rows of {phase.seq_len} tokens, but a step has only"
+                    f"stage '{stage.name}' has seq_len {phase.seq_len}, more than"
                     f" train.batch_tokens {self.train.batch_tokens}",
                     keys,
                     ("train", "batch_tokens"),
                 )
             if phase.seq_len > self.model.max_seq_len:
                 yield Misfit(
-                    f"stage '{stage.name}' has rows of {phase.seq_len} tokens, more than the"
-                    f" model's max_seq_len {self.model.max_seq_len}",
+                    f"stage '{stage.name}' has seq_len {phase.seq_len}, more than"
+                    f" model.max_seq_len {self.model.max_seq_len}",
                     keys,
                     ("model", "max_seq_len"),
                 )
@@ -185,8 +185,8 @@ class Recipe(Settings):
             warmup, budget = getattr(schedule, f"warmup_{unit}"), getattr(stage.budget, unit)
             if warmup is not None and budget is not None and warmup >= budget:
                 yield Misfit(
-                    f"the warm-up of stage '{stage.name}' takes {warmup} {unit}, and its budget is"
-                    f" {budget}",
+                    f"the warm-up of stage '{stage.name}' takes {warmup} {unit}, but its budget is"
+                    f" only {budget}",
                     (*(at if own else ()), "optim", "schedule", f"warmup_{unit}"),
                     (*at, "budget", unit),
                 )
@@ -202,15 +202,15 @@ class Recipe(Settings):
 
 
 def recipe_schema() -> dict[str, Any]:
-    """Return the JSON schema of a recipe file, which may leave to its ancestors what it likes."""
+    """Return the JSON schema of a recipe file; no key is required, since parents may define it."""
     schema = Recipe.model_json_schema()
     schema["properties"]["extends"] = {
         "type": "string",
-        "description": "An installed recipe, or a path: what this one starts from.",
+        "description": "Parent recipe: the name of an installed one, or a path.",
     }
     schema["$defs"]["StageSettings"]["properties"]["extends"] = {
         "type": "string",
-        "description": "An installed curriculum, or a path: keys that the stage starts from.",
+        "description": "Curriculum of the stage: the name of an installed one, or a path.",
     }
     schema["$defs"]["OptimSettings"]["properties"]["peak_lr"]["type"] = ["number", "null"]
     for node in (schema, *schema["$defs"].values()):
@@ -219,17 +219,17 @@ def recipe_schema() -> dict[str, Any]:
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """Return the resolved recipe as YAML that `load_recipe` reads back to an equal one."""
+    """Return the resolved recipe as YAML; `load_recipe` restores an equal one."""
     return dump(as_plain(recipe))
 
 
 def as_plain(recipe: Recipe) -> dict[str, Any]:
-    """Return the resolved recipe as plain data. A null is left out where that means the same."""
+    """Return the resolved recipe as JSON-compatible data, without nulls that are defaults."""
     return _without_usual_nulls(recipe, recipe.model_dump(mode="json"))
 
 
 def _without_usual_nulls(value: Any, plain: Any) -> Any:
-    """Leave out of `plain`, which `value` became, the nulls that were not given and are default."""
+    """Remove nulls from `plain`, the dump of `value`, that are defaults and were not set."""
     if isinstance(value, dict):
         pairs = zip(value.values(), plain.items(), strict=True)
         return {key: _without_usual_nulls(inner, one) for inner, (key, one) in pairs}

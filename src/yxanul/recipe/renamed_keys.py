@@ -1,6 +1,6 @@
-"""Keys of a recipe that once had another name: the recipe of a run is read by every later version.
+"""Migration of renamed recipe keys, so that later versions can read the recipes of old runs.
 
-Elsewhere an old name is refused with the new one beside it (`other_names.py`).
+In recipes written by users, an old name is an error that suggests the new one (`other_names.py`).
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ RENAMED: dict[str, dict[str, str]] = {
     },
     "data": {"train_early": "overlap_prepare", "engine": "executor"},
 }
-"""By the keys above (* for a number): the old names, and today's."""
+"""{parent path (* for an index): {old key: current key}}."""
 
 RENAMED_VALUES = {"train.attention": {"plain": "reference", "blocks": "cpu_blockwise"}}
-"""By the whole key: the old values, and today's."""
+"""{full key: {old value: current value}}."""
 
 
 def with_todays_names(recipe: Any, above: tuple[str, ...] = ()) -> Any:
-    """Return the plain data of a recipe with its keys under today's names."""
+    """Return a recipe's data with renamed keys and values replaced by the current ones."""
     if isinstance(recipe, list):
         return [with_todays_names(one, (*above, "*")) for one in recipe]
     if isinstance(recipe, str):
@@ -66,16 +66,16 @@ def with_todays_names(recipe: Any, above: tuple[str, ...] = ()) -> Any:
 
 
 def _rules_of(gate: dict[str, Any]) -> dict[str, Any]:
-    """Return the gate of a stage as rules: it had limits by kind and domain, two of them for any
-    domain."""
+    """Convert an old gate to rules; it had limits by kind and domain, and `progress` and
+    `forgetting` for all domains."""
     rules = [
         {"metric": f"val/{domain}/{figure}"} | limit
         for figure in ("bits_per_byte", "perplexity")
         for domain, limit in gate.get(figure, {}).items()
     ]
     progress, forgetting = gate.get("progress", {}), gate.get("forgetting", {})
-    usual = [{}, {"at_most": 1.0}], [{}, {"at_most": 1.5}]
-    if progress in usual[0] and forgetting in usual[1]:
+    defaults = [{}, {"at_most": 1.0}], [{}, {"at_most": 1.5}]
+    if progress in defaults[0] and forgetting in defaults[1]:
         return {"rules": rules}
     for limit, against, default in ((progress, "start", 1.0), (forgetting, "best", 1.5)):
         if limit is not None:
@@ -86,11 +86,11 @@ def _rules_of(gate: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_decontaminate(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Return a recipe whose benchmarks stand with the data: they stood with the evaluation."""
+    """Move the benchmarks from `eval` to `data.decontaminate`."""
     data, evaluation = recipe.get("data", {}), recipe.get("eval", {})
     if not isinstance(data.get("decontaminate"), bool) and "benchmarks" not in evaluation:
         return recipe
     benchmarks = evaluation.get("benchmarks") if data.get("decontaminate", True) else None
-    found = {"benchmarks": benchmarks} if benchmarks else None
+    decontaminate = {"benchmarks": benchmarks} if benchmarks else None
     kept = {key: value for key, value in evaluation.items() if key != "benchmarks"}
-    return recipe | {"data": data | {"decontaminate": found}, "eval": kept}
+    return recipe | {"data": data | {"decontaminate": decontaminate}, "eval": kept}

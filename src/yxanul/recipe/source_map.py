@@ -1,4 +1,4 @@
-"""YAML that remembers where each value stands, so that an error can name the file and the line."""
+"""YAML with source positions, so that errors can name file and line."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from yxanul.recipe.yaml_errors import in_words
 Keys = tuple[str | int, ...]
 
 MAX_CHARS, MAX_VALUES = 500_000, 20_000
-"""Of a file, those counted again that its aliases repeat."""
+"""Limits of a file, after expanding aliases."""
 MAX_DEPTH = 20
-"""Keys in an override; no recipe is half as deep."""
+"""Maximum number of keys in an override; no recipe is half as deep."""
 
 _FLOAT = re.compile(
     r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)$"
@@ -35,7 +35,7 @@ _WANTED = tuple(_TAG + name for name in ("str", "int", "float", "bool", "null", 
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 takes `1e-5` for text and `12:30` for 750; here a number is what looks like one."""
+    """Loader with intuitive numbers: YAML 1.1 reads `1e-5` as text and `12:30` as 750."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -47,11 +47,11 @@ _Loader.add_implicit_resolver(_TAG + "float", _FLOAT, list("-+0123456789."))
 
 
 class _Dumper(yaml.SafeDumper):
-    """Puts all text in quotes that `_Loader` would take for something else."""
+    """Dumper that quotes all text that `_Loader` would read as another type."""
 
 
 def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    # PyYAML loses the line breaks of Unicode in any other style.
+    # PyYAML loses Unicode line breaks in any other style.
     style = '"' if re.search("[\x85\u2028\u2029]", text) else None
     return dumper.represent_scalar(_TAG + "str", text, style=style)
 
@@ -64,27 +64,27 @@ _Dumper.yaml_implicit_resolvers = {
 
 
 class Mark(NamedTuple):
-    """Where a value was written."""
+    """Position at which a value was written."""
 
     place: str
     layer: int = 0
-    """-1 for an override, 0 for the file that was read, 1 for what it extends, and so on."""
+    """-1 for an override, 0 for the file itself, 1 for its parent, and so on."""
 
 
 @dataclass
 class SourceMap:
-    """Plain data, and for each path of keys the place it was written at."""
+    """Nested data with the source position of each path of keys."""
 
     value: Any
     marks: dict[Keys, Mark] = field(default_factory=dict)
 
     def mark(self, keys: Keys) -> str:
-        """Return the place of `keys`, or of the nearest parent that has one."""
+        """Return the position of `keys`, or of the nearest parent that has one."""
         return self._mark(keys).place
 
     def nearest(self, choices: Sequence[Keys]) -> Keys:
-        """Return the first of some values that the user can change: one that was overridden, else
-        one of the recipe itself, else one of what it extends."""
+        """Return the choice that was written closest to the user: in an override, else in the
+        recipe itself, else in a parent."""
         written = [keys for keys in choices if self._holds(keys)]
         return min(written or choices, key=lambda keys: self._mark(keys).layer)
 
@@ -102,16 +102,16 @@ class SourceMap:
         return self.marks.get(keys, Mark(""))
 
     def merged_over(self, base: SourceMap) -> SourceMap:
-        """Lay this tree over `base`: mappings merge, anything else replaces.
+        """Merge this tree over `base`: mappings are merged, anything else is replaced.
 
-        A mapping with another `kind` than its base's is another thing, and replaces it too.
+        A mapping whose `kind` differs from that of its base is replaced, too.
         """
         marks = {keys: Mark(place, layer + 1) for keys, (place, layer) in base.marks.items()}
         value = _merge(base.value, self.value, (), marks)
         return SourceMap(value, marks | self.marks)
 
     def below(self, keys: Keys) -> SourceMap:
-        """Return what stands under `keys` as a tree of its own."""
+        """Return the subtree at `keys`."""
         value, depth = self.value, len(keys)
         for key in keys:
             value = value[key]
@@ -119,7 +119,7 @@ class SourceMap:
         return SourceMap(value, marks)
 
     def put(self, keys: Keys, tree: SourceMap) -> None:
-        """Put a tree in the place of what stands under `keys`."""
+        """Replace the subtree at `keys`."""
         node = self.value
         for key in keys[:-1]:
             node = node[key]
@@ -128,7 +128,7 @@ class SourceMap:
         self.marks |= {(*keys, *known): at for known, at in tree.marks.items()}
 
     def set(self, dotted: str, text: str) -> None:
-        """Apply one override `dotted.path=text`; the text is YAML and keys reach into lists."""
+        """Apply an override `dotted.path=text`; the text is YAML, and list indices may be keys."""
         place = f"override '{dotted}={text}'"
         value = parse(text, place).value
         if "[" in dotted:
@@ -153,7 +153,7 @@ class SourceMap:
 
 
 def read(path: Path) -> SourceMap:
-    """Read a YAML file; errors of syntax name the line."""
+    """Read a YAML file; syntax errors name the line."""
     try:
         if (size := path.stat().st_size) > MAX_CHARS:
             raise YxanulError(f"{path} is too large for a recipe", got=f"{size:,} bytes")
@@ -162,7 +162,7 @@ def read(path: Path) -> SourceMap:
         before = error.object[: error.start].decode().split("\n")
         raise YxanulError(
             f"{path}:{len(before)}:{len(before[-1]) + 1}: not UTF-8 text",
-            got=f"the byte 0x{error.object[error.start]:02x}",
+            got=f"byte 0x{error.object[error.start]:02x}",
             hint="save the file as UTF-8",
         ) from None
     except OSError as error:
@@ -171,7 +171,7 @@ def read(path: Path) -> SourceMap:
 
 
 def parse(text: str, name: str) -> SourceMap:
-    """Parse YAML text; `name` stands in front of line and column in the marks."""
+    """Parse YAML text; `name` precedes line and column in the marks."""
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -184,12 +184,12 @@ def parse(text: str, name: str) -> SourceMap:
 
 
 def dump(value: Any) -> str:
-    """Return plain data as YAML that `parse` reads back to the same."""
+    """Return data as YAML; `parse` restores it exactly."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 class _Tree:
-    """Turns the nodes of one text into plain data with marks."""
+    """Converts the nodes of one YAML text to data with marks."""
 
     def __init__(self, loader: _Loader, name: str) -> None:
         self._loader, self._name = loader, name
@@ -197,7 +197,7 @@ class _Tree:
         self._chars = self._values = 0
 
     def of(self, node: yaml.Node) -> SourceMap:
-        """Return the whole text."""
+        """Convert the root node."""
         return SourceMap(self._convert(node, ()), self._marks)
 
     def _convert(self, node: yaml.Node, keys: Keys) -> Any:
@@ -205,7 +205,7 @@ class _Tree:
         self._values += 1
         self._chars += len(node.value) if isinstance(node, yaml.ScalarNode) else 0
         if self._values > MAX_VALUES or self._chars > MAX_CHARS:
-            raise self._error(node, "too large for a recipe", "aliases (*) repeat what is large")
+            raise self._error(node, "too large for a recipe", "aliases (*) repeat large values")
         if node.tag not in _WANTED:
             tag = node.tag.replace(_TAG, "!!")
             raise self._error(node, f"the tag {tag} cannot be used in a recipe", "leave it out")
@@ -218,9 +218,9 @@ class _Tree:
             str(value).encode()
         except (ValueError, KeyError) as error:
             if isinstance(error, UnicodeEncodeError):
-                raise self._error(node, "half of a surrogate pair is no character") from None
+                raise self._error(node, "an unpaired surrogate is not a valid character") from None
             kind = node.tag.removeprefix(_TAG)
-            raise self._error(node, f"this cannot be read as {kind}", "put it in quotes") from None
+            raise self._error(node, f"not a valid {kind}", "put it in quotes") from None
         return value
 
     def _mapping(self, node: yaml.MappingNode, keys: Keys) -> dict[str, Any]:
@@ -228,14 +228,14 @@ class _Tree:
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise self._error(
-                    key_node, "a key has to be plain text", "quote text that begins with { or ["
+                    key_node, "a key must be plain text", "quote text that begins with { or ["
                 )
             key = str(key_node.value)
             if key == "<<" and key_node.style is None:
                 hint = "repeat the keys, or let one recipe extend another"
-                raise self._error(key_node, "merge keys (<<) are not read", hint)
+                raise self._error(key_node, "merge keys (<<) are not supported", hint)
             if key in mapping:
-                raise self._error(key_node, f"the key '{key}' stands twice")
+                raise self._error(key_node, f"duplicate key '{key}'")
             self._marks[(*keys, key)] = Mark(self._place(key_node))
             mapping[key] = self._convert(value_node, (*keys, key))
         return mapping
@@ -278,4 +278,6 @@ def _key_in(node: Any, name: str, place: str) -> str | int:
         if name.isdecimal() and int(name) < len(node):
             return int(name)
         raise YxanulError(place, got=f"'{name}'", expected=f"a number below {len(node)}")
-    raise YxanulError(place, hint=f"there is nothing below which '{name}' could be set")
+    raise YxanulError(
+        place, hint=f"'{name}' cannot be set here: its parent is not a mapping or list"
+    )

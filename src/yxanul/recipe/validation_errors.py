@@ -1,4 +1,4 @@
-"""What is wrong with settings that people wrote: a line for each mistake, with its place."""
+"""Validation errors of user settings: one line for each mistake, with its position."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _FOLLOWS = "default_factory_not_called"
 _MAX_SHOWN = 60
 _MAX_LISTED = 12
 _ALIKE = 0.7
-"""How much a key is like the one that was meant: less than that is another word."""
+"""Minimum similarity of a key to a suggestion."""
 _QUANTITY = re.compile(r"([-+]?[\d_,]*\.?\d+(?:[eE][-+]?\d+)?)\s*([kKmMbBgGtT%]?)")
 _FACTORS = {"": 1.0, "%": 0.01, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
 _MAIN_KEYS = ("kind", "preset", "name", "at_most", "decay")
-"""Which key a value is meant for that stands in the place of a mapping."""
+"""Key that a scalar is probably meant for where a mapping is expected, by priority."""
 _MAPPING = "a mapping, such as {key: value}"
 _NOTHING = ("null", "true", "false")
 _MUST_BE = {
@@ -59,26 +59,26 @@ _PATTERNS = {
 
 @dataclass(frozen=True)
 class _Mistake:
-    """One of pydantic's errors, with the keys of the tree that it is about."""
+    """A pydantic error, with its keys in the tree."""
 
     keys: Keys
     kind: str
     text: str
-    """All that is to be said, or what the value must be."""
-    found: Any
+    """The whole message, or what the value must be."""
+    value: Any
     loc: Keys
 
     @property
     def is_of_type(self) -> bool:
-        """Whether the value is of another type than wanted: a union may want several."""
+        """Whether the value has the wrong type; unions report one such error per member."""
         return self.kind.endswith("_type") or self.kind == "literal_error"
 
 
 def mistake_lines(tree: SourceMap, error: ValidationError, kind: type[Settings]) -> list[str]:
-    """Return a line for each mistake in `tree`, which should have become settings of `kind`.
+    """Return a line for each mistake in `tree`, which failed to validate as `kind`.
 
-    What only follows from another mistake is left out: a default that could not be computed, a
-    list that is too short because its items are wrong, the other branches of a union.
+    Consequences of other mistakes are omitted: a default that could not be computed, a list that is
+    too short because its items are invalid, other members of a union.
     """
     mistakes = [one for each in error.errors() for one in _mistakes(tree, dict(each), kind)]
     by_keys: dict[Keys, list[_Mistake]] = {}
@@ -89,15 +89,15 @@ def mistake_lines(tree: SourceMap, error: ValidationError, kind: type[Settings])
         has_deeper = any(other[: len(keys)] == keys for other in by_keys if len(other) > len(keys))
         of_type = [one for one in ones if one.is_of_type or one.kind == "too_short"]
         others = [one for one in ones if one not in of_type]
-        texts = [_said(one.text, one, kind) for one in others[:1]]
+        texts = [_sentence(one.text, one, kind) for one in others[:1]]
         if not others and not has_deeper:
-            texts = [_said(" or ".join(dict.fromkeys(one.text for one in ones)), ones[0], kind)]
+            texts = [_sentence(" or ".join(dict.fromkeys(one.text for one in ones)), ones[0], kind)]
         lines += [place_line(tree, keys, text) for text in texts]
     return list(dict.fromkeys(lines))
 
 
 def misfit_lines(tree: SourceMap, misfits: Iterable[Misfit]) -> list[str]:
-    """Return a line for each misfit, at the one of its values that the user can change."""
+    """Return a line for each misfit, at the value that was written closest to the user."""
     first: dict[Keys, Misfit] = {}
     for one in misfits:
         first.setdefault(_keys_of_misfit(tree, one, ()), one)
@@ -105,12 +105,12 @@ def misfit_lines(tree: SourceMap, misfits: Iterable[Misfit]) -> list[str]:
 
 
 def place_line(tree: SourceMap, keys: Keys, text: str) -> str:
-    """Return `place: dotted.key: text`."""
+    """Return `position: dotted.key: text`."""
     return ": ".join(part for part in (tree.mark(keys), ".".join(map(str, keys)), text) if part)
 
 
 def in_yaml(value: Any) -> str:
-    """Return a value as it is written in a recipe, cut off where it is long."""
+    """Return a value as written in a recipe, truncated if long."""
     if isinstance(value, dict | list | tuple):
         return "a mapping" if isinstance(value, dict) else "a list"
     text = f"'{value}'" if isinstance(value, str) else json.dumps(value, default=str)
@@ -133,8 +133,8 @@ def _mistakes(tree: SourceMap, error: dict[str, Any], kind: type[Settings]) -> I
         for one in cause.misfits if isinstance(cause, Misfits) else (cause,):
             yield _Mistake(_keys_of_misfit(tree, one, keys), what, str(one), None, loc)
         return
-    found = error["input"][loc[-1]] if what == _WRONG_KIND else error["input"]
-    yield _Mistake(keys, what, _text(error, loc, kind), found, loc)
+    value = error["input"][loc[-1]] if what == _WRONG_KIND else error["input"]
+    yield _Mistake(keys, what, _text(error, loc, kind), value, loc)
 
 
 def _text(error: Mapping[str, Any], loc: Keys, kind: type[Settings]) -> str:
@@ -155,24 +155,24 @@ def _text(error: Mapping[str, Any], loc: Keys, kind: type[Settings]) -> str:
     return str(error["msg"]).removeprefix("Value error, ")
 
 
-def _said(text: str, mistake: _Mistake, kind: type[Settings]) -> str:
-    """Return a whole sentence: what the value must be, what it is, what was probably meant."""
+def _sentence(text: str, mistake: _Mistake, kind: type[Settings]) -> str:
+    """Return the full message: what the value must be, what it is, and a suggestion."""
     if mistake.kind not in _MUST_BE:
         return text
     hint = _hint_for_value(mistake, re.findall(r"'([^']*)'", text), kind)
-    said = f"must be {text}, got {in_yaml(mistake.found)}"
-    return f"{said}; {hint}" if hint else said
+    sentence = f"must be {text}, got {in_yaml(mistake.value)}"
+    return f"{sentence}; {hint}" if hint else sentence
 
 
 def _hint_for_value(mistake: _Mistake, options: list[str], kind: type[Settings]) -> str | None:
-    found = mistake.found
-    if isinstance(found, float) and mistake.kind == "int_type" and found.is_integer():
-        return f"write {found:.0f}"
-    if isinstance(found, dict | list):
+    value = mistake.value
+    if isinstance(value, float) and mistake.kind == "int_type" and value.is_integer():
+        return f"write {value:.0f}"
+    if isinstance(value, dict | list):
         return None
-    if isinstance(found, str) and mistake.kind in ("int_type", "float_type"):
-        return _number_in(found, whole=mistake.kind == "int_type")
-    word = in_yaml(found).strip("'")
+    if isinstance(value, str) and mistake.kind in ("int_type", "float_type"):
+        return _number_in(value, whole=mistake.kind == "int_type")
+    word = in_yaml(value).strip("'")
     if _MUST_BE[mistake.kind] == _MAPPING:
         return _hint_for_mapping(word, keys_at(kind, mistake.loc))
     ours = OTHER_VALUES.get(word.lower())
@@ -180,20 +180,20 @@ def _hint_for_value(mistake: _Mistake, options: list[str], kind: type[Settings])
 
 
 def _hint_for_mapping(word: str, keys: Sequence[Key]) -> str | None:
-    """Return the mapping that was probably meant by a word in its place."""
+    """Suggest a mapping for a scalar where a mapping is expected."""
     known = {key.path[-1] for key in keys}
     main = next((name for name in _MAIN_KEYS if name in known), None)
     if word in _NOTHING:
-        has_usual = main != "kind" and not any(key.field.is_required() for key in keys)
-        said = {"true": "write {} for the usual values", "null": "leave it out"}.get(word)
-        return said if has_usual else None
+        has_defaults = main != "kind" and not any(key.field.is_required() for key in keys)
+        hint = {"true": "write {} for the defaults", "null": "leave it out"}.get(word)
+        return hint if has_defaults else None
     if main == "kind" and "path" in known and re.search(r"[/.]", word):
         return f"did you mean {{kind: ..., path: {word}}}?"
     return main and f"did you mean {{{main}: {word}}}?"
 
 
 def _number_in(text: str, whole: bool) -> str | None:
-    """Return how a recipe has the number that a text such as 10M, 5% or '3e-4' means."""
+    """Suggest the number for a string such as 10M, 5% or '3e-4'."""
     if not (match := _QUANTITY.fullmatch(text.strip())):
         return None
     number = float(match[1].replace("_", "").replace(",", "")) * _FACTORS[match[2].lower()]
@@ -210,7 +210,7 @@ def _hint_for_key(key: str, parents: Keys, value: Any, kind: type[Settings]) -> 
     known = {one.path[-1] for one in keys_at(kind, parents)}
     name = re.split(r"[\s:=]", key)[0]
     if value is None and name != key and name in known:
-        return f"; a ': ' is missing behind '{name}'"
+        return f"; a ': ' is missing after '{name}'"
     hint = (
         _of_others(key, parents, kind)
         or why_without_key(key)
@@ -219,15 +219,16 @@ def _hint_for_key(key: str, parents: Keys, value: Any, kind: type[Settings]) -> 
         or _elsewhere(key, parents, kind)
     )
     if hint is None:
-        some = len(known) <= _MAX_LISTED
-        hint = f"there are {', '.join(sorted(known))}" if some else "see `yxanul schema --markdown`"
+        hint = "see `yxanul schema --markdown`"
+        if len(known) <= _MAX_LISTED:
+            hint = f"expected one of {', '.join(sorted(known))}"
     return f"; {hint}"
 
 
 def _of_others(key: str, parents: Keys, kind: type[Settings]) -> str | None:
-    """Return what a key of another trainer is called here, and its meaning."""
-    said = [f"'{ours}'{_meaning(ours, parents, kind)}" for ours in our_keys(key, parents)]
-    return f"here it is {' or '.join(said)}" if said else None
+    """Suggest our name for a key of another trainer, with its meaning."""
+    names = [f"'{ours}'{_meaning(ours, parents, kind)}" for ours in our_keys(key, parents)]
+    return f"use {' or '.join(names)}" if names else None
 
 
 def _meaning(dotted: str, parents: Keys, kind: type[Settings]) -> str:
@@ -241,26 +242,26 @@ def _meaning(dotted: str, parents: Keys, kind: type[Settings]) -> str:
 
 
 def _elsewhere(key: str, parents: Keys, kind: type[Settings], below: bool = False) -> str | None:
-    """Return where keys of that name belong: further below, or anywhere."""
-    there = [one for one in walk(kind) if one.path[-1] == key]
+    """Suggest where a key of that name exists: below its parent, or anywhere."""
+    matches = [one for one in walk(kind) if one.path[-1] == key]
     own = ".".join(str(part) for part in parents)
     if below:
-        there = [one for one in there if own and one.dotted.startswith(f"{own}.")]
+        matches = [one for one in matches if own and one.dotted.startswith(f"{own}.")]
     elif of_kinds := _kinds_with(key, parents, kind):
         return f"only kind {' or '.join(of_kinds)} has it"
-    homes = list(dict.fromkeys(one.dotted for one in there))
-    return f"there is {' and '.join(homes[:3])}" if homes else None
+    paths = list(dict.fromkeys(one.dotted for one in matches))
+    return f"did you mean {' or '.join(paths[:3])}?" if paths else None
 
 
 def _kinds_with(key: str, parents: Keys, kind: type[Settings]) -> list[str]:
-    """Return which other kinds of the same thing have a key of that name."""
+    """Return the members of the parent's union that have a key of that name."""
     siblings = keys_at(kind, parents[:-1])
     with_key = [kind_of(one.owner) for one in siblings if one.path[-1] == key]
     return [name for name in with_key if name is not None]
 
 
 def _keys_in_tree(value: Any, loc: Sequence[str | int], kind: str) -> Keys:
-    """Turn pydantic's location into keys of the tree: it also names the kinds of unions."""
+    """Convert a pydantic location to keys of the tree; locations also name union members."""
     keys: list[str | int] = []
     for part in loc:
         if part in _keys_of(value):
@@ -272,7 +273,7 @@ def _keys_in_tree(value: Any, loc: Sequence[str | int], kind: str) -> Keys:
 
 
 def _keys_of(value: Any) -> Collection[str | int]:
-    """Return what can stand in brackets behind a value."""
+    """Return the keys or indices of a value."""
     if isinstance(value, dict):
         return value.keys()
     return range(len(value)) if isinstance(value, list) else ()

@@ -1,4 +1,4 @@
-"""What a YAML parser has against a text, in words for people who do not know how it parses."""
+"""YAML syntax errors, in words that do not require knowledge of the parser."""
 
 from __future__ import annotations
 
@@ -8,66 +8,69 @@ import yaml
 from yaml.reader import ReaderError
 
 _BEGUN = "simple key|quoted scalar|scanning an? (anchor|alias)"
-"""Contexts whose own beginning is what has to change."""
+"""Contexts whose start, not their end, is the position of the mistake."""
 _SENTENCES = (
     (r"character '\\t' that cannot start", "a tab cannot indent or begin a value; use spaces"),
-    (r"character '([@`%|>])' that cannot", r"text that begins with \1 has to stand in quotes"),
+    (r"character '([@`%|>])' that cannot", r"text that begins with \1 must be quoted"),
     (r"character (.*) that cannot start any token", r"\1 cannot begin a value; put it in quotes"),
-    (r"could not find expected ':'", "a key without ': ' behind it"),
+    (r"could not find expected ':'", "a key is not followed by ': '"),
     (
         r"mapping values are not allowed here",
-        "a ': ' where no key can stand: a space may be missing behind the ':' of the line above, a"
-        " line may be indented otherwise than its neighbours, or text that holds ': ' lacks quotes",
+        "unexpected ': '; the line above may lack a space after its ':', a line may be indented"
+        " differently from its neighbours, or text that contains ': ' may lack quotes",
     ),
-    (r"sequence entries are not allowed here", "'- ' cannot stand here; a list begins a new line"),
-    (r"mapping keys are not allowed here", "'? ' cannot stand here"),
-    (r"unexpected end of stream", "a quoted text is not closed before the end of the file"),
-    (r"unexpected document separator", "a quoted text is not closed before --- or ..."),
+    (r"sequence entries are not allowed here", "unexpected '- '; a list begins on a new line"),
+    (r"mapping keys are not allowed here", "unexpected '? '"),
+    (r"unexpected end of stream", "a quoted string is not closed before the end of the file"),
+    (r"unexpected document separator", "a quoted string is not closed before --- or ..."),
     (
         r"unknown escape character (.*)",
-        r"\\ and \1 have no meaning in double quotes; use single quotes, or \\\\",
+        r"unknown escape character \1 in double quotes; use single quotes, or \\\\",
     ),
     (r"escape sequence of (\d+) hex", r"an escape in double quotes needs \1 hexadecimal digits"),
     (r"undefined alias '(.*)'", r"*\1 refers to an anchor &\1 that is not defined above"),
     (
         r"undefined tag handle|constructor for the tag",
-        "tags (words that begin with !) are not read",
+        "tags (words that begin with !) are not supported",
     ),
-    (r"but found another document", "a second document (after ---); a recipe is one document"),
-    (r"expected '<document start>'", "text that belongs to no key, such as a wrong indentation"),
+    (
+        r"but found another document",
+        "a second document (after ---); a recipe must be a single document",
+    ),
+    (r"expected '<document start>'", "text that belongs to no key; check the indentation"),
     (r"content, but found '<stream end>'", "a [ or { is not closed before the end of the file"),
     (r"expected the node content, but found '(.*)'", "a value is missing before this"),
     (r"special characters are not allowed", "a control character, which YAML does not allow"),
     (
         r"expected <block end>, but found '-'",
-        "an item of a list ('- ') that is not indented like the lines around it",
+        "a list item ('- ') that is not indented like the lines around it",
     ),
     (r"expected <block end>, but found '\?'", "a key that is not indented like the keys before it"),
     (
         r"expected <block end>, but found '(.*)'",
-        "this belongs to nothing: it follows a value that is complete, or is indented otherwise"
-        " than the lines before it",
+        "unexpected text: it follows a complete value, or is indented differently from the lines"
+        " before it",
     ),
-    (r"alphabetic or numeric character", "& and * need a name behind them, or quotes around them"),
-    (r"indentation indicator|chomping", "nothing but + or - can follow | or > on their line"),
-    (r"a comment or a line break", "nothing can follow on this line but a comment"),
+    (r"alphabetic or numeric character", "& and * must be followed by a name, or quoted"),
+    (r"indentation indicator|chomping", "only + or - may follow | or > on the same line"),
+    (r"a comment or a line break", "only a comment may follow on this line"),
 )
 
 
 _ODD_LINES = (
-    (r"<{7} |={7}$|>{7} ", "a conflict of git that is not resolved"),
+    (r"<{7} |={7}$|>{7} ", "an unresolved git conflict"),
     (
         r" *[^\S \t\r\n]",
-        "an odd space, such as a non-breaking one, indents this line; retype the indentation",
+        "this line is indented with a non-ASCII space; retype the indentation",
     ),
-    (r" *[\u2010-\u2015] ", "a dash where '- ', a hyphen, begins an item of a list"),
-    (r" *[A-Za-z_][\w.]* = ", "'key = value' where YAML wants 'key: value'"),
+    (r" *[\u2010-\u2015] ", "a dash instead of a hyphen; list items begin with '- '"),
+    (r" *[A-Za-z_][\w.]* = ", "'key = value' instead of 'key: value'"),
 )
-"""What is wrong with a line that looks like this, if YAML stumbles over it or right behind it."""
+"""Likely causes, by pattern, for lines on or just before the position of an error."""
 
 
 def in_words(error: yaml.YAMLError, text: str) -> tuple[str, str]:
-    """Return what is wrong with `text`, and where: `:line:column`, empty if nothing says it."""
+    """Return what is wrong with `text`, and the position as `:line:column`, or "" if unknown."""
     context = getattr(error, "context", None) or ""
     mark, begun = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
     if isinstance(error, ReaderError):
@@ -83,7 +86,7 @@ def in_words(error: yaml.YAMLError, text: str) -> tuple[str, str]:
 
 
 def _odd_line(line: str) -> str | None:
-    return next((said for pattern, said in _ODD_LINES if re.match(pattern, line)), None)
+    return next((cause for pattern, cause in _ODD_LINES if re.match(pattern, line)), None)
 
 
 def _sentence(error: yaml.YAMLError, context: str, begun: yaml.Mark | None) -> str:

@@ -1,1 +1,1 @@
-"""Stages: what is learnt in which order, and the gates that decide whether the next one starts."""
+"""Stages: consecutive training runs on different mixes, each ended by a gate."""

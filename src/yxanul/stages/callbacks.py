@@ -1,4 +1,4 @@
-"""What happens beside a stage's training: records, evaluations, checkpoints."""
+"""Callbacks of a stage: metrics, evaluation, checkpoints."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from yxanul.train.trainer import Callback, Changes, StepReport, Trainer
 
 
 def stage_callbacks(session: Session, index: int, entry: Entry, scorer: Scorer) -> list[Callback]:
-    """Return the callbacks of a stage in their order: a checkpoint comes after what it holds."""
+    """Return the callbacks of a stage; checkpoints come after the callbacks whose state they
+    save."""
     stage = session.recipe.stages[index]
     callbacks: list[Callback] = [Recording(session)]
     if stage.budget.minutes is not None:
@@ -40,13 +41,13 @@ def stage_callbacks(session: Session, index: int, entry: Entry, scorer: Scorer) 
 
 
 class Recording(Callback):
-    """Hands the metrics of every step to the trackers, and says what the alerts find."""
+    """Logs the metrics of every step and reports alerts."""
 
     def __init__(self, session: Session):
         self._session = session
 
     def after_step(self, trainer: Trainer, report: StepReport) -> None:
-        """Record the step."""
+        """Log the step."""
         session = self._session
         metrics = session.recorder.metrics(step_facts(report, session.model_settings))
         log(session, report.progress.step, metrics)
@@ -56,13 +57,13 @@ class Recording(Callback):
 
 
 class Evaluation(Callback):
-    """Now and then scores a sample of each domain's held-out text, and writes samples."""
+    """Periodically scores a sample of each domain's held-out text and generates samples."""
 
     def __init__(self, session: Session, scorer: Scorer):
         self._session, self._scorer = session, scorer
 
     def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
-        """Evaluate where it is due, and at the end of the stage; return a new best."""
+        """Evaluate every `eval.every_steps` and at the end of the stage; return a new best."""
         done, step = report.progress.stage_step, report.progress.step
         if done != trainer.plan.total_steps and done % self._session.recipe.eval.every_steps:
             return None
@@ -72,10 +73,10 @@ class Evaluation(Callback):
         bits = ", ".join(f"{name} {score.bits_per_byte:.4f}" for name, score in scores.items())
         most = max(score.tokens for score in scores.values())
         self._session.ui.say(
-            f"step {step}: bits per byte of a held-out sample ({most:,} tokens): {bits}"
+            f"step {step}: bits per byte on a held-out sample ({most:,} tokens): {bits}"
         )
         self._write_samples(step)
-        # A domain that this stage does not know yet decides nothing.
+        # The metric may be missing: its domain may belong to a later stage.
         metric, best = self._session.recipe.train.checkpoint.best, trainer.progress.best
         value = metrics.get(metric, math.nan)
         is_best = best is None or best.metric != metric or is_better(metric, value, best.value)
@@ -91,7 +92,7 @@ class Evaluation(Callback):
 
 
 def log(session: Session, step: int, metrics: Mapping[str, float]) -> None:
-    """Hand metrics to the trackers, and say what the alerts find in them."""
+    """Send metrics to the trackers and report alerts."""
     session.tracker.log(step, metrics)
     alerts = session.watch.look(step, metrics)
     for alert in alerts if session.recipe.monitor.alerts else ():
@@ -99,7 +100,7 @@ def log(session: Session, step: int, metrics: Mapping[str, float]) -> None:
 
 
 class Scorer:
-    """Scores the domains of the stages up to one of them, with the arithmetic of the training."""
+    """Scores the domains of all stages up to `index`, in the precision used for training."""
 
     def __init__(self, session: Session, index: int):
         self._session, self._index = session, index
@@ -108,7 +109,7 @@ class Scorer:
         self._shapes = {domain: self._shape(domain) for domain in self.domains}
 
     def _shape(self, domain: str) -> WindowShape:
-        """Return how a domain is scored: in every stage as in the first that trained it."""
+        """Return a domain's window: the same in every stage as in the first that trains it."""
         settings, stages = self._session.recipe.eval, self._session.recipe.stages
         first = next(stage for stage in stages if domain in stage.domains())
         return window_shape(settings.seq_len or longest_row(first), settings.stride)
@@ -122,7 +123,7 @@ class Scorer:
             )
 
     def score_sample(self, domains: Collection[str]) -> dict[str, Score]:
-        """Score the sample of the domains' held-out text that is drawn once a run."""
+        """Score the domains' held-out samples, which are drawn once per run."""
         samples = {domain: self._session.data.samples[domain] for domain in domains}
         with self._session.engine.eval_weights() as model:
             return self._from_first(
@@ -133,13 +134,15 @@ class Scorer:
             )
 
     def score_at_start(self, domains: Collection[str]) -> dict[str, Score]:
-        """Score the domains before a stage's first step; at the start of a run, which should begin
-        soon and where nothing is known yet, only the sample."""
-        knows = self._index or self._session.recipe.model.init_from is not None
-        return self.score(domains) if knows else self.score_sample(domains)
+        """Score the domains before a stage's first step.
+
+        With randomly initialized weights only the sample is scored, so that training starts sooner.
+        """
+        is_trained = self._index or self._session.recipe.model.init_from is not None
+        return self.score(domains) if is_trained else self.score_sample(domains)
 
     def _from_first(self, score: Callable[[], dict[str, Score]]) -> dict[str, Score]:
-        """Score in the first process, for all of them."""
+        """Score on rank 0 and broadcast the result."""
         world = self._session.world
         scores = score() if world.is_main else {}
         world.wait_for_main()
@@ -147,7 +150,7 @@ class Scorer:
 
 
 class Saving(Callback):
-    """Writes the checkpoints of a stage, bound to its session."""
+    """Writes the checkpoints of a stage."""
 
     def __init__(self, session: Session, index: int):
         self.session = session
@@ -156,7 +159,7 @@ class Saving(Callback):
         self._cadence = Cadence(session.recipe.train.checkpoint)
 
     def after_step(self, trainer: Trainer, report: StepReport) -> None:
-        """Save at the cadence of the recipe; the end of the stage waits until it is on disk."""
+        """Save when the recipe's cadence says so; at the end of the stage, wait for the write."""
         self.session.writer.check()
         progress, plan = trainer.progress, trainer.plan
         moment = Moment(
@@ -173,13 +176,13 @@ class Saving(Callback):
             self._submit(trainer)
 
     def on_stop(self, trainer: Trainer) -> None:
-        """Write a checkpoint and wait until all of it is on disk."""
+        """Write a checkpoint and wait until it is on disk."""
         self._submit(trainer)
         self.session.writer.wait()
-        self.session.world.barrier()  # who ends before would end the writing process, too
+        self.session.world.barrier()  # a rank that exits early would terminate the writing rank
 
     def _submit(self, trainer: Trainer) -> None:
-        """Hand all that the run needs to go on to the writer; then drop old checkpoints."""
+        """Submit the full training state to the writer, which then deletes old checkpoints."""
         session, progress = self.session, trainer.progress
         self._note_micro_rows(trainer)
         optimizer_state = session.engine.optimizer_state()
@@ -194,7 +197,7 @@ class Saving(Callback):
         run, settings = self.session.run, self.session.recipe.train.checkpoint
         if best is not None:
             write_best(run.path, best.step, best.metric, best.value)
-        named = read_best(run.path)  # of the stage before, until this one has its own
+        named = read_best(run.path)  # from the previous stage until this one has a best
         rotate(
             run.checkpoints,
             keep=settings.keep,
@@ -203,7 +206,7 @@ class Saving(Callback):
         )
 
     def _note_micro_rows(self, trainer: Trainer) -> None:
-        """Keep in the ledger what an out-of-memory has changed: the next start begins with it."""
+        """Record micro-batch sizes reduced by out-of-memory errors, so that a resume uses them."""
         entry = self.session.ledger.entry(self.stage)
         rows = micro_rows_of(trainer.plan)
         if entry is not None and entry.micro_rows != rows:
@@ -230,7 +233,7 @@ class Saving(Callback):
 
 
 def step_facts(report: StepReport, model: ModelSettings) -> StepFacts:
-    """Return what the recorder wants to know of a step."""
+    """Return the recorder's view of a step."""
     phase = report.phase
     return StepFacts(
         loss=report.loss,

@@ -1,4 +1,4 @@
-"""Settings of a stage: its mix, budget, curriculum, rate and gate."""
+"""Settings of a stage: its mix, budget, curriculum, learning rate and gate."""
 
 from __future__ import annotations
 
@@ -14,51 +14,52 @@ from yxanul.train.config import PhaseSettings, Weights
 
 
 class Budget(Settings):
-    """How long a stage lasts: exactly one of the four."""
+    """Length of a stage: exactly one of the four."""
 
     steps: int | None = Field(default=None, gt=0, le=10**12)
-    """Optimizer updates."""
+    """Optimizer steps."""
     tokens: int | None = Field(default=None, gt=0, le=10**18)
     """Target tokens, rounded up to a whole step."""
     epochs: Annotated[float, Field(gt=0, le=1e6)] | Weights | None = None
-    """Passes over the source of the mix that is used up first; or passes over each source, by
-    name, which also make the mix."""
+    """Epochs over the source of the mix that is exhausted first; or epochs by source, which also
+    define the mix."""
     minutes: float | None = Field(default=None, gt=0, le=1e7)
-    """Minutes of training; turned into tokens by the speed of the first steps, and again whenever
-    the speed has changed; every figure stands in the ledger."""
+    """Minutes of training; converted to tokens at the speed of the first steps, and again whenever
+    the speed changes; each conversion is recorded in the ledger."""
 
     @model_validator(mode="after")
     def _one(self) -> Budget:
         given = [name for name, value in self if value is not None]
         if len(given) != 1:
-            found = " and ".join(given) or "none"
+            got = " and ".join(given) or "none"
             raise Misfit(
-                f"a budget is one of steps, tokens, epochs and minutes, got {found}", *given
+                f"a budget needs exactly one of steps, tokens, epochs and minutes, got {got}",
+                *given,
             )
         return self
 
     @property
     def needs_all_text(self) -> bool:
-        """Whether it cannot be counted before all text is encoded: a busy machine would also be
-        measured wrongly."""
+        """Whether the stage has to wait until all text is encoded: epochs need the token counts,
+        and encoding in the background would distort the speed that minutes depend on."""
         return self.epochs is not None or self.minutes is not None
 
 
 class Rule(Settings):
-    """A bound on a metric at the end of a stage: exactly one of `at_most` and `at_least`."""
+    """Bound on a metric at the end of a stage: exactly one of `at_most` and `at_least`."""
 
     metric: str
-    """Its name, such as val/stories/bits_per_byte; a * stands for every domain."""
+    """Metric name, such as val/stories/bits_per_byte; a * matches every domain."""
     at_most: float | None = None
-    """The largest value that passes."""
+    """Largest value that passes."""
     at_least: float | None = None
-    """The smallest value that passes."""
+    """Smallest value that passes."""
     against: Literal["start", "best", "xz"] | None = None
-    """Divide by the metric when the stage began, by its best at earlier gates, or by the bits per
-    byte of `xz -9e` on the same text, so that a bound means the same for any text."""
+    """Divide by a reference: the metric at the start of the stage, its best at earlier gates, or
+    the bits per byte of `xz -9e` on the same text, which makes bounds comparable across texts."""
     over: Literal["stage", "earlier", "all"] | None = None
-    """The domains that a * stands for: those that this stage is the first to train, those of
-    earlier stages, or all. Absent: stage against start, earlier against best, else all."""
+    """Domains that a * matches: those that this stage is the first to train, those of earlier
+    stages, or all. Default: stage with against start, earlier with against best, else all."""
 
     @field_validator("metric")
     @classmethod
@@ -68,21 +69,21 @@ class Rule(Settings):
     @model_validator(mode="after")
     def _check(self) -> Rule:
         if (self.at_most is None) == (self.at_least is None):
-            found = "neither" if self.at_most is None else "both"
+            got = "neither" if self.at_most is None else "both"
             raise Misfit(
-                f"a rule needs either at_most or at_least, got {found}", "at_most", "at_least"
+                f"a rule needs either at_most or at_least, got {got}", "at_most", "at_least"
             )
         if self.against and self.metric.startswith("val/") and domain_of(self.metric) is None:
             raise Misfit(
-                f"against compares a domain with itself, and {self.metric} pools all domains: use"
+                f"against needs a metric of one domain, but {self.metric} pools all domains; use"
                 " val/<domain>/... or val/*/...",
                 "against",
                 "metric",
             )
         if self.against == "xz" and not self.metric.endswith("/bits_per_byte"):
             raise Misfit(
-                f"against xz compares bits per byte: use val/<domain>/bits_per_byte instead of"
-                f" {self.metric}",
+                f"against xz needs bits per byte, got {self.metric}; use"
+                " val/<domain>/bits_per_byte",
                 "against",
                 "metric",
             )
@@ -92,7 +93,7 @@ class Rule(Settings):
 
     @property
     def bound(self) -> tuple[str, float]:
-        """The bound that is given: its key, and its value."""
+        """Key and value of the bound."""
         if self.at_most is not None:
             return "at_most", self.at_most
         assert self.at_least is not None
@@ -100,97 +101,97 @@ class Rule(Settings):
 
     @property
     def scope(self) -> str:
-        """The domains that a * stands for."""
+        """Domains that a * matches: stage, earlier or all."""
         return self.over or {"start": "stage", "best": "earlier"}.get(self.against or "", "all")
 
     def domains_not_measured(self, own: set[str], earlier: set[str]) -> list[str]:
-        """Return the domains that the rule is about but has no figure of, in a stage that trains
-        its `own` after stages that trained the `earlier` ones."""
+        """Return the domains that the rule covers but that have no measurement, in a stage that
+        trains `own` after stages that trained `earlier`."""
         domain, both = domain_of(self.metric), own | earlier
         if domain is None:
             return []
         scope = {"stage": own - earlier, "earlier": earlier, "all": both}[self.scope]
-        meant = matching(domain, scope) if "*" in domain else [domain]
+        covered = matching(domain, scope) if "*" in domain else [domain]
         known = {"start": own, "best": earlier}.get(self.against or "", both)
-        return sorted(set(meant) - known)
+        return sorted(set(covered) - known)
 
 
 DEFAULT_RULES = (
     Rule(metric="val/*/perplexity", against="start", at_most=1.0),
     Rule(metric="val/*/perplexity", against="best", at_most=1.5),
 )
-"""Something was learnt, and little was forgotten."""
+"""New domains improved, and earlier domains were not forgotten."""
 
 
 class GateSettings(Settings):
-    """What held-out text has to show before the next stage may start."""
+    """Condition on held-out metrics that a stage must meet before the next one starts."""
 
     rules: tuple[Rule, ...] = ()
-    """Bounds on metrics by name, in the place of limits by kind; each has to hold."""
+    """Bounds on metrics; all must hold."""
     default_rules: bool = True
-    """Also ask that the perplexity of each domain that is new in the stage has not risen since the
-    stage began, and that of each earlier one is at most 1.5 times its best."""
+    """Also require that the perplexity of each domain new in the stage has not risen since its
+    start, and that the perplexity of each earlier domain is at most 1.5 times its best."""
 
     def all_rules(self) -> tuple[Rule, ...]:
-        """Return the default rules, unless they are switched off, and the stage's own."""
+        """Return the default rules, unless disabled, and the stage's own."""
         return (*DEFAULT_RULES, *self.rules) if self.default_rules else self.rules
 
 
 class Extension(Settings):
-    """More training for a stage that did not pass its gate."""
+    """More training for a stage that failed its gate."""
 
     share: float = Field(default=0.5, gt=0, le=10)
-    """Of the budget's tokens; at the stage's last shape, with a learning rate that rises to half
-    the peak over 2 % and comes down again."""
+    """Length of an extension, as a share of the budget's tokens; it trains at the shape of the last
+    phase, with a learning rate that warms up to half the peak over 2 % and decays again."""
     times: int = Field(default=1, gt=0)
-    """How often, at most."""
+    """Maximum number of extensions."""
 
 
 class OnFail(Settings):
-    """What follows on a gate that was not passed."""
+    """Action after a failed gate."""
 
     extend: Extension
-    """Train on, then ask the gate again."""
+    """Extend the stage, then run the gate again."""
 
 
 class StageOptim(Settings):
-    """What a stage changes in the recipe's `optim` section."""
+    """Per-stage overrides of the recipe's `optim` section."""
 
     peak_lr: float | None = Field(default=None, gt=0)
-    """Peak learning rate of this stage; it scales `muon_lr` too."""
+    """Peak learning rate of this stage; also scales `muon_lr`."""
     muon_lr: float | None = Field(default=None, gt=0)
-    """Peak rate of the matrices under muon in this stage."""
+    """Peak learning rate of the matrices under muon in this stage."""
     weight_decay: float | None = Field(default=None, ge=0)
     """Weight decay of this stage."""
     schedule: ScheduleSettings | None = None
-    """Schedule of this stage."""
+    """Learning-rate schedule of this stage."""
 
 
 class StageSettings(Settings):
-    """One stage of the program."""
+    """One stage of training."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
-    """What the ledger and the metrics call it."""
+    """Name of the stage in the ledger and in metrics."""
     mix: Weights = Field(default_factory=dict)
-    """Weight of each source; left out where the budget gives epochs by source, or each phase has
-    a mix of its own."""
+    """Sampling weight of each source; leave out if the budget gives epochs by source or every phase
+    has its own mix."""
     budget: Budget
-    """How long it lasts."""
+    """Length of the stage."""
     curriculum: tuple[PhaseSettings, ...] = Field(min_length=1)
-    """Its phases, in order."""
+    """Phases, in order."""
     optim: StageOptim = StageOptim()
-    """What it changes in the recipe's `optim` section."""
+    """Overrides of the recipe's `optim` section."""
     gate: GateSettings = GateSettings()
-    """What it has to show at its end."""
+    """Condition for passing the stage."""
     on_fail: Literal["stop"] | OnFail = "stop"
-    """What follows if it does not: stop with exit code 3, or extend the stage first."""
+    """Action if the gate fails: stop with exit code 3, or extend the stage first."""
 
     @model_validator(mode="after")
     def _check(self) -> StageSettings:
         by_source = isinstance(self.budget.epochs, dict)
         if by_source and self.mix:
             raise Misfit(
-                "epochs by source make the mix: leave mix out", "mix", ("budget", "epochs")
+                "epochs by source define the mix; leave mix out", "mix", ("budget", "epochs")
             )
         own = self.budget.epochs if isinstance(self.budget.epochs, dict) else self.mix
         mixes: dict[tuple[str | int, ...], dict[str, float]] = {
@@ -208,25 +209,25 @@ class StageSettings(Settings):
             mixes[("budget", "epochs") if by_source else ("mix",)] = own
         for keys, mix in mixes.items():
             if not any(mix.values()):
-                raise Misfit("a mix needs a source with a weight above 0", keys)
+                raise Misfit("a mix needs at least one weight above 0", keys)
         _check_starts(self.curriculum)
         _check_exact_tokens(self.curriculum, self.budget)
         return self
 
     def domains(self) -> list[str]:
-        """Return the sources that any phase of this stage draws from."""
+        """Return the sources that the phases of this stage sample from."""
         by_source = self.budget.epochs if isinstance(self.budget.epochs, dict) else self.mix
         mixes = [phase.mix or by_source for phase in self.curriculum]
         return sorted({name for mix in mixes for name, weight in mix.items() if weight > 0})
 
 
 def longest_row(stage: StageSettings) -> int:
-    """Return the longest sequence that a stage trains."""
+    """Return the longest sequence length of a stage."""
     return max(phase.seq_len for phase in stage.curriculum)
 
 
 def stage_optim(optim: OptimSettings, stage: StageSettings) -> OptimSettings:
-    """Return the recipe's optimizer settings with what the stage changes."""
+    """Return the recipe's optimizer settings with the stage's overrides."""
     changes = {name: value for name, value in stage.optim if value is not None}
     if optim.muon_lr is not None and "peak_lr" in changes:
         changes = {"muon_lr": optim.muon_lr * changes["peak_lr"] / optim.peak_lr} | changes
@@ -234,7 +235,7 @@ def stage_optim(optim: OptimSettings, stage: StageSettings) -> OptimSettings:
 
 
 def _check_exact_tokens(phases: tuple[PhaseSettings, ...], budget: Budget) -> None:
-    """Refuse a budget in tokens that is not the sum of what the phases say."""
+    """Reject a token budget larger than the sum of the phases' tokens."""
     exact = [phase.tokens for phase in phases if phase.tokens is not None]
     if budget.tokens is not None and len(exact) == len(phases) and sum(exact) < budget.tokens:
         raise Misfit(
@@ -245,11 +246,11 @@ def _check_exact_tokens(phases: tuple[PhaseSettings, ...], budget: Budget) -> No
 
 
 def _check_starts(phases: tuple[PhaseSettings, ...]) -> None:
-    """Refuse a curriculum whose phases are counted in different units or out of order."""
+    """Reject phases given in different units or out of order."""
     if len(phases) == 1 and phases[0].share is None:
         if phases[0].from_step or phases[0].from_tokens:
             raise Misfit(
-                "the first phase starts at 0",
+                "the first phase must start at 0",
                 ("curriculum", 0, "from_step" if phases[0].from_step else "from_tokens"),
             )
         return
@@ -259,7 +260,7 @@ def _check_starts(phases: tuple[PhaseSettings, ...]) -> None:
             continue
         if any(start is None for start in starts):
             odd = starts.index(None) if starts[0] is not None else 0
-            raise Misfit(f"either every phase has {unit} or none has", ("curriculum", odd))
+            raise Misfit(f"{unit} must be given for every phase or for none", ("curriculum", odd))
         if unit == "share":
             if abs(sum(starts) - 1) > 1e-6:
                 raise Misfit(
@@ -269,10 +270,10 @@ def _check_starts(phases: tuple[PhaseSettings, ...]) -> None:
         elif unit != "tokens" and (starts[0] != 0 or sorted(set(starts)) != starts):
             odd = next((n for n, pair in enumerate(pairwise(starts), 1) if pair[0] >= pair[1]), 0)
             raise Misfit(
-                f"{unit} starts at 0 and rises from phase to phase, got {starts}",
+                f"{unit} must start at 0 and increase from phase to phase, got {starts}",
                 ("curriculum", 0 if starts[0] else odd, unit),
             )
         return
     raise Misfit(
-        "each of several phases needs share, from_step, from_tokens or tokens", "curriculum"
+        "with several phases each needs share, from_step, from_tokens or tokens", "curriculum"
     )

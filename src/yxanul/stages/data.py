@@ -1,4 +1,4 @@
-"""The text of a run: made into shards, at once or beside the training, and opened."""
+"""Data of a run: preparing its shards, up front or during training, and opening them."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from yxanul.recipe import Recipe
 from yxanul.tokenizer.build import build_tokenizer
 from yxanul.tokenizer.tokenizer import Tokenizer
 
-AGAIN = "run `yxanul prepare` (or `run`) with the recipe again"
-_LEAVE_OUT = "leave the section tokenizer out (tokenizer=null)"
+AGAIN = "run `yxanul prepare` (or `yxanul run`) with this recipe again"
+_LEAVE_OUT = "leave out the tokenizer section (tokenizer=null)"
 
 
 def prepare(run: RunFolder, recipe: Recipe, ui: Ui) -> CorpusReport:
-    """Make tokenizer and shards of a run; what an interrupted call has finished is kept."""
+    """Create a run's tokenizer and shards; finished work of an interrupted call is kept."""
     return encode(run, recipe, make_tokenizer(run, recipe, ui), ui)
 
 
 def encode(
     run: RunFolder, recipe: Recipe, tokenizer: Tokenizer, ui: Ui, beside: Beside | None = None
 ) -> CorpusReport:
-    """Make the shards of a run."""
+    """Create the shards of a run."""
     return prepare_corpus(
         recipe.data,
         tokenizer,
@@ -53,7 +53,7 @@ def encode(
 
 
 def make_tokenizer(run: RunFolder, recipe: Recipe, ui: Ui) -> Tokenizer:
-    """Return the run's tokenizer, made now if it is not there yet."""
+    """Return the run's tokenizer, creating it if needed."""
     if recipe.model.init_from is not None and not run.has_begun:
         take_tokenizer(run, recipe, ui)
     elif recipe.tokenizer is not None and not run.tokenizer.exists():
@@ -64,8 +64,8 @@ def make_tokenizer(run: RunFolder, recipe: Recipe, ui: Ui) -> Tokenizer:
 
 
 def take_tokenizer(run: RunFolder, recipe: Recipe, ui: Ui) -> None:
-    """Give a run that has not begun the tokenizer of the weights that its recipe starts from."""
-    from yxanul.bundle import read_tokenizer  # it loads torch
+    """Copy the tokenizer of `model.init_from` into a run that has no checkpoint yet."""
+    from yxanul.bundle import read_tokenizer  # imports torch
 
     folder = initial_folder(recipe)
     theirs = read_tokenizer(folder)
@@ -76,48 +76,48 @@ def take_tokenizer(run: RunFolder, recipe: Recipe, ui: Ui) -> None:
             raise other_tokenizer(folder, whose, own, theirs, _LEAVE_OUT)
     if not run.tokenizer.exists() or Tokenizer.load(run.tokenizer).digest != theirs.digest:
         theirs.save(run.tokenizer)
-        ui.say(f"tokenizer: that of {folder}, {theirs.vocab_size:,} tokens")
+        ui.say(f"tokenizer: from {folder}, {theirs.vocab_size:,} tokens")
 
 
 def initial_folder(recipe: Recipe) -> Path:
-    """Return the folder of the weights that a recipe starts from."""
+    """Return the folder of `model.init_from`."""
     assert recipe.model.init_from is not None
     return Path(recipe.model.init_from).expanduser()
 
 
 def other_tokenizer(
-    folder: Path, whose: str, found: Tokenizer, wanted: Tokenizer, hint: str
+    folder: Path, whose: str, got: Tokenizer, expected: Tokenizer, hint: str
 ) -> YxanulError:
-    """Return the error for a tokenizer that is not that of the weights."""
+    """Return the error for a tokenizer that does not belong to the initial weights."""
     return YxanulError(
-        f"tokenizer: {whose} is not that of the weights in {folder}",
-        got=f"{found.vocab_size:,} tokens ({found.digest[:12]})",
-        expected=f"{wanted.vocab_size:,} tokens ({wanted.digest[:12]})",
+        f"tokenizer: {whose} does not match the weights in {folder}",
+        got=f"{got.vocab_size:,} tokens ({got.digest[:12]})",
+        expected=f"{expected.vocab_size:,} tokens ({expected.digest[:12]})",
         hint=hint,
     )
 
 
 def load_tokenizer(run: RunFolder, recipe: Recipe) -> Tokenizer:
-    """Return the tokenizer of a prepared run; weights that exist may know more ids than it."""
+    """Return the tokenizer of a prepared run; pretrained weights may have more ids than it."""
     if not run.tokenizer.exists():
         raise YxanulError(
             f"{run.path} has no tokenizer yet",
-            hint="run `yxanul prepare` with the same arguments first, or `yxanul run`",
+            hint="run `yxanul prepare` with the same arguments first, or use `yxanul run`",
         )
     num_ids = recipe.model.vocab_size if recipe.model.init_from is not None else None
     return Tokenizer.load(run.tokenizer, num_ids=num_ids or 0)
 
 
 def used_sources(recipe: Recipe) -> list[str]:
-    """Return the sources that a stage uses."""
+    """Return the sources that any stage uses."""
     return sorted({name for stage in recipe.stages for name in stage.domains()})
 
 
 def open_shards(
     run: RunFolder, recipe: Recipe, split: Split, tokenizer: Tokenizer, ui: Ui
 ) -> dict[str, Shards]:
-    """Open the shards of every source that a stage uses; missing ones are an error. What lies at
-    an address is copied here first."""
+    """Open the shards of every used source; raise YxanulError if some are missing. Remote shards
+    are copied to the cache first."""
     folder, address = run.data(recipe.data.folder), recipe.data.folder
     if address is not None and is_address(address):
         fetch_shards(address, ui, used_sources(recipe), [split])
@@ -131,18 +131,18 @@ def open_shards(
 
 @dataclass(frozen=True)
 class Sample:
-    """The held-out documents of a source that are scored during training."""
+    """Held-out documents of a source that are scored during training."""
 
     shards: Shards
     documents: list[int] | None
-    """None stands for all."""
+    """None means all."""
 
 
 def draw_sample(shards: Shards, recipe: Recipe) -> Sample:
-    """Draw documents until they have `eval.max_tokens`, at most; all if there is no such bound.
+    """Draw documents with at most `eval.max_tokens` in total; all documents if it is null.
 
-    Where text is still being encoded, `shards` are the parts that `sampled_parts` chooses; of whole
-    shards these are taken here, so that both ways give one sample.
+    While text is being encoded, `shards` holds only the shards chosen by `sampled_parts`; from
+    complete shards the same ones are chosen here, so that the sample is the same in both cases.
     """
     tokens = recipe.eval.max_tokens
     if tokens is None:
@@ -160,7 +160,7 @@ def draw_sample(shards: Shards, recipe: Recipe) -> Sample:
 
 
 def train_tokens(run: RunFolder, recipe: Recipe) -> dict[str, int]:
-    """Return the tokens of each source that is trained on; all text must be encoded."""
+    """Return the training tokens of each source; all text must be encoded."""
     folder = run.data(recipe.data.folder)
     manifests = {name: read_manifest(folder / name) for name in used_sources(recipe)}
     return {name: manifest.splits["train"].tokens for name, manifest in manifests.items()}
@@ -169,24 +169,24 @@ def train_tokens(run: RunFolder, recipe: Recipe) -> dict[str, int]:
 def check_header(
     header: Header, folder: Path, name: str, recipe: Recipe, tokenizer: Tokenizer
 ) -> None:
-    """Refuse shards that were made of other text, or under other settings."""
+    """Reject shards made from other text or with other settings."""
     comparison = comparison_digest(recipe.data)
     if header != make_header(name, recipe.data, tokenizer, comparison):
         raise YxanulError(
-            f"the shards of '{name}' in {folder} are of other text or another tokenizer",
-            hint="run `yxanul prepare` with this recipe, or give data.folder another name",
+            f"the shards of '{name}' in {folder} were made from other text or another tokenizer",
+            hint="run `yxanul prepare` with this recipe, or choose another data.folder",
         )
 
 
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 _CANCEL_SECONDS = 3.0
-_MOST_LOOKS_IN_VAIN = 50
+_MAX_IDLE_POLLS = 50
 
 
 @contextlib.contextmanager
 def begin(run: RunFolder, recipe: Recipe, ui: Ui, stop: StopRequest) -> Iterator[Preparation]:
-    """Make the tokenizer of a run, and give what makes its shards meanwhile. Leaving the block ends
-    the work."""
+    """Context manager: create a run's tokenizer and encode its shards in the background; leaving
+    the block cancels the encoding."""
     tokenizer = make_tokenizer(run, recipe, ui)
     preparation = Preparation(run, recipe, tokenizer, ui, stop)
     try:
@@ -197,17 +197,20 @@ def begin(run: RunFolder, recipe: Recipe, ui: Ui, stop: StopRequest) -> Iterator
 
 
 def tell(report: CorpusReport, ui: Ui) -> None:
-    """Say in a line what became of each source."""
+    """Print one line per source: documents, tokens and dropped documents."""
     for name, one in report.sources.items():
         documents, tokens = sum(one.documents.values()), sum(one.tokens.values())
-        left_out = ", ".join(f"{count:,} {cause}" for cause, count in one.dropped.items())
-        end = f"; left out: {left_out}" if left_out else ""
-        ui.say(f"{name}: {documents:,} documents, {tokens:,} tokens{end}")
+        dropped = ", ".join(f"{count:,} {cause}" for cause, count in one.dropped.items())
+        suffix = f"; dropped: {dropped}" if dropped else ""
+        ui.say(f"{name}: {documents:,} documents, {tokens:,} tokens{suffix}")
 
 
 def starts_early(recipe: Recipe) -> bool:
-    """Tell whether the first stage can begin before all text is encoded; one that starts from
-    weights scores all held-out text first, as later stages do."""
+    """Return whether the first stage can begin before all text is encoded.
+
+    A stage that starts from pretrained weights cannot: it first scores all held-out text, as later
+    stages do.
+    """
     bounded = any(recipe.data.sources[name].max_epochs for name in used_sources(recipe))
     known = not recipe.stages[0].budget.needs_all_text and recipe.eval.max_tokens is not None
     known = known and recipe.model.init_from is None
@@ -216,7 +219,7 @@ def starts_early(recipe: Recipe) -> bool:
 
 
 class Preparation:
-    """Encodes the text of a run in worker processes, told by a thread of this one."""
+    """Encodes the text of a run in worker processes, driven by a background thread."""
 
     def __init__(
         self, run: RunFolder, recipe: Recipe, tokenizer: Tokenizer, ui: Ui, stop: StopRequest
@@ -226,16 +229,16 @@ class Preparation:
         self._planned, self._cancelled = threading.Event(), threading.Event()
         self._error: BaseException | None = None
         self._is_training, self._lock = False, threading.Lock()
-        self._looks_in_vain = 0
+        self._idle_polls = 0
         self._thread = threading.Thread(target=self._work, name="prepare", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the background thread."""
         self._thread.start()
 
     @property
     def is_done(self) -> bool:
-        """Whether all text is encoded; what went wrong is raised here."""
+        """Whether all text is encoded; raises the error of the background thread, if any."""
         if self._thread.is_alive():
             return False
         if self._error is not None:
@@ -243,19 +246,19 @@ class Preparation:
         return True
 
     def wait(self) -> None:
-        """Pass some time while more text is encoded."""
+        """Sleep briefly while more text is encoded."""
         self._stop.raise_if_asked(
-            "stopped while it waited for text; what is there is saved",
-            hint="the same command goes on from there",
+            "stopped while waiting for text; encoded text is saved",
+            hint="run the same command to resume",
         )
         if self.is_done:
-            self._looks_in_vain += 1
-            if self._looks_in_vain > _MOST_LOOKS_IN_VAIN:
+            self._idle_polls += 1
+            if self._idle_polls > _MAX_IDLE_POLLS:
                 raise YxanulError(
-                    "a part of the text is gone that was encoded",
-                    hint="something else changes the folder of the shards; run the command again",
+                    "an encoded shard has disappeared",
+                    hint="another program changes the shard folder; run the same command again",
                 )
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
     def finish(self) -> None:
         """Wait until all text is encoded."""
@@ -263,17 +266,17 @@ class Preparation:
             self.wait()
 
     def cancel(self) -> None:
-        """End the work where it is; the next call goes on with what is missing.
+        """Stop encoding; the next call resumes it.
 
-        What cannot be ended soon, such as a part that is read in this process, is not waited for:
-        its thread dies with the process, and its files are whole or not there.
+        Work that cannot stop soon, such as a shard encoded in this process, is not waited for: the
+        thread dies with the process, and its files are written atomically.
         """
         self._cancelled.set()
         if self._thread.is_alive():
             self._thread.join(_CANCEL_SECONDS)
 
     def shards(self, split: Split) -> dict[str, PartialShards]:
-        """Return the sources that a stage uses, whose parts are waited for as they are read."""
+        """Return the used sources' shards; reading one that is not encoded yet blocks."""
         while not self._planned.is_set():
             self.wait()
         folder = self._run.data(self._recipe.data.folder)
@@ -285,7 +288,7 @@ class Preparation:
         return opened
 
     def first_held_out(self) -> dict[str, Shards]:
-        """Return the held-out text that is scored during training, as soon as it is there."""
+        """Return the held-out text that is scored during training, once it is encoded."""
         recipe, tokens = self._recipe, self._recipe.eval.max_tokens
         assert tokens is not None
         first: dict[str, Shards] = {}
@@ -295,16 +298,18 @@ class Preparation:
         return first
 
     def wait_for_start(self) -> bool:
-        """Wait until training can begin: the first group of every source's parts, and the
-        held-out text that is scored during training, are there; or all text, where the recipe
-        needs it. Say whether more is to come; from now on, what goes wrong is said at once."""
+        """Wait until training can begin; return whether encoding continues.
+
+        Training needs the first group of every source's shards and the held-out text that is scored
+        during training, or all text if the recipe requires it. Later errors are shown immediately.
+        """
         if not starts_early(self._recipe):
             self.finish()
             return False
         for shards in self.shards("train").values():
             order = TokenStream(shards, self._recipe.seed, self._recipe.data.shuffle_tokens)
             if order.is_empty:
-                self.finish()  # it ends by saying what became of the text
+                self.finish()  # raises an error that explains why there is no text
         if not all(shards.num_tokens for shards in self.first_held_out().values()):
             self.finish()
         if self.is_done:
@@ -313,7 +318,9 @@ class Preparation:
             self._is_training = True
         if self._error is not None:
             raise self._error
-        self._ui.say("there is enough text to start with; the rest is encoded beside the training")
+        self._ui.say(
+            "enough text is encoded to start training; encoding the rest in the background"
+        )
         return True
 
     def _work(self) -> None:
@@ -325,17 +332,17 @@ class Preparation:
             pass
         except OSError as error:
             folder = self._run.data(self._recipe.data.folder)
-            self._fail(YxanulError(f"text cannot be encoded into {folder}", got=error.strerror))
+            self._fail(YxanulError(f"cannot write encoded text to {folder}", got=error.strerror))
         except BaseException as error:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
-        """Keep an error for whoever waits for text; training may come late: it is told at once."""
+        """Keep an error for whoever waits for text; during training, also show it immediately."""
         with self._lock:
             self._error = error
             is_training = self._is_training
         if is_training:
-            self._ui.warn(f"{error}; training goes on with the text that is there")
+            self._ui.warn(f"{error}; training continues with the text encoded so far")
 
     def _check(self) -> None:
         if self._cancelled.is_set():
@@ -343,11 +350,11 @@ class Preparation:
 
 
 class _Cancelled(Exception):
-    """The training beside has ended."""
+    """Encoding was cancelled."""
 
 
 class RunData:
-    """The shards of a run: all of them, or those that are there while more text is encoded."""
+    """Shards of a run: all of them, or those encoded so far."""
 
     def __init__(
         self, run: RunFolder, recipe: Recipe, ui: Ui, preparation: Preparation | None = None
@@ -355,7 +362,7 @@ class RunData:
         self._run, self._recipe, self._ui, self._preparation = run, recipe, ui, preparation
         self.tokenizer = load_tokenizer(run, recipe)
         self.train_tokens: dict[str, int] = {}
-        """Of each source; empty until all text is encoded."""
+        """Training tokens of each source; empty until all text is encoded."""
         shards: Mapping[str, ShardSet]
         if preparation is None:
             shards = open_shards(run, recipe, "train", self.tokenizer, ui)
@@ -365,7 +372,7 @@ class RunData:
         tokens = recipe.data.shuffle_tokens
         self.orders = {name: TokenStream(one, recipe.seed, tokens) for name, one in shards.items()}
         self.samples = {name: draw_sample(one, recipe) for name, one in self.held_out.items()}
-        """What of `held_out` is scored during training."""
+        """Samples of `held_out` that are scored during training."""
 
     @property
     def is_whole(self) -> bool:
@@ -373,7 +380,7 @@ class RunData:
         return self._preparation is None
 
     def finish(self) -> None:
-        """Wait until all text is encoded, where training began before it was."""
+        """Wait until all text is encoded."""
         if self._preparation is not None:
             self._preparation.finish()
             self._preparation = None

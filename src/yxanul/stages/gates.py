@@ -1,7 +1,7 @@
-"""Gates: what held-out text has to show at the end of a stage.
+"""Gates: conditions on held-out metrics at the end of a stage.
 
-A gate compares named metrics with the bounds of its rules. A metric that is missing, infinite or
-not a number never passes.
+A gate compares metrics with the bounds of its rules. A missing, infinite or NaN metric never
+passes.
 """
 
 from __future__ import annotations
@@ -19,20 +19,19 @@ Metrics = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a gate judges by."""
+    """Inputs of a gate."""
 
     at_end: Metrics
-    """Of all domains trained so far."""
+    """Metrics of all domains trained so far."""
     references: Mapping[str, Mapping[str, float | None]]
-    """What a rule's `against` names: the metrics of the stage's start, the best at earlier gates,
-    what xz needs."""
+    """Metrics by a rule's `against`: at the stage's start, the best at earlier gates, xz."""
     new_domains: Collection[str]
-    """Those that no stage before this one has trained."""
+    """Domains that no earlier stage trained."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One metric, divided by its reference if the rule has one, against one bound."""
+    """Result of one rule for one metric, divided by its reference if the rule has one."""
 
     metric: str
     against: str | None
@@ -44,47 +43,48 @@ class Finding:
 
     def __str__(self) -> str:
         name = f"{self.metric} against {self.against}" if self.against else self.metric
-        measured = "nothing" if self.measured is None else f"{self.measured:.4g}"
+        measured = "not measured" if self.measured is None else f"{self.measured:.4g}"
         sign = "<=" if self.bound == "at_most" else ">="
-        return f"{name}: {measured} {'' if self.passed else 'is not '}{sign} {self.limit:.4g}"
+        return f"{name}: {measured}{'' if self.passed else ', expected'} {sign} {self.limit:.4g}"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """All findings of a gate; it passes when each of them does."""
+    """All findings of a gate; it passes if all of them pass."""
 
     findings: tuple[Finding, ...]
 
     @property
     def passed(self) -> bool:
-        """Whether the next stage may start."""
+        """Whether all findings passed."""
         return all(finding.passed for finding in self.findings)
 
     @property
     def failures(self) -> list[Finding]:
-        """The findings that did not pass."""
+        """Findings that did not pass."""
         return [finding for finding in self.findings if not finding.passed]
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Verdict:
-        """Read what `to_dict` returned."""
-        return cls(tuple(Finding(**_todays(finding)) for finding in plain["findings"]))
+        """Restore from `to_dict`."""
+        return cls(tuple(Finding(**_migrated(finding)) for finding in plain["findings"]))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for the ledger."""
+        """Return JSON-compatible data for the ledger."""
         return {"passed": self.passed, "findings": [asdict(finding) for finding in self.findings]}
 
 
 def judge(gate: GateSettings, evidence: Evidence) -> Verdict:
     """Apply every rule of a gate."""
-    return Verdict(tuple(one for rule in gate.all_rules() for one in _findings(rule, evidence)))
+    findings = (finding for rule in gate.all_rules() for finding in _findings(rule, evidence))
+    return Verdict(tuple(findings))
 
 
 def _findings(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
-    """Apply a rule to each metric it names; one that names no metric at all fails."""
+    """Apply a rule to each metric it matches; a rule that matches no metric fails."""
     bound, limit = rule.bound
     for metric in matching(rule.metric, evidence.at_end) or [rule.metric]:
-        if "*" in rule.metric and not _is_meant(metric, rule, evidence.new_domains):
+        if "*" in rule.metric and not _is_in_scope(metric, rule, evidence.new_domains):
             continue
         measured = evidence.at_end.get(metric)
         if rule.against is not None and measured is not None:
@@ -96,8 +96,8 @@ def _findings(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         yield Finding(metric, rule.against, measured, bound, limit, passed)
 
 
-def _is_meant(metric: str, rule: Rule, new_domains: Collection[str]) -> bool:
-    """Return whether a domain is among those that a rule with a * is over."""
+def _is_in_scope(metric: str, rule: Rule, new_domains: Collection[str]) -> bool:
+    """Return whether the metric's domain is in the scope of a rule with a *."""
     if rule.scope == "all" or domain_of(metric) in (None, "*"):
         return True
     return (domain_of(metric) in new_domains) == (rule.scope == "stage")
@@ -112,8 +112,8 @@ _OF_0_1 = {
 }
 
 
-def _todays(finding: dict[str, Any]) -> dict[str, Any]:
-    """Return a finding under today's names; ledgers of 0.1 name a kind of gate and a domain."""
+def _migrated(finding: dict[str, Any]) -> dict[str, Any]:
+    """Return a finding with current keys; ledgers of 0.1 store a kind of gate and a domain."""
     if "gate" not in finding:
         return finding
     figure, against = _OF_0_1[finding["gate"]]

@@ -1,4 +1,4 @@
-"""The ledger: what was decided, measured and judged in a run, stage by stage."""
+"""Ledger: decisions, measurements and gate verdicts of a run, by stage."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from yxanul.eval.score import Score, named
 from yxanul.stages.gates import Verdict
 
 SCHEMA_VERSION = 1
-LOST = "bring it back from a copy, or choose another folder with --out"
-"""What is left to do without a ledger."""
+LOST = "restore it from a backup, or choose another folder with --out"
+"""Hint for a missing or damaged ledger."""
 
 Status = Literal["running", "passed", "failed"]
 _PAIRS = ("replans", "extensions")
@@ -22,69 +22,68 @@ _PAIRS = ("replans", "extensions")
 
 @dataclass
 class Entry:
-    """One stage in the ledger."""
+    """Ledger entry of one stage."""
 
     name: str
     status: Status
     tokens: int
-    """Planned target tokens: what the budget came to."""
+    """Planned target tokens."""
     steps: int
-    """Planned updates."""
+    """Planned optimizer steps."""
     first_step: int
-    """Updates that the run had done when the stage began."""
+    """Optimizer steps of the run before the stage."""
     at_start: dict[str, float]
     """Metrics of the stage's domains before its first step."""
     positions: dict[str, int] = field(default_factory=dict)
-    """Tokens of each source that the run had read when the stage began."""
+    """Tokens of each source that the run had read before the stage."""
     minutes: float | None = None
-    """The budget, where it was given in minutes."""
+    """Budget in minutes, if given so."""
     minutes_tokens: int | None = None
-    """The tokens that those minutes were thought to come to before the first step."""
+    """Tokens that the minutes were estimated to allow before the first step."""
     replans: list[tuple[int, int]] = field(default_factory=list)
-    """What they came to since: after which update of the stage, and the tokens of all minutes at
-    the speed measured by then."""
+    """Later estimates: (step of the stage, tokens of all minutes at the speed measured by then)."""
     tokens_per_second: float | None = None
-    """The speed that the last of these figures rests on."""
+    """Speed behind the last estimate."""
     micro_rows: dict[int, int] = field(default_factory=dict)
-    """Rows of a micro-batch that fit, by phase: found before the first step, or halved since."""
+    """Rows per micro-batch by phase: found before the first step, halved after out-of-memory."""
     micro_rows_for: str = ""
-    """The setting and the devices that they were found for."""
+    """Settings and devices for which `micro_rows` is valid."""
     cooldown_steps: int | None = None
-    """Where an early end was asked for: the updates that the stage then has."""
+    """Total steps of the stage after an early cooldown was requested."""
     cooldown_of: int | None = None
-    """The updates that it had before; another budget since takes the early end back."""
+    """Total steps before that request; a changed budget cancels the cooldown."""
     extensions: list[tuple[int, int]] = field(default_factory=list)
-    """What failed gates added: after which update of the stage, and how many tokens."""
+    """Extensions after failed gates: (step of the stage, number of tokens)."""
     at_end: dict[str, float] = field(default_factory=dict)
     """Metrics of all domains so far, at the gate."""
     verdict: dict[str, Any] | None = None
-    """The gate's findings."""
+    """Gate verdict, as `Verdict.to_dict`."""
 
     def judged(self, metrics: dict[str, float], verdict: Verdict) -> None:
-        """Note a verdict and the metrics it is based on."""
+        """Record a verdict and the metrics it is based on."""
         self.at_end, self.verdict = metrics, verdict.to_dict()
         self.status = "passed" if verdict.passed else "failed"
 
     @property
     def extended_tokens(self) -> int:
-        """Target tokens that failed gates added to the budget's."""
+        """Target tokens added by extensions."""
         return sum(tokens for _, tokens in self.extensions)
 
     def findings(self) -> list[str]:
-        """Return what the gate found, a line each."""
+        """Return the gate's findings, one line each."""
         if self.verdict is None:
             return []
         return [str(finding) for finding in Verdict.from_dict(self.verdict).findings]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data."""
+        """Return JSON-compatible data."""
         return dict(self.__dict__)
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Entry:
-        """Read what `to_dict` returned."""
+        """Restore from `to_dict`."""
         if plain["status"] not in get_args(Status):
-            raise ValueError(f"the status {plain['status']!r}")
+            raise ValueError(f"unknown status {plain['status']!r}")
         metrics = {name: _metrics(plain[name]) for name in ("at_start", "at_end")}
         pairs = {name: [tuple(one) for one in plain.get(name, ())] for name in _PAIRS}
         micro_rows = {int(i): rows for i, rows in plain.get("micro_rows", {}).items()}
@@ -95,18 +94,18 @@ class Entry:
 
 @dataclass
 class Ledger:
-    """The entries of all stages begun so far; every change is on disk before work goes on."""
+    """Entries of all stages begun so far; every change is on disk before training continues."""
 
     path: Path
     decisions: dict[str, Any] = field(default_factory=dict)
-    """What `auto` came to on this machine, and the weights that the run began from."""
+    """Resolved `auto` settings, and the initial weights of the run."""
     entries: list[Entry] = field(default_factory=list)
     writes: bool = True
-    """False in all processes of a run but the first: they know the same and write nothing."""
+    """Whether this rank writes the file: rank 0 only; the others hold the same data."""
 
     @classmethod
     def open(cls, path: Path, *, writes: bool = True) -> Ledger:
-        """Read the ledger at `path`, or begin an empty one."""
+        """Read the ledger at `path`, or create an empty one."""
         if not path.exists():
             return cls(path, writes=writes)
         plain = read_json(path, LOST)
@@ -116,14 +115,14 @@ class Ledger:
             entries = [Entry.from_dict(entry) for entry in plain["stages"]]
             return cls(path, dict(plain["decisions"]), entries, writes)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            found: object = "entries of another form"
+            got: object = "entries in an unknown format"
             if isinstance(error, KeyError | ValueError):
-                found = f"no {error}" if isinstance(error, KeyError) else error
+                got = f"no {error}" if isinstance(error, KeyError) else error
             what = f"{path} is damaged, or was written by another version of yxanul"
-            raise YxanulError(what, got=found, hint=LOST) from None
+            raise YxanulError(what, got=got, hint=LOST) from None
 
     def write(self) -> None:
-        """Put the ledger on disk, whole or not at all."""
+        """Write the ledger atomically."""
         if not self.writes:
             return
         entries = [entry.to_dict() for entry in self.entries]
@@ -133,11 +132,11 @@ class Ledger:
         )
 
     def entry(self, name: str) -> Entry | None:
-        """Return the entry of a stage that has begun."""
+        """Return a stage's entry; None if the stage has not begun."""
         return next((entry for entry in self.entries if entry.name == name), None)
 
     def best_metrics(self, before: str) -> dict[str, float]:
-        """Return, by name, the best value at the gates of the stages ahead of `before`."""
+        """Return the best value of each metric at the gates of stages earlier than `before`."""
         best: dict[str, float] = {}
         for entry in self.entries:
             if entry.name == before:
@@ -149,7 +148,7 @@ class Ledger:
 
 
 def _metrics(plain: dict[str, Any]) -> dict[str, float]:
-    """Return named metrics; ledgers of 0.1 have a mapping of figures for each domain."""
+    """Return metrics by name; ledgers of 0.1 store a score for each domain instead."""
     if any(isinstance(value, dict) for value in plain.values()):
         return named({domain: Score.from_dict(score) for domain, score in plain.items()})
     return plain

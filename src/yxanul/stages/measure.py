@@ -1,4 +1,4 @@
-"""What a machine decides: measured once a run, before its first step, and kept with the run."""
+"""Machine-dependent decisions: measured once per run before its first step, kept in the ledger."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ from yxanul.train.threads import best_num_threads
 
 _MANY_STEPS = 1_000_000_000
 _MEASURED_SECONDS = 1.5
-"""How long a step is timed where precisions are compared."""
+"""Seconds of timing for each precision that is compared."""
 _USUAL_MFU = 0.4
-"""Share of the products' peak that a step comes to: a first guess, until its own steps say more."""
+"""Typical MFU of a step: a first estimate of the speed, until steps have been timed."""
 AUTO_PRESETS = ("micro", "nano")
-"""What `preset: auto` chooses among, the best first where there is time for it."""
+"""Choices of `preset: auto`, largest first."""
 _ENOUGH_TOKENS = 5_000_000
-"""With fewer in sight, the next smaller preset learns more in the same time (docs/lab-notes.md)."""
+"""With fewer tokens the next smaller preset learns more in the same time (docs/lab-notes.md)."""
 
 
 def decide_preset(with_preset: Callable[[str], Recipe], ui: Ui) -> Recipe:
-    """Return a recipe with the largest preset that sees enough tokens on this machine in the
-    minutes of the stages; `with_preset` gives the recipe with any of them."""
+    """Return the recipe with the largest preset that can train on enough tokens on this machine in
+    the minutes of its stages; `with_preset` returns the recipe for a preset."""
     choices = [with_preset(preset) for preset in AUTO_PRESETS]
     train, stages = choices[0].train, choices[0].stages
     minutes = [stage.budget.minutes or math.inf for stage in stages]
@@ -77,23 +77,23 @@ def decide_preset(with_preset: Callable[[str], Recipe], ui: Ui) -> Recipe:
 
 
 def guess_speed(model: ModelSettings, seq_len: int, flops_per_second: float) -> float:
-    """Return about how many tokens a second a model is trained with."""
+    """Estimate the training speed of a model, in tokens per second."""
     return _USUAL_MFU * flops_per_second / flops_per_token(model, seq_len).total
 
 
 def decide_precision(
     ledger: Ledger, recipe: Recipe, model: LanguageModel, processes: int, ui: Ui
 ) -> str:
-    """Return the precision to train in; what `auto` came to is the same when a run goes on."""
+    """Return the precision to train in; the result of `auto` is kept for resumed runs."""
     train = recipe.train
-    asked = train.precision + (" without fp8" if train.fp8.engine == "none" else "")
-    if ledger.decisions.get("asked_precision") != asked:
+    requested = train.precision + (" without fp8" if train.fp8.engine == "none" else "")
+    if ledger.decisions.get("asked_precision") != requested:
         device = model.embedding.tokens.device
         candidates = precision_candidates(train, model.settings, device)
         if processes > 1 and train.strategy in PRECISIONS_OF:
             candidates = [name for name in candidates if name in PRECISIONS_OF[train.strategy]]
         decision = measure_precisions(candidates, lambda name: _seconds(model, recipe, name))
-        ledger.decisions |= {"asked_precision": asked, "precision": decision.precision}
+        ledger.decisions |= {"asked_precision": requested, "precision": decision.precision}
         if decision.line:
             ledger.decisions["precision_measured"] = decision.to_dict()
             ui.say(decision.line)
@@ -102,19 +102,19 @@ def decide_precision(
 
 
 def decide_threads(ledger: Ledger, device: torch.device, ui: Ui) -> None:
-    """Set torch's number of threads: sums depend on it, so a run that goes on has the same."""
+    """Set torch's number of threads; a resumed run uses the same, since sums depend on it."""
     if device.type != "cpu":
         return
-    usual = torch.get_num_threads()
+    default = torch.get_num_threads()
     if "threads" not in ledger.decisions:
         ledger.decisions["threads"] = best_num_threads()
-        if ledger.decisions["threads"] < usual:
+        if ledger.decisions["threads"] < default:
             ui.warn(
-                f"other processes keep the cores busy: training on {ledger.decisions['threads']}"
-                f" threads instead of {usual}, which is faster now"
+                f"other processes are using the CPU: training with {ledger.decisions['threads']}"
+                f" threads instead of {default}, which is faster"
             )
         ledger.write()
-    if ledger.decisions["threads"] <= usual:
+    if ledger.decisions["threads"] <= default:
         torch.set_num_threads(ledger.decisions["threads"])
 
 
@@ -138,7 +138,7 @@ def _largest_phase(recipe: Recipe) -> Phase:
 
 
 def step_seconds(mixed_precision: MixedPrecision, optim: OptimSettings, phase: Phase) -> float:
-    """Time one training step of a phase; `mixed_precision` is trained on nonsense, so give a copy.
+    """Time one training step of a phase on random tokens; this changes the weights, so pass a copy.
 
     Micro-batches that do not fit into memory are halved.
     """
@@ -178,7 +178,7 @@ def _step_seconds(engine: Engine, phase: Phase) -> float:
 
 
 def describe_environment() -> dict[str, Any]:
-    """Return what someone needs to know to judge or repeat a run's figures."""
+    """Return versions and hardware, as needed to interpret or reproduce a run's results."""
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
         "yxanul": __version__,

@@ -1,4 +1,4 @@
-"""A stage's plan made to fit into the memory there is, before its first step."""
+"""Fitting a stage's micro-batches into device memory before its first step."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from yxanul.train.micro_batch import find_micro_rows, micro_rows_of, with_micro_
 def fit(
     session: Session, plan: Plan, stage: StageSettings, optim: OptimSettings, entry: Entry
 ) -> Plan:
-    """Return the plan with micro-batches that fit; raise YxanulError if its largest phase does not.
+    """Return the plan with micro-batches that fit; raise YxanulError if the largest phase does not.
 
-    What was found stands in the ledger, so that a run that goes on is the same run.
+    The sizes are kept in the ledger, so that a resumed run uses the same ones.
     """
-    asked = session.world.broadcast(_asked(session, plan))
+    key = session.world.broadcast(_cache_key(session, plan))
     is_auto = session.recipe.train.micro_batch_size == "auto" and session.device.type == "cuda"
-    if entry.micro_rows_for == asked:
+    if entry.micro_rows_for == key:
         plan = with_micro_rows(plan, entry.micro_rows)
     elif is_auto and session.engine.can_rehearse:
-        plan = _searched(session, plan, stage, optim)
-    entry.micro_rows_for, entry.micro_rows = asked, micro_rows_of(plan)
+        plan = _with_largest_rows(session, plan, stage, optim)
+    entry.micro_rows_for, entry.micro_rows = key, micro_rows_of(plan)
     if session.engine.can_rehearse:
         _rehearse(session, plan, optim)
     return plan
 
 
 def _rehearse(session: Session, plan: Plan, optim: OptimSettings) -> None:
-    """Try the largest phase to come; all processes go on, or none."""
+    """Dry-run the largest remaining phase; raise on all ranks if it fails on any."""
     failure, done = None, session.progress.stage_step
     with session.engine.probe() as engine:
         try:
@@ -56,22 +56,26 @@ def _rehearse(session: Session, plan: Plan, optim: OptimSettings) -> None:
         raise failure or too_large(phase, session.device, session.world.size)
 
 
-def _searched(session: Session, plan: Plan, stage: StageSettings, optim: OptimSettings) -> Plan:
-    """Find the largest micro-batches; where the recipe gives rows, they are not exceeded."""
+def _with_largest_rows(
+    session: Session, plan: Plan, stage: StageSettings, optim: OptimSettings
+) -> Plan:
+    """Find the largest micro-batches that fit, at most the phase's `device_batch_size`."""
     with session.engine.probe() as engine:
-        found = _found(session, engine, plan, optim)
+        rows = _find_rows(session, engine, plan, optim)
     planned = micro_rows_of(plan)
     for index, phase in enumerate(stage.curriculum):
-        if phase.device_batch_size is not None and index in found:
-            found[index] = min(found[index], planned[index])
-    sizes = ", ".join(f"{rows} rows in phase {index}" for index, rows in found.items())
+        if phase.device_batch_size is not None and index in rows:
+            rows[index] = min(rows[index], planned[index])
+    sizes = ", ".join(f"{number} rows in phase {index}" for index, number in rows.items())
     session.ui.say(f"micro-batches that fit: {sizes}")
-    return with_micro_rows(plan, found)
+    return with_micro_rows(plan, rows)
 
 
-def _found(session: Session, engine: Engine, plan: Plan, optim: OptimSettings) -> dict[int, int]:
+def _find_rows(
+    session: Session, engine: Engine, plan: Plan, optim: OptimSettings
+) -> dict[int, int]:
     model, compiles = engine.mixed_precision.model, engine.mixed_precision.model.compiles
-    model.compiles = False  # it takes no more memory compiled, but minutes for each size
+    model.compiles = False  # compiling takes minutes per size and needs no more memory
     try:
         return find_micro_rows(
             engine,
@@ -84,8 +88,8 @@ def _found(session: Session, engine: Engine, plan: Plan, optim: OptimSettings) -
         model.compiles = compiles
 
 
-def _asked(session: Session, plan: Plan) -> str:
-    """Return all that micro-batches depend on, as a line."""
+def _cache_key(session: Session, plan: Plan) -> str:
+    """Return everything that micro-batch sizes depend on, in one line."""
     train, world = session.recipe.train, session.world
     on_gpu = session.device.type == "cuda"
     device = torch.cuda.get_device_name(session.device) if on_gpu else processor_name() or "cpu"

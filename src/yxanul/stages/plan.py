@@ -1,4 +1,4 @@
-"""What a stage will do: its plan, from the recipe and what the ledger holds of the stage."""
+"""Plan of a stage, from the recipe and the stage's ledger entry."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def resolve_plan(
     *,
     bounded: bool = True,
 ) -> Plan:
-    """Return the plan of a stage: its budget, and every change of it that stands in the ledger.
+    """Return the plan of a stage: its budget with all changes recorded in the ledger.
 
     `available` has the training tokens of its sources: needed for epochs and `max_epochs`.
-    With `bounded=False` sources are read beyond their `max_epochs`.
+    With `bounded=False`, `max_epochs` is ignored.
     """
     train, optim = recipe.train, stage_optim(recipe.optim, stage)
     plan = _plan_budget(stage, train, optim, available, entry.minutes_tokens)
     for step, tokens in entry.replans:
         whole = plan_tokens(stage, train, optim, tokens)
         plan = replan(plan, whole, step, by_share=stage.curriculum[-1].share is not None)
-    # What was decided about another budget than this one is void.
+    # Cooldowns and extensions of a budget that has changed since are ignored.
     if entry.cooldown_steps is not None and entry.cooldown_of == plan.total_steps:
         plan = cut_plan(plan, entry.cooldown_steps)
     for step, tokens in entry.extensions:
@@ -48,7 +48,7 @@ def resolve_plan(
 def plan_steps(
     stage: StageSettings, train: TrainSettings, optim: OptimSettings, steps: int
 ) -> Plan:
-    """Return the plan of a stage that lasts `steps` updates."""
+    """Return the plan of a stage that lasts `steps` optimizer steps."""
     return make_plan(stage.curriculum, stage.mix, train, clip=optim.grad_clip, steps=steps)
 
 
@@ -60,8 +60,8 @@ def plan_tokens(
 
 
 def counted_plan(stage: StageSettings, train: TrainSettings, optim: OptimSettings) -> Plan | None:
-    """Return the plan of a budget in steps or tokens; None of another, which only the data or a
-    machine knows."""
+    """Return the plan of a budget in steps or tokens; None for epochs and minutes, which depend on
+    the data or the machine."""
     if stage.budget.steps is not None:
         return plan_steps(stage, train, optim, stage.budget.steps)
     if stage.budget.tokens is not None:
@@ -76,8 +76,8 @@ def _plan_budget(
     available: Mapping[str, int],
     minutes_tokens: int | None,
 ) -> Plan:
-    """Return the plan of a stage's budget; `minutes_tokens` is what its minutes were thought to
-    come to before its first step."""
+    """Return the plan of a stage's budget; `minutes_tokens` is the first estimate of the
+    tokens its minutes allow."""
     if (plan := counted_plan(stage, train, optim)) is not None:
         return plan
     if stage.budget.epochs is not None:
@@ -88,7 +88,7 @@ def _plan_budget(
 
 
 def epoch_tokens(mix: Mapping[str, float], available: Mapping[str, int]) -> int:
-    """Return the tokens after which the first source of a mix has been seen once."""
+    """Return the tokens after which the first source of a mix has been read once."""
     total = sum(mix.values())
     return round(min(available[name] * total / weight for name, weight in mix.items() if weight))
 
@@ -104,12 +104,12 @@ def epochs_of(stage: StageSettings, available: Mapping[str, int]) -> tuple[dict[
 
 
 HARMLESS_EPOCHS = 4.0
-"""Up to so many passes over a text teach nearly as much as new text would (Muennighoff et al.
-2023, "Scaling data-constrained language models")."""
+"""Epochs up to which repeated text is nearly as useful as new text (Muennighoff et al. 2023,
+"Scaling Data-Constrained Language Models")."""
 
 
 def tokens_by_source(plan: Plan) -> dict[str, float]:
-    """Return how many tokens of each source a plan reads, but for the last row."""
+    """Return the tokens of each source that a plan reads, accurate to one row."""
     tokens: dict[str, float] = {}
     for phase in plan.phases:
         for name, share in exact_shares(phase.mix).items():
@@ -118,7 +118,7 @@ def tokens_by_source(plan: Plan) -> dict[str, float]:
 
 
 def bounds_of(plan: Plan, sources: Mapping[str, CommonSettings]) -> dict[str, float]:
-    """Return the bounds, in epochs, of the sources that a plan reads."""
+    """Return the `max_epochs` of the sources that a plan reads, where set."""
     used = sorted(tokens_by_source(plan))
     bounds = {name: sources[name].max_epochs for name in used}
     return {name: epochs for name, epochs in bounds.items() if epochs is not None}
@@ -130,10 +130,10 @@ def bounded_plan(
     """Return a plan in which no source is read beyond its bound.
 
     `room` has the bound of each bounded source in epochs, `available` its tokens, `seen` those
-    that were read before the plan. Where a source has reached its bound, a phase goes on without
-    it: the others keep their weights to each other.
+    that were read before the plan. Once a source has reached its bound, a phase continues without
+    it; the other sources keep their relative weights.
     """
-    # What the mix owes a source at the end may be one of the longest rows.
+    # The mix may overshoot a source's exact share by up to one of the longest rows.
     longest = max((phase.seq_len for phase in plan.phases), default=0)
     left = {n: room[n] * available[n] - seen.get(n, 0) - longest for n in room}
     phases: list[Phase] = []
@@ -152,34 +152,34 @@ def bounded_plan(
 
 
 def _within_bounds(phase: Phase, left: Mapping[str, float]) -> dict[str, float]:
-    """Return the phase's mix without the sources that have no room for another step."""
+    """Return the phase's mix without the sources that cannot supply another step."""
     mix = {name: weight for name, weight in phase.mix.items() if weight}
     while mix:
         needs = {n: float(s * phase.step_tokens) for n, s in exact_shares(mix).items()}
-        full = [n for n in mix if left.get(n, math.inf) < needs[n]]
-        if not full:
+        exhausted = [n for n in mix if left.get(n, math.inf) < needs[n]]
+        if not exhausted:
             return mix
-        mix = {name: weight for name, weight in mix.items() if name not in full}
+        mix = {name: weight for name, weight in mix.items() if name not in exhausted}
     raise YxanulError(
-        "the bounds of max_epochs leave too little text for the stage",
-        got=f"at step {phase.first_step} nothing is left of {', '.join(sorted(phase.mix))}",
+        "max_epochs leaves too little text for the stage",
+        got=f"all sources exhausted at step {phase.first_step}: {', '.join(sorted(phase.mix))}",
         hint="raise max_epochs, shorten the budget, or add text",
     )
 
 
 def _steps_until_a_bound(mix: Mapping[str, float], left: Mapping[str, float], phase: Phase) -> int:
-    """Return after how many steps the first source has no room for another one: 1 at least."""
+    """Return the number of steps until the first source reaches its bound, at least 1."""
     steps = [
         left[name] / float(share * phase.step_tokens)
         for name, share in exact_shares(mix).items()
         if name in left
     ]
-    # There is room for one, as `_within_bounds` saw; a rounding error must not say otherwise.
+    # `_within_bounds` made sure that one step fits; a rounding error must not give 0.
     return max(1, math.floor(min(steps, default=phase.num_steps)))
 
 
 def repeats(plan: Plan, available: Mapping[str, int], seen: Mapping[str, int]) -> dict[str, float]:
-    """Return how often each source of a plan has been read at its end, in epochs."""
+    """Return the epochs of each source at the end of a plan."""
     return {
         name: (seen.get(name, 0) + tokens) / available[name]
         for name, tokens in tokens_by_source(plan).items()

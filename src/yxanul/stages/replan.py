@@ -1,4 +1,4 @@
-"""Plans that change while a stage trains: minutes at the speed that is measured, an early end."""
+"""Plans that change during training: budgets in minutes, and early cooldown."""
 
 from __future__ import annotations
 
@@ -23,74 +23,74 @@ from yxanul.train.micro_batch import micro_rows_of, with_micro_rows
 from yxanul.train.trainer import Callback, Changes, StepReport, Trainer
 
 FIRST_STEPS, FIRST_SECONDS = 3, 2.0
-"""So many steps, and so long, are timed before the first plan."""
+"""Steps and seconds that are timed before the first plan."""
 WINDOW_SECONDS = 15.0
-"""The speed is that of the last so many seconds."""
+"""Window over which the speed is averaged."""
 REPLAN_SECONDS = 60.0
-"""From one plan to the next, at least."""
+"""Minimum interval between plans."""
 TOLERANCE = 0.1
-"""Share of the time left by which the end may be off before the stage is planned anew."""
+"""Deviation from the end, as a share of the time left, that triggers a new plan."""
 
 
 def guess_tokens(session: Session, stage: StageSettings) -> int:
-    """Return about how many tokens a stage's minutes come to, before its first step."""
+    """Estimate how many tokens a stage's minutes allow, before its first step."""
     assert stage.budget.minutes is not None
     speed = guess_speed(session.model_settings, longest_row(stage), session.peak_flops)
     return max(1, round(60 * stage.budget.minutes * speed))
 
 
 def warn_of_repeats(session: Session, plan: Plan, entry: Entry) -> None:
-    """Warn of sources without a bound that a plan reads more often than is known to be harmless."""
+    """Warn about sources without `max_epochs` that a plan repeats too often."""
     bounds = bounds_of(plan, session.recipe.data.sources)
     for name, epochs in repeats(plan, session.data.train_tokens, entry.positions).items():
         if name not in bounds and epochs > HARMLESS_EPOCHS:
             session.ui.warn(
-                f"'{name}' is read {epochs:.1f} times: beyond {HARMLESS_EPOCHS:g} a repeated text"
-                " teaches less and less; give more text, or bound it with max_epochs"
+                f"source '{name}' is read for {epochs:.1f} epochs: returns diminish beyond"
+                f" {HARMLESS_EPOCHS:g}; add text, or set max_epochs"
             )
 
 
 class MinutesBudget(Callback):
-    """Plans a stage anew when it would end earlier or later than its minutes say."""
+    """Replans a stage when it would end earlier or later than its budget in minutes."""
 
     def __init__(self, session: Session, stage: StageSettings, entry: Entry, minutes: float):
         self._session, self._stage, self._entry = session, stage, entry
         self._seconds = 60 * minutes
         self._marks: deque[tuple[float, float]] = deque()
-        """When a step ended, and the work of all steps since the first one here."""
+        """(End time of a step, FLOPs of all steps since the first in this process)."""
         self._began: float | None = None
-        """When the stage would have begun, had it been trained without a break."""
+        """Start time of the stage, as if it had been trained without interruption."""
         self._planned = 0.0
 
     def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
-        """Plan the rest of the stage anew, if that is due."""
+        """Replan the rest of the stage if due."""
         tokens = self._session.world.broadcast(self._tokens(trainer))
         if tokens is None:
             return None
         entry, done = self._entry, trainer.progress.stage_step
-        is_main = not entry.replans
+        is_first = not entry.replans
         entry.replans.append((done, tokens))
         entry.tokens_per_second = tokens / self._seconds
         plan = self._plan(trainer, entry)
         entry.steps, entry.tokens = plan.total_steps, plan.total_tokens
-        if is_main:
+        if is_first:
             check_schedule(trainer.optim, total_steps=entry.steps, total_tokens=entry.tokens)
         self._session.ledger.write()
         self._session.ui.say(
             f"stage '{entry.name}': {self._seconds / 60:g} minutes at"
             f" {entry.tokens_per_second:,.0f} tokens/s are {entry.tokens:,} tokens"
-            + ("" if is_main else f", planned anew after step {done}")
+            + ("" if is_first else f", replanned after step {done}")
         )
-        if is_main:
+        if is_first:
             warn_of_repeats(self._session, plan, entry)
         return Changes(plan)
 
     def _tokens(self, trainer: Trainer) -> int | None:
-        """Return the tokens of all minutes at the speed of now, if the plan is due and wrong."""
+        """Return the tokens of the whole stage at the current speed; None if no replan is due."""
         plan, done, now = trainer.plan, trainer.progress.stage_step, perf_counter()
         if self._entry.extensions or self._entry.cooldown_steps == plan.total_steps:
             return None
-        if self._began is None:  # what the first step does once does not count for the speed
+        if self._began is None:  # one-time work in the first step does not count
             _, tokens = plan.done_of(plan.curve_at(done), done)
             share = tokens / plan.curve_at(done).total_tokens
             self._began, self._planned = now - share * self._seconds, now
@@ -105,7 +105,7 @@ class MinutesBudget(Callback):
             return None
         self._planned = now
         tokens = plan.curve_at(done).total_tokens
-        for _ in range(6):  # the mean speed depends on the phases, and these on the length
+        for _ in range(6):  # the mean speed depends on the phases, and they on the length
             tokens = max(1, round(tokens * left / needed))
             trial = replace(self._entry, replans=[*self._entry.replans, (done, tokens)])
             needed = self._work(self._plan(trainer, trial), done) / work_per_second
@@ -114,14 +114,14 @@ class MinutesBudget(Callback):
         return tokens
 
     def _note(self, now: float, phase: Phase) -> None:
-        """Note the end of a step; forget what lies before the window."""
+        """Record the end of a step; drop marks older than the window."""
         before = self._marks[-1][1] if self._marks else -self._work_of(phase)
         self._marks.append((now, before + self._work_of(phase)))
         while len(self._marks) > FIRST_STEPS + 1 and self._marks[1][0] < now - WINDOW_SECONDS:
             self._marks.popleft()
 
     def _is_due(self, now: float, plan: Plan, done: int) -> bool:
-        """Say whether enough is timed, long enough after the last plan, and something is left."""
+        """Whether enough steps are timed, the last plan is old enough, and steps are left."""
         if len(self._marks) <= FIRST_STEPS or done == plan.total_steps:
             return False
         replans = self._entry.replans
@@ -135,7 +135,7 @@ class MinutesBudget(Callback):
         return with_micro_rows(plan, micro_rows_of(trainer.plan))
 
     def _work(self, plan: Plan, steps_done: int) -> float:
-        """Return the FLOPs of the steps that are left."""
+        """Return the FLOPs of the remaining steps."""
         ends = ((phase, phase.first_step + phase.num_steps) for phase in plan.phases)
         left = ((phase, end - max(steps_done, phase.first_step)) for phase, end in ends)
         return sum(steps * self._work_of(phase) for phase, steps in left if steps > 0)
@@ -147,15 +147,15 @@ class MinutesBudget(Callback):
 
 
 def ask(run: RunFolder, recipe: Recipe) -> None:
-    """Leave the request; refuse it where the stage that is at work does not come down late."""
+    """Request an early cooldown; reject it unless the running stage has a wsd schedule."""
     stage = stage_at_work(run, recipe)
     name = stage_optim(recipe.optim, stage).schedule.name
     if name != "wsd":
         raise YxanulError(
             f"stage '{stage.name}' cannot cool down early",
-            got=f"the schedule {name}",
-            expected="wsd, which stays at its peak until it comes down",
-            hint="other schedules are bound to their length",
+            got=f"schedule {name}",
+            expected="wsd",
+            hint="the other schedules depend on the length of the stage",
         )
     write_text(request_of(run), f"{stage.name}\n")
 
@@ -168,22 +168,22 @@ def stage_at_work(run: RunFolder, recipe: Recipe) -> StageSettings:
             raise YxanulError(f"stage '{stage.name}' of {run.path} has not begun yet")
         if entries[stage.name].status != "passed":
             return stage
-    raise YxanulError(f"{run.path} has ended: every stage has passed its gate")
+    raise YxanulError(f"{run.path} is complete: every stage has passed its gate")
 
 
 def request_of(run: RunFolder) -> Path:
-    """Return the file that asks for it: it names the stage."""
+    """Return the request file for an early cooldown; it contains the name of the stage."""
     return run.path / "cooldown-now"
 
 
 class Cooldown(Callback):
-    """Takes up a request: cuts the plan, and writes down how long the stage is now."""
+    """Serves cooldown requests: shortens the plan and records it in the ledger."""
 
     def __init__(self, session: Session, entry: Entry):
         self._session, self._entry = session, entry
 
     def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
-        """Look for a request; return the shorter plan."""
+        """Check for a request; return the shortened plan."""
         session, entry = self._session, self._entry
         request = request_of(session.run)
         if not session.world.any(session.world.is_main and request.exists()):
@@ -191,7 +191,7 @@ class Cooldown(Callback):
         is_meant = session.world.broadcast(_stage_of(request) == entry.name)
         done, total = report.progress.stage_step, trainer.plan.total_steps
         if is_meant and is_warming_up(trainer.plan, trainer.optim, done):
-            return None  # it comes down once it is up
+            return None  # the cooldown starts after the warm-up
         cut = None
         if is_meant and entry.cooldown_steps != total and done < total:
             cut = cooled_plan(trainer.plan, trainer.optim, done)
@@ -199,15 +199,15 @@ class Cooldown(Callback):
             entry.steps, entry.tokens = cut.total_steps, cut.total_tokens
             session.ledger.write()
             left = cut.total_steps - done
-            session.ui.say(f"stage '{entry.name}' comes down from here on: {left:,} steps are left")
+            session.ui.say(f"stage '{entry.name}': cooldown begins, {left:,} steps left")
             before, after = ({phase.index for phase in one.phases} for one in (trainer.plan, cut))
             if lost := sorted(before - after):
-                session.ui.warn(f"what it does not come to: phase {', '.join(map(str, lost))}")
+                session.ui.warn(f"phases skipped by the cooldown: {', '.join(map(str, lost))}")
         if session.world.is_main:
             request.unlink(missing_ok=True)
         return Changes(cut)
 
 
 def _stage_of(request: Path) -> str | None:
-    """Return the stage that is asked to end; it may be over by now."""
+    """Return the stage named by a request file; it may have ended since."""
     return request.read_text().strip() if request.exists() else None

@@ -1,4 +1,4 @@
-"""Any step of a run, found again from its plan: the rows that it reads."""
+"""Replay: reconstructs from the plan which rows any step of a run reads."""
 
 from __future__ import annotations
 
@@ -20,68 +20,68 @@ from yxanul.train.curriculum import Phase, Plan
 from yxanul.train.micro_batch import with_micro_rows
 from yxanul.train.progress import Progress
 
-_PIECE = 20_000
+_CHUNK_ROWS = 20_000
 
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """One optimizer update, before or after it is done."""
+    """One optimizer step of a plan."""
 
     step: int
-    """Its number in the run, from 1, as metrics and checkpoints count."""
+    """Number in the run, from 1, as in metrics and checkpoints."""
     stage: str
     stage_step: int
-    """Its number in the stage, from 1."""
+    """Number in the stage, from 1."""
     plan: Plan
-    """That of the stage."""
+    """Plan of the stage."""
     phase: Phase
     rows: list[Row]
 
     def micro_batches(self) -> list[list[Row]]:
-        """Return the rows as they go through the model."""
+        """Return the rows, grouped by micro-batch."""
         size = self.phase.micro_rows
         return [self.rows[start : start + size] for start in range(0, len(self.rows), size)]
 
 
 def locate_step(run: RunFolder, recipe: Recipe, step: int, stage: str | None = None) -> PlannedStep:
-    """Plan the rows of a step as the trainer does; it is counted in the run, or in a stage.
+    """Return a step's rows as the trainer plans them; `step` counts in the run, or in `stage`.
 
-    In each stage the walk begins at its newest checkpoint before the step, if there is one.
+    Each stage is replayed from its newest checkpoint before the step, if any.
     """
     names = [one.name for one in recipe.stages]
     if stage is not None and stage not in names:
         raise YxanulError(
-            f"the run has no stage '{stage}'",
+            f"unknown stage '{stage}'",
             expected=f"one of {', '.join(names)}",
             hint=near_miss(stage, names),
         )
-    plans, anchors = _Plans(run, recipe), _anchors(run)
+    plans, anchors = _Plans(run, recipe), _checkpoint_progress(run)
     cursor, before = MixCursor(), 0
     for one in recipe.stages:
         plan = plans.of(one, cursor.positions, before)
         here = step if stage is not None else step - before
         if one.name == stage or (stage is None and step > 0 and here <= plan.total_steps):
             _check_range(f"stage '{one.name}'", here, plan.total_steps)
-            cursor = _walk(plan, here - 1, cursor, anchors.get(one.name, []))
+            cursor = _advance(plan, here - 1, cursor, anchors.get(one.name, []))
             phase = plan.phase_at(here - 1)
             rows, _ = plan_rows(cursor, phase.mix, phase.rows, phase.seq_len)
             return PlannedStep(before + here, one.name, here, plan, phase, rows)
-        cursor = _walk(plan, plan.total_steps, cursor, anchors.get(one.name, []))
+        cursor = _advance(plan, plan.total_steps, cursor, anchors.get(one.name, []))
         before += plan.total_steps
     _check_range("the run", step, before)
     raise AssertionError("every step up to the last one is in a stage")
 
 
 def skip_rows(cursor: MixCursor, phase: Phase, num_rows: int) -> MixCursor:
-    """Return the cursor after so many rows of a phase.
+    """Return the cursor after `num_rows` rows of a phase.
 
-    Where a piece leaves the debts as they were, the pieces after it are like it: they are
-    multiplied, not walked.
+    If a chunk leaves the debts unchanged, all later chunks are the same: they are multiplied
+    instead of replayed.
     """
     period = math.lcm(*(share.denominator for share in exact_shares(phase.mix).values()))
-    piece = max(1, _PIECE // period) * period if period <= _PIECE else _PIECE
+    chunk = _CHUNK_ROWS if period > _CHUNK_ROWS else max(1, _CHUNK_ROWS // period) * period
     while num_rows:
-        count = min(piece, num_rows)
+        count = min(chunk, num_rows)
         _, after = plan_rows(cursor, phase.mix, count, phase.seq_len)
         times = num_rows // count if after.debts == cursor.debts else 1
         cursor = _repeated(cursor, after, times)
@@ -90,7 +90,7 @@ def skip_rows(cursor: MixCursor, phase: Phase, num_rows: int) -> MixCursor:
 
 
 def _repeated(before: MixCursor, after: MixCursor, times: int) -> MixCursor:
-    """Return the cursor after `times` pieces, of which the first led from `before` to `after`."""
+    """Return the cursor after `times` chunks, the first of which led from `before` to `after`."""
     positions = {
         source: at + (times - 1) * (at - before.positions.get(source, 0))
         for source, at in after.positions.items()
@@ -98,8 +98,8 @@ def _repeated(before: MixCursor, after: MixCursor, times: int) -> MixCursor:
     return MixCursor(positions, after.debts)
 
 
-def _walk(plan: Plan, steps: int, cursor: MixCursor, anchors: list[Progress]) -> MixCursor:
-    """Return the cursor after so many steps of a stage that begins at `cursor`."""
+def _advance(plan: Plan, steps: int, cursor: MixCursor, anchors: list[Progress]) -> MixCursor:
+    """Return the cursor after `steps` steps of a stage that begins at `cursor`."""
     done = 0
     for anchor in anchors:
         if done <= anchor.stage_step <= steps:
@@ -112,21 +112,21 @@ def _walk(plan: Plan, steps: int, cursor: MixCursor, anchors: list[Progress]) ->
     return cursor
 
 
-def _anchors(run: RunFolder) -> dict[str, list[Progress]]:
-    """Return where the checkpoints stand, by stage."""
-    found: dict[str, list[Progress]] = {}
+def _checkpoint_progress(run: RunFolder) -> dict[str, list[Progress]]:
+    """Return the progress in each readable checkpoint, by stage."""
+    by_stage: dict[str, list[Progress]] = {}
     for step in checkpoint_steps(run.checkpoints):
         try:
             _, state = read_checkpoint(checkpoint_path(run.checkpoints, step), only=())
         except CheckpointDamaged:
             continue
         progress = Progress.from_dict(state["progress"])
-        found.setdefault(progress.stage, []).append(progress)
-    return found
+        by_stage.setdefault(progress.stage, []).append(progress)
+    return by_stage
 
 
 class _Plans:
-    """The plans of the stages of a run: from its recipe, its ledger and its text."""
+    """Plans of a run's stages, from its recipe, ledger and shards."""
 
     def __init__(self, run: RunFolder, recipe: Recipe) -> None:
         self._recipe = recipe
@@ -134,11 +134,11 @@ class _Plans:
         self._ledger = Ledger.open(run.ledger)
 
     def of(self, stage: StageSettings, positions: Mapping[str, int], before: int) -> Plan:
-        """Return the plan of a stage that begins at these positions, after so many steps."""
+        """Return the plan of a stage that begins at `positions`, after `before` steps."""
         budget, entry = stage.budget, self._ledger.entry(stage.name)
         if budget.minutes is not None and (entry is None or entry.minutes != budget.minutes):
             raise YxanulError(
-                f"the minutes of stage '{stage.name}' are not measured yet",
+                f"stage '{stage.name}' has a budget in minutes and has not begun",
                 expected=f"a step from 1 to {before:,}" if before else None,
                 hint="its plan is known once the stage has begun",
             )
@@ -149,7 +149,7 @@ class _Plans:
         return with_micro_rows(plan, entry.micro_rows)
 
     def _available(self, names: Iterable[str]) -> dict[str, int]:
-        """Return the training tokens of sources, all of which have to be encoded to the end."""
+        """Return the training tokens of sources; all their text must be encoded."""
         manifests = {name: read_manifest(self._folder / name) for name in names}
         return {name: one.splits["train"].tokens for name, one in manifests.items()}
 

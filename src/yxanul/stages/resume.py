@@ -1,4 +1,4 @@
-"""Beginning a run, or going on with one: its folder, its recipe, its text."""
+"""Starting or resuming a run: its folder, recipe and text."""
 
 from __future__ import annotations
 
@@ -33,60 +33,62 @@ FIXED = (
     "data.shuffle_tokens",
     "model.",
 )
-"""Keys whose change would make what is on disk wrong."""
+"""Keys whose change would invalidate files on disk."""
 
 
 def reconcile_recipe(run: RunFolder, recipe: Recipe, ui: Ui) -> None:
-    """Write the resolved recipe into the run, or compare it with the one that is there.
+    """Write the resolved recipe into the run folder, after comparing it with an existing one.
 
-    Once a stage has begun, a change of the data, the tokenizer or the model is refused; any other
-    is named and taken.
+    Once a stage has begun, changes to the data, the tokenizer or the model are rejected; others are
+    reported and applied.
     """
     entries = Ledger.open(run.ledger).entries
     if run.has_begun and not entries:
         raise YxanulError(
-            f"{run.ledger} is lost, and without it the stages would be trained again",
-            hint=f"{LOST}; to begin anew, delete {run.checkpoints}",
+            f"{run.ledger} is missing, and without it all stages would be trained again",
+            hint=f"{LOST}; to start over, delete {run.checkpoints}",
         )
     if run.recipe.exists():
-        begun_with = _recipe_of(run)
-        changes = differences(begun_with, recipe)
+        previous = _recipe_of(run)
+        changes = differences(previous, recipe)
         changes.pop("description", None)
-        passed = _passed_stages(begun_with, entries)
-        ended = len(entries) == len(recipe.stages) and all(e.status == "passed" for e in entries)
-        at_work = ("optim.name",) if entries and not ended else ()
-        # No shard depends on the bounds of repeats, but the mixes of the stages do.
+        passed = _passed_stages(previous, entries)
+        is_complete = len(entries) == len(recipe.stages) and all(
+            e.status == "passed" for e in entries
+        )
+        in_use = ("optim.name",) if entries and not is_complete else ()
+        # Shards do not depend on max_epochs, but the mixes of finished stages do.
         free = () if any(key.endswith(".mix") for key in passed) else (".max_epochs",)
         free = (".on_bad_file", *free)
         fixed = {
             key: change
             for key, change in changes.items()
-            if key.startswith(FIXED + passed + at_work) and not key.endswith(free)
+            if key.startswith(FIXED + passed + in_use) and not key.endswith(free)
         }
         if fixed and not entries:
-            _prepare_anew(run, fixed, ui)
+            _discard_tokenizer(run, fixed, ui)
         elif fixed:
             raise YxanulError(
-                f"{run.path} was begun with another recipe",
-                got=_first_of(fixed),
-                hint="a stage that is finished stays as it is, and so do text, tokenizer and model;"
-                " choose another folder with --out, or, to train longer, add a stage",
+                f"{run.path} was started with another recipe",
+                got=_listed(fixed),
+                hint="finished stages, text, tokenizer and model cannot change; choose another"
+                " folder with --out, or add a stage to train longer",
             )
-        if ended:
+        if is_complete:
             if changes:
-                ui.warn(f"every stage has passed its gate: without effect is {_first_of(changes)}")
+                ui.warn(f"run is complete; ignoring recipe changes: {_listed(changes)}")
             return
         step = max(checkpoint_steps(run.checkpoints), default=0)
         for key, change in changes.items():
             effect = effect_of(key, recipe, entries, step)
-            ui.warn(f"the recipe has changed since this run began: {key}: {change}; {effect}")
+            ui.warn(f"the recipe has changed since the run started: {key}: {change}; {effect}")
         if not changes:
             return
     write_text(run.recipe, dump_recipe(recipe))
 
 
 def differences(old: Recipe, new: Recipe) -> dict[str, str]:
-    """Return {dotted key: "old -> new"} for every value in which two recipes differ."""
+    """Return {dotted key: "old -> new"} for every value that differs between two recipes."""
     before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
     keys = sorted(before.keys() | after.keys())
     pairs = {key: (before.get(key), after.get(key)) for key in keys}
@@ -104,60 +106,60 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def effect_of(key: str, recipe: Recipe, entries: Sequence[Entry], step: int) -> str:
-    """Say from which step on a change holds, for which stages, and for which it does not."""
+    """Describe from which step on and for which stages a change applies."""
     if not entries:
-        return "nothing is trained yet: it holds from the start"
+        return "applies from the start: nothing is trained yet"
     status = {entry.name: entry.status for entry in entries}
     section, _, rest = key.partition(".")
     if section == "stages":
         index, _, rest = rest.partition(".")
         return _effect_on_stage(recipe.stages[int(index)].name, rest, status, step)
     if section != "optim":
-        return f"it holds from step {step + 1:,} on"
+        return f"applies from step {step + 1:,}"
     name = rest.partition(".")[0]
     passed = [s.name for s in recipe.stages if status.get(s.name) == "passed"]
     left = [stage for stage in recipe.stages if stage.name not in passed]
     own = [stage.name for stage in left if getattr(stage.optim, name, None) is not None]
-    touched = [stage.name for stage in left if stage.name not in own]
-    parts = [f"it holds from step {step + 1:,} on for {_stages(touched)}"] if touched else []
-    parts += [f"not for {_stages(own)}, with {name} of their own"] if own else []
-    parts += [f"{_stages(passed)} stay as trained"] if passed else []
+    affected = [stage.name for stage in left if stage.name not in own]
+    parts = [f"applies from step {step + 1:,} to {_stages(affected)}"] if affected else []
+    parts += [f"not to {_stages(own)}, which override {name}"] if own else []
+    parts += [f"not to {_stages(passed)}, already finished"] if passed else []
     return "; ".join(parts)
 
 
 def _effect_on_stage(name: str, rest: str, status: Mapping[str, str], step: int) -> str:
     match status.get(name):
         case None:
-            return f"stage '{name}' has not begun: it holds for all of it"
+            return f"applies to all of stage '{name}', which has not begun"
         case "passed":
-            return f"stage '{name}' is finished and stays as it is"
+            return f"no effect: stage '{name}' is finished"
     if rest.startswith("gate"):
-        return f"the gate of stage '{name}' is judged by it"
+        return f"applies to the gate of stage '{name}'"
     if rest.startswith("budget"):
         return (
-            f"stage '{name}' goes on from step {step:,} of the run to its new end, and the schedule"
-            " of its learning rate is that of the new length; what is trained stays as it is"
+            f"stage '{name}' resumes at step {step:,} of the run and trains to its new end; its"
+            " learning-rate schedule is recomputed for the new length"
         )
-    return f"it holds from step {step + 1:,} of the run on, in the rest of stage '{name}'"
+    return f"applies to the rest of stage '{name}', from step {step + 1:,} of the run"
 
 
 def _stages(names: Sequence[str]) -> str:
     return f"{'stage' if len(names) == 1 else 'stages'} " + ", ".join(f"'{n}'" for n in names)
 
 
-def _first_of(changes: Mapping[str, str]) -> str:
-    """Return the first few changes, and how many there are beside them."""
+def _listed(changes: Mapping[str, str]) -> str:
+    """Return the first few changes and the number of the others."""
     shown = [f"{key}: {change}" for key, change in islice(changes.items(), 3)]
     more = len(changes) - len(shown)
     return ", ".join([*shown, f"and {more} more"] if more else shown)
 
 
-def _prepare_anew(run: RunFolder, changes: Collection[str], ui: Ui) -> None:
-    """Nothing is trained yet: take the changes, and learn the tokenizer from what the text is now
-    (one that is the same again leaves the shards of sources that did not change)."""
+def _discard_tokenizer(run: RunFolder, changes: Collection[str], ui: Ui) -> None:
+    """Delete the tokenizer of an untrained run if its text or settings changed, so that it is
+    rebuilt. If the result is the same tokenizer, shards of unchanged sources stay valid."""
     if any(key.startswith(("tokenizer.", "data.", "seed")) for key in changes):
         run.tokenizer.unlink(missing_ok=True)
-        ui.warn("the tokenizer is made again, as the recipe's text or tokenizer has changed")
+        ui.warn("rebuilding the tokenizer: the recipe's text or tokenizer has changed")
 
 
 def _recipe_of(run: RunFolder) -> Recipe:
@@ -165,14 +167,15 @@ def _recipe_of(run: RunFolder) -> Recipe:
         return load_recipe(str(run.recipe))
     except YxanulError as error:
         raise YxanulError(
-            f"{run.path} was begun by another version of yxanul, or its recipe is damaged",
+            f"{run.path} was created by another version of yxanul, or its recipe is damaged",
             got="; ".join(str(error).splitlines()),
             hint="choose another folder with --out",
         ) from None
 
 
 def _passed_stages(recipe: Recipe, entries: Sequence[Entry]) -> tuple[str, ...]:
-    """Return the keys of stages that are behind the run; its gates may change without effect."""
+    """Return the keys of begun and finished stages that must not change; gates are not among
+    them."""
     status = {entry.name: entry.status for entry in entries}
     keys: list[str] = []
     for index, stage in enumerate(recipe.stages):
@@ -194,10 +197,10 @@ def open_run(
     with_prepare: bool = False,
     stop_after: int | None = None,
 ) -> Iterator[Session]:
-    """Give the session of a run, its folder locked and signals handled while the block lasts.
+    """Context manager: the session of a run, with its folder locked and signals handled.
 
-    `with_preset` gives the recipe anew where its preset is auto. After step `stop_after` it saves
-    and stops, as a signal would make it.
+    `with_preset` returns the recipe with a given preset, for `preset: auto`. After step
+    `stop_after` the run saves and stops, as on a signal.
     """
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest(stop_after).handled())
@@ -209,12 +212,12 @@ def open_run(
             reconcile_recipe(run, recipe, ui)
             if with_prepare and world.size == 1:
                 preparation = stack.enter_context(begin(run, recipe, ui, stop))
-            elif with_prepare:  # all processes read the same shards
+            elif with_prepare:  # all ranks read the same shards
                 tell(prepare(run, recipe, ui), ui)
         world.wait_for_main()
         startup.lap("tokenizer")
 
-        # Only now: torch takes a second to load, in which others encode the first text.
+        # Imported late: loading torch takes a second, during which worker processes already encode.
         from yxanul.stages.measure import decide_preset
         from yxanul.stages.session import build_session
 

@@ -1,4 +1,4 @@
-"""The program: stage after stage, each ended by its gate."""
+"""The training program: every stage in order, each ended by its gate."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from yxanul.train.trainer import Trainer
 
 
 def run_stages(session: Session) -> None:
-    """Train every stage that has not passed its gate; raise GateFailed at the first that fails."""
+    """Train all stages that have not passed their gate; raise GateFailed at the first failure."""
     reconcile_ledger(session)
     for index, stage in enumerate(session.recipe.stages):
         entry = session.ledger.entry(stage.name)
@@ -33,9 +33,9 @@ def run_stages(session: Session) -> None:
 
 
 def reconcile_ledger(session: Session) -> None:
-    """Take back what the ledger says of work that the loaded checkpoint does not hold.
+    """Undo ledger entries about training that the loaded checkpoint does not contain.
 
-    A checkpoint may be lost or damaged after a verdict on it was written down.
+    A checkpoint may be lost or damaged after its verdict was recorded.
     """
     progress, names = session.progress, [stage.name for stage in session.recipe.stages]
     at = names.index(progress.stage) if progress.stage in names else -1
@@ -44,9 +44,9 @@ def reconcile_ledger(session: Session) -> None:
         index = names.index(entry.name)
         unfinished = index == at and progress.stage_step < entry.steps
         if entry.status != "running" and (index > at or unfinished):
-            session.ui.warn(f"stage '{entry.name}' goes on: its last checkpoint is not there")
+            session.ui.warn(f"resuming stage '{entry.name}': its last checkpoint is missing")
             entry.status = "running"
-        # What a stage began from is true only if the stage before it is whole.
+        # An entry's starting point is valid only if the stage before it is complete.
         whole_before = index <= at or (index == at + 1 and not (kept and kept[-1][1]))
         if not whole_before:
             break
@@ -55,8 +55,8 @@ def reconcile_ledger(session: Session) -> None:
 
 
 def run_stage(session: Session, index: int) -> None:
-    """Train one stage to its end and judge it; the verdict is on disk before this returns."""
-    session.stop_if_asked("stopped between two stages", "the same command goes on")
+    """Train one stage to its end and run its gate; the verdict is on disk before this returns."""
+    session.stop_if_asked("stopped between two stages", "run the same command to resume")
     stage = session.recipe.stages[index]
     if session.progress.stage != stage.name:
         session.begin_stage(stage.name)
@@ -73,15 +73,15 @@ def run_stage(session: Session, index: int) -> None:
     plan = settle_plan(session, stage, entry)
     if session.progress.stage_step > plan.total_steps:
         raise YxanulError(
-            f"stage '{stage.name}' has done more steps than its budget has now",
-            got=f"{session.progress.stage_step:,} done, {plan.total_steps:,} planned",
-            hint="give it at least as many; --cooldown-now ends a schedule of wsd early",
+            f"stage '{stage.name}' is already past the end of its new budget",
+            got=f"{session.progress.stage_step:,} steps done, {plan.total_steps:,} planned",
+            hint="raise the budget; to end a stage with a wsd schedule early, use --cooldown-now",
         )
     if session.progress.stage_step < plan.total_steps:
         plan = fit(session, plan, stage, optim, entry)
     session.ledger.write()
     if session.progress.stage_step == 0:
-        session.watch.reset()  # another mix has another loss: that is no spike
+        session.watch.reset()  # a new mix changes the loss, which is not a spike
     trainer = None
     while True:
         if session.progress.stage_step < plan.total_steps:
@@ -93,10 +93,12 @@ def run_stage(session: Session, index: int) -> None:
                 trainer.run()
             finally:
                 session.position.progress = trainer.progress
-        session.stop_if_asked("stopped before a gate; the state is saved", "run it again")
-        is_told = session.data.is_whole and (stage.budget.minutes is None or entry.replans)
+        session.stop_if_asked(
+            "stopped before a gate; the state is saved", "run the same command to resume"
+        )
+        has_warned = session.data.is_whole and (stage.budget.minutes is None or entry.replans)
         session.data.finish()
-        if not is_told:
+        if not has_warned:
             warn_of_repeats(session, plan, entry)
         if pass_gate(session, index, entry, scorer):
             return
@@ -105,53 +107,51 @@ def run_stage(session: Session, index: int) -> None:
 
 
 def _headline(session: Session, plan: Plan, stage: StageSettings, optim: OptimSettings) -> str:
-    """Say in a line what is about to be trained, and how."""
     engine, size = session.engine, session.world.size
-    with_others = f" x {size} ({session.recipe.train.strategy})" if size > 1 else ""
+    devices = f" x {size} ({session.recipe.train.strategy})" if size > 1 else ""
     return (
         f"stage '{stage.name}': {plan.total_steps:,} steps, {plan.total_tokens:,} tokens;"
-        f" {optim.name}, peak rate {optim.peak_lr:g};"
-        f" {engine.mixed_precision.precision} on {session.device.type}{with_others}"
+        f" {optim.name}, peak learning rate {optim.peak_lr:g};"
+        f" {engine.mixed_precision.precision} on {session.device.type}{devices}"
     )
 
 
 def settle_plan(session: Session, stage: StageSettings, entry: Entry) -> Plan:
-    """Return the plan of a stage, as the ledger then says; refuse a warm-up that does not fit."""
+    """Return a stage's plan and record it in the ledger; reject a warm-up that does not fit."""
     minutes, available = stage.budget.minutes, session.data.train_tokens
     if minutes is not None and entry.minutes != minutes:
         known = round(entry.tokens * minutes / entry.minutes) if entry.minutes else None
         entry.minutes_tokens = known or guess_tokens(session, stage)
         entry.minutes, entry.replans = minutes, []
-    early = not session.data.is_whole  # then no source has a bound, and the gate will warn
+    early = not session.data.is_whole  # no source is bounded then; repeats are checked at the end
     asked = resolve_plan(session.recipe, stage, entry, available, bounded=False)
     plan = asked if early else resolve_plan(session.recipe, stage, entry, available)
     if not early:
         _warn_of_bounds(session, asked, entry)
-    if not early and (minutes is None or entry.replans):  # else the figure is a first guess
+    if not early and (minutes is None or entry.replans):  # otherwise the length is an estimate
         warn_of_repeats(session, plan, entry)
     entry.steps, entry.tokens = plan.total_steps, plan.total_tokens
-    if (
-        not plan.replanned and entry.cooldown_steps != plan.total_steps
-    ):  # those may come down at their warm-up
+    # Plans changed during training may end within the warm-up.
+    if not plan.replanned and entry.cooldown_steps != plan.total_steps:
         optim = stage_optim(session.recipe.optim, stage)
         check_schedule(optim, total_steps=plan.total_steps, total_tokens=plan.total_tokens)
     return plan
 
 
 def _warn_of_bounds(session: Session, asked: Plan, entry: Entry) -> None:
-    """Warn of sources that `max_epochs` keeps a plan from reading."""
+    """Warn about sources that the plan would read beyond their `max_epochs`."""
     bounds = bounds_of(asked, session.recipe.data.sources)
     read = repeats(asked, session.data.train_tokens, entry.positions)
     for name, bound in bounds.items():
         if read[name] > bound:
             session.ui.warn(
-                f"'{name}' would be read {read[name]:.1f} times; after {bound:g} (max_epochs) the"
-                " rest of the mix takes its share"
+                f"source '{name}' would be read for {read[name]:.1f} epochs; after {bound:g}"
+                " (max_epochs) its share goes to the rest of the mix"
             )
 
 
 def make_trainer(session: Session, index: int, plan: Plan, entry: Entry, scorer: Scorer) -> Trainer:
-    """Put a trainer together; within a stage the optimizer goes on from the checkpoint."""
+    """Build a stage's trainer; within a stage the optimizer state comes from the checkpoint."""
     engine, position = session.engine, session.position
     optim = stage_optim(session.recipe.optim, session.recipe.stages[index])
     engine.init_optimizer(optim, position.optimizer_state if position.progress.stage_step else None)
@@ -175,8 +175,11 @@ def make_trainer(session: Session, index: int, plan: Plan, entry: Entry, scorer:
 
 
 def pass_gate(session: Session, index: int, entry: Entry, scorer: Scorer) -> bool:
-    """Score all domains so far and write the verdict down. False: the stage was given more to
-    train, as its `on_fail` says; raise GateFailed where it does not."""
+    """Score all domains so far and record the verdict.
+
+    Return False if the gate failed and `on_fail` extended the stage; raise GateFailed if it failed
+    without an extension.
+    """
     stage, evidence = session.recipe.stages[index], gather_evidence(session, index, entry, scorer)
     verdict = judge(stage.gate, evidence)
     entry.judged(dict(evidence.at_end), verdict)
@@ -185,36 +188,36 @@ def pass_gate(session: Session, index: int, entry: Entry, scorer: Scorer) -> boo
     for finding in verdict.findings:
         session.ui.say(f"gate of stage '{entry.name}': {finding}")
     if more:
-        session.ui.say(f"stage '{entry.name}' did not pass its gate: {more:,} tokens more")
+        session.ui.say(f"stage '{entry.name}' failed its gate: extended by {more:,} tokens")
     elif not verdict.passed:
         raise GateFailed(
-            f"stage '{entry.name}' did not pass its gate",
+            f"stage '{entry.name}' failed its gate",
             got="; ".join(map(str, verdict.failures)),
-            hint=f"give it more with stages.{index}.budget=..., or loosen stages.{index}.gate,"
-            " and run the same command again: it goes on from here",
+            hint=f"raise stages.{index}.budget or loosen stages.{index}.gate, and run the same"
+            " command to resume",
             facts=stage_facts(session) | {"verdict": verdict.to_dict()},
         )
     return verdict.passed
 
 
 def gather_evidence(session: Session, index: int, entry: Entry, scorer: Scorer) -> Evidence:
-    """Score all domains so far, beside what the rules of the stage's gate are against."""
+    """Score all domains so far and collect the references that the gate's rules compare with."""
     *earlier, stage = session.recipe.stages[: index + 1]
     metrics = named(scorer.score(scorer.domains))
     folder = session.run.data(session.recipe.data.folder)
     against_xz = [rule.metric for rule in stage.gate.rules if rule.against == "xz"]
-    asked = {metric for pattern in against_xz for metric in matching(pattern, metrics)}
+    xz_metrics = {metric for pattern in against_xz for metric in matching(pattern, metrics)}
     references = {
         "start": entry.at_start,
         "best": session.ledger.best_metrics(before=entry.name),
-        "xz": {metric: xz_bits_per_byte(folder / str(domain_of(metric))) for metric in asked},
+        "xz": {metric: xz_bits_per_byte(folder / str(domain_of(metric))) for metric in xz_metrics},
     }
     known = {domain for one in earlier for domain in one.domains()}
     return Evidence(metrics, references, set(stage.domains()) - known)
 
 
 def _extend(entry: Entry, stage: StageSettings) -> int:
-    """Give a stage more tokens where its `on_fail` still allows it; return how many."""
+    """Extend a stage if its `on_fail` still allows it; return the number of tokens added."""
     if stage.on_fail == "stop" or len(entry.extensions) >= stage.on_fail.extend.times:
         return 0
     more = round(stage.on_fail.extend.share * (entry.tokens - entry.extended_tokens))

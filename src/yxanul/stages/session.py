@@ -1,4 +1,4 @@
-"""What the stages of one run share, and how it is opened: model, text, records."""
+"""Session: the state that all stages of a run share (model, data, ledger, metrics)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ from yxanul.train.progress import Progress
 
 @dataclass
 class Saved:
-    """What the newest intact checkpoint holds."""
+    """Contents of the newest intact checkpoint."""
 
     progress: Progress
     optimizer_state: OptimizerState
@@ -65,16 +65,16 @@ class Saved:
 
 @dataclass
 class Position:
-    """Where a run stands: all of a session that changes."""
+    """Mutable part of a session: how far the run has progressed."""
 
     progress: Progress
     optimizer_state: OptimizerState | None
-    """State of the optimizer in the checkpoint that was loaded, until a trainer has taken it."""
+    """Optimizer state from the loaded checkpoint, until a trainer takes it."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """The parts of a run that outlive a stage."""
+    """State of a run that outlives a stage."""
 
     run: RunFolder
     recipe: Recipe
@@ -89,45 +89,44 @@ class Session:
     watch: AlertMonitor
     position: Position
     peak_flops: float
-    """Matrix products of one process, in FLOP/s."""
+    """Peak matmul throughput of one process, in FLOP/s."""
     writer: CheckpointWriter
     startup: Startup
 
     def close(self) -> None:
-        """Write out what is pending."""
+        """Flush pending checkpoints and metrics."""
         try:
             self.writer.close()
         finally:
             self.tracker.close()
 
     def begin_stage(self, name: str) -> None:
-        """Enter the next stage: it begins from the weights that the last gate judged, the mean
-        where there is one."""
+        """Enter the next stage, starting from the weights the last gate scored (EMA if enabled)."""
         self.position.progress = self.progress.in_stage(name)
         self.engine.load_ema_into_weights()
 
     @property
     def progress(self) -> Progress:
-        """Position in the program, the stage and every data stream."""
+        """Position in the run, the stage and every data stream."""
         return self.position.progress
 
     @property
     def world(self) -> World:
-        """The processes that train together."""
+        """The processes (ranks) of the run."""
         return self.engine.world
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """Device of the model."""
         return self.engine.device
 
     @property
     def model_settings(self) -> ModelSettings:
-        """The model's shape, its vocabulary known."""
+        """Model settings with the vocabulary size resolved."""
         return self.engine.mixed_precision.master_model.settings
 
     def stop_if_asked(self, what: str, hint: str) -> None:
-        """Raise `Interrupted` in all processes if one of them was told to stop."""
+        """Raise `Interrupted` on all ranks if one of them received a stop signal."""
         self.stop.pass_on(self.world.any(self.stop.signal_number is not None))
         self.stop.raise_if_asked(what, hint)
 
@@ -143,13 +142,13 @@ def build_session(
 ) -> Session:
     """Open a prepared run: build its model, or load the newest intact checkpoint.
 
-    Where `preparation` is still at work, the session holds the text that is there. In a `world` of
-    several, all processes open the run; the first one writes what there is to write.
+    While `preparation` is running, the session uses the text encoded so far. All ranks of `world`
+    open the run; only rank 0 writes files.
     """
     world = world or World()
     data = RunData(run, recipe, ui, preparation)
     ledger = Ledger.open(run.ledger, writes=world.is_main)
-    world.barrier()  # from here on the first process writes what all have read
+    world.barrier()  # rank 0 writes only after all ranks have read the ledger
     model, saved = _weights(run, recipe, data.tokenizer, ledger, world, ui)
     engine, peak = _engine(model, recipe, ledger, world, ui)
     _write_environment(run, peak, world)
@@ -174,15 +173,15 @@ def build_session(
     if saved is None:
         session.tracker.rewind(0)
     else:
-        _go_on_from(session, saved)
+        _restore(session, saved)
     return session
 
 
 def _weights(
     run: RunFolder, recipe: Recipe, tokenizer: Tokenizer, ledger: Ledger, world: World, ui: Ui
 ) -> tuple[LanguageModel, Saved | None]:
-    """Return the model on its device, with the weights of the newest checkpoint; without one, with
-    those that the recipe starts from, or random ones."""
+    """Return the model on its device with weights from the newest checkpoint, else from
+    `model.init_from`, else random."""
     model = LanguageModel(recipe.model.resolved(tokenizer.vocab_size))
     saved = _load_newest(run, model, ui)
     if saved is None and recipe.model.init_from is not None:
@@ -196,7 +195,7 @@ def _weights(
 def _engine(
     model: LanguageModel, recipe: Recipe, ledger: Ledger, world: World, ui: Ui
 ) -> tuple[Engine, Peak]:
-    """Return the engine in the precision that was decided on, and the peak that MFU is of."""
+    """Return the engine in the chosen precision, and the peak throughput that MFU refers to."""
     device = model.embedding.tokens.device
     decide_threads(ledger, device, ui)
     precision = world.broadcast(decide_precision(ledger, recipe, model, world.size, ui))
@@ -214,10 +213,10 @@ def _write_environment(run: RunFolder, peak: Peak, world: World) -> None:
         write_json(run.environment, describe_environment() | about)
 
 
-def _go_on_from(session: Session, saved: Saved) -> None:
-    """Bring all that records a run back to where the checkpoint was written."""
+def _restore(session: Session, saved: Saved) -> None:
+    """Rewind EMA, loss scale, metrics and best checkpoint to the loaded checkpoint."""
     best, steps = saved.progress.best, checkpoint_steps(session.run.checkpoints)
-    # It may have died between checkpoint and this.
+    # The process may have died between writing the checkpoint and marking the best.
     if best is not None and best.step in steps and session.world.is_main:
         write_best(session.run.path, best.step, best.metric, best.value)
     if saved.ema is not None:
@@ -232,18 +231,18 @@ def _go_on_from(session: Session, saved: Saved) -> None:
 def _load_newest(run: RunFolder, model: LanguageModel, ui: Ui) -> Saved | None:
     path, damaged = newest_intact(run.checkpoints)
     for reason in damaged:
-        ui.warn(f"{reason}; going back to the checkpoint before")
+        ui.warn(f"{reason}; falling back to the previous checkpoint")
     if path is None and damaged:
         raise YxanulError(
             f"no checkpoint in {run.checkpoints} is intact",
-            hint=f"delete it and {run.ledger.name} to begin anew",
+            hint=f"delete it and {run.ledger.name} to start over",
         )
     if path is None:
         return None
     tensors, state = read_checkpoint(path)
     model.load_state_dict(tensors["model"])
     progress = Progress.from_dict(state["progress"])
-    ui.say(f"going on from {path.name} (stage '{progress.stage}', step {progress.stage_step})")
+    ui.say(f"resuming from {path.name} (stage '{progress.stage}', step {progress.stage_step})")
     return Saved(
         progress,
         OptimizerState(tensors["optimizer"], state["optimizer"]),
@@ -258,9 +257,9 @@ def _load_newest(run: RunFolder, model: LanguageModel, ui: Ui) -> Saved | None:
 def load_initial(
     model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer, ledger: Ledger, world: World
 ) -> str:
-    """Give a model the weights that its recipe starts from; return what they are.
+    """Load the weights of `model.init_from` into a model; return a description of them.
 
-    The ledger keeps their digest. What it says of stages that began from others is taken back.
+    The ledger keeps their digest; entries of stages that started from other weights are removed.
     """
     folder = initial_folder(recipe)
     source = open_bundle(folder, device="cpu")
@@ -280,7 +279,7 @@ def load_initial(
 
 
 def digest_of(tensors: Mapping[str, torch.Tensor]) -> str:
-    """Return the SHA-256 of fp32 tensors with their names, whatever files they lie in."""
+    """Return the SHA-256 of fp32 tensors and their names, independent of the file layout."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
@@ -293,7 +292,7 @@ def _check_shape(mine: ModelSettings, theirs: ModelSettings, folder: Path) -> No
     other = [name for name in sorted(kept) if getattr(mine, name) != getattr(theirs, name)]
     if other:
         raise YxanulError(
-            f"the weights in {folder} are not of the shape that the recipe has",
+            f"the weights in {folder} do not match the recipe's model",
             got=", ".join(f"{name} {getattr(theirs, name)}" for name in other),
             expected=", ".join(f"{name} {getattr(mine, name)}" for name in other),
             hint=AGAIN,

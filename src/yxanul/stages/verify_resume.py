@@ -1,4 +1,4 @@
-"""Proof that a run which is stopped and goes on is the run that was never stopped."""
+"""Check that a stopped and resumed run is bit-identical to an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ from yxanul.tokenizer.tokenizer import Tokenizer
 from yxanul.train.parallel.worker_group import WorkerGroup, command_of
 
 TIMED = ("perf/", "memory/")
-"""Metrics that are never the same twice."""
+"""Metrics that depend on the clock or the machine and are not compared."""
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What was compared, and what differs."""
+    """Result of the comparison."""
 
     steps: int
     stops: list[int]
-    """After which steps the second run was stopped, each time to go on in a new process."""
+    """Steps after which the second run was stopped and resumed in a new process."""
     tensors: int
-    """Tensors of the last checkpoint, each compared to the bit."""
+    """Number of tensors in the last checkpoint, compared bit by bit."""
     values: int
-    """Figures of the metrics, each compared."""
+    """Number of metric values compared."""
     differences: list[str]
-    """What is not equal; empty is the proof."""
+    """Descriptions of all differences; empty if the runs are equal."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data."""
+        """Return JSON-compatible data."""
         return self.__dict__ | {"equal": not self.differences}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What is tried."""
+    """Parameters of the check."""
 
     steps: int
     num_stops: int
@@ -57,22 +57,22 @@ class Trial:
 
 
 def verify_resume(prepared: RunFolder, recipe: Recipe, trial: Trial, ui: Ui) -> Proof:
-    """Train the first steps of a prepared run twice, once with stops at random; compare all.
+    """Train the first steps of a prepared run twice, once with random stops, and compare.
 
-    Both runs lie beside the run, in a folder that goes when they are equal.
+    Both runs are written to a folder in the run folder, which is deleted if they are equal.
     """
     folder = prepared.path / "verify-resume"
     shutil.rmtree(folder, ignore_errors=True)
     straight = _copy_of(prepared, folder / "straight", recipe, trial.steps)
     stopped = _copy_of(prepared, folder / "stopped", recipe, trial.steps)
-    ui.say(f"training {trial.steps} steps without a stop")
-    _legs(straight, [trial.steps], trial)
-    steps = checkpoint_steps(straight.checkpoints)[-1]  # the recipe may have no more than these
+    ui.say(f"training {trial.steps} steps without interruption")
+    _train_until(straight, [trial.steps], trial)
+    steps = checkpoint_steps(straight.checkpoints)[-1]  # the recipe may have fewer steps
     chosen = sorted(random.Random().sample(range(1, steps), min(trial.num_stops, steps - 1)))
-    decisions = Ledger.open(straight.ledger).decisions  # what a machine measures may vary
+    decisions = Ledger.open(straight.ledger).decisions  # measured decisions may vary between runs
     Ledger(stopped.ledger, decisions).write()
-    ui.say(f"training them again, stopped after {', '.join(map(str, chosen))}")
-    _legs(stopped, [*chosen, steps], trial)
+    ui.say(f"training again, stopped after steps {', '.join(map(str, chosen))}")
+    _train_until(stopped, [*chosen, steps], trial)
     proof = compare(straight, stopped, steps, chosen)
     if not proof.differences:
         shutil.rmtree(folder)
@@ -80,7 +80,7 @@ def verify_resume(prepared: RunFolder, recipe: Recipe, trial: Trial, ui: Ui) -> 
 
 
 def compare(straight: RunFolder, stopped: RunFolder, steps: int, stops: list[int]) -> Proof:
-    """Return what differs between the checkpoints of a step, and the metrics up to it."""
+    """Compare two runs' checkpoints at a step and their metrics up to it."""
     (ours, our_state), (theirs, their_state) = (
         read_checkpoint(checkpoint_path(run.checkpoints, steps)) for run in (straight, stopped)
     )
@@ -94,21 +94,21 @@ def compare(straight: RunFolder, stopped: RunFolder, steps: int, stops: list[int
     ]
     if our_state != their_state:
         keys = [key for key in our_state if our_state[key] != their_state.get(key)]
-        differences.append(f"the state differs in {', '.join(keys)}")
+        differences.append(f"state differs in {', '.join(keys)}")
     ours_lines, theirs_lines = metrics_of(straight), metrics_of(stopped)
     differences += [
-        f"the metrics of step {one.get('step')} differ"
+        f"metrics of step {one.get('step')} differ"
         for one, other in zip(ours_lines, theirs_lines, strict=False)
         if one != other
     ]
     if len(ours_lines) != len(theirs_lines):
-        differences.append(f"{len(ours_lines)} lines of metrics against {len(theirs_lines)}")
+        differences.append(f"{len(ours_lines)} lines of metrics, resumed run {len(theirs_lines)}")
     values = sum(map(len, ours_lines))
     return Proof(steps, stops, len(ours_flat), values, differences)
 
 
 def metrics_of(run: RunFolder) -> list[dict[str, Any]]:
-    """Return the lines of a run's metrics without what is timed."""
+    """Return the lines of a run's metrics without those in TIMED."""
     lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     return [{k: v for k, v in line.items() if not k.startswith(TIMED)} for line in lines]
 
@@ -120,7 +120,8 @@ def _flat(files: dict[str, dict[str, torch.Tensor]]) -> Iterator[tuple[str, torc
 
 
 def _copy_of(prepared: RunFolder, folder: Path, recipe: Recipe, steps: int) -> RunFolder:
-    """Make a run of the same recipe, text and tokenizer; minutes, which vary, become steps."""
+    """Create a run with the same recipe, text and tokenizer; budgets in minutes become steps, since
+    their length varies."""
     stages = tuple(
         stage.model_copy(update={"budget": Budget(steps=50 * steps)})
         if stage.budget.minutes is not None
@@ -135,20 +136,20 @@ def _copy_of(prepared: RunFolder, folder: Path, recipe: Recipe, steps: int) -> R
     return run
 
 
-def _legs(run: RunFolder, ends: Sequence[int], trial: Trial) -> None:
-    """Train up to each of the steps, each time in new processes."""
+def _train_until(run: RunFolder, ends: Sequence[int], trial: Trial) -> None:
+    """Train up to each of the steps in turn, each time in new processes."""
     for end in ends:
-        place = ["--out", str(run.path), "--stop-after", str(end)]
-        command = command_of(["train", str(run.recipe), *place])
+        options = ["--out", str(run.path), "--stop-after", str(end)]
+        command = command_of(["train", str(run.recipe), *options])
         ending = WorkerGroup(command, trial.devices, quiet=True).run()
         if ending is not None and ending.exit_code >= 128:
             raise Interrupted(ending.text, signal_number=ending.exit_code - 128)
         if ending is not None:
-            raise YxanulError(f"the training up to step {end} failed: {ending.text}")
+            raise YxanulError(f"training up to step {end} failed: {ending.text}")
 
 
 def save_proof(run: RunFolder, proof: Proof) -> Path:
-    """Keep the proof in the run folder; return where."""
+    """Write the result to the run folder; return its path."""
     path = run.path / "verify-resume.json"
     write_json(path, {"schema_version": 1} | proof.to_dict())
     return path
