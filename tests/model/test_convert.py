@@ -227,7 +227,7 @@ def test_the_shortest_period(kinds, period):
         ("Llama", {"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor"),
         ("Llama", {"hidden_size": "64"}, "hidden_size; got 64; expected an integer"),
         ("Llama", {"num_key_value_heads": 3}, "unsupported num_key_value_heads; got 3; .*heads 4$"),
-        ("Llama", {"num_attention_heads": 3}, "attention_heads; got 3; .* divisor of hidden_size 64"),
+        ("Llama", {"num_attention_heads": 3}, "attention_heads; got 3; .*hidden_size 64"),
         ("Llama", {"head_dim": 7}, "head_dim; got 7; expected an even number"),
         ("Llama", {"num_hidden_layers": 10**9}, "num_hidden_layers; got 1000000000"),
         ("Llama", {"architectures": "LlamaForCausalLM"}, "architectures.* expected a list"),

@@ -148,7 +148,7 @@ def test_what_is_asked_of_the_client():
 
 @pytest.mark.parametrize("name", ["tales", "a/b/c", "ann/"])
 def test_a_name_has_an_owner(name):
-    with pytest.raises(ValueError, match="owner and name"):
+    with pytest.raises(ValueError, match="owner/name"):
         HubSettings(name=name)
 
 
