@@ -62,7 +62,7 @@ def test_each_file_is_read_as_what_it_is(folder, read):
     )  # fmt: skip
     assert not result.dropped
     assert result.notes[0].startswith("files: 4 text, 1 html, 1 jsonl, 1 csv, 1 parquet")
-    assert "left out as no text: 1 .pdf, 1 .bin" in result.notes[0]
+    assert "skipped as not text: 1 .pdf, 1 .bin" in result.notes[0]
     limited = read(TextSettings(path=str(folder), limit=6))
     assert limited.texts == result.texts[:6]
     assert len(limited.parts) == 1
@@ -242,7 +242,7 @@ def test_what_is_no_file_is_said(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "link.txt").symlink_to("gone.txt")
-    for name, said in (("pipe", "is a pipe"), ("loop", "leads nowhere"), ("link.txt", "gone.txt")):
+    for name, said in (("pipe", "is a pipe"), ("loop", "broken link"), ("link.txt", "gone.txt")):
         with pytest.raises(YxanulError, match=said):
             split_of(tmp_path / name)
     (tmp_path / "to-pipe").symlink_to("pipe")

@@ -53,7 +53,7 @@ WRONG = {
         "config": "xyz",
     },
     r"'ann/empty' has no data files": {"name": "ann/empty"},
-    r"needs a script.*refs/convert/parquet": {"name": "ann/script"},
+    r"needs a loading script.*refs/convert/parquet": {"name": "ann/script"},
     r"no row could be read from 'ann/broken'|train.jsonl": {"name": "ann/broken"},
     r"no file for data_files; got .*train.jsonl; expected train.json; did you mean 'train.jsonl'": {
         "name": "ann/tales",
@@ -64,7 +64,7 @@ WRONG = {
         "data_files": "no*.jsonl",
     },
     r"no column 'tex'.*did you mean 'text'": {"name": "ann/tales", "text_column": "tex"},
-    r"'ann/ta les' is no name of a data set": {"name": "ann/ta les"},
+    r"'ann/ta les' is not a valid data set name": {"name": "ann/ta les"},
     r"'ann/lines' has no columns": {"name": "ann/lines", "template": "{a}"},
 }
 

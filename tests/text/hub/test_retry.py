@@ -124,7 +124,7 @@ def test_a_token_that_is_not_accepted():
     fault = HttpFault(401)
     fault.args = ("Invalid credentials in Authorization header",)
     action, _ = gives(fault)
-    with pytest.raises(YxanulError, match="does not accept the token"):
+    with pytest.raises(YxanulError, match="rejected the token"):
         retry(action, QUERY, pytest.fail)
 
 
