@@ -177,7 +177,7 @@ BROKEN = {
     "zero.parquet": (b"", "zero.parquet is truncated"),
     "no.parquet": (BOOK.encode(), "no.parquet cannot be"),
     "no.jsonl": (b"no json\n" * 9, "no.jsonl:1 is not a JSON object"),
-    "nested.jsonl": (b'{"data": {"text": "x"}}\n' * 9, "got data; bring the text from inside"),
+    "nested.jsonl": (b'{"data": {"text": "x"}}\n' * 9, "got data; move the nested text"),
     "numbers.csv": (b"a,b\n1,2\n3,4\n", "no column of text; got a, b"),
     "empty.txt": (b"", r"no usable document in .*empty\.txt"),
     "blank.txt": (b" \n\t\n" * 99, r"no usable document in .*blank\.txt"),
