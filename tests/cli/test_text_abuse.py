@@ -84,7 +84,7 @@ def test_cut_files_are_counted_and_what_is_whole_is_kept(tmp_path):
     texts = tmp_path / "texts"
     write_jsonl(texts / "a.jsonl", TALES[:30])
     (texts / "b.jsonl.gz").write_bytes(packed[:-200])
-    one_line(prepare(tmp_path, kind="jsonl", path=str(texts)), "b.jsonl.gz ends too early")
+    one_line(prepare(tmp_path, kind="jsonl", path=str(texts)), "b.jsonl.gz is truncated")
     result = prepare(tmp_path, kind="jsonl", path=str(texts), on_bad_file="drop")
     facts = json.loads(result.stdout)
     assert facts["dropped"]["mine"] == {"truncated": 1}

@@ -293,7 +293,7 @@ def test_a_source_without_documents_is_an_error(tmp_path, byte_tokenizer):
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.jsonl").write_text('{"text": ""}\n{"text": " "}\n')
     with pytest.raises(
-        YxanulError, match=r"'tales' has no usable document in .*; got left out: 2 empty"
+        YxanulError, match=r"'tales' has no usable document in .*; got dropped: 2 empty"
     ):
         prepare_corpus(settings_for(tmp_path / "texts"), byte_tokenizer, tmp_path, SilentUi())
 

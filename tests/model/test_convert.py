@@ -219,27 +219,27 @@ def test_the_shortest_period(kinds, period):
     [
         ("Llama", {"architectures": ["MistralForCausalLM"]}, "MistralForCausalLM; expected Llama"),
         ("Llama", {"architectures": None, "model_type": "gpt2"}, "got gpt2"),
-        ("Llama", {"attention_bias": True}, "attention_bias .* got true; expected false"),
+        ("Llama", {"attention_bias": True}, "attention_bias; got true; expected false"),
         ("Llama", {"mlp_bias": True}, "mlp_bias"),
-        ("Llama", {"hidden_act": "relu"}, "hidden_act .* got relu; expected silu"),
+        ("Llama", {"hidden_act": "relu"}, "hidden_act; got relu; expected silu"),
         ("Llama", {"rope_scaling": {"rope_type": "llama3", "factor": 8}}, "rope_scaling.* llama3"),
         ("Llama", {"rope_parameters": {"rope_type": "yarn"}}, "rope_parameters.rope_type"),
         ("Llama", {"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor"),
-        ("Llama", {"hidden_size": "64"}, "hidden_size .* got 64; expected a whole number"),
-        ("Llama", {"num_key_value_heads": 3}, "json: num_key_value_heads .* got 3; .*heads 4$"),
-        ("Llama", {"num_attention_heads": 3}, "attention_heads .* 3; .* divisor of hidden_size 64"),
-        ("Llama", {"head_dim": 7}, "head_dim .* got 7; expected an even number"),
-        ("Llama", {"num_hidden_layers": 10**9}, "num_hidden_layers .* got 1000000000"),
-        ("Llama", {"architectures": "LlamaForCausalLM"}, "architectures .* expected a list"),
-        ("Llama", {"hidden_act": "a\nb"}, r"hidden_act .* got .a.nb.; expected silu"),
+        ("Llama", {"hidden_size": "64"}, "hidden_size; got 64; expected an integer"),
+        ("Llama", {"num_key_value_heads": 3}, "unsupported num_key_value_heads; got 3; .*heads 4$"),
+        ("Llama", {"num_attention_heads": 3}, "attention_heads; got 3; .*hidden_size 64"),
+        ("Llama", {"head_dim": 7}, "head_dim; got 7; expected an even number"),
+        ("Llama", {"num_hidden_layers": 10**9}, "num_hidden_layers; got 1000000000"),
+        ("Llama", {"architectures": "LlamaForCausalLM"}, "architectures.* expected a list"),
+        ("Llama", {"hidden_act": "a\nb"}, r"hidden_act; got .a.nb.; expected silu"),
         ("Llama", {"quantization_config": {"bits": 4}}, "quantization_config"),
         ("Llama", {"tie_word_embeddings": "yes"}, "tie_word_embeddings"),
         ("Qwen3", {"layer_types": ["full_attention"]}, "layer_types"),
         ("Qwen3", {"use_sliding_window": False, "layer_types": ["sliding_attention"] * 4},
          "use_sliding_window"),
-        ("Gemma3", {"attn_logit_softcapping": 50.0}, "attn_logit_softcapping .* expected none"),
+        ("Gemma3", {"attn_logit_softcapping": 50.0}, "attn_logit_softcapping.* expected none"),
         ("Gemma3", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
-        ("Gemma3", {"sliding_window": None}, "sliding_window .* got nothing"),
+        ("Gemma3", {"sliding_window": None}, "sliding_window; got nothing"),
         ("Gemma3", {"rope_scaling": {"factor": 8.0, "rope_type": "linear"}}, "rope_scaling"),
         ("Gemma3", {"rope_parameters": {"rope_theta": 1.0}}, "rope_parameters"),
         ("Gemma3", {"layer_types": ["linear_attention"] * 7}, "layer_types"),
@@ -316,7 +316,7 @@ def test_a_head_written_out_although_tied(tmp_path):
     change_tensors(folder, lambda tensors: tensors.update({"lm_head.weight": table.clone()}))
     assert equal(load(folder).state_dict(), before)
     change_tensors(folder, lambda tensors: tensors.update({"lm_head.weight": table + 1}))
-    with pytest.raises(YxanulError, match=r"lm_head.weight is not the embedding"):
+    with pytest.raises(YxanulError, match=r"lm_head.weight differs from the embedding"):
         load(folder)
 
 
@@ -325,7 +325,7 @@ def test_weights_that_are_not_whole(tmp_path):
     weights = folder / "model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-100])
-    with pytest.raises(YxanulError, match="no whole safetensors file"):
+    with pytest.raises(YxanulError, match="not a complete safetensors file"):
         load(folder)
     weights.rename(folder / "pytorch_model.bin")
     with pytest.raises(YxanulError, match=r"pytorch_model.bin; .*save_pretrained"):
@@ -368,7 +368,7 @@ def test_a_model_that_nobody_expresses_is_refused(tmp_path, family, fields, said
 def test_nothing_is_overwritten(tmp_path):
     folder = write(tmp_path / "model")
     before = load(folder).state_dict()
-    with pytest.raises(YxanulError, match="is there already"):
+    with pytest.raises(YxanulError, match="already exists"):
         write(folder, "Qwen3")
     assert equal(load(folder).state_dict(), before)
     shutil.rmtree(folder)

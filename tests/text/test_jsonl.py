@@ -167,7 +167,7 @@ def test_a_column_that_is_not_there_is_an_error_with_the_near_miss(jsonl):
 
 
 def test_no_row_at_all_is_an_error(tmp_path, jsonl):
-    with pytest.raises(YxanulError, match="one JSON object a line"):
+    with pytest.raises(YxanulError, match="one JSON object per line"):
         jsonl('{\n "text":\n "spread over lines"\n}')
 
 

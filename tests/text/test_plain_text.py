@@ -190,7 +190,7 @@ def test_a_part_that_is_gone_is_an_error(tmp_path):
     settings = TextSettings(path=str(tmp_path))
     part = open_source("mine", settings).parts()[0]
     (tmp_path / "a.txt").unlink()
-    with pytest.raises(YxanulError, match=r"'a\.txt' is gone"):
+    with pytest.raises(YxanulError, match=r"'a\.txt' no longer exists"):
         list(open_source("mine", settings).read(part))
 
 

@@ -234,12 +234,12 @@ class ClientError(Exception):
 @pytest.mark.parametrize(
     ("error", "transient", "said"),
     [
-        (NoCredentialsError("none"), False, "may not be read.*AWS_ACCESS_KEY_ID"),
-        (ClientError(403), False, "may not be read.*FSSPEC_S3_ANON"),
+        (NoCredentialsError("none"), False, "no permission to read.*AWS_ACCESS_KEY_ID"),
+        (ClientError(403), False, "no permission to read.*FSSPEC_S3_ANON"),
         (ClientError(404), False, "there is no file or folder s3://b/a"),
         (ClientError(503), True, "could not be read"),
         (TimeoutError(), True, "could not be read; got TimeoutError, after 4 tries"),
-        (PermissionError("no"), False, "may not be read"),
+        (PermissionError("no"), False, "no permission to read"),
         (FileNotFoundError("a"), False, "there is no file"),
     ],
 )
@@ -268,7 +268,7 @@ def test_a_server_without_ranges(web, read, sized, faults):
         assert result.texts == TEXTS
         assert len(result.parts) == 1
     web.files["/a.parquet"] = kinds()["a.parquet"][1]
-    with pytest.raises(YxanulError, match="sends whole files only; download it first"):
+    with pytest.raises(YxanulError, match="sends only whole files; download it first"):
         read(ParquetSettings(path=f"{web.address}/a.parquet"))
 
 
@@ -301,7 +301,11 @@ def test_a_fault_that_stays_under_parquet(web):
 
 @pytest.mark.parametrize(
     ("status", "said"),
-    [("404", "there is no file or folder"), ("403", "may not be read"), ("400", "cannot be read")],
+    [
+        ("404", "there is no file or folder"),
+        ("403", "no permission to read"),
+        ("400", "cannot be read"),
+    ],
 )
 def test_what_will_not_change_is_said_at_once(web, read, status, said):
     web.files["/a.jsonl"] = LINES

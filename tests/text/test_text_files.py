@@ -62,7 +62,7 @@ def test_each_file_is_read_as_what_it_is(folder, read):
     )  # fmt: skip
     assert not result.dropped
     assert result.notes[0].startswith("files: 4 text, 1 html, 1 jsonl, 1 csv, 1 parquet")
-    assert "left out as no text: 1 .pdf, 1 .bin" in result.notes[0]
+    assert "skipped as not text: 1 .pdf, 1 .bin" in result.notes[0]
     limited = read(TextSettings(path=str(folder), limit=6))
     assert limited.texts == result.texts[:6]
     assert len(limited.parts) == 1
@@ -158,26 +158,26 @@ def test_one_of_a_few_documents_is_held_out(tmp_path):
     with pytest.raises(YxanulError, match="no document left to train on"):
         split_of(tmp_path, fraction=1 - 1e-9)
     (tmp_path / "a.jsonl").write_text(rows[0])
-    with pytest.raises(YxanulError, match="one document only"):
+    with pytest.raises(YxanulError, match="only one document"):
         split_of(tmp_path)
 
 
 PACKED = gzip.compress(BOOK.encode())
 BROKEN = {
-    "cut.txt.gz": (PACKED[:500], "cut.txt.gz ends too early"),
-    "cut.jsonl.gz": (gzip.compress(b'{"text": "a b"}\n' * 99)[:-9], "cut.jsonl.gz ends too early"),
-    "cut.txt.bz2": (bz2.compress(BOOK.encode())[:-90], "cut.txt.bz2 ends too early"),
+    "cut.txt.gz": (PACKED[:500], "cut.txt.gz is truncated"),
+    "cut.jsonl.gz": (gzip.compress(b'{"text": "a b"}\n' * 99)[:-9], "cut.jsonl.gz is truncated"),
+    "cut.txt.bz2": (bz2.compress(BOOK.encode())[:-90], "cut.txt.bz2 is truncated"),
     "plain.txt.gz": (BOOK.encode(), "plain.txt.gz cannot be decompressed"),
-    "cut.txt": (PACKED[:500], "cut.txt ends too early"),
-    "twice.txt.gz": (gzip.compress(PACKED), "twice.txt.gz is no text"),
-    "doc.txt": (b"%PDF-1.4\n" + BOOK.encode(), "doc.txt is no text"),
-    "latin.txt": (BOOK.replace("hen", "hén").encode("latin-1"), "latin.txt is not text in UTF-8"),
-    "utf16.txt": (BOOK.encode("utf-16-le"), "utf16.txt is not text in UTF-8"),
-    "random.txt": (os.urandom(9000), "random.txt is not text in UTF-8"),
-    "zero.parquet": (b"", "zero.parquet ends too early"),
+    "cut.txt": (PACKED[:500], "cut.txt is truncated"),
+    "twice.txt.gz": (gzip.compress(PACKED), "twice.txt.gz is not text"),
+    "doc.txt": (b"%PDF-1.4\n" + BOOK.encode(), "doc.txt is not text"),
+    "latin.txt": (BOOK.replace("hen", "hén").encode("latin-1"), "latin.txt is not UTF-8 text"),
+    "utf16.txt": (BOOK.encode("utf-16-le"), "utf16.txt is not UTF-8 text"),
+    "random.txt": (os.urandom(9000), "random.txt is not UTF-8 text"),
+    "zero.parquet": (b"", "zero.parquet is truncated"),
     "no.parquet": (BOOK.encode(), "no.parquet cannot be"),
     "no.jsonl": (b"no json\n" * 9, "no.jsonl:1 is not a JSON object"),
-    "nested.jsonl": (b'{"data": {"text": "x"}}\n' * 9, "got data; bring the text from inside"),
+    "nested.jsonl": (b'{"data": {"text": "x"}}\n' * 9, "got data; move the nested text"),
     "numbers.csv": (b"a,b\n1,2\n3,4\n", "no column of text; got a, b"),
     "empty.txt": (b"", r"no usable document in .*empty\.txt"),
     "blank.txt": (b" \n\t\n" * 99, r"no usable document in .*blank\.txt"),
@@ -242,7 +242,7 @@ def test_what_is_no_file_is_said(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "link.txt").symlink_to("gone.txt")
-    for name, said in (("pipe", "is a pipe"), ("loop", "leads nowhere"), ("link.txt", "gone.txt")):
+    for name, said in (("pipe", "is a pipe"), ("loop", "broken link"), ("link.txt", "gone.txt")):
         with pytest.raises(YxanulError, match=said):
             split_of(tmp_path / name)
     (tmp_path / "to-pipe").symlink_to("pipe")

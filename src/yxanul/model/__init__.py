@@ -1,6 +1,6 @@
-"""The language model: settings, presets, blocks, head, cache, and what it all costs.
+"""Language model: settings, presets, blocks, head, KV cache, parameter and FLOP counts.
 
-Light on purpose: import `language_model` and its neighbours directly when torch may be loaded.
+This package imports no torch: import `language_model` and other torch modules directly.
 """
 
 from yxanul.model.config import ModelSettings

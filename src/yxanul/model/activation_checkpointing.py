@@ -1,7 +1,6 @@
 """Activation checkpointing (Chen et al. 2016, arXiv 1604.06174).
 
-A checkpointed layer keeps only its input between the forward and the backward pass, which runs
-the layer again.
+A checkpointed layer keeps only its input; the backward pass recomputes its activations.
 
 Letters: B batch, T time, D width.
 """
@@ -22,10 +21,10 @@ RunBlock = Callable[[Block, Tensor, ForwardContext], Tensor]
 def checkpointed(run: RunBlock) -> RunBlock:
     """Return `run` with activation checkpointing.
 
-    The second run gives the same bits: nothing in a layer is random, so no RNG state is kept.
+    No RNG state is saved: nothing in a layer is random, so recomputation is bitwise equal.
     """
 
-    def run_twice(block: Block, x_BTD: Tensor, context: ForwardContext) -> Tensor:
+    def run_checkpointed(block: Block, x_BTD: Tensor, context: ForwardContext) -> Tensor:
         return checkpoint(run, block, x_BTD, context, use_reentrant=False, preserve_rng_state=False)
 
-    return run_twice
+    return run_checkpointed

@@ -1,4 +1,4 @@
-"""torch.compile: whether it works on this machine, where its cache is, and how we call it."""
+"""torch.compile: availability check, cache folder, and a wrapper for static shapes."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from yxanul.base.cache import cache_folder
 Function = TypeVar("Function", bound=Callable)
 
 MAX_GRAPHS = 64
-"""Graphs of one function (shapes, kinds of layer, modes) before PyTorch runs it uncompiled."""
+"""Recompile limit per function (shapes, kinds of layer, modes); beyond it PyTorch runs eagerly."""
 
 
 @functools.cache
 def compiled(function: Function) -> Function:
-    """Return `function` compiled for static shapes; the same object each time."""
+    """Return `function` compiled for static shapes; cached per function."""
     torch._dynamo.config.recompile_limit = max(MAX_GRAPHS, torch._dynamo.config.recompile_limit)
     return cast(Function, torch.compile(function, dynamic=False))
 
 
 def keep_compiled_code() -> None:
-    """Keep compiled code in the user's cache folder, unless the environment names another."""
+    """Keep compiled code in the user's cache folder, unless the environment sets another one."""
     for variable, name in (("TORCHINDUCTOR_CACHE_DIR", "inductor"), ("TRITON_CACHE_DIR", "triton")):
         os.environ.setdefault(variable, str(cache_folder() / "compiled" / name))
 
 
 @functools.cache
 def compile_unsupported_reason(device: str) -> str | None:
-    """Return why torch.compile does not work on a device, or None; tried on a small function."""
+    """Compile a small function on a device; return why that fails, or None if it works."""
     keep_compiled_code()
     try:
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""What every block gets besides the residual stream."""
+"""Inputs of every block besides the residual stream."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from yxanul.model.cache import KvCache
 
 @dataclass(frozen=True, slots=True)
 class ForwardContext:
-    """Inputs of one forward pass that all layers of a kind (global or local) share."""
+    """Inputs of one forward pass, shared by all layers of a kind (global or local)."""
 
     ropes: dict[str, Rope]
-    """By kind of layer, G or L; empty without rotary positions."""
+    """By kind of layer, G or L; empty without RoPE."""
     attention: Mapping[str, AttentionContext | MaskedAttention]
-    """Mask and back end by kind of layer."""
+    """Mask and backend by kind of layer."""
     cache: KvCache | None = None

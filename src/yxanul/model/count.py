@@ -1,6 +1,6 @@
-"""What a model costs, by arithmetic alone: parameters, FLOPs, bytes. Imports no torch.
+"""Parameter counts, training FLOPs and memory of a model. Imports no torch.
 
-Padding of the vocabulary is never counted.
+Vocabulary padding is never counted.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from yxanul.model.config import ModelSettings
 
 BYTES_OF_DTYPE = {"fp32": 4, "bf16": 2}
-"""The dtypes that weights are kept in."""
+"""Bytes per value of the dtypes that weights are stored in."""
 
 
 def parameter_table(settings: ModelSettings) -> dict[str, int]:
-    """Return the parameters by part; their sum is `count_parameters`."""
+    """Return the parameter count by component; the sum is `count_parameters`."""
     layers = settings.depth
-    parts = {
+    table = {
         "embedding": _embedding(settings),
         "learned positions": _learned_positions(settings),
         f"attention x {layers}": layers * _attention(settings),
@@ -24,35 +24,35 @@ def parameter_table(settings: ModelSettings) -> dict[str, int]:
         "norms": layers * _norms(settings) + settings.width,
         "head": settings.num_tokens * settings.width if settings.head == "untied" else 0,
     }
-    return {name: number for name, number in parts.items() if number}
+    return {name: number for name, number in table.items() if number}
 
 
 def count_parameters(settings: ModelSettings) -> int:
-    """Return the exact number of parameters, each shared one counted once."""
+    """Return the exact parameter count; shared parameters count once."""
     return sum(parameter_table(settings).values())
 
 
 def layer_parameters(settings: ModelSettings) -> int:
-    """Return the parameters of one layer."""
+    """Return the parameter count of one layer."""
     return _attention(settings) + _ffn(settings) + _norms(settings)
 
 
 @dataclass(frozen=True, slots=True)
 class TokenFlops:
-    """FLOPs to train on one token, forward and backward, by what they are spent on.
+    """Training FLOPs per token (forward and backward), by component.
 
-    Every weight of a matrix product costs 6: two forward, four backward. Looking up a row of an
-    embedding costs nothing.
+    Every weight of a matrix product costs 6: two forward, four backward. Embedding lookups are
+    free.
     """
 
     blocks: int
-    """The matrices of all layers, and the projection of a factorised embedding."""
+    """Matrices of all layers, and the projection of a factorised embedding."""
     head: int
-    """The output projection; both factors if it is folded."""
+    """Output projection; both factors if it is folded."""
     attention_full: int
-    """Scores and sums of values over the whole square: 12 L H K T."""
+    """Attention over the full T x T square: 12 L H K T."""
     attention_causal: int
-    """What a causal kernel with windows has to compute: half of it, 6 L H K T, without windows."""
+    """Attention as a causal kernel with windows computes it: 6 L H K T without windows."""
 
     @property
     def total(self) -> int:
@@ -61,16 +61,16 @@ class TokenFlops:
 
     @property
     def total_causal(self) -> int:
-        """What has to be computed: 6 N + 6 L H K T, less where layers have a window."""
+        """FLOPs actually needed: 6 N + 6 L H K T, less where layers have a window."""
         return self.blocks + self.head + self.attention_causal
 
     def to_dict(self) -> dict[str, int]:
-        """Return the parts and both totals as plain data."""
+        """Return the components and both totals."""
         return asdict(self) | {"total": self.total, "total_causal": self.total_causal}
 
 
 def flops_per_token(settings: ModelSettings, seq_len: int) -> TokenFlops:
-    """Return the training FLOPs of one token in a sequence of `seq_len`, under both conventions."""
+    """Return the training FLOPs per token at sequence length `seq_len`."""
     rank, width = settings.embedding_rank, settings.width
     projection = rank * width if rank else 0
     head = settings.num_tokens * (rank if rank and settings.head == "folded" else width)
@@ -84,31 +84,32 @@ def flops_per_token(settings: ModelSettings, seq_len: int) -> TokenFlops:
 
 
 def weight_bytes(settings: ModelSettings) -> dict[str, int]:
-    """Return the bytes of all weights, without padding, by dtype."""
+    """Return the size of all weights in bytes, by dtype."""
     return {name: size * count_parameters(settings) for name, size in BYTES_OF_DTYPE.items()}
 
 
 def kv_bytes_per_token(settings: ModelSettings, bytes_per_value: int = 2) -> int:
-    """Return the bytes that one token adds to a cache that keeps all of them; bf16 by default."""
+    """Return the KV cache bytes per token if no layer has a window; bf16 by default."""
     values = 2 * settings.depth * settings.num_kv_heads * settings.head_width
     return values * bytes_per_value
 
 
 def kv_cache_bytes(settings: ModelSettings, length: int, bytes_per_value: int = 2) -> int:
-    """Return the bytes of a cache for `length` tokens: local layers keep their window only."""
+    """Return the KV cache bytes for `length` tokens; local layers keep only their window."""
     values = 2 * settings.num_kv_heads * settings.head_width
     return values * bytes_per_value * sum(_windows(settings, length))
 
 
 def _windows(settings: ModelSettings, length: int) -> list[int]:
-    """Return how many of `length` tokens each layer sees at most."""
+    """Return for each layer how many of `length` tokens it attends to at most."""
     local = min(settings.window or length, length)
     return [local if kind == "L" else length for kind in settings.layer_kinds]
 
 
 def _causal_flops(wide: int, seq_len: int, window: int) -> float:
-    """Return a layer's training FLOPs of attention a token; the mean number of keys seen is
-    window - window^2 / (2 T), or T / 2 if there is no narrower window.
+    """Return a layer's attention FLOPs per token in training.
+
+    The mean number of visible keys is window - window^2 / (2 T), which is T / 2 at window = T.
     """
     return 12 * wide * (window - window**2 / (2 * seq_len))
 

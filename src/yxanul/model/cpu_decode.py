@@ -1,10 +1,10 @@
-"""One token a row through the whole model, for decoding on a CPU.
+"""Fast single-token decoding on a CPU.
 
-With one token there is so little to compute that calling modules and making small tensors takes
-most of the time. Here is the same arithmetic with as few operations as possible, each writing into
-a tensor that is there already. It equals `hidden` and `logits` of the model.
+With one token per row, module calls and small allocations take most of the time. This computes the
+same as the model's `hidden` and `logits` with as few operations as possible, each writing into a
+preallocated tensor.
 
-Letters: B rows, D width, M heads of queries, then keys, then values, N heads of keys and values,
+Letters: B rows, D width, M query, key and value heads in this order, N key and value heads,
 H query heads, G key heads, R = H / G, S slots, K head width, F feed-forward width, V vocabulary.
 """
 
@@ -26,11 +26,11 @@ from yxanul.model.config import ModelSettings
 from yxanul.model.language_model import LanguageModel
 
 Action = Callable[[], object]
-"""Something that reads and writes tensors chosen before."""
+"""A closure that reads and writes preallocated tensors."""
 
 
 class CpuDecoder:
-    """From each row's newest id to the scores of the next one; the cache counts along."""
+    """Computes next-token logits from each row's newest token and advances the cache."""
 
     @torch.inference_mode()
     def __init__(self, model: LanguageModel, cache: KvCache):
@@ -45,25 +45,25 @@ class CpuDecoder:
 
     @torch.inference_mode()
     def __call__(self, ids_B1: Tensor) -> Tensor:
-        """Return the scores BV of what follows `ids_B1`."""
+        """Return the logits BV of the tokens after `ids_B1`."""
         positions, context = self._model.forward_context(ids_B1, None, self._cache)
         self._rows.x_BD.copy_(self._model.embedding(ids_B1, positions).squeeze(1))
         turns = {kind: _Turn(rope) for kind, rope in context.ropes.items()}
         masks = {
-            kind: one.mask
-            for kind, one in context.attention.items()
-            if isinstance(one, MaskedAttention)
+            kind: attention.mask
+            for kind, attention in context.attention.items()
+            if isinstance(attention, MaskedAttention)
         }
-        places = {kind: self._cache.place(kind) for kind in masks}
+        slots = {kind: self._cache.place(kind) for kind in masks}
         for layer in self._layers:
-            layer.run(turns.get(layer.kind), places[layer.kind], masks[layer.kind])
+            layer.run(turns.get(layer.kind), slots[layer.kind], masks[layer.kind])
         self._cache.advance(1)
         self._norm()
         return self._model.logits(self._rows.h_BD)
 
 
 class _Rows:
-    """The tensors that all layers write into, and views of their parts."""
+    """Buffers shared by all layers, and views into them."""
 
     def __init__(self, settings: ModelSettings, batch: int, like: Tensor):
         heads, groups, wide = settings.num_heads, settings.num_kv_heads, settings.head_width
@@ -76,11 +76,11 @@ class _Rows:
         self.gate_up_B2F, self.inner_BF = rows(2, settings.ffn_width), rows(settings.ffn_width)
         turned = heads + groups
         self.turned = [(x[:, :turned], x[:, turned:]) for x in (self.qkv_BMK, self.turned_BMK)]
-        self.halves = [part.tensor_split(2, -1) for part, _ in self.turned]
+        self.halves = [heads_BMK.tensor_split(2, -1) for heads_BMK, _ in self.turned]
 
 
 class _Turn:
-    """The angles of one step, for queries and keys: cosines, and signed sines by halves."""
+    """RoPE angles of one step, for queries and keys: cosines, and signed sines by halves."""
 
     def __init__(self, rope: Rope):
         self.cos, sin = (table.squeeze(-3) for table in rope)
@@ -88,7 +88,7 @@ class _Turn:
 
 
 class _Layer:
-    """A block whose inputs and outputs are the rows' tensors."""
+    """A block that reads and writes the buffers of `_Rows`."""
 
     def __init__(self, rows: _Rows, block: Block, kind: str, cache: KvCache, number: int):
         attention = block.attention
@@ -106,13 +106,13 @@ class _Layer:
         self._inner = _inner(block.ffn, rows)
         self._add_down = _addition(block.ffn.down.weight, block.ffn_post_norm, rows)
 
-    def run(self, turn: _Turn | None, place: CacheSlot | None, mask: Tensor | None) -> None:
-        """Read the residual stream and add both updates to it."""
+    def run(self, turn: _Turn | None, slot: CacheSlot | None, mask: Tensor | None) -> None:
+        """Add the attention and feed-forward updates to the residual stream."""
         self._before_attention()
         self._qkv()
         self._qk_norm()
         q_BGRK, kv_B1NK = self._plain if turn is None else self._turned(turn)
-        k_BGSK, v_BGSK = self._remembered(kv_B1NK, place)
+        k_BGSK, v_BGSK = self._cached(kv_B1NK, slot)
         y_BGRK = nn.functional.scaled_dot_product_attention(
             q_BGRK, k_BGSK, v_BGSK, mask, scale=self._scale
         )
@@ -121,13 +121,13 @@ class _Layer:
         self._inner()
         self._add_down(self._rows.inner_BF)
 
-    def _remembered(self, kv_B1NK: Tensor, place: CacheSlot | None) -> tuple[Tensor, Tensor]:
-        """Store the token's keys and values; return all that it sees."""
-        if place is None:
+    def _cached(self, kv_B1NK: Tensor, slot: CacheSlot | None) -> tuple[Tensor, Tensor]:
+        """Store the token's keys and values; return all visible ones."""
+        if slot is None:
             k, v = self._cache.append(self._number, kv_B1NK).transpose(1, 2).tensor_split(2, 1)
             return k, v
-        self._stored_BSNK.narrow(1, place.slot, 1).copy_(kv_B1NK)
-        shown = place.num_shown
+        self._stored_BSNK.narrow(1, slot.slot, 1).copy_(kv_B1NK)
+        shown = slot.num_shown
         return self._k_BGSK.narrow(2, 0, shown), self._v_BGSK.narrow(2, 0, shown)
 
     def _turned(self, turn: _Turn) -> tuple[Tensor, Tensor]:
@@ -148,9 +148,9 @@ def _heads(qkv_BMK: Tensor, attention: Attention) -> tuple[Tensor, Tensor]:
 
 
 def _norm_into(module: nn.Module, x_BD: Tensor, out_BD: Tensor) -> Action:
-    """Return what writes the norm of x into `out`, which may be x itself.
+    """Return an action that writes the norm of x into `out`, which may be x itself.
 
-    The mean square is a product, as for a few numbers that is faster than a reduction.
+    The mean square is computed as a matrix product: at this size faster than a reduction.
     """
     if not isinstance(module, RmsNorm):
         return lambda: out_BD.copy_(module(x_BD))
@@ -171,7 +171,7 @@ def _norm_into(module: nn.Module, x_BD: Tensor, out_BD: Tensor) -> Action:
 
 
 def _scale_of_one(x_1D: Tensor, gain: Tensor, eps: float, out_1D: Tensor) -> Action:
-    """Return what writes gain * x / sqrt(mean(x^2) + eps) for a single row."""
+    """Return an action that writes gain * x / sqrt(mean(x^2) + eps) for a single row."""
     x_D, zero, width = x_1D[0], torch.zeros_like(gain), len(gain)
 
     def multiply() -> None:
@@ -182,7 +182,7 @@ def _scale_of_one(x_1D: Tensor, gain: Tensor, eps: float, out_1D: Tensor) -> Act
 
 
 def _scale_of_many(x_BD: Tensor, gain: Tensor, eps: float, out_BD: Tensor) -> Action:
-    """Return the same for several rows."""
+    """Return the action of `_scale_of_one` for several rows."""
     row_B1D, column_BD1 = x_BD.unsqueeze(1), x_BD.unsqueeze(2)
     eps_111, mean_B11 = x_BD.new_full((1, 1, 1), eps), x_BD.new_empty(len(x_BD), 1, 1)
     mean_B1, share = mean_B11.squeeze(2), 1 / len(gain)
@@ -195,7 +195,7 @@ def _scale_of_many(x_BD: Tensor, gain: Tensor, eps: float, out_BD: Tensor) -> Ac
 
 
 def _product(weight: Tensor, x_BD: Tensor, out: Tensor) -> Action:
-    """Return what writes x W^T into `out`; a single row in bf16 is faster as a vector."""
+    """Return an action that writes x W^T into `out`; for a single bf16 row, mv is faster."""
     if len(x_BD) == 1 and weight.dtype == torch.bfloat16:
         x_D, out_1 = x_BD[0], out[0]
         return lambda: torch.mv(weight, x_D, out=out_1)
@@ -204,7 +204,7 @@ def _product(weight: Tensor, x_BD: Tensor, out: Tensor) -> Action:
 
 
 def _addition(weight: Tensor, post_norm: nn.Module, rows: _Rows) -> Callable[[Tensor], object]:
-    """Return what adds norm(y W^T) to the residual stream; without a norm in one operation."""
+    """Return an action that adds norm(y W^T) to the residual stream; fused if there is no norm."""
     x_BD, update_BD, transposed = rows.x_BD, rows.update_BD, weight.T
     single = len(x_BD) == 1 and weight.dtype == torch.bfloat16
     if isinstance(post_norm, nn.Identity) and not single:
@@ -235,7 +235,7 @@ def _qk_norm(attention: Attention, qkv_BMK: Tensor) -> Action:
 
 
 def _inner(ffn: GatedFfn | PlainFfn, rows: _Rows) -> Action:
-    """Return what computes the inside of the feed-forward from the normalised stream."""
+    """Return an action that computes the feed-forward's hidden activations."""
     if isinstance(ffn, PlainFfn):
         up, activation = ffn.up, ffn.activation
         return lambda: rows.inner_BF.copy_(activation(up(rows.h_BD)))

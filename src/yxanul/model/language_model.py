@@ -1,4 +1,4 @@
-"""The whole model: embedding, blocks, norm, head.
+"""Language model: embedding, blocks, final norm, head.
 
 Letters: B batch, T time, D width, V vocabulary, N = B T, X input features of the head.
 """
@@ -26,13 +26,13 @@ from yxanul.model.context import ForwardContext
 from yxanul.model.loss import LossConfig, LossSum, capped, linear_cross_entropy, token_losses
 
 _OUTPUTS = ("attention.output.weight", "ffn.down.weight")
-"""The projections back into the residual stream: they start smaller, as there are 2 depth."""
+"""Output projections into the residual stream: initialised smaller, as 2 depth of them add up."""
 
 
 class LanguageModel(nn.Module):
-    """A decoder-only transformer for settings whose vocabulary is known.
+    """Decoder-only transformer. The settings must have a vocab_size.
 
-    Its weights are unset until `init_weights` draws them or a checkpoint is loaded.
+    Weights are uninitialised until `init_weights` is called or a checkpoint is loaded.
     """
 
     def __init__(self, settings: ModelSettings):
@@ -46,13 +46,14 @@ class LanguageModel(nn.Module):
             self.head = nn.Parameter(torch.empty(settings.num_stored_tokens, settings.width))
         self.attention_backend = "auto"
         self.compiles = False
-        self.checkpoint_every: int | None = None  # every n-th layer is recomputed for its gradients
+        self.checkpoint_every: int | None = None  # activation checkpointing of every n-th layer
         self._ropes = _rope_tables(settings)
 
     @torch.no_grad()
     def init_weights(self, generator: torch.Generator) -> None:
-        """Draw all weights from the generator, in a fixed order; gains change nothing at first,
-        padding rows are 0.
+        """Draw all weights from the generator, in a fixed order.
+
+        Norms start as the identity scale; padding rows of the tables are 0.
         """
         for name, parameter in self.named_parameters():
             if parameter.ndim == 1:
@@ -76,34 +77,32 @@ class LanguageModel(nn.Module):
         return [cast(Block, block) for block in self.blocks]
 
     def compile_blocks(self) -> None:
-        """Compile the layers and the head's softmax when they are first trained with a shape."""
+        """Compile the layers and the loss (on a GPU), lazily, once per training shape."""
         self.compiles = True
 
     def tables(self) -> list[nn.Parameter]:
-        """Return the parameters that hold one row a token or a position."""
-        found = (self.embedding.tokens, self.embedding.positions, self.head)
-        return [table for table in found if table is not None]
+        """Return the parameters with one row per token or position."""
+        tables = (self.embedding.tokens, self.embedding.positions, self.head)
+        return [table for table in tables if table is not None]
 
     def forward(
         self, ids_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return `loss` as (total, cross_entropy), for wrappers: DDP and FSDP find tensors in
-        tuples only.
-        """
+        """Return `loss` as (total, cross_entropy): DDP and FSDP find tensors only in tuples."""
         loss = self.loss(ids_BT, targets_BT, documents_BT)
         return loss.total, loss.cross_entropy
 
     def loss(
         self, ids_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None = None
     ) -> LossSum:
-        """Return the sum of the cross-entropies in nats, and how many targets it covers."""
+        """Return the summed cross-entropy in nats and the number of targets."""
         x_NX, weight_VX = self._head(self.hidden(ids_BT, documents_BT))
         return linear_cross_entropy(x_NX, weight_VX, targets_BT.flatten(), self._loss_config())
 
     def token_losses(
         self, ids_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None = None
     ) -> Tensor:
-        """Return every target's cross-entropy in nats (BT, fp32, 0 where ignored), no gradient."""
+        """Return the cross-entropy per target in nats (BT, fp32, 0 where ignored), no gradient."""
         with torch.no_grad():
             x_NX, weight_VX = self._head(self.hidden(ids_BT, documents_BT))
         losses_N = token_losses(x_NX, weight_VX, targets_BT.flatten(), self._loss_config())
@@ -112,10 +111,10 @@ class LanguageModel(nn.Module):
     def hidden(
         self, ids_BT: Tensor, documents_BT: Tensor | None = None, cache: KvCache | None = None
     ) -> Tensor:
-        """Return the normalised residual stream after the last block, BTD.
+        """Return the hidden states after the final norm, BTD.
 
-        `documents_BT` numbers the documents of packed rows; it counts only if the settings ask
-        for document masking. With a cache, `ids_BT` follow the tokens that it has seen.
+        `documents_BT` numbers the documents of packed rows; it is used only with
+        document_masking. With a cache, `ids_BT` continue the cached tokens.
         """
         positions, context = self.forward_context(ids_BT, documents_BT, cache)
         x_BTD = self.embedding(ids_BT, positions)
@@ -130,7 +129,7 @@ class LanguageModel(nn.Module):
         return self.norm(x_BTD)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Return fp32 scores of the vocabulary (without its padding) for `hidden[..., D]`."""
+        """Return fp32 logits over the vocabulary (without padding) for `hidden[..., D]`."""
         x_NX, weight_VX = self._head(hidden)
         logits = x_NX @ weight_VX[: self.settings.num_tokens].T
         logits = capped(logits.float(), self.settings.logit_soft_cap)
@@ -142,11 +141,11 @@ class LanguageModel(nn.Module):
             settings.num_tokens,
             settings.logit_soft_cap,
             settings.z_loss,
-            compiled=self.compiles and on_gpu,  # on a CPU the other way is faster
+            compiled=self.compiles and on_gpu,  # on a CPU the in-place version is faster
         )
 
     def _head(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the head's input NX and its weight VX, whatever kind of head it is."""
+        """Return the head's input NX and weight VX."""
         x_NX = hidden.reshape(-1, hidden.shape[-1])
         if self.settings.head == "folded":
             assert self.embedding.projection is not None
@@ -156,7 +155,7 @@ class LanguageModel(nn.Module):
     def forward_context(
         self, ids_BT: Tensor, documents_BT: Tensor | None, cache: KvCache | None
     ) -> tuple[Tensor | slice, ForwardContext]:
-        """Return the tokens' positions and the context of this forward pass."""
+        """Return the positions of the tokens and the context of this forward pass."""
         num_seen, num_new = 0 if cache is None else cache.num_seen, ids_BT.shape[1]
         self._check_length(num_seen + num_new)
         if not self.settings.document_masking or num_seen:
@@ -178,7 +177,7 @@ class LanguageModel(nn.Module):
     def _attention_context(
         self, kind: str, ids_BT: Tensor, documents_BT: Tensor | None
     ) -> AttentionContext:
-        """Return mask and back end of the layers of one kind for a pass over whole sequences."""
+        """Return mask and backend for the layers of one kind, for a pass over whole sequences."""
         settings, weight = self.settings, self.embedding.tokens
         batch, length = ids_BT.shape
         window = settings.window if kind == "L" else None
@@ -206,14 +205,16 @@ class LanguageModel(nn.Module):
 
 
 def run_block(block: Block, x_BTD: Tensor, context: ForwardContext) -> Tensor:
-    """Return the residual stream after the layer, BTD. Compiled, its graph takes the parameters as
-    inputs, so that one graph serves all layers: compiling takes seconds, not minutes.
+    """Return the residual stream after the layer, BTD.
+
+    As a function, its compiled graph takes the parameters as inputs, so that one graph serves all
+    layers: compiling takes seconds, not minutes.
     """
     return block(x_BTD, context)
 
 
 def _rope_tables(settings: ModelSettings) -> dict[str, RopeTables]:
-    """Return the rotary tables by kind of layer; none without rotary positions."""
+    """Return the RoPE tables by kind of layer; empty without RoPE."""
     if "rope" not in settings.positions:
         return {}
     theta = {"G": settings.rope_theta, "L": settings.rope_theta_local or settings.rope_theta}

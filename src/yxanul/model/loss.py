@@ -1,7 +1,7 @@
 """Fused output projection and cross-entropy: logits exist for one chunk of tokens at a time.
 
-Letters: N rows (tokens), X features of the projection's input (width, or rank when folded),
-V vocabulary as stored, with its padding.
+Letters: N rows (tokens), X input features of the projection (width, or rank when folded),
+V vocabulary as stored, padding included.
 """
 
 from __future__ import annotations
@@ -16,48 +16,48 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 IGNORE = -100
-"""Targets with this value do not count (as in PyTorch)."""
+"""ignore_index of the targets (as in PyTorch)."""
 
 
 @dataclass(frozen=True, slots=True)
 class LossSum:
-    """A summed loss: the step divides by its number of targets."""
+    """Summed loss and the number of targets to divide it by."""
 
     total: Tensor
-    """What to train on: the cross-entropies and, if there is one, the z-loss; fp32, 0-dim.
-    Where no gradient is asked for, the cross-entropies alone."""
+    """Training loss: cross-entropy plus z-loss; fp32, 0-dimensional.
+    Under no_grad, the cross-entropy alone."""
     cross_entropy: Tensor
-    """Sum of the cross-entropies alone, in nats; fp32, 0-dimensional, without gradient."""
+    """Summed cross-entropy in nats; fp32, 0-dimensional, without gradient."""
     count: Tensor
-    """Number of targets that were scored; int64, 0-dimensional."""
+    """Number of targets that are not ignored; int64, 0-dimensional."""
 
 
 class LossConfig(NamedTuple):
-    """How logits become a loss."""
+    """Settings of the loss."""
 
     num_tokens: int
-    """Size of the vocabulary; further rows of the weight are padding and are left out."""
+    """Vocabulary size; further rows of the weight are padding and are left out."""
     soft_cap: float | None = None
     """Soft-capping: logits become cap * tanh(logits / cap) (arXiv 2408.00118)."""
     z_loss: float = 0.0
     """Coefficient of the z-loss, log(sum(exp(logits)))^2 (arXiv 2204.02311)."""
     compiled: bool = False
-    """Fuse the softmax and its gradient by torch.compile."""
+    """Fuse the softmax and its gradient with torch.compile."""
 
 
 class ChunkRows(NamedTuple):
-    """How many rows of logits exist at a time."""
+    """Rows of logits that exist at a time."""
 
     product: int
-    """Rows of one matrix product."""
+    """Rows per matrix product."""
     softmax: int
-    """Rows in fp32 during the softmax: on a CPU few enough to stay in its cache."""
+    """Rows in fp32 during the softmax: on a CPU, few enough to stay in cache."""
 
 
 def chunk_rows(vocab_size: int, device: torch.device, dtype: torch.dtype) -> ChunkRows:
-    """Return the sizes that were fastest when measured.
+    """Return the chunk sizes that measured fastest.
 
-    On a CPU a product is at most 256 MiB and a softmax 2 MiB of fp32; on a GPU both are 1 GiB.
+    On a CPU at most 256 MiB per product and 2 MiB of fp32 per softmax; on a GPU 1 GiB for both.
     """
     if device.type == "cpu":
         product = max(256, min(2048, 2**28 // (dtype.itemsize * vocab_size)))
@@ -69,7 +69,7 @@ def chunk_rows(vocab_size: int, device: torch.device, dtype: torch.dtype) -> Chu
 def linear_cross_entropy(
     hidden_NX: Tensor, weight_VX: Tensor, targets_N: Tensor, loss_config: LossConfig
 ) -> LossSum:
-    """Return the summed cross-entropy of hidden W^T against the targets, without `IGNORE`.
+    """Return the summed cross-entropy of hidden W^T against the targets that are not `IGNORE`.
 
     Equal to `F.cross_entropy(hidden @ weight[:num_tokens].T, targets, reduction="sum")`.
     """
@@ -87,7 +87,7 @@ def linear_cross_entropy(
 def token_losses(
     hidden_NX: Tensor, weight_VX: Tensor, targets_N: Tensor, loss_config: LossConfig
 ) -> Tensor:
-    """Return the cross-entropy of every row in nats, fp32, 0 where the target is `IGNORE`."""
+    """Return the cross-entropy per row in nats, fp32, 0 where the target is `IGNORE`."""
     rows = chunk_rows(weight_VX.shape[0], hidden_NX.device, hidden_NX.dtype)
     losses_N = hidden_NX.new_zeros(len(targets_N), dtype=torch.float32)
     for chunk in _slices(len(targets_N), rows.product):
@@ -106,9 +106,9 @@ def capped(logits: Tensor, soft_cap: float | None) -> Tensor:
 def rows_with_gradient(
     logits: Tensor, targets: Tensor, loss_config: LossConfig
 ) -> tuple[Tensor, Tensor]:
-    """Return every row's cross-entropy and z-loss, 2N, and the gradient of their sum.
+    """Return cross-entropy and z-loss per row, 2N, and the gradient of their sum.
 
-    This is the definition, and on a GPU torch.compile fuses it into one kernel.
+    This is the reference; on a GPU torch.compile fuses it into one kernel.
     """
     target = targets.unsqueeze(1)
     scored, target = (target != IGNORE).float(), target.clamp(min=0)
@@ -126,10 +126,10 @@ def rows_with_gradient(
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """The gradients are computed in the forward pass, while a chunk's logits are in memory.
+    """Computes the gradients in the forward pass, while a chunk's logits are in memory.
 
-    So there are three matrix products in all and nothing is computed twice. The gradient of the
-    weight is accumulated in fp32, whatever the dtype of the weight.
+    That takes three matrix products and recomputes nothing. The weight's gradient is accumulated
+    in fp32, whatever the weight's dtype.
     """
 
     @staticmethod
@@ -156,7 +156,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if d_weight_VX is not None:
                 _add_product(d_weight_VX, logits, x)
         if d_weight_VX is not None and weight_VX.dtype != torch.float16:
-            # A sum over many tokens may leave the range of fp16 until it is scaled.
+            # An unscaled sum over many tokens may overflow fp16.
             d_weight_VX = d_weight_VX.to(weight_VX.dtype)
         ctx.save_for_backward(d_hidden_NX, d_weight_VX)
         total, cross_entropy = sums.sum(), sums[0]
@@ -181,9 +181,9 @@ def _losses_in_place(
     softmax_rows: int,
     with_gradient: bool,
 ) -> Tensor:
-    """Return the same as `rows_with_gradient`, faster on a CPU: chunk by chunk, in its cache.
+    """Return the losses of `rows_with_gradient`, faster on a CPU: in chunks that stay in cache.
 
-    The logits are overwritten: by the gradient if `with_gradient`, else by intermediate values.
+    Overwrites the logits: with the gradient if `with_gradient`, else with intermediate values.
     """
     losses = logits.new_zeros(2, len(logits), dtype=torch.float32)
     casts, parts = logits.dtype != torch.float32, _slices(len(logits), softmax_rows)
@@ -220,14 +220,14 @@ def _compiled_rows() -> Callable[[Tensor, Tensor, LossConfig], tuple[Tensor, Ten
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """total += left^T right, in fp32."""
+    """Add left^T right to total, in fp32."""
     if left.dtype == total.dtype:
         total.addmm_(left.T, right)
     else:
         total.add_(left.T @ right)
 
 
-def _slices(length: int, most: int) -> list[slice]:
-    """Return slices of nearly equal sizes, none above `most`."""
-    size = -(-length // max(1, -(-length // most)))
+def _slices(length: int, max_size: int) -> list[slice]:
+    """Return slices of nearly equal size, none above `max_size`."""
+    size = -(-length // max(1, -(-length // max_size)))
     return [slice(start, min(start + size, length)) for start in range(0, length, max(1, size))]

@@ -1,4 +1,4 @@
-"""What each parameter is for: the optimizer groups by this and never looks at names."""
+"""Parameter roles: the optimizer groups parameters by role, never by name."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ Role = Literal["matrix", "embedding", "norm"]
 def parameter_roles(model: LanguageModel) -> dict[str, Role]:
     """Map every parameter's name to its role.
 
-    `embedding`: one row a token or position (embedding, learned positions, a head of its own);
-    `norm`: the scales of norms; `matrix`: everything else, all of it two-dimensional.
+    `embedding`: one row per token or position (embedding, learned positions, untied head);
+    `norm`: gains of norms; `matrix`: everything else, all of it two-dimensional.
     """
     tables = {id(table) for table in model.tables()}
     roles: dict[str, Role] = {}

@@ -1,4 +1,4 @@
-"""The presets: a table of numbers. Any field may be overridden beside `preset:`."""
+"""Model presets. A recipe may override any field next to `preset:`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _GEMMA3: dict[str, Any] = {
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # For laptops and tests; the vocabulary is the tokenizer's (4,096 to 8,192 suits them).
+    # For laptops and tests; vocab_size is the tokenizer's (4,096 to 8,192 suits these widths).
     "nano": {
         "width": 128,
         "depth": 4,
@@ -65,7 +65,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ffn_width": 1408,
         "max_seq_len": 2048,
     },
-    # Deep and narrow: 28 layers, narrow feed-forwards, few heads for keys and values.
+    # Deep and narrow: 28 layers, narrow feed-forwards, few key/value heads.
     "yxanul-177m": {**_DEEP, "head": "folded", "embedding_rank": 128},
     "yxanul-197m": {**_DEEP, **_LARGE_VOCABULARY, "head": "folded"},
     "yxanul-270m": {
@@ -80,7 +80,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "yxanul-317m": {**_DEEP, "ffn_width": 3072, "positions": "rope+learned", "head": "untied"},
     # Announced as 497M; it has 302,882,304 parameters.
     "yxanul-497m": {**_DEEP, "num_kv_heads": 12, "ffn": "geglu", "ffn_width": 3072},
-    # The Gemma-3 hybrid: five layers with a window, then one that sees all (arXiv 2503.19786).
+    # Gemma 3: five local layers, then one global (arXiv 2503.19786).
     "gemma3-270m": {**_GEMMA3, "vocab_size": 262144},
     "gemma3-tinystories": {
         **_GEMMA3,
@@ -89,4 +89,4 @@ PRESETS: dict[str, dict[str, Any]] = {
         "head_init_std": (3 * 640) ** -0.5,
     },
 }
-"""What each preset says; a head of its own starts as PyTorch would start a linear layer."""
+"""Settings by preset name. head_init_std is the standard deviation of nn.Linear's default init."""

@@ -1,1 +1,1 @@
-"""Documents: where they come from, what is dropped, and what is held out for validation."""
+"""Text: sources, filters, deduplication, decontamination, train/validation split."""

@@ -1,4 +1,4 @@
-"""The table of benchmarks: where each test set is, and what its rows say."""
+"""Table of benchmark test sets for decontamination."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 from yxanul.text.config import HubSettings
 
-# What sources write between the items of a list.
+# Sources join the items of a list with this.
 _BETWEEN_ITEMS = "\n\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """Where a test set is, and the way from its rows to texts."""
+    """Location of a test set, and how to extract texts from its rows."""
 
     hub: HubSettings
-    """The set's place on the hub."""
+    """Data set on the Hugging Face hub."""
     columns: tuple[tuple[str, ...], ...]
-    """The columns that are read, and as often others that a file at hand may have instead."""
+    """Columns to read, followed by alternatives that a local file may have instead."""
     texts: Callable[[Sequence[str]], Sequence[str]] = tuple
-    """Makes texts of the columns' values; without it each value is one."""
+    """Converts the columns' values to texts; by default each value is a text."""
 
 
 def _with_each_ending(values: Sequence[str]) -> Sequence[str]:
@@ -29,7 +29,7 @@ def _with_each_ending(values: Sequence[str]) -> Sequence[str]:
 
 
 def _bare_question(values: Sequence[str]) -> Sequence[str]:
-    """Return a question without the words that a prompt puts around it."""
+    """Return a question without the "Question:" and "Answer:" of a prompt."""
     return [values[0].strip().removeprefix("Question:").removesuffix("Answer:").strip()]
 
 

@@ -1,8 +1,8 @@
-"""Documents that hold a piece of a benchmark's test set are left out of training.
+"""Decontamination: drop training documents that overlap with benchmark test sets.
 
-A text of the test set is hunted as its runs of 13 words (Brown et al. 2020, appendix C); one of
-8 to 12 words as the run that it is. Words are lower-case letters and digits: everything else only
-separates them. Runs without a letter, such as counting, are hunted for nothing.
+A test-set text is matched by 13-gram overlap (Brown et al. 2020, appendix C), one of 8 to 12 words
+as a whole. Words are runs of lower-cased letters and digits; everything else separates them.
+N-grams without a letter, such as counting, are not matched.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from yxanul.text.words import Numbers, Runs, numbers_of, pieces_of
 
 MAX_WORDS = 13
 MIN_WORDS = 8
-# Entries of the table of beginnings for each of them: most words of a document find an empty one.
+# Entries of the prefilter table per prefix: sparse, so that most of a document's words miss.
 _ROOM = 8
 _SEPARATORS = re.compile(r"[\W_]")
 _WORDS = re.compile(r"[^\W_]+")
@@ -33,7 +33,7 @@ _ASCII = {n: chr(n).lower() if chr(n).isalnum() else " " for n in range(128)}
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of `text`: lower-case letters and digits."""
+    """Return the words of `text`: runs of lower-cased letters and digits."""
     if text.isascii():
         return text.translate(_ASCII).split()
     return _WORDS.findall(text.lower())
@@ -41,28 +41,28 @@ def words_of(text: str) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class Ngrams:
-    """The runs of words that are hunted, as sorted numbers."""
+    """Hashed n-grams of test sets, sorted."""
 
     by_length: Mapping[int, Numbers]
-    """The runs of each length in words."""
+    """N-grams by their length in words."""
     beginnings: Numbers
-    """The first 8 words of every run: what begins otherwise is passed at once."""
+    """First 8 words of every n-gram, for a fast negative test."""
     too_short: int = 0
-    """How many texts have fewer than 8 words: they are not looked for."""
+    """Number of texts with fewer than 8 words, which are not matched."""
 
     def __len__(self) -> int:
         return sum(map(len, self.by_length.values()))
 
     @cached_property
     def digest(self) -> str:
-        """A mark of what is hunted."""
+        """Digest of the n-grams."""
         digest = hashlib.blake2b(digest_size=16)
         for length, numbers in sorted(self.by_length.items()):
             digest.update(b"%d:" % length + np.ascontiguousarray(numbers).tobytes())
         return digest.hexdigest()
 
     def save(self, path: Path) -> None:
-        """Write one .npz file, whole or not at all; equal n-grams are equal files."""
+        """Write an .npz file atomically; equal n-grams give equal files."""
         runs = {f"length_{length}": run for length, run in sorted(self.by_length.items())}
         others = {"beginnings": self.beginnings, "too_short": np.int64(self.too_short)}
         with atomic_file(path) as file:
@@ -77,11 +77,11 @@ class Ngrams:
             runs = {int(k.removeprefix("length_")): v for k, v in arrays.items() if k[-1].isdigit()}
             return cls(runs, arrays["beginnings"], int(arrays["too_short"]))
         except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
-            raise YxanulError(f"{path} holds no n-grams of a benchmark", got=error) from None
+            raise YxanulError(f"{path} is not a file of benchmark n-grams", got=error) from None
 
 
 def ngrams_of(texts: Iterable[str]) -> Ngrams:
-    """Return what is hunted for the texts of one or more test sets."""
+    """Return the n-grams of the texts of one or more test sets."""
     by_length: dict[int, list[Numbers]] = {}
     beginnings: list[Numbers] = []
     too_short = 0
@@ -99,11 +99,11 @@ def ngrams_of(texts: Iterable[str]) -> Ngrams:
 
 
 class Decontaminate:
-    """A filter of documents that share a run of words with a test set.
+    """Filter: drop documents that share an n-gram with a test set.
 
-    Runs are compared by 64-bit numbers and a hit is believed. A document is dropped by mistake
-    with a probability of about (its words) * (runs hunted) / 2**60: with a million runs, less
-    than one word in a trillion.
+    N-grams are compared by 64-bit hashes, without verification. A false positive has a probability
+    of about (words of the document) * (n-grams) / 2**60: with a million n-grams, less than one
+    word in a trillion.
     """
 
     def __init__(self, ngrams: Ngrams):
@@ -114,29 +114,29 @@ class Decontaminate:
         self._may_begin[ngrams.beginnings >> self._shift] = True
 
     def cause(self, document: Document) -> str | None:
-        """Return "contaminated" if a hunted run stands in the document."""
-        before = np.zeros(0, np.uint64)
+        """Return "contaminated" if the document has an n-gram of a test set."""
+        overlap = np.zeros(0, np.uint64)
         for piece in pieces_of(document.text, _SEPARATORS):
-            numbers = np.concatenate((before, numbers_of(words_of(piece))))
-            if self._holds_a_run(numbers):
+            numbers = np.concatenate((overlap, numbers_of(words_of(piece))))
+            if self._has_match(numbers):
                 return "contaminated"
-            before = numbers[max(len(numbers) - MAX_WORDS + 1, 0) :]
+            overlap = numbers[max(len(numbers) - MAX_WORDS + 1, 0) :]
         return None
 
-    def _holds_a_run(self, numbers: Numbers) -> bool:
+    def _has_match(self, numbers: Numbers) -> bool:
         runs = Runs(numbers)
         beginnings = runs.all(MIN_WORDS)
         starts = np.flatnonzero(self._may_begin[beginnings >> self._shift])
         starts = starts[_are_in(beginnings[starts], self._ngrams.beginnings)]
-        for length, wanted in self._ngrams.by_length.items() if len(starts) else ():
+        for length, ngrams in self._ngrams.by_length.items() if len(starts) else ():
             fitting = starts[starts + length <= len(numbers)]
-            if _are_in(runs.at(fitting, length), wanted).any():
+            if _are_in(runs.at(fitting, length), ngrams).any():
                 return True
         return False
 
 
 def _with_letters(words: list[str], length: int) -> NDArray[np.bool_]:
-    """Tell for each run of `length` words whether one of them has a letter."""
+    """Return for each n-gram of `length` words whether it has a letter."""
     letters = np.cumsum([0, *(not word.isdigit() for word in words)])
     return letters[length:] > letters[:-length]
 
@@ -146,7 +146,7 @@ def _distinct(numbers: list[Numbers]) -> Numbers:
 
 
 def _are_in(numbers: Numbers, some: Numbers) -> NDArray[np.bool_]:
-    """Tell for each number whether it is among `some`, which are sorted."""
+    """Return for each number whether it is in the sorted array `some`."""
     if not len(some):
         return np.zeros(len(numbers), np.bool_)
     return some[np.minimum(np.searchsorted(some, numbers), len(some) - 1)] == numbers

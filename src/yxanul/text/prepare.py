@@ -1,4 +1,4 @@
-"""The last step before tokens: what is empty or unwanted goes, what is held out is marked."""
+"""Preparation of documents for tokenization: filters and the train/validation split."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ Prepared: TypeAlias = tuple[Literal["train", "validation"], Document] | Dropped
 def prepared(
     source: Source, part: SourceSlice, filters: Sequence[Filter] = ()
 ) -> Iterator[Prepared]:
-    """Yield the documents of `part`, each with its side of the split, and what was dropped.
+    """Yield the documents of a slice, each with its split, and the dropped ones.
 
-    Filters are asked in their order, and the first one that objects decides the cause. Under
-    `on_problem: stop` the first problem is a YxanulError, as under `on_bad_file: stop` is a file
-    that cannot be read to its end; what a filter drops is a choice.
+    Filters run in order; the first that rejects a document gives the cause. Raises YxanulError at
+    the first problem under `on_problem: stop`, and at a file that cannot be read to its end under
+    `on_bad_file: stop`; documents rejected by a filter are not problems.
     """
     fatal = PROBLEMS if source.settings.on_problem == "stop" else CURES
     if source.settings.on_bad_file == "drop":
         fatal = fatal.keys() - CURES
     for item in source.read(part):
-        kept = _judged(item, filters) if isinstance(item, Document) else item
+        kept = _filtered(item, filters) if isinstance(item, Document) else item
         if isinstance(kept, Document):
             held_out = kept.held_out
             if held_out is None:
@@ -47,9 +47,9 @@ def prepared(
 def split_parts(
     source: Source, fraction: float, filters: Sequence[Filter] = ()
 ) -> list[SourceSlice]:
-    """Return the parts of a source, each with what of it is held out: one document at least.
+    """Return the slices of a source with their splits: at least one document is held out.
 
-    A source without text, and one of a single document, are a YxanulError.
+    Raises YxanulError for a source without text or with a single document.
     """
     parts = source.parts()
     if isinstance(source, TextFiles):
@@ -61,7 +61,7 @@ def split_parts(
         parts = [replace(part, split=split.of(source.files_of(part))) for part in parts]
     settings = source.settings
     if isinstance(settings, HubSettings) or is_remote(getattr(settings, "path", "")):
-        return parts  # reading it twice would cost more than the rare error
+        return parts  # a check would read the source twice, for a rare error
     sides, dropped, lowest = Counter[str](), Counter[str](), 1 << 64
     for item in (item for part in parts for item in prepared(source, part, filters)):
         if isinstance(item, Dropped):
@@ -75,8 +75,8 @@ def split_parts(
         raise no_document(source.name, dropped, getattr(settings, "path", None))
     if sides.total() == 1:
         raise YxanulError(
-            f"the source '{source.name}' has one document only, and one has to be held out",
-            hint="give more text, or smaller documents (in plain text: passage_chars)",
+            f"the source '{source.name}' has only one document, and one must be held out",
+            hint="add text, or make documents smaller (plain text: passage_chars)",
         )
     if sides["validation"]:
         raise nothing_to_train_on(source.name, sides["validation"])
@@ -85,33 +85,33 @@ def split_parts(
 
 
 def nothing_to_train_on(source: str, held_out: int) -> YxanulError:
-    """Return the error for a source all of whose documents are held out."""
+    """Return the error for a source whose documents are all held out."""
     return YxanulError(
         f"the source '{source}' has no document left to train on",
         got=f"{held_out} held out for validation",
-        hint="lower data.validation_fraction, or give more or smaller documents "
-        "(smaller passages: passage_chars)",
+        hint="lower data.validation_fraction, add text, or make documents smaller "
+        "(plain text: passage_chars)",
     )
 
 
 def no_document(source: str, dropped: Mapping[str, int], path: str | None = None) -> YxanulError:
-    """Return the error for a source that leaves nothing to train on."""
-    left_out = ", ".join(f"{count} {cause}" for cause, count in sorted(dropped.items()))
+    """Return the error for a source without a usable document."""
+    counts = ", ".join(f"{count} {cause}" for cause, count in sorted(dropped.items()))
     return YxanulError(
         f"the source '{source}' has no usable document" + (f" in {path}" if path else ""),
-        got=f"left out: {left_out}" if left_out else "nothing but white space, or nothing at all",
-        hint="data.decontaminate leaves them out; null keeps them"
+        got=f"dropped: {counts}" if counts else "no text, or only white space",
+        hint="data.decontaminate drops them; null keeps them"
         if set(dropped) == {"contaminated"}
-        else f"look at data.sources.{source}",
+        else f"check data.sources.{source}",
     )
 
 
-def _judged(document: Document, filters: Sequence[Filter]) -> Document | Dropped:
-    """Return the document, or what it becomes when it is empty or a filter objects."""
+def _filtered(document: Document, filters: Sequence[Filter]) -> Document | Dropped:
+    """Return the document, or a Dropped if it is empty or rejected by a filter."""
     if not document.text.strip():
         return Dropped("empty", document.id)
-    for one in filters:
-        cause = one.cause(document)
+    for document_filter in filters:
+        cause = document_filter.cause(document)
         if cause is not None:
             return Dropped(cause, document.id, document.text)
     return document
@@ -121,7 +121,5 @@ def _problem(source: str, dropped: Dropped) -> YxanulError:
     what = f"source '{source}': {dropped.where} {PROBLEMS[dropped.cause]}"
     if cure := CURES.get(dropped.cause):
         drop = f"data.sources.{source}.on_bad_file=drop"
-        return YxanulError(what, hint=f"{cure}; {drop} takes what can be read of such files")
-    return YxanulError(
-        what, hint="repair it, or leave such documents out and count them with on_problem: drop"
-    )
+        return YxanulError(what, hint=f"{cure}; {drop} uses what can be read of such files")
+    return YxanulError(what, hint="repair it, or drop such documents with on_problem: drop")

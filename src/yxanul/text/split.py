@@ -1,4 +1,4 @@
-"""Split of text into training and validation: by the text and its place, by nothing else."""
+"""Train/validation split, determined only by a document's text and position."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 RUN_BYTES = 1 << 16
-"""Text that is chunked into passages is held out in runs of so many bytes: neighbours reveal much
-of each other, and fewer bytes are too few to compare models by."""
+"""Text chunked into passages is held out in contiguous runs of this many bytes: neighbouring
+passages leak into each other, and fewer bytes are too few to compare models by."""
 
-_MOST_FOR_A_RUN = 0.1  # of a small text
-# From so many runs on, chance holds out about what it should.
+_MAX_RUN_SHARE = 0.1  # of a small text
+# From this many runs on, a hash-based split holds out about the requested fraction.
 _ENOUGH_RUNS = 10
 _HASH_BYTES = 8
 _HASHES = 2 ** (8 * _HASH_BYTES)
@@ -21,22 +21,22 @@ _BLANK_LINE = re.compile(rb"(?:\A|(?<=\n))[ \t\r\f\v]*\n")
 
 
 def is_held_out(text: str, fraction: float) -> bool:
-    """Tell whether `text` belongs to validation, as about `fraction` of all texts do.
+    """Return whether `text` belongs to the held-out split, as about `fraction` of all texts do.
 
-    Equal texts fall on the same side, whatever the file, source or machine; what is held out at
-    a fraction is held out at every larger one.
+    Equal texts get the same split, whatever the file, source or machine; a text held out at one
+    fraction is held out at every larger one.
     """
     return hash_of(text.encode()) < fraction * _HASHES
 
 
 def hash_of(text: bytes) -> int:
-    """Return the hash that decides about a text."""
+    """Return the hash that decides the split of a text."""
     digest = hashlib.blake2b(text, digest_size=_HASH_BYTES, person=b"yxanul split")
     return int.from_bytes(digest.digest(), "little")
 
 
 def fraction_for(lowest: int) -> float:
-    """Return a fraction at which a text whose hash is `lowest` is just held out."""
+    """Return the smallest fraction at which a text with hash `lowest` is held out."""
     return math.nextafter(lowest / _HASHES, 1)
 
 
@@ -49,11 +49,11 @@ class Runs:
     period: int = 1 << 62
 
     def holds(self, at: int) -> bool:
-        """Tell whether the byte `at` is held out."""
+        """Return whether the byte `at` is held out."""
         return (at - self.begin) % self.period < self.length
 
     def next_change(self, at: int) -> int:
-        """Return the first place after `at` where a run begins or ends."""
+        """Return the first offset after `at` where a run begins or ends."""
         into = (at - self.begin) % self.period
         return at - into + (self.length if into < self.length else self.period)
 
@@ -63,17 +63,17 @@ NO_RUN = Runs(0, 0)
 
 @dataclass(frozen=True)
 class Split:
-    """What of a part is held out."""
+    """Held-out split of a slice."""
 
     fraction: float = 0.0
-    """Documents are, whose hash is among so many of the lowest ..."""
+    """Documents whose hash is in this lowest fraction of all hashes are held out."""
     by_position: bool = True
-    """... but for passages of a text, which are held out in runs, ..."""
+    """Passages are held out in runs of bytes instead of by hash."""
     runs: Mapping[str, Runs] | None = field(default=None, hash=False)
-    """... of the files that are named, or of each file at every so many bytes."""
+    """Runs by file name; None: periodic runs in every file."""
 
     def of(self, files: Iterable[str]) -> Split:
-        """Return what it says of some files alone."""
+        """Return this split restricted to some files."""
         if self.runs is None:
             return self
         mine = {name: self.runs[name] for name in files if name in self.runs}
@@ -81,19 +81,19 @@ class Split:
 
     @property
     def mark(self) -> str:
-        """A representation for fingerprints."""
+        """Representation for fingerprints."""
         runs = None if self.runs is None else sorted(map(repr, self.runs.items()))
         return repr((self.fraction, self.by_position, runs))
 
     @property
     def needs_beginnings(self) -> bool:
-        """Whether the beginning of a file decides where its runs are."""
+        """Whether runs are placed by a hash of the beginning of each file."""
         return self.by_position and self.runs is None and self.fraction > 0
 
     def runs_of(self, file: str, beginning: bytes, run_bytes: int) -> Runs | None:
-        """Return the runs of a file that begins like this; None where documents' hashes decide.
+        """Return the runs of a file; None if documents are held out by hash.
 
-        Equal files have equal runs.
+        They depend on `beginning`, the file's first bytes, so equal files have equal runs.
         """
         if not self.by_position:
             return None
@@ -111,7 +111,7 @@ NOTHING_HELD_OUT = Split()
 
 @dataclass(frozen=True, slots=True)
 class Sized:
-    """A file that is chunked into passages."""
+    """Size and beginning of a file that is chunked into passages."""
 
     name: str
     size_bytes: int
@@ -119,39 +119,39 @@ class Sized:
 
 
 def is_small(size_bytes: int, fraction: float, run_bytes: int = RUN_BYTES) -> bool:
-    """Tell whether a text is too small for chance to decide what is held out of it."""
+    """Return whether a text is too small for hash-placed runs."""
     return fraction * size_bytes < _ENOUGH_RUNS * run_bytes
 
 
 def runs_of_few(
     files: Sequence[Sized], fraction: float, run_bytes: int = RUN_BYTES
 ) -> dict[str, Runs] | None:
-    """Return what is held out of a text so small that chance may not decide; None of a larger one.
+    """Return the held-out runs of a small text; None for one large enough for hash-placed runs.
 
-    It is `fraction` of the text, and at least `run_bytes` unless that is more than a tenth of it.
-    The files give it in the order of their hashes, each in one run.
+    They have `fraction` of the text, and at least `run_bytes` unless that is more than a tenth of
+    it. Files are used in the order of their hashes, with one run each.
     """
     total = sum(file.size_bytes for file in files)
     if not is_small(total, fraction, run_bytes):
         return None
-    wanted = round(max(fraction * total, min(run_bytes, _MOST_FOR_A_RUN * total)))
+    remaining = round(max(fraction * total, min(run_bytes, _MAX_RUN_SHARE * total)))
     runs: dict[str, Runs] = {}
     for file in sorted(files, key=lambda file: (hash_of(file.beginning), file.name)):
-        length = min(file.size_bytes, wanted, max(run_bytes, int(fraction * file.size_bytes)))
+        length = min(file.size_bytes, remaining, max(run_bytes, int(fraction * file.size_bytes)))
         if length > 0:
             share = hash_of(b"place" + file.beginning) / _HASHES
             runs[file.name] = Runs(int(share * (file.size_bytes - length)), length)
-            wanted -= length
+            remaining -= length
     return runs
 
 
 def cut_by_runs(
     blocks: Iterable[tuple[bytes, bool]], at: int, runs: Runs, max_delay_bytes: int
 ) -> Iterator[tuple[bool, tuple[bytes, bool]]]:
-    """Yield blocks of lines, of which the first one begins at the byte `at` of a file, cut where
-    runs begin and end; with each, whether it is held out.
+    """Yield blocks of lines cut at the ends of runs, each with whether it is held out.
 
-    A cut moves on to where a paragraph begins, or where any line does if that is far.
+    The first block begins at byte `at` of the file. A cut is moved to the next paragraph, or to
+    the next line if that is more than `max_delay_bytes` away.
     """
     held_out, border = runs.holds(at), runs.next_change(at)
     for block, ends in blocks:
@@ -170,7 +170,7 @@ def cut_by_runs(
 
 
 def _cut(lines: bytes, low: int, high: int) -> int | None:
-    """Return where a paragraph begins from `low` on, or the first line from `high` on."""
+    """Return the start of the first paragraph from `low` on or line from `high` on."""
     if len(lines) < low:
         return None
     paragraph = _BLANK_LINE.search(lines, lines.rfind(b"\n", 0, max(low - 1, 0)) + 1)

@@ -1,7 +1,7 @@
-"""Words and runs of words as 64-bit numbers: the same in every process and on every machine.
+"""64-bit hashes of words and n-grams, the same in every process and on every machine.
 
-A word's number is a hash of its letters; a run's number is a polynomial in those of its words.
-Two different runs have the same number with a probability of about 2**-60.
+An n-gram's hash is a polynomial in the hashes of its words. Two different n-grams collide with a
+probability of about 2**-60.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _KEPT_POWERS = 1 << 16
 
 
 class _WordNumbers(dict[str, int]):
-    """The numbers of the words seen lately, so that each is hashed once."""
+    """Cache of word hashes."""
 
     def __missing__(self, word: str) -> int:
         digest = hashlib.blake2b(word.encode(errors="surrogatepass"), digest_size=8).digest()
@@ -42,15 +42,15 @@ _NUMBERS = _WordNumbers()
 
 
 def numbers_of(words: Sequence[str]) -> Numbers:
-    """Return the number of each word."""
+    """Return the hash of each word."""
     return np.fromiter(map(_NUMBERS.__getitem__, words), np.uint64, len(words))
 
 
 class Runs:
-    """The runs of neighbouring words in a text.
+    """Hashes of all n-grams of a text, by prefix sums.
 
-    With the sums S of word * base**place, the run from i to j is (S[j] - S[i]) * base**-i, all
-    modulo 2**64: an odd base has an inverse.
+    With the prefix sums S of word * base**position, the n-gram from i to j is
+    (S[j] - S[i]) * base**-i, all modulo 2**64: an odd base has an inverse.
     """
 
     def __init__(self, words: Numbers):
@@ -59,21 +59,21 @@ class Runs:
         self._inverse = _powers(_INVERSE, len(words))
 
     def all(self, length: int) -> Numbers:
-        """Return the numbers of all runs of `length` words, in order."""
+        """Return the hashes of all n-grams of `length` words, in order."""
         count = max(len(self._sums) - length, 0)
         return (self._sums[length:] - self._sums[:count]) * self._inverse[:count]
 
     def at(self, starts: NDArray[np.intp], length: int) -> Numbers:
-        """Return the numbers of the runs of `length` words that begin at `starts`."""
+        """Return the hashes of the n-grams of `length` words that begin at `starts`."""
         return (self._sums[starts + length] - self._sums[starts]) * self._inverse[starts]
 
 
 def pieces_of(text: str, ends: re.Pattern[str]) -> Iterator[str]:
-    """Cut a long text behind characters that `ends` finds, so that lists of words stay short."""
+    """Split a long text after matches of `ends` to bound the memory for its words."""
     start = 0
     while start < len(text):
-        found = ends.search(text, start + PIECE_CHARS)
-        stop = found.end() if found else len(text)
+        match = ends.search(text, start + PIECE_CHARS)
+        stop = match.end() if match else len(text)
         yield text[start:stop]
         start = stop
 

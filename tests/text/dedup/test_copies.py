@@ -27,7 +27,7 @@ def test_a_file_for_each_part(tmp_path, written):
     assert [first.get(n) for n in range(3)] == [None, None, "duplicate"]
     assert [second.get(n) for n in range(2)] == ["near_duplicate", None]
     assert {"duplicate", "near_duplicate"} <= set(CAUSES)
-    with pytest.raises(YxanulError, match="3 documents; got a document number 3"):
+    with pytest.raises(YxanulError, match="3 documents; got document number 3"):
         first.get(3)
 
 
@@ -74,7 +74,7 @@ def test_fingerprints_of_other_settings_are_refused(tmp_path, written):
 
 
 def test_too_many_documents(tmp_path, written, monkeypatch):
-    monkeypatch.setattr(copies_module, "_MOST_DOCUMENTS", 4)
+    monkeypatch.setattr(copies_module, "_MAX_DOCUMENTS", 4)
     with pytest.raises(YxanulError, match="too many documents"):
         write_copies(written, [tmp_path / "0"] * 2, BOTH, tmp_path / "scratch")
 

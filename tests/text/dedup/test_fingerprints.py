@@ -116,11 +116,11 @@ def test_a_file_that_is_cut_or_none_at_all(tmp_path):
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
     assert not are_written(path, EXACT)
-    with pytest.raises(YxanulError, match="not whole"):
+    with pytest.raises(YxanulError, match="incomplete"):
         FingerprintFile(path, EXACT)
     for content in (b"", b"\x00" * 600, b"[1]", json.dumps({"format": "?"}).encode()):
         path.write_bytes(content)
-        with pytest.raises(YxanulError, match="no file of fingerprints"):
+        with pytest.raises(YxanulError, match="not a fingerprint file"):
             FingerprintFile(path, EXACT)
 
 

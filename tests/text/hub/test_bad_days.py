@@ -99,7 +99,7 @@ def test_a_large_file_cannot_be_streamed_from_a_server_without_ranges(ask, hub, 
     monkeypatch.setattr(hub, "answers_ranges", False)
     settings = {"name": "ann/large", "text_column": "text"}
     streamed, downloaded = ask({**settings, "streaming": True}, settings)
-    assert "does not send ranges" in streamed["error"]
+    assert "does not support range requests" in streamed["error"]
     assert downloaded["texts"] == ["a tale"] * 20_000
 
 

@@ -52,19 +52,19 @@ WRONG = {
         "name": "ann/several",
         "config": "xyz",
     },
-    r"'ann/empty' has no data files": {"name": "ann/empty"},
-    r"needs a script.*refs/convert/parquet": {"name": "ann/script"},
+    r"'ann/empty' has no readable data files": {"name": "ann/empty"},
+    r"needs a loading script.*refs/convert/parquet": {"name": "ann/script"},
     r"no row could be read from 'ann/broken'|train.jsonl": {"name": "ann/broken"},
-    r"no file for data_files; got .*train.jsonl; expected train.json; did you mean 'train.jsonl'": {
+    r"matches data_files; got .*train.jsonl; expected train.json; did you mean 'train.jsonl'": {
         "name": "ann/tales",
         "data_files": "train.json",
     },
-    r"no file for data_files; .*expected no\*.jsonl": {
+    r"matches data_files; .*expected no\*.jsonl": {
         "name": "ann/tales",
         "data_files": "no*.jsonl",
     },
     r"no column 'tex'.*did you mean 'text'": {"name": "ann/tales", "text_column": "tex"},
-    r"'ann/ta les' is no name of a data set": {"name": "ann/ta les"},
+    r"'ann/ta les' is not a valid data set name": {"name": "ann/ta les"},
     r"'ann/lines' has no columns": {"name": "ann/lines", "template": "{a}"},
 }
 

@@ -1,1 +1,1 @@
-"""The parts of a layer: attention, feed-forward, norm, positions, embedding."""
+"""Building blocks: attention, feed-forward, norms, RoPE, embedding."""

@@ -1,7 +1,7 @@
-"""Causal self-attention with any number of key and value heads.
+"""Causal self-attention: multi-head, grouped-query or multi-query.
 
-Letters: B batch, T time, D width, H query heads, G key and value heads, N heads of all three
-kinds, K head width.
+Letters: B batch, T time, D width, H query heads, G key/value heads, N query, key and value heads,
+K head width.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from yxanul.model.context import ForwardContext
 
 
 class Attention(nn.Module):
-    """softmax(scale q k^T) v; one matrix makes q, k and v (GQA: arXiv 2305.13245)."""
+    """softmax(scale q k^T) v with a fused qkv projection (GQA: arXiv 2305.13245)."""
 
     def __init__(self, settings: ModelSettings, layer: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""One layer."""
+"""Transformer block."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from yxanul.model.context import ForwardContext
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + ffn(norm(x)); with post-norms what is added has a norm too.
+    """x + attention(norm(x)), then x + ffn(norm(x)); with post_norm each update is normalised too.
 
     Letters: B batch, T time, D width.
     """

@@ -1,4 +1,4 @@
-"""When to use the kernels that are written for the CPU."""
+"""When to use the handwritten CPU kernels."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from torch import Tensor
 
 
 def is_eager_cpu(x: Tensor) -> bool:
-    """Return whether `x` is computed on the CPU op by op; compilers fuse the plain formulas."""
+    """Return whether `x` is on the CPU in eager mode; torch.compile fuses the plain formulas."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling()

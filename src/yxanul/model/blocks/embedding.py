@@ -1,4 +1,4 @@
-"""From ids to the residual stream.
+"""Token embedding.
 
 Letters: B batch, T time, D width, V vocabulary (stored rows), R rank.
 """
@@ -14,7 +14,7 @@ from yxanul.model.config import ModelSettings
 
 
 class Embedding(nn.Module):
-    """One row a token, V x D; or, factorised, V x R times R x D. Learned positions are added."""
+    """V x D table or, factorised, V x R times R x D; plus learned positions if enabled."""
 
     def __init__(self, settings: ModelSettings):
         super().__init__()
@@ -27,7 +27,7 @@ class Embedding(nn.Module):
             self.positions = nn.Parameter(torch.empty(settings.max_seq_len, settings.width))
 
     def forward(self, ids_BT: Tensor, positions: Tensor | slice) -> Tensor:
-        """Return x_BTD; `positions` is a slice of the table, or an index BT."""
+        """Return x_BTD; `positions` is a slice of the position table, or an index BT."""
         x_BTD = F.embedding(ids_BT, self.tokens)
         if self.projection is not None:
             x_BTD = self.projection(x_BTD)

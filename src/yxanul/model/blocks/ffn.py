@@ -1,4 +1,4 @@
-"""Feed-forwards: two gated ones (arXiv 2002.05202) and two plain ones.
+"""Feed-forward layers: two gated (arXiv 2002.05202) and two plain ones.
 
 Letters: B batch, T time, D width, F feed-forward width.
 """
@@ -19,7 +19,7 @@ from yxanul.model.blocks.linear import Linear
 
 
 class Activation(NamedTuple):
-    """An activation and its backward pass: (gradient, input, where to write)."""
+    """Activation function and its backward pass, (grad_output, input, out)."""
 
     value: Callable[[Tensor], Tensor]
     backward: Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -43,7 +43,7 @@ GELU = Activation(_gelu, _gelu_backward)
 
 
 class GatedFfn(nn.Module):
-    """down(activation(gate x) * (up x)); gate and up are one matrix."""
+    """down(activation(gate x) * (up x)); gate and up are one fused matrix."""
 
     def __init__(self, width: int, ffn_width: int, activation: Activation):
         super().__init__()
@@ -78,9 +78,9 @@ def _gated(gate_up: Tensor, activation: Activation) -> Tensor:
 
 
 class _Gate(torch.autograd.Function):
-    """activation(gate) * up of one tensor that holds both halves side by side.
+    """activation(gate) * up, for gate and up concatenated in one tensor.
 
-    Its backward pass writes both gradients into one tensor; autograd would copy them together.
+    The backward pass writes both gradients into one tensor; autograd would concatenate copies.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The one kind of projection: a matrix without bias, filled in by `init_weights`."""
+"""Linear layer without bias, initialised by `LanguageModel.init_weights`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from torch import nn
 
 
 class Linear(nn.Linear):
-    """y = x W^T. Its weights are unset until the model initialises or loads them."""
+    """y = x W^T. Weights are uninitialised until the model initialises or loads them."""
 
     def __init__(self, width_in: int, width_out: int):
         super().__init__(width_in, width_out, bias=False)
 
     def reset_parameters(self) -> None:
-        """Draw nothing: the model initialises all weights from the generator it is given."""
+        """Do nothing: the model initialises all weights from a given generator."""

@@ -1,4 +1,4 @@
-"""Norms. Inside they compute in fp32, whatever the dtype of what flows through.
+"""Norms. They compute in fp32 internally, whatever the input's dtype.
 
 Letters: B batch, T time, D width (or the head width, for q- and k-norm).
 """
@@ -14,15 +14,15 @@ from torch.autograd.function import once_differentiable
 
 from yxanul.model.blocks.eager import is_eager_cpu
 
-_WANTED = [True, True, False]
-"""Of LayerNorm's three gradients: the input's and the gain's, as there is no bias."""
+_OUTPUT_MASK = [True, True, False]
+"""Gradients requested from LayerNorm's backward kernel: input and weight; there is no bias."""
 
 
 class RmsNorm(nn.Module):
     """y = gain * x / sqrt(mean(x^2) + eps) over the last axis (arXiv 1910.07467)."""
 
     start = 1.0
-    """Where the gain begins."""
+    """Initial value of the gain."""
 
     def __init__(self, width: int, eps: float):
         super().__init__()
@@ -30,7 +30,7 @@ class RmsNorm(nn.Module):
         self.eps = eps
 
     def factor(self) -> Tensor:
-        """Return what the normalised values are multiplied by."""
+        """Return the multiplier of the normalised values."""
         return self.gain
 
     def forward(self, x: Tensor) -> Tensor:
@@ -41,12 +41,12 @@ class RmsNorm(nn.Module):
 
 
 class ZeroCenteredRmsNorm(RmsNorm):
-    """RMSNorm times 1 + gain: weight decay pulls towards no change (Gemma, arXiv 2403.08295)."""
+    """RMSNorm times 1 + gain: weight decay pulls the factor to 1 (Gemma, arXiv 2403.08295)."""
 
     start = 0.0
 
     def factor(self) -> Tensor:
-        """Return what the normalised values are multiplied by, in fp32."""
+        """Return the multiplier of the normalised values, in fp32."""
         return 1.0 + self.gain.float()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,10 +73,10 @@ class LayerNorm(nn.Module):
 
 
 class _CpuRmsNorm(torch.autograd.Function):
-    """RMSNorm for the CPU, where PyTorch has fused kernels for LayerNorm only.
+    """RMSNorm for the CPU, where PyTorch has fused kernels only for LayerNorm.
 
-    LayerNorm's backward kernel takes the mean and the scale that the forward pass saw. Given a
-    mean of zero it lacks a single term of RMSNorm's gradient, which is added afterwards.
+    LayerNorm's backward kernel takes the mean and scale of the forward pass. With a mean of zero
+    its result lacks a single term of RMSNorm's gradient, which is added afterwards.
     """
 
     @staticmethod
@@ -91,10 +91,10 @@ class _CpuRmsNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, gain, scale = ctx.saved_tensors
-        # In bf16 the kernel would sum the gain's gradient over all rows in bf16.
+        # fp32: in bf16 the kernel would accumulate the gain's gradient over all rows in bf16.
         grad, wide, wide_gain = (t.float() for t in (grad.contiguous(), x, gain))
         d_x, d_gain, _ = torch.ops.aten.native_layer_norm_backward(
-            grad, wide, gain.shape, torch.zeros_like(scale), scale, wide_gain, None, _WANTED
+            grad, wide, gain.shape, torch.zeros_like(scale), scale, wide_gain, None, _OUTPUT_MASK
         )
         missing = (grad @ wide_gain).unsqueeze(-1) * (scale / x.shape[-1])
         return d_x.add_(missing).to(x.dtype), d_gain.to(gain.dtype), None
@@ -108,5 +108,5 @@ NORMS: dict[str, type[RmsNorm] | type[LayerNorm]] = {
 
 
 def no_norm(width: int, eps: float) -> nn.Module:
-    """Return what stands where there is no norm."""
+    """Return the identity: a norm constructor for disabled norms."""
     return nn.Identity()

@@ -1,4 +1,4 @@
-"""Rotary positions, in rotate-half form (arXiv 2104.09864).
+"""Rotary position embedding in rotate-half form (RoPE, arXiv 2104.09864).
 
 Letters: B batch, T time, N heads of any kind, K head width.
 """
@@ -13,17 +13,17 @@ from torch.autograd.function import once_differentiable
 
 
 class Rope(NamedTuple):
-    """Cosines and signed sines of the angles of some positions; shapes broadcast to BTNK."""
+    """Cosines and signed sines by position; broadcastable to BTNK."""
 
     cos: Tensor
     sin: Tensor
 
 
 class RopeTables:
-    """The angles of all positions up to the longest sequence so far, computed once.
+    """Cosine and sine tables up to the longest sequence so far, cached by device and dtype.
 
-    A table is exact in fp32 whatever the dtype it is asked for in, and grows by doubling, as few
-    sequences are as long as they may be. A captured graph may still read a table that is outgrown.
+    Tables are exact in fp32 before the cast. They grow by doubling, as few sequences reach
+    max_seq_len. Outgrown tables are kept alive: a captured CUDA graph may still read them.
     """
 
     def __init__(self, head_width: int, theta: float, max_seq_len: int):
@@ -63,7 +63,7 @@ def rope_tables(length: int, head_width: int, theta: float) -> Rope:
 
 
 def rotate(x_BTNK: Tensor, rope: Rope) -> Tensor:
-    """Turn every pair of features (i, i + K/2) by its angle."""
+    """Rotate every pair of features (i, i + K/2) by its angle."""
     if not torch.is_grad_enabled():
         swapped = x_BTNK.roll(x_BTNK.shape[-1] // 2, -1)
         return torch.addcmul(x_BTNK * rope.cos, swapped, rope.sin)
@@ -80,7 +80,7 @@ def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class _Rotation(torch.autograd.Function):
-    """A rotation is orthogonal: its backward pass is the rotation by the opposite angle."""
+    """Rotation whose backward pass is the rotation by the opposite angle (it is orthogonal)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

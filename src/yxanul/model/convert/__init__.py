@@ -1,7 +1,7 @@
-"""Folders of the `transformers` layout, read into our models and written from them.
+"""Import and export of model folders in the `transformers` layout.
 
-No `transformers` is needed: a folder is JSON and safetensors. An architecture is a row of the table
-in `architectures.py`.
+`transformers` itself is not needed: a folder is JSON and safetensors. An architecture is a row of
+the table in `architectures.py`.
 """
 
 from yxanul.model.convert.architectures import ARCHITECTURES, Architecture

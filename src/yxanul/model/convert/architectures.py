@@ -1,4 +1,4 @@
-"""The architectures of `transformers` that our blocks can express: one row each."""
+"""Table of the `transformers` architectures that our model can express."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from yxanul.model.convert.keys import Keys, in_a_word
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a folder of one architecture says, and what its weights are called."""
+    """Config keys and weight names of one `transformers` architecture."""
 
     name: str
-    """Its class, as in `architectures` of a config.json."""
+    """Model class, as in `architectures` of a config.json."""
     model_type: str
-    """Its short name, as in `model_type` of a config.json."""
+    """`model_type` of a config.json."""
     defaults: Mapping[str, Any]
-    """What its configuration class in transformers 5 assumes for keys that are left out."""
+    """Defaults of its configuration class in transformers 5 for missing keys."""
     key_groups: tuple[KeyGroup, ...]
-    """The groups of keys it has."""
+    """Groups of config.json keys that it uses."""
     norms: Mapping[str, str]
-    """Names of the norms in a layer, ours to theirs."""
+    """Names of a layer's norms, ours to theirs."""
     heads_divide_width: bool = False
-    """Whether its configuration class refuses a width that is no multiple of the heads."""
+    """Whether its configuration class requires a width divisible by the number of heads."""
 
     def read(self, config: Mapping[str, Any], file: Path) -> ModelSettings:
-        """Return the settings for a config.json; raise where it says what we cannot express."""
+        """Return the settings for a config.json; raise YxanulError if we cannot express it."""
         keys = Keys(config, self.defaults, file)
         fields: dict[str, Any] = {}
-        for part in self.key_groups:
-            fields |= part.read(keys)
+        for group in self.key_groups:
+            fields |= group.read(keys)
         try:
             return checked(ModelSettings, **fields)
-        except YxanulError as error:  # two keys that each are sound
+        except YxanulError as error:  # keys that are valid alone but not together
             what = f"{file}: {error.what}"
             raise YxanulError(what, got=error.got, expected=error.expected) from None
 
     def write(self, settings: ModelSettings) -> dict[str, Any]:
-        """Return the config.json for settings; whether it says all of them is not checked."""
+        """Return the config.json for settings, without checking that it expresses all of them."""
         keys: dict[str, Any] = {"architectures": [self.name], "model_type": self.model_type}
-        for part in self.key_groups:
-            keys |= part.write(settings)
+        for group in self.key_groups:
+            keys |= group.write(settings)
         return keys
 
 
@@ -154,21 +154,21 @@ GEMMA3 = Architecture(
 )
 
 ARCHITECTURES = {row.name: row for row in (LLAMA, QWEN3, GEMMA3)}
-"""By the class that a config.json names."""
+"""By model class."""
 
 
 def architecture_of(config: Mapping[str, Any], file: Path) -> Architecture:
-    """Return the row for a config.json, by its class or, where it names none, its model_type."""
+    """Return the row for a config.json by its class or, without one, its model_type."""
     names, model_type = config.get("architectures"), config.get("model_type")
     if not isinstance(names, list | None):
-        found = in_a_word(names)
-        raise YxanulError(f"{file}: architectures does not fit", got=found, expected="a list")
+        got = in_a_word(names)
+        raise YxanulError(f"{file}: invalid architectures", got=got, expected="a list")
     names = names or []
     for row in ARCHITECTURES.values():
         if row.name in names or (not names and row.model_type == model_type):
             return row
     raise YxanulError(
-        f"{file}: the architecture is none that we know",
+        f"{file}: unsupported architecture",
         got=in_a_word(", ".join(map(in_a_word, names)) or model_type),
         expected=", ".join(ARCHITECTURES),
     )

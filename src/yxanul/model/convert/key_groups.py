@@ -1,7 +1,7 @@
-"""Groups of keys in a config.json and the settings they stand for, in both directions.
+"""Groups of config.json keys and their conversion to and from model settings.
 
-A part's `read` raises where a key says what our models cannot express. Its `write` does its best:
-whoever writes reads the keys back and compares (`write.py`), so nothing is checked twice.
+A group's `read` raises for a value that our models cannot express. Its `write` is best effort:
+`write.py` reads the keys back and compares, so nothing is checked twice.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ Fields = dict[str, Any]
 
 
 class KeyGroup(NamedTuple):
-    """Some keys of a config.json and the settings they stand for."""
+    """Conversion of some config.json keys, in both directions."""
 
     read: Callable[[Keys], Fields]
-    """Keys to fields of ModelSettings."""
+    """Converts keys to fields of ModelSettings."""
     write: Callable[[ModelSettings], Fields]
-    """Settings to keys; one that is the same in every model is not written."""
+    """Converts settings to keys; keys that are the same in every model are not written."""
 
 
 ACTIVATIONS = {"silu": "swiglu", "gelu_pytorch_tanh": "geglu"}
-"""Their names of an activation and ours of the feed-forward that is gated with it."""
+"""Their activation name to our gated feed-forward."""
 
 _LAYER_TYPES = {"full_attention": "G", "sliding_attention": "L"}
-_MOST_LAYERS = 10_000
+_MAX_LAYERS = 10_000
 _INIT_STD = 0.02
 _MUST_BE = {
     "attention_bias": False,
@@ -38,13 +38,13 @@ _MUST_BE = {
     "partial_rotary_factor": 1.0,
     "quantization_config": None,
 }
-"""Keys that have one value in every model of ours; a missing key is fine."""
+"""Keys with only one supported value; a missing key is fine."""
 
 
 def _read_shape(keys: Keys) -> Fields:
-    for key, wanted in _MUST_BE.items():
-        if keys.get(key, wanted) != wanted:
-            raise keys.misfit(key, keys.get(key), "none" if wanted is None else wanted)
+    for key, expected in _MUST_BE.items():
+        if keys.get(key, expected) != expected:
+            raise keys.misfit(key, keys.get(key), "none" if expected is None else expected)
     return {
         "width": keys.whole("hidden_size"),
         "depth": _depth(keys),
@@ -59,7 +59,7 @@ def _read_shape(keys: Keys) -> Fields:
 
 
 def _depth(keys: Keys) -> int:
-    return keys.whole("num_hidden_layers", most=_MOST_LAYERS)
+    return keys.whole("num_hidden_layers", most=_MAX_LAYERS)
 
 
 def _read_heads(keys: Keys) -> Fields:
@@ -69,15 +69,16 @@ def _read_heads(keys: Keys) -> Fields:
         raise keys.misfit("num_attention_heads", num_heads, f"a divisor of hidden_size {width}")
     head_width = keys.whole("head_dim", width // num_heads)
     if num_heads % num_kv_heads:
-        wanted = f"a divisor of num_attention_heads {num_heads}"
-        raise keys.misfit("num_key_value_heads", num_kv_heads, wanted)
+        expected = f"a divisor of num_attention_heads {num_heads}"
+        raise keys.misfit("num_key_value_heads", num_kv_heads, expected)
     if head_width % 2:
-        raise keys.misfit("head_dim", head_width, "an even number, as RoPE turns pairs of features")
+        expected = "an even number, as RoPE rotates pairs of features"
+        raise keys.misfit("head_dim", head_width, expected)
     return {"num_heads": num_heads, "num_kv_heads": num_kv_heads, "head_width": head_width}
 
 
 def _read_init_std(keys: Keys) -> float:
-    """A 0 counts as absent: whoever trained the model drew no weights by it."""
+    """Return initializer_range; 0 counts as missing, as no weights can have been drawn with it."""
     value = keys.get("initializer_range", _INIT_STD)
     is_zero = value == 0 and not isinstance(value, bool)
     return _INIT_STD if is_zero else keys.positive("initializer_range", value)
@@ -105,7 +106,7 @@ SHAPE = KeyGroup(_read_shape, _write_shape)
 
 
 def activation(key: str) -> KeyGroup:
-    """Return the part for the activation of the feed-forward, which lies under `key`."""
+    """Return the group for the activation of the feed-forward, stored under `key`."""
     names = {ours: theirs for theirs, ours in ACTIVATIONS.items()}
     return KeyGroup(
         lambda keys: {"ffn": ACTIVATIONS[keys.one_of(key, ACTIVATIONS)]},
@@ -114,7 +115,7 @@ def activation(key: str) -> KeyGroup:
 
 
 def fixed(**fields: Any) -> KeyGroup:
-    """Return the part for settings that are the same in every model of an architecture."""
+    """Return the group for settings that are the same in every model of an architecture."""
     return KeyGroup(lambda keys: fields, lambda settings: {})
 
 
@@ -163,8 +164,10 @@ def _rope(theta: float) -> Fields:
 
 
 def _theta(keys: Keys, key: str, group: Any, otherwise: tuple[str, float]) -> float:
-    """Return the base of a plain rotation; any scaled or partial one is refused. `otherwise` is the
-    key that holds it where the group does not, and what it is where neither does."""
+    """Return the RoPE base; raise for scaled or partial RoPE.
+
+    `otherwise` is the flat key to use if the group has no base, and that key's default.
+    """
     if not isinstance(group, dict):
         raise keys.misfit(key, group, "an object")
     kind = group.get("rope_type", group.get("type", "default"))
@@ -178,14 +181,14 @@ def _theta(keys: Keys, key: str, group: Any, otherwise: tuple[str, float]) -> fl
 
 
 def _read_qwen_layers(keys: Keys) -> Fields:
-    """Without layer_types, layers from max_window_layers on are local, if windows are used."""
+    """Read layers; without layer_types, those from max_window_layers on are local (if windowed)."""
     windows = keys.flag("use_sliding_window") and keys.get("sliding_window") is not None
     num_global = keys.whole("max_window_layers", least=0)
     return _layers(keys, lambda n: windows and n >= num_global, windows)
 
 
 def _read_gemma_layers(keys: Keys) -> Fields:
-    """Without layer_types, every sixth layer is global (sliding_window_pattern)."""
+    """Read layers; without layer_types, every sixth (sliding_window_pattern) is global."""
     period = keys.whole("sliding_window_pattern", 6)
     return _layers(keys, lambda n: (n + 1) % period != 0, True)
 
@@ -205,13 +208,13 @@ def _layers(keys: Keys, is_local: Callable[[int], bool], windows: bool) -> Field
 
 
 def shortest_period(kinds: str) -> str:
-    """Return the shortest word that, repeated and cut, gives `kinds`."""
+    """Return the shortest pattern that, repeated and truncated, gives `kinds`."""
     lengths = range(1, len(kinds) + 1)
     return next(kinds[:n] for n in lengths if (kinds[:n] * len(kinds))[: len(kinds)] == kinds)
 
 
 def _write_layers(settings: ModelSettings) -> Fields:
-    # transformers lets a local layer see `sliding_window` tokens, the current one included.
+    # In transformers, too, `sliding_window` includes the current token.
     types = {letter: kind for kind, letter in _LAYER_TYPES.items()}
     return {
         "layer_types": [types[kind] for kind in settings.layer_kinds],
@@ -232,7 +235,7 @@ QWEN_LAYERS = KeyGroup(_read_qwen_layers, _write_qwen_layers)
 
 
 def _write_gemma_layers(settings: ModelSettings) -> Fields:
-    # A window is wanted even where no layer uses it.
+    # transformers requires sliding_window even if no layer uses it.
     return {**_write_layers(settings), "sliding_window": settings.window or settings.max_seq_len}
 
 
@@ -245,7 +248,7 @@ def _read_query_scale(keys: Keys) -> Fields:
 
 def _write_query_scale(settings: ModelSettings) -> Fields:
     scale = settings.query_scale or settings.head_width**-0.5
-    return {"query_pre_attn_scalar": max(1, round(scale**-2))}  # transformers wants it whole
+    return {"query_pre_attn_scalar": max(1, round(scale**-2))}  # transformers requires an integer
 
 
 QUERY_SCALE = KeyGroup(_read_query_scale, _write_query_scale)

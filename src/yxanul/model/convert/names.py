@@ -1,4 +1,4 @@
-"""Their tensors and ours: names, shapes, and which of theirs lie together in one of ours."""
+"""Mapping between `transformers` tensors and ours: names, shapes, fused matrices."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def tensor_names(settings: ModelSettings, architecture: Architecture) -> dict[str, Shapes]:
-    """Map every tensor of ours to theirs with their shapes, in the order of its rows."""
+    """Map each of our tensors to theirs with their shapes, in the order of our tensor's rows."""
     table = settings.num_tokens, settings.width
-    found: dict[str, Shapes] = {"embedding.tokens": {"model.embed_tokens.weight": table}}
+    names: dict[str, Shapes] = {"embedding.tokens": {"model.embed_tokens.weight": table}}
     for n in range(settings.depth):
         for ours, theirs in _layer(settings, architecture).items():
             shapes = {f"model.layers.{n}.{name}.weight": shape for name, shape in theirs.items()}
-            found[f"blocks.{n}.{ours}"] = shapes
-    found["norm.gain"] = {"model.norm.weight": (settings.width,)}
+            names[f"blocks.{n}.{ours}"] = shapes
+    names["norm.gain"] = {"model.norm.weight": (settings.width,)}
     if settings.head == "untied":
-        found["head"] = {"lm_head.weight": table}
-    return found
+        names["head"] = {"lm_head.weight": table}
+    return names
 
 
 def _layer(settings: ModelSettings, architecture: Architecture) -> dict[str, Shapes]:
     width, ffn_width = settings.width, settings.ffn_width
     queries = settings.num_heads * settings.head_width
     keys = settings.num_kv_heads * settings.head_width
-    found: dict[str, Shapes] = {
+    names: dict[str, Shapes] = {
         "attention.qkv.weight": {
             "self_attn.q_proj": (queries, width),
             "self_attn.k_proj": (keys, width),
@@ -47,29 +47,29 @@ def _layer(settings: ModelSettings, architecture: Architecture) -> dict[str, Sha
     }
     for ours, theirs in architecture.norms.items():
         in_heads = ours.startswith("attention.")
-        found[f"{ours}.gain"] = {theirs: (settings.head_width if in_heads else width,)}
-    return found
+        names[f"{ours}.gain"] = {theirs: (settings.head_width if in_heads else width,)}
+    return names
 
 
 def to_ours(
     names: Mapping[str, Shapes], read: Callable[[str], Tensor], settings: ModelSettings
 ) -> dict[str, Tensor]:
-    """Return our tensors, `read` one by one: joined, tables padded with rows of zeros."""
+    """Return our tensors: theirs concatenated, with vocabulary tables zero-padded."""
     padding = settings.num_stored_tokens - settings.num_tokens
-    found: dict[str, Tensor] = {}
+    result: dict[str, Tensor] = {}
     for ours, theirs in names.items():
-        parts = [read(name) for name in theirs]
-        joined = torch.cat(parts) if len(parts) > 1 else parts[0]
+        tensors = [read(name) for name in theirs]
+        fused = torch.cat(tensors) if len(tensors) > 1 else tensors[0]
         is_table = ours in ("embedding.tokens", "head")
-        found[ours] = F.pad(joined, (0, 0, 0, padding)) if is_table and padding else joined
-    return found
+        result[ours] = F.pad(fused, (0, 0, 0, padding)) if is_table and padding else fused
+    return result
 
 
 def to_theirs(names: Mapping[str, Shapes], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return their tensors, cut out of ours; padding is left behind."""
-    found: dict[str, Tensor] = {}
+    """Return their tensors, split from ours without the padding."""
+    result: dict[str, Tensor] = {}
     for name, shapes in names.items():
         rows = [shape[0] for shape in shapes.values()]
-        parts = ours[name][: sum(rows)].split(rows)
-        found |= dict(zip(shapes, parts, strict=True))
-    return found
+        tensors = ours[name][: sum(rows)].split(rows)
+        result |= dict(zip(shapes, tensors, strict=True))
+    return result

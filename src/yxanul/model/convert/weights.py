@@ -1,4 +1,4 @@
-"""The weight files of a `transformers` folder: one safetensors file, or several with an index."""
+"""Weight files of a `transformers` folder: one safetensors file, or shards with an index."""
 
 from __future__ import annotations
 
@@ -16,34 +16,33 @@ WEIGHTS = "model.safetensors"
 _INDEX = f"{WEIGHTS}.index.json"
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 _IGNORED = "rotary_emb.inv_freq"
-"""A buffer that old folders hold although it follows from the settings."""
+"""A buffer in old checkpoints that is derived from the settings."""
 
 
 class WeightFiles:
-    """The tensors of a folder, found by name and read one at a time."""
+    """Tensors of a folder by name, read one at a time."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._files: dict[str, Path] = {}
         for path in weight_files(folder):
-            self._look_into(path)
+            self._index(path)
 
-    def check(self, wanted: Mapping[str, tuple[int, ...]], architecture: str) -> None:
-        """Raise one error that names every tensor that is missing, unknown or misshapen."""
+    def check(self, expected: Mapping[str, tuple[int, ...]], architecture: str) -> None:
+        """Raise one error that lists missing and unknown tensors and wrong shapes."""
         problems = [
-            *(f"{name} is missing" for name in wanted if name not in self._shapes),
-            *(f"{name} is unknown" for name in self._shapes if name not in wanted),
+            *(f"{name} is missing" for name in expected if name not in self._shapes),
+            *(f"{name} is unknown" for name in self._shapes if name not in expected),
             *(
                 f"{name} is {_by(self._shapes[name])} instead of {_by(shape)}"
-                for name, shape in wanted.items()
+                for name, shape in expected.items()
                 if self._shapes.get(name, shape) != shape
             ),
         ]
         if problems:
             raise YxanulError(
-                f"the weights in {self.folder} are not those of a {architecture} "
-                "with this config.json",
+                f"the weights in {self.folder} do not match the {architecture} of its config.json",
                 got=_listed(problems),
             )
 
@@ -51,7 +50,7 @@ class WeightFiles:
         return name in self._shapes
 
     def forget(self, name: str) -> None:
-        """Leave a tensor out, as if it were not there."""
+        """Ignore a tensor from now on."""
         del self._shapes[name], self._files[name]
 
     def read(self, name: str) -> Tensor:
@@ -63,15 +62,15 @@ class WeightFiles:
         except (SafetensorError, OSError) as error:
             raise _unreadable(path, error) from None
         if tensor.dtype not in _DTYPES:
-            wanted = ", ".join(str(dtype).removeprefix("torch.") for dtype in _DTYPES)
-            found = str(tensor.dtype).removeprefix("torch.")
-            raise YxanulError(f"{path}: the type of {name}", got=found, expected=wanted)
+            supported = ", ".join(str(dtype).removeprefix("torch.") for dtype in _DTYPES)
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            raise YxanulError(f"{path}: unsupported dtype of {name}", got=dtype, expected=supported)
         return tensor.float()
 
-    def _look_into(self, path: Path) -> None:
+    def _index(self, path: Path) -> None:
         try:
             with safe_open(path, framework="pt") as file:
-                for name in file.keys():  # noqa: SIM118 - it is no dictionary
+                for name in file.keys():  # noqa: SIM118 - not a dictionary
                     if not name.endswith(_IGNORED):
                         self._shapes[name] = tuple(file.get_slice(name).get_shape())
                         self._files[name] = path
@@ -80,7 +79,7 @@ class WeightFiles:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the safetensors files of a folder; raise where it has none, or lacks one."""
+    """Return the safetensors files of a folder; raise if it has none."""
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     if (folder / _INDEX).is_file():
@@ -93,8 +92,8 @@ def weight_files(folder: Path) -> list[Path]:
     raise YxanulError(
         f"{folder} has no {WEIGHTS}",
         got=pickled[0] if pickled else None,
-        hint="pickled weights may run code when they are read: load them with transformers where "
-        "you trust them, then model.save_pretrained(folder) writes safetensors"
+        hint="pickled weights can run code when loaded: if you trust them, load them with "
+        "transformers and write safetensors with model.save_pretrained(folder)"
         if pickled
         else None,
     )
@@ -103,13 +102,13 @@ def weight_files(folder: Path) -> list[Path]:
 def _unreadable(path: Path, error: Exception) -> YxanulError:
     if not path.is_file():
         return YxanulError(f"{path} is missing")
-    return YxanulError(f"{path} is no whole safetensors file", got=error)
+    return YxanulError(f"{path} is not a complete safetensors file", got=error)
 
 
 def _by(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape)) or "a number"
+    return " x ".join(map(str, shape)) or "a scalar"
 
 
-def _listed(problems: Sequence[str], most: int = 6) -> str:
-    more = [f"{len(problems) - most} more"] if len(problems) > most else []
-    return ", ".join([*problems[:most], *more])
+def _listed(problems: Sequence[str], limit: int = 6) -> str:
+    more = [f"{len(problems) - limit} more"] if len(problems) > limit else []
+    return ", ".join([*problems[:limit], *more])

@@ -1,4 +1,4 @@
-"""A model of ours becomes a folder of the `transformers` layout."""
+"""Export of a model as a folder in the `transformers` layout."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from yxanul.model.convert.weights import WEIGHTS
 from yxanul.model.language_model import LanguageModel
 
 _TRAINING_ONLY = {"preset", "init_std", "head_init_std", "z_loss", "document_masking"}
-"""Settings that do not change what a trained model says of one document."""
+"""Settings that do not affect a trained model's output on one document."""
 
 
 def write_pretrained(
     model: LanguageModel, folder: Path, dtype: torch.dtype = torch.float32
 ) -> None:
-    """Write config.json and model.safetensors, both or none, into a folder that is new or empty.
+    """Write config.json and model.safetensors atomically into a new or empty folder.
 
-    The settings choose the architecture. A factorised embedding is written as the whole table.
-    Raises YxanulError for a model that no architecture of the table expresses.
+    The architecture is chosen by the settings. A factorised embedding is multiplied out.
+    Raises YxanulError if no known architecture can express the model.
     """
     settings = unfactorised(model.settings)
     architecture = architecture_for(settings)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise YxanulError(f"{folder} is there already", hint="choose a new or empty folder")
+        raise YxanulError(f"{folder} already exists", hint="choose a new or empty folder")
     theirs = to_theirs(tensor_names(settings, architecture), _unfactorised_tensors(model))
     tensors = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in theirs.items()}
     config = config_for(settings, architecture)
@@ -44,35 +44,35 @@ def write_pretrained(
         with atomic_folder(folder) as inside:
             write_json(inside / CONFIG, config)
             save_file(tensors, inside / WEIGHTS, metadata={"format": "pt"})
-            # safetensors makes files for the owner alone
+            # safetensors creates files readable only by their owner
             (inside / WEIGHTS).chmod((inside / CONFIG).stat().st_mode)
     except OSError as error:
         raise YxanulError(f"{folder} could not be written", got=error) from error
 
 
 def config_for(settings: ModelSettings, architecture: Architecture) -> dict[str, Any]:
-    """Return the config.json; special tokens are null, as a model of ours knows of none."""
+    """Return the config.json; special tokens are null, as the model does not know them."""
     ids = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
     return {**architecture.write(settings), "use_cache": True, **ids}
 
 
 def architecture_for(settings: ModelSettings) -> Architecture:
-    """Return the architecture that says all of the settings; raise where none does."""
+    """Return the architecture that expresses all of the settings; raise if there is none."""
     misfits = {name: _misfits(settings, row) for name, row in ARCHITECTURES.items()}
     best = min(misfits, key=lambda name: len(misfits[name]))
     if misfits[best]:
-        found = [f"{field} {mine!r}" for field, (mine, _) in misfits[best].items()]
-        wanted = [f"{field} {theirs!r}" for field, (_, theirs) in misfits[best].items()]
+        ours = [f"{field} {mine!r}" for field, (mine, _) in misfits[best].items()]
+        supported = [f"{field} {theirs!r}" for field, (_, theirs) in misfits[best].items()]
         raise YxanulError(
-            "no architecture of transformers that we know expresses this model",
-            got=", ".join(found),
-            expected=f"{', '.join(wanted)} ({best})",
+            "no supported transformers architecture can express this model",
+            got=", ".join(ours),
+            expected=f"{', '.join(supported)} ({best})",
         )
     return ARCHITECTURES[best]
 
 
 def _misfits(settings: ModelSettings, architecture: Architecture) -> dict[str, tuple[Any, Any]]:
-    """Return what is lost by writing settings as an architecture's keys and reading them back."""
+    """Return the settings that change in a round trip through an architecture's config keys."""
     mine = _meaning(settings)
     theirs = _meaning(architecture.read(architecture.write(settings), Path(CONFIG)))
     lost = {
@@ -84,7 +84,7 @@ def _misfits(settings: ModelSettings, architecture: Architecture) -> dict[str, t
 
 
 def _meaning(settings: ModelSettings) -> dict[str, Any]:
-    """Return every setting that counts, defaults filled in."""
+    """Return the settings that affect the model's output, defaults filled in."""
     fields = settings.model_dump(exclude=_TRAINING_ONLY)
     has_local = "L" in settings.layer_kinds
     local = settings.rope_theta_local if has_local else None
@@ -101,7 +101,7 @@ def _same(mine: Any, theirs: Any) -> bool:
 
 
 def unfactorised(settings: ModelSettings) -> ModelSettings:
-    """Return the settings of the same model with its embedding multiplied out."""
+    """Return the settings of the same model with a factorised embedding multiplied out."""
     if settings.embedding_rank is None:
         return settings
     head = "tied" if settings.head == "folded" else settings.head
@@ -110,7 +110,7 @@ def unfactorised(settings: ModelSettings) -> ModelSettings:
 
 @torch.no_grad()
 def _unfactorised_tensors(model: LanguageModel) -> Mapping[str, Tensor]:
-    """Return the model's tensors, a factorised embedding E P as one table."""
+    """Return the model's tensors, with a factorised embedding E P multiplied out."""
     tensors = {name: tensor.detach() for name, tensor in model.state_dict().items()}
     projection = tensors.pop("embedding.projection.weight", None)
     if projection is not None:

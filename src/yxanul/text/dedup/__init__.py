@@ -1,1 +1,1 @@
-"""Copies of earlier documents: fingerprints part by part, then one decision over all of them."""
+"""Deduplication: fingerprints per slice, then a global decision over all of them."""

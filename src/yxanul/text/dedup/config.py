@@ -1,4 +1,4 @@
-"""Settings of deduplication; this file imports nothing heavy."""
+"""Settings of deduplication. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from yxanul.base.settings import Misfit, Settings
 
 
 class NearSettings(Settings):
-    """When two documents are near copies: many of their runs of words are the same."""
+    """Near-duplicates: documents with a high n-gram overlap."""
 
     threshold: float = Field(default=0.8, ge=0.3, le=1)
-    """The share of equal n-grams (Jaccard, as MinHash estimates it) that makes a near copy."""
+    """Minimum Jaccard similarity of the n-grams, as estimated by MinHash."""
     ngram: int = Field(default=5, ge=1, le=50)
-    """How many words in a row are compared; a shorter document is looked at for exact copies
-    only."""
+    """Words per n-gram; a shorter document is compared only for exact duplicates."""
     permutations: int = Field(default=128, ge=16, le=1024)
-    """Numbers in a signature: more make the estimate better, and take 4 bytes each on disk."""
+    """Size of a MinHash signature: a larger one estimates better and takes 4 bytes on disk for each
+    permutation."""
 
 
 class DeduplicateSettings(Settings):
-    """Which copies of earlier documents are left out; of equal documents the first one stays."""
+    """Duplicates to drop; the first of equal documents is kept."""
 
     exact: bool = True
-    """Leave out documents with the same text, but for white space at its ends."""
+    """Drop documents with the same text, ignoring leading and trailing white space."""
     near: NearSettings | None = None
-    """Leave out documents with nearly the same text, too."""
+    """Also drop near-duplicates."""
 
     @model_validator(mode="after")
     def _looks_for_something(self) -> Self:
         if not self.exact and self.near is None:
-            raise Misfit("set exact or near, or leave deduplicate out", "exact")
+            raise Misfit("set exact or near, or omit deduplicate", "exact")
         return self

@@ -1,4 +1,4 @@
-"""The decision: which documents of which part are copies of an earlier document."""
+"""Deduplication decision: which documents of each slice are copies of an earlier document."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from yxanul.text.dedup.near import NearCopies
 
 _CAUSES = (None, "duplicate", "near_duplicate")
 _DUPLICATE, _NEAR_DUPLICATE = 1, 2
-_MOST_DOCUMENTS = 2**32 - 1
+_MAX_DOCUMENTS = 2**32 - 1
 
 OnStep = Callable[[int, int], None]
-"""Told how many steps of how many are done."""
+"""Progress callback: (steps done, total steps)."""
 
 
 @dataclass(frozen=True)
 class CopyCounts:
-    """What a decision came to."""
+    """Counts of a decision."""
 
     documents: int
     duplicates: int
@@ -35,25 +35,25 @@ class CopyCounts:
 
 
 class Copies:
-    """The copies among the documents of one part."""
+    """The decision for the documents of one slice."""
 
     def __init__(self, path: Path, codes: bytes) -> None:
         self._path = path
         self._codes = codes
 
     def __len__(self) -> int:
-        """Return the number of documents of the part, copies or not."""
+        """Return the number of documents in the slice, copies included."""
         return len(self._codes)
 
     def get(self, number: int) -> str | None:
-        """Return the cause for which document `number` goes, or None: it stays."""
+        """Return the cause why document `number` is dropped, or None if it is kept."""
         try:
             return _CAUSES[self._codes[number]]
         except IndexError:
             raise YxanulError(
-                f"{self._path} is about {len(self)} documents",
-                got=f"a document number {number}",
-                hint="the text changed in between: start again with the fingerprints",
+                f"{self._path} covers {len(self)} documents",
+                got=f"document number {number}",
+                hint="the text has changed since: compute the fingerprints again",
             ) from None
 
 
@@ -64,10 +64,10 @@ def write_copies(
     scratch: Path,
     on_step: OnStep | None = None,
 ) -> CopyCounts:
-    """Decide over all parts, given by their files in order, and write a file for each part.
+    """Decide over all slices and write a file of `copies` for each file of `fingerprints`.
 
-    The decision depends on the documents and their order alone, not on how they are cut into
-    parts. `scratch` is a folder for this only: it is emptied first, and deleted in the end.
+    The decision depends only on the documents and their order, not on the slicing. `scratch` is a
+    folder for this call alone: it is emptied first and deleted at the end.
     """
     files = [FingerprintFile(path, settings) for path in fingerprints]
     with _empty_folder(scratch) as folder:
@@ -81,19 +81,19 @@ def write_copies(
 
 
 def read_copies(path: Path) -> Copies:
-    """Read what was decided about a part."""
+    """Read the decision for a slice."""
     try:
         codes = np.load(path)
     except (ValueError, EOFError):
         codes = None
-    whole = isinstance(codes, np.ndarray) and codes.dtype == np.uint8 and codes.ndim == 1
-    if codes is None or not whole or np.any(codes >= len(_CAUSES)):
-        raise YxanulError(f"{path} is damaged", hint="delete it: it will be written again")
+    valid = isinstance(codes, np.ndarray) and codes.dtype == np.uint8 and codes.ndim == 1
+    if codes is None or not valid or np.any(codes >= len(_CAUSES)):
+        raise YxanulError(f"{path} is damaged", hint="delete it; it will be written again")
     return Copies(path, codes.tobytes())
 
 
 class _Decision:
-    """One decision over all files, in bounded memory but for 6 bytes a document."""
+    """Decision over all files, in bounded memory plus 6 bytes per document."""
 
     def __init__(
         self,
@@ -105,11 +105,11 @@ class _Decision:
         self._files = files
         self._starts = _starts(files)
         documents = self._starts[-1]
-        if documents > _MOST_DOCUMENTS:
+        if documents > _MAX_DOCUMENTS:
             raise YxanulError(
-                "there are too many documents to look for copies",
+                "too many documents to deduplicate",
                 got=f"{documents:,}",
-                expected=f"at most {_MOST_DOCUMENTS:,}",
+                expected=f"at most {_MAX_DOCUMENTS:,}",
             )
         near = settings.near
         self._exact = ExactCopies(folder / "exact", documents) if settings.exact else None
@@ -117,7 +117,7 @@ class _Decision:
         self._on_step = on_step
 
     def codes(self) -> np.ndarray:
-        """Return a number for each document: 0 stays, the others are places in _CAUSES."""
+        """Return for each document an index into _CAUSES; 0 means it is kept."""
         codes = np.zeros(self._starts[-1], np.uint8)
         for done, _ in enumerate(self._steps(codes), start=1):
             self._on_step(done, self._num_steps)
@@ -127,7 +127,7 @@ class _Decision:
 
     @property
     def _num_steps(self) -> int:
-        partitions = [one.partitions for one in (self._exact, self._near) if one]
+        partitions = [finder.partitions for finder in (self._exact, self._near) if finder]
         return len(self._files) + sum(partitions)
 
     def _steps(self, codes: np.ndarray) -> Iterator[None]:
@@ -153,20 +153,20 @@ class _Decision:
             first += len(chunk)
 
     def _read_signatures(self, documents: np.ndarray) -> np.ndarray:
-        """Return the signatures of documents with ascending numbers."""
+        """Return the signatures of documents, given by ascending indices."""
         cuts = np.searchsorted(documents, self._starts)
-        found = [
+        signatures = [
             file.read_signatures(documents[low:high].astype(np.int64) - start)
             for file, start, low, high in zip(
                 self._files, self._starts, cuts, cuts[1:], strict=False
             )
             if low < high
         ]
-        return np.concatenate(found)
+        return np.concatenate(signatures)
 
 
 def _starts(files: Sequence[FingerprintFile]) -> list[int]:
-    """Return the number of each file's first document, and that of all documents."""
+    """Return the index of each file's first document, and the total count."""
     return [0, *np.cumsum([file.count for file in files], dtype=np.int64).tolist()]
 
 

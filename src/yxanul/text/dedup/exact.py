@@ -1,4 +1,4 @@
-"""Documents whose text an earlier document has: equal hashes, found partition by partition."""
+"""Exact duplicates: equal hashes, found partition by partition."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _RECORD = np.dtype([("high", "<u8"), ("low", "<u8"), ("document", "<u4")])
 
 
 class ExactCopies:
-    """Gathers the hashes of all documents, then tells the copies."""
+    """Collects the hashes of all documents, then finds the duplicates."""
 
     def __init__(self, folder: Path, documents: int) -> None:
         self.partitions = partitions_for(documents)
@@ -27,7 +27,7 @@ class ExactCopies:
         self._spill.add(partition_of(hashes[:, 0], self.partitions), records)
 
     def copies(self, partition: int) -> Iterator[np.ndarray]:
-        """Yield the documents of a partition whose text an earlier one has."""
+        """Yield the documents of a partition whose text occurred before."""
         firsts = np.empty(0, _RECORD)
         for chunk in self._spill.chunks(partition):
             records = np.concatenate([firsts, chunk])

@@ -1,6 +1,6 @@
-"""Files of fingerprints: one row for each document of a part, in its order.
+"""Fingerprint files: one row per document of a slice, in order.
 
-A file is a line of JSON, filled up with spaces to 512 bytes, and the rows, which numpy maps.
+A file is a line of JSON, padded with spaces to 512 bytes, followed by the rows as a numpy array.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CHUNK_ROWS = 8192
 
 
 def write_fingerprints(texts: Iterable[str], settings: DeduplicateSettings, path: Path) -> int:
-    """Write the fingerprints of a part's documents, whole or not at all; return how many."""
+    """Write the fingerprints of a slice's documents atomically; return the number of documents."""
     kind, rows = _kind(settings), _row_type(settings)
     count = 0
     with atomic_file(path) as file:
@@ -41,7 +41,7 @@ def write_fingerprints(texts: Iterable[str], settings: DeduplicateSettings, path
 
 
 def are_written(path: Path, settings: DeduplicateSettings) -> bool:
-    """Return whether the file is there, whole, and of the kind that `settings` ask for."""
+    """Return whether the file exists, is complete, and was written with these settings."""
     try:
         FingerprintFile(path, settings)
     except (YxanulError, FileNotFoundError):
@@ -50,12 +50,12 @@ def are_written(path: Path, settings: DeduplicateSettings) -> bool:
 
 
 def fingerprints_key(settings: DeduplicateSettings) -> str:
-    """Return a digest of what decides how a text's fingerprint looks (no threshold does)."""
+    """Return a digest of the settings that affect fingerprints (the threshold does not)."""
     return hashlib.sha256(json.dumps(_kind(settings)).encode()).hexdigest()[:16]
 
 
 class FingerprintFile:
-    """Reads a file of fingerprints."""
+    """Reader of a fingerprint file."""
 
     def __init__(self, path: Path, settings: DeduplicateSettings) -> None:
         self.path = path
@@ -65,13 +65,16 @@ class FingerprintFile:
             size = os.fstat(file.fileno()).st_size
         self.count = int(header.pop("documents"))
         if header != _kind(settings):
-            raise YxanulError(f"{path} was made with other settings", hint="write it again")
+            raise YxanulError(f"{path} was written with other settings", hint="write it again")
         if size != _HEADER_BYTES + self.count * self._type.itemsize:
-            raise YxanulError(f"{path} is not whole", hint="delete it and write it again")
+            raise YxanulError(f"{path} is incomplete", hint="delete it and write it again")
 
     def chunks(self) -> Iterator[np.ndarray]:
-        """Yield the rows in order, some thousands at a time, with the fields that there are:
-        text uint64 [2]; ngrams uint32 (how many), signature uint32 [permutations]."""
+        """Yield the rows in order, in chunks.
+
+        Fields, as enabled by the settings: text uint64 [2] (hash); ngrams uint32 (count) and
+        signature uint32 [permutations].
+        """
         with open(self.path, "rb") as file:
             file.seek(_HEADER_BYTES)
             while len(chunk := np.fromfile(file, self._type, _CHUNK_ROWS)):
@@ -80,17 +83,17 @@ class FingerprintFile:
     def read_signatures(self, rows: np.ndarray) -> np.ndarray:
         """Return the signatures of some rows: uint32 [rows, permutations]."""
         kind, offset = self._type.fields["signature"][:2]  # type: ignore[index]
-        found = np.empty((len(rows), *kind.shape), kind.base)
-        places = _HEADER_BYTES + offset + rows.astype(np.int64) * self._type.itemsize
-        # Reads, not a map: mapped pages would count as memory of this process.
+        result = np.empty((len(rows), *kind.shape), kind.base)
+        offsets = _HEADER_BYTES + offset + rows.astype(np.int64) * self._type.itemsize
+        # pread rather than mmap: mapped pages would count as memory of this process.
         with open(self.path, "rb", buffering=0) as file:
-            for one, place in zip(found, places.tolist(), strict=True):
-                os.preadv(file.fileno(), [one], place)
-        return found
+            for signature, start in zip(result, offsets.tolist(), strict=True):
+                os.preadv(file.fileno(), [signature], start)
+        return result
 
 
 def _kind(settings: DeduplicateSettings) -> dict[str, Any]:
-    """Return what two files must share to be compared."""
+    """Return the header fields that must be equal for two files to be comparable."""
     near = settings.near
     return {
         "format": "yxanul-fingerprints",
@@ -120,7 +123,7 @@ def _parse(path: Path, header: bytes) -> dict[str, Any]:
             return values
     except (ValueError, TypeError, KeyError):
         pass
-    raise YxanulError(f"{path} is no file of fingerprints", hint="delete it and write it again")
+    raise YxanulError(f"{path} is not a fingerprint file", hint="delete it and write it again")
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -143,11 +146,11 @@ def _rows(texts: Sequence[str], settings: DeduplicateSettings, kind: np.dtype) -
         rows["text"] = np.frombuffer(digests, "<u8").reshape(-1, 2)
     if settings.near is not None:
         ngrams = [ngram_hashes(text, settings.near.ngram) for text in texts]
-        rows["ngrams"] = [len(one) for one in ngrams]
+        rows["ngrams"] = [len(hashes) for hashes in ngrams]
         rows["signature"] = signatures(ngrams, settings.near.permutations)
     return rows
 
 
 def _digest(text: str) -> bytes:
-    """Hash a text without the white space at its ends; nothing else is made equal."""
+    """Hash a text after stripping white space; nothing else is normalised."""
     return hashlib.blake2b(text.strip().encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -1,4 +1,5 @@
-"""Documents that are nearly an earlier one: signatures that share a band, then compared whole."""
+"""Near-duplicates by locality-sensitive hashing: candidates share a band of their signatures and
+are then verified on the whole signatures."""
 
 from __future__ import annotations
 
@@ -15,17 +16,20 @@ from yxanul.text.dedup.spill import Spill, partition_of, partitions_for
 _RECORD = np.dtype([("key", "<u8"), ("document", "<u4")])
 _CHANCE = 0.9
 _WINDOW = 16
-"""Documents with an equal band are compared with so many before them: all in small groups, and
-a time that grows with the number of documents only, in groups of any size."""
+"""Documents with an equal band are compared with this many predecessors: with all of them in small
+groups, and in linear time in large ones."""
 _PAIRS_AT_ONCE = 1 << 14
 
 ReadSignatures = Callable[[np.ndarray], np.ndarray]
-"""Gives the signatures of documents, whose numbers ascend."""
+"""Returns the signatures of documents, given by ascending indices."""
 
 
 def bands_and_rows(threshold: float, permutations: int) -> tuple[int, int]:
-    """Return how a signature is cut: the longest bands that find a pair with probability 0.9
-    whose similarity is the threshold. What they find by mistake is compared and let go."""
+    """Return the number of bands and the rows per band.
+
+    These are the longest bands that find a pair at the threshold similarity with probability 0.9.
+    False positives are removed by comparing whole signatures.
+    """
     for rows in range(permutations, 1, -1):
         bands = permutations // rows
         if 1 - (1 - threshold**rows) ** bands >= _CHANCE:
@@ -34,7 +38,7 @@ def bands_and_rows(threshold: float, permutations: int) -> tuple[int, int]:
 
 
 class NearCopies:
-    """Gathers the bands of all signatures, then unites the documents that are near copies."""
+    """Collects the bands of all signatures, then merges near-duplicates into components."""
 
     def __init__(self, folder: Path, documents: int, settings: NearSettings) -> None:
         self._threshold = settings.threshold
@@ -45,7 +49,7 @@ class NearCopies:
         self.components = Components(documents)
 
     def add(self, first: int, ngrams: np.ndarray, signatures: np.ndarray) -> None:
-        """Add the signatures of documents `first`, `first` + 1, ... that have n-grams."""
+        """Add the signatures of documents `first`, `first` + 1, ...; skip those without n-grams."""
         signed = np.flatnonzero(ngrams)
         if not len(signed):
             return
@@ -55,23 +59,23 @@ class NearCopies:
         for band in range(self._bands):
             keys = _key(columns[band * self._rows : (band + 1) * self._rows])
             records["key"] = keys
-            places = partition_of(keys, self._partitions) + np.uint64(band * self._partitions)
-            self._spill.add(places, records.copy())
+            partitions = partition_of(keys, self._partitions) + np.uint64(band * self._partitions)
+            self._spill.add(partitions, records.copy())
 
     def unite(self, partition: int, gone: np.ndarray, read: ReadSignatures) -> None:
-        """Unite the near copies of a partition; where `gone` is not 0, a document is no more."""
+        """Merge the near-duplicates of a partition; skip documents whose `gone` is not 0."""
         for left, right in self._candidates(partition, gone):
             for start in range(0, len(left), _PAIRS_AT_ONCE):
-                some = slice(start, start + _PAIRS_AT_ONCE)
-                self._unite_if_near(left[some], right[some], read)
+                batch = slice(start, start + _PAIRS_AT_ONCE)
+                self._unite_if_near(left[batch], right[batch], read)
 
     def _candidates(
         self, partition: int, gone: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield pairs of documents with an equal band, at most a window apart in its group.
 
-        The last of each group are carried over to the next chunk: the pairs are the same
-        wherever a chunk ends.
+        The last records of each group are carried over to the next chunk, so that pairs do not
+        depend on chunk boundaries.
         """
         carried = np.empty(0, _RECORD)
         for chunk in self._spill.chunks(partition):
@@ -92,15 +96,15 @@ class NearCopies:
         left, right = left[apart], right[apart]
         if not len(left):
             return
-        documents, places = np.unique(np.concatenate([left, right]), return_inverse=True)
+        documents, index = np.unique(np.concatenate([left, right]), return_inverse=True)
         signatures = read(documents)
-        equal = signatures[places[: len(left)]] == signatures[places[len(left) :]]
+        equal = signatures[index[: len(left)]] == signatures[index[len(left) :]]
         near = equal.mean(axis=1) >= self._threshold
         self.components.unite(left[near], right[near])
 
 
 def _key(rows: np.ndarray) -> np.ndarray:
-    """Hash the numbers of a band into one: uint64."""
+    """Hash the rows of a band into one key per document: uint64."""
     keys = np.zeros(rows.shape[1], np.uint64)
     for row in rows:
         keys *= np.uint64(0x9E3779B97F4A7C15)
@@ -109,7 +113,7 @@ def _key(rows: np.ndarray) -> np.ndarray:
 
 
 def _among_last(keys: np.ndarray, count: int) -> np.ndarray:
-    """Return whether a record is among the last `count` of its group; groups lie together."""
+    """Return for each record whether it is among the last `count` of its contiguous group."""
     last = np.ones(len(keys), bool)
     last[:-count] = keys[count:] != keys[:-count]
     return last

@@ -1,7 +1,7 @@
-"""MinHash signatures: the share of equal numbers in two of them estimates the Jaccard index.
+"""MinHash signatures: the share of equal values in two of them estimates their Jaccard index.
 
-The library is rensa: on stories it signed six times as fast as datasketch, with no larger error
-(root mean square at most 0.046 with 128 numbers), and it needs nothing else.
+Computed by rensa: on stories it was six times as fast as datasketch, with no larger error (root
+mean square at most 0.046 with 128 permutations), and it has no dependencies.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ _SEED = 1
 
 
 def signing_method() -> str:
-    """Return what names the numbers that this library makes: others cannot be compared."""
+    """Return the name of the algorithm: signatures of another one are not comparable."""
     return f"rensa-r{_minhash().ALGORITHM_VERSION}"
 
 
 def signatures(ngrams: Sequence[np.ndarray], permutations: int) -> np.ndarray:
     """Return a signature for each set of n-grams: uint32 [sets, permutations].
 
-    A set without n-grams gets zeros, which say nothing.
+    An empty set gets zeros, which are not meaningful.
     """
-    lengths = [len(one) for one in ngrams]
+    lengths = [len(hashes) for hashes in ngrams]
     signed = np.zeros((len(ngrams), permutations), np.uint32)
     filled = np.flatnonzero(lengths)
     if len(filled):

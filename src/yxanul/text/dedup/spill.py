@@ -1,4 +1,4 @@
-"""Records that wait on disk, in partitions small enough to be sorted in memory."""
+"""Records spilled to disk, in partitions small enough to sort in memory."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 import numpy as np
 
 CHUNK_RECORDS = 1 << 20
-"""So many records are in memory at once."""
+"""Maximum number of records in memory."""
 
 
 def partitions_for(records: int) -> int:
-    """Return into how many partitions so many records go, to fill half a chunk each."""
+    """Return the number of partitions, each of which holds about half a chunk."""
     return max(1, -(-records // (CHUNK_RECORDS // 2)))
 
 
 def partition_of(keys: np.ndarray, partitions: int) -> np.ndarray:
-    """Return the partition of each 64-bit key: equal keys share one, others are spread."""
+    """Return the partition of each 64-bit key, by its upper 32 bits."""
     return ((keys >> np.uint64(32)) * np.uint64(partitions)) >> np.uint64(32)
 
 
 class Spill:
-    """Partitions of records, each in the order in which its records came."""
+    """Partitions of records on disk, each in insertion order."""
 
     def __init__(self, folder: Path, records: np.dtype) -> None:
         folder.mkdir(parents=True)
@@ -39,7 +39,7 @@ class Spill:
             self._flush()
 
     def chunks(self, partition: int) -> Iterator[np.ndarray]:
-        """Yield the records of a partition, a chunk at a time; then they are deleted."""
+        """Yield the records of a partition in chunks, then delete them."""
         self._flush()
         path = self._path(partition)
         if not path.exists():
@@ -52,10 +52,10 @@ class Spill:
     def _flush(self) -> None:
         if not self._num_waiting:
             return
-        partitions = np.concatenate([one for one, _ in self._waiting])
+        partitions = np.concatenate([partitions for partitions, _ in self._waiting])
         order = np.argsort(partitions, kind="stable")
         partitions = partitions[order]
-        records = np.concatenate([one for _, one in self._waiting])[order]
+        records = np.concatenate([records for _, records in self._waiting])[order]
         self._waiting, self._num_waiting = [], 0
         starts = np.flatnonzero(np.diff(partitions, prepend=partitions[0] + 1))
         for start, end in zip(starts, [*starts[1:], len(records)], strict=True):

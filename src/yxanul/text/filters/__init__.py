@@ -1,4 +1,4 @@
-"""Filters: what a document must have to be trained on; each kind is a class in FILTERS."""
+"""Document filters; each kind is a class in FILTERS."""
 
 from yxanul.text.filters.filter import Filter
 from yxanul.text.filters.length import token_bounds

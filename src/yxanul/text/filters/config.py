@@ -1,4 +1,4 @@
-"""Settings of the filters; this file imports nothing heavy."""
+"""Settings of the filters. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ Shares: TypeAlias = dict[Annotated[int, Field(ge=1)], Annotated[float, Field(gt=
 
 
 class LengthFilterSettings(Settings):
-    """Documents of a sensible length."""
+    """Keeps documents by length."""
 
     kind: Literal["length"] = "length"
     min_chars: int | None = Field(default=None, ge=1)
-    """Characters at least."""
+    """Minimum number of characters."""
     max_chars: int | None = Field(default=None, ge=1)
-    """Characters at most."""
+    """Maximum number of characters."""
     min_tokens: int | None = Field(default=None, ge=1)
-    """Tokens at least, without the end of text."""
+    """Minimum number of tokens, not counting end of text."""
     max_tokens: int | None = Field(default=None, ge=1)
-    """Tokens at most, without the end of text."""
+    """Maximum number of tokens, not counting end of text."""
 
     @model_validator(mode="after")
     def _bounds_leave_room(self) -> Self:
         _check_bounds(self, "min_chars", "max_chars")
         _check_bounds(self, "min_tokens", "max_tokens")
         if all(value is None for name, value in self if name != "kind"):
-            raise ValueError("a length filter needs one of its four bounds")
+            raise ValueError("a length filter needs at least one of its four bounds")
         return self
 
 
 class ScoreFilterSettings(Settings):
-    """Documents whose row has a number within bounds, such as a quality score."""
+    """Keeps documents by a numeric column, such as a quality score."""
 
     kind: Literal["score"] = "score"
     column: str = Field(min_length=1)
-    """The column of the number."""
+    """Column with the number."""
     at_least: float | None = None
-    """The lowest value that stays."""
+    """Minimum value."""
     at_most: float | None = None
-    """The highest value that stays."""
+    """Maximum value."""
 
     @model_validator(mode="after")
     def _bounds_leave_room(self) -> Self:
@@ -53,54 +53,54 @@ class ScoreFilterSettings(Settings):
 
 
 class ValueFilterSettings(Settings):
-    """Documents whose row has one of some values in a column, such as a set's own `source`."""
+    """Keeps documents by a categorical column, such as a data set's own `source`."""
 
     kind: Literal["value"] = "value"
     column: str = Field(min_length=1)
-    """The column that is looked at."""
+    """Column with the value."""
     one_of: tuple[str | int | bool, ...] = Field(min_length=1)
-    """The values that stay."""
+    """Allowed values."""
 
 
 class LanguageFilterSettings(Settings):
-    """Documents in some languages, as a library guesses them from the text."""
+    """Keeps documents by language, identified from the text by a library."""
 
     kind: Literal["language"] = "language"
     languages: tuple[str, ...] = Field(default=("en",), min_length=1)
-    """ISO 639-1 codes of the languages that stay."""
+    """ISO 639-1 codes of the allowed languages."""
     at_least: float = Field(default=0.65, gt=0, le=1)
-    """How probable the guess must be."""
+    """Minimum probability of the identified language."""
 
 
 class RepetitionFilterSettings(Settings):
-    """Documents that do not repeat themselves: the rules of Gopher (Rae et al. 2021, table A1)."""
+    """Drops repetitive documents by the rules of Gopher (Rae et al. 2021, table A1)."""
 
     kind: Literal["repetition"] = "repetition"
     duplicate_lines: float = Field(default=0.30, gt=0, le=1)
-    """Highest share of lines that stood before."""
+    """Maximum share of duplicate lines."""
     duplicate_paragraphs: float = Field(default=0.30, gt=0, le=1)
-    """Highest share of paragraphs that stood before."""
+    """Maximum share of duplicate paragraphs."""
     duplicate_line_chars: float = Field(default=0.20, gt=0, le=1)
-    """Highest share of characters in lines that stood before."""
+    """Maximum share of characters in duplicate lines."""
     duplicate_paragraph_chars: float = Field(default=0.20, gt=0, le=1)
-    """Highest share of characters in paragraphs that stood before."""
+    """Maximum share of characters in duplicate paragraphs."""
     top_ngram_chars: Shares = Field(default={2: 0.20, 3: 0.18, 4: 0.16})
-    """By n: highest share of characters in the most frequent n-gram of words; other n are free."""
+    """By n: maximum share of characters in the most frequent word n-gram; other n are not
+    checked."""
     duplicate_ngram_chars: Shares = Field(
         default={5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.10}
     )
-    """By n: highest share of characters in n-grams of words that occur more than once."""
+    """By n: maximum share of characters in word n-grams that occur more than once."""
 
 
 class QualityFilterSettings(Settings):
-    """Documents that a function of your own scores highly, such as a classifier."""
+    """Keeps documents by the score of a user-defined function, such as a classifier."""
 
     kind: Literal["quality"] = "quality"
     function: str = Field(pattern=r"^.+\.py:[A-Za-z_][A-Za-z0-9_]*$")
-    """The function, as file.py:name; it takes the texts of some documents and returns a number
-    for each."""
+    """Function as file.py:name; takes a list of texts and returns a score for each."""
     at_least: float
-    """The lowest score that stays."""
+    """Minimum score."""
 
 
 FilterSettings: TypeAlias = Annotated[
@@ -117,4 +117,4 @@ FilterSettings: TypeAlias = Annotated[
 def _check_bounds(settings: Settings, low: str, high: str) -> None:
     least, most = getattr(settings, low), getattr(settings, high)
     if least is not None and most is not None and least > most:
-        raise Misfit(f"{low} {least} and {high} {most} leave nothing", low, high)
+        raise Misfit(f"{low} {least} is greater than {high} {most}", low, high)

@@ -1,4 +1,4 @@
-"""What a filter is."""
+"""Protocol of a filter."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from yxanul.text.documents import Document
 
 
 class Filter(Protocol):
-    """One demand on documents. Worker processes open it anew from its settings."""
+    """Document filter. Worker processes open it anew from its settings."""
 
     def cause(self, document: Document) -> str | None:
-        """Return why the document is left out, a key of CHOICES, or None if it stays.
+        """Return why the document is dropped, a key of CHOICES, or None if it is kept.
 
-        The answer depends on the settings and this document alone.
+        The result depends only on the settings and this document.
         """
         ...

@@ -1,4 +1,4 @@
-"""The filter of languages."""
+"""Language filter."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from yxanul.text.filters.config import LanguageFilterSettings
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
-# More text makes the guess slower, and hardly better.
+# More text makes identification slower and hardly better.
 LOOKED_AT_CHARS = 2000
 
 
 class LanguageFilter:
-    """Documents whose beginning is, by the guess of py3langid, in one of the wanted languages."""
+    """Filter by the language that py3langid identifies at the beginning of a document."""
 
     def __init__(self, settings: LanguageFilterSettings):
         self._settings = settings
@@ -25,21 +25,21 @@ class LanguageFilter:
         for code in settings.languages:
             if code not in known:
                 raise YxanulError(
-                    f"the language filter does not know the language '{code}'",
-                    expected=f"codes out of {', '.join(sorted(known))}",
+                    f"unknown language '{code}' in the language filter",
+                    expected=f"one of {', '.join(sorted(known))}",
                     hint=near_miss(code, known),
                 )
 
     def cause(self, document: Document) -> str | None:
-        """Return "language" if the guess is another language, or too unsure."""
+        """Return "language" if the language is not allowed or its probability is too low."""
         language, probability = _identifier().classify(document.text[:LOOKED_AT_CHARS])
-        wanted = language in self._settings.languages
-        return None if wanted and probability >= self._settings.at_least else "language"
+        allowed = language in self._settings.languages
+        return None if allowed and probability >= self._settings.at_least else "language"
 
 
 @lru_cache(maxsize=1)
 def _identifier() -> LanguageIdentifier:
-    """Load the model, once a process; the probabilities of all languages sum to one."""
+    """Load the model, once per process, with probabilities normalised over all languages."""
     try:
         from py3langid.langid import MODEL_FILE, LanguageIdentifier
     except ImportError:

@@ -1,4 +1,4 @@
-"""The filter of lengths."""
+"""Length filter."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from yxanul.text.filters.config import FilterSettings, LengthFilterSettings
 
 
 class LengthFilter:
-    """Bounds of a document's characters. Tokens are counted later: see `token_bounds`."""
+    """Filter by number of characters. Tokens are counted later: see `token_bounds`."""
 
     def __init__(self, settings: LengthFilterSettings):
         self._settings = settings
 
     def cause(self, document: Document) -> str | None:
-        """Return which bound of characters is broken, if one is."""
+        """Return "too_short" or "too_big" if a character bound is violated."""
         least, most, chars = self._settings.min_chars, self._settings.max_chars, len(document.text)
         if least is not None and chars < least:
             return "too_short"
@@ -23,8 +23,8 @@ class LengthFilter:
 
 
 def token_bounds(filters: Iterable[FilterSettings] | None) -> tuple[int | None, int | None]:
-    """Return the fewest and the most tokens that all length filters together allow."""
-    lengths = [one for one in filters or () if isinstance(one, LengthFilterSettings)]
-    least = [one.min_tokens for one in lengths if one.min_tokens is not None]
-    most = [one.max_tokens for one in lengths if one.max_tokens is not None]
+    """Return the minimum and maximum number of tokens that all length filters allow."""
+    lengths = [item for item in filters or () if isinstance(item, LengthFilterSettings)]
+    least = [item.min_tokens for item in lengths if item.min_tokens is not None]
+    most = [item.max_tokens for item in lengths if item.max_tokens is not None]
     return max(least, default=None), min(most, default=None)

@@ -1,4 +1,4 @@
-"""The filter by a function of the user's own."""
+"""Filter by a user-defined quality function."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Function: TypeAlias = Callable[[list[str]], Any]
 
 
 class QualityFilter:
-    """Documents that a function scores highly. It is asked about one document at a time.
+    """Filter by the score of a user-defined function.
 
-    So the score of a document cannot depend on the documents beside it.
+    The function is called with one document at a time, so that its score cannot depend on others.
     """
 
     def __init__(self, settings: QualityFilterSettings):
@@ -25,7 +25,7 @@ class QualityFilter:
         load_function(settings.function)
 
     def cause(self, document: Document) -> str | None:
-        """Return "quality" for a score below the bound, or one that is not a number."""
+        """Return "quality" for a score that is NaN or below the bound."""
         return None if self._score(document) >= self._settings.at_least else "quality"
 
     def _score(self, document: Document) -> float:
@@ -40,28 +40,28 @@ class QualityFilter:
             return float(score)
         except (TypeError, ValueError):
             raise YxanulError(
-                f"the quality function {where} gave no number for {document.id}",
+                f"the quality function {where} returned no number for {document.id}",
                 got=" ".join(repr(scores)[:200].split()),
-                expected="as many numbers as it was given texts: one",
+                expected="one number per text, here one",
             ) from None
 
 
 @lru_cache(maxsize=32)
 def load_function(where: str) -> Function:
-    """Return the function that `where` names as file.py:name; a process runs the file once."""
+    """Load a function given as file.py:name; the file runs once per process."""
     from importlib.util import module_from_spec, spec_from_file_location
 
     path_text, _, name = where.rpartition(":")
     path = Path(path_text).expanduser()
     if not path.is_file():
-        raise YxanulError(f"there is no file {path} with a quality function")
+        raise YxanulError(f"quality function file not found: {path}")
     spec = spec_from_file_location(f"quality_function_of_{path.stem}", path)
     assert spec is not None and spec.loader is not None, "a .py file always has a loader"
     module = module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise YxanulError(f"{path} cannot be run", got=_in_one_line(error)) from error
+        raise YxanulError(f"{path} cannot be imported", got=_in_one_line(error)) from error
     function = getattr(module, name, None)
     if not callable(function):
         hint = near_miss(name, [key for key, value in vars(module).items() if callable(value)])

@@ -1,14 +1,14 @@
-"""The filter of documents that repeat themselves: the rules of Rae et al. 2021, table A1.
+"""Repetition filter: the rules of Gopher (Rae et al. 2021, table A1).
 
-The paper leaves some things open. Here:
+The paper leaves some details open. Here:
 
-* Lines and paragraphs are stripped and not empty; a paragraph ends at a blank line. What stood
-  before is a duplicate: of three equal lines two are. The share of their characters is that of
-  all lines or paragraphs.
-* Words are what white space separates; characters of n-grams are those of their words. Of the
-  n-grams that are most frequent, the one with the most characters counts, then the first one; an
-  n-gram that occurs once repeats nothing. A duplicate n-gram counts wherever it stands. No
-  character is counted twice, however many n-grams it is part of.
+* Lines and paragraphs are stripped, and empty ones ignored; a paragraph ends at a blank line. Every
+  occurrence after the first is a duplicate: of three equal lines, two are. Shares of characters
+  are relative to those of all lines or paragraphs.
+* Words are separated by white space; the characters of an n-gram are those of its words. Of equally
+  frequent top n-grams the one with the most characters counts, then the first one; an n-gram that
+  occurs once is no repetition. Every occurrence of a duplicate n-gram counts, but overlapping
+  n-grams count each character once.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _SPACE = re.compile(r"\s")
 
 
 class RepetitionFilter:
-    """Documents that break none of the rules."""
+    """Filter by the repetition rules."""
 
     def __init__(self, settings: RepetitionFilterSettings):
         self._settings = settings
 
     def cause(self, document: Document) -> str | None:
-        """Return "repetition" if a rule is broken."""
+        """Return "repetition" if the document violates a rule."""
         return "repetition" if self.broken_rule(document.text) else None
 
     def broken_rule(self, text: str) -> str | None:
-        """Return the setting that `text` breaks, such as "duplicate_lines", or None."""
+        """Return the setting that `text` violates, such as "duplicate_lines", or None."""
         return self._broken_by_lines(text) or self._broken_by_ngrams(text)
 
     def _broken_by_lines(self, text: str) -> str | None:
@@ -70,14 +70,14 @@ class RepetitionFilter:
 
 
 def _duplicate_shares(pieces: Sequence[str]) -> tuple[float, float]:
-    """Return the shares of pieces, and of their characters, that stood before."""
+    """Return the share of duplicates among `pieces`, and their share of the characters."""
     seen: set[str] = set()
     again = [piece for piece in pieces if piece in seen or seen.add(piece)]
     return len(again) / len(pieces), sum(map(len, again)) / sum(map(len, pieces))
 
 
 class _Words:
-    """The words of a text: their runs as numbers, and how many characters they have."""
+    """N-gram hashes of a text, and the lengths of its words."""
 
     def __init__(self, text: str):
         import numpy as np
@@ -98,11 +98,11 @@ class _Words:
         return len(self.chars_of)
 
     def lengths(self, n: int) -> NDArray[np.int64]:
-        """Return how many characters each n-gram has."""
+        """Return the number of characters of each n-gram."""
         return self._sums[n:] - self._sums[:-n]
 
     def share(self, starts: NDArray[np.intp], n: int) -> float:
-        """Return the share of characters in the n-grams at `starts`, each counted once."""
+        """Return the share of characters covered by the n-grams at `starts`."""
         import numpy as np
 
         edges = np.zeros(len(self) + 1, np.int8)
@@ -113,7 +113,7 @@ class _Words:
 
 
 def _breaks_top(words: _Words, rules: Sequence[tuple[int, float]]) -> bool:
-    """Tell whether the most frequent n-gram of some rule has more than its share of characters."""
+    """Return whether the most frequent n-gram exceeds the maximum share of a rule."""
     import numpy as np
 
     most = len(words)
@@ -121,7 +121,7 @@ def _breaks_top(words: _Words, rules: Sequence[tuple[int, float]]) -> bool:
         if n > len(words):
             return False
         lengths = words.lengths(n)
-        # A longer n-gram is never more frequent than a shorter one: often this is all it takes.
+        # A longer n-gram is never more frequent than a shorter one: an upper bound, often enough.
         limit = bound * words.chars / int(lengths.max())
         if most <= limit:
             continue
@@ -139,7 +139,7 @@ def _breaks_top(words: _Words, rules: Sequence[tuple[int, float]]) -> bool:
 
 
 def _breaks_duplicate(words: _Words, rules: Sequence[tuple[int, float]]) -> bool:
-    """Tell whether the n-grams that occur more than once have more than a rule's share."""
+    """Return whether the duplicate n-grams exceed the maximum share of a rule."""
     import numpy as np
 
     for (n, bound), lowest in zip(rules, _lowest_from(rules), strict=True):
@@ -148,7 +148,8 @@ def _breaks_duplicate(words: _Words, rules: Sequence[tuple[int, float]]) -> bool
         keys = words.runs.all(n)
         ordered, counts = _counted(keys)
         repeated = counts > 1
-        # What longer n-grams cover is covered by shorter ones too: `lowest` ends the search.
+        # Shorter duplicate n-grams cover all that longer ones do, so a share below `lowest` (the
+        # lowest bound from here on) ends the search.
         at_most = int(counts[repeated].sum()) * int(words.lengths(n).max()) / words.chars
         if at_most <= lowest:
             return False
@@ -161,13 +162,13 @@ def _breaks_duplicate(words: _Words, rules: Sequence[tuple[int, float]]) -> bool
 
 
 def _lowest_from(rules: Sequence[tuple[int, float]]) -> Iterator[float]:
-    """Yield for each rule the lowest bound among it and those that follow."""
+    """Yield for each rule the lowest bound of it and all later rules."""
     for start in range(len(rules)):
         yield min(bound for _, bound in rules[start:])
 
 
 def _counted(keys: Numbers) -> tuple[Numbers, NDArray[np.intp]]:
-    """Return the distinct keys in order, and how often each occurs."""
+    """Return the sorted distinct keys and their counts."""
     import numpy as np
 
     keys = np.sort(keys)
@@ -176,7 +177,7 @@ def _counted(keys: Numbers) -> tuple[Numbers, NDArray[np.intp]]:
 
 
 def _is_in(keys: Numbers, some: Numbers) -> NDArray[np.bool_]:
-    """Tell for each key whether it is among `some`, which are sorted and not empty."""
+    """Return for each key whether it is in the sorted, non-empty array `some`."""
     import numpy as np
 
     return some[np.minimum(np.searchsorted(some, keys), len(some) - 1)] == keys

@@ -1,4 +1,4 @@
-"""The filter of scores that come with the documents."""
+"""Filter by a numeric column."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from yxanul.text.filters.config import ScoreFilterSettings
 
 
 class ScoreFilter:
-    """Bounds of a number in the document's row; a row without a number goes."""
+    """Filter by bounds on a number in the document's row; rows without a number are dropped."""
 
     def __init__(self, settings: ScoreFilterSettings):
         self._settings = settings
 
     def cause(self, document: Document) -> str | None:
-        """Return "score" for a value that is no number or lies beyond the bounds."""
+        """Return "score" for a value that is not a finite number or is out of bounds."""
         least, most = self._settings.at_least, self._settings.at_most
         value = _number(document.scores.get(self._settings.column))
         fits = (least is None or value >= least) and (most is None or value <= most)

@@ -1,4 +1,4 @@
-"""The table of filters."""
+"""Table of filters."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ FILTERS: dict[str, Callable[[Any], Filter]] = {
 
 
 def open_filters(settings: CommonSettings) -> list[Filter]:
-    """Open the filters of a source, in the recipe's order; what they lack is a YxanulError."""
-    return [lookup(FILTERS, one.kind, "filter")(one) for one in settings.filters or ()]
+    """Open the filters of a source, in the recipe's order; raise YxanulError if one cannot run."""
+    return [lookup(FILTERS, item.kind, "filter")(item) for item in settings.filters or ()]
 
 
 def filters_digest(filters: Iterable[FilterSettings] | None) -> str:
-    """Return a mark of all that decides what the filters drop, a quality function's file too."""
+    """Return a digest of the filter settings and the files of quality functions."""
     digest = hashlib.blake2b(digest_size=16)
-    for one in filters or ():
-        digest.update(one.model_dump_json().encode() + b"\n")
-        if isinstance(one, QualityFilterSettings):
-            path = Path(one.function.rpartition(":")[0]).expanduser()
+    for item in filters or ():
+        digest.update(item.model_dump_json().encode() + b"\n")
+        if isinstance(item, QualityFilterSettings):
+            path = Path(item.function.rpartition(":")[0]).expanduser()
             digest.update(path.read_bytes() if path.is_file() else b"")
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The filter of values that come with the documents."""
+"""Filter by a categorical column."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from yxanul.text.filters.config import ValueFilterSettings
 
 
 class ValueFilter:
-    """One of some values in the document's row; a row without a value goes."""
+    """Filter by allowed values in the document's row; rows without a value are dropped."""
 
     def __init__(self, settings: ValueFilterSettings):
         self._settings = settings
-        # 1 and True are equal, and yet not the same in a column.
-        self._wanted = {(type(value), value) for value in settings.one_of}
+        # 1 == True, but they are different values of a column.
+        self._allowed = {(type(value), value) for value in settings.one_of}
 
     def cause(self, document: Document) -> str | None:
-        """Return "value" for any other value than the wanted ones."""
+        """Return "value" if the value is not allowed."""
         value = document.scores.get(self._settings.column)
-        known = isinstance(value, str | int | bool) and (type(value), value) in self._wanted
-        return None if known else "value"
+        allowed = isinstance(value, str | int | bool) and (type(value), value) in self._allowed
+        return None if allowed else "value"

@@ -1,7 +1,7 @@
-"""Byte ranges of one file that several workers may read, each without the others.
+"""Byte ranges of a file, for reading it in several workers independently.
 
-A file is cut at multiples of a length, and each cut moves on to the next place where a document
-begins. Where that is depends on the bytes after the cut alone, so both neighbours agree on it.
+A file is cut at multiples of a length, and each cut is moved to the start of the next document.
+That depends only on the bytes after the cut, so both neighbours agree on it.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ RANGE_BYTES = 32 << 20
 """Files of more bytes than this are read in several slices."""
 
 MAX_LINE_BYTES = 1 << 20
-"""A line of plain text that is longer comes in pieces."""
+"""A longer line of plain text is read in pieces."""
 
-# How far after a cut a blank line is searched for; then the end of a line is enough.
+# Distance after a cut in which a blank line is searched for; beyond it, any line end will do.
 _PARAGRAPH_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 16
 _BLANK_LINE = re.compile(rb"\n[ \t\r\f\v]*\n")
 
 FindStart: TypeAlias = Callable[[BinaryIO, int, int], int | None]
-"""Finds where in an open file, between two offsets, the first document begins, if one does."""
+"""Finds the start of the first document of an open file between two offsets; None if none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,9 @@ class ByteRange:
 def aligned_range(
     file: BinaryIO, offsets: range, size_bytes: int, find: FindStart
 ) -> ByteRange | None:
-    """Return the range of the documents that begin among the bytes `offsets`; None if none does.
+    """Return the range of the documents that begin within `offsets`; None if none does.
 
-    The range before must have been cut with the same length, as must all that follow.
+    All ranges of the file must have the same length.
     """
     begin = 0 if offsets.start == 0 else find(file, offsets.start, offsets.stop)
     if begin is None:
@@ -63,18 +63,18 @@ def aligned_range(
 
 
 def find_line(file: BinaryIO, start: int, stop: int) -> int | None:
-    """Return where the first line begins at or after `start` and before `stop`."""
+    """Return the offset of the first line that begins from `start` up to `stop`."""
     at = start - 1
     for chunk in ByteRange(at, stop - 1).chunks(file, _CHUNK_BYTES):
-        found = chunk.find(b"\n")
-        if found >= 0:
-            return at + found + 1
+        newline = chunk.find(b"\n")
+        if newline >= 0:
+            return at + newline + 1
         at += len(chunk)
     return None
 
 
 def find_paragraph(file: BinaryIO, start: int, stop: int) -> int | None:
-    """Return where the first line after a blank one begins, or the first line if that is far."""
+    """Return the offset of the first line after a blank line, or of any line if that is far."""
     file.seek(start - 1)
     near = file.read(min(_PARAGRAPH_BYTES, stop - start))
     if match := _BLANK_LINE.search(near):
@@ -83,7 +83,7 @@ def find_paragraph(file: BinaryIO, start: int, stop: int) -> int | None:
 
 
 def separator_finder(separator: str) -> FindStart:
-    """Return what finds the first line that begins with `separator`, or holds nothing else."""
+    """Return a function that finds the first line that begins with `separator` or is only that."""
     sign = separator.encode()
 
     def find(file: BinaryIO, start: int, stop: int) -> int | None:
@@ -104,7 +104,7 @@ def separator_finder(separator: str) -> FindStart:
 
 
 def _begins_document(line: bytes, separator: str) -> bool:
-    """Tell whether nothing of `line` belongs to the document before it, not even broken bytes."""
+    """Return whether no byte of `line`, valid or not, belongs to the previous document."""
     try:
         text = line.decode()
     except UnicodeDecodeError:

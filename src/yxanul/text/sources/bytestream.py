@@ -1,4 +1,4 @@
-"""Byte stream of a file, decompressed in bounded memory, and lines of bounded length."""
+"""Byte stream of a file, decompressed in bounded memory, and its lines in bounded length."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from yxanul.text.sources.byte_ranges import ByteRange
 from yxanul.text.sources.decompress import CHUNK_BYTES, CorruptData, decompressed
 from yxanul.text.sources.files import File
 
-# The mark of UTF-16 is the beginning of one of UTF-32.
+# UTF-32 first: the byte order mark of UTF-16 is a prefix of that of UTF-32.
 _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-# Other kinds of files: PDF, zip (docx, odt ...), compressed files, pictures, programs ...
+# Magic numbers of other files: PDF, zip (docx, odt ...), compressed files, images, programs ...
 _OTHER_KINDS = (
     b"%PDF-", b"PK\x03\x04", b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh91AY&SY", b"\xfd7zXZ",
     b"7z\xbc\xaf",
@@ -31,9 +31,9 @@ _ENOUGH_BYTES = 512
 class ByteStream:
     """Decompressed bytes of a file, or of a range of it, in chunks, without a byte order mark.
 
-    What a mark says is UTF-16 or UTF-32 becomes UTF-8. What ends the stream too early is no
-    exception: the chunks stop, and `problem` has the cause. A fault of the connection to a remote
-    file is an exception, since the file itself may be sound.
+    UTF-16 and UTF-32 with a byte order mark are converted to UTF-8. A bad file raises nothing: the
+    chunks stop early, and `problem` has the cause. A connection fault of a remote file does raise,
+    since the file itself may be intact.
     """
 
     def __init__(self, file: File, byte_range: ByteRange | None = None):
@@ -80,26 +80,26 @@ class ByteStream:
 
 
 def marked_encoding(first: bytes) -> str | None:
-    """Return the encoding that the byte order mark of a file names, if it is not UTF-8."""
+    """Return the encoding of a byte order mark, if it is not UTF-8."""
     return next((name for mark, name in _BYTE_ORDER_MARKS.items() if first.startswith(mark)), None)
 
 
 def is_no_text(first: bytes) -> bool:
-    """Tell whether a file that begins like this is of a kind that is not text."""
+    """Return whether a file that begins like this is binary."""
     return first.startswith(_OTHER_KINDS) or _has_zeros(first)
 
 
 def _has_zeros(first: bytes) -> bool:
-    """Tell whether this is UTF-16 without a mark, or binary as most of that is."""
+    """Return whether more than a tenth is zeros: UTF-16 without a mark, or most binary files."""
     return len(first) >= _ENOUGH_BYTES and first.count(0) * 10 > len(first)
 
 
 def split_blocks(chunks: Iterable[bytes], max_bytes: int) -> Iterator[tuple[bytes, bool]]:
     r"""Yield blocks of whole lines, without the last newline, and True.
 
-    A line of more than `max_bytes` comes alone, in pieces cut after a space, or between two
-    characters where there is none; all but its last piece come with False. Where the cuts are does
-    not depend on how the bytes came in chunks. "\r" before "\n" is still there.
+    A line of more than `max_bytes` comes alone, in pieces cut after a space or, without one,
+    between two characters; all but its last piece come with False. The cuts do not depend on the
+    chunks. A "\r" before "\n" is kept.
     """
     waiting: list[bytes] = []
     waiting_bytes = 0
@@ -122,9 +122,9 @@ def split_blocks(chunks: Iterable[bytes], max_bytes: int) -> Iterator[tuple[byte
 
 
 def split_lines(chunks: Iterable[bytes], max_bytes: int) -> Iterator[tuple[bytes, bool]]:
-    """Yield each line without its newline, and whether it ends there.
+    """Yield each line without its newline, and whether it is complete.
 
-    A line of more than `max_bytes` comes in pieces, as `split_blocks` cuts them.
+    A line of more than `max_bytes` comes in pieces, as in `split_blocks`.
     """
     for block, ends in split_blocks(chunks, max_bytes):
         if not ends:
@@ -135,7 +135,7 @@ def split_lines(chunks: Iterable[bytes], max_bytes: int) -> Iterator[tuple[bytes
 
 
 def unix_lines(block: bytes) -> bytes:
-    r"""Return whole lines with "\n" in place of "\r\n", the last of which has lost its "\n"."""
+    r"""Replace "\r\n" by "\n" in whole lines, the last of which comes without its "\n"."""
     return (block + b"\n").replace(b"\r\n", b"\n")[:-1] if b"\r" in block else block
 
 
@@ -150,7 +150,7 @@ def _pieces(line: bytes, max_bytes: int, ends: bool) -> Iterator[tuple[bytes, bo
 
 
 def _cut(line: bytes, start: int, stop: int) -> int:
-    """Return where to cut before `stop`: after a space, else where a character begins."""
+    """Return where to cut before `stop`: after a space, else at a character boundary."""
     space = line.rfind(b" ", start, stop)
     if space >= 0:
         return space + 1

@@ -1,6 +1,6 @@
 """Chunking of plain text into documents, in bounded memory.
 
-A document of None held broken UTF-8.
+None stands for a document with invalid UTF-8.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import NamedTuple
 from yxanul.text.sources.bytestream import unix_lines
 
 MAX_DOCUMENT_CHARS = 1 << 24
-# Without a blank line, a passage ends with the first line that exceeds this multiple of its size.
+# Without a blank line, a passage ends with the first line beyond this multiple of passage_chars.
 PASSAGE_OVERRUN = 2
-# A line that exceeds this multiple is cut at a space.
+# A line longer than this multiple of passage_chars is cut at a space.
 PASSAGE_LINE_FACTOR = 16
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 _SIGN = re.compile(r"\S")
@@ -23,8 +23,8 @@ _SIGN = re.compile(r"\S")
 class Lines(NamedTuple):
     """Whole lines without the last newline, or a piece of a very long one (`ends` is False).
 
-    `sound` is valid UTF-8; what is not comes line by line. What is made of the text does not
-    depend on how many lines come together.
+    `sound` means valid UTF-8; invalid lines come one by one. Documents do not depend on how lines
+    are batched.
     """
 
     text: str
@@ -33,7 +33,7 @@ class Lines(NamedTuple):
 
 
 def decode_blocks(blocks: Iterable[tuple[bytes, bool]]) -> Iterator[Lines]:
-    r"""Decode blocks of lines; broken bytes are replaced, and "\r\n" becomes "\n"."""
+    r"""Decode blocks of lines; invalid bytes are replaced, and "\r\n" becomes "\n"."""
     for raw, ends in blocks:
         raw = unix_lines(raw) if ends else raw
         try:
@@ -51,7 +51,7 @@ def _decoded(line: bytes, ends: bool) -> Lines:
 
 
 class _Document:
-    """The lines of the document that is being put together."""
+    """Buffer for the lines of the current document."""
 
     def __init__(self) -> None:
         self._start()
@@ -69,14 +69,14 @@ class _Document:
         self.chars += len(self._pieces[-1])
 
     def take(self) -> str | None:
-        """Return the document, or None if some of it was broken, and start the next one."""
+        """Return the document, or None if it had invalid UTF-8, and start the next one."""
         text = "".join(self._pieces).strip("\n") if self._sound else None
         self._start()
         return text
 
 
 def by_line(blocks: Iterable[Lines]) -> Iterator[str | None]:
-    """Yield every line that is not blank; a piece of a very long one is a line as well."""
+    """Yield every non-blank line; a piece of a very long line counts as a line."""
     for text, _, sound in blocks:
         for line in text.split("\n"):
             if line and not line.isspace():
@@ -95,7 +95,7 @@ def by_file(blocks: Iterable[Lines]) -> Iterator[str | None]:
 
 
 def _small_enough(blocks: Iterable[Lines], document: _Document) -> Iterator[Lines]:
-    """Yield lines together while the document is far from its greatest size, else one by one."""
+    """Yield lines in blocks while the document is far from its maximum size, then one by one."""
     for lines in blocks:
         if document.chars + len(lines.text) + 1 < MAX_DOCUMENT_CHARS:
             yield lines
@@ -106,10 +106,10 @@ def _small_enough(blocks: Iterable[Lines], document: _Document) -> Iterator[Line
 def by_separator(
     blocks: Iterable[Lines], separator: str, separator_follows: bool = False
 ) -> Iterator[str | None]:
-    """Yield what lies between separators; nothing before the first or after the last is no text.
+    """Yield the texts between separators; skip empty ones before the first or after the last.
 
-    A line that holds a separator and nothing else goes whole, its newline too. What comes may be
-    a range of a file that ends where a separator follows.
+    A line with nothing but a separator is removed with its newline. `separator_follows` means that
+    the blocks are a range of a file that ends right before a separator.
     """
     document, started = _Document(), False
     for lines in _small_enough(blocks, document):
@@ -131,9 +131,9 @@ def by_separator(
 
 
 def _separators(text: str, separator: str) -> Iterator[tuple[int, int]]:
-    """Yield where the text before each separator ends, and where that after it begins.
+    """Yield for each separator the end of the text before it and the start of the text after it.
 
-    The latter is past the end of `text` where the last line holds nothing but a separator.
+    The start is past the end of `text` if the last line has nothing but a separator.
     """
     at = text.find(separator)
     while at >= 0:
@@ -149,8 +149,7 @@ def _separators(text: str, separator: str) -> Iterator[tuple[int, int]]:
 def by_passage(blocks: Iterable[Lines], passage_chars: int) -> Iterator[str | None]:
     """Yield passages: whole paragraphs, joined until they have `passage_chars` characters.
 
-    A passage depends on what is given alone (a file, or one range of it), and on no more of that
-    than what comes before its end.
+    A passage depends only on the given blocks (a file, or a range of it) up to its own end.
     """
     document = _Document()
     for lines in blocks:
@@ -177,9 +176,8 @@ def by_passage(blocks: Iterable[Lines], passage_chars: int) -> Iterator[str | No
 def _whole_passages(text: str, begin: int, passage_chars: int) -> Generator[str, None, int]:
     """Yield the passages that end in `text` from `begin` on; return where the next one begins.
 
-    It finds at once what going from line to line finds: the first blank line that ends
-    `passage_chars` after the beginning, or the first line at all that ends PASSAGE_OVERRUN times
-    that after it.
+    A fast path, equal to going line by line: a passage ends at the first blank line that ends
+    `passage_chars` after its start, or at any line that ends PASSAGE_OVERRUN times that after it.
     """
     while sign := _SIGN.search(text, begin):
         begin = max(begin, text.rfind("\n", begin, sign.start()) + 1)

@@ -1,4 +1,4 @@
-"""Columns of rows that make the text of a document."""
+"""Conversion of rows to documents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SAMPLE_ROWS = 100
 
 
 class RowProblem(Exception):
-    """A row that gives no text; the cause is one of CAUSES."""
+    """A row without text; the cause is a key of CAUSES."""
 
     def __init__(self, cause: str):
         super().__init__(cause)
@@ -28,7 +28,7 @@ class RowProblem(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Mapping from a row to its text, id and scores; `note` tells of a guess."""
+    """Mapping from a row to its text, id and scores; `note` reports a guessed column."""
 
     pieces: Pieces
     id_column: str | None = None
@@ -38,29 +38,28 @@ class Columns:
 
     @property
     def text_names(self) -> list[str]:
-        """The columns without which there is no text, each once."""
+        """Columns required for the text, without repetition."""
         return list(dict.fromkeys(name for _, name in self.pieces if name is not None))
 
     @property
     def names(self) -> list[str]:
-        """All columns that are read, each once."""
+        """All columns to read, without repetition."""
         others = [self.id_column] if self.id_column else []
         return list(dict.fromkeys([*self.text_names, *others, *self.score_columns]))
 
     @property
     def key(self) -> str:
-        """What decides about text, id and scores, for fingerprints."""
+        """Key of this mapping, for fingerprints."""
         return repr((self.pieces, self.id_column, self.score_columns, self.chat))
 
     def document(self, row: Row, source: str, number: str) -> Document | Dropped:
-        """Return the document of a row; `number` names it if no column does."""
+        """Return the document of a row; `number` is its id without an id column."""
         try:
             text = self._text(row)
             if "\r" in text:
                 text = text.replace("\r\n", "\n")
             if not text.isascii():
-                # A lone surrogate is no text.
-                text.encode()
+                text.encode()  # fails for a lone surrogate
         except RowProblem as problem:
             return Dropped(problem.cause, number)
         except UnicodeError:
@@ -93,9 +92,9 @@ def choose_columns(
     where: str,
     id_column: str | None = None,
 ) -> Columns:
-    """Return the columns that `settings` name, or a guess from some rows.
+    """Return the columns given by `settings`, or a guess from some rows.
 
-    `names` are the columns there are; a column that is not there is a YxanulError.
+    Raises YxanulError if a column is not in `names`, the available columns.
     """
     note = None
     if (pieces := named_pieces(settings)) is None:
@@ -105,12 +104,12 @@ def choose_columns(
             raise YxanulError(
                 f"{where} has no column of text",
                 got=_listed(names),
-                hint="bring the text from inside of a column to the top first, such as with jq"
+                hint="move the nested text to a top-level column first, such as with jq"
                 if nested
                 else "name it with text_column, or join several with template",
             )
         pieces = (("", guess),)
-        note = f"text is taken from the column '{guess}', a guess out of: {_listed(names)}"
+        note = f"text is taken from the column '{guess}', guessed from: {_listed(names)}"
     columns = Columns(pieces, id_column, note, tuple(settings.score_columns), settings.chat)
     for name in columns.names:
         if name not in names:
@@ -120,17 +119,17 @@ def choose_columns(
 
 
 def named_pieces(settings: ColumnSettings) -> Pieces | None:
-    """Return what the settings say of the text, None where it has to be guessed."""
+    """Return the template or text column of the settings; None if it must be guessed."""
     if settings.template is not None:
         return parse_template(settings.template)
     return (("", settings.text_column),) if settings.text_column is not None else None
 
 
 def guess_column(names: Sequence[str], rows: Sequence[Row]) -> str | None:
-    """Return the column that holds the text of most rows; None if none does."""
+    """Return the column that most likely holds the text; None if there is none."""
     values = {name: [row[name] for row in rows if row.get(name) is not None] for name in names}
     written = {name: sum(_is_text(v) or _is_chat(v) for v in values[name]) for name in names}
-    # What few rows have is not what most are about: one file may be of figures.
+    # Ignore columns that only few rows have, such as those of a single metadata file.
     enough = max(written.values(), default=0) / 2
     names = [name for name in names if written[name] and written[name] >= enough]
     for name in LIKELY_NAMES:
@@ -144,7 +143,7 @@ def guess_column(names: Sequence[str], rows: Sequence[Row]) -> str | None:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) or "no column at all"
+    return ", ".join(names) or "no columns"
 
 
 def _is_text(value: Any) -> bool:
@@ -158,7 +157,7 @@ def _is_chat(value: Any) -> bool:
 
 
 def _render(value: Any, chat: str) -> str:
-    """Return a value that is no plain text as text."""
+    """Return the text of a value that is not a string."""
     if value is None:
         raise RowProblem("missing_column")
     if isinstance(value, bytes):

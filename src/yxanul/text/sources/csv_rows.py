@@ -1,4 +1,4 @@
-"""CSV files: rows whose columns are named in the first line."""
+"""CSV files with a header line."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from yxanul.text.sources.kinds import suffix_of
 
 
 class CsvSource(JsonlSource):
-    """Rows of CSV and TSV files; one or several of their columns make the text."""
+    """Rows of CSV and TSV files, with the text in one or several columns."""
 
     suffixes = (".csv", ".tsv")
-    expected = "a first line with the names of the columns, and rows below it"
+    expected = "a header line with column names, followed by rows"
 
     def rows(self, stream: ByteStream, place: str, in_range: bool) -> Iterator[Row | Dropped]:
         """Yield the rows of a file."""
@@ -37,18 +37,18 @@ class CsvSource(JsonlSource):
             yield Dropped(stream.problem, place)
 
     def sample(self, file: File, max_rows: int) -> FileSample:
-        """Return the columns of the first rows, and these rows; numbers are no text."""
+        """Return the first rows and their columns; numbers are not text."""
         sample = super().sample(file, max_rows)
         rows = [{name: _value(cell) for name, cell in row.items()} for row in sample.rows]
         return sample._replace(rows=rows)
 
     def range_mode(self, file: File) -> str | None:
-        """A cell may hold lines: a file has to be read from its beginning."""
+        """Return None: a cell may contain newlines, so a file must be read whole."""
         return None
 
 
 def _lines(stream: ByteStream) -> Iterator[str]:
-    """Yield lines with their ends, which belong to the text within quotes."""
+    """Yield lines with their line ends, which are part of the text inside quotes."""
     for block, ends in split_blocks(stream, MAX_VALUE_BYTES):
         if not ends:
             raise csv.Error("a line is too long")

@@ -1,7 +1,7 @@
-"""Decompression of files in bounded memory, however much they decompress to.
+"""Decompression of files in bounded memory, whatever the compression ratio.
 
-The file classes of the standard library and of `zstandard` pass over a truncated end or what
-follows the last stream; here both are errors, so that no text is lost in silence.
+The file classes of the standard library and of `zstandard` ignore a truncated end or trailing data;
+here both are errors, so that no text is lost silently.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any, BinaryIO
 from yxanul.base.errors import missing_package
 
 CHUNK_BYTES = 1 << 18
-# A block of zstd can decompress to thirty thousand times its size, all at once.
+# A zstd block can decompress to thirty thousand times its size at once.
 _ZSTD_BYTES = 1 << 7
-# What a stream may ask for to be decompressed; the strongest of the usual levels asks for 65 MiB.
+# Memory limit of the decoder; the highest usual preset needs 65 MiB.
 _XZ_MEMORY_BYTES = 1 << 28
 
 MAGIC_BYTES = 10
@@ -31,7 +31,7 @@ _MAGIC = {
     ".bz2": re.compile(rb"BZh[1-9]1AY&SY"),
     ".xz": re.compile(rb"\xfd7zXZ\x00"),
 }
-"""How compressed files begin, and text does not."""
+"""Magic numbers of compressed files, which text cannot begin with."""
 
 
 class CorruptData(Exception):
@@ -39,7 +39,7 @@ class CorruptData(Exception):
 
 
 class _Reopened(io.RawIOBase):
-    """An open file whose first bytes, already read, come again."""
+    """An open file with its already read first bytes put back."""
 
     def __init__(self, first: bytes, file: BinaryIO):
         self._first, self._file = first, file
@@ -51,9 +51,9 @@ class _Reopened(io.RawIOBase):
 
 
 def decompressed(file: BinaryIO, name: str) -> Iterator[bytes]:
-    """Yield the bytes of an open file, decompressed by its magic number, or else its name.
+    """Yield the decompressed bytes of an open file; its magic number or else its name decides.
 
-    After the last ones, EOFError means a truncated file and CorruptData a broken one.
+    Raises EOFError at the end of a truncated file and CorruptData for a corrupt one.
     """
     first = file.read(MAGIC_BYTES)
     again = _Reopened(first, file)
@@ -65,7 +65,7 @@ def decompressed(file: BinaryIO, name: str) -> Iterator[bytes]:
 
 
 def compression_of(first: bytes) -> str | None:
-    """Return the suffix for a file that begins like this; None if it is not compressed."""
+    """Return the compression suffix by the magic number; None if it is not compressed."""
     return next((suffix for suffix, magic in _MAGIC.items() if magic.match(first)), None)
 
 
@@ -107,7 +107,7 @@ def _zstd(file: _Reopened) -> Iterator[bytes]:
 def _streams(
     start: Callable[[], Any], error_type: type[Exception], padding: bytes, file: _Reopened
 ) -> Iterator[bytes]:
-    """Yield what one stream after the other holds, with `padding` between them."""
+    """Yield the bytes of concatenated streams with `padding` between them."""
     stream, packed = None, b""
     while True:
         if not packed and (stream is None or stream.needs_input):
@@ -134,7 +134,7 @@ def _streams(
 _DECOMPRESS: dict[str, Callable[[_Reopened], Iterator[bytes]]] = {
     ".gz": _gzip,
     ".zst": _zstd,
-    # An OSError of the file itself comes from outside of `decompress`.
+    # An OSError of the file itself is raised outside of `decompress`.
     ".bz2": partial(_streams, bz2.BZ2Decompressor, OSError, b""),
     ".xz": partial(
         _streams,

@@ -1,4 +1,4 @@
-"""Base of the sources that are files: their slices, and reading them one after the other."""
+"""Base class of file sources: slicing and reading of files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from yxanul.text.sources.files import File, find_files
 from yxanul.text.sources.source import digest_of, ranges
 from yxanul.text.split import NOTHING_HELD_OUT, Split
 
-# More files than this are grouped into slices of several: each slice costs files of its own.
+# More files than this are grouped into slices of several, as each slice costs files of its own.
 FILES_AS_PARTS = 256
 GROUP_BYTES = 8 << 20
 _FINDING_BYTES = 1 << 16
@@ -27,7 +27,7 @@ _FINDING_BYTES = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class FileSlice:
-    """A file, or the documents that begin in a range of its bytes, found in one mode."""
+    """A file, or the documents that begin in a byte range of it, found in one mode."""
 
     file: File
     offsets: range | None = None
@@ -36,24 +36,24 @@ class FileSlice:
 
     @property
     def place(self) -> str:
-        """What the names of its documents begin with."""
+        """Prefix of its documents' ids."""
         return f"{self.file.name}@{self.offsets.start}" if self.offsets else self.file.name
 
     @property
     def name(self) -> str:
-        """The name of a source slice that is this one; `read` finds range and mode in it."""
+        """Name of the source slice; `read` parses range and mode from it."""
         if not self.offsets:
             return self.file.name
         return f"{self.place}-{self.offsets.stop} {self.mode}"
 
     @property
     def size_bytes(self) -> int | None:
-        """How many bytes it has, if that is known."""
+        """Size in bytes, if known."""
         return len(self.offsets) if self.offsets else self.file.size_bytes
 
 
 class FileSource(ABC):
-    """Source of files; a subclass says how one file becomes documents."""
+    """Source of files; subclasses convert a file to documents."""
 
     synthetic = False
     suffixes: Sequence[str] = ()
@@ -65,27 +65,28 @@ class FileSource(ABC):
         settings: TextSettings | JsonlSettings,
         files: Sequence[File] | None = None,
     ):
-        """`files` are read in place of what the path in the settings stands for."""
+        """`files`, if given, replace the path of the settings."""
         self.name = name
         self.settings = settings
         self._given = files
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know."""
+        """Notes for the user."""
         return []
 
     @cached_property
     def files(self) -> list[File]:
-        """The files, sorted by name, as they were when the slices were listed last."""
-        given = self._given
-        found = find_files(self.settings.path, self.suffixes) if given is None else given
-        return sorted(found, key=lambda file: file.name)
+        """Files sorted by name, as of the last call of `parts`."""
+        files = self._given
+        if files is None:
+            files = find_files(self.settings.path, self.suffixes)
+        return sorted(files, key=lambda file: file.name)
 
     def parts(self) -> list[SourceSlice]:
-        """One slice for each file, for each range of a large one, or for several small ones.
+        """Return a slice per file, per range of a large one, or per group of small ones.
 
-        Under a limit there is one.
+        With a limit there is a single slice.
         """
         for cached in ("files", "_groups"):
             vars(self).pop(cached, None)
@@ -108,9 +109,10 @@ class FileSource(ABC):
             self.check_unchanged(part)
 
     def check_unchanged(self, part: SourceSlice) -> None:
-        """Refuse a slice whose local files are not what they were when it was listed.
+        """Raise if a local file of the slice has changed since the slice was listed.
 
-        Whoever passed the files may know them by other fingerprints, and asks for this.
+        `read` checks only files that it found itself: given ones may have other fingerprints, so
+        there it is up to the caller.
         """
         now = [replace(piece, file=piece.file.refreshed()) for piece in self._pieces_of(part)]
         if _fingerprint(now, self.reading_key()) != part.fingerprint:
@@ -125,34 +127,34 @@ class FileSource(ABC):
 
     @abstractmethod
     def records(self, piece: FileSlice) -> Iterator[Document | Dropped]:
-        """Yield the documents of a file or a range, and what cannot be used in its place."""
+        """Yield the documents of a file or a range, and in their positions the dropped ones."""
 
     @abstractmethod
     def range_mode(self, file: File) -> str | None:
-        """Return the mode in which a large file is cut; None if it has to be read whole."""
+        """Return the mode for splitting a large file; None if it must be read whole."""
 
     @abstractmethod
     def boundary_finder(self, mode: str) -> byte_ranges.FindStart:
-        """Return what finds the first document of a range in this mode."""
+        """Return the function that finds the first document of a range in this mode."""
 
     def reading_key(self) -> str:
-        """Return what besides the files decides about the text, such as a guessed column."""
+        """Return what else affects the text, such as a guessed column, for fingerprints."""
         return ""
 
     def stream(self, piece: FileSlice) -> ByteStream | Dropped:
-        """Return the bytes of a file or a range; a Dropped if it cannot even be opened."""
+        """Return the bytes of a file or a range; a Dropped if it cannot be opened."""
         if piece.offsets is None:
             return self.stream_type(piece.file)
         size, find = piece.file.size_bytes or 0, self.boundary_finder(piece.mode)
         try:
             with piece.file.open(_FINDING_BYTES) as file:
-                found = byte_ranges.aligned_range(file, piece.offsets, size, find)
+                aligned = byte_ranges.aligned_range(file, piece.offsets, size, find)
         except OSError:
             return Dropped("unreadable", piece.place)
-        return ByteStream(piece.file, found or byte_ranges.ByteRange(size, size))
+        return ByteStream(piece.file, aligned or byte_ranges.ByteRange(size, size))
 
     def _ranges(self, file: File) -> list[FileSlice]:
-        """Return the ranges of a large file; nothing if it is read whole."""
+        """Return the ranges of a large file; empty if it is read whole."""
         size = file.size_bytes or 0
         if size <= byte_ranges.RANGE_BYTES or self.settings.limit is not None or file.is_compressed:
             return []
@@ -166,11 +168,11 @@ class FileSource(ABC):
         match = re.fullmatch(r"(.*)@(\d+)-(\d+) (\w+)", part.name, re.DOTALL)
         file = next((file for file in self.files if match and file.name == match[1]), None)
         if match is None or file is None:
-            raise YxanulError(f"'{part.name}' is gone from {self.settings.path}")
+            raise YxanulError(f"'{part.name}' no longer exists in {self.settings.path}")
         return [FileSlice(file, range(int(match[2]), int(match[3])), match[4])]
 
     def _size(self, pieces: Sequence[FileSlice]) -> int | None:
-        # Only some of the files are read under a limit.
+        # With a limit, only some of the files are read.
         sizes = [piece.size_bytes for piece in pieces]
         if self.settings.limit is not None or None in sizes:
             return None
@@ -178,7 +180,7 @@ class FileSource(ABC):
 
     @cached_property
     def _groups(self) -> dict[str, list[FileSlice]]:
-        """The whole files of each slice, by its name."""
+        """Files of each slice of whole files, by slice name."""
         files = self.files
         if self.settings.limit is not None:
             return {f"first {self.settings.limit}": [FileSlice(file) for file in files]}
@@ -192,7 +194,7 @@ class FileSource(ABC):
 
 
 def grouped(files: Sequence[File]) -> list[list[File]]:
-    """Group small files. Names decide where groups end: a new file changes few of them."""
+    """Group small files. Group ends depend on file names, so that a new file changes few groups."""
     groups: list[list[File]] = [[]]
     size_bytes = 0
     for file in files:

@@ -1,4 +1,4 @@
-"""Files that a path, a folder, a glob or an fsspec address stands for."""
+"""Resolution of a path, folder, glob or fsspec address to files."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file and its name inside the source: relative, with "/", always valid text.
+    """A local or remote file.
 
-    The address is a path of this machine or one that fsspec knows. The size of a remote file may
-    be unknown. A new fingerprint means that the content may be new.
+    The name is relative to the source, with "/", and always valid UTF-8. The address is a local
+    path or an fsspec address. The size of a remote file may be unknown. The fingerprint changes
+    when the content may have changed.
     """
 
     name: str
@@ -33,12 +34,12 @@ class File:
 
     @property
     def is_remote(self) -> bool:
-        """Whether the file has an address rather than a path on this machine."""
+        """Whether the address is remote rather than a local path."""
         return remote.is_remote(self.address)
 
     @property
     def is_compressed(self) -> bool:
-        """Whether it is compressed, by its name or by its first bytes."""
+        """Whether it is compressed, by its name or its magic number."""
         if self.name.lower().endswith(COMPRESSIONS):
             return True
         try:
@@ -48,10 +49,10 @@ class File:
             return False
 
     def open(self, buffer_bytes: int | None = None) -> BinaryIO:
-        """Open the file for reading its bytes from any place.
+        """Open the file as a seekable binary stream.
 
-        A remote one is read in blocks of `buffer_bytes`, with retries; what fails there in spite
-        of them is a YxanulError. A local one raises an OSError.
+        A remote file is read in blocks of `buffer_bytes`, with retries; when they are exhausted it
+        raises YxanulError. A local one raises OSError.
         """
         if not self.is_remote:
             return open(self.address, "rb")
@@ -59,30 +60,30 @@ class File:
         return io.BufferedReader(file, buffer_bytes or remote.BUFFER_BYTES)
 
     def refreshed(self) -> File:
-        """Return the file with its size and time of now; a remote one as it was."""
+        """Return the file with its current size and time; a remote one unchanged."""
         return self if self.is_remote else local_file(Path(self.address), self.name)
 
     def has_random_access(self) -> bool:
-        """Tell whether reading may begin anywhere without reading all that comes before."""
+        """Return whether reading can start anywhere without reading what comes before."""
         return not self.is_remote or remote.answers_with_ranges(
             self.address, self.size_bytes, self.fingerprint
         )
 
 
 def local_file(path: Path, name: str | None = None) -> File:
-    """Return the file at `path`, under `name` or its own; its fingerprint is size and time."""
+    """Return the file at `path`, named `name` or its own; the fingerprint is size and mtime."""
     name = os.fsencode(name or path.name).decode("utf-8", "backslashreplace")
     try:
         state = path.stat()
-    except OSError:  # a link to nothing; reading it will report it
+    except OSError:  # a broken link; reading it will report it
         return File(name, str(path), 0, "unreadable")
     return File(name, str(path), state.st_size, f"{state.st_size}-{state.st_mtime_ns}")
 
 
 def find_files(path: str, suffixes: Sequence[str]) -> list[File]:
-    """Return the files that `path` stands for, sorted by name; none at all is a YxanulError.
+    """Return the files of `path`, sorted by name; raise YxanulError if there are none.
 
-    `suffixes` choose inside a folder only: a file or a glob that is named means those files.
+    `suffixes` apply only inside a folder, not to an explicit file or glob.
     """
     if remote.is_remote(path):
         files = retry(lambda: _find_remote(path, suffixes), path)
@@ -96,7 +97,7 @@ def find_files(path: str, suffixes: Sequence[str]) -> list[File]:
 
 
 def with_compressions(suffixes: Sequence[str]) -> tuple[str, ...]:
-    """Return how file names may end: each suffix alone and before that of a compression."""
+    """Return each suffix, alone and followed by that of each compression."""
     return tuple(s + c for s in suffixes for c in ("", *COMPRESSIONS))
 
 
@@ -111,12 +112,12 @@ def _find_local(path: str, suffixes: Sequence[str]) -> list[File]:
     if start.exists():
         raise YxanulError(
             f"{start} is a pipe, a socket or a device",
-            expected="a file or a folder: text is read more than once",
-            hint="write it into a file first",
+            expected="a file or a folder, as text is read more than once",
+            hint="write it to a file first",
         )
     if start.is_symlink():
         target = os.readlink(start)
-        raise YxanulError(f"{start} is a link that leads nowhere", got=f"the target {target}")
+        raise YxanulError(f"{start} is a broken link", got=f"the target {target}")
     raise YxanulError(f"there is no file or folder {start}", hint=_similar_path(start))
 
 
@@ -143,27 +144,27 @@ def _glob_local(pattern: str) -> list[File]:
 
 
 def _before_magic(pattern: str) -> str:
-    """Return the folder of a glob: all steps before the first one with a wildcard."""
+    """Return the folder of a glob: the path before the first component with a wildcard."""
     while glob.has_magic(pattern):
         pattern = os.path.dirname(pattern)
     return pattern
 
 
 def _with_suffix(files: Sequence[File], suffixes: Sequence[str], folder: str) -> list[File]:
-    """Return those files of a folder that have one of the suffixes; none is a YxanulError."""
+    """Return the files of a folder with one of the suffixes; raise YxanulError if none has."""
     endings = with_compressions(suffixes)
     if chosen := [file for file in files if file.name.lower().endswith(endings)]:
         return chosen
     some = ", ".join(sorted(file.name for file in files)[:3])
     raise YxanulError(
-        f"the folder {folder} has no file to read",
+        f"the folder {folder} has no readable file",
         got=f"{len(files)} other files ({some} ...)" if files else "no file",
         expected="names that end in " + ", ".join(suffixes) if all(suffixes) else None,
     )
 
 
 def _similar_path(missing: Path) -> str | None:
-    """Return a hint: what is next to a path that does not exist, if its name is close."""
+    """Return a hint for a path that does not exist: a similar name next to it, if any."""
     if missing.exists():
         return None
     parent = missing.absolute().parent
@@ -189,14 +190,14 @@ def _find_remote(address: str, suffixes: Sequence[str]) -> list[File]:
         if info["type"] == "file":
             name = folder.rpartition("/")[2].partition("?")[0]
             return [_remote_file(system, name, path, info)]
-    # A web server lists what is on its page of the folder, which ends in a slash.
+    # A web server lists a folder as a page of links at an address that ends in a slash.
     infos = system.find(folder + "/" if is_web else folder, detail=True)
     names = {
         name: path
         for name, path in _names(infos, folder).items()
         if not any(step.startswith(".") for step in name.split("/"))
     }
-    # Only those that are read are asked for their sizes.
+    # Sizes are requested only for the files that are read.
     known = [File(name, path, None, "") for name, path in names.items()]
     return [
         _remote_file(system, file.name, file.address, infos[file.address])
@@ -214,13 +215,13 @@ def _glob_remote(system: Any, pattern: str, address: str) -> list[File]:
 
 
 def _names(infos: Mapping[str, Any], folder: str) -> dict[str, str]:
-    """Return the paths by their names inside a folder, without the markers of folders."""
+    """Return the paths by their names inside a folder, without folder markers."""
     named = {path.removeprefix(folder).lstrip("/"): path for path in sorted(infos)}
     return {name: path for name, path in named.items() if not name.endswith("/")}
 
 
 def _remote_file(system: Any, name: str, path: str, info: dict[str, Any]) -> File:
-    # A page of links has no sizes.
+    # A web page of links has no sizes.
     known = info if info.get("size") is not None else None
     size_bytes, fingerprint = remote.size_and_fingerprint(system, path, known)
     sound = name.encode("utf-8", "backslashreplace").decode()

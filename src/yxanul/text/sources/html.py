@@ -14,7 +14,7 @@ from yxanul.text.sources.plain_text import PlainTextSource
 
 _CHARSET = re.compile(rb"""charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
 _HIDDEN = {"script", "style", "template", "noscript", "svg", "math"}
-# Blank lines separate paragraphs; items and rows only begin a line.
+# Paragraphs are separated by blank lines; items and rows start a new line.
 _LINES = {"br", "li", "tr", "dt", "dd", "option"}
 _PARAGRAPHS = {
     "address", "article", "aside", "blockquote", "body", "div", "dl", "fieldset", "figcaption",
@@ -24,7 +24,7 @@ _PARAGRAPHS = {
 
 
 class HtmlStream(ByteStream):
-    """Text of an HTML file: what a reader sees of it, with blank lines between paragraphs."""
+    """Visible text of an HTML file, with blank lines between paragraphs."""
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the text in chunks of UTF-8."""
@@ -44,21 +44,21 @@ class HtmlStream(ByteStream):
 
 
 class HtmlSource(PlainTextSource):
-    """HTML files, whose text is chunked into documents as plain text is."""
+    """HTML files, whose text is chunked into documents like plain text."""
 
     stream_type = HtmlStream
 
     def range_mode(self, file: File) -> str | None:
-        """A page is read from its beginning."""
+        """Return None: a page is read as a whole."""
         return None
 
 
 def _encoding_of(first: bytes) -> str:
-    """Return the encoding that a page which begins like this names, else UTF-8."""
+    """Return the charset declared at the beginning of a page, default UTF-8."""
     named = _CHARSET.search(first[:4096])
     name = named[1].decode() if named else "utf-8"
     try:
-        # One byte is no UTF-16 or UTF-32: what has a byte order mark is in UTF-8 by now.
+        # Fails for UTF-16 and UTF-32: with a byte order mark, the stream is UTF-8 by now.
         b" ".decode(name)
     except (LookupError, UnicodeError):
         return "utf-8"
@@ -75,7 +75,7 @@ class _Text(HTMLParser):
         self._gap, self._begun = "", False
 
     def take(self) -> str:
-        """Return what has come since the last time."""
+        """Return the text since the last call."""
         text = "".join(self._pieces)
         self._pieces.clear()
         return text

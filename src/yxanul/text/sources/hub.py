@@ -1,4 +1,4 @@
-"""Source of data sets of the Hugging Face hub."""
+"""Source of data sets on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _READERS: dict[str, tuple[Any, type[Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class HubSlice(SourceSlice):
-    """A slice at a commit. Another commit with the same content keeps the fingerprint."""
+    """Slice at a commit. The fingerprint depends on the content, not on the commit."""
 
     commit: str = ""
 
 
 class HubSource:
-    """One split of a data set at one commit, read by the readers of such files elsewhere."""
+    """One split of a data set at one commit, read with the file readers of the other sources."""
 
     synthetic = False
 
@@ -52,12 +52,12 @@ class HubSource:
 
     @property
     def notes(self) -> list[str]:
-        """What was guessed, what the hub did not say, and what is going to be downloaded."""
+        """Guessed column, unreachable hub, and pending downloads."""
         plan = find_plan(self._query)
         return [*([plan.note] if plan.note else []), *self._reader(plan.commit).notes]
 
     def parts(self) -> list[SourceSlice]:
-        """List the slices, each with its commit, so that all processes read the same one."""
+        """List the slices, each with the commit, so that all processes read the same one."""
         commit = find_plan(self._query).commit
         return [
             HubSlice(part.name, part.size_bytes, part.fingerprint, commit=commit)
@@ -91,21 +91,21 @@ class _Reader:
         if self._settings.streaming or not missing:
             return self.source.notes
         size = sum(file.size_bytes or 0 for file in missing) / 1e6
-        note = f"as they are read, up to {len(missing)} files of {size:,.1f} MB are downloaded"
+        note = f"up to {len(missing)} files of {size:,.1f} MB are downloaded as they are read"
         return [*self.source.notes, note]
 
     def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
-        """Sample the columns first: that needs no download."""
+        """Yield the documents of a slice; columns are sampled first, without a download."""
         _ = self.source.notes
         self._access.downloads = not self._settings.streaming
         return self.source.read(part)
 
     @cached_property
     def source(self) -> Source:
-        """The source that reads such files, or rows where `datasets` makes them."""
+        """The source that reads the files, or rows via `datasets` for other formats."""
         settings, query = self._settings, self._query
         if self._plan.format == ROWS:
-            # Whole, the set would be there before its first row: too much for a few of them.
+            # Without streaming, the whole set is downloaded before its first row: too much for few.
             is_few = settings.limit is not None and query.split.isalnum()
             rows = StreamedRows if settings.streaming or is_few else DownloadedRows
             return rows(self._name, settings, query)
@@ -115,9 +115,9 @@ class _Reader:
             raise YxanulError(
                 f"the data set '{query.name}' has no columns",
                 got="text files",
-                hint="leave text_column and template out",
+                hint="omit text_column and template",
             )
         shared = settings_of_kind.model_fields.keys() & ColumnSettings.model_fields.keys()
         options = {field: getattr(settings, field) for field in shared}
-        place = f"'{query.name}' at {query.revision}"
-        return kind(self._name, settings_of_kind(path=place, **options), self._files)
+        path = f"'{query.name}' at {query.revision}"
+        return kind(self._name, settings_of_kind(path=path, **options), self._files)

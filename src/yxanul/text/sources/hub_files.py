@@ -1,4 +1,4 @@
-"""Files of a data set of the hub: downloaded into the usual cache, or read in ranges."""
+"""Files of a hub data set: downloaded into the Hugging Face cache, or read by range requests."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from yxanul.text.sources.retry import retry
 class HubFiles:
     """Access to the files of one data set; the revision of the query is a commit.
 
-    Without downloads a file comes from the cache if it is there, else in ranges from the hub:
-    enough to sample it, and all that streaming needs.
+    Without downloads, a file is read from the cache if possible, else by range requests from the
+    hub, which is enough for sampling and streaming.
     """
 
     def __init__(self, query: HubQuery, streaming: bool):
@@ -35,19 +35,19 @@ class HubFiles:
         return HubFile(entry.path, address, entry.size_bytes, entry.digest, self)
 
     def local_path(self, file: HubFile) -> str | None:
-        """Return the path of a file on this machine, downloaded unless it is to be streamed."""
+        """Return the local path of a file, downloading it if needed; None if it is streamed."""
         path = self.cached(file)
         if path is None and (self.downloads or not self._answers_with_ranges(file)):
             if self._streaming:
                 raise YxanulError(
-                    f"the hub does not send ranges of {file.name}",
-                    hint="read it without streaming: streaming: false",
+                    f"the hub does not support range requests for {file.name}",
+                    hint="set streaming: false",
                 )
             path = retry(lambda: self._download(file), self.query)
         return path
 
     def cached(self, file: HubFile) -> str | None:
-        """Return the path of a file in the cache if it is there, and whole."""
+        """Return the path of a file in the cache, if it is there and complete."""
         from huggingface_hub import try_to_load_from_cache
 
         path = try_to_load_from_cache(
@@ -56,7 +56,7 @@ class HubFiles:
         return path if isinstance(path, str) and _size(path) == file.size_bytes else None
 
     def _answers_with_ranges(self, file: HubFile) -> bool:
-        """Ask once, for a byte: some mirrors of the hub send whole files only."""
+        """Return whether ranges are supported (tested once): some mirrors send only whole files."""
         if self._has_ranges is None and file.size_bytes:
             self._has_ranges = retry(lambda: self._sends_range(file), self.query)
         return self._has_ranges is not False
@@ -75,7 +75,7 @@ class HubFiles:
             return response.status_code == 206
 
     def _download(self, file: HubFile) -> str:
-        """Download a file; of several processes one does, and the others wait for it."""
+        """Download a file; among several processes one does, and the others wait."""
         from huggingface_hub import hf_hub_download
         from huggingface_hub.utils.tqdm import silent_tqdm
 
@@ -84,33 +84,33 @@ class HubFiles:
             file.name,
             revision=self.query.revision,
             repo_type="dataset",
-            # Bars of several processes would write over each other.
+            # Progress bars of several processes would overwrite each other.
             tqdm_class=cast(Any, silent_tqdm),
         )
         if (size := _size(path)) != file.size_bytes:
-            # The client takes what is there for whole: the link and what it links to have to go.
-            for place in (os.path.realpath(path), path):
+            # The client takes any cached file for complete: delete the link and its target.
+            for stale in (os.path.realpath(path), path):
                 with contextlib.suppress(OSError):
-                    os.unlink(place)
+                    os.unlink(stale)
             raise ConnectionError(f"{file.name} has {size} of {file.size_bytes} bytes")
         return path
 
 
 @dataclass(frozen=True, slots=True)
 class HubFile(File):
-    """A file of a data set; its fingerprint is that of its content, whatever the commit."""
+    """A file of a data set; its fingerprint depends on its content, not on the commit."""
 
     access: HubFiles
 
     def open(self, buffer_bytes: int | None = None) -> BinaryIO:
-        """Open the file for reading from any place; a fault of the hub is a YxanulError."""
+        """Open the file as a seekable stream; faults of the hub raise YxanulError."""
         if (path := self.access.local_path(self)) is not None:
             return open(path, "rb")
         raw = remote.RemoteFile(self.address, self.size_bytes, None, self.access.query)
         return io.BufferedReader(raw, buffer_bytes or remote.BUFFER_BYTES)
 
     def has_random_access(self) -> bool:
-        """The hub answers with ranges."""
+        """Return True: the hub supports range requests."""
         return True
 
 

@@ -1,4 +1,4 @@
-"""Plan for reading a data set of the hub at one commit: its files, and their format."""
+"""Plan for reading a hub data set at one commit: its files and their format."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ SUFFIXES = {
     "parquet": (".parquet", ".geoparquet", ".gpq"),
     "text": with_compressions((".txt",)),
 }
-"""The formats that are read file by file, and how the names of such files end."""
+"""Suffixes of the formats that are read file by file."""
 
 ROWS = "rows"
-"""The format of everything else: `datasets` makes rows of it."""
+"""Format of everything else, which `datasets` converts to rows."""
 
 _FILES_PER_REQUEST = 500
-# Fields of a configuration that change nothing of how its files are read.
+# Fields of a configuration that do not affect how its files are read.
 _HARMLESS = ("name", "version", "data_dir", "data_files", "description", "features")
 
 
 class Entry(NamedTuple):
-    """A file of the set; the digest is that of its content."""
+    """A file of the data set; `digest` is that of its content."""
 
     path: str
     size_bytes: int
@@ -45,7 +45,7 @@ class Entry(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How a set is read at one commit, the same in every process."""
+    """Plan for a data set at one commit, the same in every process."""
 
     commit: str
     format: str
@@ -55,9 +55,9 @@ class Plan(NamedTuple):
 
 @lru_cache(maxsize=32)
 def find_plan(query: HubQuery) -> Plan:
-    """Return the plan; a branch is looked up once in a process, so that a run stays at one commit.
+    """Return the plan; a branch is resolved once per process, so that a run stays at one commit.
 
-    Plans are kept next to the downloaded files: a set that is there needs no hub.
+    Plans are stored next to the downloaded files, so that a cached data set needs no hub.
     """
     stored = None if query.is_local else _stored(query)
     if query.is_local or is_offline():
@@ -76,14 +76,14 @@ def find_plan(query: HubQuery) -> Plan:
     pinned = query._replace(revision=commit)
     plan = retry(lambda: _plan_at(pinned, commit), query)
     for key in (query, pinned):
-        # A cache that cannot be written to costs some requests, no more.
+        # A read-only cache only costs some more requests.
         with contextlib.suppress(OSError):
             write_json(_path(key), [plan.commit, plan.format, plan.files])
     return plan
 
 
 def _commit_of(query: HubQuery) -> str:
-    """Return the commit that the revision is now."""
+    """Return the current commit of the revision."""
     from huggingface_hub import HfApi
     from huggingface_hub.constants import HF_HUB_DOWNLOAD_TIMEOUT
 
@@ -95,12 +95,12 @@ def _plan_at(query: HubQuery, commit: str) -> Plan:
     builder = _builder(query)
     splits = {str(split): files for split, files in (builder.config.data_files or {}).items()}
     if query.split not in splits:
-        # Slices and sums of splits are the library's own language.
+        # `datasets` has its own syntax for slices and sums of splits.
         if re.fullmatch(r"\w+(\.\w+)*", query.split) and query.split != "all" and splits:
             what = f"'{query.name}' has no split '{query.split}'"
             raise unknown_choice(what, query.split, list(splits), "split")
         return Plan(commit, ROWS)
-    # A file that two patterns find is read once.
+    # A file that matches two patterns is read once.
     root = f"hf://datasets/{query.name}@{commit}/"
     paths = list(dict.fromkeys(file.removeprefix(root) for file in splits[query.split]))
     if not _is_readable(builder, paths):
@@ -109,13 +109,13 @@ def _plan_at(query: HubQuery, commit: str) -> Plan:
 
 
 def _builder(query: HubQuery) -> DatasetBuilder:
-    """Let the library find configuration, splits and data files."""
+    """Let `datasets` find configuration, splits and data files."""
     try:
         import datasets
         from datasets.exceptions import DatasetNotFoundError
     except ImportError:
         raise missing_package("datasets", "data") from None
-    # In an empty folder it finds no rows of another commit to fall back to.
+    # With an empty cache it cannot fall back to rows of another commit.
     with TemporaryDirectory() as empty:
         address = f"hf://datasets/{query.name}"
         try:
@@ -131,19 +131,19 @@ def _builder(query: HubQuery) -> DatasetBuilder:
 def _no_such_files(query: HubQuery) -> YxanulError:
     from huggingface_hub import HfApi
 
-    there = HfApi().list_repo_files(query.name, revision=query.revision, repo_type="dataset")
+    files = HfApi().list_repo_files(query.name, revision=query.revision, repo_type="dataset")
     patterns = [query.data_files] if isinstance(query.data_files, str) else query.data_files or ()
-    hints = [hint for pattern in patterns if (hint := near_miss(pattern, there))]
+    hints = [hint for pattern in patterns if (hint := near_miss(pattern, files))]
     return YxanulError(
-        f"the data set '{query.name}' has no file for data_files",
-        got=", ".join(there[:8]) + (" ..." if len(there) > 8 else ""),
+        f"no file of the data set '{query.name}' matches data_files",
+        got=", ".join(files[:8]) + (" ..." if len(files) > 8 else ""),
         expected=" or ".join(patterns),
         hint=hints[0] if hints else "check data_files",
     )
 
 
 def _is_readable(builder: DatasetBuilder, paths: Sequence[str]) -> bool:
-    """Tell whether our own readers give what the set's configuration means."""
+    """Return whether our readers can read the files as the data set's configuration requires."""
     config, usual = builder.config, type(builder.config)()
     names = {field.name for field in dataclasses.fields(config)} - set(_HARMLESS)
     is_usual = all(getattr(config, name) == getattr(usual, name) for name in names)
@@ -152,21 +152,21 @@ def _is_readable(builder: DatasetBuilder, paths: Sequence[str]) -> bool:
 
 
 def _entries(query: HubQuery, paths: Sequence[str]) -> Iterator[Entry]:
-    """Ask for the sizes and digests of some files, in their order."""
+    """Request the sizes and digests of some files, in order."""
     from huggingface_hub import HfApi, RepoFile
 
     api = HfApi()
     for start in range(0, len(paths), _FILES_PER_REQUEST):
-        some = list(paths[start : start + _FILES_PER_REQUEST])
-        infos = api.get_paths_info(query.name, some, revision=query.revision, repo_type="dataset")
-        found = {info.path: info for info in infos if isinstance(info, RepoFile)}
-        for path in some:
-            lfs = found[path].lfs
-            yield Entry(path, found[path].size, lfs.sha256 if lfs else found[path].blob_id)
+        batch = list(paths[start : start + _FILES_PER_REQUEST])
+        infos = api.get_paths_info(query.name, batch, revision=query.revision, repo_type="dataset")
+        files = {info.path: info for info in infos if isinstance(info, RepoFile)}
+        for path in batch:
+            lfs = files[path].lfs
+            yield Entry(path, files[path].size, lfs.sha256 if lfs else files[path].blob_id)
 
 
 def _stored(query: HubQuery) -> Plan | None:
-    """Return the plan of an earlier run; one that cannot be read is made again."""
+    """Return the stored plan of an earlier run; None if there is no readable one."""
     try:
         commit, kind, files = json.loads(_path(query).read_text())
         return Plan(commit, kind, tuple(Entry(*file) for file in files))

@@ -1,4 +1,4 @@
-"""Query of a data set of the Hugging Face hub, and what its refusals mean."""
+"""Query for a data set on the Hugging Face hub, and errors for its refusals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from yxanul.text.sources.source import digest_of
 
 
 class HubQuery(NamedTuple):
-    """Everything that decides which rows are read."""
+    """Everything that determines which rows are read."""
 
     name: str
     config: str | None = None
@@ -24,53 +24,53 @@ class HubQuery(NamedTuple):
 
     @classmethod
     def of(cls, settings: HubSettings) -> HubQuery:
-        """Return the query that `settings` stand for."""
+        """Return the query of `settings`."""
         return cls(*(getattr(settings, name) for name in cls._fields))
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a folder of this machine."""
+        """Whether it is a local folder."""
         return self.name.startswith((".", "/"))
 
     @property
     def is_pinned(self) -> bool:
-        """Whether the revision is a commit, which never moves."""
+        """Whether the revision is a commit."""
         return bool(re.fullmatch(r"[0-9a-f]{40}", self.revision or ""))
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of `load_dataset` that choose the version and the files."""
+        """Options of `load_dataset` for the revision and the files."""
         files = self.data_files
         chosen = list(files) if isinstance(files, tuple) else files
         return {"revision": self.revision, "data_files": chosen}
 
     @property
     def digest(self) -> str:
-        """Digest of all of it."""
+        """Digest of all fields."""
         return digest_of(repr(tuple(self)))
 
 
 def is_offline() -> bool:
-    """Tell whether the user has switched requests to the hub off."""
+    """Return whether offline mode is on (HF_HUB_OFFLINE or HF_DATASETS_OFFLINE)."""
     words = (os.environ.get(name, "") for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"))
     return any(word.upper() in ("1", "ON", "YES", "TRUE") for word in words)
 
 
 def refusal(query: HubQuery, causes: Sequence[BaseException]) -> YxanulError | None:
-    """Return the user's error for an answer of the hub or of `datasets` that is a clear no."""
+    """Return the user's error for a known refusal of the hub or of `datasets`, else None."""
     name = f"the data set '{query.name}'"
     missing = YxanulError(
-        f"the hub has no data set '{query.name}', or hides it",
-        hint="check owner and name; if the set is private, set HF_TOKEN",
+        f"the hub has no data set '{query.name}', or it is private",
+        hint="check owner and name; if it is private, set HF_TOKEN",
     )
     gated = YxanulError(
         f"{name} is gated",
-        hint="ask for access on its page, then set HF_TOKEN to a token of that account",
+        hint="request access on its page, then set HF_TOKEN to a token of that account",
     )
-    empty = YxanulError(f"{name} has no data files that can be read")
-    signs = {  # the name of an exception or words of its message, the most telling first
+    empty = YxanulError(f"{name} has no readable data files")
+    signs = {  # the name of an exception or words of its message, most specific first
         "Invalid credentials": YxanulError(
-            f"the hub does not accept the token for '{query.name}'",
+            f"the hub rejected the token for '{query.name}'",
             hint="set HF_TOKEN to a valid token, or call 'hf auth login'",
         ),
         "GatedRepoError": gated,
@@ -78,23 +78,23 @@ def refusal(query: HubQuery, causes: Sequence[BaseException]) -> YxanulError | N
         "RevisionNotFoundError": YxanulError(
             f"{name} has no revision '{query.revision}'", expected="a branch, a tag or a commit"
         ),
-        "DisabledRepoError": YxanulError(f"the hub has switched {name} off"),
+        "DisabledRepoError": YxanulError(f"the hub has disabled {name}"),
         "HFValidationError": YxanulError(
-            f"'{query.name}' is no name of a data set",
+            f"'{query.name}' is not a valid data set name",
             expected="owner/name, such as roneneldan/TinyStories",
         ),
         "DatasetNotFoundError": missing,
         "RepositoryNotFoundError": missing,
         "403 Forbidden": YxanulError(
-            f"{name} may not be read",
+            f"no permission to read {name}",
             got="403 Forbidden",
             hint="set HF_TOKEN to a token that may read it",
         ),
         "EmptyDatasetError": empty,
         "DataFilesNotFoundError": empty,
         "Dataset scripts are no longer supported": YxanulError(
-            f"{name} needs a script, which the library no longer runs",
-            hint="revision: refs/convert/parquet often has the same set without a script",
+            f"{name} needs a loading script, which `datasets` no longer runs",
+            hint="revision: refs/convert/parquet often has the same data without a script",
         ),
     }
     for sign, answer in signs.items():
@@ -108,8 +108,8 @@ def _unknown_choice(query: HubQuery, message: str) -> YxanulError | None:
     listed = re.search(r"\[\s*'.*?\]", message, re.DOTALL)
     choices = ast.literal_eval(listed[0]) if listed else []
     if "onfig" in message and choices:
-        lacks = f"no configuration '{query.config}'" if query.config else "several configurations"
-        return unknown_choice(f"'{query.name}' has {lacks}", query.config or "", choices, "config")
+        has = f"no configuration '{query.config}'" if query.config else "several configurations"
+        return unknown_choice(f"'{query.name}' has {has}", query.config or "", choices, "config")
     if "split" in message.lower() and choices:
         what = f"'{query.name}' has no split '{query.split}'"
         return unknown_choice(what, query.split, choices, "split")
@@ -117,7 +117,7 @@ def _unknown_choice(query: HubQuery, message: str) -> YxanulError | None:
 
 
 def unknown_choice(what: str, asked: str, choices: Sequence[str], setting: str) -> YxanulError:
-    """Return the error for a name that is none of the `choices`."""
+    """Return the error for a name that is not one of `choices`."""
     shown = ", ".join(f"'{choice}'" for choice in choices[:20])
     if len(choices) > 20:
         shown += f" and {len(choices) - 20} more"
@@ -126,5 +126,5 @@ def unknown_choice(what: str, asked: str, choices: Sequence[str], setting: str) 
 
 
 def has_class(error: BaseException, *names: str) -> bool:
-    """Tell whether one of these is the name of the error's class or of a base of it."""
+    """Return whether the error's class or a base class has one of these names."""
     return any(kind.__name__ in names for kind in type(error).__mro__)

@@ -1,4 +1,4 @@
-"""Rows of data sets of the hub in formats that `datasets` reads: csv, arrow, archives ..."""
+"""Rows of hub data sets in formats that only `datasets` reads: csv, arrow, archives ..."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ ROWS_A_PART = 20_000
 
 @lru_cache(maxsize=8)
 def load(query: HubQuery, streaming: bool) -> Any:
-    """Return the data set, opened once in a process; streaming, nothing is read before its rows.
+    """Open the data set, once per process; with streaming, nothing is downloaded yet.
 
-    The token is the client's own: HF_TOKEN, or that of `hf auth login`.
+    The client finds the token itself: HF_TOKEN, or that of `hf auth login`.
     """
     try:
         from datasets import load_dataset
@@ -38,7 +38,7 @@ def load(query: HubQuery, streaming: bool) -> Any:
 
 
 class _HubRows(ABC):
-    """Rows of a split, some columns of which become text."""
+    """Rows of a split."""
 
     synthetic = False
     streaming: bool
@@ -50,7 +50,7 @@ class _HubRows(ABC):
 
     @property
     def notes(self) -> list[str]:
-        """Which column was guessed."""
+        """Note about a guessed column."""
         return [self._columns.note] if self._columns.note else []
 
     @property
@@ -64,7 +64,7 @@ class _HubRows(ABC):
 
     @abstractmethod
     def _sample(self) -> tuple[list[str], Callable[[], list[Row]]]:
-        """Return the names of all columns, and what reads the first rows of those like text."""
+        """Return all column names, and a function that reads the first rows of text-like ones."""
 
     def _document(self, row: Row | None, name: str) -> Document | Dropped:
         if row is None:
@@ -73,12 +73,12 @@ class _HubRows(ABC):
 
 
 class DownloadedRows(_HubRows):
-    """Rows of a split that was downloaded and built whole; a slice is a range of rows."""
+    """Rows of a split that is downloaded and built as a whole; a slice is a range of rows."""
 
     streaming = False
 
     def parts(self) -> list[SourceSlice]:
-        """One slice for each range of rows."""
+        """Return a slice per range of rows."""
         mark = digest_of(_version_of(self._dataset), repr(self._columns))
         total = len(self._dataset)
         runs = ranges(min(total, self.settings.limit or total), ROWS_A_PART)
@@ -104,12 +104,12 @@ class DownloadedRows(_HubRows):
 
 
 class StreamedRows(_HubRows):
-    """Rows of a split as they come from the hub; a slice is what `datasets` calls a shard."""
+    """Rows of a split streamed from the hub; a slice is a shard of `datasets`."""
 
     streaming = True
 
     def parts(self) -> list[SourceSlice]:
-        """One slice for each shard; one in all under a limit."""
+        """Return a slice per shard; with a limit a single slice."""
         limit, split = self.settings.limit, self._query.split
         mark = digest_of(repr(self._query), repr(self._columns))
         if limit is not None:
@@ -119,17 +119,17 @@ class StreamedRows(_HubRows):
 
     def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
         """Yield the documents of a shard."""
-        dataset, place = self._dataset, self._query.split
+        dataset, prefix = self._dataset, self._query.split
         if self.settings.limit is None:
             number = parse_range(self.name, part.name).start
             dataset = dataset.shard(dataset.num_shards, number, contiguous=True)
-            place = f"{place}:{number}"
+            prefix = f"{prefix}:{number}"
         rows = (row for table in self._tables(dataset) for row in rows_of(table))
         for number, row in enumerate(islice(rows, self.settings.limit)):
-            yield self._document(row, f"{place}#{number}")
+            yield self._document(row, f"{prefix}#{number}")
 
     def _tables(self, dataset: Any) -> Iterator[Any]:
-        """Yield some rows at a time; the library retries each read by itself."""
+        """Yield rows in batches; the library retries each read by itself."""
         try:
             yield from dataset.with_format("arrow").iter(ROWS_AT_ONCE)
         except Exception as error:
@@ -144,6 +144,6 @@ class StreamedRows(_HubRows):
 
 
 def _version_of(dataset: Any) -> str:
-    """Return what changes with the content: the client names its files after commit or content."""
+    """Return a version of the content; the client names its files by commit or content."""
     files = [Path(file["filename"]).parts[-4:] for file in dataset.cache_files]
     return repr((files, len(dataset))) if files else dataset._fingerprint

@@ -23,7 +23,7 @@ _MIN_ROWS = 10
 
 
 class FileSample(NamedTuple):
-    """Columns of a file, some of its rows, and what is wrong with it."""
+    """Columns of a file, some of its rows, and its first problem."""
 
     names: Sequence[str]
     rows: Sequence[Row]
@@ -37,11 +37,11 @@ def infer_columns(
     where: str,
     expected: str,
 ) -> Columns:
-    """Return the columns that the settings name, or a guess from what most files hold.
+    """Return the columns given by the settings, or a guess from sampled files.
 
-    The first file may be about the others, so that some from the first to the last are sampled,
-    and more of them until all columns are known; `sample` returns so many rows of a file at most.
-    A column that no file has is a YxanulError, as are files without a row.
+    The first file may be metadata about the others, so files are sampled evenly from first to last,
+    and more of them until all columns are known. `sample` returns at most the given number of rows
+    of a file. Raises YxanulError for a column that no file has and for files without rows.
     """
     names: dict[str, None] = {}
     rows: list[Row] = []
@@ -54,17 +54,17 @@ def infer_columns(
     order = [*spread, *(number for number in range(len(files)) if number not in spread)]
     min_files = min(len(files), SAMPLE_FILES)
     for seen, number in enumerate(order, 1):
-        found = sample(files[number], max(SAMPLE_ROWS // min_files, _MIN_ROWS))
-        names.update(dict.fromkeys(found.names))
-        rows.extend(found.rows)
-        problem = problem or found.problem
+        sampled = sample(files[number], max(SAMPLE_ROWS // min_files, _MIN_ROWS))
+        names.update(dict.fromkeys(sampled.names))
+        rows.extend(sampled.rows)
+        problem = problem or sampled.problem
         is_known = pieces is not None or guess_column(list(names), rows) is not None
         if seen >= min_files and is_known and asked <= names.keys():
             break
     if not names or (problem and not rows and pieces is None):
         raise YxanulError(
             f"no row could be read from {where}",
-            got=f"{problem.where} {PROBLEMS[problem.cause]}" if problem else "no row at all",
+            got=f"{problem.where} {PROBLEMS[problem.cause]}" if problem else "no rows",
             expected=expected,
             hint=CURES.get(problem.cause) if problem else None,
         )

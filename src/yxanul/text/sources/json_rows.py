@@ -1,4 +1,4 @@
-"""Rows of a JSON file in bounded memory: one object a line, or one array of objects."""
+"""Rows of a JSON file in bounded memory: one object per line, or one array of objects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BETWEEN_VALUES = re.compile(r"[\s,]*")
 
 
 def json_rows(stream: ByteStream, name: str) -> Iterator[Row | Dropped]:
-    """Yield the rows of a file; `name` is the file's, for the places of what is dropped."""
+    """Yield the rows of a file; `name` is used for the positions of dropped rows."""
     if not _begins_array(stream):
         yield from rows_by_lines(stream, name)
         return
@@ -28,7 +28,7 @@ def json_rows(stream: ByteStream, name: str) -> Iterator[Row | Dropped]:
 
 
 def is_by_lines(stream: ByteStream) -> bool:
-    """Tell whether a file holds one value a line, and can be read at all."""
+    """Return whether a file is readable and has one value per line."""
     return not _begins_array(stream) and not stream.problem
 
 
@@ -37,7 +37,7 @@ def _begins_array(stream: ByteStream) -> bool:
 
 
 def rows_by_lines(stream: ByteStream, name: str) -> Iterator[Row | Dropped]:
-    """Yield the object of each line; the lines may be those of a range of a file."""
+    """Yield the object of each line of a file or a range of it."""
     number, skipping = 1, False
     for line, ends in split_lines(stream, MAX_VALUE_BYTES):
         if not ends and not skipping:
@@ -46,7 +46,7 @@ def rows_by_lines(stream: ByteStream, name: str) -> Iterator[Row | Dropped]:
             row = _object_in(line)
             if not isinstance(row, str):
                 yield row
-            # The last line of a truncated file is no problem of its own.
+            # The last line of a truncated file is not reported separately.
             elif line.strip() and not stream.problem:
                 yield Dropped(row, f"{name}:{number}")
         skipping = not ends
@@ -56,7 +56,7 @@ def rows_by_lines(stream: ByteStream, name: str) -> Iterator[Row | Dropped]:
 
 
 def _object_in(line: bytes) -> Row | str:
-    """Return the object of a line, or why there is none."""
+    """Return the object of a line, or the cause why it has none."""
     try:
         row = _DECODER.decode(line.decode())
     except UnicodeDecodeError:
@@ -85,13 +85,13 @@ def _rows_of_array(text: _Text, stream: ByteStream, name: str) -> Iterator[Row |
     if sign == "]":
         text.skip()
         if text.peek():
-            yield Dropped("bad_json", f"{name}, what follows the array")
+            yield Dropped("bad_json", f"{name}, content after the array")
     elif not stream.problem:
         yield Dropped("truncated", name)
 
 
 class _Text:
-    """Text of a stream, read as it is needed. Broken bytes become lone surrogates."""
+    """Text of a stream, read on demand. Invalid bytes become lone surrogates."""
 
     def __init__(self, stream: ByteStream):
         self._chunks = iter(stream)
@@ -100,7 +100,7 @@ class _Text:
         self._at_end = False
 
     def peek(self) -> str:
-        """Skip spaces and commas and return the character that comes next, "" at the end."""
+        """Skip white space and commas and return the next character, "" at the end."""
         while True:
             match = _BETWEEN_VALUES.match(self._buffer, self._at)
             self._at = match.end() if match else self._at
@@ -110,11 +110,11 @@ class _Text:
                 return ""
 
     def skip(self) -> None:
-        """Go past the next character."""
+        """Skip one character."""
         self._at += 1
 
     def value(self) -> Any:
-        """Return the JSON value that begins here; a ValueError if none does."""
+        """Return the JSON value that begins here; raise ValueError if there is none."""
         while True:
             try:
                 value, self._at = _DECODER.raw_decode(self._buffer, self._at)
@@ -124,21 +124,21 @@ class _Text:
                     raise ValueError("no JSON value") from None
 
     def failure(self) -> str:
-        """Return why the last call of `value` found none."""
+        """Return the cause why the last call of `value` failed."""
         if not self._at_end:
             return "too_long"
         return "bad_json" if self._buffer.rstrip().endswith("]") else "truncated"
 
     def _read_more(self) -> bool:
-        """Double the buffer, or read one chunk; False at the end or above the limit."""
+        """Double the buffer, or read one chunk; return False at the end or above the limit."""
         self._buffer, self._at = self._buffer[self._at :], 0
-        had = len(self._buffer)
-        if self._at_end or had > MAX_VALUE_BYTES:
+        old_length = len(self._buffer)
+        if self._at_end or old_length > MAX_VALUE_BYTES:
             return False
         pieces = [self._buffer]
-        while not self._at_end and sum(map(len, pieces)) <= 2 * had:
+        while not self._at_end and sum(map(len, pieces)) <= 2 * old_length:
             chunk = next(self._chunks, b"")
             self._at_end = not chunk
             pieces.append(self._decode(chunk, self._at_end))
         self._buffer = "".join(pieces)
-        return len(self._buffer) > had
+        return len(self._buffer) > old_length

@@ -18,19 +18,19 @@ from yxanul.text.sources.json_rows import is_by_lines, json_rows, rows_by_lines
 
 
 class JsonlSource(FileSource):
-    """Objects of JSON files; one or several of their columns make the text."""
+    """Objects of JSON files, with the text in one or several columns."""
 
     settings: JsonlSettings
     suffixes: Sequence[str] = (".jsonl", ".ndjson", ".json")
-    expected = "one JSON object a line, or one array of objects"
+    expected = "one JSON object per line, or one array of objects"
 
     @property
     def notes(self) -> list[str]:
-        """Which column was guessed."""
+        """Note about a guessed column."""
         return [self._columns.note] if self._columns.note else []
 
     def records(self, piece: FileSlice) -> Iterator[Document | Dropped]:
-        """Yield the documents of one file or one range, numbered unless a column names them."""
+        """Yield the documents of a file or a range, numbered unless there is an id column."""
         stream = self.stream(piece)
         if isinstance(stream, Dropped):
             yield stream
@@ -47,22 +47,22 @@ class JsonlSource(FileSource):
         return (rows_by_lines if in_range else json_rows)(stream, place)
 
     def sample(self, file: File, max_rows: int) -> FileSample:
-        """Return the columns of the first rows, and these rows."""
+        """Return the first rows and their columns."""
         records = list(islice(self.rows(ByteStream(file), file.name, False), max_rows))
         rows = [row for row in records if not isinstance(row, Dropped)]
-        problem = next((one for one in records if isinstance(one, Dropped)), None)
+        problem = next((record for record in records if isinstance(record, Dropped)), None)
         return FileSample(list(dict.fromkeys(name for row in rows for name in row)), rows, problem)
 
     def range_mode(self, file: File) -> str | None:
-        """Objects of one line each can be read in ranges; an array from its beginning only."""
+        """Return "lines" for one object per line; an array must be read whole."""
         return "lines" if is_by_lines(ByteStream(file)) else None
 
     def boundary_finder(self, mode: str) -> byte_ranges.FindStart:
-        """Return what finds the first line of a range."""
+        """Return the function that finds the first line of a range."""
         return byte_ranges.find_line
 
     def reading_key(self) -> str:
-        """Return the columns: another file may lead to another guess."""
+        """Return a key of the columns: another file may lead to another guess."""
         return self._columns.key
 
     @cached_property

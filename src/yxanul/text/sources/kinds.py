@@ -1,4 +1,4 @@
-"""Kinds of text files: by their names, or by how they begin."""
+"""Kinds of text files, detected by suffix or by content."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUFFIXES: dict[Kind, tuple[str, ...]] = {
     "csv": (".csv", ".tsv"),
     "parquet": (".parquet",),
 }
-"""How the names of files end, also before .gz and the like."""
+"""File suffixes by kind, also before .gz and the like."""
 
 NOT_READ = (
     ".pdf", ".doc", ".docx", ".odt", ".rtf", ".epub", ".mobi", ".djvu", ".ps",
@@ -32,7 +32,7 @@ _SNIFF_BYTES = 1 << 16
 
 
 def suffix_of(name: str) -> str:
-    """Return the suffix of a name, without that of a compression; "" if there is none."""
+    """Return the suffix of a name, ignoring that of a compression; "" if there is none."""
     name = name.lower()
     for suffix in COMPRESSIONS:
         name = name.removesuffix(suffix)
@@ -40,9 +40,9 @@ def suffix_of(name: str) -> str:
 
 
 def kind_of(file: File) -> Kind | None:
-    """Return what a file holds; None if it is nothing that can be read as text.
+    """Return the kind of a file; None if it cannot be read as text.
 
-    One of an unknown suffix is text unless it begins like something else.
+    A file with an unknown suffix is text unless it begins like a binary file.
     """
     suffix = suffix_of(file.name)
     if file.size_bytes == 0 and suffix != ".parquet":
@@ -64,7 +64,7 @@ def kind_of(file: File) -> Kind | None:
 
 
 def _is_one_object(first: bytes) -> bool:
-    """Tell whether JSON that begins like this is an object over several lines, such as settings."""
+    """Return whether JSON that begins like this is one object over several lines."""
     text = first.lstrip()
     if not text.startswith(b"{"):
         return False

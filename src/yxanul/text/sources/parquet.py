@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 PART_BYTES = 64 << 20
-# Few, since a row may hold a whole book.
+# Few, as a row may hold a whole book.
 ROWS_AT_ONCE = 64
 BUFFER_BYTES = 1 << 20
-# A column's bytes come in reads of BUFFER_BYTES; less is read ahead of the small ones.
+# Columns are read in blocks of BUFFER_BYTES; this read-ahead is for the small reads between.
 _REMOTE_BLOCK_BYTES = 1 << 16
 _MAGIC = b"PAR1"
 
 
 @dataclass(frozen=True, slots=True)
 class _RowGroups:
-    """Row groups from `first` up to but not including `stop`, at most so many rows of them."""
+    """Row groups from `first` up to but not including `stop`, at most `rows` rows of them."""
 
     file: File
     first: int
@@ -47,30 +47,31 @@ class _RowGroups:
 
 
 class ParquetSource:
-    """Rows of parquet files; one or several of their columns make the text."""
+    """Rows of parquet files, with the text in one or several columns."""
 
     synthetic = False
 
     def __init__(self, name: str, settings: ParquetSettings, files: Sequence[File] | None = None):
-        """`files` are read in place of what the path in the settings stands for."""
+        """`files`, if given, replace the path of the settings."""
         self.name = name
         self.settings = settings
         self._given = files
 
     @property
     def notes(self) -> list[str]:
-        """Which column was guessed."""
+        """Note about a guessed column."""
         return [self._columns.note] if self._columns.note else []
 
     @cached_property
     def files(self) -> list[File]:
-        """The files, sorted by name, as they were when the slices were listed last."""
-        given = self._given
-        found = find_files(self.settings.path, (".parquet",)) if given is None else given
-        return sorted(found, key=lambda file: file.name)
+        """Files sorted by name, as of the last call of `parts`."""
+        files = self._given
+        if files is None:
+            files = find_files(self.settings.path, (".parquet",))
+        return sorted(files, key=lambda file: file.name)
 
     def parts(self) -> list[SourceSlice]:
-        """Ranges of row groups; a file that cannot be opened is a slice as well."""
+        """Return a slice per range of row groups, and one per file that cannot be opened."""
         vars(self).pop("files", None)
         key = self._columns.key
         return [
@@ -95,8 +96,8 @@ class ParquetSource:
     def _documents(self, parquet: ParquetFile, run: _RowGroups) -> Iterator[Document | Dropped]:
         import pyarrow as pa
 
-        there = set(parquet.schema_arrow.names)
-        names = [name for name in self._columns.names if name in there]
+        available = set(parquet.schema_arrow.names)
+        names = [name for name in self._columns.names if name in available]
         sizes = [parquet.metadata.row_group(group).num_rows for group in range(run.stop)]
         start = sum(sizes[: run.first])
         end = start + run.rows
@@ -116,7 +117,7 @@ class ParquetSource:
             start += sizes[group]
 
     def _limited(self) -> Iterator[_RowGroups]:
-        """Yield the slices, with the rows that the limit leaves to each."""
+        """Yield the row groups of each slice, with the rows left to it by the limit."""
         left = self.settings.limit
         for run in (run for file in self.files for run in self._runs_of(file)):
             if left is None:
@@ -125,7 +126,7 @@ class ParquetSource:
             rows = min(left, run.rows)
             yield replace(run, rows=rows)
             left -= max(rows, 1)
-            if left <= 0:  # the files that follow are not even opened
+            if left <= 0:  # do not open the remaining files
                 return
 
     def _runs_of(self, file: File) -> list[_RowGroups]:
@@ -152,7 +153,7 @@ class ParquetSource:
         match = re.fullmatch(r"(.*):(\d+)-(\d+):(\d+)", name, re.DOTALL)
         file = next((file for file in self.files if match and file.name == match[1]), None)
         if match is None or file is None:
-            raise YxanulError(f"'{name}' is gone from {self.settings.path}")
+            raise YxanulError(f"'{name}' no longer exists in {self.settings.path}")
         return _RowGroups(file, int(match[2]), int(match[3]), int(match[4]), 0)
 
     @cached_property
@@ -163,30 +164,30 @@ class ParquetSource:
 
 @contextmanager
 def opened(file: File) -> Iterator[ParquetFile | str]:
-    """Open a file while the block runs; in place of a broken one comes the cause."""
+    """Context manager: the opened file, or the cause (a str) if it cannot be opened."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     with contextlib.ExitStack() as stack:
         try:
-            place = file.address
+            origin = file.address
             if file.is_remote:
                 if not file.has_random_access():
                     raise YxanulError(
-                        f"{place} cannot be read: parquet is read from the middle, "
-                        "and the server sends whole files only",
+                        f"{origin} cannot be read: parquet needs random access, "
+                        "but the server sends only whole files",
                         hint="download it first",
                     )
-                place = stack.enter_context(file.open(_REMOTE_BLOCK_BYTES))
-            parquet = pq.ParquetFile(place, pre_buffer=False, buffer_size=BUFFER_BYTES)
-            found = stack.enter_context(parquet)
+                origin = stack.enter_context(file.open(_REMOTE_BLOCK_BYTES))
+            parquet = pq.ParquetFile(origin, pre_buffer=False, buffer_size=BUFFER_BYTES)
+            result = stack.enter_context(parquet)
         except (OSError, pa.ArrowException):
-            found = _cause(file)
-        yield found
+            result = _cause(file)
+        yield result
 
 
 def _cause(file: File) -> str:
-    """Return the cause why a file is no parquet that can be opened."""
+    """Return the cause why a parquet file cannot be opened."""
     try:
         with file.open(_REMOTE_BLOCK_BYTES) as raw:
             return "truncated" if _MAGIC.startswith(raw.read(len(_MAGIC))) else "corrupt"
@@ -201,7 +202,7 @@ def _batches(
 
 
 def _sample(file: File, max_rows: int) -> FileSample:
-    """Return the columns, and the first rows of the first row group that can be read."""
+    """Return the columns, and the first rows of the first readable row group."""
     import pyarrow as pa
 
     with opened(file) as parquet:
@@ -218,7 +219,7 @@ def _sample(file: File, max_rows: int) -> FileSample:
 
 
 def rows_of(table: Table | RecordBatch) -> Iterator[Row | None]:
-    """Yield the rows of an arrow table; None for a row whose text is broken UTF-8."""
+    """Yield the rows of an arrow table; None for a row with invalid UTF-8."""
     try:
         yield from table.to_pylist()
         return
@@ -232,7 +233,7 @@ def rows_of(table: Table | RecordBatch) -> Iterator[Row | None]:
 
 
 def text_like(schema: Schema) -> list[str]:
-    """Return the columns that could hold text or a chat: never numbers, images or sounds."""
+    """Return the columns that could hold text or a chat, not numbers, images or audio."""
     import pyarrow.types as types
 
     def could(kind: DataType) -> bool:

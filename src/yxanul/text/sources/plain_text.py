@@ -17,7 +17,7 @@ from yxanul.text.sources.files import File
 from yxanul.text.split import RUN_BYTES, Sized, cut_by_runs
 
 AUTO_BYTES = 64 << 20
-"""How much of a file is searched for a separator line."""
+"""Bytes of a file that are searched for a separator line."""
 
 _FINDERS = {"lines": byte_ranges.find_line, "passages": byte_ranges.find_paragraph}
 
@@ -25,8 +25,8 @@ _FINDERS = {"lines": byte_ranges.find_line, "passages": byte_ranges.find_paragra
 class PlainTextSource(FileSource):
     """Text files, chunked into documents at separators, passages, lines, or not at all.
 
-    A large file is read in ranges: its documents are the same as those of the whole file, but that
-    passages begin anew at the first blank line of each range.
+    A large file is read in ranges, with the same documents as the whole file, except that passages
+    restart at the first blank line of each range.
     """
 
     settings: TextSettings
@@ -36,17 +36,17 @@ class PlainTextSource(FileSource):
         self.suffixes = settings.suffixes
 
     def parts(self) -> list[SourceSlice]:
-        """One slice for each file, for each range of a large one, or for several small ones."""
+        """Return a slice per file, per range of a large one, or per group of small ones."""
         if self.settings.score_columns:
             raise YxanulError(
                 f"the source '{self.name}' has no column '{self.settings.score_columns[0]}'",
-                got="plain text, which has no columns at all",
-                hint="give this source filters without a score",
+                got="plain text, which has no columns",
+                hint="use filters that read no column for this source",
             )
         return super().parts()
 
     def range_mode(self, file: File) -> str | None:
-        """Return how the file is chunked, "auto" decided; None if it has to be read whole."""
+        """Return how the file is chunked, with "auto" resolved; None if it must be read whole."""
         if self.settings.split_by == "file":
             return None
         try:
@@ -57,7 +57,7 @@ class PlainTextSource(FileSource):
         return self._mode(ByteStream(file)) if is_utf8 else None
 
     def boundary_finder(self, mode: str) -> byte_ranges.FindStart:
-        """Return what finds the first document of a range."""
+        """Return the function that finds the first document of a range."""
         return _FINDERS.get(mode) or byte_ranges.separator_finder(self.settings.separator)
 
     def records(self, piece: FileSlice) -> Iterator[Document | Dropped]:
@@ -85,7 +85,7 @@ class PlainTextSource(FileSource):
         return "separator" if found else "passages"
 
     def sized(self) -> Iterator[Sized]:
-        """Yield the files that are chunked into passages, read to their ends for their sizes."""
+        """Yield the files that are chunked into passages, reading them whole for their sizes."""
         for file in self.files:
             stream = self.stream(FileSlice(file))
             if not isinstance(stream, Dropped) and self._mode(stream) == "passages":
@@ -94,13 +94,13 @@ class PlainTextSource(FileSource):
 
     @property
     def run_bytes(self) -> int:
-        """How many bytes of passages are held out in one run."""
+        """Bytes of passages that are held out in one run."""
         return max(RUN_BYTES, 4 * self.settings.passage_chars)
 
     def _texts(
         self, stream: ByteStream, piece: FileSlice
     ) -> Iterator[tuple[str | None, bool | None]]:
-        """Yield texts, and whether their places say that they are held out."""
+        """Yield texts, each with whether it is held out by position (None: by hash)."""
         mode = piece.mode or self._mode(stream)
         if mode == "passages":
             yield from self._passages(stream, piece)
@@ -117,7 +117,7 @@ class PlainTextSource(FileSource):
     def _passages(
         self, stream: ByteStream, piece: FileSlice
     ) -> Iterator[tuple[str | None, bool | None]]:
-        """Yield passages; they begin anew where a run of held-out ones begins or ends."""
+        """Yield passages, restarting where a held-out run begins or ends."""
         chars, split = self.settings.passage_chars, piece.split
         blocks = split_blocks(stream, chunking.PASSAGE_LINE_FACTOR * chars)
         whole = self.stream(FileSlice(piece.file)) if split.needs_beginnings else None
@@ -136,7 +136,7 @@ class PlainTextSource(FileSource):
 
 
 def has_separator_line(stream: ByteStream, separator: bytes) -> bool:
-    """Tell whether some line near the beginning holds the separator and nothing else."""
+    """Return whether a line in the first AUTO_BYTES consists of the separator alone."""
     before = b""
     for chunk in _first(stream, AUTO_BYTES):
         window = before + chunk
@@ -150,7 +150,7 @@ def has_separator_line(stream: ByteStream, separator: bytes) -> bool:
 
 
 def _first(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
-    """Yield the first `max_bytes`, whatever the chunks they come in."""
+    """Yield the first `max_bytes`, in chunks."""
     for chunk in chunks:
         yield chunk[:max_bytes]
         max_bytes -= len(chunk)

@@ -18,7 +18,7 @@ BUFFER_BYTES = 1 << 22
 _SKIP_BYTES = 1 << 20
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _WEB = ("http", "https")
-# Where the backends keep what changes with the content, the surest first.
+# Keys of file info that change with the content, most reliable first.
 _VERSION_KEYS = (
     "ETag", "etag", "blob_id", "Content-MD5", "md5Hash", "content_md5", "crc32c", "Digest",
     "version_id", "Last-Modified", "LastModified", "last_modified", "updated", "mtime", "created",
@@ -26,17 +26,17 @@ _VERSION_KEYS = (
 
 
 def is_remote(path: str) -> bool:
-    """Tell whether `path` is an address rather than a path of this machine."""
+    """Return whether `path` is a remote address rather than a local path."""
     return bool(_ADDRESS.match(path)) and protocol_of(path) not in ("file", "local")
 
 
 def protocol_of(address: str) -> str:
-    """Return the protocol of an address: what stands before "://"."""
+    """Return the protocol of an address."""
     return address.partition("://")[0].lower()
 
 
 def is_web(address: str) -> bool:
-    """Tell whether a web server answers: it has no folders but pages of links."""
+    """Return whether the address is on a web server, which has pages of links for folders."""
     return protocol_of(address) in _WEB
 
 
@@ -57,18 +57,18 @@ def _web_options() -> dict[str, Any]:
         import aiohttp
     except ImportError:
         raise missing_package("aiohttp", "data") from None
-    # The default bounds the whole answer, however long it is; here a silent connection ends it.
+    # aiohttp's default limits the total time of a response; here only silence times out.
     timeout = aiohttp.ClientTimeout(
         total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
     )
-    # Sizes and ranges are those of the file, not of a compressed answer.
+    # Sizes and ranges must be those of the file, not of a compressed response.
     return {"client_kwargs": {"timeout": timeout, "headers": {"Accept-Encoding": "identity"}}}
 
 
 def size_and_fingerprint(
     system: Any, path: str, info: dict[str, Any] | None = None
 ) -> tuple[int | None, str]:
-    """Return the size of a file, if it is known, and what changes with its content."""
+    """Return the size of a file, if known, and a fingerprint that changes with its content."""
     info = info or system.info(path)
     assert info is not None
     version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key)), "")
@@ -76,9 +76,9 @@ def size_and_fingerprint(
 
 
 class RemoteFile(io.RawIOBase):
-    """Bytes of a remote file. Give it to `io.BufferedReader`, which asks for them in blocks.
+    """Raw stream of a remote file; wrap it in `io.BufferedReader` to read in blocks.
 
-    A read that fails is retried from the same place; a fault that stays is a YxanulError.
+    A failed read is retried from the same offset; raises YxanulError when retries are exhausted.
     """
 
     def __init__(
@@ -89,25 +89,25 @@ class RemoteFile(io.RawIOBase):
         target: Target | None = None,
         sleep: Callable[[float], None] | None = None,
     ):
-        """Errors name `target`, or the address. Without a fingerprint the content is constant."""
+        """Errors name `target` or the address. Without a fingerprint, content is constant."""
         self._address, self._size_bytes, self._fingerprint = address, size_bytes, fingerprint
         self._target, self._sleep = target or address, sleep
         self._system, self._path = file_system(address)
         self._at = 0
         self._file: Any = None
         self.is_sequential = size_bytes is None
-        """Whether the server turned out to send whole files only."""
+        """Whether the server sends only whole files."""
 
     def readable(self) -> bool:
-        """Files are opened for reading only."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Any place may be read next."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to another place; the server is not asked yet."""
+        """Move to another offset, without a request."""
         if whence == io.SEEK_END and self._size_bytes is None:
             raise io.UnsupportedOperation("the size is not known")
         starts = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size_bytes or 0}
@@ -115,13 +115,13 @@ class RemoteFile(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any, /) -> int:
-        """Fill some of the buffer; 0 is the end of the file and nothing else."""
+        """Fill some of the buffer; 0 always means the end of the file."""
         size = self._size_bytes
-        wanted = len(buffer) if size is None else min(len(buffer), size - self._at)
-        if wanted <= 0:
+        length = len(buffer) if size is None else min(len(buffer), size - self._at)
+        if length <= 0:
             return 0
         attempts = itertools.count()
-        data = retry(lambda: self._attempt(wanted, next(attempts)), self._target, self._sleep)
+        data = retry(lambda: self._attempt(length, next(attempts)), self._target, self._sleep)
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
@@ -131,9 +131,9 @@ class RemoteFile(io.RawIOBase):
         self._disconnect()
         super().close()
 
-    def _attempt(self, wanted: int, number: int) -> bytes:
-        """Ask for less in each attempt: a bad connection may carry a short answer."""
-        length = max(wanted >> (2 * number), 1)
+    def _attempt(self, max_length: int, number: int) -> bytes:
+        """Request less in each attempt: a bad connection may still carry a short response."""
+        length = max(max_length >> (2 * number), 1)
         try:
             if number and self._fingerprint is not None:
                 self._check_unchanged()
@@ -157,12 +157,12 @@ class RemoteFile(io.RawIOBase):
             self._file.seek(self._at)
         while (ahead := self._at - self._file.tell()) > 0:
             if not self._file.read(min(ahead, _SKIP_BYTES)):
-                raise ConnectionError(f"the answer ends before byte {self._at}")
+                raise ConnectionError(f"the response ends before byte {self._at}")
         data = self._file.read(length)
         if not data and self._size_bytes is not None:
-            raise ConnectionError(f"the answer ends at byte {self._at}")
+            raise ConnectionError(f"the response ends at byte {self._at}")
         if len(data) > length:
-            raise ValueError("the server sends more than the range it was asked for")
+            raise ValueError("the server sends more than the requested range")
         return data
 
     def _open(self) -> Any:
@@ -171,12 +171,12 @@ class RemoteFile(io.RawIOBase):
             options = {"block_size": BUFFER_BYTES, "cache_type": "none"}
         elif is_web(self._address):
             options = {"block_size": 0}
-        if protocol_of(self._address) in (*_WEB, "hf"):  # these would ask for the size again
+        if protocol_of(self._address) in (*_WEB, "hf"):  # these would request the size again
             options["size"] = self._size_bytes
         return self._system.open(self._path, "rb", **options)
 
     def _check_unchanged(self) -> None:
-        """Refuse to go on in the middle of another content."""
+        """Raise if the content has changed."""
         self._system.invalidate_cache()
         if size_and_fingerprint(self._system, self._path)[1] != self._fingerprint:
             raise YxanulError(f"{self._address} was changed while it was read", hint="start again")
@@ -184,13 +184,13 @@ class RemoteFile(io.RawIOBase):
     def _disconnect(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            # What cannot be closed has failed before, and that was reported.
+            # If closing fails, an earlier failure has been reported already.
             with contextlib.suppress(Exception):
                 file.close()
 
 
 def answers_with_ranges(address: str, size_bytes: int | None, fingerprint: str | None) -> bool:
-    """Tell whether the file can be read from the middle without all that comes before."""
+    """Return whether the server supports range requests for the file."""
     if size_bytes is None or not is_web(address):
         return size_bytes is not None
     with RemoteFile(address, size_bytes, fingerprint) as file:

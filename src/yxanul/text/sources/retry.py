@@ -1,4 +1,4 @@
-"""Retry of transient faults, and the user's error for one that stays.
+"""Retry of transient faults, and conversion of persistent ones to YxanulError.
 
 The backends retry some requests by themselves; these attempts come on top.
 """
@@ -14,13 +14,13 @@ from yxanul.base.errors import YxanulError, causes_of, missing_package
 from yxanul.text.sources.hub_query import HubQuery, has_class, is_offline, refusal
 
 WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0)
-# The hub counts requests in windows of five minutes, and says how long to wait for the next one.
+# The hub's rate limit has windows of five minutes; it sends the time to wait as Retry-After.
 MAX_WAIT_SECONDS = 300.0
 EXTRAS = {
     "fsspec": "data", "aiohttp": "data", "huggingface_hub": "data", "s3fs": "s3", "gcsfs": "gcs",
 }  # fmt: skip
 _TRANSIENT_STATUS = (408, 425, 429)
-# How the HTTP libraries and cloud clients call a connection that broke or never came about.
+# Class names by which HTTP libraries and cloud clients report a failed connection.
 _CONNECTION_ERRORS = (
     "ConnectionError", "TimeoutError", "Timeout", "TransportError", "FSTimeoutError", "gaierror",
     "SSLError", "SSHException", "ClientError", "HTTPClientError", "ProtocolError", "EOFError",
@@ -36,20 +36,20 @@ _ACCESS_HINTS = {
 }
 
 Target: TypeAlias = str | HubQuery
-"""What is read or written: an address, or a data set of the hub."""
+"""An address, or a data set on the hub."""
 Result = TypeVar("Result")
 
 
 class Unreachable(YxanulError):
-    """No answer, or only bad ones, in all attempts."""
+    """A transient fault in all attempts."""
 
 
 def retry(
     action: Callable[[], Result], target: Target, sleep: Callable[[float], None] | None = None
 ) -> Result:
-    """Return what `action` returns, called again after each transient fault.
+    """Call `action`, retrying after transient faults, and return its result.
 
-    Any other fault, and one that stays, is a YxanulError: it must not look like the end of a file.
+    Any other or persistent fault is raised as YxanulError, lest it look like the end of a file.
     """
     for wait in (*WAITS_SECONDS, None):
         try:
@@ -65,7 +65,7 @@ def retry(
 
 
 def is_transient(error: BaseException) -> bool:
-    """Tell whether trying again may help: the server is overloaded, or the connection broke."""
+    """Return whether a retry may help: an overloaded server or a failed connection."""
     causes = list(causes_of(error))
     status = _status(causes)
     if status is not None:
@@ -75,12 +75,12 @@ def is_transient(error: BaseException) -> bool:
         for cause in causes
     ):
         return True
-    # What the clients raise without a class of its own; a full disk and the like have a number.
+    # Clients raise plain OSError for some transient faults; a full disk and the like have an errno.
     return type(error) is OSError and error.errno in (None, errno.EIO, errno.EBUSY)
 
 
 def is_not_found(error: BaseException) -> bool:
-    """Tell whether the file system answered that there is no such file."""
+    """Return whether the file system reported that there is no such file."""
     status = _status(list(causes_of(error)))
     if status is not None:
         return status in (404, 410)
@@ -88,19 +88,19 @@ def is_not_found(error: BaseException) -> bool:
 
 
 def to_user_error(error: BaseException, target: Target) -> YxanulError:
-    """Return what went wrong as a sentence that says what to do."""
+    """Convert an error to a YxanulError with a hint."""
     causes = list(causes_of(error))
     is_hub = isinstance(target, HubQuery)
     name = f"the data set '{target.name}'" if is_hub else target
     if is_hub and is_offline() and (is_transient(error) or isinstance(error, FileNotFoundError)):
         return YxanulError(
-            f"{name} is not on this machine, and the hub is switched off",
-            hint="unset HF_HUB_OFFLINE, or load the set once on a machine with the same cache",
+            f"{name} is not in the cache, and offline mode is on",
+            hint="unset HF_HUB_OFFLINE, or load the data set once on a machine with the same cache",
         )
     if any(getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT) for cause in causes):
         return YxanulError(
             f"the disk is full: {name} does not fit",
-            hint="set HF_HOME to a folder with room, or read without a download: streaming: true"
+            hint="set HF_HOME to a folder with space, or read without a download: streaming: true"
             if is_hub
             else None,
         )
@@ -111,15 +111,15 @@ def to_user_error(error: BaseException, target: Target) -> YxanulError:
         return Unreachable(
             f"the hub could not be reached for {name}" if is_hub else f"{name} could not be read",
             got=f"{summary}, after {len(WAITS_SECONDS) + 1} tries",
-            hint="check the network and start again: what is done is kept",
+            hint="check the network and start again; completed work is kept",
         )
     if is_hub:
         unknown = YxanulError(f"{name} cannot be loaded", got=summary)
         return refusal(target, causes) or unknown
     is_anonymous = any("Credentials" in type(cause).__name__ for cause in causes)
     if is_anonymous or isinstance(error, PermissionError) or _status(causes) in (401, 403):
-        hint = _ACCESS_HINTS.get(name.partition("://")[0].lower(), "check who may read it")
-        return YxanulError(f"{name} may not be read", got=summary, hint=hint)
+        hint = _ACCESS_HINTS.get(name.partition("://")[0].lower(), "check its permissions")
+        return YxanulError(f"no permission to read {name}", got=summary, hint=hint)
     if is_not_found(error):
         return YxanulError(f"there is no file or folder {name}")
     return YxanulError(f"{name} cannot be read", got=summary)
@@ -135,7 +135,7 @@ def _missing_package(error: ImportError) -> YxanulError:
 
 
 def _summary(causes: Sequence[BaseException]) -> str:
-    """Return the class and the first lines of the outermost error that says what happened."""
+    """Return the class and first lines of the outermost error with a message."""
     telling = (c for c in causes if str(c).strip() and not has_class(c, "DatasetGenerationError"))
     error = next(telling, causes[0])
     lines = str(error).partition("For more information")[0].strip().splitlines()
@@ -147,18 +147,18 @@ def _status(causes: Sequence[BaseException]) -> int | None:
     for cause in causes:
         response: Any = getattr(cause, "response", None)
         if isinstance(response, dict):
-            found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         else:
-            found = getattr(response, "status_code", None) or getattr(cause, "status", None)
-            if has_class(cause, "HttpError", "HTTPError"):  # that of gcsfs, that of urllib
-                found = found or getattr(cause, "code", None)
-        if isinstance(found, int):
-            return found
+            status = getattr(response, "status_code", None) or getattr(cause, "status", None)
+            if has_class(cause, "HttpError", "HTTPError"):  # of gcsfs, of urllib
+                status = status or getattr(cause, "code", None)
+        if isinstance(status, int):
+            return status
     return None
 
 
 def _retry_after(error: BaseException) -> float:
-    """Return how many seconds the server asks to wait; 0 if it asks for none."""
+    """Return the seconds of a Retry-After header, or 0."""
     for cause in causes_of(error):
         headers = getattr(getattr(cause, "response", cause), "headers", None) or {}
         value = str(headers.get("Retry-After", "")).strip()

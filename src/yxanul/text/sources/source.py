@@ -39,16 +39,16 @@ class Source(Protocol):
         ...
 
     def parts(self) -> list[SourceSlice]:
-        """List the slices; a source that cannot be read at all is a YxanulError."""
+        """List the slices; raise YxanulError if the source cannot be read at all."""
         ...
 
     def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
-        """Yield the documents of one slice, and in their places those that cannot be used."""
+        """Yield the documents of a slice, and in their positions the dropped ones."""
         ...
 
 
 def ranges(total: int, length: int) -> list[range]:
-    """Cut 0..total-1 into ranges of `length`; the last one may be shorter."""
+    """Split 0..total-1 into ranges of `length`; the last one may be shorter."""
     return [range(start, min(start + length, total)) for start in range(0, total, length)]
 
 
@@ -58,13 +58,13 @@ def range_name(stem: str, numbers: range) -> str:
 
 
 def parse_range(source: str, name: str) -> range:
-    """Return the numbers of the slice `name`; a name of another kind is a YxanulError."""
+    """Return the range in the slice name `name`; raise YxanulError if it has none."""
     match = re.fullmatch(r".*:(\d+)-(\d+)", name, re.DOTALL)
     if not match:
-        raise YxanulError(f"source '{source}' has no part '{name}'")
+        raise YxanulError(f"source '{source}' has no slice '{name}'")
     return range(int(match[1]), int(match[2]))
 
 
 def digest_of(*words: str) -> str:
-    """Return a short digest, for fingerprints: it changes when one of the words does."""
+    """Return a short digest of some strings, for fingerprints."""
     return hashlib.blake2b("\n".join(words).encode(), digest_size=16).hexdigest()

@@ -24,5 +24,5 @@ SOURCES: dict[str, Callable[[str, Any], Source]] = {
 
 
 def open_source(name: str, settings: CommonSettings) -> Source:
-    """Open the source that `settings` describe under `name`; nothing is read yet."""
+    """Open the source described by `settings` as `name`, without reading anything yet."""
     return lookup(SOURCES, getattr(settings, "kind", ""), "source of text")(name, settings)

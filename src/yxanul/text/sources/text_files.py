@@ -1,4 +1,4 @@
-"""Files of several kinds, each read as what it is."""
+"""Source of text files of several kinds."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _ROWS: dict[Kind, tuple[Any, type[JsonlSettings | ParquetSettings]]] = {
     "csv": (CsvSource, JsonlSettings),
     "parquet": (ParquetSource, ParquetSettings),
 }
-# More remote files than this are not read before they are split.
+# More remote files than this are split by hash, without reading them for their sizes.
 _FEW_REMOTE_FILES = 16
 
 
 class TextFiles:
-    """Source of kind `text`: text, HTML, and rows that hold text."""
+    """Source of kind `text`: plain text, HTML, and files with rows."""
 
     synthetic = False
 
@@ -45,7 +45,7 @@ class TextFiles:
 
     @property
     def notes(self) -> list[str]:
-        """How many files there are of each kind, and which columns were guessed."""
+        """Number of files of each kind, and guessed columns."""
         notes = [note for source in self._sources.values() for note in source.notes]
         if set(self._files) == {"text"}:
             return notes
@@ -53,11 +53,11 @@ class TextFiles:
         left_out = Counter(suffix_of(file.name) or "no suffix" for file in self._left_out)
         if left_out:
             others = ", ".join(f"{count} {suffix}" for suffix, count in left_out.items())
-            counts.append(f"left out as no text: {others}")
+            counts.append(f"skipped as not text: {others}")
         return [f"files: {', '.join(counts)}", *notes]
 
     def parts(self) -> list[SourceSlice]:
-        """The slices of each kind; under a limit all are one."""
+        """Return the slices of each kind; with a limit a single slice."""
         for cached in ("_files", "_sources"):
             vars(self).pop(cached, None)
         parts = [
@@ -75,11 +75,11 @@ class TextFiles:
         """Yield the documents of the slice, in order."""
         if part.name == f"first {self.settings.limit} of all":
             sources = self._sources.values()
-            every = (s.read(one) for s in sources for one in s.parts())
+            every = (s.read(each) for s in sources for each in s.parts())
             yield from islice(chain.from_iterable(every), self.settings.limit)
             return
         if part.kind not in self._sources:
-            raise YxanulError(f"'{part.name}' is gone from {self.settings.path}")
+            raise YxanulError(f"'{part.name}' no longer exists in {self.settings.path}")
         source = self._sources[part.kind]
         yield from source.read(part)
         if isinstance(source, FileSource):
@@ -91,7 +91,7 @@ class TextFiles:
         return source.files_of(part) if isinstance(source, PlainTextSource) else []
 
     def split(self, fraction: float) -> Split:
-        """Return what is held out: runs of passages, and documents of other kinds by hash."""
+        """Return the split: passages are held out in runs, other documents by hash."""
         texts = [s for s in self._sources.values() if isinstance(s, PlainTextSource)]
         files = [file for source in texts for file in source.files]
         in_runs = self.settings.split_by in ("auto", "passages") and self.settings.limit is None
@@ -101,13 +101,13 @@ class TextFiles:
         if is_small(sum(file.size_bytes or 0 for file in files), fraction, run_bytes):
             if is_remote(self.settings.path) and len(files) > _FEW_REMOTE_FILES:
                 return Split(fraction, by_position=False)
-            sized = [one for source in texts for one in source.sized()]
+            sized = [file for source in texts for file in source.sized()]
             return Split(fraction, runs=runs_of_few(sized, fraction, run_bytes))
         return Split(fraction)
 
     @cached_property
     def _files(self) -> dict[Kind | None, list[File]]:
-        """The files by their kinds; of None are those that are no text."""
+        """Files by kind; None for those that are not text."""
         settings, chosen = self.settings, self.settings.suffixes
         if chosen == type(settings).model_fields["suffixes"].default:
             known = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
