@@ -203,7 +203,7 @@ def test_no_shards_and_no_text_are_one_line(tmp_path, tokenizer):
         open_held_out(tmp_path, tokenizer)
     (tmp_path / "empty.txt").write_text(" \n")
     (tmp_path / "bad.txt").write_bytes(b"ab\xff")
-    for name, said in [("empty", "no text"), ("bad", "not UTF-8"), ("none", "no file")]:
+    for name, said in [("empty", "no text"), ("bad", "invalid UTF-8"), ("none", "no file")]:
         with pytest.raises(YxanulError, match=said):
             read_documents(tmp_path / f"{name}.txt")
 

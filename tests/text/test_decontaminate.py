@@ -152,16 +152,14 @@ def test_a_file_of_another_kind_is_an_error_in_one_line(tmp_path, content):
     path = tmp_path / "ngrams.npz"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(
-        YxanulError, match=r"ngrams\.npz is not a file of benchmark n-grams"
-    ) as info:
+    with pytest.raises(YxanulError, match=r"ngrams\.npz is not a file") as info:
         Ngrams.load(path)
     assert "\n" not in str(info.value)
 
 
 def test_an_archive_of_other_arrays_is_an_error(tmp_path):
     np.savez(tmp_path / "ngrams.npz", other=np.zeros(3))
-    with pytest.raises(YxanulError, match=r"ngrams\.npz is not a file of benchmark n-grams"):
+    with pytest.raises(YxanulError, match=r"ngrams\.npz is not a file of benchmark"):
         Ngrams.load(tmp_path / "ngrams.npz")
 
 

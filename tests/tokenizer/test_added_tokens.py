@@ -34,7 +34,7 @@ def build(settings, texts=(STORY,) * 9):
         ({"special_tokens": ("  ",)}, "empty or white space"),
         ({"special_tokens": ("a\x00",)}, "unprintable"),
         ({"chat_template": "chatmll"}, "did you mean 'chatml'"),
-        ({"chat_template": "{% for"}, "no Jinja"),
+        ({"chat_template": "{% for"}, "not valid Jinja"),
         ({"vocab_size": 258, "chat_template": "chatml"}, "no room"),
         ({"vocab_size": 300, "transition": 299}, "leaves no tokens for stage two"),
     ],
