@@ -315,7 +315,7 @@ def test_gradients_that_stay_no_numbers_end_the_run(train, out, straight, monkey
         spoil(patch, lambda step: step > 7, math.inf)
         said = train("train.max_skipped_steps=4")
     assert said.code == 2
-    assert "4 updates in a row were skipped" in said.error
+    assert "4 consecutive updates were skipped" in said.error
     assert step_of(out) == 11
     assert_all_finite(out)
     assert train("train.max_skipped_steps=4").code == 0  # what is on the disk can go on

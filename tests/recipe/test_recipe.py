@@ -87,7 +87,7 @@ def test_all_mistakes_at_once(tmp_path):
         ("workers: 1", "workers: [1]", "workers"),
         ("depth: 2", "depth: two", "depth"),
         ("depth: 2", "depth: true", "depth"),
-        ("precision: fp32", "precision: fp8\n  strategy: deepspeed", "does not train in fp8"),
+        ("precision: fp32", "precision: fp8\n  strategy: deepspeed", "does not support fp8"),
         ("precision: fp32", "deepspeed: ds.json", "needs strategy deepspeed"),
         ("keep: 2", "best: val/storys/loss", "did you mean 'stories'?"),
         ("keep: 2", "best: val/stories/los", "did you mean 'val/stories/loss'?"),
@@ -200,7 +200,7 @@ def test_a_floor_above_the_usual_rate_is_refused(tmp_path):
     text = TINY.replace("peak_lr: 1e-2, schedule: {name: linear_to_zero,", schedule)
     assert load_recipe(str(write_tiny(tmp_path, text))).optim.schedule.min_lr == 2e-3
     (line,) = mistakes(tmp_path, text, "model.width=768")
-    assert "the floor of the schedule (0.002) is above the peak_lr (0.0006)" in line
+    assert "min_lr (0.002) is above peak_lr (0.0006)" in line
 
 
 def test_a_recipe_needs_no_word_on_the_optimizer(tmp_path):

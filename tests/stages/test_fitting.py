@@ -100,7 +100,7 @@ def test_fp8_that_does_not_pay_is_declined_with_its_figures(tmp_path, monkeypatc
     monkeypatch.setattr(measure, "_seconds", lambda model, recipe, name: seconds[name])
     session = opened(tmp_path, ["train.precision=auto"], ui)
     assert session.engine.mixed_precision.precision == "bf16"
-    assert any(line.startswith("fp8 declined: 1.02x of bf16") for line in ui.lines)
+    assert any(line.startswith("fp8 declined: 1.02x the speed of bf16") for line in ui.lines)
     kept = json.loads(session.run.ledger.read_text())["decisions"]
     assert kept["precision_measured"]["seconds"] == seconds
     monkeypatch.setattr(measure, "_seconds", lambda *_: pytest.fail("measured twice"))

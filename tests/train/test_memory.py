@@ -201,7 +201,7 @@ class TestDryRun:
         with pytest.raises(YxanulError) as caught:
             tried(engine, plan)
         said = str(caught.value)
-        assert "phase 1" in said and "6 rows of 16 tokens" in said and "cpu has" in said
+        assert "phase 1" in said and "6 rows of 16 tokens" in said and "GiB on cpu" in said
         assert "train.micro_batch_size=3" in said and "train.gradient_checkpointing=full" in said
         assert "\n" not in said
         assert all(torch.equal(one, other) for one, other in zip(bits(engine), before, strict=True))
@@ -320,4 +320,4 @@ def test_a_process_that_is_really_short_of_memory():
     assert done.returncode == 0, done.stderr[-2000:]
     lines = done.stdout.splitlines()
     assert len(lines) == 3
-    assert all("256 rows of 512 tokens at once; cpu has" in line for line in lines)
+    assert all("256 rows of 512 tokens per micro-batch" in line for line in lines)
