@@ -25,7 +25,7 @@ def test_defaults_and_round_trip():
         ({"name": "lion", "hessian_steps": 5}, "requires optimizer sophia"),
         ({"name": "sophia", "hessian_scale": 0}, "greater than 0"),
         ({"peak_rates": 1e-2}, "Extra inputs"),
-        ({"schedule": {"name": "cosine", "min_lr": 2e-3}}, "above the peak_lr"),
+        ({"schedule": {"name": "cosine", "min_lr": 2e-3}}, "above peak_lr"),
     ],
 )
 def test_impossible_settings_are_refused(changes, sentence):
@@ -42,7 +42,7 @@ def test_impossible_settings_are_refused(changes, sentence):
         ({"name": "constant", "min_lr_fraction": 0.1}, "has no minimum rate"),
         ({"name": "cosine", "min_lr_fraction": 0.1, "min_lr": 1e-5}, "got both"),
         ({"name": "cosine", "decay_fraction": 0.1}, "requires schedule wsd"),
-        ({"name": "wsd", "decay_fraction": 0.9, "warmup_fraction": 0.2}, "more than the run"),
+        ({"name": "wsd", "decay_fraction": 0.9, "warmup_fraction": 0.2}, "more than 1"),
         ({"warmup_steps": 5, "schedule_unit": "tokens"}, "schedule_unit steps"),
         ({"warmup_tokens": 5, "schedule_unit": "steps"}, "schedule_unit tokens"),
         ({"warmup_fraction": 1.0}, "less than 1"),

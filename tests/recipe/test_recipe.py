@@ -73,7 +73,7 @@ def test_all_mistakes_at_once(tmp_path):
     [
         ("num_heads: 2", "num_heads: 7", "7"),
         ("peak_lr: 1e-2", "peak_lr: -1", "peak_lr"),
-        ("name: linear_to_zero", "name: cosine, min_lr: 1", "floor"),
+        ("name: linear_to_zero", "name: cosine, min_lr: 1", "above peak_lr"),
         ("budget: {steps: 14}", "budget: {steps: 14, tokens: 3}", "steps and tokens"),
         ("budget: {steps: 14}", "budget: {}", "none"),
         ("mix: {stories: 1.0}", "mix: {storys: 1.0}", "did you mean 'stories'?"),

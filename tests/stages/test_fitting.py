@@ -58,7 +58,7 @@ def test_the_largest_phase_is_tried_before_the_first_step(tmp_path):
     session.engine.loss = lambda batch, last=True: (_ for _ in ()).throw(
         torch.OutOfMemoryError("CUDA out of memory")
     )
-    with pytest.raises(YxanulError, match=r"phase 1 needs more memory.*4 rows of 64 tokens"):
+    with pytest.raises(YxanulError, match=r"phase 1 does not fit in memory.*4 rows of 64 tokens"):
         run_stages(session)
     assert session.progress.step == 0 and not session.run.checkpoints.exists()
 

@@ -48,7 +48,7 @@ class Adafactor(GroupwiseOptimizer):
 
 
 def _means(squares: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Return the row and column means of squared gradients, reduced axes kept with length 1."""
+    """Return the row and column means (reduced axes have length 1), or the squares if 1-D."""
     if squares.ndim < 2:
         return {"square": squares}
     return {"rows": squares.mean(-1, keepdim=True), "columns": squares.mean(-2, keepdim=True)}

@@ -132,7 +132,7 @@ class Engine:
 
     @contextlib.contextmanager
     def eval_weights(self) -> Iterator[LanguageModel]:
-        """Context manager: the model with the weights used for evaluation (EMA if enabled)."""
+        """Context manager: the model with its weights for evaluation and export (EMA if any)."""
         if self.ema is None:
             yield self.mixed_precision.model
             return

@@ -179,7 +179,7 @@ class Trainer:
         rows = micro_rows_of(self.plan)[phase.index]
         self.ui.warn(
             f"step {self.progress.step + 1} ran out of memory; repeating it, and continuing phase"
-            f" {phase.index}, with micro-batches of {rows} rows (the step size does not change)"
+            f" {phase.index}, with micro-batches of {rows} rows (the batch size does not change)"
         )
 
     def fetch(self, phase: Phase) -> tuple[list[Batch], MixCursor]:

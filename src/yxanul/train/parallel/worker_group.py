@@ -34,7 +34,7 @@ GRACE_SECONDS = 10.0
 to wait for the cause if a worker only reports that it lost the others."""
 _LOOK_SECONDS = 0.05
 _PARENT_SECONDS = 0.5
-_STOPPED = "stopped; run the same command to resume from the last checkpoint"
+_STOPPED = "stopped; run the same command to resume"
 
 
 @dataclass(frozen=True)
