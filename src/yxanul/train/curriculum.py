@@ -298,8 +298,8 @@ def make_plan(
             num_steps = math.ceil((end_tokens - tokens_done) / phase.step_tokens)
             new = [replace(phase, num_steps=max(0, num_steps))]
         phases += new
-        steps_done += sum(one.num_steps for one in new)
-        tokens_done += sum(one.num_tokens for one in new)
+        steps_done += sum(phase.num_steps for phase in new)
+        tokens_done += sum(phase.num_tokens for phase in new)
     return _cut(Plan(tuple(phases)), steps, tokens)
 
 

@@ -95,11 +95,6 @@ def sizes(rows: int, seq_len: int) -> list[int]:
     return [*powers, most]
 
 
-def _first(candidates: Sequence[int], seq_len: int) -> int:
-    """Return the index to start at; for smaller micro-batches the head's memory grows faster."""
-    return max(0, sum(rows * seq_len <= AUTO_MICRO_TOKENS for rows in candidates) - 1)
-
-
 def evened(rows: int, micro_rows: int) -> int:
     """Return the smallest micro-batch with the same count, so that the last is not a small rest."""
     count = -(-rows // micro_rows)
@@ -129,7 +124,8 @@ def find_micro_rows(
             return _agreed_peak(engine, tried, make_optimizer, generator, world, room)
 
         candidates = sizes(rows, phase.seq_len)
-        first = _first(candidates, phase.seq_len)
+        # Start near AUTO_MICRO_TOKENS: for smaller micro-batches the head's memory grows faster.
+        first = max(0, sum(size * phase.seq_len <= AUTO_MICRO_TOKENS for size in candidates) - 1)
         largest = largest_fitting(candidates, peak_of, room, first)
         if largest is None:
             raise too_large(replace(phase, micro_rows=1), engine.device)

@@ -22,19 +22,19 @@ class Projection(NamedTuple):
 
 def projections(settings: ModelSettings) -> list[Projection]:
     """Return q, k, v, o, gate, up and down of every block (plain FFNs have no gate)."""
-    return [one for layer in range(settings.depth) for one in _of_block(settings, layer)]
+    return [matrix for layer in range(settings.depth) for matrix in _of_block(settings, layer)]
 
 
 def projection_modules(settings: ModelSettings) -> list[str]:
     """Return the names of the modules that hold the projections, in the model's order."""
-    return list(dict.fromkeys(one.module for one in projections(settings)))
+    return list(dict.fromkeys(matrix.module for matrix in projections(settings)))
 
 
 def fp8_share(settings: ModelSettings) -> float:
     """Return the share of the stored parameters (including padding) computed in fp8."""
-    matrices = sum(one.width_in * one.width_out for one in projections(settings))
+    in_fp8 = sum(matrix.width_in * matrix.width_out for matrix in projections(settings))
     stored = settings.model_copy(update={"vocab_size": settings.num_stored_tokens})
-    return matrices / count_parameters(stored)
+    return in_fp8 / count_parameters(stored)
 
 
 def _of_block(settings: ModelSettings, layer: int) -> Iterator[Projection]:
