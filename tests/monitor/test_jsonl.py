@@ -76,7 +76,7 @@ def test_a_failing_rewind_leaves_the_file_as_it_was(run, monkeypatch):
 def test_a_file_that_cannot_be_written_is_one_line(run):
     tracker = JsonlTracker(run)
     run.metrics.mkdir()
-    with pytest.raises(YxanulError, match=r"metrics\.jsonl cannot be written"):
+    with pytest.raises(YxanulError, match=r"cannot write .*metrics\.jsonl"):
         tracker.log(1, {"a": 1})
 
 

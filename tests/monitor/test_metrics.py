@@ -171,7 +171,7 @@ def test_metric_names_have_the_form_that_dashboards_know():
 
 def test_settings():
     assert MonitorSettings().trackers == ("jsonl",)
-    with pytest.raises(ValueError, match="each tracker once"):
+    with pytest.raises(ValueError, match="each tracker only once"):
         MonitorSettings(trackers=("jsonl", "jsonl"))
     with pytest.raises(ValueError, match="'jsonl', 'tensorboard' or 'wandb'"):
         MonitorSettings.model_validate({"trackers": ["csv"]})

@@ -99,9 +99,9 @@ def test_phase_scale_is_no_business_of_the_schedule():
 @pytest.mark.parametrize(
     ("schedule", "sentence"),
     [
-        ({"warmup_steps": 101}, "longer than the run"),
-        ({"warmup_tokens": 1001}, "longer than the run"),
-        ({"warmup_steps": 100}, "takes the whole run"),
+        ({"warmup_steps": 101}, "longer than the stage"),
+        ({"warmup_tokens": 1001}, "longer than the stage"),
+        ({"warmup_steps": 100}, "takes the whole stage"),
         ({"name": "wsd", "warmup_steps": 90}, "overlap"),
     ],
 )

@@ -73,7 +73,7 @@ def test_all_mistakes_at_once(tmp_path):
     [
         ("num_heads: 2", "num_heads: 7", "7"),
         ("peak_lr: 1e-2", "peak_lr: -1", "peak_lr"),
-        ("name: linear_to_zero", "name: cosine, min_lr: 1", "floor"),
+        ("name: linear_to_zero", "name: cosine, min_lr: 1", "above peak_lr"),
         ("budget: {steps: 14}", "budget: {steps: 14, tokens: 3}", "steps and tokens"),
         ("budget: {steps: 14}", "budget: {}", "none"),
         ("mix: {stories: 1.0}", "mix: {storys: 1.0}", "did you mean 'stories'?"),
@@ -87,7 +87,7 @@ def test_all_mistakes_at_once(tmp_path):
         ("workers: 1", "workers: [1]", "workers"),
         ("depth: 2", "depth: two", "depth"),
         ("depth: 2", "depth: true", "depth"),
-        ("precision: fp32", "precision: fp8\n  strategy: deepspeed", "does not train in fp8"),
+        ("precision: fp32", "precision: fp8\n  strategy: deepspeed", "does not support fp8"),
         ("precision: fp32", "deepspeed: ds.json", "needs strategy deepspeed"),
         ("keep: 2", "best: val/storys/loss", "did you mean 'stories'?"),
         ("keep: 2", "best: val/stories/los", "did you mean 'val/stories/loss'?"),
@@ -200,7 +200,7 @@ def test_a_floor_above_the_usual_rate_is_refused(tmp_path):
     text = TINY.replace("peak_lr: 1e-2, schedule: {name: linear_to_zero,", schedule)
     assert load_recipe(str(write_tiny(tmp_path, text))).optim.schedule.min_lr == 2e-3
     (line,) = mistakes(tmp_path, text, "model.width=768")
-    assert "the floor of the schedule (0.002) is above the peak_lr (0.0006)" in line
+    assert "min_lr (0.002) is above peak_lr (0.0006)" in line
 
 
 def test_a_recipe_needs_no_word_on_the_optimizer(tmp_path):

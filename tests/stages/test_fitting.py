@@ -58,7 +58,7 @@ def test_the_largest_phase_is_tried_before_the_first_step(tmp_path):
     session.engine.loss = lambda batch, last=True: (_ for _ in ()).throw(
         torch.OutOfMemoryError("CUDA out of memory")
     )
-    with pytest.raises(YxanulError, match=r"phase 1 needs more memory.*4 rows of 64 tokens"):
+    with pytest.raises(YxanulError, match=r"phase 1 does not fit in memory.*4 rows of 64 tokens"):
         run_stages(session)
     assert session.progress.step == 0 and not session.run.checkpoints.exists()
 
@@ -100,7 +100,7 @@ def test_fp8_that_does_not_pay_is_declined_with_its_figures(tmp_path, monkeypatc
     monkeypatch.setattr(measure, "_seconds", lambda model, recipe, name: seconds[name])
     session = opened(tmp_path, ["train.precision=auto"], ui)
     assert session.engine.mixed_precision.precision == "bf16"
-    assert any(line.startswith("fp8 declined: 1.02x of bf16") for line in ui.lines)
+    assert any(line.startswith("fp8 declined: 1.02x the speed of bf16") for line in ui.lines)
     kept = json.loads(session.run.ledger.read_text())["decisions"]
     assert kept["precision_measured"]["seconds"] == seconds
     monkeypatch.setattr(measure, "_seconds", lambda *_: pytest.fail("measured twice"))

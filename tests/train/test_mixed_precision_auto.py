@@ -76,11 +76,11 @@ def test_whether_an_engine_is_there():
 @pytest.mark.parametrize(
     ("narrow", "chosen", "line"),
     [
-        (0.0121, "bf16", "fp8 declined: 1.03x of bf16 (12.1 ms against 12.5 ms)"),
-        (0.0250, "bf16", "fp8 declined: 0.50x of bf16 (25.0 ms against 12.5 ms)"),
-        (0.0120, "bf16", "fp8 declined: 1.04x of bf16 (12.0 ms against 12.5 ms)"),
-        (0.0119, "fp8", "fp8 chosen: 1.05x of bf16 (11.9 ms against 12.5 ms)"),
-        (0.0100, "fp8", "fp8 chosen: 1.25x of bf16 (10.0 ms against 12.5 ms)"),
+        (0.0121, "bf16", "fp8 declined: 1.03x the speed of bf16 (12.1 ms vs 12.5 ms)"),
+        (0.0250, "bf16", "fp8 declined: 0.50x the speed of bf16 (25.0 ms vs 12.5 ms)"),
+        (0.0120, "bf16", "fp8 declined: 1.04x the speed of bf16 (12.0 ms vs 12.5 ms)"),
+        (0.0119, "fp8", "fp8 chosen: 1.05x the speed of bf16 (11.9 ms vs 12.5 ms)"),
+        (0.0100, "fp8", "fp8 chosen: 1.25x the speed of bf16 (10.0 ms vs 12.5 ms)"),
     ],
 )
 def test_fp8_has_to_be_a_twentieth_faster(narrow, chosen, line):
@@ -104,7 +104,7 @@ def test_fp8_that_fails_is_declined_and_bf16_that_fails_is_an_error():
 
     decision = decide.measure_precisions(["bf16", "fp8"], seconds_of)
     assert decision.precision == "bf16"
-    assert decision.line == "fp8 declined: it does not run here (no kernel for this)"
+    assert decision.line == "fp8 declined: it failed on this device (no kernel for this)"
     with pytest.raises(RuntimeError):
         decide.measure_precisions(["fp8", "bf16"], seconds_of)
 

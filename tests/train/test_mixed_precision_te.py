@@ -161,9 +161,9 @@ def test_counting_is_learnt_and_a_copy_trains_alone(standin):
 
 def test_without_the_package_or_its_gpus_the_error_says_what_to_do(monkeypatch):
     monkeypatch.setattr(fp8, "has_fp8", lambda device: False)
-    with pytest.raises(YxanulError, match=r"wants a GPU with fp8; got cpu; torchao"):
+    with pytest.raises(YxanulError, match=r"requires a GPU with fp8; got cpu; torchao"):
         MixedPrecision(make_model(), "fp8", SETTINGS)
     monkeypatch.setattr(fp8, "has_fp8", lambda device: True)
     monkeypatch.setitem(sys.modules, "transformer_engine.pytorch", None)
-    with pytest.raises(YxanulError, match=r"'transformer_engine' does not work here.*pip install"):
+    with pytest.raises(YxanulError, match=r"'transformer_engine' cannot be imported.*pip install"):
         MixedPrecision(make_model(), "fp8", SETTINGS)

@@ -57,7 +57,7 @@ def test_a_wait_is_named_while_it_lasts(ui):
     watch = StallWatch(ui, 0.05)
     with watch.watching("reading step 7 from stories"):
         assert ui.arrived.wait(PATIENCE)  # said before the wait is over
-    assert ui.lines[0].startswith("reading step 7 from stories: nothing for ")
+    assert ui.lines[0].startswith("reading step 7 from stories: no progress for ")
     assert ui.lines[0].endswith("; still waiting")
 
 
@@ -122,7 +122,7 @@ def test_the_trainer_names_step_and_source(make_trainer, ui, monkeypatch):
 
     trainer.loader.load = batch
     trainer.run()
-    assert ui.lines[0].startswith("reading step 3 from made: nothing for ")
+    assert ui.lines[0].startswith("reading step 3 from made: no progress for ")
     assert all(line.startswith("reading step 3 ") for line in ui.lines)
     assert trainer.progress.stage_step == 5
 

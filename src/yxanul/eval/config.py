@@ -1,4 +1,4 @@
-"""Settings of evaluation."""
+"""Settings for evaluation."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from yxanul.base.settings import Settings
 
 
 class EvalSettings(Settings):
-    """How held-out text is scored, during training and at a gate."""
+    """Evaluation on held-out splits, during training and at a gate."""
 
     every_steps: int = Field(default=200, gt=0)
-    """Steps between two evaluations during a stage."""
+    """Steps between evaluations."""
     max_tokens: int | None = Field(default=16_384, gt=0)
-    """Held-out tokens a domain during training; a gate scores them all."""
+    """Held-out tokens scored per domain during training; a gate scores all of them."""
     seq_len: int | None = Field(default=None, gt=0)
-    """Longest context; absent: the longest the model was trained with."""
+    """Context length; absent: the longest the model was trained with."""
     stride: int | None = Field(default=None, gt=0)
-    """Tokens scored in a full window; absent: half of seq_len. The rest is context."""
+    """Tokens scored per full window, the rest being context; absent: half of seq_len."""
     sample_prompts: tuple[str, ...] = ()
-    """Prompts that are continued at each evaluation; written to samples/."""
+    """Prompts continued at each evaluation; samples are written to samples/."""
     sample_tokens: int = Field(default=120, gt=0)
-    """Tokens in such a sample."""
+    """Tokens per sample."""

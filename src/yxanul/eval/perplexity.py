@@ -1,4 +1,4 @@
-"""The loss of a model on held-out documents: every token scored once, padding never."""
+"""Loss of a model on held-out documents: every token is scored once, padding never."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ BATCH_TOKENS = 8_192
 
 
 def window_shape(seq_len: int, stride: int | None = None) -> WindowShape:
-    """Return windows of `seq_len` tokens, as many in a batch as keep it near 8,192 tokens."""
+    """Return windows of `seq_len` tokens in batches of about 8,192 tokens."""
     return WindowShape(seq_len, max(1, BATCH_TOKENS // seq_len), stride or max(1, seq_len // 2))
 
 
 @torch.no_grad()
 def score_batches(model: LanguageModel, batches: Iterable[Batch]) -> tuple[float, int]:
-    """Return the summed loss in nats over all targets, and their number."""
+    """Return the summed loss in nats over all targets, and the number of targets."""
     device = next(model.parameters()).device
     nats, tokens = 0.0, 0
-    for made in batches:
-        batch = made.to(device)
+    for cpu_batch in batches:
+        batch = cpu_batch.to(device)
         loss = model.loss(batch.ids_BT, batch.targets_BT, batch.documents_BT)
         nats += float(loss.cross_entropy)
         tokens += int(loss.count)
@@ -45,7 +45,7 @@ def score_shards(
     shape: WindowShape,
     documents: Sequence[int] | None = None,
 ) -> Score:
-    """Score a domain's documents: all, or some."""
+    """Score a domain's documents: all, or those given by index."""
     nats, tokens = score_batches(model, validation_batches(shards, shape, documents))
     sizes = shards.document_bytes
     num_bytes = int((sizes if documents is None else sizes[list(documents)]).sum())
@@ -61,21 +61,21 @@ def score_domains(
     with ui.task("score held-out text", total, "tokens") as bar:
         for name, shards in domains.items():
             scores[name] = score_shards(model, shards, shapes[name])
-            bits = ", ".join(f"{of} {score.bits_per_byte:.3f}" for of, score in scores.items())
+            bits = ", ".join(f"{key} {score.bits_per_byte:.3f}" for key, score in scores.items())
             bar.advance(shards.num_tokens, f"{bits} bits per byte")
     return scores
 
 
 def open_held_out(folder: Path, tokenizer: Tokenizer) -> dict[str, Shards]:
-    """Open the held-out shards of every source that lies encoded in `folder`."""
+    """Open the held-out split of every encoded source in `folder`."""
     names = source_names(folder)
     if not names:
-        raise YxanulError(f"there are no shards in {folder}", hint="run `yxanul prepare`")
+        raise YxanulError(f"no shards in {folder}", hint="run `yxanul prepare`")
     return {name: Shards.open(folder, name, "validation", tokenizer.digest) for name in names}
 
 
 def score_file(model: LanguageModel, tokenizer: Tokenizer, path: Path, shape: WindowShape) -> Score:
-    """Score a file, cut into documents as a source of text is."""
+    """Score a file, split into documents like a text source."""
     documents = read_documents(path)
     encoded = [[*tokenizer.encode(text), tokenizer.end_of_text_id] for text in documents]
     nats, tokens = score_batches(model, text_batches(encoded, tokenizer.bos_id, shape))
@@ -85,7 +85,7 @@ def score_file(model: LanguageModel, tokenizer: Tokenizer, path: Path, shape: Wi
 def score_files(
     model: LanguageModel, tokenizer: Tokenizer, paths: Sequence[Path], shape: WindowShape, ui: Ui
 ) -> dict[str, Score]:
-    """Score files one after the other, under their names."""
+    """Score each file; return the scores by path."""
     scores: dict[str, Score] = {}
     with ui.task("score files", len(paths), "files") as bar:
         for path in paths:
@@ -95,13 +95,13 @@ def score_files(
 
 
 def read_documents(path: Path) -> list[str]:
-    """Return the documents of a file, as training cuts them; what cannot be read is an error."""
+    """Return a file's documents, split as in training; YxanulError if any cannot be read."""
     source = open_source(str(path), TextSettings(path=str(path)))
     documents: list[str] = []
     for item in (item for part in source.parts() for item in source.read(part)):
         if isinstance(item, Dropped):
             raise YxanulError(
-                f"{path} cannot be scored whole: {item.where} {PROBLEMS[item.cause]}",
+                f"cannot score all of {path}: {item.where} {PROBLEMS[item.cause]}",
                 hint=CURES.get(item.cause),
             )
         if item.text.strip():

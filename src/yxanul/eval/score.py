@@ -1,4 +1,4 @@
-"""A score: the loss on one text or domain, in every unit people compare."""
+"""Loss on a text or domain, as nats per token, perplexity and bits per byte."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from yxanul.base.figures import perplexity
 
 @dataclass(frozen=True)
 class Score:
-    """The loss of a model on a text, each of whose tokens was scored once."""
+    """Loss of a model on a text, every token scored once."""
 
     loss: float
-    """Nats a token."""
+    """Nats per token."""
     tokens: int
-    """Tokens scored, the end of text of each document among them."""
+    """Tokens scored, including the end-of-text token of each document."""
     bytes: int
-    """UTF-8 bytes of the text, without any end of text."""
+    """UTF-8 bytes of the text, excluding end-of-text tokens."""
 
     @classmethod
     def pooled(cls, scores: Iterable[Score]) -> Score:
-        """Return the score of several texts as one: each token counts once."""
-        parts = list(scores)
-        tokens = sum(one.tokens for one in parts)
-        nats = sum(one.loss * one.tokens for one in parts)
-        return cls(nats / tokens, tokens, sum(one.bytes for one in parts))
+        """Return the score of several texts as one: the mean over tokens."""
+        scores = list(scores)
+        tokens = sum(score.tokens for score in scores)
+        nats = sum(score.loss * score.tokens for score in scores)
+        return cls(nats / tokens, tokens, sum(score.bytes for score in scores))
 
     @property
     def perplexity(self) -> float:
-        """exp(loss); infinite where that overflows."""
+        """exp(loss); infinite on overflow."""
         return perplexity(self.loss)
 
     @property
     def bits_per_byte(self) -> float:
-        """Bits a byte: comparable between tokenizers, and with compressors."""
+        """Bits per byte: comparable between tokenizers, and with compressors."""
         return self.loss * self.tokens / math.log(2) / self.bytes
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures under their public names."""
+        """Return the metrics under their public names."""
         return {
             "loss": self.loss,
             "perplexity": self.perplexity,
@@ -56,12 +56,12 @@ class Score:
 
 
 def named(scores: Mapping[str, Score]) -> dict[str, float]:
-    """Return the figures of each domain, and of all as one text (val/loss is the mean over tokens,
-    val/perplexity its exp), under the names of metrics."""
+    """Return the validation metrics of each domain, and of all domains pooled (val/loss is the mean
+    over tokens, val/perplexity its exp)."""
     by_name = {"val": Score.pooled(scores.values())} if scores else {}
     by_name |= {f"val/{domain}": score for domain, score in scores.items()}
     return {
-        f"{name}/{figure}": getattr(score, figure)
+        f"{name}/{metric}": getattr(score, metric)
         for name, score in by_name.items()
-        for figure in ("loss", "perplexity", "bits_per_byte")
+        for metric in ("loss", "perplexity", "bits_per_byte")
     }

@@ -1,4 +1,4 @@
-"""From a prompt to text: sampling, decoding with a cache, stopping."""
+"""Text generation: sampling, decoding with a KV cache, stop strings."""
 
 from yxanul.generate.config import SampleSettings
 

@@ -1,4 +1,4 @@
-"""Write on from a prompt, as text that is given as soon as it is certain."""
+"""Text generation from a prompt, streamed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from yxanul.tokenizer.tokenizer import Tokenizer
 
 Finish = Literal["length", "end_of_text", "stop"]
-"""Why a sample ended: no room or tokens left, the model said so, or a stop string came."""
+"""Why a sample ended: token limit reached, end-of-text token, or stop string."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A bit of one sample's text; the last one of a sample says why it ended."""
+    """A chunk of one sample's text; the last one of a sample has the finish reason."""
 
     sample: int
     text: str
@@ -30,7 +30,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A whole sample, without the prompt."""
+    """A complete sample, without the prompt."""
 
     text: str
     finished: Finish
@@ -39,7 +39,7 @@ class Completion:
 def complete(
     model: LanguageModel, tokenizer: Tokenizer, prompt: str, settings: SampleSettings
 ) -> list[Completion]:
-    """Return whole samples that continue the prompt; errors as for `stream`."""
+    """Return complete samples that continue the prompt; raises as `stream` does."""
     texts = [""] * settings.num_samples
     ends: dict[int, Finish] = {}
     for piece in stream(model, tokenizer, prompt, settings):
@@ -52,23 +52,22 @@ def complete(
 def stream(
     model: LanguageModel, tokenizer: Tokenizer, prompt: str, settings: SampleSettings
 ) -> Iterator[Piece]:
-    """Continue the prompt, giving text as soon as it is certain.
+    """Continue the prompt, yielding text as soon as it is final.
 
-    The prompt is read as the beginning of a document: behind an end of text (or the token that
-    begins a text, in models that have one), as every document stood in training. Samples end
-    independently of each other, and what a sample says does not depend on how many there are.
-    Prompt and new tokens together never exceed the model's max_seq_len. Raises YxanulError if the
-    prompt alone is longer.
+    The prompt starts a document: it follows an end-of-text token (or bos, in models that have
+    one), like every document in training. Samples end independently, and a sample's text does not
+    depend on the number of samples. Prompt and new tokens together never exceed the model's
+    max_seq_len. Raises YxanulError if the prompt alone does.
     """
     prompt_ids = [tokenizer.bos_id, *tokenizer.encode(prompt)]
     samples = [_Sample(n, tokenizer, prompt_ids, settings) for n in range(settings.num_samples)]
     for tokens in next_tokens(model, [prompt_ids] * len(samples), settings):
-        for one, token in zip(samples, tokens, strict=True):
-            yield from one.take(token)
-        if all(one.finished for one in samples):
+        for sample, token in zip(samples, tokens, strict=True):
+            yield from sample.take(token)
+        if all(sample.finished for sample in samples):
             return
-    for one in samples:
-        yield from one.end("length")
+    for sample in samples:
+        yield from sample.end("length")
 
 
 class _Sample:
@@ -84,7 +83,7 @@ class _Sample:
         self._stop = StopFinder(settings.stop)
 
     def take(self, token: int) -> Iterator[Piece]:
-        """Add a token unless the sample has ended."""
+        """Add a token, unless the sample has ended."""
         if self.finished:
             return
         if token == self._end_of_text:
@@ -96,7 +95,7 @@ class _Sample:
             yield Piece(self.number, text, self.finished)
 
     def end(self, finish: Finish) -> Iterator[Piece]:
-        """Give what was held back, and the end, unless the sample has ended."""
+        """Yield the text held back and the finish reason, unless the sample has ended."""
         if self.finished:
             return
         text = self._stop.feed(self._text.flush())

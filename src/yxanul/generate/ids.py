@@ -1,6 +1,6 @@
-"""Decoding on ids: several prompts of any lengths grow together, token by token, with a cache.
+"""Batched decoding on token ids, with a KV cache; prompts may differ in length.
 
-Letters: B rows, T tokens of a pass, S tokens so far, V vocabulary.
+Letters: B rows, T tokens of a forward pass, S tokens so far, V vocabulary.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ def generate_ids(
     settings: SampleSettings,
     end: int | None = None,
 ) -> list[list[int]]:
-    """Return what follows each prompt: at most `max_tokens` ids, up to and without `end`.
+    """Return the continuation of each prompt: at most `max_tokens` ids, up to but without `end`.
 
     Rows do not influence each other. Raises YxanulError if a prompt is empty or too long.
     """
-    found: list[list[int]] = [[] for _ in prompts]
+    completions: list[list[int]] = [[] for _ in prompts]
     ended = [False] * len(prompts)
     for new_B in next_tokens(model, prompts, settings):
         for row, token in enumerate(new_B):
             ended[row] = ended[row] or token == end
             if not ended[row]:
-                found[row].append(token)
+                completions[row].append(token)
         if all(ended):
             break
-    return found
+    return completions
 
 
 def next_tokens(
     model: LanguageModel, prompts: Sequence[Sequence[int]], settings: SampleSettings
 ) -> Iterator[list[int]]:
-    """Give the next id of every row, again and again, until `max_tokens` or the model is full."""
+    """Yield the next id of every row until `max_tokens` or the model's max_seq_len."""
     _check(prompts, model.settings.max_seq_len)
     room = model.settings.max_seq_len - max(map(len, prompts))
     num_new = min(settings.max_tokens, room)
@@ -72,9 +72,9 @@ def next_tokens(
 def read_prompts(
     model: LanguageModel, prompts: Sequence[Sequence[int]], num_new: int
 ) -> tuple[Tensor, KvCache]:
-    """Return the scores BV after each prompt, and a cache with room for `num_new` more tokens.
+    """Return the logits BV after each prompt, and a cache with room for `num_new` more tokens.
 
-    The same prompt many times is read once.
+    If all prompts are the same, it is computed once.
     """
     same = all(prompt == prompts[0] for prompt in prompts)
     weight, rows = model.embedding.tokens, prompts[:1] if same else prompts
@@ -92,7 +92,7 @@ def read_prompts(
 
 
 def _padded(prompts: Sequence[Sequence[int]], device: torch.device) -> Tensor:
-    """Return the prompts as BT, filled up on the right with ids that they have."""
+    """Return the prompts as BT, right-padded with their first id."""
     longest = max(map(len, prompts))
     rows = [[*prompt, *[prompt[0]] * (longest - len(prompt))] for prompt in prompts]
     return torch.tensor(rows, device=device)
@@ -105,6 +105,6 @@ def _check(prompts: Sequence[Sequence[int]], longest: int) -> None:
         if len(prompt) > longest:
             raise YxanulError(
                 "the prompt is longer than the model's max_seq_len",
-                got=f"{len(prompt)} tokens with what begins a text",
+                got=f"{len(prompt)} tokens, including the bos token",
                 expected=f"at most {longest}",
             )

@@ -1,6 +1,6 @@
-"""From scores to ids. The filters are those of `transformers`, in its order.
+"""Token sampling from logits, with the filters of `transformers` in the same order.
 
-Letters: B samples, V vocabulary, S tokens already there.
+Letters: B samples, V vocabulary, S tokens so far.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ def sample(
     settings: SampleSettings,
     generators: Sequence[torch.Generator],
 ) -> Tensor:
-    """Choose the next id of every row, B; each row draws from a generator of its own.
+    """Sample the next id of every row, B; each row has its own generator.
 
-    `ids_BS` are the tokens already there, prompt included; generators live on the logits' device.
+    `ids_BS` are the tokens so far, including the prompt; generators are on the logits' device.
     """
     logits_BV = penalise(logits_BV, ids_BS, settings.repetition_penalty)
     if settings.temperature == 0:
         return logits_BV.argmax(-1)
     if not torch.isfinite(logits_BV).all():
-        raise YxanulError("the model's scores are not finite", hint="its training has diverged")
+        raise YxanulError("the model's logits are not finite", hint="its training has diverged")
     logits_BV = logits_BV - logits_BV.amax(-1, keepdim=True)
-    # Below the smallest number it would be 0, and 0 / 0 no score.
+    # A temperature below the smallest float would become 0, and 0 / 0 is NaN.
     temperature = max(settings.temperature, torch.finfo(logits_BV.dtype).tiny)
-    shares_BV = torch.softmax(filtered(logits_BV / temperature, settings), -1)
-    rows = zip(shares_BV, generators, strict=True)
+    probs_BV = torch.softmax(filtered(logits_BV / temperature, settings), -1)
+    rows = zip(probs_BV, generators, strict=True)
     return torch.cat([torch.multinomial(row, 1, generator=generator) for row, generator in rows])
 
 
 def filtered(logits_BV: Tensor, settings: SampleSettings) -> Tensor:
-    """Return the logits with -inf for every token that a filter of the settings drops."""
+    """Return the logits with -inf for every token that a filter drops."""
     for name, keep in FILTERS.items():
         value = getattr(settings, name)
         if value is not None:
@@ -49,7 +49,7 @@ def filtered(logits_BV: Tensor, settings: SampleSettings) -> Tensor:
 
 
 def penalise(logits_BV: Tensor, ids_BS: Tensor, penalty: float) -> Tensor:
-    """Divide the positive scores of tokens already there by the penalty, multiply the others."""
+    """Divide the positive logits of tokens seen so far by the penalty, multiply negative ones."""
     if penalty == 1.0 or ids_BS.shape[1] == 0:
         return logits_BV
     seen_BS = logits_BV.gather(1, ids_BS)
@@ -70,9 +70,9 @@ def _top_p(logits_BV: Tensor, p: float) -> Tensor:
 
 
 def _min_p(logits_BV: Tensor, p: float) -> Tensor:
-    shares_BV = logits_BV.softmax(-1)
-    return shares_BV >= p * shares_BV.amax(-1, keepdim=True)
+    probs_BV = logits_BV.softmax(-1)
+    return probs_BV >= p * probs_BV.amax(-1, keepdim=True)
 
 
 FILTERS: dict[str, Filter] = {"top_k": _top_k, "top_p": _top_p, "min_p": _min_p}
-"""Which tokens stay; a filter's name is that of its setting."""
+"""Filters by the name of their setting; each returns a mask of the tokens to keep."""

@@ -1,4 +1,4 @@
-"""One decoding step: a token a row in, scores out. On a GPU it is captured as a graph.
+"""One decoding step, from a token per row to logits; a CUDA graph on a GPU.
 
 Letters: B rows, V vocabulary.
 """
@@ -15,18 +15,18 @@ from yxanul.model.cpu_decode import CpuDecoder
 from yxanul.model.language_model import LanguageModel
 
 Step = Callable[[Tensor], Tensor]
-"""From the newest ids B1 to the scores BV of the next ones."""
+"""Maps the newest ids B1 to the logits BV of the next ones."""
 
 
 def make_step(model: LanguageModel, cache: KvCache) -> Step:
-    """Return the step for this model and cache: without modules on a CPU, a graph on a GPU."""
+    """Return the fastest step for the device: `GraphStep` on a GPU, `CpuDecoder` on a CPU."""
     if model.embedding.tokens.device.type == "cuda":
         return GraphStep(model, cache)
     return CpuDecoder(model, cache)
 
 
 class EagerStep:
-    """A step that runs op by op."""
+    """Eager step."""
 
     def __init__(self, model: LanguageModel, cache: KvCache):
         self._model = model
@@ -34,15 +34,15 @@ class EagerStep:
 
     @torch.inference_mode()
     def __call__(self, ids_B1: Tensor) -> Tensor:
-        """Return the scores BV of what follows `ids_B1`."""
+        """Return the logits BV of the tokens after `ids_B1`."""
         return self._model.logits(self._model.hidden(ids_B1, cache=self._cache)[:, -1])
 
 
 class GraphStep:
-    """A step that is captured once as a CUDA graph and replayed: no launch costs.
+    """Step captured once as a CUDA graph and replayed, without kernel launch overhead.
 
-    The cache becomes static: every step attends to all slots behind a mask, and the rows' lengths
-    live on the device.
+    The cache becomes static: every step attends to all slots with a mask, and the rows' lengths
+    are kept on the device.
     """
 
     def __init__(self, model: LanguageModel, cache: KvCache):
@@ -53,7 +53,7 @@ class GraphStep:
 
     @torch.inference_mode()
     def __call__(self, ids_B1: Tensor) -> Tensor:
-        """Return the scores BV of what follows `ids_B1`; they are overwritten by the next call."""
+        """Return the logits BV of the tokens after `ids_B1`, overwritten by the next call."""
         if self._graph is None:
             self._capture(ids_B1)
         assert self._graph is not None
@@ -63,7 +63,7 @@ class GraphStep:
         return self._logits_BV
 
     def _capture(self, ids_B1: Tensor) -> None:
-        """Record one step; what it did to the cache's counts is undone, its slots are rewritten."""
+        """Capture a step after a warm-up; the cache's lengths are restored, its slots rewritten."""
         lengths_B, num_seen = self._cache.lengths_B, self._cache.num_seen
         assert lengths_B is not None
         before_B = lengths_B.clone()
@@ -83,7 +83,7 @@ class GraphStep:
 
 
 def make_static(cache: KvCache, device: torch.device) -> None:
-    """Give every step of a cache the same shapes."""
+    """Make a cache static: the same shapes in every step."""
     cache.is_static = True
     if cache.lengths_B is None:
         cache.lengths_B = torch.full((cache.batch,), cache.num_seen, device=device)

@@ -1,4 +1,4 @@
-"""Stop strings, found in text that arrives in pieces."""
+"""Detection of stop strings in streamed text."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 
 class StopFinder:
-    """Lets text through up to the first stop string, however the text is cut into pieces.
+    """Passes text through up to the first stop string, however the text is chunked.
 
-    Text that may turn out to be the beginning of a stop string is held back until that is known.
+    Text that may be the start of a stop string is held back until that is decided.
     """
 
     def __init__(self, stops: Sequence[str]):
@@ -17,7 +17,7 @@ class StopFinder:
         self.found = False
 
     def feed(self, text: str) -> str:
-        """Take a piece; return what is certain to come before any stop string."""
+        """Add a chunk; return the text known to precede any stop string."""
         if self.found:
             return ""
         self._held += text
@@ -30,18 +30,18 @@ class StopFinder:
         return certain
 
     def flush(self) -> str:
-        """Return what was held back, as no more text will come."""
+        """Return the text held back, at the end of the stream."""
         rest, self._held = "" if self.found else self._held, ""
         return rest
 
     def _first_stop(self) -> int | None:
-        """Return where the stop string that is complete first begins."""
+        """Return the start of the stop string that is completed first, or None."""
         hits = [(self._held.find(stop), stop) for stop in self._stops]
         ends = [(start + len(stop), start) for start, stop in hits if start >= 0]
         return min(ends)[1] if ends else None
 
     def _doubtful(self) -> int:
-        """Return the length of the longest ending that begins a stop string."""
+        """Return the length of the longest suffix that is a proper prefix of a stop string."""
         longest = max((len(stop) - 1 for stop in self._stops), default=0)
         for length in range(min(longest, len(self._held)), 0, -1):
             if any(stop.startswith(self._held[-length:]) for stop in self._stops):

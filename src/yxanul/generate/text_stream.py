@@ -1,4 +1,4 @@
-"""From ids that arrive one at a time to text that is never taken back."""
+"""Incremental detokenization: text from streamed ids, never retracted."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ from collections.abc import Sequence
 from typing import Protocol
 
 BROKEN = "\ufffd"
-"""What a decoder puts for bytes that are no character, or not yet a whole one."""
+"""Replacement character, decoded from invalid or incomplete bytes."""
 
 
 class Decodes(Protocol):
-    """The part of a tokenizer that text is made with."""
+    """The part of a tokenizer needed for decoding."""
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of `ids`; bytes that are no character become U+FFFD."""
+        """Return the text of `ids`; invalid bytes become U+FFFD."""
         ...
 
     def is_open(self, token: int) -> bool:
-        """Tell whether what follows an id may change its text."""
+        """Return whether the next id may change the text of `token`."""
         ...
 
 
 class TextStream:
-    """Joins the text of a sample's ids: its pieces together are `decode` of all of them.
+    """Decodes a sample's ids one by one; the chunks joined equal `decode` of all ids.
 
-    A character cut in two by the tokenizer comes out when it is whole, and bytes that a vocabulary
-    falls back on when their run is over: one that is wrong makes all of them U+FFFD. Only a short
-    window of ids is decoded at a time; it begins with ids whose text is out already (at first the
-    end of the prompt), as what an id says may depend on the one before it.
+    A character split over tokens is emitted once complete, and byte-fallback tokens once their run
+    ends: an invalid byte turns the whole run into U+FFFD. Only a short window of ids is decoded at
+    a time; it starts with ids already emitted (at first the end of the prompt), since the text of
+    an id may depend on the previous one.
     """
 
     def __init__(self, tokenizer: Decodes, prompt: Sequence[int]):
         self._tokenizer = tokenizer
         start = max(len(prompt) - 4, 0)
-        while start and tokenizer.is_open(prompt[start]):  # the whole of it, to be read the same
+        while start and tokenizer.is_open(prompt[start]):  # do not start inside a run of bytes
             start -= 1
         self._window = list(prompt[start:])
         self._num_out = len(self._window)
 
     def feed(self, token: int) -> str:
-        """Take the next id; return the text that is now certain."""
+        """Add the next id; return the text that has become final."""
         self._window.append(token)
         new = self._new_text()
         if not new or new.endswith(BROKEN) or self._tokenizer.is_open(token):
@@ -49,7 +49,7 @@ class TextStream:
         return new
 
     def flush(self) -> str:
-        """Return the text of ids still held back, as no more will come."""
+        """Return the text of the ids held back, at the end of the stream."""
         new = self._new_text()
         self._num_out = len(self._window)
         return new

@@ -1,4 +1,4 @@
-"""What a run records about itself: metrics, trackers, alerts, and the peak that MFU divides by."""
+"""Monitoring: metrics, trackers, alerts and the device peak for MFU."""
 
 from yxanul.monitor.config import MonitorSettings
 

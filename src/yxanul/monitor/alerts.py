@@ -1,4 +1,4 @@
-"""Alerts: rules over the metrics; each says what was seen, the likely cause, and what to try."""
+"""Alerts: rules over metrics, each with an observation, a likely cause and advice."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LARGEST_GRADIENT, SMALLEST_GRADIENT = 100.0, 1e-6
 LARGEST_GAP = 1.0
 LARGEST_CLIP_RATE = 0.2
 SETTLING_STEPS = 200
-"""The first updates, far from any optimum, are clipped in every healthy run."""
+"""Initial steps without clipping alerts: in them, every healthy run is clipped."""
 FINITE = ("train/loss", "optim/gradient_norm", "val/loss", "optim/num_nans", "optim/num_infs")
 
 
 @dataclass(frozen=True)
 class Alert:
-    """Something that a person should look at."""
+    """A warning about the metrics of a step."""
 
     name: str
     step: int
@@ -38,7 +38,7 @@ class Alert:
 
 @dataclass
 class History:
-    """What the rules know of the steps before the present one."""
+    """Summary of the steps before the current one, for the rules."""
 
     losses: Rolling = field(default_factory=lambda: Rolling(WINDOW))
     num_steps: int = 0
@@ -46,7 +46,7 @@ class History:
     best_step: int = 0
 
     def add(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Take in a step, once the rules have judged it."""
+        """Add a step, after the rules have checked it."""
         loss = metrics.get("train/loss", math.nan)
         if not math.isfinite(loss):
             return
@@ -58,7 +58,7 @@ class History:
 
 @dataclass(frozen=True)
 class AlertRule:
-    """When to raise an alert, and what to say; `check` returns what was seen, or None."""
+    """Condition and texts of an alert; `check` returns the observation, or None."""
 
     check: Callable[[int, Mapping[str, float], History], str | None]
     cause: str
@@ -66,29 +66,29 @@ class AlertRule:
 
 
 def explosion(step: int, metrics: Mapping[str, float], history: History) -> str | None:
-    """See a gradient above 100."""
+    """Check for a gradient above 100."""
     largest = _largest_gradient(metrics)
     return f"a gradient of {largest:.3g}" if LARGEST_GRADIENT < largest < math.inf else None
 
 
 def vanishing(step: int, metrics: Mapping[str, float], history: History) -> str | None:
-    """See all gradients below 1e-6."""
+    """Check for all gradients being below 1e-6."""
     largest = _largest_gradient(metrics)
     return f"no gradient above {largest:.3g}" if largest < SMALLEST_GRADIENT else None
 
 
 def not_finite(step: int, metrics: Mapping[str, float], history: History) -> str | None:
-    """See NaN or infinity."""
+    """Check for NaN or infinity."""
     for name in FINITE:
         value = metrics.get(name, 0.0)
         if not math.isfinite(value) or (name.startswith("optim/num_") and value > 0):
-            skipped = "" if name.startswith("val/") else ", so that the update was not applied"
+            skipped = "" if name.startswith("val/") else ", so the update was skipped"
             return f"{name} is {value:g}{skipped}"
     return None
 
 
 def gap(step: int, metrics: Mapping[str, float], history: History) -> str | None:
-    """See a validation loss far above the mean of the last training losses."""
+    """Check for a validation loss far above the mean of the last training losses."""
     difference = metrics.get("val/loss", math.nan) - history.losses.mean
     if not difference > LARGEST_GAP:
         return None
@@ -96,15 +96,15 @@ def gap(step: int, metrics: Mapping[str, float], history: History) -> str | None
 
 
 def no_improvement(step: int, metrics: Mapping[str, float], history: History) -> str | None:
-    """See a median training loss that has had no new low for 1,000 steps."""
+    """Check for a median training loss without a new minimum for 1,000 steps."""
     waited = step - history.best_step
     if not math.isfinite(history.best_median) or waited < PATIENCE_STEPS:
         return None
-    return f"no lower training loss than {history.best_median:.4f} in {waited:,} steps"
+    return f"no training loss below {history.best_median:.4f} in {waited:,} steps"
 
 
 def clipping(step: int, metrics: Mapping[str, float], history: History) -> str | None:
-    """See more than a fifth of the updates clipped."""
+    """Check for more than a fifth of the updates being clipped."""
     rate = metrics.get("optim/clip_rate", 0.0)
     if history.num_steps < SETTLING_STEPS or not rate > LARGEST_CLIP_RATE:
         return None
@@ -112,7 +112,7 @@ def clipping(step: int, metrics: Mapping[str, float], history: History) -> str |
 
 
 def spike(step: int, metrics: Mapping[str, float], history: History) -> str | None:
-    """See a loss far above those of the last 50 steps."""
+    """Check for a loss far above those of the last 50 steps."""
     loss = metrics.get("train/loss", math.nan)
     limit = history.losses.median + SPIKE_STDS * history.losses.std
     if len(history.losses) < MIN_LOSSES or not limit < loss < math.inf:
@@ -123,58 +123,58 @@ def spike(step: int, metrics: Mapping[str, float], history: History) -> str | No
 ALERTS: dict[str, AlertRule] = {
     "gradient_explosion": AlertRule(
         explosion,
-        "a rate that is too high, or a broken batch",
+        "a learning rate that is too high, or a broken batch",
         "a lower optim.peak_lr, a longer warm-up, or a smaller clip",
     ),
     "gradient_vanishing": AlertRule(
         vanishing,
-        "weights that do not reach the loss, or saturated units",
+        "parameters disconnected from the loss, or saturated units",
         "a check of frozen or dead layers, and a larger init_std",
     ),
     "not_finite": AlertRule(
         not_finite,
-        "a rate that is too high, or numbers beyond the precision",
+        "a learning rate that is too high, or overflow in low precision",
         "a lower optim.peak_lr, or train.precision=fp32",
     ),
     "train_validation_gap": AlertRule(
         gap,
-        "learning by heart: too many passes over too little text",
+        "overfitting: too many epochs over too little text",
         "more text, fewer epochs, or more weight_decay",
     ),
     "no_improvement": AlertRule(
         no_improvement,
-        "a rate that is too high or too low, or a model that is full",
-        "another optim.peak_lr, a schedule that comes down, or a larger model",
+        "a learning rate that is too high or too low, or a model at capacity",
+        "another optim.peak_lr, a decaying schedule, or a larger model",
     ),
     "clip_rate": AlertRule(
         clipping,
-        "a clip below the usual gradient norm, or a rate that is too high",
+        "a clip below the usual gradient norm, or a learning rate that is too high",
         "a larger optim.grad_clip, or a lower optim.peak_lr",
     ),
     "loss_spike": AlertRule(
         spike,
-        "a batch of unusual text, or a rate at the edge of stability",
+        "a batch of unusual text, or a learning rate at the edge of stability",
         "a look at the data around this step, a smaller clip, or a lower optim.peak_lr",
     ),
 }
-"""By name: what is watched in every run."""
+"""Alert rules by name."""
 
 
 class AlertMonitor:
-    """Applies the rules step by step; its state goes into checkpoints as plain data."""
+    """Applies the rules step by step; its state is saved in checkpoints."""
 
     def __init__(self) -> None:
         self._history = History()
         self._last_seen: dict[str, int] = {}
 
     def reset(self) -> None:
-        """Forget all steps: what comes next cannot be compared with them."""
+        """Clear the history: the next steps are not comparable with it."""
         self._history, self._last_seen = History(), {}
 
     def look(self, step: int, metrics: Mapping[str, float]) -> list[Alert]:
-        """Return the alerts that the metrics of `step` raise.
+        """Return the alerts raised by the metrics of `step`.
 
-        While a rule goes on holding it stays silent; it speaks again after 200 quiet steps.
+        A rule that keeps firing raises one alert; it can raise another after 200 quiet steps.
         """
         raised = []
         for name, rule in ALERTS.items():
@@ -200,7 +200,7 @@ class AlertMonitor:
         }
 
     def load(self, plain: Mapping[str, Any]) -> None:
-        """Go on from what `to_dict` returned: a resumed run raises the same alerts."""
+        """Restore what `to_dict` returned, so that a resumed run raises the same alerts."""
         self._history = History(
             Rolling(WINDOW, plain["losses"]),
             plain["num_steps"],
@@ -211,7 +211,7 @@ class AlertMonitor:
 
 
 def _largest_gradient(metrics: Mapping[str, float]) -> float:
-    """Return the largest gradient if it was recorded, else the norm, which is never below it."""
+    """Return the largest gradient if it was logged, else the norm, which is an upper bound."""
     largest = metrics.get("optim/gradient_max", metrics.get("optim/gradient_norm", math.nan))
     smallest = metrics.get("optim/gradient_min", 0.0)
     return max(abs(largest), abs(smallest))

@@ -1,4 +1,4 @@
-"""Settings of what is recorded."""
+"""Settings for monitoring."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ TrackerName = Literal["jsonl", "tensorboard", "wandb"]
 
 
 class MonitorSettings(Settings):
-    """What is recorded, and where."""
+    """Metric trackers and alerts."""
 
     trackers: tuple[TrackerName, ...] = ("jsonl",)
-    """Where metrics go; jsonl is the run folder's own metrics.jsonl."""
+    """Where metrics are logged; jsonl is metrics.jsonl in the run folder."""
     alerts: bool = True
-    """Warn, in words, of gradients and losses that look wrong."""
+    """Warn about gradients and losses that look wrong."""
 
     @field_validator("trackers")
     @classmethod
     def _check(cls, trackers: tuple[TrackerName, ...]) -> tuple[TrackerName, ...]:
         if len(set(trackers)) < len(trackers):
-            raise ValueError(f"each tracker once, got {', '.join(trackers)}")
+            raise ValueError(f"list each tracker only once, got {', '.join(trackers)}")
         return trackers

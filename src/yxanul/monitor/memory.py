@@ -1,4 +1,4 @@
-"""How much memory the run uses: the GPU's, or the process's own on a CPU."""
+"""Memory metrics: GPU memory, or the process's memory on a CPU."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _gpu() -> dict[str, float]:
 
 
 def _host() -> dict[str, float]:
-    if not _STATUS.exists():  # not Linux: only the peak is to be had
+    if not _STATUS.exists():  # not Linux: only the peak is available
         unit = 1 if sys.platform == "darwin" else 1024
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
         return {"memory/max_allocated_gb": peak / GIB}

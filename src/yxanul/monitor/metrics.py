@@ -1,4 +1,4 @@
-"""The metrics of a step, under names that dashboards rely on."""
+"""Metrics of a step, under stable names for dashboards."""
 
 from __future__ import annotations
 
@@ -18,51 +18,51 @@ OUTLIER_STDS = 2.0
 STEP_METRICS: dict[str, str] = {
     "train/loss": "mean over the step's target tokens, nats",
     "train/perplexity": "exp of the loss",
-    "train/loss_median": "median of the last 50 losses, this one included",
-    "train/loss_std": "standard deviation of the same",
+    "train/loss_median": "median of the last 50 losses, including this one",
+    "train/loss_std": "standard deviation of the last 50 losses",
     "train/loss_outlier": "1 if the loss is above median + 2 std of the 50 before it",
     "optim/learning_rate": "peak_lr times schedule times the phase's scale",
-    "optim/learning_rate_matrix": "of the matrices; muon's is muon_lr times the same",
-    "optim/learning_rate_embedding": "of the embeddings",
-    "optim/learning_rate_norm": "of the norms",
-    "optim/gradient_norm": "over all parameters, before clipping",
-    "optim/gradient_norm_after_clip": "the same, as the optimizer saw it",
+    "optim/learning_rate_matrix": "learning rate of the matrices (muon: from muon_lr)",
+    "optim/learning_rate_embedding": "learning rate of the embeddings",
+    "optim/learning_rate_norm": "learning rate of the norms",
+    "optim/gradient_norm": "global gradient norm before clipping",
+    "optim/gradient_norm_after_clip": "global gradient norm after clipping",
     "optim/clip_rate": "share of the last 100 updates that were clipped",
-    "optim/skipped": "1 if the update was not applied: something not finite, or an outlier",
-    "optim/skipped_outlier": "1 if it was not applied although all was finite",
-    "optim/skipped_total": "updates that were not applied so far, all stages",
-    "perf/tokens_per_second": "target tokens of the step over its wall time",
-    "perf/samples_per_second": "rows of the step over its wall time",
+    "optim/skipped": "1 if the update was skipped: non-finite or an outlier",
+    "optim/skipped_outlier": "1 if the update was skipped although all values were finite",
+    "optim/skipped_total": "skipped updates so far, all stages",
+    "perf/tokens_per_second": "target tokens of the step per second of wall time",
+    "perf/samples_per_second": "rows of the step per second of wall time",
     "perf/data_time": "seconds spent waiting for batches",
     "perf/forward_time": "seconds in the forward passes",
     "perf/backward_time": "seconds in the backward passes",
     "perf/optimizer_time": "seconds in clipping and the update",
     "perf/total_step_time": "seconds from step to step",
-    "perf/mfu": "model FLOPs of the target tokens over wall time, by the device's peak",
+    "perf/mfu": "model FLOPs per second of wall time, as a share of the device's peak",
     "memory/allocated_gb": "GiB in use (on a CPU: resident memory of the process)",
-    "memory/max_allocated_gb": "the most so far",
-    "memory/reserved_gb": "GiB held from the system (on a CPU: the process's address space)",
+    "memory/max_allocated_gb": "peak of allocated_gb so far",
+    "memory/reserved_gb": "GiB reserved by torch (on a CPU: the process's address space)",
     "data/batch_size": "rows of the step",
-    "data/sequence_length": "tokens in a row",
+    "data/sequence_length": "tokens per row",
     "data/actual_tokens": "target tokens of the step",
-    "data/padding_ratio": "share of the step's positions that hold no target",
+    "data/padding_ratio": "share of the step's positions without a target",
     "data/tokens_seen": "target tokens so far, all stages",
     "curriculum/phase": "index of the phase",
-    "curriculum/lr_scale": "the phase's factor on the rate",
-    "curriculum/clip": "the phase's largest gradient norm",
+    "curriculum/lr_scale": "the phase's factor on the learning rate",
+    "curriculum/clip": "the phase's maximum gradient norm",
 }
-"""Every name that a step records and what it means; curriculum/clip only where there is one."""
+"""Descriptions of all metrics of a step; curriculum/clip is only logged if there is one."""
 
 
 @dataclass(frozen=True)
 class StepFacts:
-    """What is known of a step once it is done."""
+    """Facts about a finished step, the input to its metrics."""
 
     loss: float
     """Mean over the target tokens, nats."""
     learning_rate: float
     lr_by_role: Mapping[str, float]
-    """Of each parameter group."""
+    """Learning rate of each parameter group."""
     gradient_norm: float
     """Before clipping."""
     clip: float | None
@@ -75,18 +75,18 @@ class StepFacts:
     num_targets: int
     tokens_seen: int
     seconds: Mapping[str, float]
-    """Laps of the step: data, forward, backward, optimizer; their sum is its wall time."""
+    """Time by section: data, forward, backward, optimizer; they sum to the wall time."""
     flops_per_token: float
-    """Training FLOPs of a target token at this sequence length."""
+    """Training FLOPs per target token at this sequence length."""
     skipped_total: int = 0
-    """Updates that were skipped so far, this one included."""
+    """Updates skipped so far, including this one."""
 
 
 class StepRecorder:
-    """Turns facts into metrics; its windows go into checkpoints as plain data."""
+    """Computes metrics from facts; its windows are saved in checkpoints."""
 
     def __init__(self, peak_flops: float, device: str):
-        """Divide MFU by `peak_flops` a second; report the memory of `device` ("cpu", "cuda")."""
+        """Initialize with the peak FLOP/s for MFU and the device ("cpu", "cuda") for memory."""
         self._peak_flops, self._device = peak_flops, device
         self._losses = Rolling(LOSS_WINDOW)
         self._clipped = Rolling(CLIP_WINDOW)
@@ -106,7 +106,7 @@ class StepRecorder:
         return {"losses": self._losses.to_list(), "clipped": self._clipped.to_list()}
 
     def load(self, plain: Mapping[str, Any]) -> None:
-        """Go on from what `to_dict` returned."""
+        """Restore what `to_dict` returned."""
         self._losses = Rolling(LOSS_WINDOW, plain["losses"])
         self._clipped = Rolling(CLIP_WINDOW, plain["clipped"])
 
@@ -140,14 +140,14 @@ class StepRecorder:
 
 
 def clipped_norm(norm: float, clip: float | None) -> float:
-    """Return the gradient norm after clipping at `clip`; what is not finite is not clipped."""
+    """Return the gradient norm after clipping at `clip`; non-finite norms are not clipped."""
     return norm if clip is None or not math.isfinite(norm) else min(norm, clip)
 
 
 def model_flops_utilization(
     tokens_per_second: float, flops_per_token: float, peak_flops: float
 ) -> float:
-    """Return the share of the peak that the model's own FLOPs make up (arXiv 2204.02311)."""
+    """Return MFU: the model's FLOP/s as a share of the peak (PaLM, arXiv 2204.02311)."""
     return tokens_per_second * flops_per_token / peak_flops
 
 

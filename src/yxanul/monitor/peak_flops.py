@@ -1,6 +1,6 @@
-"""The matrix-product peak of a device: from the vendors' data sheets, or measured.
+"""Peak matrix-product FLOP/s of a device, for MFU: from vendors' data sheets, or measured.
 
-Figures are dense (no sparsity) with fp32 accumulation, in FLOP/s; MFU divides by them.
+Figures are dense (no sparsity) with fp32 accumulation.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Literal, NamedTuple
 import torch
 
 MEASURED_SECONDS = 0.04
-"""How long products are measured: fp32 and bf16, with a warm-up each, take less than 0.2 s."""
+"""Duration of a measurement: fp32 and bf16, with a warm-up each, take less than 0.2 s."""
 GPU_SIZE, CPU_SIZE = 8192, 1024
 
 
 class Peak(NamedTuple):
-    """FLOPs a second, and whether they were read in the table or measured here."""
+    """Peak FLOP/s, and whether it is from the table or measured."""
 
     flops_per_second: float
     source: Literal["table", "measured"]
 
 
 class Sheet(NamedTuple):
-    """TFLOP/s of one GPU; None where it has no such units."""
+    """Data-sheet TFLOP/s of a GPU; None if a dtype is not supported."""
 
     fp32: float
     tf32: float | None
@@ -36,7 +36,7 @@ class Sheet(NamedTuple):
 
 
 GPUS: dict[str, Sheet] = {
-    # Data center, NVIDIA data sheets (those that print sparse figures are halved).
+    # Data center, NVIDIA data sheets (sparse figures are halved).
     "v100": Sheet(15.7, None, 125, None),
     "v100 pcie": Sheet(14, None, 112, None),
     "t4": Sheet(8.1, None, 65, None),
@@ -70,7 +70,7 @@ GPUS: dict[str, Sheet] = {
     # AMD data sheet.
     "mi300x": Sheet(163.4, 653.7, 1307.4, 1307.4, 2614.9),
 }
-"""By what is left of the name that torch reports, see `short_name`."""
+"""Data sheets by `short_name` of the name that torch reports."""
 
 _NOISE = re.compile(r"nvidia|tesla|geforce|amd|instinct|sxm\d*|\d+gb|hbm\d\w?")
 _FIELDS = {
@@ -83,7 +83,7 @@ _FIELDS = {
 
 
 def matmul_peak(device: torch.device | str, dtype: torch.dtype) -> Peak:
-    """Return the peak of products in `dtype`; a CPU or an unlisted GPU is measured."""
+    """Return the peak of matrix products in `dtype`, measured on a CPU or unlisted GPU."""
     device = torch.device(device)
     if device.type == "cuda":
         listed = listed_peak(torch.cuda.get_device_name(device), dtype)
@@ -93,16 +93,16 @@ def matmul_peak(device: torch.device | str, dtype: torch.dtype) -> Peak:
 
 
 def short_name(name: str) -> str:
-    """Return a GPU's name without maker, form factor and memory: NVIDIA A100-SXM4-80GB is a100."""
+    """Return a GPU's name without vendor, form factor and memory: NVIDIA A100-SXM4-80GB is a100."""
     words = re.split(r"[\s-]+", name.lower())
     return " ".join(word for word in words if word and not _NOISE.fullmatch(word))
 
 
 def listed_peak(name: str, dtype: torch.dtype) -> float | None:
-    """Return the FLOP/s that the table has for a GPU's name, or None.
+    """Return the listed FLOP/s for a GPU's name, or None.
 
-    A name must match whole, so that no other GPU's peak is used: a laptop's RTX 4090 is no RTX
-    4090. fp32 is TF32 where torch was told to use that.
+    The full name must match, since similar names are different GPUs: a laptop RTX 4090 is not an
+    RTX 4090. fp32 means TF32 if torch is set to use it.
     """
     sheet = GPUS.get(short_name(name))
     if sheet is None or dtype not in _FIELDS:
@@ -115,10 +115,10 @@ def listed_peak(name: str, dtype: torch.dtype) -> float | None:
 
 
 def has_bf16_units(device: torch.device) -> bool:
-    """Say whether a device multiplies bf16 in hardware: without, a product takes 100 times as long.
+    """Return whether a device has bf16 hardware; without it, a product takes 100 times as long.
 
-    On x86 the processor has to have the units, and oneDNN to use them (ONEDNN_MAX_CPU_ISA masks
-    some); elsewhere oneDNN alone knows.
+    On x86 the processor must have the units and oneDNN must use them (ONEDNN_MAX_CPU_ISA masks
+    some); on other CPUs oneDNN's answer is used.
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -131,7 +131,7 @@ def has_bf16_units(device: torch.device) -> bool:
 
 @functools.cache
 def measure_matmul(device: torch.device | str, dtype: torch.dtype) -> float:
-    """Return the FLOP/s of the best of several large square matrix products, measured once."""
+    """Return the best FLOP/s of several large square matrix products; cached."""
     device = torch.device(device)
     size = GPU_SIZE if device.type == "cuda" else CPU_SIZE
     generator = torch.Generator().manual_seed(0)

@@ -1,4 +1,4 @@
-"""A window over the last values of a metric; it survives a restart."""
+"""Rolling window over the last values of a metric; can be saved and restored."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 
 class Rolling:
-    """The last `size` values and what they say; every figure of an empty window is NaN."""
+    """The last `size` values and their statistics, which are NaN for an empty window."""
 
     def __init__(self, size: int, values: Iterable[float] = ()):
         self._values: deque[float] = deque(values, maxlen=size)
@@ -17,7 +17,7 @@ class Rolling:
         return len(self._values)
 
     def add(self, value: float) -> None:
-        """Take a value in; the oldest falls out of a full window."""
+        """Append a value, dropping the oldest of a full window."""
         self._values.append(value)
 
     @property
@@ -27,12 +27,12 @@ class Rolling:
 
     @property
     def median(self) -> float:
-        """Middle value."""
+        """Median."""
         return statistics.median(self._values) if self._values else float("nan")
 
     @property
     def std(self) -> float:
-        """Standard deviation, taken as a sample's; zero for one value."""
+        """Sample standard deviation; zero for one value."""
         if not self._values:
             return float("nan")
         mean = self.mean

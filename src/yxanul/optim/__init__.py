@@ -1,7 +1,6 @@
-"""Optimizers, learning-rate schedules and grouping by role.
+"""Optimizers, learning-rate schedules and parameter groups by role.
 
-`config` holds the settings, `table` all optimizers, `schedules` all schedules; this file stays free
-of torch so that recipes load fast.
+This file does not import torch, so that recipes load fast.
 """
 
 from yxanul.optim.config import OptimSettings, ScheduleSettings

@@ -1,8 +1,8 @@
-"""Adafactor (Shazeer and Stern 2018, arXiv 1804.04235) with the rate of the schedule.
+"""Adafactor (Shazeer and Stern 2018, arXiv 1804.04235) with the scheduled learning rate.
 
-Squared gradients of a matrix are remembered as means of its rows and columns: next to no memory.
-There is no momentum, and no scaling by the size of the weights, so that rates mean about what they
-mean to AdamW. (torch's own lowers the rate to 1 / sqrt(step) where the schedule is above that.)
+The second moment of a matrix is stored as row and column means, which takes little memory. There
+is no momentum and no scaling by the RMS of the weights, so that learning rates are comparable to
+AdamW's. (torch's Adafactor caps the rate at 1 / sqrt(step).)
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from yxanul.optim.base import GroupwiseOptimizer
 from yxanul.optim.config import OptimSettings
 
 MEMORY_POWER = -0.8
-"""The share of the newest squared gradient in the mean is step to this power."""
+"""Weight of the newest squared gradient in the running mean: step ** MEMORY_POWER."""
 LARGEST_UPDATE = 1.0
-"""Root mean square of an update, before the rate."""
+"""Maximum RMS of an update, before the learning rate."""
 
 
 class Adafactor(GroupwiseOptimizer):
-    """Adam's second moment, factored."""
+    """Adafactor without momentum."""
 
     def __init__(self, groups: list[dict[str, Any]], *, eps: float):
         super().__init__(groups, {"eps": eps})
@@ -48,7 +48,7 @@ class Adafactor(GroupwiseOptimizer):
 
 
 def _means(squares: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Return what is remembered of squared gradients; axes that are gone stay, with length 1."""
+    """Return the row and column means (reduced axes have length 1), or the squares if 1-D."""
     if squares.ndim < 2:
         return {"square": squares}
     return {"rows": squares.mean(-1, keepdim=True), "columns": squares.mean(-2, keepdim=True)}
@@ -58,7 +58,7 @@ def _inverse_root(state: dict[str, torch.Tensor]) -> torch.Tensor:
     if "square" in state:
         return state["square"].rsqrt()
     rows, columns = state["rows"], state["columns"]
-    # Root by root: the product of two means of tiny gradients would vanish in fp32.
+    # Roots are taken separately: the product of two means of tiny gradients underflows in fp32.
     return (rows / rows.mean(-2, keepdim=True)).rsqrt() * columns.rsqrt()
 
 

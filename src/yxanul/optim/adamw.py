@@ -1,4 +1,4 @@
-"""AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101), torch's fused one."""
+"""AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101), torch's fused implementation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FUSED_DEVICES = ("cpu", "cuda")
 
 
 def build(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.Optimizer:
-    """Return AdamW over `groups`; fused where torch has it (five times faster on a CPU)."""
+    """Return AdamW over `groups`; fused if torch supports it (five times faster on a CPU)."""
     devices = {parameter.device.type for group in groups for parameter in group["params"]}
     return torch.optim.AdamW(
         groups,

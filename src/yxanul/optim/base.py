@@ -1,4 +1,4 @@
-"""What our own optimizers share: the walk over groups, with one update for each."""
+"""Base class of our own optimizers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 
 
 def _unwrapped(name: str) -> Any:
-    """Return a method of torch's Optimizer without the wrapper that keeps torch.compile off it: its
-    first call imports the compiler, which takes a second or more."""
+    """Return a method of torch's Optimizer without its `torch._disable_dynamo` wrapper, whose first
+    call imports the compiler, which takes a second or more."""
     method = getattr(torch.optim.Optimizer, name)
     return getattr(method, "__wrapped__", method)
 
 
 class GroupwiseOptimizer(torch.optim.Optimizer, ABC):
-    """An optimizer that moves the parameters of a group together."""
+    """An optimizer that updates the parameters of a group together."""
 
     add_param_group = _unwrapped("add_param_group")
     zero_grad = _unwrapped("zero_grad")
@@ -26,7 +26,7 @@ class GroupwiseOptimizer(torch.optim.Optimizer, ABC):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """Apply one update; parameters without a gradient stay as they are."""
+        """Apply one update; parameters without a gradient are skipped."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -39,4 +39,4 @@ class GroupwiseOptimizer(torch.optim.Optimizer, ABC):
 
     @abstractmethod
     def _step(self, params: list[torch.Tensor], group: dict[str, Any]) -> None:
-        """Move the parameters of one group, at least one, all of which have a gradient."""
+        """Update the parameters of a group: at least one, all with a gradient."""

@@ -1,4 +1,4 @@
-"""The one way to make an optimizer."""
+"""Optimizer factory."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ def build_optimizer(
     roles: Mapping[str, Role],
     settings: OptimSettings,
 ) -> torch.optim.Optimizer:
-    """Return the optimizer of `settings` over parameters that are labelled by `roles`."""
+    """Return the optimizer of `settings` over parameters grouped by `roles`."""
     groups = parameter_groups(named_parameters, roles, settings)
     return import_module(f"yxanul.optim.{settings.name}").build(groups, settings)

@@ -1,6 +1,6 @@
 """Gradient norm and clipping."""
 
-# torch's multi-tensor operations are public in all but name.
+# torch's multi-tensor operations are not exported publicly.
 # pyright: reportPrivateImportUsage=false
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ def clip_gradients(
     max_norm: float | None,
     total: Callable[[float], float] | None = None,
 ) -> float:
-    """Scale all gradients so that their joint norm is at most `max_norm`; return it as it was.
+    """Clip the gradients to a global norm of at most `max_norm`; return the norm before clipping.
 
-    The norm is taken in fp32. It is finite only if every gradient is; otherwise nothing is scaled
-    and the update must not be applied. Where each process has a part of the gradients, `total`
-    adds up a number over all of them.
+    The norm is computed in fp32. It is finite only if every gradient is; otherwise nothing is
+    scaled and the update must not be applied. If gradients are sharded, `total` sums a number over
+    all ranks.
     """
     grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
     return clip_tensors(grads, max_norm, total)
@@ -32,7 +32,7 @@ def clip_tensors(
     max_norm: float | None,
     total: Callable[[float], float] | None = None,
 ) -> float:
-    """Do what `clip_gradients` does, to gradients in any pieces."""
+    """Like `clip_gradients`, for gradients split in any way."""
     norm = 0.0
     if grads:
         norms = torch._foreach_norm(grads, 2, dtype=torch.float32)

@@ -1,6 +1,6 @@
-"""A running mean of the weights (Polyak and Juditsky 1992), beside those that are trained."""
+"""EMA of the weights (averaging: Polyak and Juditsky 1992)."""
 
-# torch's multi-tensor operations are public in all but name.
+# torch's multi-tensor operations are not exported publicly.
 # pyright: reportPrivateImportUsage=false
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import torch
 
 
 class Ema:
-    """Exponential mean of fp32 weights, one tensor a parameter.
+    """Exponential moving average of fp32 weights, one tensor per parameter.
 
-    In the first updates the mean is over fewer: the decay of update n is at most
-    (1 + n) / (10 + n), so that what the weights began as is soon forgotten.
+    The decay of update n is at most (1 + n) / (10 + n), so that the initial weights are soon
+    forgotten.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take the present weights in."""
+        """Update the averages with the current weights."""
         self.num_updates += 1
         decay = min(self._decay, (1 + self.num_updates) / (10 + self.num_updates))
         averages = [self.averages[name] for name in self._weights]
@@ -36,16 +36,16 @@ class Ema:
 
     @torch.no_grad()
     def adopt(self) -> None:
-        """Make the mean the weights, and begin anew from there."""
+        """Copy the averages into the weights and restart the averaging."""
         for name, weight in self._weights.items():
             weight.copy_(self.averages[name])
         self.num_updates = 0
 
     @contextlib.contextmanager
     def in_place(self, refresh: Callable[[], None]) -> Iterator[None]:
-        """Put the mean where the weights are, and bring them back to the bit in the end.
+        """Context manager: swap the averages into the weights, restoring them bit for bit on exit.
 
-        `refresh` is called after each exchange: what was made from the weights is made again.
+        `refresh` is called after each swap, to update values derived from the weights.
         """
         self._exchange()
         refresh()
@@ -56,7 +56,7 @@ class Ema:
             refresh()
 
     def tensors(self, model: torch.nn.Module) -> dict[str, torch.Tensor]:
-        """Return the model's state with the mean for its weights, shared ones still shared."""
+        """Return the model's state dict with averages for weights; tied weights stay tied."""
         mean_of = {id(weight): self.averages[name] for name, weight in self._weights.items()}
         state: dict[str, torch.Tensor] = model.state_dict(keep_vars=True)
         return {
@@ -66,7 +66,7 @@ class Ema:
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, torch.Tensor], num_updates: int) -> None:
-        """Go on from what `tensors` and `num_updates` were."""
+        """Restore the averages and the number of updates."""
         for name, average in self.averages.items():
             average.copy_(tensors[name])
         self.num_updates = num_updates

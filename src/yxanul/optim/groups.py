@@ -1,4 +1,4 @@
-"""Parameters by role, and the learning rate of every group."""
+"""Parameter groups by role, and their learning rates."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def parameter_groups(
     roles: Mapping[str, Role],
     settings: OptimSettings,
 ) -> list[dict[str, Any]]:
-    """Return torch parameter groups, one a role; a 1-D parameter is a norm whatever its label.
+    """Return torch parameter groups, one per role; 1-D parameters count as norms whatever the role.
 
-    Each group has `names` beside `params`, and `base_lr`, its peak, which `set_lr` multiplies.
-    Frozen parameters are left out; a parameter without a role, or an unknown role, is an error.
+    Each group has `names` parallel to `params`, and `base_lr`, its peak, which `set_lr`
+    multiplies. Frozen parameters are left out; a missing or unknown role is an error.
     """
     by_role: dict[Role, list[tuple[str, torch.nn.Parameter]]] = {r: [] for r in get_args(Role)}
     for name, parameter in named_parameters:
@@ -53,6 +53,6 @@ def _role_of(name: str, roles: Mapping[str, Role]) -> Role:
         hint = near_miss(name, roles)
         raise ValueError(f"the parameter {name} has no role" + (f"; {hint}" if hint else ""))
     if roles[name] not in get_args(Role):
-        wanted = ", ".join(get_args(Role))
-        raise ValueError(f"{name} has the unknown role '{roles[name]}'; wanted one of {wanted}")
+        known = ", ".join(get_args(Role))
+        raise ValueError(f"{name} has the unknown role '{roles[name]}'; expected one of {known}")
     return roles[name]

@@ -1,9 +1,10 @@
-"""Lion (Chen et al. 2023, arXiv 2302.06675): every element moves by the rate, along a sign.
+"""Lion (Chen et al. 2023, arXiv 2302.06675): updates by the sign of an interpolated momentum.
 
-It wants a rate three to ten times smaller than AdamW's, and a decay that many times larger.
+Use a learning rate three to ten times smaller than AdamW's, and a weight decay larger by the same
+factor.
 """
 
-# torch's multi-tensor operations are public in all but name.
+# torch's multi-tensor operations are not exported publicly.
 # pyright: reportPrivateImportUsage=false
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from yxanul.optim.config import OptimSettings
 
 
 class Lion(GroupwiseOptimizer):
-    """Half the state of AdamW: one momentum an element."""
+    """Lion; its state, one momentum per element, is half of AdamW's."""
 
     def __init__(self, groups: list[dict[str, Any]], *, betas: tuple[float, float]):
         super().__init__(groups, {"betas": betas})
@@ -28,12 +29,12 @@ class Lion(GroupwiseOptimizer):
                 self.state[param]["momentum"] = torch.zeros_like(param)
         momenta = [self.state[param]["momentum"] for param in params]
         grads = [param.grad for param in params if param.grad is not None]
-        here, memory = group["betas"]
-        updates = torch._foreach_lerp(momenta, grads, 1 - here)
+        beta1, beta2 = group["betas"]
+        updates = torch._foreach_lerp(momenta, grads, 1 - beta1)
         torch._foreach_sign_(updates)
         torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(params, updates, alpha=-group["lr"])
-        torch._foreach_lerp_(momenta, grads, 1 - memory)
+        torch._foreach_lerp_(momenta, grads, 1 - beta2)
 
 
 def build(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.Optimizer:

@@ -1,13 +1,13 @@
-"""Muon: momentum, made orthogonal, for matrices; AdamW for embeddings and norms.
+"""Muon: orthogonalized momentum for matrices; AdamW for embeddings and norms.
 
 Shapes: G matrices of equal shape, R rows, C columns, M = min(R, C).
 
-Muon is by Jordan et al. 2024 (kellerjordan.github.io/posts/muon). The size of the update is that
-of Liu et al. 2025 (arXiv 2502.16982): 0.2 sqrt(max(R, C)) gives it the root mean square of an
-AdamW update, whatever the shape. Orthogonal updates bear a higher rate than AdamW's.
+Muon is by Jordan et al. 2024 (kellerjordan.github.io/posts/muon). The update scale is that of Liu
+et al. 2025 (arXiv 2502.16982): 0.2 sqrt(max(R, C)) matches the RMS of an AdamW update for any
+shape. Orthogonal updates tolerate a higher learning rate than AdamW's.
 """
 
-# torch's multi-tensor operations are public in all but name.
+# torch's multi-tensor operations are not exported publicly.
 # pyright: reportPrivateImportUsage=false
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from yxanul.optim.sharding import TensorGather
 MOMENTUM = 0.95
 UPDATE_SIZE = 0.2
 RATE_RATIO = 4.0
-"""Best rate of the matrices over AdamW's, where small models were tried (ratios of 1, 2, 4, 8)."""
+"""Default muon_lr / peak_lr: the best of 1, 2, 4 and 8 on small models."""
 NUM_ITERATIONS = 5
 QUINTIC = (3.4445, -4.7750, 2.0315)
-"""Odd polynomial whose iteration brings singular values of (0, 1] near 1 in five rounds."""
+"""Coefficients of the odd polynomial that maps singular values in (0, 1] near 1 in five rounds."""
 
 
 class Muon(GroupwiseOptimizer):
-    """Muon over the groups whose `orthogonal` is true, AdamW over all others."""
+    """Muon for groups with `orthogonal`, AdamW for all others."""
 
     def __init__(self, groups: list[dict[str, Any]], *, betas: tuple[float, float], eps: float):
         devices = {param.device.type for group in groups for param in group["params"]}
@@ -44,12 +44,12 @@ class Muon(GroupwiseOptimizer):
             "momentum": MOMENTUM,
             "betas": betas,
             "eps": eps,
-            "fused": devices.issubset(FUSED_DEVICES),  # torch reads it, too, when it loads a state
+            "fused": devices.issubset(FUSED_DEVICES),  # also read by torch's load_state_dict
         }
         super().__init__(groups, defaults)
         self.parts = TensorGather()
         self.in_fp32 = False
-        """Make orthogonal in fp32 also where bf16 is faster: for training that is all in fp32."""
+        """Orthogonalize in fp32 even if bf16 is faster: for training in pure fp32."""
 
     def _step(self, params: list[torch.Tensor], group: dict[str, Any]) -> None:
         if group["orthogonal"]:
@@ -111,7 +111,7 @@ def build(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.
             continue
         for name, param in zip(group["names"], group["params"], strict=True):
             if param.ndim != 2:
-                raise ValueError(f"muon moves 2-D matrices; {name} has shape {tuple(param.shape)}")
+                raise ValueError(f"muon needs 2-D matrices; {name} has shape {tuple(param.shape)}")
         group["orthogonal"] = True
         rate = settings.muon_lr or RATE_RATIO * settings.peak_lr
         group["base_lr"] = group["lr"] = rate * settings.lr_scale_by_role.get("matrix", 1.0)
@@ -119,10 +119,9 @@ def build(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.
 
 
 def orthogonal_together(matrices: list[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
-    """Return the nearest (about) orthogonal matrix of each, computed in `dtype`.
+    """Return the (approximately) nearest orthogonal matrix of each, computed in `dtype`.
 
-    All have one shape and go through the iteration as one stack: many small products cost more
-    than one batch.
+    All have the same shape and are stacked: one batched product is faster than many small ones.
     """
     first = matrices[0]
     stack_GRC = first.new_empty(len(matrices), *first.shape, dtype=dtype)
@@ -133,7 +132,7 @@ def orthogonal_together(matrices: list[torch.Tensor], dtype: torch.dtype) -> lis
 
 
 def newton_schulz(x_GRC: torch.Tensor) -> torch.Tensor:
-    """Bring all singular values of each matrix, at most 1 before, near 1."""
+    """Bring the singular values of each matrix, which must be at most 1, near 1."""
     a, b, c = QUINTIC
     is_tall = x_GRC.shape[1] > x_GRC.shape[2]
     for _ in range(NUM_ITERATIONS):
@@ -146,7 +145,7 @@ def newton_schulz(x_GRC: torch.Tensor) -> torch.Tensor:
 
 
 def product_dtype(device: torch.device) -> torch.dtype:
-    """Return bf16 where the device multiplies it fast, else fp32."""
+    """Return bf16 if the device has fast bf16 products, else fp32."""
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:

@@ -1,4 +1,4 @@
-"""How the tensors of a process lie within those of the model."""
+"""Interface between optimizers and sharded parameters."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import Tensor
 
 
 class TensorGather:
-    """Whole parameters need no gathering; sharded ones do: `train/parallel/row_shards.py`."""
+    """No-op for unsharded parameters; overridden in `train/parallel/row_shards.py`."""
 
     def shape(self, param: Tensor) -> torch.Size:
-        """Return the shape of the whole that a parameter is a part of."""
+        """Return the full shape of a parameter."""
         return param.shape
 
     def joined(self, params: Sequence[Tensor], values: Sequence[Tensor]) -> list[Tensor]:
-        """Return the wholes of values that belong to parameters of one shape."""
+        """Gather values that belong to parameters of one shape."""
         return list(values)
 
     def own(self, whole: Tensor) -> Tensor:
-        """Return this process's part of a whole."""
+        """Return this rank's shard of a full tensor."""
         return whole

@@ -1,12 +1,11 @@
-"""Sophia-G (Liu et al. 2023, arXiv 2305.14342): momentum over curvature, bounded by the rate.
+"""Sophia-G (Liu et al. 2023, arXiv 2305.14342): momentum divided by curvature, clipped.
 
-Now and then the curvature is estimated: the gradient for targets that are drawn from the model's
-own predictions, squared, times the number of targets (Gauss-Newton-Bartlett). Whoever trains
-brings that gradient (`train/hessian.py`). Until the first estimate every element moves by the
-rate, along the sign of its momentum.
+The curvature is estimated periodically (Gauss-Newton-Bartlett): the squared gradient for targets
+sampled from the model's predictions, times the number of targets. `train/hessian.py` computes that
+gradient. Until the first estimate, updates are the learning rate times the sign of the momentum.
 """
 
-# torch's multi-tensor operations are public in all but name.
+# torch's multi-tensor operations are not exported publicly.
 # pyright: reportPrivateImportUsage=false
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ CURVATURE_SCALE = 0.05
 
 
 class Sophia(GroupwiseOptimizer):
-    """As much state as AdamW: a momentum and a curvature an element."""
+    """Sophia-G; its state, momentum and curvature per element, is as large as AdamW's."""
 
     def __init__(self, groups: list[dict[str, Any]], settings: OptimSettings):
         defaults = {
@@ -36,7 +35,7 @@ class Sophia(GroupwiseOptimizer):
 
     @torch.no_grad()
     def update_hessian(self, num_targets: int) -> None:
-        """Take in the present gradients as those of a mean over `num_targets` drawn targets."""
+        """Update the curvature from the gradients of a mean loss over `num_targets` samples."""
         for group in self.param_groups:
             for param in group["params"]:
                 if param.grad is not None:

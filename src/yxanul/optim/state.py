@@ -1,4 +1,4 @@
-"""An optimizer's state as tensors by parameter name, and back: exact, whatever the order."""
+"""Optimizer state as tensors by parameter name, independent of the parameter order."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ SCHEMA_VERSION = 1
 def optimizer_tensors(
     optimizer: torch.optim.Optimizer,
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Return the state as tensors named `<what>.<parameter>`, and plain data beside them.
+    """Return the state as tensors named `<state key>.<parameter>`, and plain data.
 
-    Rates and decays are not state: they come from the recipe and the schedule.
+    Learning rates and weight decays are not included: they come from the recipe and the schedule.
     """
     tensors: dict[str, torch.Tensor] = {}
     names: list[str] = []
@@ -37,13 +37,13 @@ def optimizer_tensors(
 def load_optimizer(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor], plain: Mapping[str, Any]
 ) -> None:
-    """Give `optimizer` the state that `optimizer_tensors` returned; it must fit exactly."""
+    """Load what `optimizer_tensors` returned; optimizer, names and shapes must match."""
     _check(optimizer, plain)
     by_name: dict[str, dict[str, torch.Tensor]] = {name: {} for name in plain["parameters"]}
     for full_name, value in tensors.items():
         key, _, name = full_name.partition(".")
         if name not in by_name:
-            raise YxanulError(f"the optimizer's state names no parameter of it: {full_name}")
+            raise YxanulError(f"the optimizer state has an unknown parameter: {full_name}")
         by_name[name][key] = value
     state = optimizer.state_dict()
     for index, (name, parameter) in enumerate(_named(optimizer)):
@@ -60,7 +60,7 @@ def _named(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.Tensor
 def _check(optimizer: torch.optim.Optimizer, plain: Mapping[str, Any]) -> None:
     if plain["schema_version"] > SCHEMA_VERSION:
         raise YxanulError(
-            "the optimizer's state was written by a newer yxanul",
+            "the optimizer state was written by a newer version of yxanul",
             got=f"schema version {plain['schema_version']}",
             expected=f"at most {SCHEMA_VERSION}",
         )
@@ -70,13 +70,13 @@ def _check(optimizer: torch.optim.Optimizer, plain: Mapping[str, Any]) -> None:
             "the checkpoint was written by another optimizer",
             got=plain["optimizer"],
             expected=kind,
-            hint="set optim.name back, or begin another run",
+            hint="restore optim.name, or start a new run",
         )
     ours, theirs = {name for name, _ in _named(optimizer)}, set(plain["parameters"])
     if ours != theirs:
         odd = sorted(ours ^ theirs)
         raise YxanulError(
-            "the optimizer's state belongs to another model",
+            "the optimizer state belongs to another model",
             got=f"{len(odd)} parameters that only one of them has, such as {odd[0]}",
         )
 
@@ -85,14 +85,12 @@ def _check_shapes(name: str, parameter: torch.Tensor, state: Mapping[str, torch.
     for key, value in state.items():
         if value.ndim and not _fits(value.shape, parameter.shape):
             raise YxanulError(
-                f"{key} of {name} does not fit",
+                f"the optimizer state's {key} of {name} has the wrong shape",
                 got=f"shape {tuple(value.shape)}",
                 expected=f"{tuple(parameter.shape)}",
             )
 
 
-def _fits(shape: torch.Size, wanted: torch.Size) -> bool:
-    """Say whether it is a parameter's shape, or 1 along axes over which the state is a mean."""
-    return len(shape) == len(wanted) and all(
-        a in (b, 1) for a, b in zip(shape, wanted, strict=True)
-    )
+def _fits(shape: torch.Size, full: torch.Size) -> bool:
+    """Return whether `shape` is `full`, or has length 1 along some axes (factored state)."""
+    return len(shape) == len(full) and all(a in (b, 1) for a, b in zip(shape, full, strict=True))

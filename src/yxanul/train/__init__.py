@@ -1,1 +1,1 @@
-"""Training: the loop, its curriculum, precision, progress and callbacks."""
+"""Training: loop, curriculum, precision, progress and callbacks."""

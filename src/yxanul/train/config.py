@@ -14,36 +14,36 @@ PRECISIONS_OF = {
     "fsdp": ("auto", "fp32", "bf16", "fp16"),
     "deepspeed": ("auto", "fp32", "bf16"),
 }
-"""The arithmetic of the strategies that divide the state; the others have any."""
+"""Precisions that the sharding strategies support; the others support all."""
 
 Weights = dict[str, Annotated[float, Field(ge=0)]]
-"""By source: how much of it."""
+"""Mix weight of each source."""
 
 
 class PhaseSettings(Settings):
-    """One phase of a curriculum: from where on, and with which shapes and scales."""
+    """One phase of a curriculum: where it starts, its shapes and its scales."""
 
     seq_len: int = Field(gt=0)
-    """Tokens in a row."""
+    """Tokens per row."""
     share: float | None = Field(default=None, gt=0, le=1)
-    """Share of the stage's budget, in the unit the budget is counted in."""
+    """Share of the stage's budget, in the budget's unit."""
     from_step: int | None = Field(default=None, ge=0)
-    """The stage's step at which the phase starts (steps already done)."""
+    """Stage step at which the phase starts (completed steps)."""
     from_tokens: int | None = Field(default=None, ge=0)
-    """The stage's token count at (or just after) which the phase starts."""
+    """Stage token count at (or just after) which the phase starts."""
     tokens: int | None = Field(default=None, gt=0)
-    """Exactly so many target tokens: the phase's last step is as small as that takes."""
+    """Exact number of target tokens; the last steps are smaller if needed to meet it."""
     device_batch_size: int | None = Field(default=None, gt=0)
-    """Rows of a micro-batch on one device; absent: they follow from `train.batch_tokens`."""
+    """Rows per micro-batch on one device; absent: derived from `train.batch_tokens`."""
     grad_accum_steps: int = Field(default=1, gt=0)
-    """Micro-batches a step; goes with `device_batch_size`."""
+    """Micro-batches per step; requires `device_batch_size`."""
     devices: int = Field(default=1, gt=0)
-    """Devices that each take `device_batch_size` rows in each micro-batch. The step is the same on
-    any number of them: fewer take more micro-batches."""
+    """Devices that each take `device_batch_size` rows per micro-batch. The step is the same on any
+    number of devices: fewer take more micro-batches."""
     lr_scale: float = Field(default=1.0, gt=0)
     """Factor on the scheduled learning rate."""
     grad_clip: float | None = Field(default=None, gt=0)
-    """Largest gradient norm; absent: `optim.grad_clip`."""
+    """Maximum gradient norm; absent: `optim.grad_clip`."""
     mix: Weights | None = None
     """Weight of each source; absent: the stage's mix."""
 
@@ -66,45 +66,45 @@ class PhaseSettings(Settings):
 
 
 class SpikeSettings(Settings):
-    """When a finite step is an outlier, and is skipped like one that is not finite."""
+    """When a finite step counts as an outlier and is skipped like a non-finite one."""
 
     deviations: float = Field(default=6.0, gt=0)
-    """So many standard deviations above the mean of the last steps, loss or gradient norm."""
+    """Threshold for loss and gradient norm: standard deviations above the mean of the window."""
     window_steps: int = Field(default=128, ge=4)
-    """Over so many steps of the phase; nothing is skipped in the first half of them."""
+    """Window length in steps; nothing is skipped until a phase has filled half of it."""
 
 
 class TrainSettings(Settings):
-    """How a model is trained, whatever the stage."""
+    """Training settings shared by all stages."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16", "fp8"] = "auto"
-    """Arithmetic of the model; master weights and optimizer state are always fp32."""
+    """Compute precision of the model; master weights and optimizer state are always fp32."""
     fp8: Fp8Settings = Fp8Settings()
-    """How fp8 is computed, where the precision is fp8 or auto tries it."""
+    """fp8 settings, used if the precision is fp8 or auto tries it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to train; auto takes a GPU where there is one."""
+    """Training device; auto uses a GPU if one is available."""
     strategy: Literal["auto", "ddp", "fsdp", "deepspeed"] = "auto"
-    """How several processes share the work; auto is ddp. One process needs none."""
+    """How several processes share the work; auto is ddp. A single process uses none."""
     deepspeed: str | None = None
-    """A DeepSpeed configuration (JSON file), for the strategy deepspeed; absent: ZeRO stage 1."""
+    """DeepSpeed configuration (JSON file) for strategy deepspeed; absent: ZeRO stage 1."""
     compile: bool | Literal["auto"] = "auto"
-    """Compile the layers by torch.compile; auto does so on a GPU. It costs seconds at the start."""
+    """Compile the layers with torch.compile; auto does so on a GPU. Costs seconds at startup."""
     attention: Literal["auto", "sdpa", "cpu_blockwise", "flex", "varlen", "flash", "reference"] = (
         "auto"
     )
-    """Attention back end; auto follows a rule for the device, dtype and mask."""
+    """Attention backend; auto chooses by device, dtype and mask."""
     batch_tokens: int = Field(default=4096, gt=0)
-    """Target tokens a step, for phases that do not give rows."""
+    """Target tokens per step, for phases without `device_batch_size`."""
     micro_batch_size: int | Literal["auto"] = "auto"
-    """Rows that go through the model at once; auto keeps a micro-batch near 8,192 tokens."""
+    """Rows per micro-batch; auto keeps a micro-batch near 8,192 tokens."""
     gradient_checkpointing: Literal["none", "full"] | PositiveInt = "none"
-    """Layers that are computed again for their gradients, to save memory: full, or every n-th."""
+    """Activation checkpointing: recompute all layers (full) or every n-th in the backward pass."""
     checkpoint: CheckpointSettings = CheckpointSettings()
     """When to write checkpoints and how many to keep."""
     max_skipped_steps: int = Field(default=10, gt=0)
-    """Stop after so many updates in a row that were skipped."""
+    """Stop after this many consecutive skipped updates."""
     skip_spikes: SpikeSettings | None = None
-    """Skip a step whose loss or gradient norm lies far above the last ones; null: none."""
+    """Skip a step whose loss or gradient norm is far above the recent ones; null: never."""
 
     @model_validator(mode="after")
     def _check(self) -> TrainSettings:
@@ -118,7 +118,7 @@ class TrainSettings(Settings):
             )
         if self.precision not in PRECISIONS_OF.get(self.strategy, (self.precision,)):
             raise Misfit(
-                f"strategy {self.strategy} does not train in {self.precision}; strategy ddp does",
+                f"strategy {self.strategy} does not support {self.precision}; strategy ddp does",
                 "precision",
                 "strategy",
             )
@@ -130,6 +130,6 @@ class TrainSettings(Settings):
 
     @property
     def checkpoint_every(self) -> int | None:
-        """Every how many layers one is recomputed for its gradients; None: none is."""
-        wanted = self.gradient_checkpointing
-        return {"none": None, "full": 1}[wanted] if isinstance(wanted, str) else wanted
+        """Checkpoint the activations of every n-th layer; None: of no layer."""
+        value = self.gradient_checkpointing
+        return {"none": None, "full": 1}[value] if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""The plan of a stage: which step has which shape, scales and mix. Pure arithmetic, no torch."""
+"""Plan of a stage: shape, scales and mix of every step. Pure arithmetic, no torch."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ AUTO_MICRO_TOKENS = 8_192
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of steps that are alike."""
+    """Consecutive steps with the same shape, scales and mix."""
 
     index: int
     seq_len: int
     rows: int
-    """Rows of a whole step: micro-batch rows x accumulation."""
+    """Rows per step, over all micro-batches."""
     micro_rows: int
-    """Rows of one micro-batch; the last of a step may have fewer."""
+    """Rows per micro-batch; the last of a step may have fewer."""
     first_step: int
     num_steps: int
     lr_scale: float
@@ -33,7 +33,7 @@ class Phase:
 
     @property
     def step_tokens(self) -> int:
-        """Target tokens of one step."""
+        """Target tokens per step."""
         return self.rows * self.seq_len
 
     @property
@@ -44,42 +44,44 @@ class Phase:
 
 @dataclass(frozen=True)
 class LrCurve:
-    """One course of the learning-rate schedule, over the steps of a stage from `first_step` on.
+    """A learning-rate schedule over the steps of a stage from `first_step` on.
 
-    It may begin in the middle of its schedule: where the rest of a stage was planned anew.
+    It may start in the middle of the schedule if the rest of a stage was replanned.
     """
 
     first_step: int
     total_steps: int
-    """Updates of the whole schedule, and its target tokens."""
+    """Updates of the whole schedule."""
     total_tokens: int
+    """Target tokens of the whole schedule."""
     done_steps: int = 0
-    """Updates of the schedule that count as done at `first_step`, and their target tokens."""
+    """Updates of the schedule that count as done at `first_step`."""
     done_tokens: int = 0
+    """Target tokens of the schedule that count as done at `first_step`."""
     lr_scale: float = 1.0
     warmup_fraction: float | None = None
-    """Instead of the warm-up of the settings."""
+    """Overrides the warm-up of the settings."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The phases of a stage, walked to its end."""
+    """The phases of a stage, in order, to its end."""
 
     phases: tuple[Phase, ...]
     replanned: tuple[LrCurve, ...] = ()
-    """Where the schedule does not simply span the phases: its courses, one after the other."""
+    """Learning-rate curves in order, if more than one or not spanning exactly the phases."""
 
     @property
     def curves(self) -> tuple[LrCurve, ...]:
-        """The courses of the learning-rate schedule, the first from step 0 on."""
+        """Learning-rate curves in order; the first starts at step 0."""
         return self.replanned or (LrCurve(0, self.total_steps, self.total_tokens),)
 
     def curve_at(self, steps_done: int) -> LrCurve:
-        """Return the course that the step after `steps_done` steps belongs to."""
+        """Return the curve of the step after `steps_done` steps."""
         return [curve for curve in self.curves if curve.first_step <= steps_done][-1]
 
     def done_of(self, curve: LrCurve, steps_done: int) -> tuple[int, int]:
-        """Return the updates and target tokens of a course that are done after so many steps."""
+        """Return the updates and target tokens of a curve done after `steps_done` steps."""
         tokens = self.tokens_after(steps_done) - self.tokens_after(curve.first_step)
         return curve.done_steps + steps_done - curve.first_step, curve.done_tokens + tokens
 
@@ -95,18 +97,18 @@ class Plan:
 
     @property
     def longest(self) -> int:
-        """The longest sequence of the stage."""
+        """Longest sequence length of the stage."""
         return max(phase.seq_len for phase in self.phases)
 
     def phase_at(self, steps_done: int) -> Phase:
-        """Return the phase of the step that comes after `steps_done` steps."""
+        """Return the phase of the step after `steps_done` steps."""
         for phase in reversed(self.phases):
             if phase.num_steps and phase.first_step <= steps_done:
                 return phase
         raise IndexError(steps_done)
 
     def is_phase_end(self, steps_done: int) -> bool:
-        """Say whether the last of so many steps was the last of a phase."""
+        """Return whether step number `steps_done` was the last of a phase."""
         return any(
             steps_done == phase.first_step + phase.num_steps
             for phase in self.phases
@@ -122,7 +124,7 @@ class Plan:
 
 
 def cut_plan(plan: Plan, steps: int) -> Plan:
-    """Return the plan ended after so many steps: what a shorter budget would have planned."""
+    """Return the plan ended after `steps` steps, as a shorter budget would have planned it."""
     cut, (*earlier, last) = _cut(plan, steps, None), plan.curves
     shorter = replace(
         last,
@@ -133,35 +135,36 @@ def cut_plan(plan: Plan, steps: int) -> Plan:
 
 
 def replan(plan: Plan, whole: Plan, steps_done: int, *, by_share: bool) -> Plan:
-    """Return the plan whose steps after `steps_done` are those of `whole`, another stage's length.
+    """Return the plan whose steps after `steps_done` are those of `whole`, of another length.
 
-    They begin at the share of the tokens that is done (or, with phases that begin at fixed steps
-    or tokens, at the same step): no phase comes back, and the learning rate goes on from there.
+    They start at the share of tokens done (or, for phases that start at fixed steps or tokens, at
+    the same step): no phase is repeated, and the learning rate continues from there.
     """
     start = steps_done
     if by_share:
         curve = plan.curve_at(steps_done)
         _, tokens = plan.done_of(curve, steps_done)
-        wanted = tokens / curve.total_tokens * whole.total_tokens
-        start = bisect_left(range(whole.total_steps), wanted, key=whole.tokens_after)
+        target = tokens / curve.total_tokens * whole.total_tokens
+        start = bisect_left(range(whole.total_steps), target, key=whole.tokens_after)
     past = _cut(plan, steps_done, None).phases
-    moved = (replace(one, first_step=one.first_step + steps_done - start) for one in whole.phases)
-    future = [_from_step(one, steps_done) for one in moved]
+    offset = steps_done - start
+    moved = (replace(phase, first_step=phase.first_step + offset) for phase in whole.phases)
+    future = [_from_step(phase, steps_done) for phase in moved]
     curve = LrCurve(
         steps_done, whole.total_steps, whole.total_tokens, start, whole.tokens_after(start)
     )
-    earlier = tuple(one for one in plan.curves if one.first_step < steps_done)
+    earlier = tuple(past_curve for past_curve in plan.curves if past_curve.first_step < steps_done)
     return Plan(_joined([*past, *future]), (*earlier, curve))
 
 
 def extend(plan: Plan, tokens: int) -> Plan:
-    """Return the plan with so many tokens more, in the shape of its last steps.
+    """Return the plan with `tokens` more target tokens, in the shape of its last phase.
 
-    They have a schedule of their own: up to half the peak over 2 %, then down as before. (A rate
-    that has come down to zero teaches nothing.)
+    They have their own schedule: warm-up to half the peak over 2 %, then the usual decay. (The
+    rate may have decayed to zero, at which nothing is learned.)
     """
-    alike = [phase for phase in plan.phases if phase.index == plan.phases[-1].index]
-    shape = max(alike, key=lambda phase: phase.step_tokens)
+    last_phase = [phase for phase in plan.phases if phase.index == plan.phases[-1].index]
+    shape = max(last_phase, key=lambda phase: phase.step_tokens)
     steps = max(1, round(tokens / shape.step_tokens))
     more = replace(shape, first_step=plan.total_steps, num_steps=steps)
     curve = LrCurve(plan.total_steps, steps, more.num_tokens, lr_scale=0.5, warmup_fraction=0.02)
@@ -169,7 +172,7 @@ def extend(plan: Plan, tokens: int) -> Plan:
 
 
 def _from_step(phase: Phase, first_step: int) -> Phase:
-    """Return what of a phase lies at or after a step."""
+    """Return the rest of a phase from `first_step` on."""
     skipped = min(max(0, first_step - phase.first_step), phase.num_steps)
     return replace(
         phase, first_step=phase.first_step + skipped, num_steps=phase.num_steps - skipped
@@ -177,7 +180,7 @@ def _from_step(phase: Phase, first_step: int) -> Phase:
 
 
 def _joined(phases: Sequence[Phase]) -> tuple[Phase, ...]:
-    """Return the phases without empty ones; pieces of one phase that follow each other are one."""
+    """Drop empty phases and merge adjacent ones that differ only in their steps."""
     joined: list[Phase] = []
     for phase in phases:
         if phase.num_steps == 0:
@@ -192,10 +195,10 @@ def _joined(phases: Sequence[Phase]) -> tuple[Phase, ...]:
 
 
 def cooled_plan(plan: Plan, optim: OptimSettings, steps_done: int) -> Plan:
-    """Return the plan of a wsd schedule cut so that its descent begins after `steps_done` steps:
-    what a shorter budget would have planned. One that descends already stays as it is."""
+    """Return the plan of a wsd schedule shortened so that its decay starts after `steps_done`
+    steps, as a shorter budget would have planned it. A plan already in decay is unchanged."""
     longest, shortest = plan.total_steps, steps_done + 1
-    while shortest < longest:  # the longest plan that does not begin later
+    while shortest < longest:  # bisect for the longest plan whose decay has started by then
         middle = (shortest + longest + 1) // 2
         if _descends_after(cut_plan(plan, middle), optim, steps_done):
             shortest = middle
@@ -205,7 +208,7 @@ def cooled_plan(plan: Plan, optim: OptimSettings, steps_done: int) -> Plan:
 
 
 def is_warming_up(plan: Plan, optim: OptimSettings, steps_done: int) -> bool:
-    """Say whether the rate still rises to its peak after `steps_done` steps."""
+    """Return whether the rate is still warming up after `steps_done` steps."""
     settings = _with_warmup_of(plan.curve_at(steps_done), optim)
     done, total = _clock(plan, optim, steps_done)
     return done < warmup_length(settings.schedule, total)
@@ -217,7 +220,7 @@ def _descends_after(plan: Plan, optim: OptimSettings, steps_done: int) -> bool:
 
 
 def _clock(plan: Plan, optim: OptimSettings, steps_done: int) -> tuple[int, int]:
-    """Return what is done and the whole, in the unit that the schedule counts."""
+    """Return the done and the total length, in the schedule's unit."""
     curve = plan.curve_at(steps_done)
     steps, tokens = plan.done_of(curve, steps_done)
     in_steps = optim.schedule.clock == "steps"
@@ -225,13 +228,12 @@ def _clock(plan: Plan, optim: OptimSettings, steps_done: int) -> tuple[int, int]
 
 
 def planned_lr(plan: Plan, optim: OptimSettings, steps_done: int) -> float:
-    """Return the learning rate of the step that comes after `steps_done` steps of a stage."""
+    """Return the learning rate of the step after `steps_done` steps of a stage."""
     return optim.peak_lr * planned_multiplier(plan, optim, steps_done)
 
 
 def planned_multiplier(plan: Plan, optim: OptimSettings, steps_done: int) -> float:
-    """Return the learning rate, as a share of the peak, of the step that comes after `steps_done`
-    steps of a stage."""
+    """Return the learning rate, as a share of the peak, of the step after `steps_done` steps."""
     phase, curve = plan.phase_at(steps_done), plan.curve_at(steps_done)
     step, tokens = plan.done_of(curve, steps_done + 1)
     return (
@@ -249,7 +251,7 @@ def planned_multiplier(plan: Plan, optim: OptimSettings, steps_done: int) -> flo
 
 
 def _with_warmup_of(curve: LrCurve, optim: OptimSettings) -> OptimSettings:
-    """Return the settings with the warm-up of a course of its own."""
+    """Return the settings with the curve's own warm-up, if it has one."""
     if curve.warmup_fraction is None:
         return optim
     warmup = {"warmup_steps": None, "warmup_tokens": None, "warmup_fraction": curve.warmup_fraction}
@@ -266,10 +268,10 @@ def make_plan(
     steps: int | None = None,
     tokens: int | None = None,
 ) -> Plan:
-    """Walk a curriculum to its end, given in steps or in tokens (exactly one of the two).
+    """Return the plan of a curriculum for a budget of `steps` or `tokens` (exactly one of them).
 
-    A phase that has a count of its own in `tokens` may end in smaller steps, which stand as
-    further phases under its index.
+    A phase with an exact count in `tokens` may end in smaller steps, which are further phases
+    with the same index.
     """
     assert (steps is None) != (tokens is None)
     phases: list[Phase] = []
@@ -289,22 +291,22 @@ def make_plan(
         )
         end_step, end_tokens = _end_of_phase(curriculum, index, steps, tokens)
         if end_step is not None:
-            pieces = [replace(phase, num_steps=max(0, end_step - steps_done))]
+            new = [replace(phase, num_steps=max(0, end_step - steps_done))]
         elif settings.tokens is not None and settings.tokens == end_tokens - tokens_done:
-            pieces = _exact_pieces(phase, settings.tokens)
+            new = _exact_phases(phase, settings.tokens)
         else:
             num_steps = math.ceil((end_tokens - tokens_done) / phase.step_tokens)
-            pieces = [replace(phase, num_steps=max(0, num_steps))]
-        phases += pieces
-        steps_done += sum(piece.num_steps for piece in pieces)
-        tokens_done += sum(piece.num_tokens for piece in pieces)
+            new = [replace(phase, num_steps=max(0, num_steps))]
+        phases += new
+        steps_done += sum(phase.num_steps for phase in new)
+        tokens_done += sum(phase.num_tokens for phase in new)
     return _cut(Plan(tuple(phases)), steps, tokens)
 
 
 def _end_of_phase(
     curriculum: Sequence[PhaseSettings], index: int, steps: int | None, tokens: int | None
 ) -> tuple[int | None, int]:
-    """Return where a phase ends: a step, or (when that is None) a token count."""
+    """Return where a phase ends: a step, or (if that is None) a token count."""
     if index + 1 == len(curriculum):
         return steps, tokens or 0
     following = curriculum[index + 1]
@@ -320,19 +322,19 @@ def _end_of_phase(
     return None, round(share * (tokens or 0))
 
 
-def _exact_pieces(phase: Phase, num_tokens: int) -> list[Phase]:
+def _exact_phases(phase: Phase, num_tokens: int) -> list[Phase]:
     """Return the full steps of a phase, and the smaller ones that complete an exact count."""
     full, rest = divmod(num_tokens, phase.step_tokens)
-    pieces = [replace(phase, num_steps=full)]
+    phases = [replace(phase, num_steps=full)]
     for number, (rows, seq_len) in enumerate(_rectangles(rest, phase)):
         first, micro_rows = phase.first_step + full + number, min(rows, phase.micro_rows)
-        piece = replace(phase, first_step=first, num_steps=1, rows=rows, seq_len=seq_len)
-        pieces.append(replace(piece, micro_rows=micro_rows))
-    return pieces
+        small = replace(phase, first_step=first, num_steps=1, rows=rows, seq_len=seq_len)
+        phases.append(replace(small, micro_rows=micro_rows))
+    return phases
 
 
 def _rectangles(num_tokens: int, phase: Phase) -> list[tuple[int, int]]:
-    """Return (rows, seq_len) of the steps, one or two, that hold exactly so many tokens."""
+    """Return (rows, seq_len) of the one or two steps that hold exactly `num_tokens` tokens."""
     if num_tokens == 0:
         return []
     for rows in range(math.ceil(num_tokens / phase.seq_len), phase.rows + 1):
@@ -343,7 +345,7 @@ def _rectangles(num_tokens: int, phase: Phase) -> list[tuple[int, int]]:
 
 
 def _cut(plan: Plan, steps: int | None, tokens: int | None) -> Plan:
-    """Drop what lies beyond the budget when later phases start after its end."""
+    """Drop the steps beyond the budget, given in steps or in tokens."""
     kept: list[Phase] = []
     steps_done = tokens_done = 0
     for phase in plan.phases:
@@ -360,13 +362,13 @@ def _cut(plan: Plan, steps: int | None, tokens: int | None) -> Plan:
 
 
 def _rows(settings: PhaseSettings, train: TrainSettings) -> tuple[int, int]:
-    """Return the rows of a step and of a micro-batch."""
+    """Return the rows per step and per micro-batch."""
     if settings.device_batch_size is not None:
         micro_rows = settings.device_batch_size
         rows = settings.device_batch_size * settings.grad_accum_steps * settings.devices
     elif train.batch_tokens < settings.seq_len:
         raise YxanulError(
-            "a step is shorter than one row",
+            "a step has fewer tokens than one row",
             got=f"train.batch_tokens {train.batch_tokens}, seq_len {settings.seq_len}",
             expected="batch_tokens of at least the longest seq_len",
         )

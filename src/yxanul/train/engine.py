@@ -1,4 +1,4 @@
-"""The engine: what computes a step on one device. `parallel/` has those for several."""
+"""Single-device training engine; `parallel/` has the distributed ones."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ Tensors = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class OptimizerState:
-    """An optimizer's state, as a checkpoint holds it: full tensors, and plain data."""
+    """Optimizer state as stored in a checkpoint: full (unsharded) tensors and plain data."""
 
     tensors: Tensors
     plain: Mapping[str, Any]
 
 
 class Engine:
-    """A model in its precision, its optimizer, and the mean of its weights, on one device.
+    """A model in its precision, its optimizer and the EMA of its weights, on one device.
 
-    A step is: `loss` and `backward` for each micro-batch, then `clip`, then `apply` or `discard`.
+    A step: `loss` and `backward` per micro-batch, `clip`, then `step` (or `zero_grad` to skip it).
     """
 
     can_rehearse = True
-    """Whether a step can be tried before `begin`, by this process alone."""
+    """Whether this process can try a step by itself before `init_optimizer`."""
 
     def __init__(
         self,
@@ -56,23 +56,23 @@ class Engine:
     ):
         self.mixed_precision, self.world = mixed_precision, world or World()
         self.module: nn.Module = mixed_precision.model
-        """What a batch goes through: the model, or what several processes wrap it in."""
+        """Called on a batch: the model, or its distributed wrapper."""
         self.ema = Ema(self.trained().items(), ema.decay) if ema else None
         self.optimizer: torch.optim.Optimizer
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The model's device."""
         return next(self.mixed_precision.model.parameters()).device
 
     def trained(self) -> dict[str, nn.Parameter]:
-        """Return the fp32 weights that this process updates, by their names in the model."""
+        """Return the fp32 weights that this process updates, by parameter name."""
         return dict(self.mixed_precision.master_model.named_parameters())
 
     def init_optimizer(
         self, optim: OptimSettings, optimizer_state: OptimizerState | None = None
     ) -> None:
-        """Make the optimizer of a stage, fresh or with the state that a checkpoint holds."""
+        """Create a stage's optimizer, fresh or with the state from a checkpoint."""
         self.optimizer = self.make_optimizer(optim)
         if optimizer_state is not None:
             load_optimizer(self.optimizer, optimizer_state.tensors, optimizer_state.plain)
@@ -86,35 +86,35 @@ class Engine:
         return optimizer
 
     def loss(self, batch: Batch, last: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what to train on and the cross-entropy, both summed over the batch's targets.
+        """Return the training loss and the cross-entropy, both summed over the batch's targets.
 
-        `last` says that no other micro-batch of the step follows: the same as for `backward`.
+        `last` marks the last micro-batch of the step, as for `backward`.
         """
         with self.mixed_precision.forward_context():
             return self.module(batch.ids_BT, batch.targets_BT, batch.documents_BT)
 
     def backward(self, loss: torch.Tensor, last: bool) -> None:
-        """Add a micro-batch's gradients to those of the step; `last` says that none follows.
+        """Accumulate a micro-batch's gradients; `last` marks the last one of the step.
 
-        After the last one the master's gradients are those of all processes.
+        After the last one the master's gradients are summed over all processes.
         """
         (loss * self.mixed_precision.loss_factor).backward()
         self.collect(last)
 
     def collect(self, last: bool) -> None:
-        """Bring what a backward pass left behind to the gradients of the step."""
+        """Move the gradients of a backward pass to the master weights."""
         self.mixed_precision.collect()
 
     def clip(self, max_norm: float | None) -> float:
-        """Scale the gradients of the step down to a joint norm; return the norm before."""
+        """Clip the gradients to a global norm; return the norm before clipping."""
         return clip_gradients(self.trained().values(), max_norm)
 
     def set_lr(self, multiplier: float) -> dict[str, float]:
-        """Set the rates of the next update; return them by role."""
+        """Set the learning rates of the next update; return them by role."""
         return set_lr(self.optimizer, multiplier)
 
     def step(self) -> None:
-        """Update the weights by the gradients of the step, and forget these."""
+        """Apply the update and clear the gradients."""
         self.optimizer.step()
         self.mixed_precision.refresh()
         if self.ema is not None:
@@ -122,17 +122,17 @@ class Engine:
         self.zero_grad()
 
     def zero_grad(self) -> None:
-        """Forget the gradients of the step."""
+        """Clear the gradients of the step."""
         self.optimizer.zero_grad(set_to_none=True)
 
     @contextlib.contextmanager
     def probe(self) -> Iterator[Engine]:
-        """Give an engine on which this process can try a step, even one that fails, by itself."""
+        """Context manager: an engine on which this process alone can try a step that may fail."""
         yield self
 
     @contextlib.contextmanager
     def eval_weights(self) -> Iterator[LanguageModel]:
-        """Give the model with the weights that are judged and given away, for evaluation."""
+        """Context manager: the model with its weights for evaluation and export (EMA if any)."""
         if self.ema is None:
             yield self.mixed_precision.model
             return
@@ -140,19 +140,19 @@ class Engine:
             yield self.mixed_precision.model
 
     def load_ema_into_weights(self) -> None:
-        """Train on from the mean of the weights, where there is one."""
+        """Continue training from the EMA weights, if enabled."""
         if self.ema is not None:
             self.ema.adopt()
             self.mixed_precision.refresh()
 
     def copy_of_model(self) -> MixedPrecision:
-        """Return a copy that can be trained for a measurement; the run itself is untouched."""
+        """Return a copy that can be trained for a measurement without affecting the run."""
         return copy.deepcopy(self.mixed_precision)
 
     def weights(self) -> dict[str, Tensors]:
-        """Return the full fp32 weights by file: "model", and "ema" where there is one.
+        """Return the full fp32 weights by file: "model", and "ema" if enabled.
 
-        All processes call it together; what the first one gets is what counts.
+        Collective: all ranks call it; only rank 0's result is used.
         """
         master = self.mixed_precision.master_model
         files: dict[str, Tensors] = {
@@ -163,11 +163,11 @@ class Engine:
         return files
 
     def optimizer_state(self) -> OptimizerState:
-        """Return the optimizer's state in full; called by all processes, as `weights` is."""
+        """Return the full optimizer state; collective, like `weights`."""
         return OptimizerState(*optimizer_tensors(self.optimizer))
 
     def load_mean(self, tensors: Tensors, num_updates: int) -> None:
-        """Go on with a mean of the weights that `weights` returned."""
+        """Load the EMA weights that `weights` returned."""
         if self.ema is not None:
             self.ema.load(tensors, num_updates)
 
@@ -175,14 +175,14 @@ class Engine:
 def make_mixed_precision(
     model: LanguageModel, settings: TrainSettings, precision: str, ui: Ui
 ) -> MixedPrecision:
-    """Return the model with its twin, set up as the settings and its device ask for."""
+    """Return the mixed-precision model, configured for the settings and its device."""
     mixed_precision = MixedPrecision(model, precision, settings.fp8)
     set_up(mixed_precision.model, settings, ui)
     return mixed_precision
 
 
 def set_up(model: LanguageModel, settings: TrainSettings, ui: Ui) -> None:
-    """Tell a model how to compute, as the settings and its device ask for."""
+    """Set a model's attention backend, activation checkpointing and compilation."""
     device = model.embedding.tokens.device.type
     model.attention_backend = settings.attention
     model.checkpoint_every = settings.checkpoint_every
@@ -193,4 +193,4 @@ def set_up(model: LanguageModel, settings: TrainSettings, ui: Ui) -> None:
         if reason is None:
             model.compile_blocks()
         else:
-            ui.warn(f"training goes on without torch.compile, which does not work here: {reason}")
+            ui.warn(f"torch.compile is not available, training without it: {reason}")

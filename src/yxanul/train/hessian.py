@@ -1,4 +1,4 @@
-"""The estimate of curvature that Sophia asks for: a gradient of drawn targets."""
+"""Curvature estimate for Sophia: the gradient for sampled targets."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ LOGIT_BYTES = 2**26
 
 @dataclass(frozen=True)
 class HessianEstimator:
-    """Brings estimates to a Sophia; what it draws depends on the seed and the step alone."""
+    """Updates a Sophia's curvature; sampling depends on the seed, step and rank alone."""
 
     optimizer: Sophia
     engine: Engine
     seed: int
 
     def due(self, stage_step: int) -> bool:
-        """Say whether the update after `stage_step` wants a new estimate."""
+        """Return whether a new estimate is due for the update after `stage_step`."""
         return stage_step % self.optimizer.hessian_steps == 0
 
     def estimate(self, batch: Batch, step: int) -> None:
-        """Hand over the gradient for targets that the model draws where `batch` has any.
+        """Update the curvature with the gradient for targets sampled from the model.
 
-        What is not finite is not handed over. No gradient is left behind.
+        Positions without a target in `batch` stay without one. Non-finite gradients are dropped.
+        No gradients are left behind.
         """
         engine = self.engine
         generator = torch.Generator(batch.ids_BT.device)
@@ -49,12 +50,12 @@ class HessianEstimator:
 
 @torch.no_grad()
 def draw_targets(model: LanguageModel, batch: Batch, generator: torch.Generator) -> torch.Tensor:
-    """Return a target of the model's own for each of `batch`; few logits exist at a time."""
+    """Sample targets from the model where `batch` has any; logits are computed in chunks."""
     hidden_BTD = model.hidden(batch.ids_BT, batch.documents_BT)
     hidden_ND, targets_N = hidden_BTD.flatten(0, 1), batch.targets_BT.flatten()
     rows = max(1, LOGIT_BYTES // (4 * model.settings.num_tokens))
     drawn = [
-        torch.multinomial(model.logits(part).softmax(-1), 1, generator=generator).squeeze(1)
-        for part in hidden_ND.split(rows)
+        torch.multinomial(model.logits(chunk_ND).softmax(-1), 1, generator=generator).squeeze(1)
+        for chunk_ND in hidden_ND.split(rows)
     ]
     return torch.where(targets_N == IGNORE, IGNORE, torch.cat(drawn)).view_as(batch.targets_BT)

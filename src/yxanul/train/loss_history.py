@@ -1,7 +1,7 @@
-"""Steps whose loss or gradient lies far above those before them (the rule of OLMo 2, 2501.00656).
+"""Outlier detection for loss and gradient norm (the rule of OLMo 2, arXiv 2501.00656).
 
-An outlier enters the window as the limit that it passed: one that is huge does not blind the rule
-for a whole window, and a level that has risen for good is accepted after some steps.
+An outlier enters the window clamped to the limit it exceeded: a huge one does not mask others for
+a whole window, and a permanently higher level is accepted after some steps.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from yxanul.train.config import SpikeSettings
 
 @dataclass(frozen=True)
 class LossHistory:
-    """Loss and gradient norm of the last steps of a phase; another phase has another level."""
+    """Loss and gradient norm of a phase's last steps; reset per phase, as the level differs."""
 
     phase: int = 0
     losses: tuple[float, ...] = ()
     norms: tuple[float, ...] = ()
 
     def is_spike(self, phase: int, loss: float, norm: float, settings: SpikeSettings) -> bool:
-        """Say whether a finite step of `phase` lies above a limit."""
+        """Return whether a finite step of `phase` exceeds a limit."""
         if phase != self.phase:
             return False
         return loss > limit(self.losses, settings) or norm > limit(self.norms, settings)
 
     def after(self, phase: int, loss: float, norm: float, settings: SpikeSettings) -> LossHistory:
-        """Return the window with one more step; what is not finite is left out."""
+        """Return the window with one more step; non-finite steps are left out."""
         if phase != self.phase:
             return LossHistory(phase).after(phase, loss, norm, settings)
         if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -40,12 +40,12 @@ class LossHistory:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> LossHistory:
-        """Read what `dataclasses.asdict` returned, also by way of JSON."""
+        """Inverse of `dataclasses.asdict`; JSON lists are accepted."""
         return cls(plain["phase"], tuple(plain["losses"]), tuple(plain["norms"]))
 
 
 def limit(values: tuple[float, ...], settings: SpikeSettings) -> float:
-    """Return mean + deviations x standard deviation; infinite until half a window is there."""
+    """Return mean + deviations x standard deviation; infinite until half the window is filled."""
     if len(values) < max(2, settings.window_steps // 2):
         return math.inf
     return statistics.fmean(values) + settings.deviations * statistics.stdev(values)

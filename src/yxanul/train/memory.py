@@ -1,4 +1,4 @@
-"""Memory: what is too large for the device is found before the first step, not in the middle."""
+"""Memory check before the first step, so that a run does not fail in the middle."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from yxanul.train.curriculum import Phase, Plan
 from yxanul.train.mixed_precision.weights import MixedPrecision
 
 DOCUMENTS_IN_ROW = 4
-"""Of the made-up rows of a trial."""
+"""Documents per row of a dry run's random batch."""
 
-_SAID_WITHOUT_MEMORY = (
+_OOM_MESSAGES = (
     "can't allocate memory",  # torch's allocator for the CPU
     "not enough memory",  # the same under Windows
     "bad_alloc",  # libraries in C++
@@ -32,61 +32,61 @@ MakeOptimizer = Callable[[], torch.optim.Optimizer]
 
 
 class Computes(Protocol):
-    """What a trial needs of an engine: to compute a micro-batch, without an optimizer."""
+    """The parts of an engine that a dry run needs; the optimizer is not among them."""
 
     @property
     def mixed_precision(self) -> MixedPrecision:
-        """The weights."""
+        """The model and its master weights."""
         ...
 
     @property
     def device(self) -> torch.device:
-        """Where they are."""
+        """The model's device."""
         ...
 
     def loss(self, batch: Batch, last: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what to train on and the cross-entropy."""
+        """Return the training loss and the cross-entropy."""
         ...
 
     def backward(self, loss: torch.Tensor, last: bool) -> None:
-        """Add a micro-batch's gradients to those of the step."""
+        """Accumulate a micro-batch's gradients."""
         ...
 
     def clip(self, max_norm: float | None) -> float:
-        """Scale the gradients of the step."""
+        """Clip the gradients of the step."""
         ...
 
 
 class Demand(NamedTuple):
-    """How much memory a phase asks for, as far as an order of phases goes."""
+    """Sort key: phases by peak memory."""
 
     micro_tokens: int
     seq_len: int
     accumulates: bool
-    """Then a micro-batch is computed with the gradients of others beside it."""
+    """True if the gradients of earlier micro-batches are held while one is computed."""
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Say whether an error, or one that it came from, means that memory ran out."""
+    """Return whether an error or one of its causes is an out-of-memory error."""
     return any(_is_shortage(cause) for cause in causes_of(error))
 
 
 def _is_shortage(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    said = str(error).lower()
-    return isinstance(error, RuntimeError) and any(word in said for word in _SAID_WITHOUT_MEMORY)
+    message = str(error).lower()
+    return isinstance(error, RuntimeError) and any(text in message for text in _OOM_MESSAGES)
 
 
 def free() -> None:
-    """Give back what nothing refers to any more, to the device too."""
+    """Collect garbage and empty the CUDA cache."""
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
 
 def device_memory(device: torch.device) -> int:
-    """Return the bytes that a device has; of the CPU those that this process may have."""
+    """Return a device's memory in bytes; for a CPU, what this process may use."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -95,19 +95,19 @@ def device_memory(device: torch.device) -> int:
 
 
 def process_rows(phase: Phase, processes: int) -> int:
-    """Return the rows of a step that the process with the most of them has."""
+    """Return the rows of a step on the process that has the most."""
     return -(-phase.rows // processes)
 
 
 def demand(phase: Phase, processes: int = 1) -> Demand:
-    """Return what a phase asks of each process."""
+    """Return a phase's memory demand per process."""
     rows = process_rows(phase, processes)
     micro_rows = min(rows, phase.micro_rows)
     return Demand(micro_rows * phase.seq_len, phase.seq_len, rows > micro_rows)
 
 
 def largest_phase(plan: Plan, steps_done: int = 0, processes: int = 1) -> Phase:
-    """Return the phase with the largest demand among those that are not over."""
+    """Return the phase with the largest demand among those not yet finished."""
     ends = ((phase, phase.first_step + phase.num_steps) for phase in plan.phases if phase.num_steps)
     left = [phase for phase, end in ends if end > steps_done]
     return max(left, key=lambda phase: demand(phase, processes))
@@ -122,10 +122,10 @@ def dry_run(
     steps_done: int = 0,
     processes: int = 1,
 ) -> Phase | None:
-    """Try the largest phase that is to come; raise YxanulError if it does not fit into memory.
+    """Try the largest phase ahead; raise YxanulError if it does not fit into memory.
 
-    Weights, random state and data stay as they are, to the bit. Call it before the stage's
-    optimizer exists. Returns the phase, or None where nothing was tried: the next step is as large.
+    Weights, RNG state and data are left bit-identical. Call it before the stage's optimizer
+    exists. Returns the phase, or None if nothing was tried because the next step is as large.
     """
     phase = largest_phase(plan, steps_done, processes)
     if demand(plan.phase_at(steps_done), processes) == demand(phase, processes):
@@ -141,8 +141,8 @@ def too_large(phase: Phase, device: torch.device, processes: int = 1) -> YxanulE
     less = f"train.micro_batch_size={rows // 2}" if rows > 1 else "a shorter seq_len"
     memory = device_memory(device) / 2**30
     return YxanulError(
-        f"phase {phase.index} needs more memory than there is",
-        got=f"{rows} rows of {phase.seq_len} tokens at once; {device} has {memory:.1f} GiB",
+        f"phase {phase.index} does not fit in memory",
+        got=f"{rows} rows of {phase.seq_len} tokens per micro-batch, {memory:.1f} GiB on {device}",
         hint=f"try {less}, or train.gradient_checkpointing=full",
     )
 
@@ -154,9 +154,9 @@ def fits(
     generator: torch.Generator,
     processes: int = 1,
 ) -> bool:
-    """Compute as much of a step as needs the most memory; say whether there was enough.
+    """Run the most memory-hungry part of a step; return whether it fit.
 
-    Nothing is left of it: no gradient, no optimizer, no change of a weight or a random state.
+    Leaves nothing behind: no gradients, no optimizer, no change of weights or RNG state.
     """
     device = engine.device
     try:
@@ -169,9 +169,9 @@ def fits(
     else:
         fitted = True
     finally:
-        # The error is gone by then, and with it what its frames held.
+        # The exception has been released by now, and with it the tensors held by its frames.
         forget_gradients(engine.mixed_precision)
-    if device.type == "cuda" or not fitted:  # elsewhere nothing is cached, and looking takes long
+    if device.type == "cuda" or not fitted:  # a CPU has no cache, and garbage collection is slow
         free()
     return fitted
 
@@ -183,9 +183,9 @@ def _compute(
     generator: torch.Generator,
     processes: int,
 ) -> None:
-    """Do what the second step of a phase does: it is the first with the optimizer's state beside.
+    """Run a phase's second step, the first one with the optimizer's state in memory.
 
-    The update comes first, over gradients of zero, since it makes that state.
+    An update with zero gradients comes first, since it allocates that state.
     """
     optimizer = make_optimizer()
     _update_nothing(optimizer)
@@ -204,7 +204,7 @@ def _compute(
 
 
 def _update_nothing(optimizer: torch.optim.Optimizer) -> None:
-    """Let an optimizer make its state and all that it needs in passing; no weight changes."""
+    """Run an update that allocates state and temporaries but leaves the weights unchanged."""
     set_lr(optimizer, 0.0)
     for group in optimizer.param_groups:
         for weight in group["params"]:
@@ -213,17 +213,17 @@ def _update_nothing(optimizer: torch.optim.Optimizer) -> None:
 
 
 def forget_gradients(mixed_precision: MixedPrecision) -> None:
-    """Drop all gradients, also those that a micro-batch cut short left in the model."""
+    """Drop all gradients, including those that an interrupted micro-batch left in the model."""
     for model in (mixed_precision.master_model, mixed_precision.model):
         for weight in model.parameters():
             weight.grad = None
 
 
 def random_batch(rows: int, seq_len: int, num_tokens: int, generator: torch.Generator) -> Batch:
-    """Return rows of random ids, of several documents each."""
+    """Return rows of random ids with several documents per row."""
     device = generator.device
     shape = (rows, seq_len + 1)
     ids = torch.randint(0, num_tokens, shape, generator=generator, device=device)
-    place_T = torch.arange(seq_len, device=device)
-    documents_BT = (place_T * DOCUMENTS_IN_ROW // seq_len).expand(rows, -1)
+    position_T = torch.arange(seq_len, device=device)
+    documents_BT = (position_T * DOCUMENTS_IN_ROW // seq_len).expand(rows, -1)
     return Batch(ids[:, :-1].contiguous(), ids[:, 1:].contiguous(), documents_BT.contiguous())

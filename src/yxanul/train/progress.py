@@ -1,4 +1,4 @@
-"""Progress: where a run stands, as a value that a checkpoint can hold."""
+"""Training progress, as an immutable value stored in checkpoints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from yxanul.train.loss_history import LossHistory
 
 @dataclass(frozen=True)
 class Best:
-    """The best value of a metric that the running stage has seen, and when."""
+    """Best value of a metric in the current stage, and its step."""
 
     step: int
     value: float
@@ -20,23 +20,23 @@ class Best:
 
 @dataclass(frozen=True)
 class Progress:
-    """Position in the program, the stage and every data stream."""
+    """Position in the run, the stage and every data stream."""
 
     stage: str
     stage_step: int
     """Updates done in this stage."""
     step: int
-    """Updates done in all stages: what metrics and checkpoints count in."""
+    """Updates done in all stages; metrics and checkpoints are numbered by it."""
     tokens_seen: int
     """Target tokens trained on in all stages."""
     cursor: MixCursor
     bad_steps: int = 0
-    """Updates in a row that were skipped: something was not finite, or an outlier."""
+    """Consecutive skipped updates (non-finite or outliers)."""
     best: Best | None = None
     skipped_steps: int = 0
-    """Updates of all stages that were skipped."""
+    """Skipped updates in all stages."""
     recent: LossHistory = field(default_factory=LossHistory)
-    """What outliers are measured by; empty unless they are skipped."""
+    """Window for outlier detection; empty unless outliers are skipped."""
 
     def after_step(
         self,
@@ -46,8 +46,8 @@ class Progress:
         excused: bool = False,
         recent: LossHistory | None = None,
     ) -> Progress:
-        """Return the progress after one more step of `tokens` target tokens; one that was not
-        applied is a bad one unless it is excused."""
+        """Return the progress after one more step of `tokens` target tokens; a step that was not
+        applied counts as bad unless it is excused."""
         return replace(
             self,
             stage_step=self.stage_step + 1,
@@ -60,7 +60,7 @@ class Progress:
         )
 
     def in_stage(self, stage: str) -> Progress:
-        """Return the progress at the start of a following stage: the data streams go on."""
+        """Return the progress at the start of the next stage; the data streams continue."""
         return replace(
             self, stage=stage, stage_step=0, bad_steps=0, best=None, recent=LossHistory()
         )

@@ -1,4 +1,4 @@
-"""Names what the training waits for when it waits long: a slow disk, a source, another process."""
+"""Warnings about long waits: a slow disk, a source or another process."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from yxanul.base.ui import Ui
 
 STALL_SECONDS = 60.0
-"""After so long, and then each time it has doubled, the wait is named."""
+"""Wait before the first warning; another follows each time the wait has doubled."""
 
 
 class StallWatch:
-    """A thread that looks on while a block runs; it only speaks."""
+    """Background thread that warns about long waits; it never interrupts them."""
 
     def __init__(self, ui: Ui, seconds: float = STALL_SECONDS) -> None:
         self._ui, self._seconds = ui, seconds
@@ -25,7 +25,7 @@ class StallWatch:
 
     @contextlib.contextmanager
     def watching(self, what: str) -> Iterator[None]:
-        """Warn that `what` takes long, once it does."""
+        """Warn if the block, described by `what`, takes long."""
         with self._lock:
             self._what, self._began, self._limit = what, time.monotonic(), self._seconds
             if self._thread is None:
@@ -44,5 +44,5 @@ class StallWatch:
                 waited = time.monotonic() - self._began
                 if self._what and waited >= self._limit:
                     self._limit = 2 * waited
-                    self._ui.warn(f"{self._what}: nothing for {waited:.0f} s; still waiting")
-            self._thread = None  # nothing was waited for in all this time
+                    self._ui.warn(f"{self._what}: no progress for {waited:.0f} s; still waiting")
+            self._thread = None  # idle for the whole interval

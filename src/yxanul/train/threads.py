@@ -1,7 +1,7 @@
-"""How many threads compute on a CPU: fewer than there are where others keep its cores busy.
+"""Number of CPU threads: half of torch's default if other processes keep the cores busy.
 
-All threads wait for the slowest at the end of every operation. Where another process takes turns
-with one of them, a step of many small operations can take 40 times as long as on fewer threads.
+All threads wait for the slowest at the end of every operation. If another process competes with
+one of them, a step of many small operations can take 40 times as long as on fewer threads.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from time import perf_counter
 import torch
 
 WORTH_FEWER = 1.5
-"""Half the threads have to be so many times as fast as all before they are taken."""
+"""Minimum speedup at which half the threads are preferred to all."""
 _ROUNDS, _ROUND_SECONDS = 3, 0.015
 
 
 def best_num_threads() -> int:
-    """Return torch's number of threads, or half of it if that is clearly faster now; what
-    OMP_NUM_THREADS asks for stays."""
+    """Return torch's number of threads, or half of it if that is clearly faster now;
+    OMP_NUM_THREADS takes precedence."""
     usual = torch.get_num_threads()
     if usual == 1 or "OMP_NUM_THREADS" in os.environ:
         return usual
@@ -34,7 +34,7 @@ def best_num_threads() -> int:
 
 
 def _speed() -> float:
-    """Return how many pieces of a small model's step are done in a second."""
+    """Return rounds per second of a small model's operations."""
     rows, weight = torch.ones(512, 128), torch.ones(128, 256)
     (rows @ weight).relu_()  # starts the threads
     count, start = 0, perf_counter()

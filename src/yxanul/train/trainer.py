@@ -1,4 +1,4 @@
-"""The training loop of one stage. It fits on a screen; each line is a verb."""
+"""Training loop of one stage."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from yxanul.train.stall import StallWatch
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one step did: what the metrics of the step are made of."""
+    """Result of one step: the input to its metrics."""
 
     progress: Progress
     phase: Phase
@@ -43,33 +43,33 @@ class StepReport:
     """Before clipping."""
     clip: float | None
     applied: bool
-    """False when the update was skipped: something was not finite, or an outlier."""
+    """False if the update was skipped: non-finite values or an outlier."""
     num_targets: int
     seconds: dict[str, float]
-    """Split of the step's time: data, forward, backward, optimizer."""
+    """Step time by section: data, forward, backward, optimizer."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What a callback wants otherwise from the next step on; None leaves it."""
+    """Changes a callback requests from the next step on; None leaves a value as it is."""
 
     plan: Plan | None = None
     best: Best | None = None
 
 
 class Callback:
-    """What happens beside the training, in every process; its methods do nothing here."""
+    """Base class of training callbacks, called in every process; its methods do nothing."""
 
     def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
-        """Called after every step, skipped ones too."""
+        """Called after every step, including skipped ones."""
 
     def on_stop(self, trainer: Trainer) -> None:
-        """Called before the training stops early: for what has to be saved."""
+        """Called before training stops early, to save state."""
 
 
 @dataclass
 class Trainer:
-    """Everything a stage's training needs, and the loop itself."""
+    """The training loop of a stage and everything it needs."""
 
     engine: Engine
     loader: BatchLoader
@@ -82,7 +82,7 @@ class Trainer:
     callbacks: Sequence[Callback] = ()
     skip_spikes: SpikeSettings | None = None
     hessian: HessianEstimator | None = None
-    """For the optimizer that asks for it."""
+    """Only for Sophia."""
 
     def __post_init__(self) -> None:
         self._stalls = StallWatch(self.ui)
@@ -90,11 +90,11 @@ class Trainer:
 
     @property
     def world(self) -> World:
-        """The processes that train together."""
+        """The distributed process group."""
         return self.engine.world
 
     def run(self) -> None:
-        """Train to the end of the plan; on a signal save and raise `Interrupted`."""
+        """Train to the end of the plan; on a signal, save and raise `Interrupted`."""
         done = self.progress.stage_step
         total = self.plan.total_tokens - self.plan.tokens_after(done)
         title, plan = f"train {self.progress.stage}", self.plan
@@ -104,14 +104,14 @@ class Trainer:
                 self._show(bar, report)
                 for callback in self.callbacks:
                     self._take(callback.after_step(self, report))
-                if self.plan is not plan:  # cut, or in other micro-batches
+                if self.plan is not plan:  # shortened, or with other micro-batches
                     plan = self.plan
                     bar.expect(plan.total_tokens - plan.tokens_after(done))
                 self._stop_if_asked()
                 self._refuse_to_diverge()
 
     def step(self) -> StepReport:
-        """Do one optimizer update (or skip it: something is not finite, or an outlier)."""
+        """Do one optimizer update, or skip it if it is non-finite or an outlier."""
         watch = Stopwatch()
         phase = self.plan.phase_at(self.progress.stage_step)
         multiplier = planned_multiplier(self.plan, self.optim, self.progress.stage_step)
@@ -141,8 +141,8 @@ class Trainer:
         )
 
     def gradients(self, watch: Stopwatch) -> tuple[float, int, MixCursor] | None:
-        """Sum up the gradients of the step; return the mean loss, the number of targets and the
-        position in the data after it. None: memory ran out, and nothing is left of the attempt."""
+        """Accumulate the gradients of the step; return the mean loss, the number of targets and
+        the data cursor after it. None: out of memory, with no gradients left behind."""
         phase = self.plan.phase_at(self.progress.stage_step)
         try:
             batches, cursor = self.fetch(phase)
@@ -155,14 +155,14 @@ class Trainer:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            if self.world.size > 1:  # the others wait in the middle of the step
+            if self.world.size > 1:  # the other ranks are waiting in the middle of the step
                 raise self._out_of_memory(phase) from error
         forget_gradients(self.engine.mixed_precision)
         free()
         return None
 
     def _estimate_hessian(self, batch: Batch) -> None:
-        """Do so where it is due; a step that is repeated has it already."""
+        """Update the Hessian estimate if due, and only once for a step that is repeated."""
         done, hessian = self.progress, self.hessian
         if hessian is None or not hessian.due(done.stage_step) or self._estimated == done.step:
             return
@@ -178,12 +178,12 @@ class Trainer:
         self.plan = halved(self.plan, phase.index)
         rows = micro_rows_of(self.plan)[phase.index]
         self.ui.warn(
-            f"step {self.progress.step + 1} ran out of memory; it is repeated, and phase"
-            f" {phase.index} goes on, with micro-batches of {rows} rows (the step is the same)"
+            f"step {self.progress.step + 1} ran out of memory; repeating it, and continuing phase"
+            f" {phase.index}, with micro-batches of {rows} rows (the batch size does not change)"
         )
 
     def fetch(self, phase: Phase) -> tuple[list[Batch], MixCursor]:
-        """Return this process's micro-batches of a step, and the position in the data after it."""
+        """Return this process's micro-batches of a step, and the data cursor after it."""
         rows, cursor = plan_rows(self.progress.cursor, phase.mix, phase.rows, phase.seq_len)
         chunks = micro_batches(rows, phase.micro_rows, self.world.rank, self.world.size)
         sources = ", ".join(sorted({row.source for row in rows}))
@@ -191,25 +191,22 @@ class Trainer:
         try:
             with waiting:
                 batches = [self._batch(chunk, rows, phase.seq_len) for chunk in chunks]
-        except (
-            Interrupted,
-            YxanulError,
-        ):  # told to stop while it waited for text, or none will come
+        except (Interrupted, YxanulError):  # stopped while waiting for text, or the source failed
             if self.world.size == 1:
                 self._save()
             raise
         return [batch.to(self.engine.device) for batch in batches], cursor
 
     def _batch(self, chunk: Sequence[Row], rows: Sequence[Row], seq_len: int) -> Batch:
-        """Return some rows; where there are none, one whose targets do not count."""
+        """Return a batch of the chunk's rows; for an empty chunk, one row without targets."""
         if chunk:
             return self.loader.load(chunk, seq_len)
         return self.loader.load(rows[:1], seq_len).without_targets()
 
     def accumulate(self, batches: Sequence[Batch], num_targets: int, watch: Stopwatch) -> float:
-        """Sum the gradients of the micro-batches of a step; return the mean cross-entropy in nats.
+        """Accumulate the gradients of a step's micro-batches; return the mean loss in nats.
 
-        Each micro-batch counts by its target tokens, so that any split gives the same sum.
+        Each micro-batch is weighted by its target tokens, so that any split gives the same sum.
         """
         summed = torch.zeros((), device=self.engine.device)
         for number, batch in enumerate(batches, start=1):
@@ -222,8 +219,8 @@ class Trainer:
         return self.world.sum(float(summed)) / num_targets
 
     def update(self, phase: Phase, loss: float) -> tuple[float, bool, bool]:
-        """Clip and apply the gradients unless they are bad; return the norm, whether applied, and
-        whether a step that was not is excused: fp16 was answered by a lower scale of the loss."""
+        """Clip and apply the gradients unless the step is skipped; return the norm, whether the
+        update was applied, and whether a skip is excused (fp16 lowered its loss scale)."""
         norm = self.engine.clip(phase.clip)
         applied = finite = math.isfinite(loss) and math.isfinite(norm)
         if applied and self.skip_spikes is not None:
@@ -233,14 +230,14 @@ class Trainer:
             self._apply(phase)
         else:
             self.engine.zero_grad()
-        # A loss that is not finite is not the scale's fault.
+        # A non-finite loss is not caused by the loss scale.
         excused = math.isfinite(loss) and self.engine.mixed_precision.after_update(finite)
         return norm, applied, excused
 
     def _apply(self, phase: Phase) -> None:
         try:
             self.engine.step()
-        except (RuntimeError, MemoryError) as error:  # of a half done update nothing is kept
+        except (RuntimeError, MemoryError) as error:  # a half-applied update cannot be repeated
             if not is_out_of_memory(error):
                 raise
             raise self._out_of_memory(phase) from error
@@ -267,14 +264,14 @@ class Trainer:
             self.stop.pass_on(asked)
             self.stop.raise_if_asked(
                 f"stopped after step {self.progress.step}; the state is saved",
-                hint="the same command goes on from there",
+                hint="run the same command to resume",
             )
 
     def _refuse_to_diverge(self) -> None:
         if self.progress.bad_steps >= self.max_skipped_steps:
+            reason = "non-finite or outlier" if self.skip_spikes else "non-finite"
             raise YxanulError(
-                f"{self.progress.bad_steps} updates in a row were skipped",
-                got="a loss or gradient that is not finite"
-                + (", or is an outlier" if self.skip_spikes else ""),
+                f"{self.progress.bad_steps} consecutive updates were skipped",
+                got=f"a {reason} loss or gradient",
                 hint="lower optim.peak_lr, raise the warm-up, or train in fp32",
             )

@@ -180,6 +180,6 @@ def test_settings_that_do_not_go_together_are_refused():
     with pytest.raises(ValueError, match="needs strategy deepspeed, not ddp"):
         TrainSettings(strategy="ddp", deepspeed="ds.json")
     for precision in ("fp16", "fp8"):
-        with pytest.raises(ValueError, match=f"does not train in {precision}"):
+        with pytest.raises(ValueError, match=f"does not support {precision}"):
             TrainSettings(strategy="deepspeed", precision=precision)
     assert all(OptimSettings(name=name) for name in divided_by("deepspeed"))

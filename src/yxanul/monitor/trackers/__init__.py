@@ -1,4 +1,4 @@
-"""Where metrics go: one tracker a destination, all with the same few methods."""
+"""Metric trackers: JSONL, TensorBoard and Weights & Biases."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,9 +17,9 @@ TRACKERS: dict[str, Callable[[RunFolder], Tracker]] = {
     "tensorboard": TensorboardTracker,
     "wandb": WandbTracker,
 }
-"""By name: what opens a tracker of a run; packages that one needs load when it is opened."""
+"""Tracker factories by name; optional packages are imported only when needed."""
 
 
 def open_trackers(names: Sequence[str], run: RunFolder) -> Tracker:
-    """Open the named trackers of a run, as one; a package that is missing is a YxanulError."""
+    """Open the named trackers of a run, as one; YxanulError if a package is missing."""
     return MultiTracker([lookup(TRACKERS, name, "tracker")(run) for name in names])

@@ -1,4 +1,4 @@
-"""metrics.jsonl: one JSON object a line, in the run folder."""
+"""metrics.jsonl in the run folder: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from yxanul.base.run_folder import RunFolder
 
 
 class JsonlTracker:
-    """Appends `{"step": ..., name: value, ...}`; every line reaches the system at once.
+    """Appends `{"step": ..., name: value, ...}`; every line is written to the OS at once.
 
-    What is not finite is written as null, since JSON knows no NaN.
+    Non-finite values are written as null, since JSON has no NaN.
     """
 
     def __init__(self, run: RunFolder):
-        """Take up the file; a last line that a killed process tore is dropped."""
+        """Open the file, dropping an incomplete last line left by a killed process."""
         self._path = run.metrics
         self._path.parent.mkdir(parents=True, exist_ok=True)
         _drop_torn_line(self._path)
@@ -30,18 +30,18 @@ class JsonlTracker:
         self._append({"step": step} | {name: _plain(value) for name, value in metrics.items()})
 
     def text(self, step: int, name: str, text: str) -> None:
-        """Append the text as a line of its own."""
+        """Append the text as a separate line."""
         self._append({"step": step, name: text})
 
     def rewind(self, step: int) -> None:
-        """Drop every line of a later step and every broken one; the file is replaced whole."""
+        """Drop the lines of later steps and invalid lines; the file is replaced atomically."""
         if not self._path.exists():
             return
         with atomic_file(self._path) as file, open(self._path, "rb") as lines:
             file.writelines(_lines_until(step, lines))
 
     def close(self) -> None:
-        """Do nothing: the file is open only while a line is written."""
+        """No-op: the file is open only while a line is written."""
 
     def _append(self, line: dict[str, Any]) -> None:
         text = json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
@@ -49,11 +49,11 @@ class JsonlTracker:
             with open(self._path, "ab") as file:
                 file.write(text.encode())
         except OSError as error:
-            raise YxanulError(f"{self._path} cannot be written", got=error) from error
+            raise YxanulError(f"cannot write {self._path}", got=error) from error
 
 
 def _plain(value: float) -> float | None:
-    """Return a number of Python's own, whatever library it came from; None if not finite."""
+    """Return a number as Python int or float; None if not finite."""
     number = value if isinstance(value, int) else float(value)
     return number if math.isfinite(number) else None
 
@@ -62,7 +62,7 @@ def _lines_until(step: int, lines: IO[bytes]) -> Iterator[bytes]:
     for line in lines:
         try:
             is_kept = line.endswith(b"\n") and json.loads(line).get("step", 0) <= step
-        except (AttributeError, TypeError, ValueError):  # no JSON, no object, no number
+        except (AttributeError, TypeError, ValueError):  # not JSON, not an object, not a number
             continue
         if is_kept:
             yield line
@@ -72,7 +72,7 @@ def _drop_torn_line(path: Path) -> None:
     if not path.exists():
         return
     with open(path, "rb+") as file:
-        whole = 0
+        complete = 0
         for line in file:
-            whole += len(line) if line.endswith(b"\n") else 0
-        file.truncate(whole)
+            complete += len(line) if line.endswith(b"\n") else 0
+        file.truncate(complete)

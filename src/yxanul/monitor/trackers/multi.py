@@ -8,27 +8,27 @@ from yxanul.monitor.trackers.tracker import Tracker
 
 
 class MultiTracker:
-    """Passes everything on to each of `trackers`, in order."""
+    """Forwards every call to each of `trackers`, in order."""
 
     def __init__(self, trackers: Sequence[Tracker]):
         self._trackers = trackers
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Record in all."""
+        """Log to all trackers."""
         for tracker in self._trackers:
             tracker.log(step, metrics)
 
     def text(self, step: int, name: str, text: str) -> None:
-        """Record in all."""
+        """Log a text to all trackers."""
         for tracker in self._trackers:
             tracker.text(step, name, text)
 
     def rewind(self, step: int) -> None:
-        """Rewind all."""
+        """Rewind all trackers."""
         for tracker in self._trackers:
             tracker.rewind(step)
 
     def close(self) -> None:
-        """Close all."""
+        """Close all trackers."""
         for tracker in self._trackers:
             tracker.close()

@@ -1,4 +1,4 @@
-"""TensorBoard event files, in the run folder's `tensorboard`."""
+"""TensorBoard tracker: event files in the run folder's `tensorboard`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FLUSH_SECONDS = 5
 
 
 class TensorboardTracker:
-    """Writes scalars and texts; after a rewind TensorBoard hides what came later before."""
+    """Writes scalars and texts; after a rewind, TensorBoard hides the purged steps."""
 
     def __init__(self, run: RunFolder):
         try:
@@ -25,21 +25,21 @@ class TensorboardTracker:
         self._writer: Any = None
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Write each metric as a scalar."""
+        """Log each metric as a scalar."""
         for name, value in metrics.items():
             self._open().add_scalar(name, value, step)
 
     def text(self, step: int, name: str, text: str) -> None:
-        """Write the text."""
+        """Log the text."""
         self._open().add_text(name, text, step)
 
     def rewind(self, step: int) -> None:
-        """Begin a new event file that purges all later steps."""
+        """Start a new event file that purges all later steps."""
         self.close()
         self._purge_step = step + 1
 
     def close(self) -> None:
-        """Flush and close the event file; the next record begins another."""
+        """Flush and close the event file; the next log call starts another."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None

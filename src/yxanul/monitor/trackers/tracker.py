@@ -1,4 +1,4 @@
-"""What a tracker can do."""
+"""Interface of trackers."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Protocol
 
 
 class Tracker(Protocol):
-    """A place that metrics go to; within a step each name is logged once."""
+    """Destination of metrics; each name is logged once per step."""
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Record the metrics of `step`; steps never go back but by `rewind`."""
+        """Log the metrics of `step`; steps never decrease except after `rewind`."""
 
     def text(self, step: int, name: str, text: str) -> None:
-        """Record a text, such as a sample."""
+        """Log a text, such as a sample."""
 
     def rewind(self, step: int) -> None:
-        """Forget what was recorded after `step`: training goes on from its checkpoint."""
+        """Drop everything logged after `step`: training resumes from its checkpoint."""
 
     def close(self) -> None:
-        """Write out what is pending; closing twice is fine."""
+        """Flush and close; may be called twice."""

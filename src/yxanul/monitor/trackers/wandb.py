@@ -1,4 +1,4 @@
-"""Weights & Biases; `WANDB_MODE=offline` and its other variables are honoured."""
+"""Weights & Biases tracker; `WANDB_MODE=offline` and its other variables are honoured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from yxanul.base.run_folder import RunFolder
 
 
 class WandbTracker:
-    """Logs to one W&B run for the whole life of a run folder, however often it is resumed."""
+    """Logs to one W&B run per run folder, across resumes."""
 
     def __init__(self, run: RunFolder):
         try:
@@ -26,22 +26,22 @@ class WandbTracker:
         self._run: Any = None
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Log the metrics of `step`; a step that W&B has already is not sent again."""
+        """Log the metrics of `step`, unless W&B has that step already."""
         run = self._open()
         if step >= run.step:
             run.log(dict(metrics), step=step)
 
     def text(self, step: int, name: str, text: str) -> None:
-        """Log the text as it stands."""
+        """Log the text verbatim."""
         run = self._open()
         if step >= run.step:
             run.log({name: self._wandb.Html(f"<pre>{html.escape(text)}</pre>")}, step=step)
 
     def rewind(self, step: int) -> None:
-        """Leave what W&B has: it never takes back a step, and a resumed run repeats it exactly."""
+        """No-op: W&B cannot drop steps, and a resumed run repeats them exactly."""
 
     def close(self) -> None:
-        """End the W&B run; the next record resumes it."""
+        """Finish the W&B run; the next log call resumes it."""
         if self._run is not None:
             self._run.finish()
             self._run = None
@@ -59,7 +59,7 @@ class WandbTracker:
                 )
             except self._wandb.errors.Error as error:
                 raise YxanulError(
-                    "W&B could not be started",
+                    "cannot start W&B",
                     got=error,
                     hint="log in with `wandb login`, or set WANDB_MODE=offline",
                 ) from error

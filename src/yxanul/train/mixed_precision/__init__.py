@@ -1,1 +1,1 @@
-"""Precision: which arithmetic the model runs in, beside its fp32 master weights."""
+"""Mixed precision: bf16, fp16 or fp8 compute with fp32 master weights."""

@@ -1,4 +1,4 @@
-"""fp8 layers of torchao: every tensor is scaled by its own largest value, anew in each pass."""
+"""torchao fp8 layers with dynamic scaling: tensors are scaled by their current absolute maximum."""
 
 from __future__ import annotations
 
@@ -13,25 +13,24 @@ from torch import nn
 from yxanul.base.errors import missing_package
 
 _NOISE = {"torchao": "Failed to load ", "torch.utils._pytree": "register_constant()"}
-"""By logger, what the import says on machines where it works well all the same."""
+"""Harmless messages of the import, by logger."""
 
 
 def swap_layers(model: nn.Module, names: Collection[str], scaling: str, emulate: bool) -> None:
-    """Replace the modules of these names by layers that multiply in fp8.
+    """Replace the named modules by fp8 linear layers that keep the same parameters.
 
-    Weights stay the same parameters. `emulate` rounds to fp8 and multiplies in fp32: for devices
-    without fp8.
+    `emulate` rounds to fp8 and multiplies in fp32, for devices without fp8.
     """
     float8 = _import()
     config = replace(
         float8.Float8LinearConfig.from_recipe_name(scaling),
         emulate=emulate,
-        # The gradient of a weight is summed over the tokens, whose number may be any.
+        # The inner dimension of a weight's gradient is the number of tokens, which is arbitrary.
         pad_inner_dim=True,
     )
-    wanted = set(names)
+    selected = set(names)
     float8.convert_to_float8_training(
-        model, config=config, module_filter_fn=lambda _, name: name in wanted
+        model, config=config, module_filter_fn=lambda _, name: name in selected
     )
 
 
@@ -50,7 +49,7 @@ def _import() -> ModuleType:
 
 @contextlib.contextmanager
 def _without(logger: logging.Logger, message: str) -> Iterator[None]:
-    """Drop the messages of a logger that hold these words; let all others through."""
+    """Context manager: drop a logger's messages that contain `message`."""
 
     def keep(record: logging.LogRecord) -> bool:
         return message not in record.getMessage()

@@ -1,4 +1,4 @@
-"""Settings of fp8, and which shapes it can compute."""
+"""Settings for fp8, and the shapes it supports."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from yxanul.base.settings import Misfit, Settings
 from yxanul.model.config import ModelSettings
 
 FP8_MULTIPLE = 16
-"""The matrix units take sizes that are a multiple of this."""
+"""Matrix dimensions must be multiples of this."""
 
 
 class Fp8Settings(Settings):
-    """How the projections compute where the precision is fp8."""
+    """How the projections are computed if the precision is fp8."""
 
     engine: Literal["torchao", "transformer_engine", "none"] = "torchao"
-    """The package that brings the layers; none: never fp8, and `precision: auto` tries none."""
+    """Package with the fp8 layers; none: `precision: auto` never tries fp8."""
     scaling: Literal["tensorwise", "rowwise"] = "tensorwise"
-    """One scale a tensor (fastest), or one a row (nearest to bf16; torchao only)."""
+    """One scale per tensor (fastest) or per row (closest to bf16; torchao only)."""
 
     @model_validator(mode="after")
     def _check(self) -> Fp8Settings:
@@ -31,7 +31,7 @@ class Fp8Settings(Settings):
 
 
 def fp8_misfit(model: ModelSettings) -> str | None:
-    """Return the first size of the model that fp8 cannot compute with, or None if all fit."""
+    """Return the first model dimension that fp8 does not support, or None if all are supported."""
     sizes = {
         "width": model.width,
         "num_heads x head_width": model.num_heads * model.head_width,

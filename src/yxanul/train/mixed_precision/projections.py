@@ -1,4 +1,4 @@
-"""The projections of a model by name: what fp8 computes. Imports no torch."""
+"""Names and shapes of a model's projections, which fp8 computes. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from yxanul.model.count import count_parameters
 
 
 class Projection(NamedTuple):
-    """One matrix of a block. Several of them may lie in one module."""
+    """One weight matrix of a block; several may be fused into one module."""
 
     name: str
-    """As in `blocks.3.attention.q`."""
+    """For example `blocks.3.attention.q`."""
     module: str
-    """The module that holds its rows, as in `blocks.3.attention.qkv`."""
+    """Module that holds its rows, for example `blocks.3.attention.qkv`."""
     width_in: int
     width_out: int
 
 
 def projections(settings: ModelSettings) -> list[Projection]:
     """Return q, k, v, o, gate, up and down of every block (plain FFNs have no gate)."""
-    return [one for layer in range(settings.depth) for one in _of_block(settings, layer)]
+    return [matrix for layer in range(settings.depth) for matrix in _of_block(settings, layer)]
 
 
 def projection_modules(settings: ModelSettings) -> list[str]:
-    """Return the modules that hold the projections, each once, in the model's order."""
-    return list(dict.fromkeys(one.module for one in projections(settings)))
+    """Return the names of the modules that hold the projections, in the model's order."""
+    return list(dict.fromkeys(matrix.module for matrix in projections(settings)))
 
 
 def fp8_share(settings: ModelSettings) -> float:
-    """Return the share of the stored parameters (padding too) that fp8 computes with."""
-    matrices = sum(one.width_in * one.width_out for one in projections(settings))
+    """Return the share of the stored parameters (including padding) computed in fp8."""
+    in_fp8 = sum(matrix.width_in * matrix.width_out for matrix in projections(settings))
     stored = settings.model_copy(update={"vocab_size": settings.num_stored_tokens})
-    return matrices / count_parameters(stored)
+    return in_fp8 / count_parameters(stored)
 
 
 def _of_block(settings: ModelSettings, layer: int) -> Iterator[Projection]:

@@ -1,4 +1,4 @@
-"""The factor on the loss that keeps the gradients of fp16 within its range."""
+"""Dynamic loss scaling, which keeps fp16 gradients in range."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ FLOOR, CEILING = 1.0, 2.0**24
 
 @dataclass(frozen=True)
 class LossScale:
-    """Halved when a gradient is not finite, doubled after so many steps in a row that were.
+    """Loss scale, halved on non-finite gradients and doubled after enough finite steps in a row.
 
-    Loss scaling as in Micikevicius et al. 2018 (arXiv 1710.03740). Always a power of two, so that
-    scaling and its undoing round nothing.
+    As in Micikevicius et al. 2018 (arXiv 1710.03740). Always a power of two, so that scaling and
+    unscaling are exact.
     """
 
     value: float = 65536.0
     growth_steps: int = 2000
-    """Steps in a row with finite gradients after which the value is doubled."""
+    """Consecutive steps with finite gradients after which the value is doubled."""
     good_steps: int = 0
-    """So many have been since the value last changed."""
+    """Steps with finite gradients since the value last changed."""
 
     def after_step(self, finite: bool) -> LossScale:
-        """Return the scale for the step that follows one whose gradients were finite or not."""
+        """Return the scale for the next step, after one whose gradients were finite or not."""
         if not finite:
             return replace(self, value=max(FLOOR, self.value / 2), good_steps=0)
         if self.good_steps + 1 < self.growth_steps:
@@ -32,7 +32,7 @@ class LossScale:
 
     @property
     def at_floor(self) -> bool:
-        """Say whether it cannot be lowered any more."""
+        """Whether it cannot be lowered further."""
         return self.value <= FLOOR
 
     def to_dict(self) -> dict[str, Any]:

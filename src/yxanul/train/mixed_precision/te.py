@@ -1,7 +1,7 @@
-"""fp8 layers of NVIDIA's Transformer Engine (its own package, for its GPUs only).
+"""NVIDIA Transformer Engine fp8 layers (a separate package, for NVIDIA GPUs only).
 
-Scales are those of the tensor at hand (current scaling), as with torchao: there is no history that
-a checkpoint would have to hold.
+Scales come from the current tensor (current scaling), as with torchao: there is no amax history to
+store in a checkpoint.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from yxanul.train.mixed_precision.config import FP8_MULTIPLE
 
 
 class Region:
-    """Where layers multiply in fp8: around the forward pass alone.
+    """The fp8 autocast region, around the forward pass only.
 
-    A layer remembers what it is to do backward, and a backward pass inside would use wrong scales.
+    A layer saves what its backward pass needs; a backward pass inside would use wrong scales.
     """
 
     def __init__(self, autocast: Callable[[], AbstractContextManager[Any]]):
@@ -32,7 +32,7 @@ class Region:
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """Give a context in which layers multiply in fp8."""
+        """Context manager: layers compute in fp8."""
         self._depth += 1
         try:
             with self._autocast():
@@ -41,17 +41,17 @@ class Region:
             self._depth -= 1
 
     def of_layer(self) -> AbstractContextManager[None]:
-        """Return what a layer's forward pass runs in.
+        """Return the context of a layer's forward pass.
 
-        One that trains outside of the region is computed again for its gradients: it has to
-        do what it did the first time. Evaluation, which has no gradients, computes in bf16.
+        A forward pass with gradients outside the region is a recomputation (activation
+        checkpointing) and must match the first one. Evaluation, without gradients, runs in bf16.
         """
-        again = torch.is_grad_enabled() and self._depth == 0
-        return self.entered() if again else contextlib.nullcontext()
+        recomputes = torch.is_grad_enabled() and self._depth == 0
+        return self.entered() if recomputes else contextlib.nullcontext()
 
 
 def swap_layers(model: nn.Module, names: Collection[str]) -> Region:
-    """Replace the modules of these names by layers that multiply in fp8 inside a region."""
+    """Replace the named modules by layers that compute in fp8 inside the returned region."""
     te, recipe = _import()
     current = recipe.Float8CurrentScaling()
     region = Region(functools.partial(te.autocast, enabled=True, recipe=current))
@@ -70,9 +70,9 @@ def _import() -> tuple[Any, Any]:
         from transformer_engine.common import (  # pyright: ignore[reportMissingImports]
             recipe,
         )
-    except ImportError as error:  # also where it is there, but its parts for PyTorch are not
+    except ImportError as error:  # also if it was installed without its PyTorch extension
         raise YxanulError(
-            "the package 'transformer_engine' does not work here",
+            "the package 'transformer_engine' cannot be imported",
             got=str(error).partition("\n")[0],
             hint="pip install --no-build-isolation 'transformer_engine[pytorch]'",
         ) from None
@@ -80,7 +80,7 @@ def _import() -> tuple[Any, Any]:
 
 
 def _copied(layer: nn.Module, kind: Callable[..., Any]) -> Any:
-    """Return a layer of the kind with the weight of ours."""
+    """Return a new layer of class `kind` with a copy of the weight."""
     weight = layer.weight
     assert isinstance(weight, Tensor)
     width_out, width_in = weight.shape
@@ -93,13 +93,13 @@ def _copied(layer: nn.Module, kind: Callable[..., Any]) -> Any:
 
 @functools.cache
 def _padded_linear(te: Any) -> Callable[..., Any]:
-    """Return the package's layer for any number of rows: its kernels want a multiple of 16."""
+    """Return a `te.Linear` that pads the rows to a multiple of 16, as its kernels require."""
 
     class PaddedLinear(te.Linear):
         region: Region
 
         def forward(self, x: Tensor) -> Tensor:
-            """Return x W^T in the shape of `x`, but for the last axis."""
+            """Return x W^T; all axes but the last are as in `x`."""
             rows = x[..., 0].numel()
             missing = -rows % FP8_MULTIPLE
             with self.region.of_layer():

@@ -1,7 +1,7 @@
-"""A model in low precision beside its fp32 master.
+"""Low-precision copy of a model with fp32 master weights.
 
-Weights are cast once a step, not once a micro-batch, and gradients of micro-batches are summed in
-fp32 (Micikevicius et al. 2018, arXiv 1710.03740). In fp32 the twin is the master itself.
+Weights are cast once per step, not per micro-batch, and gradients of micro-batches are accumulated
+in fp32 (Micikevicius et al. 2018, arXiv 1710.03740). In fp32 the copy is the master itself.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ DTYPES = {
     "fp16": torch.float16,
     "fp8": torch.bfloat16,
 }
-"""What the model's weights are held in, and what flows between its layers."""
+"""Dtype of the model's weights and activations."""
 
 WORTH_BF16 = 1.3
-"""bf16 products have to be so many times as fast as fp32 ones before `auto` takes them."""
+"""Minimum speedup of bf16 matrix products over fp32 at which `auto` chooses bf16."""
 
 
 class MixedPrecision:
-    """`master` holds the weights that are trained; `model` computes with them.
+    """`master_model` holds the trained fp32 weights; `model` computes with a cast copy.
 
-    A step: for each micro-batch the loss inside `forward_context`, times `loss_factor`, backward,
-    `collect`; then update the master, `refresh`, `after_update`.
+    A step: per micro-batch, compute the loss inside `forward_context`, multiply by `loss_factor`,
+    backward, `collect`; then update the master, `refresh`, `after_update`.
     """
 
     def __init__(self, master: LanguageModel, precision: str, fp8: Fp8Settings | None = None):
@@ -52,12 +52,12 @@ class MixedPrecision:
             self._context = to_fp8(self.model, fp8 or Fp8Settings())
 
     def forward_context(self) -> AbstractContextManager[Any]:
-        """Return what the forward pass runs in; the backward pass must run outside of it."""
+        """Return the context of the forward pass; the backward pass must run outside of it."""
         return self._context()
 
     @property
     def loss_factor(self) -> float:
-        """What a loss is multiplied by before its backward pass; `collect` undoes it."""
+        """Loss scale, applied before the backward pass; `collect` undoes it."""
         return 1.0 if self.scale is None else self.scale.value
 
     @torch.no_grad()
@@ -85,10 +85,10 @@ class MixedPrecision:
             weight.grad = None
 
     def after_update(self, finite: bool) -> bool:
-        """Take note whether the gradients of a step were finite; say if that was dealt with.
+        """Update the loss scale; return whether a non-finite step is excused.
 
-        True: they were not, and the loss scale was lowered, so that the step counts as none. At
-        the scale's floor, and without a scale, a gradient that is not finite is a bad step.
+        It is excused if the loss scale was lowered in response. At the scale's floor, and without
+        a scale, non-finite gradients make a bad step.
         """
         if self.scale is None:
             return False
@@ -98,17 +98,17 @@ class MixedPrecision:
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device that `auto`, `cpu` or `cuda` means on this machine."""
+    """Return the device for `auto`, `cpu` or `cuda` on this machine."""
     has_gpu = torch.cuda.is_available()
     if name == "cuda" and not has_gpu:
-        raise YxanulError("train.device is cuda", got="no GPU", expected="device: auto or cpu")
+        raise YxanulError("train.device is cuda, but no GPU is available", hint="use auto or cpu")
     return torch.device("cuda" if name != "cpu" and has_gpu else "cpu")
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """Return what `auto` means here: bf16 where its matrix products are clearly faster.
+    """Resolve `auto` on this device: bf16 if its matrix products are clearly faster, else fp32.
 
-    Whether fp8 is faster still takes a model and a shape: see `decide.py`.
+    Whether fp8 is faster still depends on the model and shape: see `decide.py`.
     """
     if name != "auto":
         return name

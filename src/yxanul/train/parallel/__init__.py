@@ -1,1 +1,1 @@
-"""Several processes that train together: the world they form, and how they share the work."""
+"""Distributed training: process groups and the ddp, fsdp and deepspeed strategies."""

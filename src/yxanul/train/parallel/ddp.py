@@ -1,6 +1,6 @@
-"""DistributedDataParallel: every process holds the whole model; gradients are summed."""
+"""DistributedDataParallel: every rank holds the whole model; gradients are summed."""
 
-# Buckets are public in all but name.
+# Gradient buckets are not exported publicly.
 # pyright: reportPrivateImportUsage=false
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from yxanul.train.parallel.world import World
 
 
 class DdpEngine(Engine):
-    """Sums the gradients of a step once, in fp32, while the last backward pass is under way.
+    """Sums the gradients of a step once, in fp32, overlapping with the last backward pass.
 
-    A sum, not a mean: each micro-batch has been divided by the targets of all processes.
+    A sum, not a mean: each micro-batch's loss is divided by the targets of all ranks.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class DdpEngine(Engine):
     ):
         super().__init__(mixed_precision, world, ema)
         if mixed_precision.model.compiles:
-            # Layers are compiled one by one, so there is no graph that is to be cut for overlap.
+            # Layers are compiled one by one, so no graph needs splitting at bucket boundaries.
             torch._dynamo.config.optimize_ddp = False
         self._master_of: dict[nn.Parameter, nn.Parameter] = dict(
             zip(
@@ -43,37 +43,37 @@ class DdpEngine(Engine):
         )
         self._wrapper = DistributedDataParallel(
             mixed_precision.model,
-            init_sync=False,  # the weights are the same already
+            init_sync=False,  # the weights are identical already
             gradient_as_bucket_view=True,
         )
-        # A lambda, since torch reads annotations and does not know them as text.
+        # A lambda, since torch checks annotations and does not accept them as strings.
         self._wrapper.register_comm_hook(self, lambda engine, bucket: engine.summed(bucket))
         self.module = self._wrapper
 
     def loss(self, batch: Batch, last: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the loss of `Engine.loss`; the backward pass of the last one brings all sums."""
+        """Like `Engine.loss`; gradients are all-reduced in the last backward pass."""
         self._wrapper.require_backward_grad_sync = last  # read by the forward pass
         return super().loss(batch, last)
 
     @contextlib.contextmanager
     def probe(self) -> Iterator[Engine]:
-        """Give an engine that nobody else waits for, with the memory that sums take held back."""
-        numbers = sum(weight.numel() for weight in self._master_of)
-        sums = torch.empty(numbers, dtype=torch.float32, device=self.device)
+        """Context manager: a single-process engine, with the memory for the sums reserved."""
+        num_weights = sum(weight.numel() for weight in self._master_of)
+        sums = torch.empty(num_weights, dtype=torch.float32, device=self.device)
         yield Engine(self.mixed_precision)
         del sums
 
     def collect(self, last: bool) -> None:
-        """Add gradients to the master's; those of the last micro-batch are there already."""
+        """Accumulate gradients into the master's; the hook has added the last micro-batch's."""
         if last and not self.mixed_precision.is_master:
             self.mixed_precision.model.zero_grad(set_to_none=True)
         else:
             self.mixed_precision.collect()
 
     def summed(self, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
-        """Begin to sum a bucket of the last gradients, with those before, over all processes."""
+        """Communication hook: start the all-reduce of a bucket's accumulated gradients."""
         buffer = bucket.buffer()
-        if self.mixed_precision.is_master:  # the bucket holds the micro-batches before, too
+        if self.mixed_precision.is_master:  # the bucket includes the earlier micro-batches
             return _all_reduce(buffer).then(lambda _: buffer)
         sums = torch.empty(buffer.numel(), dtype=torch.float32, device=buffer.device)
         gradients = bucket.gradients()
@@ -83,7 +83,7 @@ class DdpEngine(Engine):
             slot.copy_(gradient).mul_(1.0 / self.mixed_precision.loss_factor)
             if master.grad is not None:
                 slot.add_(master.grad)
-            master.grad = slot  # the sum is in there when the backward pass is over
+            master.grad = slot  # holds the sum once the backward pass is done
         return _all_reduce(sums).then(lambda _: buffer)
 
 

@@ -1,4 +1,4 @@
-"""DeepSpeed's ZeRO-1 and ZeRO-2: every process updates a part of the fp32 weights."""
+"""DeepSpeed ZeRO-1 and ZeRO-2: every rank updates a partition of the fp32 weights."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from yxanul.train.parallel.world import World
 
 
 class DeepspeedEngine(Engine):
-    """Between `begin` and the next one, DeepSpeed holds the weights, and each process a part.
+    """From `init_optimizer` on, DeepSpeed owns the weights, partitioned over the ranks.
 
-    Before the first `begin` it is the engine of one process, with the whole model.
+    Before the first `init_optimizer` it behaves like `Engine`, with the whole model.
     """
 
-    can_rehearse = False  # before `begin` the memory is that of one process
+    can_rehearse = False  # before `init_optimizer` nothing is sharded
 
     def __init__(
         self,
@@ -41,24 +41,24 @@ class DeepspeedEngine(Engine):
     ):
         if mixed_precision.precision not in ("fp32", "bf16"):
             raise YxanulError(
-                f"strategy deepspeed does not train in {mixed_precision.precision}",
+                f"strategy deepspeed does not support {mixed_precision.precision}",
                 expected="train.precision fp32 or bf16",
                 hint="or set train.strategy=ddp",
             )
         super().__init__(mixed_precision, world, ema)
-        load_deepspeed(self.device.type)  # where it is not installed, that is said now
+        load_deepspeed(self.device.type)  # fail early if it is not installed
         self._ema_settings, self._config = ema, config
         self._parts: Partitions | None = None
         self._book: torch.optim.Optimizer
-        """Over the master's weights: the names and kinds of state that a checkpoint holds."""
+        """Unsharded optimizer over the master's weights: names and state as in a checkpoint."""
 
     def init_optimizer(
         self, optim: OptimSettings, optimizer_state: OptimizerState | None = None
     ) -> None:
-        """Divide the weights, and the state that a checkpoint holds, among the processes."""
+        """Partition the weights, and the state from a checkpoint, over the ranks."""
         if optim.name not in divided_by("deepspeed"):
             raise YxanulError(
-                f"DeepSpeed's ZeRO flattens matrices, which optim.name {optim.name} cannot work on",
+                f"DeepSpeed's ZeRO flattens matrices, unsupported by optim.name {optim.name}",
                 expected=" or ".join(divided_by("deepspeed")),
                 hint="set optim.name=adamw, or train.strategy=ddp",
             )
@@ -83,12 +83,12 @@ class DeepspeedEngine(Engine):
                 self.trained()[name].data = torch.empty(0, device=self.device)
 
     def make_optimizer(self, optim: OptimSettings) -> torch.optim.Optimizer:
-        """Return an optimizer over the whole weights: they are brought together for it."""
+        """Return an optimizer over the whole weights, which are gathered for it."""
         self._unite()
         return super().make_optimizer(optim)
 
     def _divide_state(self, parts: Partitions) -> None:
-        """Give the optimizer this process's part of the state in the book."""
+        """Copy this rank's partition of the unsharded state into the optimizer."""
         whole = self._book.state
         by_name = {name: whole.get(weight) for name, weight in self.trained().items()}
         for number, flat in enumerate(parts.weights):
@@ -116,7 +116,7 @@ class DeepspeedEngine(Engine):
 
     @torch.no_grad()
     def _unite(self) -> None:
-        """Bring the whole model back to every process, as before the first stage."""
+        """Gather the whole model on every rank, as before the first stage."""
         parts = self._parts
         if parts is None:
             return
@@ -136,7 +136,7 @@ class DeepspeedEngine(Engine):
             self.ema.load({**self.ema.averages, **mean}, done)
 
     def backward(self, loss: torch.Tensor, last: bool) -> None:
-        """Add a micro-batch's gradients; ZeRO-2 sends them at once, ZeRO-1 after the last."""
+        """Accumulate gradients; ZeRO-2 reduces them at once, ZeRO-1 after the last micro-batch."""
         if self._parts is None:
             super().backward(loss, last)
             return
@@ -144,20 +144,20 @@ class DeepspeedEngine(Engine):
         self._parts.engine.backward(loss, scale_wrt_gas=False)
 
     def clip(self, max_norm: float | None) -> float:
-        """Scale this process's part of the gradients as all do; return the joint norm before."""
+        """Clip this rank's gradients to the global norm; return the norm before clipping."""
         if self._parts is None:
             return super().clip(max_norm)
         return clip_tensors(self._parts.gradients(), max_norm, self.world.sum)
 
     def step(self) -> None:
-        """Let each process update its part, and all gather the weights."""
-        assert self._parts is not None, "an update needs an optimizer: begin comes first"
+        """Update each rank's partition and all-gather the weights."""
+        assert self._parts is not None, "call init_optimizer before step"
         self._parts.engine.step()
         if self.ema is not None:
             self.ema.update()
 
     def zero_grad(self) -> None:
-        """Forget the gradients of the step."""
+        """Clear the gradients of the step."""
         if self._parts is None:
             self.mixed_precision.master_model.zero_grad(set_to_none=True)
         else:
@@ -165,7 +165,7 @@ class DeepspeedEngine(Engine):
 
     @contextlib.contextmanager
     def eval_weights(self) -> Iterator[LanguageModel]:
-        """Give the model with the weights that are judged; all processes call it together."""
+        """Context manager: the model with the evaluation weights. Collective."""
         if self._parts is None:
             with super().eval_weights() as model:
                 yield model
@@ -176,7 +176,7 @@ class DeepspeedEngine(Engine):
                 yield self.mixed_precision.model
 
     def load_ema_into_weights(self) -> None:
-        """Train on from the mean of the weights, where there is one."""
+        """Continue training from the EMA weights, if enabled."""
         if self._parts is None:
             super().load_ema_into_weights()
         elif self.ema is not None:
@@ -184,7 +184,7 @@ class DeepspeedEngine(Engine):
             self._parts.refresh()
 
     def load_mean(self, tensors: Tensors, num_updates: int) -> None:
-        """Go on with a mean of the weights that `weights` returned."""
+        """Load the EMA weights that `weights` returned."""
         if self._parts is None:
             super().load_mean(tensors, num_updates)
         elif self.ema is not None:
@@ -192,7 +192,7 @@ class DeepspeedEngine(Engine):
             self._parts.fill(list(self.ema.averages.values()), tensors)
 
     def copy_of_model(self) -> MixedPrecision:
-        """Return a copy that can be trained alone; all processes call it together."""
+        """Return a copy that can be trained by one process. Collective."""
         if self._parts is None:
             return super().copy_of_model()
         ours, copy = (
@@ -205,7 +205,7 @@ class DeepspeedEngine(Engine):
         return MixedPrecision(copy, self.mixed_precision.precision)
 
     def weights(self) -> dict[str, Tensors]:
-        """Return the full fp32 weights by file, as `Engine.weights` does; in the first process."""
+        """Return the full fp32 weights by file, on rank 0, like `Engine.weights`."""
         parts = self._parts
         if parts is None:
             return super().weights()
@@ -218,25 +218,25 @@ class DeepspeedEngine(Engine):
     def _state(
         self, parts: Partitions, flats: Sequence[torch.Tensor], only_first: bool = False
     ) -> dict[str, torch.Tensor]:
-        """Return the model's state with what `flats` are parts of for its weights."""
-        found: dict[int, torch.Tensor] = {}
+        """Return the model's state dict with its weights gathered from the partitions `flats`."""
+        gathered: dict[int, torch.Tensor] = {}
         for name, weight in self.trained().items():
             if name in parts.names:
                 full = parts.whole(name, flats)
                 if self.world.is_main or not only_first:
-                    found[id(weight)] = full
+                    gathered[id(weight)] = full
         state: dict[str, torch.Tensor] = self.mixed_precision.master_model.state_dict(
             keep_vars=True
         )
-        return {name: found.get(id(value), value.detach()) for name, value in state.items()}
+        return {name: gathered.get(id(value), value.detach()) for name, value in state.items()}
 
     def optimizer_state(self) -> OptimizerState:
-        """Return the optimizer's state in full, in the first process."""
+        """Return the full optimizer state, on rank 0."""
         parts = self._parts
-        assert parts is not None, "there is no state before begin"
+        assert parts is not None, "there is no optimizer state before init_optimizer"
         for number, flat in enumerate(parts.weights):
             for key, value in self.optimizer.state.get(flat, {}).items():
-                flats = [self.optimizer.state[one].get(key, value) for one in parts.weights]
+                flats = [self.optimizer.state[part].get(key, value) for part in parts.weights]
                 for name in parts.names_in(number):
                     full = parts.whole(name, flats) if value.ndim else value.clone()
                     if self.world.is_main:

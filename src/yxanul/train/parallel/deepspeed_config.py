@@ -1,6 +1,6 @@
-"""A DeepSpeed configuration as people have it for other trainers, put under the recipe.
+"""Merging of a DeepSpeed configuration written for other trainers with the recipe.
 
-What the recipe decides is taken from the recipe; all else reaches DeepSpeed as it stands.
+Keys the recipe decides are overridden; all others are passed to DeepSpeed unchanged.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from yxanul.base.errors import YxanulError
 
 DEFAULT = {"zero_optimization": {"stage": 1}}
-"""Where the recipe names no file."""
+"""Configuration if the recipe names no file."""
 DROPPED = (
     "optimizer",
     "scheduler",
@@ -27,72 +27,72 @@ DROPPED = (
     "gradient_predivide_factor",
     "managed_gradient_accumulation",
 )
-"""Keys that speak of what the recipe decides."""
+"""Keys ignored because the recipe decides them."""
 OTHER_WAYS = ("tensor_parallel", "expert_parallel", "sequence_parallel_size", "hybrid_engine")
-"""Keys that would divide the model or its rows in other ways than ZeRO-1 and ZeRO-2 do."""
+"""Keys for unsupported kinds of parallelism (only ZeRO-1 and ZeRO-2 are supported)."""
 BUCKET_NUMBERS = 50_000_000
-"""Gradients that travel together, where the file does not say how many: 200 MB in fp32."""
+"""Default reduce bucket size, in elements: 200 MB in fp32."""
 
 
 @dataclass(frozen=True)
 class Merged:
-    """What DeepSpeed is given."""
+    """The configuration passed to DeepSpeed."""
 
     stage: int
-    """Of ZeRO: 0 divides nothing, 1 the optimizer's state, 2 the gradients, too."""
+    """ZeRO stage: 0 shards nothing, 1 the optimizer state, 2 also the gradients."""
     config: dict[str, Any]
     overridden: tuple[str, ...]
-    """Keys of the file that said something else than the recipe does."""
+    """Keys of the file that the recipe overrides with another value."""
 
 
 def read_config(path: str | None) -> dict[str, Any]:
-    """Return what a DeepSpeed configuration file holds; ZeRO-1 where there is none."""
+    """Return the contents of a DeepSpeed configuration file; ZeRO-1 if `path` is None."""
     if path is None:
         return DEFAULT
     what = f"the DeepSpeed configuration {path} (train.deepspeed)"
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        config = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise YxanulError(f"{what} cannot be read", got=error.strerror) from error
     except ValueError as error:  # also text that is not UTF-8
         raise YxanulError(f"{what} is not JSON", got=str(error)) from error
-    if not isinstance(found, dict):
-        kind = type(found).__name__
-        raise YxanulError(f"{what} is not what DeepSpeed reads", got=f"a {kind}", expected="keys")
-    return found
+    if not isinstance(config, dict):
+        kind = type(config).__name__
+        raise YxanulError(f"{what} is invalid", got=f"a {kind}", expected="a JSON object")
+    return config
 
 
 def merged(file: Mapping[str, Any], precision: str, num_processes: int, num_weights: int) -> Merged:
-    """Return what DeepSpeed is given for a file; it speaks of `num_weights` weights in all.
+    """Merge a DeepSpeed configuration with the recipe, for a model of `num_weights` weights.
 
-    "auto" means, here as elsewhere, that the trainer knows: the recipe, or DeepSpeed's default.
+    As usual, "auto" leaves a key to the trainer: to the recipe, or DeepSpeed's default.
     """
-    said = _without_auto(file)
-    _refuse_other_ways(said)
+    given = _without_auto(file)
+    _refuse_other_ways(given)
     ours = _ours(precision, num_processes)
-    zero, zero_overridden = _zero_block(said.pop("zero_optimization", {}), num_weights)
-    types, types_overridden = _data_types(said.pop("data_types", {}))
-    overridden = [key for key in DROPPED if _counts(said.pop(key, None))]
-    overridden += [key for key, value in ours.items() if not _agrees(said.get(key), value)]
-    config = {"communication_data_type": "fp32", **said, **ours}
+    zero, zero_overridden = _zero_block(given.pop("zero_optimization", {}), num_weights)
+    types, types_overridden = _data_types(given.pop("data_types", {}))
+    overridden = [key for key in DROPPED if _counts(given.pop(key, None))]
+    overridden += [key for key, value in ours.items() if not _agrees(given.get(key), value)]
+    config = {"communication_data_type": "fp32", **given, **ours}
     config |= {"zero_optimization": zero, "data_types": types}
     stage = zero["stage"]
     return Merged(stage, config, tuple(sorted(overridden + zero_overridden + types_overridden)))
 
 
 def _ours(precision: str, num_processes: int) -> dict[str, Any]:
-    """Return the keys whose values are the recipe's, or follow from how an engine works here.
+    """Return the keys set by the recipe or required by the engine.
 
-    DeepSpeed counts no rows and no micro-batches: those differ between the phases of a recipe.
+    Batch sizes are placeholders: rows and micro-batches differ between the phases of a recipe.
     """
     return {
         "train_batch_size": num_processes,
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
-        "gradient_clipping": 0.0,  # absent, it would be 1
+        "gradient_clipping": 0.0,  # the default is 1
         "bf16": {"enabled": precision == "bf16"},
         "fp16": {"enabled": False},
-        "gradient_allreduce_op": "sum",  # a loss is divided by the targets of all processes
+        "gradient_allreduce_op": "sum",  # the loss is divided by the targets of all ranks
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
     }
@@ -100,15 +100,18 @@ def _ours(precision: str, num_processes: int) -> dict[str, Any]:
 
 def _zero_block(block: Any, num_weights: int) -> tuple[dict[str, Any], list[str]]:
     if not isinstance(block, dict):
-        raise YxanulError("zero_optimization of the DeepSpeed configuration", got=repr(block))
+        raise YxanulError(
+            "invalid zero_optimization in the DeepSpeed configuration",
+            got=repr(block),
+            expected="a JSON object",
+        )
     stage = block.get("stage", 0)
     if stage not in (0, 1, 2):
         raise YxanulError(
-            "the DeepSpeed configuration asks for a stage of ZeRO that is not supported",
+            "unsupported ZeRO stage in the DeepSpeed configuration",
             got=repr(stage),
             expected="stage 1 or 2",
-            hint="dividing the weights too brings next to nothing at these sizes;"
-            " train.strategy=fsdp does it",
+            hint="use train.strategy=fsdp to shard the weights too (hardly useful at these sizes)",
         )
     ours = {"stage": stage, "round_robin_gradients": False, "parameter_alignment": False}
     overridden = [key for key, value in ours.items() if not _agrees(block.get(key), value)]
@@ -117,27 +120,31 @@ def _zero_block(block: Any, num_weights: int) -> tuple[dict[str, Any], list[str]
 
 
 def _data_types(block: Any) -> tuple[dict[str, Any], list[str]]:
-    """Gradients of micro-batches are summed in fp32; the precision is the recipe's."""
+    """Set gradient accumulation to fp32 and leave the parameters' dtype to the recipe."""
     if not isinstance(block, dict):
-        raise YxanulError("data_types of the DeepSpeed configuration", got=repr(block))
+        raise YxanulError(
+            "invalid data_types in the DeepSpeed configuration",
+            got=repr(block),
+            expected="a JSON object",
+        )
     block = dict(block)
-    asked = block.pop("param_dtype", None), block.get("grad_accum_dtype")
-    overridden = asked[0] is not None or asked[1] not in (None, "fp32")
+    param_dtype, grad_dtype = block.pop("param_dtype", None), block.get("grad_accum_dtype")
+    overridden = param_dtype is not None or grad_dtype not in (None, "fp32")
     return {**block, "grad_accum_dtype": "fp32"}, ["data_types"] if overridden else []
 
 
-def _refuse_other_ways(said: Mapping[str, Any]) -> None:
-    found = [key for key in OTHER_WAYS if _counts(said.get(key)) and said[key] != 1]
-    if found:
+def _refuse_other_ways(given: Mapping[str, Any]) -> None:
+    keys = [key for key in OTHER_WAYS if _counts(given.get(key)) and given[key] != 1]
+    if keys:
         raise YxanulError(
-            "the DeepSpeed configuration divides a model in a way that is not supported",
-            got=", ".join(found),
-            expected="ZeRO-1 or ZeRO-2 alone",
+            "unsupported parallelism in the DeepSpeed configuration",
+            got=", ".join(keys),
+            expected="only ZeRO-1 or ZeRO-2",
         )
 
 
 def _without_auto(block: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a block without what it leaves to the trainer. A stage is left to it, too."""
+    """Return a block without its "auto" values; an "auto" stage becomes 1."""
     kept = {}
     for key, value in block.items():
         if isinstance(value, Mapping):
@@ -150,18 +157,18 @@ def _without_auto(block: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _counts(value: Any) -> bool:
-    """Say whether what stands under a key that is not used would have had an effect."""
+    """Return whether the value of an ignored key would have had an effect."""
     if isinstance(value, Mapping):
         return bool(value) and value.get("enabled", True) is not False
     return value is not None and value is not False
 
 
-def _agrees(said: Any, ours: Any) -> bool:
-    """Say whether a file says nothing else than what is used."""
-    if said is None:
+def _agrees(given: Any, ours: Any) -> bool:
+    """Return whether a file's value does not contradict the one used."""
+    if given is None:
         return True
-    if isinstance(said, Mapping) and isinstance(ours, Mapping):
-        if said.get("enabled", ours["enabled"]) != ours["enabled"]:
+    if isinstance(given, Mapping) and isinstance(ours, Mapping):
+        if given.get("enabled", ours["enabled"]) != ours["enabled"]:
             return False
-        return not ours["enabled"] or set(said) <= {"enabled"}
-    return said == ours
+        return not ours["enabled"] or set(given) <= {"enabled"}
+    return given == ours

@@ -1,6 +1,7 @@
-"""The one place that knows DeepSpeed's inside: which part of the weights is this process's.
+"""Access to DeepSpeed's internals: this rank's partition of the weights.
 
-ZeRO joins the weights of a group end to end, and cuts that into equal parts, one a process.
+ZeRO flattens and concatenates the weights of a parameter group and splits the result into equal
+partitions, one per rank.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from yxanul.train.parallel.world import World
 
 
 class Partitions(ABC):
-    """The fp32 parts of this process, one flat tensor a group, and DeepSpeed's engine."""
+    """This rank's fp32 partitions, one flat tensor per parameter group, and DeepSpeed's engine."""
 
     def __init__(self, engine: Any, members: Sequence[tuple[str, nn.Parameter, int]]):
         self.engine, self.zero = engine, engine.optimizer
@@ -33,15 +34,15 @@ class Partitions(ABC):
     @property
     @abstractmethod
     def weights(self) -> list[torch.Tensor]:
-        """What of the fp32 weights this process updates, group by group."""
+        """Partitions of the fp32 weights that this rank updates, by group."""
 
     @abstractmethod
     def gradients(self) -> list[torch.Tensor]:
-        """Return their gradients after the last backward pass of a step, in any pieces."""
+        """Return their gradients after a step's last backward pass, split in any way."""
 
     @abstractmethod
     def forget(self) -> None:
-        """Drop the gradients of a step that is not applied."""
+        """Drop the gradients of a skipped step."""
 
     def names_in(self, number: int) -> list[str]:
         """Return the names of a group's weights."""
@@ -49,37 +50,37 @@ class Partitions(ABC):
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """Cast the fp32 weights into the model; all processes call it together."""
+        """Cast the fp32 weights into the model. Collective."""
         self.zero.update_lp_params()
 
     def whole(self, name: str, flats: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return what `flats` have for a weight, in its shape; all processes call it together."""
+        """Gather a weight from the partitions `flats`, in its shape. Collective."""
         weight, flat = self._weights[name], flats[self._group[name]]
         buffer = torch.zeros(weight.numel(), dtype=torch.float32, device=flat.device)
-        at, start, count = self._place(weight)
-        buffer[at : at + count] = flat.detach()[start : start + count]
-        dist.all_reduce(buffer.view(torch.int32))  # a sum with zeros: exact, the sign of 0 too
+        offset, start, count = self._slice_of(weight)
+        buffer[offset : offset + count] = flat.detach()[start : start + count]
+        dist.all_reduce(buffer.view(torch.int32))  # a sum with zeros as int32: exact, even for -0.0
         return buffer.view(weight.shape)
 
     @torch.no_grad()
     def fill(self, flats: Sequence[torch.Tensor], full: Mapping[str, torch.Tensor]) -> None:
-        """Set `flats` to this process's part of full tensors."""
+        """Set `flats` to this rank's partitions of full tensors."""
         for name in self.names:
-            at, start, count = self._place(self._weights[name])
+            offset, start, count = self._slice_of(self._weights[name])
             part = flats[self._group[name]][start : start + count]
-            part.copy_(full[name].flatten()[at : at + count])
+            part.copy_(full[name].flatten()[offset : offset + count])
 
     def end(self) -> None:
-        """Free the model from DeepSpeed."""
+        """Detach the model from DeepSpeed."""
         self.engine.destroy()
         self.engine.module_forward_pre_hook.remove()
         self.engine.module_forward_post_hook.remove()
-        # It is destroyed again as garbage, when the weights are another engine's.
+        # Its destructor runs destroy() again, when the weights may belong to another engine.
         self.engine.optimizer = None
 
     @staticmethod
-    def _place(weight: Any) -> tuple[int, int, int]:
-        """Return where this process's numbers begin, in a weight and in the part; how many."""
+    def _slice_of(weight: Any) -> tuple[int, int, int]:
+        """Return this rank's slice of a weight: offset in the weight, in the partition, length."""
         mapping = weight._hp_mapping
         if mapping is None:
             return 0, 0, 0
@@ -88,7 +89,7 @@ class Partitions(ABC):
 
 
 class _ZeroParts(Partitions):
-    """Of the optimizer that DeepSpeed makes for ZeRO-1 and ZeRO-2."""
+    """Partitions of `DeepSpeedZeroOptimizer` (ZeRO-1 and ZeRO-2)."""
 
     @property
     def weights(self) -> list[torch.Tensor]:
@@ -98,10 +99,10 @@ class _ZeroParts(Partitions):
         if self.zero.cpu_offload:
             self.zero._wait_for_offload_copies()
             return [weight.grad for weight in self.weights if weight.grad is not None]
-        return [piece for group in self.zero.averaged_gradients.values() for piece in group]
+        return [grad for group in self.zero.averaged_gradients.values() for grad in group]
 
     def forget(self) -> None:
-        """Do what DeepSpeed does where gradients overflow in fp16."""
+        """Do what DeepSpeed does when fp16 gradients overflow."""
         zero = self.zero
         zero.zero_grad(set_to_none=True)
         zero.micro_step_id = -1
@@ -113,7 +114,7 @@ class _ZeroParts(Partitions):
 
 
 class _Bf16Parts(Partitions):
-    """Of the optimizer that DeepSpeed makes for ZeRO-1 in bf16, with gradients summed in fp32."""
+    """Partitions of `BF16_Optimizer` (ZeRO-1 in bf16, with gradients accumulated in fp32)."""
 
     @property
     def weights(self) -> list[torch.Tensor]:
@@ -130,54 +131,56 @@ NOISE = (
     "`torch.jit.script_method` is deprecated",
     "`torch.distributed.all_gather_into_tensor` is deprecated",
 )
-"""Warnings of torch about what DeepSpeed calls: nobody here can mend that."""
+"""torch warnings caused by DeepSpeed's own calls."""
 
 KINDS: dict[str, type[Partitions]] = {
     "DeepSpeedZeroOptimizer": _ZeroParts,
     "BF16_Optimizer": _Bf16Parts,
 }
-"""By the name of DeepSpeed's class."""
+"""Partitions by the name of DeepSpeed's optimizer class."""
 
 REFUSALS = (AssertionError, ValueError, TypeError, NotImplementedError)
-"""What DeepSpeed raises where it cannot do what its configuration says."""
+"""Exceptions that DeepSpeed raises for a configuration it does not support."""
 
 
 def divide(
     model: nn.Module, optimizer: torch.optim.Optimizer, config: Mapping[str, Any], world: World
 ) -> Partitions:
-    """Give a model and an optimizer over its weights to DeepSpeed; return what this process holds.
+    """Hand a model and its optimizer to DeepSpeed; return this rank's partitions.
 
-    The optimizer then updates the parts. All processes call it together.
+    The optimizer then updates the partitions. Collective.
     """
     members = [
         (name, weight, number)
         for number, group in enumerate(optimizer.param_groups)
         for name, weight in zip(group["names"], group["params"], strict=True)
     ]
-    os.environ.setdefault("LOCAL_RANK", str(world.local_rank))  # it asks for it
+    os.environ.setdefault("LOCAL_RANK", str(world.local_rank))  # required by DeepSpeed
     deepspeed = load_deepspeed(members[0][1].device.type)
     try:
         engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=dict(config))
     except (*REFUSALS, deepspeed.DeepSpeedConfigError) as error:
         lines = str(error).strip().splitlines()[:3] or [type(error).__name__]
         raise YxanulError(
-            "DeepSpeed refuses its configuration", got=" ".join(map(str.strip, lines))
+            "DeepSpeed rejected its configuration", got=" ".join(map(str.strip, lines))
         ) from error
     kind = type(engine.optimizer).__name__
     if kind not in KINDS:
         raise YxanulError(
-            "the DeepSpeed configuration asks for another optimizer than ZeRO's", got=kind
+            "the DeepSpeed configuration selects an unsupported optimizer wrapper",
+            got=kind,
+            expected=" or ".join(KINDS),
         )
     return KINDS[kind](engine, members)
 
 
 def _matters(record: logging.LogRecord) -> bool:
-    """Say whether a line of DeepSpeed's log is news: which optimizers work is tested here."""
+    """Logging filter: drop the warning about untested optimizers, as ours are tested here."""
     return "using ZeRO with an untested optimizer" not in record.getMessage()
 
 
 def load_deepspeed(device: str) -> Any:
-    """Return the package, set up for `device`; YxanulError if it is not installed."""
+    """Import and configure DeepSpeed for `device`; YxanulError if it is not installed."""
     if device == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     try:
@@ -189,6 +192,6 @@ def load_deepspeed(device: str) -> Any:
     for message in NOISE:
         warnings.filterwarnings("ignore", message)
     deepspeed.utils.logger.addFilter(_matters)
-    # A kernel for inference on a CPU: it would be compiled for half a minute, and never used.
+    # A kernel for CPU inference: it would take half a minute to compile and is never used.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     return deepspeed

@@ -1,4 +1,4 @@
-"""FSDP2: every process holds a part of each weight, and gathers those of a layer at its turn."""
+"""FSDP2: every rank holds a shard of each weight and all-gathers them layer by layer."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from yxanul.train.parallel.world import World
 
 
 class ShardedMixedPrecision(MixedPrecision):
-    """The fp32 master alone, in shards: what is gathered of it is cast, so there is no second."""
+    """The sharded fp32 master; gathered weights are cast, so there is no low-precision copy."""
 
     def __init__(self, model: LanguageModel, precision: str, world: World):
         if precision == "fp8":
             raise YxanulError(
-                "fsdp does not train in fp8",
+                "strategy fsdp does not support fp8",
                 hint="set train.strategy to ddp, or train.precision to bf16",
             )
         super().__init__(model, "fp32")
@@ -51,30 +51,30 @@ class ShardedMixedPrecision(MixedPrecision):
 
 
 def _shard(model: LanguageModel, dtype: torch.dtype, world: World) -> FSDPModule:
-    """Shard each layer, and the rest as one; gradients are summed in fp32, not averaged."""
+    """Shard each layer, and the rest as one unit; gradients are summed in fp32, not averaged."""
     mesh = init_device_mesh(model.embedding.tokens.device.type, (world.size,))
     policy = MixedPrecisionPolicy(
         param_dtype=None if dtype is torch.float32 else dtype,
         reduce_dtype=torch.float32,
         cast_forward_inputs=False,
     )
-    parts: list[nn.Module] = [*model.layers(), model]
-    for part in parts:
-        fully_shard(part, mesh=mesh, mp_policy=policy)
-        sharded = cast(FSDPModule, part)
+    modules: list[nn.Module] = [*model.layers(), model]
+    for module in modules:
+        fully_shard(module, mesh=mesh, mp_policy=policy)
+        sharded = cast(FSDPModule, module)
         sharded.set_gradient_divide_factor(1.0)
         sharded.set_force_sum_reduction_for_comms(True)
     return cast(FSDPModule, model)
 
 
 class FsdpEngine(Engine):
-    """Trains this process's rows of the weights as plain tensors, so that any optimizer that goes
-    element by element is the same as in one process.
+    """Trains this rank's shards (rows) as plain tensors, so that any element-wise optimizer gives
+    the same result as in one process.
 
-    Muon's matrices are joined and made orthogonal in every process alike.
+    Muon's matrices are gathered and orthogonalized on every rank.
     """
 
-    can_rehearse = False  # what one process tries, all have to
+    can_rehearse = False  # a step is collective
 
     def __init__(
         self, mixed_precision: ShardedMixedPrecision, world: World, ema: EmaSettings | None = None
@@ -88,14 +88,14 @@ class FsdpEngine(Engine):
         super().__init__(mixed_precision, world, ema)
 
     def trained(self) -> dict[str, nn.Parameter]:
-        """Return this process's rows of the weights."""
+        """Return this rank's shards of the weights."""
         return self._own
 
     def make_optimizer(self, optim: OptimSettings) -> torch.optim.Optimizer:
-        """Return an optimizer over this process's rows."""
+        """Return an optimizer over this rank's shards."""
         if optim.name not in divided_by("fsdp"):
             raise YxanulError(
-                f"fsdp does not train with {optim.name}",
+                f"strategy fsdp does not support optim.name {optim.name}",
                 expected=", ".join(divided_by("fsdp")),
                 hint="or set train.strategy to ddp",
             )
@@ -107,7 +107,7 @@ class FsdpEngine(Engine):
     def init_optimizer(
         self, optim: OptimSettings, optimizer_state: OptimizerState | None = None
     ) -> None:
-        """Make the optimizer of a stage, fresh or with this process's rows of a full state."""
+        """Create a stage's optimizer, fresh or with this rank's shards of a full state."""
         if optimizer_state is not None:
             optimizer_state = OptimizerState(
                 self._own_rows(optimizer_state.tensors), optimizer_state.plain
@@ -115,7 +115,7 @@ class FsdpEngine(Engine):
         super().init_optimizer(optim, optimizer_state)
 
     def _own_rows(self, wholes: Tensors) -> Tensors:
-        """Return this process's rows of tensors as large as their weight, and all of others."""
+        """Shard the tensors that have their weight's shape; return others whole."""
         rows = {}
         for key, whole in wholes.items():
             weight = self._sharded.get(self._name(key))
@@ -124,17 +124,17 @@ class FsdpEngine(Engine):
         return rows
 
     def _name(self, key: str) -> str:
-        """Return the weight that a tensor belongs to: its key, or what follows `<what>.` in it."""
+        """Return the weight a tensor belongs to: its key, without a `<kind>.` prefix."""
         return key if key in self._own else key.partition(".")[2]
 
     def loss(self, batch: Batch, last: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the loss of `Engine.loss`; the backward pass of the last one brings all sums."""
+        """Like `Engine.loss`; gradients are reduced in the last backward pass."""
         self._model.set_requires_gradient_sync(last)
         return super().loss(batch, last)
 
     @torch.no_grad()
     def collect(self, last: bool) -> None:
-        """Hand the gradients of the step over; before the last micro-batch FSDP keeps them."""
+        """Move the gradients to this rank's shards; until the last micro-batch FSDP holds them."""
         if last:
             super().collect(last)
             for name, weight in self._sharded.items():
@@ -142,17 +142,17 @@ class FsdpEngine(Engine):
                     self._own[name].grad, weight.grad = _local(weight.grad), None
 
     def clip(self, max_norm: float | None) -> float:
-        """Scale the gradients of the step down to their norm over all processes; return it."""
+        """Clip the gradients to the global norm over all ranks; return the norm before clipping."""
         return clip_gradients(self._own.values(), max_norm, self.world.sum)
 
     @contextlib.contextmanager
     def eval_weights(self) -> Iterator[LanguageModel]:
-        """Give a model of its own with whole weights; all processes call it together."""
+        """Context manager: a separate model with the full evaluation weights. Collective."""
         weights = self.trained() if self.ema is None else self.ema.averages
         yield self._plain(weights, DTYPES[self.mixed_precision.precision])
 
     def copy_of_model(self) -> MixedPrecision:
-        """Return a twin with whole weights, to train alone for a measurement."""
+        """Return an unsharded copy that one process can train for a measurement."""
         mixed_precision = MixedPrecision(
             self._plain(self.trained(), torch.float32), self.mixed_precision.precision
         )
@@ -165,47 +165,47 @@ class FsdpEngine(Engine):
         return mixed_precision
 
     def weights(self) -> dict[str, Tensors]:
-        """Return what `Engine.weights` does, on the CPU of the first process; elsewhere nothing."""
+        """Like `Engine.weights`: on rank 0, on the CPU; empty on other ranks."""
         files: dict[str, Tensors] = {"model": self._saved(self.trained())}
         if self.ema is not None:
             files["ema"] = self._saved(self.ema.averages)
         return files
 
     def optimizer_state(self) -> OptimizerState:
-        """Return the optimizer's state in full: in the first process; elsewhere only the plain."""
+        """Return the full optimizer state on rank 0; only the plain data on other ranks."""
         tensors, plain = optimizer_tensors(self.optimizer)
         return OptimizerState(self._saved(tensors), plain)
 
     def load_mean(self, tensors: Tensors, num_updates: int) -> None:
-        """Go on with this process's rows of a mean of the weights."""
+        """Load this rank's shards of the EMA weights."""
         super().load_mean(self._own_rows(tensors), num_updates)
 
     @torch.no_grad()
-    def _saved(self, parts: Mapping[str, torch.Tensor]) -> Tensors:
-        """Join tensors that end in the name of a weight; scalars are the same everywhere."""
+    def _saved(self, shards: Mapping[str, torch.Tensor]) -> Tensors:
+        """Gather tensors whose keys end in a weight's name; scalars are equal on all ranks."""
         wholes = {}
-        for key, part in parts.items():
-            whole = self._whole(self._name(key), part) if part.ndim else part
+        for key, shard in shards.items():
+            whole = self._whole(self._name(key), shard) if shard.ndim else shard
             if self.world.is_main:
                 wholes[key] = whole.cpu()
         return wholes
 
-    def _whole(self, name: str, part: torch.Tensor) -> torch.Tensor:
-        return self._shards.joined([self._own[name]], [part])[0]
+    def _whole(self, name: str, shard: torch.Tensor) -> torch.Tensor:
+        return self._shards.joined([self._own[name]], [shard])[0]
 
     @torch.no_grad()
-    def _plain(self, parts: Mapping[str, torch.Tensor], dtype: torch.dtype) -> LanguageModel:
-        """Return a plain model; what is joined is cast before, so that it is less to send."""
+    def _plain(self, shards: Mapping[str, torch.Tensor], dtype: torch.dtype) -> LanguageModel:
+        """Return an unsharded model; shards are cast before they are gathered, to send less."""
         model = LanguageModel(self.mixed_precision.master_model.settings).to(
             device=self.device, dtype=dtype
         )
         model.attention_backend = self.mixed_precision.model.attention_backend
         for name, weight in model.named_parameters():
-            weight.copy_(self._whole(name, parts[name].to(dtype)))
+            weight.copy_(self._whole(name, shards[name].to(dtype)))
         return model
 
 
 def _local(weight: torch.Tensor) -> torch.Tensor:
-    """Return this process's rows of a sharded tensor, in the same memory."""
+    """Return this rank's shard of a tensor, sharing its memory."""
     assert isinstance(weight, DTensor)
     return weight.to_local().detach()

@@ -1,7 +1,7 @@
-"""Weights in shards: each process has some rows of every one, the first process the first rows.
+"""Row-wise sharding: each rank holds consecutive rows of every weight, in rank order.
 
-Letters: W processes, G tensors of one shape, R rows of the whole, P rows of a part (some of them
-may be missing in the last ones).
+Letters: W ranks, G tensors of one shape, R rows of the whole tensor, P rows of a shard (the last
+shards may have fewer).
 """
 
 from __future__ import annotations
@@ -17,26 +17,23 @@ from yxanul.train.parallel.world import World
 
 
 class RowShards(TensorGather):
-    """Cuts and joins tensors as FSDP does: along their first axis, as `torch.chunk` would."""
+    """Shards and gathers tensors as FSDP does: along the first axis, like `torch.chunk`."""
 
     def __init__(self, shapes: Mapping[Tensor, torch.Size], world: World):
-        """`shapes` are those of the wholes, by this process's part."""
+        """Initialize with the full shapes, by this rank's shard."""
         self._shapes, self._world = shapes, world
 
     def shape(self, param: Tensor) -> torch.Size:
-        """Return the shape of the whole that a parameter is a part of."""
+        """Return the full shape of a sharded parameter."""
         return self._shapes[param]
 
     def own(self, whole: Tensor) -> Tensor:
-        """Return this process's rows of a whole."""
+        """Return this rank's shard of a full tensor."""
         rows = self._rows(len(whole))
         return whole[self._world.rank * rows :][:rows]
 
     def joined(self, params: Sequence[Tensor], values: Sequence[Tensor]) -> list[Tensor]:
-        """Return the wholes of values that belong to parameters of one shape.
-
-        All processes call it together.
-        """
+        """Gather values that belong to parameters of one shape. Collective."""
         num_rows, *rest = self._shapes[params[0]]
         rows, size = self._rows(num_rows), self._world.size
         mine_GP = values[0].new_zeros(len(values), rows, *rest)

@@ -1,4 +1,4 @@
-"""The table of strategies, and the one way to make an engine."""
+"""Table of strategies, and the factory of engines."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from yxanul.train.parallel.world import World
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """What an engine is made from."""
+    """Arguments for creating an engine."""
 
     model: LanguageModel
-    """On its device, with its weights: the same in every process."""
+    """On its device, with its weights: identical on all ranks."""
     settings: TrainSettings
     precision: str
     ema: EmaSettings | None
@@ -55,18 +55,18 @@ def _deepspeed(spec: EngineSpec) -> Engine:
 
     path, world = spec.settings.deepspeed, spec.world
     num_weights = sum(weight.numel() for weight in spec.model.parameters())
-    found = merged(read_config(path), spec.precision, world.size, num_weights)
-    if found.overridden and world.is_main:
-        keys = ", ".join(found.overridden)
-        spec.ui.say(f"the recipe decides, or yxanul itself, instead of {path}: {keys}")
-    if found.stage == 0:
+    zero = merged(read_config(path), spec.precision, world.size, num_weights)
+    if zero.overridden and world.is_main:
+        keys = ", ".join(zero.overridden)
+        spec.ui.say(f"overriding keys of {path} with the recipe's or fixed values: {keys}")
+    if zero.stage == 0:
         if world.is_main:
-            spec.ui.say(f"{path} has ZeRO stage 0, which divides nothing: training goes by ddp")
+            spec.ui.say(f"{path} has ZeRO stage 0, which shards nothing: training with ddp")
         return _ddp(spec)
     from yxanul.train.parallel.deepspeed import DeepspeedEngine
 
     mixed_precision = make_mixed_precision(spec.model, spec.settings, spec.precision, spec.ui)
-    return DeepspeedEngine(mixed_precision, world, spec.ema, found.config)
+    return DeepspeedEngine(mixed_precision, world, spec.ema, zero.config)
 
 
 STRATEGIES: dict[str, Callable[[EngineSpec], Engine]] = {
@@ -75,26 +75,26 @@ STRATEGIES: dict[str, Callable[[EngineSpec], Engine]] = {
     "fsdp": _fsdp,
     "deepspeed": _deepspeed,
 }
-"""By name: what makes the engine of one process; packages that one needs load when it is made."""
+"""Engine factories by strategy; optional packages are imported only when needed."""
 
 
 def make_engine(spec: EngineSpec) -> Engine:
-    """Return the engine for the strategy of the settings; one process has nothing to divide."""
-    asked = spec.settings.strategy
+    """Return the engine for the settings' strategy, or `Engine` if there is only one process."""
+    strategy = spec.settings.strategy
     if spec.world.size == 1:
-        if asked not in ("auto", "ddp"):
-            spec.ui.warn(f"one process has nothing to divide: it trains without {asked}")
+        if strategy not in ("auto", "ddp"):
+            spec.ui.warn(f"strategy {strategy} needs several processes; training without it")
         return STRATEGIES["single"](spec)
     _check_same_weights(spec.model, spec.world)
-    return lookup(STRATEGIES, "ddp" if asked == "auto" else asked, "strategy")(spec)
+    return lookup(STRATEGIES, "ddp" if strategy == "auto" else strategy, "strategy")(spec)
 
 
 def _check_same_weights(model: LanguageModel, world: World) -> None:
-    """Refuse to train copies that differ in any bit: they would never come together."""
+    """Raise if the weights differ between ranks in any bit: the replicas would never converge."""
     bits = (weight.detach().view(torch.int32) for weight in model.parameters())
-    total = sum(int(one.sum(dtype=torch.int64)) for one in bits)
+    total = sum(int(weight.sum(dtype=torch.int64)) for weight in bits)
     if world.any(total != world.broadcast(total)):
         raise YxanulError(
-            "the processes do not begin from the same weights",
-            hint="do all of them see the same run folder?",
+            "the processes start from different weights",
+            hint="check that all of them see the same run folder",
         )

@@ -1,7 +1,7 @@
-"""Start several processes of one program on this machine, and end them together.
+"""Launcher of several worker processes on this machine.
 
-It does for `--devices` what torchrun does, but says what went wrong in one line, passes a signal on
-once and waits for the save. The children find each other by torchrun's variables. No torch here.
+It does for `--devices` what torchrun does, but reports a failure in one line, forwards a signal
+once and waits for the checkpoint. Workers use torchrun's environment variables. No torch here.
 """
 
 from __future__ import annotations
@@ -26,36 +26,35 @@ from yxanul.base.errors import GateFailed
 from yxanul.base.files import write_json
 
 REPORT = "YXANUL_REPORT"
-"""The variable with the file into which a child writes why it ended."""
+"""Environment variable with the file a worker writes its exit report to."""
 PARENT = "YXANUL_PARENT"
-"""The variable with the id of the process that started a child."""
+"""Environment variable with the process id of a worker's parent."""
 GRACE_SECONDS = 10.0
-"""What the others have to end in once one has failed, or after a second Ctrl-C; and for how long a
-process that only lost the others waits for the one that was the cause."""
+"""Time for the other workers to exit once one has failed, or after a second Ctrl-C; also how long
+to wait for the cause if a worker only reports that it lost the others."""
 _LOOK_SECONDS = 0.05
 _PARENT_SECONDS = 0.5
-_STOPPED = "stopped; the same command goes on from what is on disk"
+_STOPPED = "stopped; run the same command to resume"
 
 
 @dataclass(frozen=True)
 class ExitReport:
-    """Why a process ended."""
+    """Why a worker exited."""
 
     rank: int
     exit_code: int
     text: str
-    """The line for the person; of a bug, the traceback."""
+    """The message for the user; for a bug, the traceback."""
     is_accident: bool = False
-    """Nothing that the person asked for or got wrong: trying again may help."""
+    """True for a fault that is not the user's: a retry may help."""
     follows: bool = False
-    """It only ended because another one had."""
+    """True if it exited only because another worker had."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """What --json says of it."""
+    """Fields for the --json output."""
 
 
 class WorkerGroup:
-    """Processes that work on one thing; each is rank 0, 1, ... of `size`. What the first of them
-    says is shown unless they are to be `quiet`."""
+    """`size` worker processes running one command. Rank 0's output is shown unless `quiet`."""
 
     def __init__(self, command: Sequence[str], size: int, *, quiet: bool = False) -> None:
         self._command, self._size, self._quiet = command, size, quiet
@@ -67,8 +66,10 @@ class WorkerGroup:
         self._order: list[int] = []
 
     def run(self) -> ExitReport | None:
-        """Start them and wait until all have ended; once one has failed, or this process is told
-        to stop, they are ended. Return the ending that caused the others; None if all is done."""
+        """Start the workers and wait for all to exit; stop them if one fails or on a signal.
+
+        Return the exit report of the root cause; None if all succeeded.
+        """
         with self._folder, self._signals_noted():
             try:
                 for rank in range(self._size):
@@ -93,7 +94,7 @@ class WorkerGroup:
             PARENT: str(os.getpid()),
         }
         with open(self._log(rank), "wb") as log:
-            # A session of its own: Ctrl-C comes to this process, which passes it on, once.
+            # Its own session: Ctrl-C reaches only this process, which forwards it once.
             return subprocess.Popen(
                 self._command,
                 env=environment,
@@ -110,14 +111,14 @@ class WorkerGroup:
             now = time.monotonic()
             for number in self._asked[num_passed_on:]:
                 num_passed_on += 1
-                # First SIGTERM also for SIGINT, which Python shows as a traceback while it starts.
+                # SIGTERM first even for SIGINT, which prints a traceback while Python starts.
                 again = num_passed_on > 1 and number == signal.SIGINT
                 self._send(signal.SIGINT if again else signal.SIGTERM)
                 kill_at = min(kill_at, now + GRACE_SECONDS) if again else kill_at
             if failed := self._failed():
-                follow = all(one.follows for one in failed)
+                follow = all(ending.follows for ending in failed)
                 end_at = min(end_at, now + GRACE_SECONDS * follow)
-            if self._asked and 0 in self._order:  # the one that saves is done
+            if self._asked and 0 in self._order:  # rank 0, which saves, is done
                 end_at = min(end_at, now)
             if now >= end_at and kill_at == math.inf:
                 self._send(signal.SIGTERM)
@@ -127,23 +128,24 @@ class WorkerGroup:
             time.sleep(_LOOK_SECONDS)
 
     def _look(self) -> bool:
-        """Note who has ended, in order; say whether any is still at work."""
+        """Record exited workers, in order; return whether any is still running."""
         for rank, process in enumerate(self._processes):
             if rank not in self._order and process.poll() is not None:
                 self._order.append(rank)
         return len(self._order) < self._size
 
     def _endings(self) -> list[ExitReport]:
-        """Return why those have ended who did not simply do all."""
+        """Return the exit reports of workers that did not succeed, in order."""
         return [ending for rank in self._order if (ending := self._why(rank))]
 
     def _failed(self) -> list[ExitReport]:
-        """Return the endings after which the others cannot go on."""
-        # After a closed gate all end by themselves, as they all have seen it; so they do when told.
+        """Return the exit reports after which the other workers cannot continue."""
+        # All workers exit by themselves after a failed gate, and after a signal.
         return [
-            one
-            for one in self._endings()
-            if one.exit_code != GateFailed.exit_code and not (self._asked and one.exit_code >= 128)
+            ending
+            for ending in self._endings()
+            if ending.exit_code != GateFailed.exit_code
+            and not (self._asked and ending.exit_code >= 128)
         ]
 
     def _why(self, rank: int) -> ExitReport | None:
@@ -155,30 +157,32 @@ class WorkerGroup:
             ending = ExitReport(**json.loads(self._report(rank).read_text()))
             follows = ending.follows or (is_told and not self._asked and ending.exit_code >= 128)
             return replace(ending, follows=follows)
-        if is_told and (code < 0 or code >= 128):  # it had nothing to save, or did not react
+        if is_told and (code < 0 or code >= 128):  # nothing to save, or it did not respond
             return ExitReport(rank, 128 + signal.SIGTERM, _STOPPED, follows=True)
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         lines = self._log(rank).read_text(errors="replace").strip().splitlines()
-        said = f" ({lines[-1]})" if lines else ""
-        text = f"process {rank} of {self._size} was ended by {name}{said}"
+        last_line = f" ({lines[-1]})" if lines else ""
+        text = f"process {rank} of {self._size} was ended by {name}{last_line}"
         return ExitReport(rank, 2, text, is_accident=True)
 
     def _cause(self) -> ExitReport | None:
         endings = self._endings()
-        cause = next((one for one in endings if not one.follows), next(iter(endings), None))
+        first = next(iter(endings), None)
+        cause = next((ending for ending in endings if not ending.follows), first)
         if not self._asked:
             return cause
         if cause is None or cause.follows:
             cause = ExitReport(0, 128, _STOPPED)
         code = 128 + self._asked[0] if cause.exit_code >= 128 else cause.exit_code
-        return replace(cause, exit_code=code, is_accident=False)  # nobody wants it tried again
+        return replace(cause, exit_code=code, is_accident=False)  # stopped on purpose: no retry
 
     @contextlib.contextmanager
     def _signals_noted(self) -> Iterator[None]:
         def note(number: int, frame: object) -> None:
             self._asked.append(number)
 
-        before = {one: signal.signal(one, note) for one in (signal.SIGINT, signal.SIGTERM)}
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, note) for number in signals}
         try:
             yield
         finally:
@@ -199,12 +203,12 @@ class WorkerGroup:
 
 
 def command_of(arguments: Sequence[str]) -> list[str]:
-    """Return the command that runs this program with other arguments."""
+    """Return the command that runs yxanul with `arguments`."""
     return [sys.executable, "-m", "yxanul", *arguments]
 
 
 def write_exit_report(ending: ExitReport) -> bool:
-    """Tell the process that started this one why it ends; False if none asked to be told."""
+    """Report to the launcher why this worker exits; False if there is no launcher."""
     path = os.environ.get(REPORT)
     if path is None:
         return False
@@ -214,8 +218,8 @@ def write_exit_report(ending: ExitReport) -> bool:
 
 
 def end_with_parent() -> None:
-    """In a worker of `WorkerGroup` or torchrun: stop as if by SIGTERM when the parent is gone, even
-    by kill -9. A process that does not react is ended all the same (see `StopRequest`)."""
+    """Send SIGTERM to this worker of `WorkerGroup` or torchrun when its parent dies, even by
+    kill -9. A worker that does not respond is killed later (see `StopRequest`)."""
     if PARENT not in os.environ and "TORCHELASTIC_RUN_ID" not in os.environ:
         return
     parent = int(os.environ.get(PARENT, os.getppid()))
@@ -229,6 +233,6 @@ def end_with_parent() -> None:
 
 
 def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]

@@ -1,6 +1,6 @@
-"""The processes that train together, as one of them sees it; alone it is the whole world.
+"""The distributed world from one rank's view; a single process is a world of size 1.
 
-torch is imported where there are others: alone, text is on its way before torch is needed.
+torch is imported only if there are other ranks: a single process starts reading text before.
 """
 
 from __future__ import annotations
@@ -17,20 +17,19 @@ from yxanul.base.errors import YxanulError
 T = TypeVar("T")
 
 TIMEOUT = datetime.timedelta(minutes=30)
-"""How long a process waits for the others: a rank may score held-out text on its own."""
+"""Timeout of collectives: a rank may score held-out text on its own."""
 BARRIER_TIMEOUT = datetime.timedelta(days=30)
-"""How long it waits for the first one's work."""
+"""Timeout of `wait_for_main`, during which rank 0 may do long work."""
 JOIN_TIMEOUT = datetime.timedelta(minutes=10)
-"""How long it waits for them at the start: they are started together."""
+"""Timeout of the rendezvous: all ranks are started together."""
 
 
 @dataclass(frozen=True)
 class World:
-    """This process's place among those that train together.
+    """This process's rank, and the collectives over all ranks.
 
-    All of them run the same program in step. What one of them measures or decides (a clock, a
-    signal, what is on its disk) becomes the same for all by the methods here; each is called by
-    all processes at the same point.
+    All ranks run the same program in lockstep. A local measurement or decision (a clock, a signal,
+    the contents of a disk) is made the same on all ranks by the methods here, which are collective.
     """
 
     rank: int = 0
@@ -38,16 +37,16 @@ class World:
     local_rank: int = 0
     """The rank on this machine: which of its GPUs to use."""
     barrier_group: Any = field(default=None, repr=False, compare=False)
-    """The group in which they wait for the first one. They are connected in it from the start: a
-    process notices at once that another one is gone, but not that one does not come to connect."""
+    """Process group of `wait_for_main`, connected at startup: a rank that dies later is noticed at
+    once, whereas one that never connects is not."""
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes files and speaks for all."""
+        """Whether this is rank 0, which writes files and messages."""
         return self.rank == 0
 
     def sum(self, value: float) -> float:
-        """Return the sum of every process's value, the same for all to the bit."""
+        """Return the sum over all ranks, bit-identical on each."""
         if self.size == 1:
             return value
         import torch
@@ -58,11 +57,11 @@ class World:
         return float(total)
 
     def any(self, flag: bool) -> bool:
-        """Say whether it is true anywhere."""
+        """Return whether the flag is true on any rank."""
         return self.sum(float(flag)) > 0
 
     def broadcast(self, value: T) -> T:
-        """Return what the first process gave; the others' own values are dropped."""
+        """Return rank 0's value on all ranks."""
         if self.size == 1:
             return value
         import torch.distributed as dist
@@ -72,23 +71,23 @@ class World:
         return box[0]
 
     def wait_for_main(self) -> None:
-        """Go on once the first process is here, however long its work takes."""
+        """Barrier with a long timeout: wait for rank 0, however long its work takes."""
         if self.size > 1:
             import torch.distributed as dist
 
             dist.barrier(self.barrier_group)
 
     def barrier(self) -> None:
-        """Go on once every process is here."""
+        """Wait for all ranks."""
         if self.size > 1:
             self.sum(0.0)
 
 
 @contextlib.contextmanager
 def joined_world(device: str) -> Iterator[World]:
-    """Join the processes that torchrun (or `--devices`) started; alone there is nothing to join.
+    """Context manager: join the ranks started by torchrun or `--devices`; no-op for one process.
 
-    `device` is the recipe's: with GPUs each process has its own, and NCCL between them.
+    `device` is the recipe's: with GPUs, each rank uses its own, and NCCL connects them.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -101,7 +100,7 @@ def joined_world(device: str) -> Iterator[World]:
     on_gpu = device != "cpu" and torch.cuda.is_available()
     if on_gpu and world.local_rank >= torch.cuda.device_count():
         raise YxanulError(
-            "there are more processes than GPUs",
+            "more processes than GPUs",
             got=f"{torch.cuda.device_count()} GPUs",
             expected=f"at least {world.local_rank + 1}",
             hint="lower --devices, or set train.device=cpu",
@@ -117,21 +116,21 @@ def joined_world(device: str) -> Iterator[World]:
 
 
 def _join(world: World, backend: str) -> None:
-    """Meet the other processes; where one does not come in time, say so."""
+    """Rendezvous with the other ranks; raise YxanulError if one is missing after the timeout."""
     import torch.distributed as dist
     from torch.distributed.rendezvous import rendezvous
 
-    here = [f"yxanul/{rank}" for rank in range(world.size)]
+    keys = [f"yxanul/{rank}" for rank in range(world.size)]
     try:
         store, rank, size = next(rendezvous("env://", timeout=JOIN_TIMEOUT))
-        store.set(here[rank], "")
-        store.wait(here, JOIN_TIMEOUT)
+        store.set(keys[rank], "")
+        store.wait(keys, JOIN_TIMEOUT)
     except dist.DistError as error:
         late = YxanulError(
-            f"process {world.rank} of {world.size} did not meet the others",
+            f"process {world.rank} of {world.size} could not connect to the others",
             got=str(error).partition("\n")[0],
             expected=f"all of them within {JOIN_TIMEOUT}",
-            hint="see what the others say, and whether they reach MASTER_ADDR:MASTER_PORT",
+            hint="check their output, and that they can reach MASTER_ADDR:MASTER_PORT",
         )
         late.is_accident = True
         raise late from error
