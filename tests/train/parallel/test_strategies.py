@@ -30,7 +30,7 @@ def engine_name(world, run):
 
 def test_other_weights_in_a_process_are_refused(pair):
     for line in pair.run(refusal, Run()):
-        assert "same weights" in line and "\n" not in line
+        assert "different weights" in line and "\n" not in line
 
 
 def refusal(world, run):
