@@ -244,7 +244,7 @@ class ClientError(Exception):
     ],
 )
 def test_errors_of_other_libraries(web, error, transient, said):
-    assert is_transient(error) == transient
+    assert is_transient(error, "s3://b/a") == transient
     assert re.search(said, str(to_user_error(error, "s3://b/a")))
 
 

@@ -16,6 +16,7 @@ from yxanul.base.files import sync_folder
 from yxanul.text.sources.remote import file_system, protocol_of
 from yxanul.text.sources.retry import is_not_found, retry
 
+_MAX_WAIT_SECONDS = 8.0
 _NUM_THREADS = 16
 # Object stores write files atomically; elsewhere a temporary file is renamed.
 _ATOMIC_PROTOCOLS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "memory")
@@ -171,7 +172,8 @@ class RemoteStorage(Storage):
 
     def _retry(self, action: Callable[[], Any]) -> Any:
         try:
-            return retry(action, self.address)
+            # A lease expires while it waits longer.
+            return retry(action, self.address, max_wait=_MAX_WAIT_SECONDS)
         except YxanulError as error:
             got = error.what if error.got is None else error.got
             what = f"cannot access {self.address}"

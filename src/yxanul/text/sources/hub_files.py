@@ -68,11 +68,12 @@ class HubFiles:
 
         query = self.query
         url = hf_hub_url(query.name, file.name, revision=query.revision, repo_type="dataset")
-        headers = build_hf_headers() | {"Range": "bytes=0-0"}
+        headers = build_hf_headers() | {"Range": "bytes=0-0", "Accept-Encoding": "identity"}
         timeout = HF_HUB_DOWNLOAD_TIMEOUT
         with get_session().stream("GET", url, headers=headers, timeout=timeout) as response:
             hf_raise_for_status(response)
-            return response.status_code == 206
+            total = response.headers.get("Content-Range", "").rpartition("/")[2]
+            return response.status_code == 206 and total == str(file.size_bytes)
 
     def _download(self, file: HubFile) -> str:
         """Download a file; among several processes one does, and the others wait."""

@@ -1,7 +1,4 @@
-"""Retry of transient faults, and conversion of persistent ones to YxanulError.
-
-The backends retry some requests by themselves; these attempts come on top.
-"""
+"""Retry of transient faults, and conversion of persistent ones to YxanulError."""
 
 from __future__ import annotations
 
@@ -23,9 +20,12 @@ _TRANSIENT_STATUS = (408, 425, 429)
 # Class names by which HTTP libraries and cloud clients report a failed connection.
 _CONNECTION_ERRORS = (
     "ConnectionError", "TimeoutError", "Timeout", "TransportError", "FSTimeoutError", "gaierror",
-    "SSLError", "SSHException", "ClientError", "HTTPClientError", "ProtocolError", "EOFError",
+    "SSLError", "SSHException", "ClientError", "HTTPClientError", "HTTPException", "ProtocolError",
     "ChunkedEncodingError", "IncompleteRead", "IncompleteReadError", "ChecksumError",
-    "ServiceRequestError", "ServiceResponseError", "LocalEntryNotFoundError",
+    "ServiceRequestError", "ServiceResponseError", "LocalEntryNotFoundError", "error_temp",
+)  # fmt: skip
+_TRANSIENT_ERRNO = (
+    errno.EIO, errno.EBUSY, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH,
 )  # fmt: skip
 _ACCESS_HINTS = {
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE; "
@@ -45,11 +45,16 @@ class Unreachable(YxanulError):
 
 
 def retry(
-    action: Callable[[], Result], target: Target, sleep: Callable[[float], None] | None = None
+    action: Callable[[], Result],
+    target: Target,
+    sleep: Callable[[float], None] | None = None,
+    *,
+    max_wait: float = MAX_WAIT_SECONDS,
 ) -> Result:
     """Call `action`, retrying after transient faults, and return its result.
 
     Any other or persistent fault is raised as YxanulError, lest it look like the end of a file.
+    A Retry-After header is honoured up to `max_wait` seconds.
     """
     for wait in (*WAITS_SECONDS, None):
         try:
@@ -58,13 +63,13 @@ def retry(
             raise
         except Exception as error:
             hopeless = isinstance(target, HubQuery) and is_offline()
-            if wait is None or hopeless or not is_transient(error):
+            if wait is None or hopeless or not is_transient(error, target):
                 raise to_user_error(error, target) from error
-            (sleep or time.sleep)(max(wait, min(_retry_after(error), MAX_WAIT_SECONDS)))
+            (sleep or time.sleep)(max(wait, min(_retry_after(error), max_wait)))
     raise AssertionError("the last attempt returns or raises")
 
 
-def is_transient(error: BaseException) -> bool:
+def is_transient(error: BaseException, target: Target) -> bool:
     """Return whether a retry may help: an overloaded server or a failed connection."""
     causes = list(causes_of(error))
     status = _status(causes)
@@ -75,8 +80,11 @@ def is_transient(error: BaseException) -> bool:
         for cause in causes
     ):
         return True
-    # Clients raise plain OSError for some transient faults; a full disk and the like have an errno.
-    return type(error) is OSError and error.errno in (None, errno.EIO, errno.EBUSY)
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _TRANSIENT_ERRNO
+    if isinstance(target, HubQuery):  # `datasets` raises both for damaged files and full disks
+        return "Consistency check failed" in str(error)
+    return type(error) in (OSError, EOFError)  # of s3fs and of paramiko
 
 
 def is_not_found(error: BaseException) -> bool:
@@ -84,7 +92,7 @@ def is_not_found(error: BaseException) -> bool:
     status = _status(list(causes_of(error)))
     if status is not None:
         return status in (404, 410)
-    return isinstance(error, FileNotFoundError) and not is_transient(error)
+    return isinstance(error, FileNotFoundError)
 
 
 def to_user_error(error: BaseException, target: Target) -> YxanulError:
@@ -92,12 +100,20 @@ def to_user_error(error: BaseException, target: Target) -> YxanulError:
     causes = list(causes_of(error))
     is_hub = isinstance(target, HubQuery)
     name = f"the data set '{target.name}'" if is_hub else target
-    if is_hub and is_offline() and (is_transient(error) or isinstance(error, FileNotFoundError)):
+    if (
+        is_hub
+        and is_offline()
+        and (is_transient(error, target) or isinstance(error, FileNotFoundError))
+    ):
         return YxanulError(
             f"{name} is not in the cache, and offline mode is on",
             hint="unset HF_HUB_OFFLINE, or load the data set once on a machine with the same cache",
         )
-    if any(getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT) for cause in causes):
+    if any(
+        getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        or "Not enough disk space" in str(cause)
+        for cause in causes
+    ):
         return YxanulError(
             f"the disk is full: {name} does not fit",
             hint="set HF_HOME to a folder with space, or read without a download: streaming: true"
@@ -107,7 +123,7 @@ def to_user_error(error: BaseException, target: Target) -> YxanulError:
     if isinstance(error, ImportError):
         return _missing_package(error)
     summary = _summary(causes)
-    if is_transient(error):
+    if is_transient(error, target):
         return Unreachable(
             f"the hub could not be reached for {name}" if is_hub else f"{name} could not be read",
             got=f"{summary}, after {len(WAITS_SECONDS) + 1} tries",
