@@ -10,6 +10,7 @@ from yxanul.text.config import HubSettings
 from yxanul.text.sources import hub_plan, hub_rows, open_source
 from yxanul.text.sources.hub_query import HubQuery
 from yxanul.text.sources.retry import MAX_WAIT_SECONDS, WAITS_SECONDS, retry
+from yxanul.text.sources.source import digest_of
 
 QUERY = HubQuery("ann/tales")
 
@@ -159,3 +160,43 @@ def test_without_the_package_the_extra_is_named(monkeypatch):
     hub_plan.find_plan.cache_clear()
     with pytest.raises(YxanulError, match=r"pip install 'yxanul\[data\]'"):
         open_source("mine", HubSettings(name="ann/tales")).parts()
+
+
+@pytest.mark.parametrize("cause", [EOFError("ended early"), OSError("Corrupt record batch")])
+def test_a_damaged_data_set_is_no_network_fault(cause):
+    fault = RuntimeError("An error occurred while generating the dataset")
+    fault.__cause__ = cause
+    for error in (fault, cause):
+        action, left = gives(error, "the set")
+        with pytest.raises(YxanulError, match="'ann/tales' cannot be loaded"):
+            retry(action, QUERY, pytest.fail)
+        assert left == ["the set"]
+
+
+def test_a_full_disk_is_known_by_what_datasets_says():
+    action, _ = gives(OSError("Not enough disk space. Needed: 9.00 GiB"))
+    with pytest.raises(YxanulError, match="disk is full"):
+        retry(action, QUERY, pytest.fail)
+
+
+@pytest.mark.parametrize("number", [errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EBUSY])
+def test_a_network_that_is_down_for_a_moment(number):
+    action, _ = gives(OSError(number, "unreachable"), "text")
+    assert retry(action, "sftp://host/a", lambda seconds: None) == "text"
+
+
+def test_who_holds_a_lease_waits_no_longer_than_asked():
+    waits = []
+    action, _ = gives(HttpFault(429, {"Retry-After": "99999"}), "text")
+    retry(action, "s3://b/a", waits.append, max_wait=8.0)
+    assert waits == [8.0]
+
+
+def test_streamed_rows_keep_the_fingerprint_of_versions_before():
+    """Shards that were written when `HubQuery` was called `Wanted` stay valid."""
+    query = repr(QUERY).replace("HubQuery", "Wanted", 1)
+    rows = SimpleNamespace(
+        settings=SimpleNamespace(limit=3), _query=QUERY, _columns="columns", _dataset=None
+    )
+    (part,) = hub_rows.StreamedRows.parts(rows)
+    assert part.fingerprint == digest_of(query, repr("columns"))
