@@ -98,7 +98,7 @@ def our_arms(long: int) -> dict[str, tuple[str, ...]]:
     }
 
 
-def carry_out(study: Study, options: argparse.Namespace) -> Results:
+def run_recipe(study: Study, options: argparse.Namespace) -> Results:
     """Do the jobs one after the other until there is none, or no time; return what is known."""
     shape, ready, results = SCALES[options.scale], {}, known(study, options.work)
     while not options.report and not is_late(options.until):
@@ -115,7 +115,7 @@ def carry_out(study: Study, options: argparse.Namespace) -> Results:
 
 
 def prepared(name: str, shape: Shape, options: argparse.Namespace) -> Prepared:
-    """Return a data set with its tokenizer and shards, and the recipe of all its jobs."""
+    """Return a dataset with its tokenizer and shards, and the recipe of all its jobs."""
     own, dataset = options.work / name, DATASETS[name]
     own.mkdir(parents=True, exist_ok=True)
     checkpoints = {"every_steps": None, "keep": 1}
@@ -288,7 +288,7 @@ def rates_of(results: Results, dataset: str, arm: str, steps: int) -> str:
 
 
 def show(study: Study, results: Results) -> dict[str, Any]:
-    """Print the tables; return the claim of each data set and arm."""
+    """Print the tables; return the claim of each dataset and arm."""
     both = [(dataset, arm) for dataset in study.datasets for arm in CLAIMED]
     claims = {one: claim(study, *one, results) for one in both}
     against = [f"at {GOAL} minus peer", "minus warm peer", "reached at"]
@@ -341,7 +341,7 @@ def main() -> int:
     )
     if options.threads:
         torch.set_num_threads(options.threads)
-    results = carry_out(study, options)
+    results = run_recipe(study, options)
     shape = SCALES[options.scale]
     scale = {
         "preset": shape.model["preset"],

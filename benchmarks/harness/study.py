@@ -46,7 +46,7 @@ class Job:
 
     @property
     def key(self) -> str:
-        """A name for files: all that tells it from other jobs of its data set."""
+        """A name for files: all that tells it from other jobs of its dataset."""
         rate = "default" if self.rate is None else f"{self.rate:g}"
         return f"{self.arm}-rate-{rate}-steps-{self.steps}-seed-{self.seed}"
 
@@ -161,7 +161,7 @@ class Plan:
         return best[1] if best else None
 
     def peer_arm(self) -> str | None:
-        """Return from which start weights the peer does better, on the first data set; None until
+        """Return from which start weights the peer does better, on the first dataset; None until
         that is known."""
         best = self._best(self.study.datasets[0], [(arm, FIRST_PEER_RATE) for arm in PEERS])
         return best[0] if best else None

@@ -1,4 +1,4 @@
-"""Texts of the benchmarks: a corpus of any size from what lies on every machine, the data sets that
+"""Texts of the benchmarks: a corpus of any size from what lies on every machine, the datasets that
 learning is measured on, and the recipe, tokenizer and shards made from either."""
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ Sources = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set of learning: its sources, how they are mixed, and how much of it is held out."""
+    """A dataset of learning: its sources, how they are mixed, and how much of it is held out."""
 
     sources: Callable[[Path, Path], Sources]
     """(shared data, folder for files of its own) -> sources of a recipe."""

@@ -37,7 +37,7 @@ from yxanul.stages.callbacks import Saving, Scorer
 from yxanul.stages.config import stage_optim
 from yxanul.stages.ledger import Entry
 from yxanul.stages.micro_batches import fit
-from yxanul.stages.runner import make_trainer, settle_plan
+from yxanul.stages.runner import make_trainer, record_plan
 from yxanul.stages.session import Session, build_session
 from yxanul.tokenizer.tokenizer import Tokenizer
 from yxanul.train.trainer import Callback, StepReport, Trainer
@@ -182,9 +182,9 @@ def open_trainer(job: dict[str, Any]) -> tuple[Session, Trainer]:
     recipe = load_recipe(job["recipe"], job["overrides"])
     session = build_session(RunFolder(Path(job["run"])), recipe, make_ui(), StopRequest())
     stage = recipe.stages[0]
-    session.begin_stage(stage.name)
+    session.start_stage(stage.name)
     optim, entry = stage_optim(recipe.optim, stage), Entry(stage.name, "running", 0, 0, 0, {}, {})
     session.ledger.entries.append(entry)
-    plan = fit(session, settle_plan(session, stage, entry), stage, optim, entry)
+    plan = fit(session, record_plan(session, stage, entry), stage, optim, entry)
     session.ledger.write()
     return session, make_trainer(session, 0, plan, entry, Scorer(session, 0))

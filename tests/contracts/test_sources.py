@@ -87,7 +87,7 @@ def case(request, tmp_path, monkeypatch):
 
 def read_all(settings):
     source = open_source("mine", settings)
-    return [item for part in source.parts() for item in source.read(part)]
+    return [item for part in source.slices() for item in source.read(part)]
 
 
 def test_every_source_has_a_case():
@@ -116,8 +116,8 @@ def test_ids_are_unique_and_text(case):
 
 
 def test_parts_are_stable_and_named_apart(case):
-    parts = open_source("mine", case.settings).parts()
-    assert parts == open_source("mine", case.settings).parts()
+    parts = open_source("mine", case.settings).slices()
+    assert parts == open_source("mine", case.settings).slices()
     assert len({part.name for part in parts}) == len(parts) > 1
 
 
@@ -126,13 +126,13 @@ def test_opening_reads_nothing(case):
     if "path" in type(settings).model_fields:
         settings = settings.model_copy(update={"path": "/there/is/nothing"})
         with pytest.raises(YxanulError, match="/there/is/nothing"):
-            open_source("mine", settings).parts()
+            open_source("mine", settings).slices()
     assert open_source("mine", settings).name == "mine"
 
 
 def test_any_part_may_be_read_at_any_time(case):
     source = open_source("mine", case.settings)
-    parts = source.parts()
+    parts = source.slices()
     in_order = [list(source.read(part)) for part in parts]
     anew = [list(open_source("mine", case.settings).read(part)) for part in reversed(parts)]
     assert anew[::-1] == in_order
@@ -143,7 +143,7 @@ def test_any_part_may_be_read_at_any_time(case):
 
 def test_sources_and_what_they_give_cross_processes(case):
     source = open_source("mine", case.settings)
-    parts = source.parts()
+    parts = source.slices()
     settings, items = pickle.loads(pickle.dumps((case.settings, list(source.read(parts[0])))))
     assert settings == case.settings
     assert items == list(
@@ -166,7 +166,7 @@ print(json.dumps([[type(i).__name__, *(getattr(i, f) for f in i.__slots__)] for 
 
 def test_another_process_reads_the_same(case):
     source = open_source("mine", case.settings)
-    part = source.parts()[-1]
+    part = source.slices()[-1]
     arguments = [case.settings.model_dump_json(), json.dumps([part.name, None, part.fingerprint])]
     result = subprocess.run(
         [sys.executable, "-c", WORKER, *arguments], capture_output=True, text=True, check=True
@@ -182,19 +182,19 @@ def test_a_limit_gives_the_first_documents(case, limit):
     items = read_all(limited)
     assert items == everything[:limit]
     source = open_source("mine", limited)
-    assert source.parts() == open_source("mine", limited).parts()
+    assert source.slices() == open_source("mine", limited).slices()
 
 
 def test_problems_are_counted_or_stop(case):
     source = open_source("mine", case.settings)
     dropping = case.settings.model_copy(update={"on_bad_file": "drop"})
     source = open_source("mine", dropping)
-    items = list(chain.from_iterable(prepared(source, part) for part in source.parts()))
+    items = list(chain.from_iterable(prepared(source, part) for part in source.slices()))
     counted = Counter(item.cause for item in items if isinstance(item, Dropped))
     assert counted == case.dropped
     assert set(counted) <= set(CAUSES)
     strict = open_source("mine", case.settings.model_copy(update={"on_problem": "stop"}))
-    stopping = chain.from_iterable(prepared(strict, part) for part in strict.parts())
+    stopping = chain.from_iterable(prepared(strict, part) for part in strict.slices())
     if case.dropped:
         with pytest.raises(YxanulError, match="source 'mine'"):
             list(stopping)
@@ -206,9 +206,9 @@ def test_a_changed_file_changes_its_part_alone(case):
     if case.file is None:
         return
     source = open_source("mine", case.settings)
-    before = {part.name: part.fingerprint for part in source.parts()}
+    before = {part.name: part.fingerprint for part in source.slices()}
     case.file.write_bytes(case.file.read_bytes() + b" ")
-    after = {part.name: part.fingerprint for part in source.parts()}
+    after = {part.name: part.fingerprint for part in source.slices()}
     changed = [name for name in before if before[name] != after[name]]
     assert before.keys() == after.keys()
     assert len(changed) == 1
@@ -216,7 +216,7 @@ def test_a_changed_file_changes_its_part_alone(case):
 
 
 def test_a_part_of_another_source_is_an_error_or_nothing_to_read(case):
-    part = open_source("mine", case.settings).parts()[0]
+    part = open_source("mine", case.settings).slices()[0]
     wrong = type(part)("no such part", None, "")
     with pytest.raises(YxanulError, match="no such part"):
         list(open_source("mine", case.settings).read(wrong))

@@ -4,7 +4,7 @@ from pydantic import ValidationError
 from yxanul.base.errors import YxanulError
 from yxanul.data.config import DecontaminateSettings
 from yxanul.recipe import load_recipe
-from yxanul.recipe.renamed_keys import with_todays_names
+from yxanul.recipe.renamed_keys import with_current_names
 
 
 def test_benchmarks_come_from_the_hub_or_a_file():
@@ -50,5 +50,5 @@ def test_the_forms_of_0_1_are_refused_with_the_one_of_today(old):
     ],
 )
 def test_a_run_of_0_1_is_read(data, evaluation, wanted):
-    recipe = with_todays_names({"data": data, "eval": evaluation})
+    recipe = with_current_names({"data": data, "eval": evaluation})
     assert recipe["data"]["decontaminate"] == wanted and recipe["eval"] == {}

@@ -42,9 +42,9 @@ def test_sources_are_found_from_both_folders(corpus):
     assert source_folders(corpus / "tales") == {"tales": corpus / "tales"}
     with pytest.raises(YxanulError, match="there are no shards in"):
         source_folders(corpus / "tales" / "train")
-    with pytest.raises(YxanulError, match=r"there is no folder .*; got a file"):
+    with pytest.raises(YxanulError, match=r"folder .* not found; got a file"):
         source_folders(corpus / "tales" / "manifest.json")
-    with pytest.raises(YxanulError, match="there is no folder"):
+    with pytest.raises(YxanulError, match="folder .* not found"):
         source_folders(corpus / "poems")
 
 

@@ -173,7 +173,7 @@ def sent_whole(ray):
 
 def test_counts_are_those_of_all_workers(tmp_path, byte_tokenizer, sent_whole):
     tasks = [Counting(number) for number in range(1, 9)]
-    with ray_executor.work_on_ray(WORKERS, byte_tokenizer, Storage(tmp_path)) as engine:
+    with ray_executor.open_ray_executor(WORKERS, byte_tokenizer, Storage(tmp_path)) as engine:
         results = dict(filter(None, engine.results(tasks)))
         assert results == {task: -task.tokens for task in tasks}
         # What the workers have told may not be all yet, and is asked for half a second.
@@ -185,7 +185,7 @@ def test_counts_are_those_of_all_workers(tmp_path, byte_tokenizer, sent_whole):
 @pytest.mark.slow
 def test_a_part_that_kills_every_worker_is_one_line(tmp_path, byte_tokenizer, sent_whole):
     task = Dying(tmp_path / "tries")
-    engine = ray_executor.work_on_ray(WORKERS, byte_tokenizer, Storage(tmp_path))
+    engine = ray_executor.open_ray_executor(WORKERS, byte_tokenizer, Storage(tmp_path))
     with engine as ours, pytest.raises(YxanulError, match=r"died 4 times.*goes on") as caught:
         list(ours.results([task]))
     assert task.path.read_text() == "xxxx"

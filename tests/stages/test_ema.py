@@ -89,7 +89,7 @@ def test_the_next_stage_begins_from_the_mean(recipe, run):
     tensors = tensors_of(run, STEPS_OF_ONE)
     session.engine.mixed_precision.master_model.load_state_dict(tensors["model"])
     session.engine.ema.load(tensors["ema"], STEPS_OF_ONE)
-    session.begin_stage("two")
+    session.start_stage("two")
     session.tracker.close()
     assert same(session.engine.mixed_precision.master_model.state_dict(), tensors["ema"])
     # The first step of stage two moves by at most about one rate from there: 1e-2, halved by the

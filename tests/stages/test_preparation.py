@@ -17,7 +17,7 @@ from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
 from yxanul.checkpoint.read import read_checkpoint
 from yxanul.recipe import load_recipe
 from yxanul.stages import data as early_text
-from yxanul.stages.data import Preparation, begin, prepare, starts_early
+from yxanul.stages.data import Preparation, prepare, prepare_in_background, starts_early
 from yxanul.stages.resume import reconcile_recipe
 from yxanul.stages.runner import run_stages
 from yxanul.stages.session import build_session
@@ -102,7 +102,7 @@ def train(run, recipe, preparation=None, stop=None):
 def test_early_training_equals_late_training(recipe, tmp_path, then):
     early, late = RunFolder(tmp_path / "early"), RunFolder(tmp_path / "late")
     reconcile_recipe(early, recipe, SilentUi())
-    with begin(early, recipe, SilentUi(), StopRequest()) as preparation:
+    with prepare_in_background(early, recipe, SilentUi(), StopRequest()) as preparation:
         assert preparation.wait_for_start()
         parts = len(list((early.path / "data/stories/parts").glob("*.json")))
         assert 0 < parts < PARTS
@@ -127,7 +127,7 @@ def test_what_goes_wrong_beside_ends_the_training(recipe, tmp_path, then):
     then(run.metrics.exists, (tmp_path / "go").touch)
     with (
         pytest.raises(YxanulError, match="quality"),
-        begin(run, recipe, ui, StopRequest()) as preparation,
+        prepare_in_background(run, recipe, ui, StopRequest()) as preparation,
     ):
         assert preparation.wait_for_start()
         train(run, recipe, preparation)
@@ -150,7 +150,7 @@ def test_a_stop_while_it_waits_for_text_is_saved(recipe, tmp_path, then, monkeyp
     reconcile_recipe(run, longer, SilentUi())
     with (
         pytest.raises(Interrupted, match="while waiting for text"),
-        begin(run, longer, SilentUi(), stop) as preparation,
+        prepare_in_background(run, longer, SilentUi(), stop) as preparation,
     ):
         assert preparation.wait_for_start()
         train(run, longer, preparation, stop)
@@ -166,7 +166,9 @@ def test_text_that_is_all_left_out_is_one_clear_line(recipe, tmp_path):
     ui = Warned()
     with (
         pytest.raises(YxanulError, match=r"'stories' has no usable document; .*too_short"),
-        begin(RunFolder(tmp_path / "run"), nothing, ui, StopRequest()) as preparation,
+        prepare_in_background(
+            RunFolder(tmp_path / "run"), nothing, ui, StopRequest()
+        ) as preparation,
     ):
         preparation.wait_for_start()
     assert ui.lines == [], "the error says it, and no training goes on"
@@ -198,7 +200,7 @@ def test_a_stop_waits_neither_for_a_part_nor_for_a_look_for_copies(
     then((tmp_path / "begun").exists, lambda: setattr(stop, "signal_number", signal.SIGINT))
     with (
         pytest.raises(Interrupted),
-        begin(RunFolder(tmp_path / "run"), longer, SilentUi(), stop) as preparation,
+        prepare_in_background(RunFolder(tmp_path / "run"), longer, SilentUi(), stop) as preparation,
     ):
         preparation.wait_for_start()
 

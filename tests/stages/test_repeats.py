@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from yxanul.base.errors import YxanulError
 from yxanul.data.mix import MixCursor, plan_rows
-from yxanul.stages.plan import bounded_plan, bounds_of, repeats, tokens_by_source
+from yxanul.stages.plan import bounds_of, cap_epochs, repeats, tokens_by_source
 from yxanul.text.config import TextSettings
 from yxanul.train.curriculum import Phase, Plan
 
@@ -24,12 +24,12 @@ def read_by(plan):
 
 def test_a_plan_without_bounds_stays_as_it_is():
     plan = Plan((phase(0, 5, {"a": 1, "b": 0}),))
-    assert bounded_plan(plan, {}, {"a": 10, "b": 10}, {}) is plan
+    assert cap_epochs(plan, {}, {"a": 10, "b": 10}, {}) is plan
 
 
 def test_a_source_stops_at_its_bound_and_the_others_take_its_share():
     plan = Plan((phase(0, 100, {"a": 0.5, "b": 0.25, "c": 0.25}),))
-    bounded = bounded_plan(plan, {"a": 2}, {"a": 320, "b": 9999, "c": 9999}, {})
+    bounded = cap_epochs(plan, {"a": 2}, {"a": 320, "b": 9999, "c": 9999}, {})
     assert bounded.total_steps == 100
     assert [one.mix for one in bounded.phases] == [
         {"a": 0.5, "b": 0.25, "c": 0.25},
@@ -42,14 +42,14 @@ def test_a_source_stops_at_its_bound_and_the_others_take_its_share():
 
 def test_what_was_read_before_counts():
     plan = Plan((phase(0, 10, {"a": 1, "b": 1}),))
-    bounded = bounded_plan(plan, {"a": 1}, {"a": 100, "b": 10**6}, {"a": 90})
+    bounded = cap_epochs(plan, {"a": 1}, {"a": 100, "b": 10**6}, {"a": 90})
     assert [one.mix for one in bounded.phases] == [{"b": 1}]
 
 
 def test_bounds_that_leave_nothing_are_an_error():
     plan = Plan((phase(0, 10, {"a": 1}),))
     with pytest.raises(YxanulError, match=r"max_epochs leaves too little .* exhausted .*: a"):
-        bounded_plan(plan, {"a": 1}, {"a": 100}, {})
+        cap_epochs(plan, {"a": 1}, {"a": 100}, {})
 
 
 def test_a_source_without_weight_has_no_bound():
@@ -61,7 +61,7 @@ def test_a_rounding_error_at_a_bound_does_not_stop_the_walk():
     """292.57 tokens are left, a step takes 164.57 and a row 128: in floats, no step fits."""
     plan = Plan((phase(0, 400, {"a": 2, "b": 3, "c": 2}, seq_len=128, rows=3),))
     available = {"a": 1408, "b": 1280, "c": 1024}
-    bounded = bounded_plan(plan, {"b": 1, "c": 1.5}, available, {})
+    bounded = cap_epochs(plan, {"b": 1, "c": 1.5}, available, {})
     assert bounded.total_steps == 400
     assert all(one.num_steps for one in bounded.phases)
     assert read_by(bounded)["b"] <= 1280
@@ -80,7 +80,7 @@ def test_no_bound_is_ever_passed(weights, bounds, phases):
         made.append(phase(steps, num_steps, mix, seq_len))
         steps += num_steps
     available = {"a": 500, "b": 2000, "c": 10**9}
-    bounded = bounded_plan(Plan(tuple(made)), bounds, available, {})
+    bounded = cap_epochs(Plan(tuple(made)), bounds, available, {})
     assert bounded.total_tokens == Plan(tuple(made)).total_tokens
     assert [p.first_step for p in bounded.phases] == [
         sum(q.num_steps for q in bounded.phases[:n]) for n in range(len(bounded.phases))

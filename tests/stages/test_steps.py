@@ -13,7 +13,7 @@ from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import SilentUi
 from yxanul.data.mix import MixCursor, plan_rows
 from yxanul.inspect.look import Look
-from yxanul.inspect.target import TokenizerFinder, find_place
+from yxanul.inspect.target import TokenizerFinder, find_target
 from yxanul.recipe import load_recipe
 from yxanul.stages.data import prepare
 from yxanul.stages.replay import locate_step, skip_rows
@@ -66,7 +66,7 @@ def trained(tmp_path_factory):
 
 
 def look_at(run):
-    place = find_place(run.path, SilentUi())
+    place = find_target(run.path, SilentUi())
     return Look(place, TokenizerFinder(place, None), with_ids=True)
 
 

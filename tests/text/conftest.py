@@ -19,7 +19,7 @@ def read():
 
     def read_all(settings, name="mine"):
         source = open_source(name, settings)
-        parts = source.parts()
+        parts = source.slices()
         items = [item for part in parts for item in source.read(part)]
         documents = [item for item in items if isinstance(item, Document)]
         return SimpleNamespace(

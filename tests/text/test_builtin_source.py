@@ -38,13 +38,13 @@ def test_another_seed_makes_other_documents_and_another_mark(read, domain):
 )
 def test_how_many(documents, limit, count):
     settings = BuiltinSettings(domain="math", documents=documents, limit=limit)
-    parts = open_source("mine", settings).parts()
+    parts = open_source("mine", settings).slices()
     assert parts[-1].name.endswith(f"-{count}")
 
 
 def test_more_documents_keep_the_parts_there_are():
     few, many = (
-        open_source("mine", BuiltinSettings(domain="math", documents=n)).parts()
+        open_source("mine", BuiltinSettings(domain="math", documents=n)).slices()
         for n in (2000, 3000)
     )
     assert many[:2] == few
@@ -55,7 +55,7 @@ def test_the_standard_library_is_read_by_modules(read):
     source = open_source("mine", settings)
     assert not source.synthetic
     assert source.notes == []
-    parts = source.parts()
+    parts = source.slices()
     assert len(parts) > 5
     last = list(source.read(parts[-1]))
     first = python_sources.modules()[builtin_source.MODULES_A_PART * (len(parts) - 1)]

@@ -23,7 +23,7 @@ def read_parts(settings, range_bytes):
     """Read every part by a source of its own, as workers do; return parts and items."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(byte_ranges, "RANGE_BYTES", range_bytes)
-        parts = open_source("mine", settings).parts()
+        parts = open_source("mine", settings).slices()
     return parts, [item for part in parts for item in open_source("mine", settings).read(part)]
 
 
@@ -182,7 +182,7 @@ def test_a_range_reads_little_more_than_itself(tmp_path, peak_bytes):
     settings = TextSettings(path=str(path), split_by="lines")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(byte_ranges, "RANGE_BYTES", 2 << 20)
-        parts = open_source("mine", settings).parts()
+        parts = open_source("mine", settings).slices()
     with peak_bytes() as peak:
         counts = [
             [len(item.text) for item in open_source("mine", settings).read(part)] for part in parts

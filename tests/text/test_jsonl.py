@@ -117,7 +117,7 @@ def test_an_endless_line_is_left_out(tmp_path, read, monkeypatch):
             file.write("word " * 20_000)
         file.write('"}\n{"text": "two"}\n')
     source = open_source("mine", JsonlSettings(path=str(path)))
-    (part,) = source.parts()
+    (part,) = source.slices()
     tracemalloc.start()
     items = list(source.read(part))
     peak_bytes = tracemalloc.get_traced_memory()[1]
@@ -134,7 +134,7 @@ def test_a_long_array_streams(tmp_path, peak_bytes):
         file.write(",\n".join(json.dumps({"text": f"{n} " + "x" * 2000}) for n in range(10_000)))
         file.write("]")
     source = open_source("mine", JsonlSettings(path=str(path)))
-    (part,) = source.parts()
+    (part,) = source.slices()
     with peak_bytes() as peak:
         assert sum(1 for _ in source.read(part)) == 10_000
     assert peak.bytes < 6_000_000

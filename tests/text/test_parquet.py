@@ -133,12 +133,12 @@ def test_dictionaries_and_large_strings_are_text(write, read):
 def test_errors_name_what_is_wrong(write, tmp_path):
     path = write(text=texts(5), url=texts(5))
     with pytest.raises(YxanulError, match=r"'tetx'; got text, url; did you mean 'text'"):
-        open_source("mine", ParquetSettings(path=str(path), text_column="tetx")).parts()
+        open_source("mine", ParquetSettings(path=str(path), text_column="tetx")).slices()
     with pytest.raises(YxanulError, match="no file matches"):
-        open_source("mine", ParquetSettings(path=str(tmp_path / "*.pq"))).parts()
+        open_source("mine", ParquetSettings(path=str(tmp_path / "*.pq"))).slices()
     write(text=pa.array([], pa.string()))
     with pytest.raises(YxanulError, match="no row could be read"):
-        open_source("mine", ParquetSettings(path=str(path))).parts()
+        open_source("mine", ParquetSettings(path=str(path))).slices()
 
 
 def test_only_a_few_rows_are_held(tmp_path):
@@ -151,7 +151,7 @@ def test_only_a_few_rows_are_held(tmp_path):
     source = open_source("mine", ParquetSettings(path=str(path)))
     before = pa.total_allocated_bytes()
     count, peak = 0, 0
-    for part in source.parts():
+    for part in source.slices():
         for item in source.read(part):
             count += isinstance(item, Document)
             peak = max(peak, pa.total_allocated_bytes() - before)

@@ -188,7 +188,7 @@ def test_a_part_that_is_gone_is_an_error(tmp_path):
     (tmp_path / "a.txt").write_text("one")
     (tmp_path / "b.txt").write_text("two")
     settings = TextSettings(path=str(tmp_path))
-    part = open_source("mine", settings).parts()[0]
+    part = open_source("mine", settings).slices()[0]
     (tmp_path / "a.txt").unlink()
     with pytest.raises(YxanulError, match=r"'a\.txt' no longer exists"):
         list(open_source("mine", settings).read(part))
@@ -218,7 +218,7 @@ def write_blocks(path, block, times):
 def test_a_file_of_one_shape_streams(tmp_path, peak_bytes, block, split_by):
     write_blocks(tmp_path / "a.txt", block, 300)
     source = open_source("mine", TextSettings(path=str(tmp_path), split_by=split_by))
-    (part,) = source.parts()
+    (part,) = source.slices()
     with peak_bytes() as peak:
         chars = sum(len(document.text) for document in source.read(part))
     assert chars == 300 * len(block)
@@ -236,7 +236,7 @@ def test_plain_text_has_no_scores(tmp_path):
     (tmp_path / "a.txt").write_text("one")
     filters = ({"kind": "score", "column": "score", "at_least": 3},)
     with pytest.raises(YxanulError, match="no column 'score'"):
-        open_source("mine", TextSettings(path=str(tmp_path), filters=filters)).parts()
+        open_source("mine", TextSettings(path=str(tmp_path), filters=filters)).slices()
 
 
 def test_documents_of_the_shared_data(shared_data, read):

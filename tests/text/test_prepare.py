@@ -19,7 +19,7 @@ class ListedSource:
         self.items = items
         self.settings = TextSettings(path="nowhere", on_problem=on_problem)
 
-    def parts(self):
+    def slices(self):
         return [PART]
 
     def read(self, part):

@@ -275,7 +275,7 @@ def test_a_server_without_ranges(web, read, sized, faults):
 def test_a_fault_that_stays_is_an_error_and_no_end_of_the_file(web, read):
     web.files["/a.jsonl"] = LINES
     source = open_source("mine", JsonlSettings(path=f"{web.address}/a.jsonl"))
-    (part,) = source.parts()
+    (part,) = source.slices()
     for always in ("500", "cut"):
         items = source.read(part)
         web.always = ""
@@ -291,7 +291,7 @@ def test_a_fault_that_stays_under_parquet(web):
     texts = [f"{rng.random()}" * 20 for _ in range(4000)]
     web.files["/a.parquet"] = parquet_bytes(text=texts)
     source = open_source("mine", ParquetSettings(path=f"{web.address}/a.parquet"))
-    (part,) = source.parts()
+    (part,) = source.slices()
     items = source.read(part)
     assert next(items).text == texts[0]
     web.always = "503"
@@ -356,7 +356,7 @@ def test_a_range_asks_for_little_more_than_itself(web, monkeypatch):
     monkeypatch.setattr(byte_ranges, "RANGE_BYTES", len(data) // 4)
     web.files["/a.jsonl"] = data
     source = open_source("mine", JsonlSettings(path=f"{web.address}/a.jsonl"))
-    part = source.parts()[2]
+    part = source.slices()[2]
     web.asked.clear()
     assert sum(1 for _ in source.read(part)) > 10_000
     asked = [span.removeprefix("bytes=").split("-") for span in web.gets()]
@@ -367,7 +367,7 @@ def test_a_range_asks_for_little_more_than_itself(web, monkeypatch):
 def test_a_file_that_changes_while_it_is_read(web):
     web.files["/a.jsonl"] = LINES
     source = open_source("mine", JsonlSettings(path=f"{web.address}/a.jsonl"))
-    items = source.read(source.parts()[0])
+    items = source.read(source.slices()[0])
     next(items)
     web.files["/a.jsonl"] = LINES[::-1]
     web.faults = ["500"]
@@ -403,7 +403,7 @@ def test_memory_stays_bounded(web, peak_bytes, monkeypatch):
     monkeypatch.setattr(byte_ranges, "RANGE_BYTES", 1 << 30)
     web.files["/a.jsonl"] = LINES * 30
     source = open_source("mine", JsonlSettings(path=f"{web.address}/a.jsonl"))
-    (part,) = source.parts()
+    (part,) = source.slices()
     with peak_bytes() as peak:
         assert sum(isinstance(item, Document) for item in source.read(part)) == 120_000
     # The server is in the same process and holds a range at a time as well.
@@ -417,6 +417,6 @@ def test_a_reader_takes_files_from_elsewhere(tmp_path):
     from yxanul.text.sources.jsonl import JsonlSource
 
     source = JsonlSource("mine", JsonlSettings(path="a set of the hub"), [file])
-    (part,) = source.parts()
+    (part,) = source.slices()
     assert (part.name, part.size_bytes) == ("data/train.jsonl.gz", None)
     assert [item.text for item in source.read(part)] == TEXTS

@@ -229,7 +229,7 @@ def test_broken_bytes_in_the_middle_cost_one_passage(tmp_path):
 def test_a_file_that_changes_while_it_is_read_is_an_error(tmp_path):
     (tmp_path / "a.txt").write_text(BOOK)
     source = open_source("mine", TextSettings(path=str(tmp_path)))
-    (part,) = source.parts()
+    (part,) = source.slices()
     items = source.read(part)
     next(items)
     with open(tmp_path / "a.txt", "a") as file:

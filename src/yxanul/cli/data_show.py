@@ -83,11 +83,11 @@ def command(
     from yxanul.cli import data_text
     from yxanul.cli.output import make_ui, print_json, print_text
     from yxanul.inspect.look import Look
-    from yxanul.inspect.target import TokenizerFinder, find_place
+    from yxanul.inspect.target import TokenizerFinder, find_target
 
     asked = Asked(source, split, document, position, seq_len, rows, step, stage, dropped)
     asked.check()
-    place = find_place(shards, make_ui())
+    place = find_target(shards, make_ui())
     look = Look(place, TokenizerFinder(place, tokenizer), with_ids=ids)
     if document is not None:
         facts, text = look.document(source, asked.one_split, document), data_text.document

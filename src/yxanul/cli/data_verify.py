@@ -23,11 +23,11 @@ def command(
     from yxanul.cli.output import make_ui, print_json, print_text
     from yxanul.cli.pictures import safe
     from yxanul.data.verify import verify_sources
-    from yxanul.inspect.target import TokenizerFinder, find_place
+    from yxanul.inspect.target import TokenizerFinder, find_target
     from yxanul.inspect.verify import compare_with_recipe, verify_facts
 
     ui = make_ui()
-    place = find_place(shards, ui)
+    place = find_target(shards, ui)
     finder = TokenizerFinder(place, tokenizer)
     with StopRequest().handled():
         checks = verify_sources(place.folders, finder.of, ui)

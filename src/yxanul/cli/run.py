@@ -67,10 +67,10 @@ def command(
         cooldown_now=cooldown_now,
         as_json=as_json,
     )
-    carry_out(order)
+    run_recipe(order)
 
 
-def carry_out(order: Order) -> None:
+def run_recipe(order: Order) -> None:
     """Execute `run` or `train`, here or in several processes, and show the outcome."""
     from yxanul.cli.launch import launched
 

@@ -56,7 +56,7 @@ def command(
     """Train every stage of a recipe whose shards are prepared; resume where it stopped."""
     from yxanul.base.errors import YxanulError
     from yxanul.cli.launch import Order
-    from yxanul.cli.run import carry_out
+    from yxanul.cli.run import run_recipe
 
     if eval_only and cooldown_now:
         raise YxanulError("--eval-only and --cooldown-now cannot be combined")
@@ -83,7 +83,7 @@ def command(
         show_stop(order, f"{order.out} is already at step {order.last_step()}")
         return
     with stopping_after(order):
-        carry_out(order)
+        run_recipe(order)
 
 
 @contextlib.contextmanager

@@ -82,7 +82,7 @@ def _open_set(name: str, ways: Iterator[ColumnSettings]) -> tuple[Source, list[S
     for settings in ways:
         source = open_source(name, settings)
         try:
-            return source, source.parts()
+            return source, source.slices()
         except YxanulError as problem:
             problems.append(problem)
     raise problems[0]

@@ -41,12 +41,12 @@ class ScanTask:
         write_fingerprints(texts, self.deduplicate, self.path)
 
 
-def copies_of_parts(
+def find_duplicates(
     settings: DeduplicateSettings | None,
     storage: Storage,
     jobs: Sequence[Job],
     ngrams: Path | None,
-    engine: Executor,
+    executor: Executor,
     ui: Ui,
     check: Callable[[], None],
 ) -> dict[str, list[Path]]:
@@ -60,7 +60,7 @@ def copies_of_parts(
     tasks = [task for job in jobs for task in _scans(job, ngrams, settings)]
     to_do = [task for task in tasks if not _is_scanned(task, storage)]
     with ui.task("find duplicates", len(to_do), "shards") as bar:
-        for result in engine.results(to_do):
+        for result in executor.results(to_do):
             check()
             bar.advance(0 if result is None else 1)
     if to_do:

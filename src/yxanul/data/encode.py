@@ -17,10 +17,10 @@ from yxanul.base.files import atomic_file, write_json
 from yxanul.base.ui import Ui
 from yxanul.data.config import DataSettings
 from yxanul.data.contamination import benchmark_ngrams, comparison_digest
-from yxanul.data.duplicates import copies_of_parts
+from yxanul.data.duplicates import find_duplicates
 from yxanul.data.encode_task import HELD_OUT_SEPARATOR, EncodeTask
 from yxanul.data.executor import Executor
-from yxanul.data.lease import open_place
+from yxanul.data.lease import open_storage
 from yxanul.data.manifest import (
     SPLITS,
     DroppedSample,
@@ -34,11 +34,11 @@ from yxanul.data.manifest import (
 )
 from yxanul.data.order import first_order
 from yxanul.data.plan import Job, make_header, open_job, plan_job, remove_all_leftovers
-from yxanul.data.ray_executor import work_on_ray
+from yxanul.data.ray_executor import open_ray_executor
 from yxanul.data.report import CorpusReport, report_on
-from yxanul.data.staging import carrying
+from yxanul.data.staging import staged_executor
 from yxanul.data.storage import Storage
-from yxanul.data.workers import wait_for_orphans, work_here, work_in_processes
+from yxanul.data.workers import in_process_executor, process_executor, wait_for_orphans
 from yxanul.text.prepare import no_document, nothing_to_train_on
 from yxanul.tokenizer.tokenizer import Tokenizer
 
@@ -46,7 +46,7 @@ _SAMPLES_PER_CAUSE = 50
 
 
 @dataclass(frozen=True)
-class Beside:
+class PrepareHooks:
     """Hooks for work in another thread of this process while the corpus is prepared."""
 
     on_planned: Callable[[], None] = lambda: None
@@ -64,7 +64,7 @@ def prepare_corpus(
     ui: Ui,
     *,
     seed: int = 0,
-    beside: Beside | None = None,
+    hooks: PrepareHooks | None = None,
 ) -> CorpusReport:
     """Encode what is missing of all sources into `folder`, and report on them. If settings.folder
     is an address, shards are written there instead.
@@ -74,7 +74,7 @@ def prepare_corpus(
     Raises YxanulError if a source has no training documents or no held-out ones.
     """
     comparison = comparison_digest(settings)
-    with open_place(settings.folder, folder) as storage:
+    with open_storage(settings.folder, folder) as storage:
         wait_for_orphans(storage.folder)
         ngrams = benchmark_ngrams(storage.folder, settings.benchmarks, ui)
         if ngrams and storage.size(ngrams) is None:
@@ -87,18 +87,18 @@ def prepare_corpus(
             )
             for name in settings.sources
         ]
-        beside = beside or Beside()
+        hooks = hooks or PrepareHooks()
         try:
-            with _engine(settings, tokenizer, storage, jobs, beside) as executor:
-                engine = carrying(executor, storage)
-                copies = copies_of_parts(
-                    settings.deduplicate, storage, jobs, ngrams, engine, ui, beside.check
+            with _executor(settings, tokenizer, storage, jobs, hooks) as pool:
+                executor = staged_executor(pool, storage)
+                copies = find_duplicates(
+                    settings.deduplicate, storage, jobs, ngrams, executor, ui, hooks.check
                 )
                 for job in jobs:
                     plan_job(job, ngrams, copies.get(job.header.source), ui)
                 if any(job.to_do for job in jobs):
                     tokenizer.make_ready()
-                manifests = _encode(jobs, engine, seed, ui, beside)
+                manifests = _encode(jobs, executor, seed, ui, hooks)
         finally:  # no worker writes any more
             for job in jobs:
                 remove_all_leftovers(job.folder)
@@ -106,30 +106,30 @@ def prepare_corpus(
 
 
 @contextlib.contextmanager
-def _engine(
+def _executor(
     settings: DataSettings,
     tokenizer: Tokenizer,
     storage: Storage,
     jobs: Sequence[Job],
-    beside: Beside,
+    hooks: PrepareHooks,
 ) -> Iterator[Executor]:
     """Open the executor; with at most one process per slice."""
     if settings.executor == "ray":
-        with work_on_ray(settings.workers, tokenizer, storage) as engine:
-            yield engine
+        with open_ray_executor(settings.workers, tokenizer, storage) as executor:
+            yield executor
         return
     workers = min(settings.workers or _num_cores(), sum(len(job.parts) for job in jobs))
-    early = beside.process_is_busy and any(len(job.parts) > 1 for job in jobs)
+    early = hooks.process_is_busy and any(len(job.parts) > 1 for job in jobs)
     if workers <= 1 and not early:
-        with work_here(tokenizer) as engine:
-            yield engine
+        with in_process_executor(tokenizer) as executor:
+            yield executor
     else:
-        with work_in_processes(workers, tokenizer, storage.folder) as engine:
-            yield engine
+        with process_executor(workers, tokenizer, storage.folder) as executor:
+            yield executor
 
 
 def _encode(
-    jobs: Sequence[Job], engine: Executor, seed: int, ui: Ui, beside: Beside
+    jobs: Sequence[Job], executor: Executor, seed: int, ui: Ui, hooks: PrepareHooks
 ) -> dict[str, Manifest]:
     """Encode what is missing, and write each source's manifest after its last slice."""
     manifests = {job.header.source: _finish(job) for job in jobs if not job.to_do}
@@ -140,9 +140,9 @@ def _encode(
         job.storage.push([write_outline(job.folder, job.outline)])
         for note in job.notes:
             ui.say(f"{job.header.source}: {note}")
-    beside.on_planned()
+    hooks.on_planned()
     tasks = _in_turn(list(by_name.values()), seed)
-    for task, record in _with_progress(tasks, engine, ui, beside.check):
+    for task, record in _with_progress(tasks, executor, ui, hooks.check):
         job = by_name[task.header.source]
         job.done[task.number] = record
         if len(job.done) == len(job.parts):
@@ -163,7 +163,7 @@ def _in_turn(jobs: Sequence[Job], seed: int) -> list[EncodeTask]:
 
 
 def _with_progress(
-    tasks: Sequence[EncodeTask], engine: Executor, ui: Ui, check: Callable[[], None]
+    tasks: Sequence[EncodeTask], executor: Executor, ui: Ui, check: Callable[[], None]
 ) -> Iterator[tuple[EncodeTask, PartRecord]]:
     """Yield each task with its record as it completes, and show progress."""
     if not tasks:
@@ -173,9 +173,9 @@ def _with_progress(
     names = list(dict.fromkeys(task.header.source for task in tasks))
     started = time.monotonic()
     with ui.task(f"encode {', '.join(names)}", total, unit) as bar:
-        for result in engine.results(tasks):
+        for result in executor.results(tasks):
             check()
-            seconds, counts = max(time.monotonic() - started, 1e-9), engine.counts
+            seconds, counts = max(time.monotonic() - started, 1e-9), executor.counts
             note = (
                 f"{counts.documents / seconds:,.0f} documents/s,"
                 f" {counts.tokens / seconds:,.0f} tokens/s"

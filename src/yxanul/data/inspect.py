@@ -85,7 +85,7 @@ class Encoded:
         """Return the training stream that a run with this seed reads, as far as it is encoded."""
         if self.complete:
             return TokenStream(Shards(self.folder, self.manifest, "train"), seed, group_tokens)
-        return TokenStream(parts_of(self.folder), seed, group_tokens)
+        return TokenStream(partial_shards_of(self.folder), seed, group_tokens)
 
     def dropped(self) -> list[DroppedSample]:
         """Return the samples of dropped documents, sorted by cause."""
@@ -100,7 +100,7 @@ def source_folders(folder: Path) -> dict[str, Path]:
     """Return the folders of the sources in `folder`, by name; `folder` may itself be a source."""
     if not folder.is_dir():
         got = "a file" if folder.is_file() else None
-        raise YxanulError(f"there is no folder {folder}", got=got)
+        raise YxanulError(f"folder {folder} not found", got=got)
     if _is_source(folder):
         return {name_of(folder): folder}
     sources = {path.name: path for path in sorted(folder.iterdir()) if _is_source(path)}
@@ -130,7 +130,7 @@ def open_encoded(folder: Path) -> Encoded:
     return Encoded(folder, manifest, outline.num_parts, len(records), complete=False)
 
 
-def parts_of(folder: Path) -> PartialShards:
+def partial_shards_of(folder: Path) -> PartialShards:
     """Return the training shards of a source; reading a missing one raises YxanulError."""
 
     def wait() -> None:

@@ -27,7 +27,7 @@ _LEASE_FILE = ".claim.json"
 
 
 @contextlib.contextmanager
-def open_place(address: str | None, folder: Path) -> Iterator[Storage]:
+def open_storage(address: str | None, folder: Path) -> Iterator[Storage]:
     """Hold the write lease on `address`, or the lock on the local `folder` by default."""
     if address is None or not is_address(address):
         with folder_lock(folder):

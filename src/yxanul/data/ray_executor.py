@@ -31,7 +31,7 @@ _OBJECT_STORE_BYTES = 80 << 20  # Ray's minimum; files do not pass through it
 
 
 @contextlib.contextmanager
-def work_on_ray(
+def open_ray_executor(
     num_workers: int | None, tokenizer: Tokenizer, storage: Storage
 ) -> Iterator[Executor]:
     """Open an executor on the cluster at RAY_ADDRESS or on this machine; without one, start a local

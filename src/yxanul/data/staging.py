@@ -13,25 +13,25 @@ from yxanul.data.lease import check_token
 from yxanul.data.storage import RemoteStorage, Storage
 
 
-def carrying(engine: Executor, storage: Storage) -> Executor:
+def staged_executor(executor: Executor, storage: Storage) -> Executor:
     """Return an executor whose tasks write to `storage`; stages files if it is remote."""
-    return _StagingExecutor(engine, storage) if isinstance(storage, RemoteStorage) else engine
+    return _StagingExecutor(executor, storage) if isinstance(storage, RemoteStorage) else executor
 
 
 class _StagingExecutor:
     """Executor that stages the files of each task through a scratch folder."""
 
-    def __init__(self, engine: Executor, storage: RemoteStorage) -> None:
-        self._engine, self._storage = engine, storage
+    def __init__(self, executor: Executor, storage: RemoteStorage) -> None:
+        self._executor, self._storage = executor, storage
 
     @property
     def counts(self) -> Counts:
-        return self._engine.counts
+        return self._executor.counts
 
     def results(self, tasks: Sequence[WorkerTask]) -> Iterator[tuple[WorkerTask, Any] | None]:
         storage = self._storage
         staged = [StagedTask(t, storage.address, storage.folder, storage.token) for t in tasks]
-        for result in self._engine.results(staged):
+        for result in self._executor.results(staged):
             storage.check()
             if result is None:
                 yield None

@@ -60,7 +60,7 @@ def _documents(
 ) -> Iterator[str]:
     source = open_source(name, settings)
     fraction = held_out_fraction
-    for part in split_parts(source, fraction) if fraction else source.parts():
+    for part in split_parts(source, fraction) if fraction else source.slices():
         for item in prepared(source, part):
             if isinstance(item, tuple) and item[0] == split:
                 yield item[1].text

@@ -27,13 +27,13 @@ _QUEUED_PER_WORKER = 4
 
 
 @contextlib.contextmanager
-def work_here(tokenizer: Tokenizer) -> Iterator[Executor]:
+def in_process_executor(tokenizer: Tokenizer) -> Iterator[Executor]:
     """Open an executor that runs tasks in this process."""
     yield _InProcess(tokenizer)
 
 
 @contextlib.contextmanager
-def work_in_processes(num_workers: int, tokenizer: Tokenizer, folder: Path) -> Iterator[Executor]:
+def process_executor(num_workers: int, tokenizer: Tokenizer, folder: Path) -> Iterator[Executor]:
     """Open an executor on a pool of processes. Leaving the block early, by Ctrl-C or an error,
     kills them at once; so does the death of this process."""
     context = multiprocessing.get_context("spawn")

@@ -98,7 +98,7 @@ def read_documents(path: Path) -> list[str]:
     """Return a file's documents, split as in training; YxanulError if any cannot be read."""
     source = open_source(str(path), TextSettings(path=str(path)))
     documents: list[str] = []
-    for item in (item for part in source.parts() for item in source.read(part)):
+    for item in (item for part in source.slices() for item in source.read(part)):
         if isinstance(item, Dropped):
             raise YxanulError(
                 f"cannot score all of {path}: {item.where} {PROBLEMS[item.cause]}",

@@ -55,7 +55,7 @@ class Target:
         return self.folders if source is None else {source: lookup(self.folders, source, "source")}
 
 
-def find_place(path: Path, ui: Ui) -> Target:
+def find_target(path: Path, ui: Ui) -> Target:
     """Return the target at `path`; raise YxanulError if it has no shards."""
     run = RunFolder(path)
     if not run.recipe.is_file():

@@ -219,13 +219,13 @@ class ModelSettings(Settings):
         return -(-self.num_tokens // PADDING_MULTIPLE) * PADDING_MULTIPLE
 
 
-def free_beside(weights: ModelSettings) -> set[str]:
+def free_settings(weights: ModelSettings) -> set[str]:
     """Return the settings that a recipe may change when training starts from these weights."""
     free = {"max_seq_len", "rope_theta", "rope_theta_local", "document_masking", "z_loss"}
     return free - {"max_seq_len"} if "learned" in weights.positions else free
 
 
-def beside_weights(
+def merge_with_weights(
     given: Mapping[str, Any], weights: ModelSettings
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Merge a recipe's model settings with those of the weights it starts from.
@@ -239,7 +239,7 @@ def beside_weights(
     if known:
         rest["preset"] = None
     implied = PRESETS.get(preset, {}) if known and preset is not None else {}
-    free = free_beside(weights)
+    free = free_settings(weights)
     asked = {name: value for name, value in implied.items() if name not in given}
     asked |= {name: value for name, value in given.items() if name in shape and value is not None}
     conflicts = {k: shape[k] for k, value in asked.items() if k not in free and value != shape[k]}

@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from yxanul.base.errors import YxanulError, errors_at
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.settings import Misfit
-from yxanul.model.config import ModelSettings, beside_weights
+from yxanul.model.config import ModelSettings, merge_with_weights
 from yxanul.recipe.files import find_curriculum, find_recipe
 from yxanul.recipe.recipe import Recipe
-from yxanul.recipe.renamed_keys import with_todays_names
+from yxanul.recipe.renamed_keys import with_current_names
 from yxanul.recipe.source_map import SourceMap, read
 from yxanul.recipe.validation_errors import in_yaml, misfit_lines, mistake_lines
 
@@ -77,7 +77,7 @@ def _take_shape(tree: SourceMap, run: RunFolder | None) -> None:
 
     with errors_at(f"{tree.mark(('model', 'init_from'))}: model.init_from"):
         shape = read_shape(Path(folder).expanduser())
-    tree.value["model"], conflicts = beside_weights(given, shape)
+    tree.value["model"], conflicts = merge_with_weights(given, shape)
     if conflicts:
         lines = [
             f"{tree.mark(('model', key))}: model.{key}: does not match the weights in {folder};"
@@ -121,7 +121,7 @@ def _read_with_ancestors(
         got = "an empty file" if tree.value is None else in_yaml(tree.value)
         raise YxanulError(f"{path} is not a recipe", got=got, expected="a mapping of sections")
     if path.name == "recipe.yaml" and RunFolder(path.parent).tokenizer.exists():
-        tree.value = with_todays_names(tree.value)
+        tree.value = with_current_names(tree.value)
     _take_curricula(tree, path)
     return _over_parent(tree, path, (*children, path.resolve()), find, from_weights)
 

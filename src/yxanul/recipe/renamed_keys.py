@@ -44,10 +44,10 @@ RENAMED_VALUES = {"train.attention": {"plain": "reference", "blocks": "cpu_block
 """{full key: {old value: current value}}."""
 
 
-def with_todays_names(recipe: Any, above: tuple[str, ...] = ()) -> Any:
+def with_current_names(recipe: Any, above: tuple[str, ...] = ()) -> Any:
     """Return a recipe's data with renamed keys and values replaced by the current ones."""
     if isinstance(recipe, list):
-        return [with_todays_names(one, (*above, "*")) for one in recipe]
+        return [with_current_names(one, (*above, "*")) for one in recipe]
     if isinstance(recipe, str):
         return RENAMED_VALUES.get(".".join(above), {}).get(recipe, recipe)
     if not isinstance(recipe, dict):
@@ -60,7 +60,7 @@ def with_todays_names(recipe: Any, above: tuple[str, ...] = ()) -> Any:
     if above[:2] == ("data", "sources") and recipe.get("kind") == "plain":
         recipe = recipe | {"kind": "text"}
     return {
-        names.get(key, key): with_todays_names(one, (*above, str(key)))
+        names.get(key, key): with_current_names(one, (*above, str(key)))
         for key, one in recipe.items()
     }
 

@@ -16,7 +16,7 @@ from yxanul.base.run_folder import RunFolder
 from yxanul.base.seeds import derive_seed
 from yxanul.base.ui import BackgroundUi, Ui
 from yxanul.data.contamination import comparison_digest
-from yxanul.data.encode import Beside, prepare_corpus
+from yxanul.data.encode import PrepareHooks, prepare_corpus
 from yxanul.data.fetch import fetch_shards
 from yxanul.data.manifest import Header, Split, read_manifest
 from yxanul.data.order import ShardSet, TokenStream, first_order
@@ -39,7 +39,7 @@ def prepare(run: RunFolder, recipe: Recipe, ui: Ui) -> CorpusReport:
 
 
 def encode(
-    run: RunFolder, recipe: Recipe, tokenizer: Tokenizer, ui: Ui, beside: Beside | None = None
+    run: RunFolder, recipe: Recipe, tokenizer: Tokenizer, ui: Ui, hooks: PrepareHooks | None = None
 ) -> CorpusReport:
     """Create the shards of a run."""
     return prepare_corpus(
@@ -48,7 +48,7 @@ def encode(
         run.data(recipe.data.folder),
         ui,
         seed=recipe.seed,
-        beside=beside,
+        hooks=hooks,
     )
 
 
@@ -184,7 +184,9 @@ _MAX_IDLE_POLLS = 50
 
 
 @contextlib.contextmanager
-def begin(run: RunFolder, recipe: Recipe, ui: Ui, stop: StopRequest) -> Iterator[Preparation]:
+def prepare_in_background(
+    run: RunFolder, recipe: Recipe, ui: Ui, stop: StopRequest
+) -> Iterator[Preparation]:
     """Context manager: create a run's tokenizer and encode its shards in the background; leaving
     the block cancels the encoding."""
     tokenizer = make_tokenizer(run, recipe, ui)
@@ -324,10 +326,10 @@ class Preparation:
         return True
 
     def _work(self) -> None:
-        beside = Beside(self._planned.set, self._check, process_is_busy=True)
+        hooks = PrepareHooks(self._planned.set, self._check, process_is_busy=True)
         ui = BackgroundUi(self._ui) if starts_early(self._recipe) else self._ui
         try:
-            tell(encode(self._run, self._recipe, self._tokenizer, ui, beside), self._ui)
+            tell(encode(self._run, self._recipe, self._tokenizer, ui, hooks), self._ui)
         except _Cancelled:
             pass
         except OSError as error:

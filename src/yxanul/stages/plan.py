@@ -42,7 +42,7 @@ def resolve_plan(
         if step == plan.total_steps:
             plan = extend(plan, tokens)
     bounds = bounds_of(plan, recipe.data.sources) if bounded else {}
-    return bounded_plan(plan, bounds, available, entry.positions) if bounds else plan
+    return cap_epochs(plan, bounds, available, entry.positions) if bounds else plan
 
 
 def plan_steps(
@@ -124,7 +124,7 @@ def bounds_of(plan: Plan, sources: Mapping[str, CommonSettings]) -> dict[str, fl
     return {name: epochs for name, epochs in bounds.items() if epochs is not None}
 
 
-def bounded_plan(
+def cap_epochs(
     plan: Plan, room: Mapping[str, float], available: Mapping[str, int], seen: Mapping[str, int]
 ) -> Plan:
     """Return a plan in which no source is read beyond its bound.

@@ -15,7 +15,7 @@ from yxanul.base.startup import Startup
 from yxanul.base.ui import Ui
 from yxanul.checkpoint.layout import checkpoint_steps
 from yxanul.recipe import Recipe, dump_recipe, load_recipe
-from yxanul.stages.data import begin, prepare, tell
+from yxanul.stages.data import prepare, prepare_in_background, tell
 from yxanul.stages.ledger import LOST, Entry, Ledger
 from yxanul.train.parallel.world import joined_world
 
@@ -211,7 +211,7 @@ def open_run(
             stack.enter_context(folder_lock(run.path))
             reconcile_recipe(run, recipe, ui)
             if with_prepare and world.size == 1:
-                preparation = stack.enter_context(begin(run, recipe, ui, stop))
+                preparation = stack.enter_context(prepare_in_background(run, recipe, ui, stop))
             elif with_prepare:  # all ranks read the same shards
                 tell(prepare(run, recipe, ui), ui)
         world.wait_for_main()

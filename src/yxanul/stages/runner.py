@@ -59,7 +59,7 @@ def run_stage(session: Session, index: int) -> None:
     session.stop_if_asked("stopped between two stages", "run the same command to resume")
     stage = session.recipe.stages[index]
     if session.progress.stage != stage.name:
-        session.begin_stage(stage.name)
+        session.start_stage(stage.name)
     if index or stage.budget.needs_all_text:  # a later stage scores all held-out text first
         session.data.finish()
     optim = stage_optim(session.recipe.optim, stage)
@@ -70,7 +70,7 @@ def run_stage(session: Session, index: int) -> None:
         seen = dict(session.progress.cursor.positions)
         entry = Entry(stage.name, "running", 0, 0, first_step, at_start, seen)
         session.ledger.entries.append(entry)
-    plan = settle_plan(session, stage, entry)
+    plan = record_plan(session, stage, entry)
     if session.progress.stage_step > plan.total_steps:
         raise YxanulError(
             f"stage '{stage.name}' is already past the end of its new budget",
@@ -103,7 +103,7 @@ def run_stage(session: Session, index: int) -> None:
         if pass_gate(session, index, entry, scorer):
             return
         micro_rows = micro_rows_of(trainer.plan if trainer else plan)
-        plan = with_micro_rows(settle_plan(session, stage, entry), micro_rows)
+        plan = with_micro_rows(record_plan(session, stage, entry), micro_rows)
 
 
 def _headline(session: Session, plan: Plan, stage: StageSettings, optim: OptimSettings) -> str:
@@ -116,7 +116,7 @@ def _headline(session: Session, plan: Plan, stage: StageSettings, optim: OptimSe
     )
 
 
-def settle_plan(session: Session, stage: StageSettings, entry: Entry) -> Plan:
+def record_plan(session: Session, stage: StageSettings, entry: Entry) -> Plan:
     """Return a stage's plan and record it in the ledger; reject a warm-up that does not fit."""
     minutes, available = stage.budget.minutes, session.data.train_tokens
     if minutes is not None and entry.minutes != minutes:

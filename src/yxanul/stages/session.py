@@ -24,7 +24,7 @@ from yxanul.checkpoint.layout import checkpoint_steps
 from yxanul.checkpoint.read import newest_intact, read_checkpoint
 from yxanul.data.batches import BatchLoader
 from yxanul.data.mix import MixCursor
-from yxanul.model.config import ModelSettings, free_beside
+from yxanul.model.config import ModelSettings, free_settings
 from yxanul.model.language_model import LanguageModel
 from yxanul.monitor.alerts import AlertMonitor
 from yxanul.monitor.metrics import StepRecorder
@@ -100,7 +100,7 @@ class Session:
         finally:
             self.tracker.close()
 
-    def begin_stage(self, name: str) -> None:
+    def start_stage(self, name: str) -> None:
         """Enter the next stage, starting from the weights the last gate scored (EMA if enabled)."""
         self.position.progress = self.progress.in_stage(name)
         self.engine.load_ema_into_weights()
@@ -288,7 +288,7 @@ def digest_of(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def _check_shape(mine: ModelSettings, theirs: ModelSettings, folder: Path) -> None:
-    kept = ModelSettings.model_fields.keys() - free_beside(theirs) - {"preset", "init_from"}
+    kept = ModelSettings.model_fields.keys() - free_settings(theirs) - {"preset", "init_from"}
     other = [name for name in sorted(kept) if getattr(mine, name) != getattr(theirs, name)]
     if other:
         raise YxanulError(

@@ -16,7 +16,7 @@ class Benchmark:
     """Location of a test set, and how to extract texts from its rows."""
 
     hub: HubSettings
-    """Data set on the Hugging Face hub."""
+    """Dataset on the Hugging Face hub."""
     columns: tuple[tuple[str, ...], ...]
     """Columns to read, followed by alternatives that a local file may have instead."""
     texts: Callable[[Sequence[str]], Sequence[str]] = tuple

@@ -135,13 +135,13 @@ class ParquetSettings(ColumnSettings):
 
 
 class HubSettings(ColumnSettings):
-    """Data set on the Hugging Face hub; the token is HF_TOKEN or that of `hf auth login`."""
+    """Dataset on the Hugging Face hub; the token is HF_TOKEN or that of `hf auth login`."""
 
     kind: Literal["hub"] = "hub"
     name: str = Field(min_length=1)
     """Owner and name, such as roneneldan/TinyStories; ./name is a folder with a local copy."""
     config: str | None = None
-    """Configuration, if the data set has several."""
+    """Configuration, if the dataset has several."""
     split: str = Field(default="train", min_length=1)
     """Split to read."""
     revision: str | None = None

@@ -51,7 +51,7 @@ def split_parts(
 
     Raises YxanulError for a source without text or with a single document.
     """
-    parts = source.parts()
+    parts = source.slices()
     if isinstance(source, TextFiles):
         split = source.split(fraction)
     else:

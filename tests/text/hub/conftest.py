@@ -1,4 +1,4 @@
-"""A hub with some data sets, and processes that read them."""
+"""A hub with some datasets, and processes that read them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def configurations(**files: str) -> bytes:
 
 @pytest.fixture(scope="session")
 def hub() -> Iterator[Hub]:
-    """A hub with some data sets; `hub.address` is where it is."""
+    """A hub with some datasets; `hub.address` is where it is."""
     plain = {"README.md": b"---\nlicense: mit\n---\nTales.\n", "train.jsonl": stories(300)}
     numbered = {f"part-{k}.jsonl": stories(20, 20 * k) for k in range(12)}
     sets = {

@@ -40,7 +40,7 @@ def answer(settings, workers=0):
     hub_plan.find_plan.cache_clear()
     try:
         source = open_source("mine", HubSettings(**settings))
-        parts = source.parts()
+        parts = source.slices()
         notes = source.notes
         if workers:
             with multiprocessing.get_context("spawn").Pool(workers) as pool:

@@ -1,4 +1,4 @@
-"""A stand-in for the hub on 127.0.0.1: its HTTP interface for data sets, and its bad days."""
+"""A stand-in for the hub on 127.0.0.1: its HTTP interface for datasets, and its bad days."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_a_hub_that_went_away_leaves_what_was_downloaded(ask_anew, hub, tales):
     assert again["texts"] == first["texts"]
     assert "could not be reached" in again["notes"][0]
     (other,) = ask_anew({"name": "ann/tales"}, HF_ENDPOINT="http://127.0.0.1:9")
-    assert "the hub could not be reached for the data set 'ann/tales'" in other["error"]
+    assert "the hub could not be reached for the dataset 'ann/tales'" in other["error"]
 
 
 def test_a_bad_day_of_parquet_files(ask, hub):

@@ -34,7 +34,7 @@ def test_a_gated_set_needs_the_right_token(ask_anew, hub, status, monkeypatch):
 
 
 WRONG = {
-    r"hub has no data set 'ann/nothing'.*HF_TOKEN": {"name": "ann/nothing"},
+    r"hub has no dataset 'ann/nothing'.*HF_TOKEN": {"name": "ann/nothing"},
     r"is gated; .*HF_TOKEN": {"name": "ann/gated"},
     r"no revision 'v9'": {"name": "ann/tales", "revision": "v9"},
     r"no split 'trian'; expected 'train'; did you mean 'train'": {
@@ -64,7 +64,7 @@ WRONG = {
         "data_files": "no*.jsonl",
     },
     r"no column 'tex'.*did you mean 'text'": {"name": "ann/tales", "text_column": "tex"},
-    r"'ann/ta les' is not a valid data set name": {"name": "ann/ta les"},
+    r"'ann/ta les' is not a valid dataset name": {"name": "ann/ta les"},
     r"'ann/lines' has no columns": {"name": "ann/lines", "template": "{a}"},
 }
 

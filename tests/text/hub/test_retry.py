@@ -159,7 +159,7 @@ def test_without_the_package_the_extra_is_named(monkeypatch):
     hub_rows.load.cache_clear()
     hub_plan.find_plan.cache_clear()
     with pytest.raises(YxanulError, match=r"pip install 'yxanul\[data\]'"):
-        open_source("mine", HubSettings(name="ann/tales")).parts()
+        open_source("mine", HubSettings(name="ann/tales")).slices()
 
 
 @pytest.mark.parametrize("cause", [EOFError("ended early"), OSError("Corrupt record batch")])

@@ -53,7 +53,7 @@ class ScoreFilterSettings(Settings):
 
 
 class ValueFilterSettings(Settings):
-    """Keeps documents by a categorical column, such as a data set's own `source`."""
+    """Keeps documents by a categorical column, such as a dataset's own `source`."""
 
     kind: Literal["value"] = "value"
     column: str = Field(min_length=1)

@@ -36,7 +36,7 @@ class BuiltinSource:
         """Notice that the text is synthetic."""
         return [_generators().SYNTHETIC_NOTICE] if self.synthetic else []
 
-    def parts(self) -> list[SourceSlice]:
+    def slices(self) -> list[SourceSlice]:
         """Return a slice per range of documents or modules."""
         if self.synthetic:
             mark = digest_of(_code_digest(), str(self.settings.seed))

@@ -83,7 +83,7 @@ class FileSource(ABC):
             files = find_files(self.settings.path, self.suffixes)
         return sorted(files, key=lambda file: file.name)
 
-    def parts(self) -> list[SourceSlice]:
+    def slices(self) -> list[SourceSlice]:
         """Return a slice per file, per range of a large one, or per group of small ones.
 
         With a limit there is a single slice.

@@ -1,4 +1,4 @@
-"""Source of data sets on the Hugging Face hub."""
+"""Source of datasets on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class HubSlice(SourceSlice):
 
 
 class HubSource:
-    """One split of a data set at one commit, read with the file readers of the other sources."""
+    """One split of a dataset at one commit, read with the file readers of the other sources."""
 
     synthetic = False
 
@@ -56,12 +56,12 @@ class HubSource:
         plan = find_plan(self._query)
         return [*([plan.note] if plan.note else []), *self._reader(plan.commit).notes]
 
-    def parts(self) -> list[SourceSlice]:
+    def slices(self) -> list[SourceSlice]:
         """List the slices, each with the commit, so that all processes read the same one."""
         commit = find_plan(self._query).commit
         return [
             HubSlice(part.name, part.size_bytes, part.fingerprint, commit=commit)
-            for part in self._reader(commit).source.parts()
+            for part in self._reader(commit).source.slices()
         ]
 
     def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
@@ -77,7 +77,7 @@ class HubSource:
 
 
 class _Reader:
-    """A data set at one commit."""
+    """A dataset at one commit."""
 
     def __init__(self, name: str, settings: HubSettings, query: HubQuery):
         self._name, self._settings, self._query = name, settings, query
@@ -113,7 +113,7 @@ class _Reader:
         has_columns = kind is not PlainTextSource
         if not has_columns and (settings.template or settings.text_column not in (None, "text")):
             raise YxanulError(
-                f"the data set '{query.name}' has no columns",
+                f"the dataset '{query.name}' has no columns",
                 got="text files",
                 hint="omit text_column and template",
             )

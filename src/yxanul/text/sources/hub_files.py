@@ -1,4 +1,4 @@
-"""Files of a hub data set: downloaded into the Hugging Face cache, or read by range requests."""
+"""Files of a hub dataset: downloaded into the Hugging Face cache, or read by range requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from yxanul.text.sources.retry import retry
 
 
 class HubFiles:
-    """Access to the files of one data set; the revision of the query is a commit.
+    """Access to the files of one dataset; the revision of the query is a commit.
 
     Without downloads, a file is read from the cache if possible, else by range requests from the
     hub, which is enough for sampling and streaming.
@@ -99,7 +99,7 @@ class HubFiles:
 
 @dataclass(frozen=True, slots=True)
 class HubFile(File):
-    """A file of a data set; its fingerprint depends on its content, not on the commit."""
+    """A file of a dataset; its fingerprint depends on its content, not on the commit."""
 
     access: HubFiles
 

@@ -1,4 +1,4 @@
-"""Plan for reading a hub data set at one commit: its files and their format."""
+"""Plan for reading a hub dataset at one commit: its files and their format."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _HARMLESS = ("name", "version", "data_dir", "data_files", "description", "featur
 
 
 class Entry(NamedTuple):
-    """A file of the data set; `digest` is that of its content."""
+    """A file of the dataset; `digest` is that of its content."""
 
     path: str
     size_bytes: int
@@ -45,7 +45,7 @@ class Entry(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Plan for a data set at one commit, the same in every process."""
+    """Plan for a dataset at one commit, the same in every process."""
 
     commit: str
     format: str
@@ -57,7 +57,7 @@ class Plan(NamedTuple):
 def find_plan(query: HubQuery) -> Plan:
     """Return the plan; a branch is resolved once per process, so that a run stays at one commit.
 
-    Plans are stored next to the downloaded files, so that a cached data set needs no hub.
+    Plans are stored next to the downloaded files, so that a cached dataset needs no hub.
     """
     stored = None if query.is_local else _stored(query)
     if query.is_local or is_offline():
@@ -135,7 +135,7 @@ def _no_such_files(query: HubQuery) -> YxanulError:
     patterns = [query.data_files] if isinstance(query.data_files, str) else query.data_files or ()
     hints = [hint for pattern in patterns if (hint := near_miss(pattern, files))]
     return YxanulError(
-        f"no file of the data set '{query.name}' matches data_files",
+        f"no file of the dataset '{query.name}' matches data_files",
         got=", ".join(files[:8]) + (" ..." if len(files) > 8 else ""),
         expected=" or ".join(patterns),
         hint=hints[0] if hints else "check data_files",
@@ -143,7 +143,7 @@ def _no_such_files(query: HubQuery) -> YxanulError:
 
 
 def _is_readable(builder: DatasetBuilder, paths: Sequence[str]) -> bool:
-    """Return whether our readers can read the files as the data set's configuration requires."""
+    """Return whether our readers can read the files as the dataset's configuration requires."""
     config, usual = builder.config, type(builder.config)()
     names = {field.name for field in dataclasses.fields(config)} - set(_HARMLESS)
     is_usual = all(getattr(config, name) == getattr(usual, name) for name in names)

@@ -1,4 +1,4 @@
-"""Query for a data set on the Hugging Face hub, and errors for its refusals."""
+"""Query for a dataset on the Hugging Face hub, and errors for its refusals."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def is_offline() -> bool:
 
 def refusal(query: HubQuery, causes: Sequence[BaseException]) -> YxanulError | None:
     """Return the user's error for a known refusal of the hub or of `datasets`, else None."""
-    name = f"the data set '{query.name}'"
+    name = f"the dataset '{query.name}'"
     missing = YxanulError(
-        f"the hub has no data set '{query.name}', or it is private",
+        f"the hub has no dataset '{query.name}', or it is private",
         hint="check owner and name; if it is private, set HF_TOKEN",
     )
     gated = YxanulError(
@@ -80,7 +80,7 @@ def refusal(query: HubQuery, causes: Sequence[BaseException]) -> YxanulError | N
         ),
         "DisabledRepoError": YxanulError(f"the hub has disabled {name}"),
         "HFValidationError": YxanulError(
-            f"'{query.name}' is not a valid data set name",
+            f"'{query.name}' is not a valid dataset name",
             expected="owner/name, such as roneneldan/TinyStories",
         ),
         "DatasetNotFoundError": missing,
@@ -122,7 +122,7 @@ def unknown_choice(what: str, asked: str, choices: Sequence[str], setting: str) 
     if len(choices) > 20:
         shown += f" and {len(choices) - 20} more"
     hint = near_miss(asked, choices) or f"choose one with {setting}"
-    return YxanulError(f"the data set {what}", expected=shown, hint=hint)
+    return YxanulError(f"the dataset {what}", expected=shown, hint=hint)
 
 
 def has_class(error: BaseException, *names: str) -> bool:

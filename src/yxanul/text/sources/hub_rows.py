@@ -1,4 +1,4 @@
-"""Rows of hub data sets in formats that only `datasets` reads: csv, arrow, archives ..."""
+"""Rows of hub datasets in formats that only `datasets` reads: csv, arrow, archives ..."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROWS_A_PART = 20_000
 
 @lru_cache(maxsize=8)
 def load(query: HubQuery, streaming: bool) -> Any:
-    """Open the data set, once per process; with streaming, nothing is downloaded yet.
+    """Open the dataset, once per process; with streaming, nothing is downloaded yet.
 
     The client finds the token itself: HF_TOKEN, or that of `hf auth login`.
     """
@@ -77,7 +77,7 @@ class DownloadedRows(_HubRows):
 
     streaming = False
 
-    def parts(self) -> list[SourceSlice]:
+    def slices(self) -> list[SourceSlice]:
         """Return a slice per range of rows."""
         mark = digest_of(_version_of(self._dataset), repr(self._columns))
         total = len(self._dataset)
@@ -108,7 +108,7 @@ class StreamedRows(_HubRows):
 
     streaming = True
 
-    def parts(self) -> list[SourceSlice]:
+    def slices(self) -> list[SourceSlice]:
         """Return a slice per shard; with a limit a single slice."""
         limit, split = self.settings.limit, self._query.split
         # The class once had another name: the fingerprint, and so the shards, stay valid.

@@ -70,7 +70,7 @@ class ParquetSource:
             files = find_files(self.settings.path, (".parquet",))
         return sorted(files, key=lambda file: file.name)
 
-    def parts(self) -> list[SourceSlice]:
+    def slices(self) -> list[SourceSlice]:
         """Return a slice per range of row groups, and one per file that cannot be opened."""
         vars(self).pop("files", None)
         key = self._columns.key

@@ -35,7 +35,7 @@ class PlainTextSource(FileSource):
         super().__init__(name, settings, files)
         self.suffixes = settings.suffixes
 
-    def parts(self) -> list[SourceSlice]:
+    def slices(self) -> list[SourceSlice]:
         """Return a slice per file, per range of a large one, or per group of small ones."""
         if self.settings.score_columns:
             raise YxanulError(
@@ -43,7 +43,7 @@ class PlainTextSource(FileSource):
                 got="plain text, which has no columns",
                 hint="use filters that read no column for this source",
             )
-        return super().parts()
+        return super().slices()
 
     def range_mode(self, file: File) -> str | None:
         """Return how the file is chunked, with "auto" resolved; None if it must be read whole."""

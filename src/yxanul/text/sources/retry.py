@@ -36,7 +36,7 @@ _ACCESS_HINTS = {
 }
 
 Target: TypeAlias = str | HubQuery
-"""An address, or a data set on the hub."""
+"""An address, or a dataset on the hub."""
 Result = TypeVar("Result")
 
 
@@ -99,7 +99,7 @@ def to_user_error(error: BaseException, target: Target) -> YxanulError:
     """Convert an error to a YxanulError with a hint."""
     causes = list(causes_of(error))
     is_hub = isinstance(target, HubQuery)
-    name = f"the data set '{target.name}'" if is_hub else target
+    name = f"the dataset '{target.name}'" if is_hub else target
     if (
         is_hub
         and is_offline()
@@ -107,7 +107,7 @@ def to_user_error(error: BaseException, target: Target) -> YxanulError:
     ):
         return YxanulError(
             f"{name} is not in the cache, and offline mode is on",
-            hint="unset HF_HUB_OFFLINE, or load the data set once on a machine with the same cache",
+            hint="unset HF_HUB_OFFLINE, or load the dataset once on a machine with the same cache",
         )
     if any(
         getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT)

@@ -38,7 +38,7 @@ class Source(Protocol):
         """What the user should know, such as which column was guessed."""
         ...
 
-    def parts(self) -> list[SourceSlice]:
+    def slices(self) -> list[SourceSlice]:
         """List the slices; raise YxanulError if the source cannot be read at all."""
         ...
 

@@ -56,14 +56,14 @@ class TextFiles:
             counts.append(f"skipped as not text: {others}")
         return [f"files: {', '.join(counts)}", *notes]
 
-    def parts(self) -> list[SourceSlice]:
+    def slices(self) -> list[SourceSlice]:
         """Return the slices of each kind; with a limit a single slice."""
         for cached in ("_files", "_sources"):
             vars(self).pop(cached, None)
         parts = [
             replace(part, kind=kind)
             for kind, source in self._sources.items()
-            for part in source.parts()
+            for part in source.slices()
         ]
         limit = self.settings.limit
         if limit is None or len(self._sources) == 1:
@@ -75,7 +75,7 @@ class TextFiles:
         """Yield the documents of the slice, in order."""
         if part.name == f"first {self.settings.limit} of all":
             sources = self._sources.values()
-            every = (s.read(each) for s in sources for each in s.parts())
+            every = (s.read(each) for s in sources for each in s.slices())
             yield from islice(chain.from_iterable(every), self.settings.limit)
             return
         if part.kind not in self._sources:
