@@ -16,8 +16,9 @@ from yxanul.base.run_folder import RunFolder
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.schedules import descent_start, warmup_length
 from yxanul.stages.replan import request_of
-from yxanul.train.curriculum import Phase, Plan, cooled_plan, cut_plan, is_warming_up, planned_lr
+from yxanul.train.curriculum import Phase, Plan, is_warming_up, planned_lr
 from yxanul.train.engine import Engine
+from yxanul.train.plan_changes import cooled_plan, cut_plan
 
 WSD = (
     TINY.replace(

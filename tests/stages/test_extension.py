@@ -39,7 +39,10 @@ def entry_of(out):
 def test_it_trains_half_its_budget_more_and_is_judged_again(failed):
     _, out = failed
     entry = entry_of(out)
-    assert (entry["steps"], entry["status"], entry["extensions"]) == (60, "failed", [[40, 5120]])
+    assert (entry["steps"], entry["status"]) == (60, "failed")
+    (action,) = entry["actions"]
+    assert (action["kind"], action["step"], action["tokens"]) == ("extend", 40, 5120)
+    assert action["failures"] and "val/stories/loss" in action["failures"][0]
     assert step_of(out) == 60
 
 

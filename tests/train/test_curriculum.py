@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from yxanul.base.errors import YxanulError
 from yxanul.optim.config import OptimSettings, ScheduleSettings
 from yxanul.train.config import PhaseSettings, TrainSettings
-from yxanul.train.curriculum import cut_plan, extend, make_plan, planned_lr, replan
+from yxanul.train.curriculum import make_plan, planned_lr
+from yxanul.train.plan_changes import cut_plan, extend, replan
 
 ULTRA = {
     "from_step": [0, 2000, 5000, 10000, 20000, 35000, 55000, 80000, 110000, 140000],

@@ -77,10 +77,18 @@ def run_recipe(order: Order) -> None:
     outcome = None
     with launched(order) as session:
         if session is not None:
+            from yxanul.base.errors import GateFailed
             from yxanul.stages.runner import run_stages
             from yxanul.stages.summary import summarize
 
-            run_stages(session)
+            try:
+                run_stages(session)
+            except GateFailed as failure:
+                if outcome := summarize(session):
+                    failure.facts = outcome.to_dict() | failure.facts
+                    if not order.as_json:
+                        show_outcome(outcome, as_json=False)
+                raise
             outcome = summarize(session)
     if outcome is not None:
         show_outcome(outcome, order.as_json)

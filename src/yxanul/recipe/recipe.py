@@ -17,7 +17,7 @@ from yxanul.monitor.config import MonitorSettings
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.table import divided_by
 from yxanul.recipe.source_map import Keys, dump
-from yxanul.stages.config import StageSettings, stage_optim
+from yxanul.stages.config import RaiseReplay, StageSettings, stage_optim
 from yxanul.tokenizer.config import BpeSettings, TokenizerSettings
 from yxanul.train.config import TrainSettings
 from yxanul.train.mixed_precision.config import fp8_misfit
@@ -62,6 +62,7 @@ class Recipe(Settings):
             misfits += self._misfits_of_lengths(("stages", index), stage)
             misfits += self._misfits_of_warmup(("stages", index), stage)
             misfits += self._misfits_of_optim(("stages", index), stage)
+        misfits += self._misfits_of_replay()
         if misfits:
             raise Misfits(misfits)
         return self
@@ -141,6 +142,15 @@ class Recipe(Settings):
                     (*at, "budget", "epochs", name),
                     ("data", "sources", name, "max_epochs"),
                 )
+
+    def _misfits_of_replay(self) -> Iterator[Misfit]:
+        """Yield replay in the first stage, which has no earlier ones."""
+        stage = self.stages[0]
+        wanted = [("stages", 0, "replay")] if stage.replay else []
+        if any(isinstance(attempt, RaiseReplay) for attempt in stage.attempts):
+            wanted.append(("stages", 0, "on_fail"))
+        for keys in wanted:
+            yield Misfit(f"stage '{stage.name}' is the first: there is nothing to replay", keys)
 
     def _misfits_of_rules(self, index: int, stage: StageSettings) -> Iterator[Misfit]:
         """Yield rules on metrics that are never measured."""

@@ -137,21 +137,61 @@ class GateSettings(Settings):
         return (*DEFAULT_RULES, *self.rules) if self.default_rules else self.rules
 
 
-class Extension(Settings):
-    """More training for a stage that failed its gate."""
+class Extend(Settings):
+    """Train a stage that failed its gate for longer."""
 
     share: float = Field(default=0.5, gt=0, le=10)
     """Length of an extension, as a share of the budget's tokens; it trains at the shape of the last
     phase, with a learning rate that warms up to half the peak over 2 % and decays again."""
-    times: int = Field(default=1, gt=0)
+    times: int = Field(default=1, gt=0, le=100)
     """Maximum number of extensions."""
 
 
-class OnFail(Settings):
-    """Action after a failed gate."""
+class Rollback(Settings):
+    """Return to the best checkpoint of a stage that failed its gate, with a lower learning rate."""
 
-    extend: Extension
-    """Extend the stage, then run the gate again."""
+    to: Literal["best"] = "best"
+    """Checkpoint to return to, by `train.checkpoint.best`. The steps after it are done again, on
+    text that follows what was read so far. Skipped if the best checkpoint is the last one."""
+    lr_scale: float = Field(default=0.5, gt=0, le=1)
+    """Factor on the learning rate of these steps."""
+    times: int = Field(default=1, gt=0, le=100)
+    """Maximum number of rollbacks."""
+
+
+class RaiseReplay(Extend):
+    """Extend a stage that failed its gate, with more rows from earlier stages."""
+
+    raise_to: float = Field(gt=0, lt=1)
+    """Share of the rows that come from the mixes of earlier stages, from then on."""
+
+
+class OnFail(Settings):
+    """Action after a failed gate, which then runs again: exactly one of the three."""
+
+    extend: Extend | None = None
+    """Train longer."""
+    rollback: Rollback | None = None
+    """Return to the best checkpoint, with a lower learning rate."""
+    replay: RaiseReplay | None = None
+    """Train longer, with more rows from earlier stages."""
+
+    @model_validator(mode="after")
+    def _one(self) -> OnFail:
+        given = [name for name, value in self if value is not None]
+        if len(given) != 1:
+            got = " and ".join(given) or "none"
+            raise Misfit(
+                f"an action needs exactly one of extend, rollback and replay, got {got}", *given
+            )
+        return self
+
+    @property
+    def action(self) -> Extend | Rollback | RaiseReplay:
+        """The action's settings."""
+        action = self.extend or self.rollback or self.replay
+        assert action is not None
+        return action
 
 
 class StageOptim(Settings):
@@ -175,6 +215,9 @@ class StageSettings(Settings):
     mix: Weights = Field(default_factory=dict)
     """Sampling weight of each source; leave out if the budget gives epochs by source or every phase
     has its own mix."""
+    replay: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the rows that come from the mixes of all earlier stages, each with the same weight,
+    so that what they taught is not forgotten. An epoch counts the other rows only."""
     budget: Budget
     """Length of the stage."""
     curriculum: tuple[PhaseSettings, ...] = Field(min_length=1)
@@ -183,8 +226,9 @@ class StageSettings(Settings):
     """Overrides of the recipe's `optim` section."""
     gate: GateSettings = GateSettings()
     """Condition for passing the stage."""
-    on_fail: Literal["stop"] | OnFail = "stop"
-    """Action if the gate fails: stop with exit code 3, or extend the stage first."""
+    on_fail: Literal["stop"] | OnFail | tuple[OnFail, ...] = "stop"
+    """What to do if the gate fails, before the run stops with exit code 3: nothing, one action, or
+    several, tried in order."""
 
     @model_validator(mode="after")
     def _check(self) -> StageSettings:
@@ -214,8 +258,16 @@ class StageSettings(Settings):
         _check_exact_tokens(self.curriculum, self.budget)
         return self
 
+    @property
+    def attempts(self) -> list[Extend | Rollback | RaiseReplay]:
+        """Actions after failed gates, in order, each as often as it may be taken."""
+        if self.on_fail == "stop":
+            return []
+        options = (self.on_fail,) if isinstance(self.on_fail, OnFail) else self.on_fail
+        return [option.action for option in options for _ in range(option.action.times)]
+
     def domains(self) -> list[str]:
-        """Return the sources that the phases of this stage sample from."""
+        """Return the sources that the phases of this stage sample from, without replay."""
         by_source = self.budget.epochs if isinstance(self.budget.epochs, dict) else self.mix
         mixes = [phase.mix or by_source for phase in self.curriculum]
         return sorted({name for mix in mixes for name, weight in mix.items() if weight > 0})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,7 +17,27 @@ LOST = "restore it from a backup, or choose another folder with --out"
 """Hint for a missing or damaged ledger."""
 
 Status = Literal["running", "passed", "failed"]
-_PAIRS = ("replans", "extensions")
+
+
+@dataclass(frozen=True)
+class Action:
+    """What was done after a failed gate."""
+
+    kind: Literal["extend", "rollback", "replay"]
+    step: int
+    """Step of the stage at which the gate failed."""
+    attempt: int
+    """Index in `StageSettings.attempts`."""
+    tokens: int
+    """Target tokens that the stage is longer by."""
+    replay: float = 0.0
+    """Share of rows from earlier stages, from this step on."""
+    from_step: int | None = None
+    """Rollback: step of the stage whose weights and optimizer state are restored."""
+    lr_scale: float = 1.0
+    """Rollback: factor on the learning rate of the steps that are done again."""
+    failures: tuple[str, ...] = ()
+    """Findings of the gate that failed."""
 
 
 @dataclass
@@ -40,8 +60,11 @@ class Entry:
     """Budget in minutes, if given so."""
     minutes_tokens: int | None = None
     """Tokens that the minutes were estimated to allow before the first step."""
-    replans: list[tuple[int, int]] = field(default_factory=list)
-    """Later estimates: (step of the stage, tokens of all minutes at the speed measured by then)."""
+    replans: list[tuple[int, int, float]] = field(default_factory=list)
+    """Later estimates: (step of the stage, tokens of all minutes at the speed measured by then,
+    seconds of the budget used by then)."""
+    threads: list[tuple[int, int]] = field(default_factory=list)
+    """Changes of the number of CPU threads: (steps of the stage done by then, threads)."""
     tokens_per_second: float | None = None
     """Speed behind the last estimate."""
     micro_rows: dict[int, int] = field(default_factory=dict)
@@ -52,8 +75,8 @@ class Entry:
     """Total steps of the stage after an early cooldown was requested."""
     cooldown_of: int | None = None
     """Total steps before that request; a changed budget cancels the cooldown."""
-    extensions: list[tuple[int, int]] = field(default_factory=list)
-    """Extensions after failed gates: (step of the stage, number of tokens)."""
+    actions: list[Action] = field(default_factory=list)
+    """Actions after failed gates."""
     at_end: dict[str, float] = field(default_factory=dict)
     """Metrics of all domains so far, at the gate."""
     verdict: dict[str, Any] | None = None
@@ -64,31 +87,33 @@ class Entry:
         self.at_end, self.verdict = metrics, verdict.to_dict()
         self.status = "passed" if verdict.passed else "failed"
 
-    @property
-    def extended_tokens(self) -> int:
-        """Target tokens added by extensions."""
-        return sum(tokens for _, tokens in self.extensions)
-
-    def findings(self) -> list[str]:
-        """Return the gate's findings, one line each."""
+    def findings(self, *, failed: bool = False) -> list[str]:
+        """Return the gate's findings, or only its failures, one line each."""
         if self.verdict is None:
             return []
-        return [str(finding) for finding in Verdict.from_dict(self.verdict).findings]
+        verdict = Verdict.from_dict(self.verdict)
+        return [str(finding) for finding in (verdict.failures if failed else verdict.findings)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-compatible data."""
-        return dict(self.__dict__)
+        return self.__dict__ | {"actions": [asdict(action) for action in self.actions]}
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Entry:
         """Restore from `to_dict`."""
+        plain = _migrated(plain)
         if plain["status"] not in get_args(Status):
             raise ValueError(f"unknown status {plain['status']!r}")
-        metrics = {name: _metrics(plain[name]) for name in ("at_start", "at_end")}
-        pairs = {name: [tuple(one) for one in plain.get(name, ())] for name in _PAIRS}
-        micro_rows = {int(i): rows for i, rows in plain.get("micro_rows", {}).items()}
-        verdict = plain.get("verdict") and Verdict.from_dict(plain["verdict"]).to_dict()
-        fields = {**plain, **metrics, **pairs, "micro_rows": micro_rows, "verdict": verdict}
+        fields = dict(plain)
+        for name in ("at_start", "at_end"):
+            fields[name] = _metrics(plain[name])
+        for name in ("replans", "threads"):
+            fields[name] = [tuple(one) for one in plain.get(name, ())]
+        fields["actions"] = [
+            Action(**{**one, "failures": tuple(one["failures"])}) for one in plain["actions"]
+        ]
+        fields["micro_rows"] = {int(i): rows for i, rows in plain.get("micro_rows", {}).items()}
+        fields["verdict"] = plain.get("verdict") and Verdict.from_dict(plain["verdict"]).to_dict()
         return cls(**fields)
 
 
@@ -135,6 +160,16 @@ class Ledger:
         """Return a stage's entry; None if the stage has not begun."""
         return next((entry for entry in self.entries if entry.name == name), None)
 
+    def threads_at(self, name: str, steps_done: int) -> int | None:
+        """Return the number of CPU threads chosen for a step of a stage; None if never chosen."""
+        threads = self.decisions.get("threads")
+        for entry in self.entries:
+            events = [n for step, n in entry.threads if entry.name != name or step <= steps_done]
+            threads = events[-1] if events else threads
+            if entry.name == name:
+                break
+        return threads
+
     def best_metrics(self, before: str) -> dict[str, float]:
         """Return the best value of each metric at the gates of stages earlier than `before`."""
         best: dict[str, float] = {}
@@ -145,6 +180,18 @@ class Ledger:
                 if metric not in best or is_better(metric, value, best[metric]):
                     best[metric] = value
         return best
+
+
+def _migrated(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry whose replans have seconds, and whose extensions are actions."""
+    plain = dict(plain)
+    seconds = 60 * (plain.get("minutes") or 0) / max(1, plain["steps"])
+    plain["replans"] = [
+        (*one, seconds * one[0]) if len(one) == 2 else one for one in plain.get("replans", ())
+    ]
+    extensions = enumerate(plain.pop("extensions", ()))
+    actions = [asdict(Action("extend", step, i, tokens)) for i, (step, tokens) in extensions]
+    return {"actions": actions, **plain}
 
 
 def _metrics(plain: dict[str, Any]) -> dict[str, float]:

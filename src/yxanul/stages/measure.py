@@ -42,7 +42,7 @@ from yxanul.train.mixed_precision.decide import (
     precision_peak,
 )
 from yxanul.train.mixed_precision.weights import MixedPrecision, choose_device, choose_precision
-from yxanul.train.threads import best_num_threads
+from yxanul.train.threads import best_num_threads, usual_num_threads
 
 _MANY_STEPS = 1_000_000_000
 _MEASURED_SECONDS = 1.5
@@ -102,20 +102,26 @@ def decide_precision(
 
 
 def decide_threads(ledger: Ledger, device: torch.device, ui: Ui) -> None:
-    """Set torch's number of threads; a resumed run uses the same, since sums depend on it."""
+    """Choose the number of CPU threads of a new run; a resumed one uses the same, since sums
+    depend on it."""
     if device.type != "cpu":
         return
-    default = torch.get_num_threads()
     if "threads" not in ledger.decisions:
-        ledger.decisions["threads"] = best_num_threads()
-        if ledger.decisions["threads"] < default:
+        threads = ledger.decisions["threads"] = best_num_threads()
+        if threads < usual_num_threads():
             ui.warn(
-                f"other processes are using the CPU: training with {ledger.decisions['threads']}"
-                f" threads instead of {default}, which is faster"
+                f"other processes are using the CPU: training with {threads} threads instead of"
+                f" {usual_num_threads()}, which is faster"
             )
         ledger.write()
-    if ledger.decisions["threads"] <= default:
-        torch.set_num_threads(ledger.decisions["threads"])
+    torch.set_num_threads(min(ledger.decisions["threads"], usual_num_threads()))
+
+
+def use_threads(ledger: Ledger, stage: str, steps_done: int) -> None:
+    """Set the number of CPU threads that the ledger has for the step after `steps_done`."""
+    threads = ledger.threads_at(stage, steps_done)
+    if threads is not None and threads != torch.get_num_threads():
+        torch.set_num_threads(min(threads, usual_num_threads()))
 
 
 def _seconds(model: LanguageModel, recipe: Recipe, precision: str) -> float:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 
 from yxanul.base.errors import YxanulError
 from yxanul.data.mix import exact_shares
 from yxanul.optim.config import OptimSettings
 from yxanul.recipe import Recipe
 from yxanul.stages.config import StageSettings, stage_optim
-from yxanul.stages.ledger import Entry
+from yxanul.stages.ledger import Action, Entry
 from yxanul.text.config import CommonSettings
 from yxanul.train.config import TrainSettings
-from yxanul.train.curriculum import Phase, Plan, cut_plan, extend, make_plan, replan
+from yxanul.train.curriculum import Phase, Plan, make_plan
+from yxanul.train.plan_changes import cut_plan, extend, repeat_from, replan
 
 
 def resolve_plan(
@@ -32,17 +34,68 @@ def resolve_plan(
     """
     train, optim = recipe.train, stage_optim(recipe.optim, stage)
     plan = _plan_budget(stage, train, optim, available, entry.minutes_tokens)
-    for step, tokens in entry.replans:
+    for step, tokens, _ in entry.replans:
         whole = plan_tokens(stage, train, optim, tokens)
         plan = replan(plan, whole, step, by_share=stage.curriculum[-1].share is not None)
-    # Cooldowns and extensions of a budget that has changed since are ignored.
-    if entry.cooldown_steps is not None and entry.cooldown_of == plan.total_steps:
-        plan = cut_plan(plan, entry.cooldown_steps)
-    for step, tokens in entry.extensions:
-        if step == plan.total_steps:
-            plan = extend(plan, tokens)
+    # A cooldown and actions of a budget that has changed since are ignored.
+    plan, replay = _cooled(plan, entry), {0: stage.replay}
+    for action in entry.actions:
+        if action.step == plan.total_steps:
+            plan, replay[action.step] = _cooled(_after(plan, action), entry), action.replay
+    if any(replay.values()):
+        earlier = _earlier_mix(recipe, stage, available)
+        plan = replace(plan, phases=tuple(_with_replay(p, replay, earlier) for p in plan.phases))
     bounds = bounds_of(plan, recipe.data.sources) if bounded else {}
     return cap_epochs(plan, bounds, available, entry.positions) if bounds else plan
+
+
+def _cooled(plan: Plan, entry: Entry) -> Plan:
+    """Apply an early cooldown, if it was requested for a plan of this length."""
+    if entry.cooldown_steps is None or entry.cooldown_of != plan.total_steps:
+        return plan
+    return cut_plan(plan, entry.cooldown_steps)
+
+
+def _after(plan: Plan, action: Action) -> Plan:
+    if action.from_step is not None:
+        return repeat_from(plan, action.from_step, action.lr_scale)
+    return extend(plan, action.tokens)
+
+
+def _earlier_mix(
+    recipe: Recipe, stage: StageSettings, available: Mapping[str, int]
+) -> dict[str, Fraction]:
+    """Return the mean mix of the stages before `stage`, as shares."""
+    stages = recipe.stages[: [one.name for one in recipe.stages].index(stage.name)]
+    weighted: list[tuple[Fraction, Mapping[str, Fraction]]] = []
+    for one in stages:
+        mixes = _mixes(one, available)
+        weighted += [(Fraction(1, len(stages) * len(mixes)), exact_shares(m)) for m in mixes]
+    return _weighted(weighted)
+
+
+def _mixes(stage: StageSettings, available: Mapping[str, int]) -> list[dict[str, float]]:
+    """Return the mixes of a stage's phases, without replay."""
+    if isinstance(stage.budget.epochs, dict):
+        return [epochs_of(stage, available)[0]]
+    return [phase.mix or stage.mix for phase in stage.curriculum]
+
+
+def _with_replay(
+    phase: Phase, replay: Mapping[int, float], earlier: Mapping[str, Fraction]
+) -> Phase:
+    """Return a phase of which the share that holds from its first step is the earlier stages'."""
+    share = Fraction(str(next(replay[n] for n in reversed(list(replay)) if n <= phase.first_step)))
+    mix = _weighted([(1 - share, exact_shares(phase.mix)), (share, earlier)])
+    scale = math.lcm(*(weight.denominator for weight in mix.values()))
+    return replace(phase, mix={name: float(weight * scale) for name, weight in mix.items()})
+
+
+def _weighted(mixes: list[tuple[Fraction, Mapping[str, Fraction]]]) -> dict[str, Fraction]:
+    """Return the weighted sum of mixes, without zeros."""
+    names = sorted({name for _, mix in mixes for name in mix})
+    summed = {n: sum((w * mix.get(n, 0) for w, mix in mixes), Fraction(0)) for n in names}
+    return {name: weight for name, weight in summed.items() if weight}
 
 
 def plan_steps(
@@ -97,10 +150,13 @@ def epochs_of(stage: StageSettings, available: Mapping[str, int]) -> tuple[dict[
     """Return the mix and the tokens of a stage whose budget is in epochs."""
     epochs = stage.budget.epochs
     assert epochs is not None
+    mix = stage.mix
     if isinstance(epochs, dict):
         mix = {name: passes * available[name] for name, passes in epochs.items() if passes}
-        return mix, max(1, round(sum(mix.values())))
-    return stage.mix, max(1, round(epochs * epoch_tokens(stage.mix, available)))
+        tokens = sum(mix.values())
+    else:
+        tokens = epochs * epoch_tokens(mix, available)
+    return mix, max(1, round(tokens / (1 - stage.replay)))
 
 
 HARMLESS_EPOCHS = 4.0

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
+import torch
+
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import write_text
 from yxanul.base.run_folder import RunFolder
@@ -15,11 +17,13 @@ from yxanul.optim.schedules import check_schedule
 from yxanul.recipe import Recipe
 from yxanul.stages.config import StageSettings, longest_row, stage_optim
 from yxanul.stages.ledger import Entry, Ledger
-from yxanul.stages.measure import guess_speed
+from yxanul.stages.measure import guess_speed, use_threads
 from yxanul.stages.plan import HARMLESS_EPOCHS, bounds_of, repeats, resolve_plan
 from yxanul.stages.session import Session
-from yxanul.train.curriculum import Phase, Plan, cooled_plan, is_warming_up
+from yxanul.train.curriculum import Phase, Plan, is_warming_up
 from yxanul.train.micro_batch import micro_rows_of, with_micro_rows
+from yxanul.train.plan_changes import cooled_plan
+from yxanul.train.threads import best_num_threads
 from yxanul.train.trainer import Callback, Changes, StepReport, Trainer
 
 FIRST_STEPS, FIRST_SECONDS = 3, 2.0
@@ -51,7 +55,8 @@ def warn_of_repeats(session: Session, plan: Plan, entry: Entry) -> None:
 
 
 class MinutesBudget(Callback):
-    """Replans a stage when it would end earlier or later than its budget in minutes."""
+    """Replans a stage when it would end earlier or later than its budget in minutes, and chooses
+    the number of CPU threads again as other processes come and go."""
 
     def __init__(self, session: Session, stage: StageSettings, entry: Entry, minutes: float):
         self._session, self._stage, self._entry = session, stage, entry
@@ -60,16 +65,35 @@ class MinutesBudget(Callback):
         """(End time of a step, FLOPs of all steps since the first in this process)."""
         self._began: float | None = None
         """Start time of the stage, as if it had been trained without interruption."""
-        self._planned = 0.0
+        self._planned = self._threads_chosen = self._created = perf_counter()
+        self._is_confirming = False
+        """Whether the speed is measured afresh, after a deviation."""
 
     def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
-        """Replan the rest of the stage if due."""
-        tokens = self._session.world.broadcast(self._tokens(trainer))
-        if tokens is None:
+        """Choose threads or replan the rest of the stage, if due."""
+        entry, done, now = self._entry, trainer.progress.stage_step, perf_counter()
+        if self._began is None:
+            self._began = self._created - self._seconds_before(trainer.plan, done - 1)
+        use_threads(self._session.ledger, entry.name, done)
+        self._note(now, trainer.plan.phase_at(done - 1))
+        events = (*entry.replans, *entry.threads, (0,))
+        # The plan of a stage that has been judged is final: its ledger is followed.
+        if entry.verdict is not None or done <= max(event[0] for event in events):
             return None
-        entry, done = self._entry, trainer.progress.stage_step
-        is_first = not entry.replans
-        entry.replans.append((done, tokens))
+        world = self._session.world
+        if threads := world.broadcast(self._new_threads(now)):
+            entry.threads.append((done, threads))
+            self._session.ledger.write()
+            use_threads(self._session.ledger, entry.name, done)
+            self._session.ui.say(f"training with {threads} CPU threads from here on")
+            self._marks.clear()
+        tokens = world.broadcast(self._tokens(trainer, now))
+        return None if tokens is None else self._replan(trainer, tokens, now - self._began)
+
+    def _replan(self, trainer: Trainer, tokens: int, seconds: float) -> Changes:
+        """Record an estimate in the ledger; return the new plan."""
+        entry, done, is_first = self._entry, trainer.progress.stage_step, not self._entry.replans
+        entry.replans.append((done, tokens, round(seconds, 3)))
         entry.tokens_per_second = tokens / self._seconds
         plan = self._plan(trainer, entry)
         entry.steps, entry.tokens = plan.total_steps, plan.total_tokens
@@ -85,29 +109,62 @@ class MinutesBudget(Callback):
             warn_of_repeats(self._session, plan, entry)
         return Changes(plan)
 
-    def _tokens(self, trainer: Trainer) -> int | None:
+    def _seconds_before(self, plan: Plan, done: int) -> float:
+        """Return the seconds of the budget that were used before this process continued."""
+        past = [(step, seconds) for step, _, seconds in self._entry.replans if step <= done]
+        step, seconds = past[-1] if past else (0, 0.0)
+        tokens, total = plan.tokens_after(step), plan.total_tokens
+        share = (plan.tokens_after(done) - tokens) / max(1, total - tokens)
+        return seconds + share * (self._seconds - seconds)
+
+    def _new_threads(self, now: float) -> int | None:
+        """Return the number of CPU threads if it should change; measured once a minute, and when a
+        step takes much longer than those before it."""
+        if not self._entry.replans or self._session.device.type != "cpu":
+            return None
+        since = now - self._threads_chosen
+        is_slow = since >= WINDOW_SECONDS and self._last_step_is_slow()
+        if since < REPLAN_SECONDS and not is_slow:
+            return None
+        self._threads_chosen = now
+        threads = best_num_threads()
+        return threads if threads != torch.get_num_threads() else None
+
+    def _last_step_is_slow(self) -> bool:
+        """Whether the last step took more than twice the mean of those before it."""
+        if len(self._marks) <= FIRST_STEPS:
+            return False
+        times = [time for time, _ in self._marks]
+        mean = (times[-2] - times[0]) / (len(times) - 2)
+        return times[-1] - times[-2] > 2 * mean
+
+    def _tokens(self, trainer: Trainer, now: float) -> int | None:
         """Return the tokens of the whole stage at the current speed; None if no replan is due."""
-        plan, done, now = trainer.plan, trainer.progress.stage_step, perf_counter()
-        if self._entry.extensions or self._entry.cooldown_steps == plan.total_steps:
+        plan, done, replans = trainer.plan, trainer.progress.stage_step, self._entry.replans
+        if self._entry.cooldown_steps == plan.total_steps or done == plan.total_steps:
             return None
-        if self._began is None:  # one-time work in the first step does not count
-            _, tokens = plan.done_of(plan.curve_at(done), done)
-            share = tokens / plan.curve_at(done).total_tokens
-            self._began, self._planned = now - share * self._seconds, now
-        self._note(now, plan.phase_at(done - 1))
-        if not self._is_due(now, plan, done):
+        is_measured = len(self._marks) > FIRST_STEPS and now - self._marks[0][0] >= min(
+            FIRST_SECONDS, 0.1 * self._seconds
+        )
+        if not is_measured or (replans and now - self._planned < REPLAN_SECONDS):
             return None
+        assert self._began is not None
         (start, before), (end, after) = self._marks[0], self._marks[-1]
         work_per_second = (after - before) / (end - start)
         left = max(self._began + self._seconds - now, 0.02 * self._seconds)
         needed = self._work(plan, done) / work_per_second
+        was_confirming, self._is_confirming = self._is_confirming, False
         if abs(needed / left - 1) <= TOLERANCE:
+            return None
+        if replans and not was_confirming:  # the window may mix two speeds, or hold an evaluation
+            self._is_confirming = True
+            self._marks = deque([self._marks[-1]])
             return None
         self._planned = now
         tokens = plan.curve_at(done).total_tokens
         for _ in range(6):  # the mean speed depends on the phases, and they on the length
             tokens = max(1, round(tokens * left / needed))
-            trial = replace(self._entry, replans=[*self._entry.replans, (done, tokens)])
+            trial = replace(self._entry, replans=[*replans, (done, tokens, 0.0)])
             needed = self._work(self._plan(trainer, trial), done) / work_per_second
             if needed == 0:
                 break
@@ -119,15 +176,6 @@ class MinutesBudget(Callback):
         self._marks.append((now, before + self._work_of(phase)))
         while len(self._marks) > FIRST_STEPS + 1 and self._marks[1][0] < now - WINDOW_SECONDS:
             self._marks.popleft()
-
-    def _is_due(self, now: float, plan: Plan, done: int) -> bool:
-        """Whether enough steps are timed, the last plan is old enough, and steps are left."""
-        if len(self._marks) <= FIRST_STEPS or done == plan.total_steps:
-            return False
-        replans = self._entry.replans
-        if not replans:
-            return now - self._marks[0][0] >= min(FIRST_SECONDS, 0.1 * self._seconds)
-        return done > replans[-1][0] and now - self._planned >= REPLAN_SECONDS
 
     def _plan(self, trainer: Trainer, entry: Entry) -> Plan:
         session = self._session

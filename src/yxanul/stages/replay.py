@@ -143,8 +143,11 @@ class _Plans:
                 hint="its plan is known once the stage has begun",
             )
         entry = entry or Entry(stage.name, "running", 0, 0, before, {}, dict(positions))
-        bounded = {n for n in stage.domains() if self._recipe.data.sources[n].max_epochs}
-        available = self._available(stage.domains() if budget.epochs is not None else bounded)
+        stages = self._recipe.stages[: self._recipe.stages.index(stage) + 1]
+        names = {name for one in stages for name in one.domains()}
+        needs_all = any(one.budget.epochs is not None for one in stages)
+        bounded = {name for name in names if self._recipe.data.sources[name].max_epochs}
+        available = self._available(names if needs_all else bounded)
         plan = resolve_plan(self._recipe, stage, entry, available)
         return with_micro_rows(plan, entry.micro_rows)
 

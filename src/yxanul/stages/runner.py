@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from yxanul.base.errors import GateFailed, YxanulError
 from yxanul.base.metric_names import domain_of, matching
+from yxanul.checkpoint.layout import checkpoint_path
+from yxanul.checkpoint.read import CheckpointDamaged, read_checkpoint
 from yxanul.eval.score import named
-from yxanul.optim.config import OptimSettings
 from yxanul.optim.schedules import check_schedule
 from yxanul.optim.sophia import Sophia
 from yxanul.stages.callbacks import Scorer, stage_callbacks
-from yxanul.stages.config import StageSettings, stage_optim
+from yxanul.stages.config import Extend, RaiseReplay, StageSettings, stage_optim
 from yxanul.stages.gates import Evidence, judge
-from yxanul.stages.ledger import Entry
+from yxanul.stages.ledger import Action, Entry
+from yxanul.stages.measure import use_threads
 from yxanul.stages.micro_batches import fit
 from yxanul.stages.plan import bounds_of, repeats, resolve_plan
 from yxanul.stages.replan import guess_tokens, warn_of_repeats
 from yxanul.stages.session import Session
 from yxanul.stages.summary import stage_facts, xz_bits_per_byte
 from yxanul.train.curriculum import Plan
+from yxanul.train.engine import OptimizerState
 from yxanul.train.hessian import HessianEstimator
+from yxanul.train.loss_history import LossHistory
 from yxanul.train.micro_batch import micro_rows_of, with_micro_rows
+from yxanul.train.mixed_precision.scale import LossScale
+from yxanul.train.plan_changes import until
 from yxanul.train.trainer import Trainer
 
 
@@ -64,12 +72,8 @@ def run_stage(session: Session, index: int) -> None:
         session.data.finish()
     optim = stage_optim(session.recipe.optim, stage)
     scorer = Scorer(session, index)
-    entry = session.ledger.entry(stage.name)
-    if entry is None:
-        first_step, at_start = session.progress.step, named(scorer.score_at_start(stage.domains()))
-        seen = dict(session.progress.cursor.positions)
-        entry = Entry(stage.name, "running", 0, 0, first_step, at_start, seen)
-        session.ledger.entries.append(entry)
+    use_threads(session.ledger, stage.name, session.progress.stage_step)
+    entry = session.ledger.entry(stage.name) or _begun(session, stage, scorer)
     plan = record_plan(session, stage, entry)
     if session.progress.stage_step > plan.total_steps:
         raise YxanulError(
@@ -82,31 +86,52 @@ def run_stage(session: Session, index: int) -> None:
     session.ledger.write()
     if session.progress.stage_step == 0:
         session.watch.reset()  # a new mix changes the loss, which is not a spike
-    trainer = None
+    train_to_gate(session, index, plan, entry, scorer)
+
+
+def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer: Scorer) -> None:
+    """Train a stage until its gate passes, with the actions that `on_fail` takes after failures.
+
+    Actions that the ledger has from an earlier process are taken again at their steps.
+    """
+    stage = session.recipe.stages[index]
+    trainer, micro_rows = None, micro_rows_of(plan)
     while True:
-        if session.progress.stage_step < plan.total_steps:
-            entry.status = "running"
-            session.ui.say(_headline(session, plan, stage, optim))
-            trainer = trainer or make_trainer(session, index, plan, entry, scorer)
-            trainer.plan = plan
-            try:
-                trainer.run()
-            finally:
-                session.position.progress = trainer.progress
-        session.stop_if_asked(
-            "stopped before a gate; the state is saved", "run the same command to resume"
-        )
-        has_warned = session.data.is_whole and (stage.budget.minutes is None or entry.replans)
-        session.data.finish()
-        if not has_warned:
-            warn_of_repeats(session, plan, entry)
-        if pass_gate(session, index, entry, scorer):
-            return
-        micro_rows = micro_rows_of(trainer.plan if trainer else plan)
-        plan = with_micro_rows(record_plan(session, stage, entry), micro_rows)
+        done = session.progress.stage_step
+        action = next((action for action in entry.actions if action.step == done), None)
+        if action is None and done == plan.total_steps:
+            action = pass_gate(session, index, plan, entry, scorer)
+            if action is None:
+                return
+            plan = record_plan(session, stage, entry)
+        if action is not None and action.kind == "rollback":
+            roll_back(session, entry, action)
+            trainer = None
+        end = min((a.step for a in entry.actions if a.step > done), default=plan.total_steps)
+        entry.status = "running"
+        session.ui.say(_headline(session, plan, stage))
+        trainer = trainer or make_trainer(session, index, plan, entry, scorer)
+        trainer.plan = with_micro_rows(until(plan, end), micro_rows)
+        try:
+            trainer.run()
+        finally:
+            session.position.progress = trainer.progress
+        micro_rows = micro_rows_of(trainer.plan)
+        if end == plan.total_steps:
+            plan = trainer.plan  # it may have been replanned or cut
 
 
-def _headline(session: Session, plan: Plan, stage: StageSettings, optim: OptimSettings) -> str:
+def _begun(session: Session, stage: StageSettings, scorer: Scorer) -> Entry:
+    """Score the stage's domains before its first step; add its entry to the ledger."""
+    at_start = named(scorer.score_at_start(stage.domains()))
+    seen = dict(session.progress.cursor.positions)
+    entry = Entry(stage.name, "running", 0, 0, session.progress.step, at_start, seen)
+    session.ledger.entries.append(entry)
+    return entry
+
+
+def _headline(session: Session, plan: Plan, stage: StageSettings) -> str:
+    optim = stage_optim(session.recipe.optim, stage)
     engine, size = session.engine, session.world.size
     devices = f" x {size} ({session.recipe.train.strategy})" if size > 1 else ""
     return (
@@ -122,7 +147,7 @@ def record_plan(session: Session, stage: StageSettings, entry: Entry) -> Plan:
     if minutes is not None and entry.minutes != minutes:
         known = round(entry.tokens * minutes / entry.minutes) if entry.minutes else None
         entry.minutes_tokens = known or guess_tokens(session, stage)
-        entry.minutes, entry.replans = minutes, []
+        entry.minutes, entry.replans, entry.verdict = minutes, [], None
     early = not session.data.is_whole  # no source is bounded then; repeats are checked at the end
     asked = resolve_plan(session.recipe, stage, entry, available, bounded=False)
     plan = asked if early else resolve_plan(session.recipe, stage, entry, available)
@@ -130,6 +155,8 @@ def record_plan(session: Session, stage: StageSettings, entry: Entry) -> Plan:
         _warn_of_bounds(session, asked, entry)
     if not early and (minutes is None or entry.replans):  # otherwise the length is an estimate
         warn_of_repeats(session, plan, entry)
+    starts = {curve.first_step for curve in plan.curves}
+    entry.actions = [action for action in entry.actions if action.step in starts]
     entry.steps, entry.tokens = plan.total_steps, plan.total_tokens
     # Plans changed during training may end within the warm-up.
     if not plan.replanned and entry.cooldown_steps != plan.total_steps:
@@ -174,21 +201,34 @@ def make_trainer(session: Session, index: int, plan: Plan, entry: Entry, scorer:
     )
 
 
-def pass_gate(session: Session, index: int, entry: Entry, scorer: Scorer) -> bool:
+def pass_gate(
+    session: Session, index: int, plan: Plan, entry: Entry, scorer: Scorer
+) -> Action | None:
     """Score all domains so far and record the verdict.
 
-    Return False if the gate failed and `on_fail` extended the stage; raise GateFailed if it failed
-    without an extension.
+    Return None if the gate passed, else the next action of `on_fail`; raise GateFailed if there is
+    none left.
     """
-    stage, evidence = session.recipe.stages[index], gather_evidence(session, index, entry, scorer)
+    stage = session.recipe.stages[index]
+    session.stop_if_asked(
+        "stopped before a gate; the state is saved", "run the same command to resume"
+    )
+    has_warned = session.data.is_whole and (stage.budget.minutes is None or entry.replans)
+    session.data.finish()
+    if not has_warned:
+        warn_of_repeats(session, plan, entry)
+    evidence = gather_evidence(session, index, entry, scorer)
     verdict = judge(stage.gate, evidence)
     entry.judged(dict(evidence.at_end), verdict)
-    more = 0 if verdict.passed else _extend(entry, stage)
+    action = None if verdict.passed else next_action(session, stage, entry)
+    if action is not None:
+        entry.actions.append(action)
+        entry.status = "running"
     session.ledger.write()
     for finding in verdict.findings:
         session.ui.say(f"gate of stage '{entry.name}': {finding}")
-    if more:
-        session.ui.say(f"stage '{entry.name}' failed its gate: extended by {more:,} tokens")
+    if action is not None:
+        session.ui.say(f"stage '{entry.name}' failed its gate: {_described(action, stage)}")
     elif not verdict.passed:
         raise GateFailed(
             f"stage '{entry.name}' failed its gate",
@@ -197,7 +237,71 @@ def pass_gate(session: Session, index: int, entry: Entry, scorer: Scorer) -> boo
             " command to resume",
             facts=stage_facts(session) | {"verdict": verdict.to_dict()},
         )
-    return verdict.passed
+    return action
+
+
+def next_action(session: Session, stage: StageSettings, entry: Entry) -> Action | None:
+    """Return the next action that `on_fail` allows after a failed gate."""
+    step, best = session.progress.stage_step, session.progress.best
+    first = entry.actions[-1].attempt + 1 if entry.actions else 0
+    replay = entry.actions[-1].replay if entry.actions else stage.replay
+    budget_tokens = entry.tokens - sum(action.tokens for action in entry.actions)
+    for attempt, option in list(enumerate(stage.attempts))[first:]:
+        failures = tuple(entry.findings(failed=True))
+        action = Action("extend", step, attempt, 0, replay, failures=failures)
+        if isinstance(option, Extend):
+            tokens = round(option.share * budget_tokens)
+            if not isinstance(option, RaiseReplay):
+                return replace(action, tokens=tokens)
+            replay = max(replay, option.raise_to)
+            return replace(action, kind="replay", tokens=tokens, replay=replay)
+        from_step = best.step - entry.first_step if best is not None else step
+        if from_step < step:
+            plan = resolve_plan(session.recipe, stage, entry, session.data.train_tokens)
+            tokens = plan.total_tokens - plan.tokens_after(from_step)
+            scale = option.lr_scale
+            return replace(
+                action, kind="rollback", tokens=tokens, from_step=from_step, lr_scale=scale
+            )
+        session.ui.say(f"stage '{entry.name}': no rollback, as its last checkpoint is the best")
+    return None
+
+
+def _described(action: Action, stage: StageSettings) -> str:
+    attempt = f"attempt {action.attempt + 1} of {len(stage.attempts)}"
+    if action.from_step is not None:
+        what = (
+            f"returning to its step {action.from_step:,}, and training the {action.tokens:,} tokens"
+            f" after it again with {action.lr_scale:g} times the learning rate"
+        )
+    else:
+        what = f"extended by {action.tokens:,} tokens"
+        if action.kind == "replay":
+            what += f", {action.replay:.0%} of them from earlier stages"
+    return f"{what} ({attempt})"
+
+
+def roll_back(session: Session, entry: Entry, action: Action) -> None:
+    """Restore the weights and optimizer state of an earlier step; the data streams continue."""
+    assert action.from_step is not None
+    path = checkpoint_path(session.run.checkpoints, entry.first_step + action.from_step)
+    try:
+        tensors, state = read_checkpoint(path)
+    except CheckpointDamaged as error:
+        raise YxanulError(
+            f"cannot return to the best checkpoint of stage '{entry.name}'",
+            got=error,
+            hint="set on_fail of the stage to stop, and run the same command to resume",
+        ) from None
+    engine, position = session.engine, session.position
+    engine.load_weights(tensors["model"])
+    if "ema" in tensors:
+        engine.load_mean(tensors["ema"], state["ema_updates"])
+    if state["loss_scale"] is not None and engine.mixed_precision.scale is not None:
+        engine.mixed_precision.scale = LossScale.from_dict(state["loss_scale"])
+    position.optimizer_state = OptimizerState(tensors["optimizer"], state["optimizer"])
+    position.progress = replace(position.progress, bad_steps=0, recent=LossHistory())
+    session.watch.reset()
 
 
 def gather_evidence(session: Session, index: int, entry: Entry, scorer: Scorer) -> Evidence:
@@ -214,13 +318,3 @@ def gather_evidence(session: Session, index: int, entry: Entry, scorer: Scorer) 
     }
     known = {domain for one in earlier for domain in one.domains()}
     return Evidence(metrics, references, set(stage.domains()) - known)
-
-
-def _extend(entry: Entry, stage: StageSettings) -> int:
-    """Extend a stage if its `on_fail` still allows it; return the number of tokens added."""
-    if stage.on_fail == "stop" or len(entry.extensions) >= stage.on_fail.extend.times:
-        return 0
-    more = round(stage.on_fail.extend.share * (entry.tokens - entry.extended_tokens))
-    entry.extensions.append((entry.steps, more))
-    entry.status = "running"
-    return more

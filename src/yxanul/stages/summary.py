@@ -62,7 +62,8 @@ def stage_facts(session: Session) -> dict[str, Any]:
 
 
 def summarize(session: Session) -> Outcome | None:
-    """Collect the last gate's scores, xz baselines, and a sample for each prompt.
+    """Collect the last gate's scores, xz baselines, and a sample for each prompt, at the end of a
+    run or at a failed gate.
 
     All ranks must call it, since a sharded model has to be gathered; only rank 0 gets an Outcome.
     """
@@ -71,8 +72,9 @@ def summarize(session: Session) -> Outcome | None:
     entries = session.ledger.entries
     at_end = entries[-1].at_end
     scores = {
-        domain: Score(at_end[f"val/{domain}/loss"], one.num_tokens, int(one.document_bytes.sum()))
+        domain: Score(loss, one.num_tokens, int(one.document_bytes.sum()))
         for domain, one in session.data.held_out.items()
+        if (loss := at_end.get(f"val/{domain}/loss")) is not None
     }
     prompts = session.recipe.eval.sample_prompts or (opening_words(session),)
     settings = SampleSettings(max_tokens=LONGEST_SAMPLE, temperature=0.3, seed=session.recipe.seed)
@@ -109,8 +111,10 @@ def continued(session: Session, prompts: Iterable[str], settings: SampleSettings
 
 
 def opening_words(session: Session) -> str:
-    """Return the first words of a held-out document of the last stage, as a default prompt."""
-    shards = session.data.held_out[session.recipe.stages[-1].domains()[0]]
+    """Return the first words of a held-out document of the current stage, as a default prompt."""
+    names = [stage.name for stage in session.recipe.stages]
+    stage = session.recipe.stages[names.index(session.progress.stage)]
+    shards = session.data.held_out[stage.domains()[0]]
     for number in range(min(shards.num_documents, FIRST_DOCUMENTS)):
         ids = shards.document(number)[:-1][:PROMPT_TOKENS].tolist()
         words = session.data.tokenizer.decode(ids).split()[:PROMPT_WORDS]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from yxanul.base.errors import YxanulError
 from yxanul.optim.config import OptimSettings
-from yxanul.optim.schedules import descent_start, lr_multiplier, warmup_length
+from yxanul.optim.schedules import lr_multiplier, warmup_length
 from yxanul.train.config import PhaseSettings, TrainSettings
 
 AUTO_MICRO_TOKENS = 8_192
@@ -123,103 +122,14 @@ class Plan:
         )
 
 
-def cut_plan(plan: Plan, steps: int) -> Plan:
-    """Return the plan ended after `steps` steps, as a shorter budget would have planned it."""
-    cut, (*earlier, last) = _cut(plan, steps, None), plan.curves
-    shorter = replace(
-        last,
-        total_steps=last.total_steps - plan.total_steps + cut.total_steps,
-        total_tokens=last.total_tokens - plan.total_tokens + cut.total_tokens,
-    )
-    return replace(cut, replanned=(*earlier, shorter) if plan.replanned else ())
-
-
-def replan(plan: Plan, whole: Plan, steps_done: int, *, by_share: bool) -> Plan:
-    """Return the plan whose steps after `steps_done` are those of `whole`, of another length.
-
-    They start at the share of tokens done (or, for phases that start at fixed steps or tokens, at
-    the same step): no phase is repeated, and the learning rate continues from there.
-    """
-    start = steps_done
-    if by_share:
-        curve = plan.curve_at(steps_done)
-        _, tokens = plan.done_of(curve, steps_done)
-        target = tokens / curve.total_tokens * whole.total_tokens
-        start = bisect_left(range(whole.total_steps), target, key=whole.tokens_after)
-    past = _cut(plan, steps_done, None).phases
-    offset = steps_done - start
-    moved = (replace(phase, first_step=phase.first_step + offset) for phase in whole.phases)
-    future = [_from_step(phase, steps_done) for phase in moved]
-    curve = LrCurve(
-        steps_done, whole.total_steps, whole.total_tokens, start, whole.tokens_after(start)
-    )
-    earlier = tuple(past_curve for past_curve in plan.curves if past_curve.first_step < steps_done)
-    return Plan(_joined([*past, *future]), (*earlier, curve))
-
-
-def extend(plan: Plan, tokens: int) -> Plan:
-    """Return the plan with `tokens` more target tokens, in the shape of its last phase.
-
-    They have their own schedule: warm-up to half the peak over 2 %, then the usual decay. (The
-    rate may have decayed to zero, at which nothing is learned.)
-    """
-    last_phase = [phase for phase in plan.phases if phase.index == plan.phases[-1].index]
-    shape = max(last_phase, key=lambda phase: phase.step_tokens)
-    steps = max(1, round(tokens / shape.step_tokens))
-    more = replace(shape, first_step=plan.total_steps, num_steps=steps)
-    curve = LrCurve(plan.total_steps, steps, more.num_tokens, lr_scale=0.5, warmup_fraction=0.02)
-    return Plan((*plan.phases, more), (*plan.curves, curve))
-
-
-def _from_step(phase: Phase, first_step: int) -> Phase:
-    """Return the rest of a phase from `first_step` on."""
-    skipped = min(max(0, first_step - phase.first_step), phase.num_steps)
-    return replace(
-        phase, first_step=phase.first_step + skipped, num_steps=phase.num_steps - skipped
-    )
-
-
-def _joined(phases: Sequence[Phase]) -> tuple[Phase, ...]:
-    """Drop empty phases and merge adjacent ones that differ only in their steps."""
-    joined: list[Phase] = []
-    for phase in phases:
-        if phase.num_steps == 0:
-            continue
-        if joined and replace(joined[-1], first_step=0, num_steps=0) == replace(
-            phase, first_step=0, num_steps=0
-        ):
-            before = joined.pop()
-            phase = replace(before, num_steps=before.num_steps + phase.num_steps)
-        joined.append(phase)
-    return tuple(joined)
-
-
-def cooled_plan(plan: Plan, optim: OptimSettings, steps_done: int) -> Plan:
-    """Return the plan of a wsd schedule shortened so that its decay starts after `steps_done`
-    steps, as a shorter budget would have planned it. A plan already in decay is unchanged."""
-    longest, shortest = plan.total_steps, steps_done + 1
-    while shortest < longest:  # bisect for the longest plan whose decay has started by then
-        middle = (shortest + longest + 1) // 2
-        if _descends_after(cut_plan(plan, middle), optim, steps_done):
-            shortest = middle
-        else:
-            longest = middle - 1
-    return cut_plan(plan, shortest)
-
-
 def is_warming_up(plan: Plan, optim: OptimSettings, steps_done: int) -> bool:
     """Return whether the rate is still warming up after `steps_done` steps."""
     settings = _with_warmup_of(plan.curve_at(steps_done), optim)
-    done, total = _clock(plan, optim, steps_done)
+    done, total = schedule_position(plan, optim, steps_done)
     return done < warmup_length(settings.schedule, total)
 
 
-def _descends_after(plan: Plan, optim: OptimSettings, steps_done: int) -> bool:
-    schedule, (done, total) = optim.schedule, _clock(plan, optim, steps_done)
-    return descent_start(schedule, warmup_length(schedule, total), total) <= done
-
-
-def _clock(plan: Plan, optim: OptimSettings, steps_done: int) -> tuple[int, int]:
+def schedule_position(plan: Plan, optim: OptimSettings, steps_done: int) -> tuple[int, int]:
     """Return the done and the total length, in the schedule's unit."""
     curve = plan.curve_at(steps_done)
     steps, tokens = plan.done_of(curve, steps_done)
@@ -300,7 +210,7 @@ def make_plan(
         phases += new
         steps_done += sum(phase.num_steps for phase in new)
         tokens_done += sum(phase.num_tokens for phase in new)
-    return _cut(Plan(tuple(phases)), steps, tokens)
+    return first_steps(Plan(tuple(phases)), steps, tokens)
 
 
 def _end_of_phase(
@@ -344,7 +254,7 @@ def _rectangles(num_tokens: int, phase: Phase) -> list[tuple[int, int]]:
     return [shape for shape in ((rows, phase.seq_len), (1, rest)) if 0 not in shape]
 
 
-def _cut(plan: Plan, steps: int | None, tokens: int | None) -> Plan:
+def first_steps(plan: Plan, steps: int | None, tokens: int | None) -> Plan:
     """Drop the steps beyond the budget, given in steps or in tokens."""
     kept: list[Phase] = []
     steps_done = tokens_done = 0

@@ -166,6 +166,11 @@ class Engine:
         """Return the full optimizer state; collective, like `weights`."""
         return OptimizerState(*optimizer_tensors(self.optimizer))
 
+    def load_weights(self, tensors: Tensors) -> None:
+        """Load full fp32 weights; `init_optimizer` must follow."""
+        self.mixed_precision.master_model.load_state_dict(tensors)
+        self.mixed_precision.refresh()
+
     def load_mean(self, tensors: Tensors, num_updates: int) -> None:
         """Load the EMA weights that `weights` returned."""
         if self.ema is not None:

@@ -6,6 +6,7 @@ one of them, a step of many small operations can take 40 times as long as on few
 
 from __future__ import annotations
 
+import functools
 import os
 from time import perf_counter
 
@@ -16,10 +17,16 @@ WORTH_FEWER = 1.5
 _ROUNDS, _ROUND_SECONDS = 3, 0.015
 
 
+@functools.cache
+def usual_num_threads() -> int:
+    """Return torch's default number of threads, as it was before it was changed here."""
+    return torch.get_num_threads()
+
+
 def best_num_threads() -> int:
-    """Return torch's number of threads, or half of it if that is clearly faster now;
+    """Return torch's default number of threads, or half of it if that is clearly faster now;
     OMP_NUM_THREADS takes precedence."""
-    usual = torch.get_num_threads()
+    usual, now = usual_num_threads(), torch.get_num_threads()
     if usual == 1 or "OMP_NUM_THREADS" in os.environ:
         return usual
     speeds = {usual: 0.0, usual // 2: 0.0}
@@ -29,7 +36,7 @@ def best_num_threads() -> int:
                 torch.set_num_threads(count)
                 speeds[count] = max(speeds[count], _speed())
     finally:
-        torch.set_num_threads(usual)
+        torch.set_num_threads(now)
     return usual // 2 if speeds[usual // 2] > WORTH_FEWER * speeds[usual] else usual
 
 

@@ -7,7 +7,8 @@ import traceback
 import warnings
 from pathlib import Path
 
-PATIENCE = 240.0
+PATIENCE = 540.0
+"""On a busy machine, importing FSDP alone takes minutes."""
 ROOT = str(Path(__file__).parents[3])
 """What pytest names test modules from; a process that is spawned has to find them there, too."""
 

@@ -183,6 +183,11 @@ class DeepspeedEngine(Engine):
             self.ema.adopt()
             self._parts.refresh()
 
+    def load_weights(self, tensors: Tensors) -> None:
+        """Load full fp32 weights on every rank; `init_optimizer` partitions them again."""
+        self._unite()
+        super().load_weights(tensors)
+
     def load_mean(self, tensors: Tensors, num_updates: int) -> None:
         """Load the EMA weights that `weights` returned."""
         if self._parts is None:

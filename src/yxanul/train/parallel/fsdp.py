@@ -176,6 +176,12 @@ class FsdpEngine(Engine):
         tensors, plain = optimizer_tensors(self.optimizer)
         return OptimizerState(self._saved(tensors), plain)
 
+    @torch.no_grad()
+    def load_weights(self, tensors: Tensors) -> None:
+        """Load this rank's shards of the weights."""
+        for name, shard in self._own_rows({name: tensors[name] for name in self._own}).items():
+            self._own[name].copy_(shard)
+
     def load_mean(self, tensors: Tensors, num_updates: int) -> None:
         """Load this rank's shards of the EMA weights."""
         super().load_mean(self._own_rows(tensors), num_updates)

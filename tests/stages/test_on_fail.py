@@ -1,0 +1,145 @@
+"""What follows a failed gate: rollback, replay, several in order; exact if stopped or replayed."""
+
+import itertools
+import json
+import os
+import shutil
+import signal
+
+import pytest
+
+from recipes import TINY, write_tiny
+from running import assert_same_run, call, metrics_of, step_of
+from yxanul.base.run_folder import RunFolder
+from yxanul.recipe import load_recipe
+from yxanul.stages.replay import locate_step
+from yxanul.train.engine import Engine
+
+IMPOSSIBLE = "gate: {rules: [{metric: val/*/loss, at_most: 1.0e-9}]}"
+DIVERGING = (
+    # The second phase learns far too fast: the best checkpoint is an early one.
+    TINY.replace("lr_scale: 0.5, grad_clip: 0.7}", "lr_scale: 40}\n    " + IMPOSSIBLE)
+    .replace("budget: {steps: 14}", "budget: {steps: 20}\n    on_fail: ACTIONS")
+    .replace("optim: {name: adamw", "optim: {ema: {decay: 0.5}, name: adamw")
+)
+ACTIONS = "[{rollback: {lr_scale: 0.25, times: 2}}, {extend: {share: 0.25}}]"
+
+
+def run(folder, text, *overrides):
+    recipe, out = write_tiny(folder, text), folder / "run"
+    assert call("prepare", recipe, *overrides, "--out", out).code == 0
+    shutil.copytree(out, folder / "prepared")
+    return recipe, out, call("train", recipe, *overrides, "--out", out, "--json")
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory):
+    """A run whose first stage is rolled back, extended and fails all the same."""
+    folder = tmp_path_factory.mktemp("failed")
+    recipe, out, said = run(folder, DIVERGING.replace("ACTIONS", ACTIONS))
+    assert said.code == 3, said.err
+    return recipe, out, said
+
+
+def entry_of(out, index=0):
+    return json.loads((out / "ledger.json").read_text())["stages"][index]
+
+
+def steps_of(out, name):
+    return [line[name] for line in metrics_of(out) if "train/loss" in line]
+
+
+def test_actions_are_tried_in_their_order(failed):
+    _, out, said = failed
+    actions = entry_of(out)["actions"]
+    assert [action["attempt"] for action in actions] == sorted(a["attempt"] for a in actions)
+    assert actions[0]["kind"] == "rollback" and actions[-1]["kind"] == "extend"
+    assert f"attempt {actions[0]['attempt'] + 1} of 3" in said.err
+    assert entry_of(out)["status"] == "failed" and step_of(out) == entry_of(out)["steps"]
+
+
+def test_a_rollback_goes_on_from_the_best_checkpoint_with_a_lower_rate(failed):
+    _, out, _ = failed
+    first = entry_of(out)["actions"][0]
+    best, rates = first["from_step"], steps_of(out, "optim/learning_rate")
+    assert first["step"] == 20 and 0 < best < 20
+    again = rates[20 : 40 - best]
+    assert again == pytest.approx([0.25 * rate for rate in rates[best:20]])
+    losses = steps_of(out, "train/loss")
+    assert losses[20] < losses[19]  # the weights are those of the best checkpoint
+
+
+def test_it_ends_with_what_was_reached(failed):
+    _, _, said = failed
+    answer = json.loads(said.out)
+    assert not answer["verdict"]["passed"]
+    assert answer["samples"] and answer["held_out"]["stories"]["bits_per_byte"] > 0
+
+
+def test_replayed_with_its_ledger_it_is_the_same_run(failed, tmp_path):
+    recipe, straight, _ = failed
+    out = shutil.copytree(straight.parent / "prepared", tmp_path / "run")
+    shutil.copy(straight / "ledger.json", out)
+    assert call("train", recipe, "--out", out).code == 3
+    assert_same_run(out, straight)
+
+
+@pytest.mark.parametrize("step", [19, 20, 21, 26])
+def test_stopped_around_it_it_is_the_same_run(failed, tmp_path, monkeypatch, step):
+    recipe, straight, _ = failed
+    out = shutil.copytree(straight.parent / "prepared", tmp_path / "run")
+    apply, count = Engine.step, itertools.count(1)
+
+    def applied(engine):
+        apply(engine)
+        if next(count) == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "step", applied)
+        assert call("train", recipe, "--out", out).code == 143
+    assert call("train", recipe, "--out", out).code == 3
+    assert_same_run(out, straight)
+
+
+REPLAY = (
+    TINY.replace(
+        "budget: {tokens: 2560}",
+        "replay: 0.25\n    budget: {tokens: 2560}\n"
+        "    on_fail: {replay: {raise_to: 0.5, share: 1.0}}",
+    )
+    .replace("mix: {math: 0.75, stories: 0.25}", "mix: {math: 1.0}")
+    .replace(
+        "default_rules: false, rules: [{metric: val/*/perplexity, against: best, at_most: 9}]",
+        "rules: [{metric: val/*/loss, at_most: 1.0e-9}]",
+    )
+)
+
+
+def test_a_share_of_the_rows_comes_from_earlier_stages_and_is_raised(tmp_path):
+    recipe, out, said = run(tmp_path, REPLAY)
+    assert said.code == 3 and "50% of them from earlier stages" in said.err
+    entry = entry_of(out, 1)
+    (action,) = entry["actions"]
+    assert (action["kind"], action["replay"], action["tokens"]) == ("replay", 0.5, 2560)
+    loaded, folder = load_recipe(str(recipe)), RunFolder(out)
+    rows = [locate_step(folder, loaded, 15 + k).rows for k in range(20)]
+    counts = [
+        sum(row.source == "stories" for some in half for row in some)
+        for half in (rows[:10], rows[10:])
+    ]
+    assert counts == [10, 20]  # of 40 rows each
+    assert step_of(out) == 34
+
+
+def test_replay_needs_an_earlier_stage(tmp_path):
+    recipe = write_tiny(tmp_path)
+    for bad in ("stages.0.replay=0.2", "stages.0.on_fail={replay: {raise_to: 0.5}}"):
+        said = call("show", recipe, bad)
+        assert said.code == 2 and "there is nothing to replay" in said.error
+
+
+def test_an_action_is_one_of_three(tmp_path):
+    recipe = write_tiny(tmp_path)
+    said = call("show", recipe, "stages.1.on_fail={extend: {}, rollback: {}}")
+    assert said.code == 2 and "extend and rollback" in said.error
