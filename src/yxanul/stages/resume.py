@@ -17,7 +17,7 @@ from yxanul.checkpoint.layout import checkpoint_steps
 from yxanul.recipe import Recipe, dump_recipe, load_recipe
 from yxanul.stages.data import prepare, prepare_in_background, tell
 from yxanul.stages.ledger import LOST, Entry, Ledger
-from yxanul.train.parallel.world import joined_world
+from yxanul.train.parallel.world import is_one_of_several, joined_world
 
 if TYPE_CHECKING:
     from yxanul.stages.session import Session
@@ -204,6 +204,9 @@ def open_run(
     """
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest(stop_after).handled())
+        if is_one_of_several():
+            with stop.importing():
+                import torch.distributed  # noqa: F401 - to join the others
         world = stack.enter_context(joined_world(recipe.train.device))
         startup.lap("world")
         preparation = None
@@ -218,8 +221,9 @@ def open_run(
         startup.lap("tokenizer")
 
         # Imported late: loading torch takes a second, during which worker processes already encode.
-        from yxanul.stages.measure import decide_preset
-        from yxanul.stages.session import build_session
+        with stop.importing():
+            from yxanul.stages.measure import decide_preset
+            from yxanul.stages.session import build_session
 
         startup.lap("imports")
         if preparation is not None and not preparation.wait_for_start():
