@@ -44,7 +44,7 @@ def test_sources_are_found_from_both_folders(corpus):
         source_folders(corpus / "tales" / "train")
     with pytest.raises(YxanulError, match=r"folder .* not found; got a file"):
         source_folders(corpus / "tales" / "manifest.json")
-    with pytest.raises(YxanulError, match="folder .* not found"):
+    with pytest.raises(YxanulError, match=r"folder .* not found"):
         source_folders(corpus / "poems")
 
 

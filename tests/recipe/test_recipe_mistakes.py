@@ -224,6 +224,8 @@ def test_a_recipe_that_this_machine_can_do_has_no_misfit():
             ["data.decontaminate.benchmarks={gsm8k: {path: /no/file.jsonl}}"],
             "data.decontaminate.benchmarks.gsm8k.path",
         ),
+        (["data.sources.stories={kind: text, path: ~no-such-user/x}"], "home folder is unknown"),
+        (["data.folder=~no-such-user/x"], "data.folder: ~no-such-user/x: the home folder"),
         (["data.folder=/proc/version"], "data.folder: /proc/version is not a folder"),
         (["eval.stride=65"], "eval.stride: eval.stride is 65, more than the evaluation window"),
         (
@@ -235,6 +237,13 @@ def test_a_recipe_that_this_machine_can_do_has_no_misfit():
 def test_what_this_machine_cannot_do_is_known_before_anything_is_spent(overrides, said):
     (line,) = misfits(*overrides)
     assert said in line
+
+
+@pytest.mark.parametrize("override", ["seed=1", "model.init_from=~no-such-user/run"])
+def test_a_home_folder_that_is_unknown_is_one_line(override):
+    name = "~no-such-user/r.yaml" if override == "seed=1" else "quickstart"
+    with pytest.raises(YxanulError, match=r"~no-such-user/r\S+: the home folder is unknown"):
+        load_recipe(name, [override])
 
 
 def test_what_needs_a_gpu_or_a_package_is_known_too(monkeypatch):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from yxanul.base.cache import is_address
 from yxanul.base.errors import YxanulError
+from yxanul.base.files import expand_home
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.seeds import derive_seed
@@ -82,7 +83,7 @@ def take_tokenizer(run: RunFolder, recipe: Recipe, ui: Ui) -> None:
 def initial_folder(recipe: Recipe) -> Path:
     """Return the folder of `model.init_from`."""
     assert recipe.model.init_from is not None
-    return Path(recipe.model.init_from).expanduser()
+    return expand_home(recipe.model.init_from)
 
 
 def other_tokenizer(
