@@ -42,6 +42,10 @@ def line_of(text: str, *overrides: str) -> str:
         ("builtin, domain: stories, documents: 120", "text", "stories:",
          "data.sources.stories.path"),
         ("ffn_width: 64", "vocab_size: 999", "vocab_size", "model.vocab_size"),
+        ("len: 32,", "len: 32, device_batch_size: 2, devices: 9000000,", "device_batch_size",
+         "stages.0.curriculum.0.device_batch_size"),
+        ("batch_tokens: 256", "batch_tokens: 1000000000000", "batch_tokens: 1",
+         "train.batch_tokens"),
         ("{tokens: 2560}", "{tokens: 2560}\n    optim: {schedule: {name: linear, min_lr: 1}}",
          "min_lr", "stages.1.optim.schedule.min_lr"),
     ],
@@ -144,6 +148,8 @@ def test_a_key_of_another_trainer_is_answered_with_ours(wrong, ours):
 def test_what_has_no_key_says_why():
     assert "no dropout" in line_of(TINY, "model.dropout=0.1")
     assert "--out" in line_of(TINY, "output_dir=x")
+    assert "always packed" in line_of(TINY, "sample_packing=true")
+    assert "no adapters" in line_of(TINY, "lora_r=8")
     assert "no experts" in line_of(TINY, "model.num_local_experts=8")
     assert "train.strategy" in line_of(TINY, "tensor-model-parallel-size=2")
 
