@@ -98,13 +98,18 @@ def other_tokenizer(
     )
 
 
-def load_tokenizer(run: RunFolder, recipe: Recipe) -> Tokenizer:
-    """Return the tokenizer of a prepared run; pretrained weights may have more ids than it."""
+def check_tokenizer(run: RunFolder) -> None:
+    """Raise unless the run has its tokenizer."""
     if not run.tokenizer.exists():
         raise YxanulError(
             f"{run.path} has no tokenizer yet",
             hint="run `yxanul prepare` with the same arguments first, or use `yxanul run`",
         )
+
+
+def load_tokenizer(run: RunFolder, recipe: Recipe) -> Tokenizer:
+    """Return the tokenizer of a prepared run; pretrained weights may have more ids than it."""
+    check_tokenizer(run)
     num_ids = recipe.model.vocab_size if recipe.model.init_from is not None else None
     return Tokenizer.load(run.tokenizer, num_ids=num_ids or 0)
 
