@@ -18,7 +18,7 @@ from yxanul.recipe import Recipe, dump_recipe, load_recipe
 from yxanul.recipe.source_map import read
 from yxanul.stages.data import check_tokenizer, prepare, prepare_in_background, tell
 from yxanul.stages.ledger import LOST, Entry, Ledger
-from yxanul.train.parallel.world import is_one_of_several, joined_world
+from yxanul.train.parallel.world import joined_world
 
 if TYPE_CHECKING:
     from yxanul.stages.session import Session
@@ -220,14 +220,11 @@ def open_run(
     """
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest(stop_after).handled())
-        if is_one_of_several():
-            with stop.importing():
-                import torch.distributed  # noqa: F401 - to join the others
-        world = stack.enter_context(joined_world(recipe.train.device))
+        world = stack.enter_context(joined_world(recipe.train.device, stop))
         startup.lap("world")
         preparation = None
         if world.is_main:
-            if not with_prepare and not run.recipe.exists():
+            if not (with_prepare or run.recipe.exists()):
                 check_tokenizer(run)  # before the folder is made
             stack.enter_context(folder_lock(run.path))
             reconcile_recipe(run, recipe, ui)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from yxanul.base.errors import YxanulError
+from yxanul.base.interrupt import StopRequest
 
 T = TypeVar("T")
 
@@ -83,24 +84,21 @@ class World:
             self.sum(0.0)
 
 
-def is_one_of_several() -> bool:
-    """Return whether torchrun or `--devices` has started this process as one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
 @contextlib.contextmanager
-def joined_world(device: str) -> Iterator[World]:
+def joined_world(device: str, stop: StopRequest) -> Iterator[World]:
     """Context manager: join the ranks started by torchrun or `--devices`; no-op for one process.
 
-    `device` is the recipe's: with GPUs, each rank uses its own, and NCCL connects them.
+    `device` is the recipe's: with GPUs, each rank uses its own, and NCCL connects them. `stop`
+    handles signals.
     """
-    if not is_one_of_several():
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
         yield World()
         return
-    import torch
-    import torch.distributed as dist
+    with stop.importing():
+        import torch
+        import torch.distributed as dist
 
-    size = int(os.environ["WORLD_SIZE"])
     world = World(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
     on_gpu = device != "cpu" and torch.cuda.is_available()
     if on_gpu and world.local_rank >= torch.cuda.device_count():
