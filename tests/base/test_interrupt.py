@@ -63,6 +63,19 @@ def test_more_of_sigterm_change_nothing():
     assert done == ["saved"]
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+def test_an_import_is_completed_whatever_arrives(number):
+    """An exception inside C++ that a module runs on import would abort the process."""
+    stop, done = StopRequest(), []
+    with pytest.raises(Interrupted) as caught, stop.handled():
+        with stop.importing():
+            signal.raise_signal(number)
+            signal.raise_signal(signal.SIGINT)
+            done.append("imported")
+        pytest.fail("went on after the import")
+    assert done == ["imported"] and caught.value.exit_code == 128 + number
+
+
 def test_one_that_nobody_asked_about_is_raised_at_the_end():
     stop = StopRequest()
     with pytest.raises(Interrupted) as caught, stop.handled(), stop.deferred():

@@ -445,7 +445,7 @@ def test_processes_that_do_not_meet_say_so(monkeypatch):
     about = {"RANK": 0, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     for name, value in about.items():
         monkeypatch.setenv(name, str(value))
-    with pytest.raises(YxanulError) as caught, world.joined_world("cpu"):
+    with pytest.raises(YxanulError) as caught, world.joined_world("cpu", StopRequest()):
         pytest.fail("nobody else is there")
     assert caught.value.is_accident and "0:00:01" in str(caught.value)
 
@@ -456,10 +456,11 @@ def test_one_that_waits_for_the_first_notices_that_another_is_gone(tmp_path, mon
     command = program_of(
         ENDS,
         "from pathlib import Path",
+        "from yxanul.base.interrupt import StopRequest",
         "from yxanul.train.parallel.world import joined_world",
         "def work():",
         f"    gone = Path({str(tmp_path / 'gone')!r})",
-        "    with joined_world('cpu') as world:",
+        "    with joined_world('cpu', StopRequest()) as world:",
         "        if rank == 1: gone.write_text(str(os.getpid())), os._exit(0)",
         "        while not gone.exists() or not gone.read_text(): time.sleep(0.01)",
         "        while Path('/proc', gone.read_text(), 'cmdline').exists(): time.sleep(0.01)",

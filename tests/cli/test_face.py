@@ -235,6 +235,8 @@ def test_what_cannot_be_a_run_folder_is_refused(verb, tmp_path):
         (recipe / "run", "tiny.yaml is not a folder"),
         (tmp_path / "link", "a broken link to nowhere"),
         ("s3://bucket/run", "a remote address"),
+        ("", "--out; got ''; expected a folder"),
+        ("a\0b", "--out; got 'a\\x00b'; expected a folder"),
     ):
         said_here = call(verb, recipe, "--out", out, cwd=tmp_path)
         assert said_here.code == 2 and said in said_here.error

@@ -152,6 +152,7 @@ def test_train_without_shards_says_what_to_do(tmp_path):
     result = in_a_process("train", write_tiny(tmp_path), "--out", tmp_path / "run")
     assert result.returncode == 2
     assert "yxanul prepare" in result.stderr and result.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_failed_gate_has_its_code_and_goes_on_afterwards(tmp_path):

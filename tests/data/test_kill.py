@@ -13,6 +13,7 @@ import pytest
 from yxanul.base.ui import SilentUi
 from yxanul.data.config import DataSettings
 from yxanul.data.encode import prepare_corpus
+from yxanul.data.workers import _without_interrupts
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
 
@@ -167,3 +168,17 @@ def test_interrupting_ends_the_workers(texts, tmp_path, undisturbed, byte_tokeni
     assert not list(out.rglob("*.partial"))
     prepare_corpus(settings_for(texts, 1), byte_tokenizer, out, SilentUi())
     assert content_of(out) == undisturbed
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_worker_is_started_whole_before_a_signal_counts(number):
+    """One that is started by half dies with a traceback."""
+    arrived, done = [], []
+    before = signal.signal(number, lambda number, _: arrived.append(list(done)))
+    try:
+        with _without_interrupts():
+            os.kill(os.getpid(), number)
+            done.append("started")
+    finally:
+        signal.signal(number, before)
+    assert arrived == [["started"]]

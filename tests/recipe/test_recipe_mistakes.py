@@ -42,6 +42,10 @@ def line_of(text: str, *overrides: str) -> str:
         ("builtin, domain: stories, documents: 120", "text", "stories:",
          "data.sources.stories.path"),
         ("ffn_width: 64", "vocab_size: 999", "vocab_size", "model.vocab_size"),
+        ("len: 32,", "len: 32, device_batch_size: 2, devices: 9000000,", "device_batch_size",
+         "stages.0.curriculum.0.device_batch_size"),
+        ("batch_tokens: 256", "batch_tokens: 1000000000000", "batch_tokens: 1",
+         "train.batch_tokens"),
         ("{tokens: 2560}", "{tokens: 2560}\n    optim: {schedule: {name: linear, min_lr: 1}}",
          "min_lr", "stages.1.optim.schedule.min_lr"),
     ],
@@ -144,6 +148,8 @@ def test_a_key_of_another_trainer_is_answered_with_ours(wrong, ours):
 def test_what_has_no_key_says_why():
     assert "no dropout" in line_of(TINY, "model.dropout=0.1")
     assert "--out" in line_of(TINY, "output_dir=x")
+    assert "always packed" in line_of(TINY, "sample_packing=true")
+    assert "no adapters" in line_of(TINY, "lora_r=8")
     assert "no experts" in line_of(TINY, "model.num_local_experts=8")
     assert "train.strategy" in line_of(TINY, "tensor-model-parallel-size=2")
 
@@ -224,6 +230,8 @@ def test_a_recipe_that_this_machine_can_do_has_no_misfit():
             ["data.decontaminate.benchmarks={gsm8k: {path: /no/file.jsonl}}"],
             "data.decontaminate.benchmarks.gsm8k.path",
         ),
+        (["data.sources.stories={kind: text, path: ~no-such-user/x}"], "home folder is unknown"),
+        (["data.folder=~no-such-user/x"], "data.folder: ~no-such-user/x: the home folder"),
         (["data.folder=/proc/version"], "data.folder: /proc/version is not a folder"),
         (["eval.stride=65"], "eval.stride: eval.stride is 65, more than the evaluation window"),
         (
@@ -235,6 +243,13 @@ def test_a_recipe_that_this_machine_can_do_has_no_misfit():
 def test_what_this_machine_cannot_do_is_known_before_anything_is_spent(overrides, said):
     (line,) = misfits(*overrides)
     assert said in line
+
+
+@pytest.mark.parametrize("override", ["seed=1", "model.init_from=~no-such-user/run"])
+def test_a_home_folder_that_is_unknown_is_one_line(override):
+    name = "~no-such-user/r.yaml" if override == "seed=1" else "quickstart"
+    with pytest.raises(YxanulError, match=r"~no-such-user/r\S+: the home folder is unknown"):
+        load_recipe(name, [override])
 
 
 def test_what_needs_a_gpu_or_a_package_is_known_too(monkeypatch):

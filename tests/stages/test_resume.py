@@ -247,6 +247,16 @@ def test_a_run_that_is_only_prepared_takes_any_change(recipe, prepared_folder, t
     assert not any("re-encoding stories" in line for line in ui.lines)
 
 
+def test_a_recipe_written_by_hand_is_not_overwritten(tmp_path):
+    run = RunFolder(tmp_path)
+    run.recipe.write_text("extends: ./tiny.yaml\nseed: 1  # mine\n")
+    write_tiny(tmp_path)
+    reconcile_recipe(run, load_recipe(str(run.recipe)), Warnings())
+    with pytest.raises(YxanulError, match=r"recipe\.yaml would be overwritten"):
+        reconcile_recipe(run, load_recipe(str(run.recipe), ["seed=2"]), Warnings())
+    assert run.recipe.read_text().endswith("# mine\n")
+
+
 def test_each_token_is_trained_on_as_the_mix_says(straight):
     positions = trained(straight)[1]["progress"]["cursor"]["positions"]
     # 14 steps of stories alone, then 40 rows of 64 of which a quarter are stories

@@ -42,7 +42,7 @@ def test_a_named_column_is_no_guess():
 
 
 def test_no_column_of_text_is_an_error():
-    with pytest.raises(YxanulError, match="no column of text; got n, tags"):
+    with pytest.raises(YxanulError, match="no column that holds text; got n, tags"):
         choose([{"n": 1, "tags": [1, 2]}])
 
 

@@ -201,7 +201,7 @@ def test_a_first_file_that_is_about_the_others(tmp_path, read):
 def test_a_column_of_one_file_in_many_is_found(tmp_path, read):
     for number in range(40):
         (tmp_path / f"{number:02}.jsonl").write_text(lines({"n": number}))
-    with pytest.raises(YxanulError, match="no column of text; got n"):
+    with pytest.raises(YxanulError, match="no column that holds text; got n"):
         read(JsonlSettings(path=str(tmp_path)))
     (tmp_path / "17.jsonl").write_text(lines({"words": "here"}))
     for settings in ({}, {"text_column": "words"}):

@@ -130,6 +130,15 @@ def test_dictionaries_and_large_strings_are_text(write, read):
     assert read(ParquetSettings(path=str(write(body=column)))).texts == texts(9)
 
 
+def test_views_are_text(write, read):
+    """Polars and other writers of newer Arrow types store them in the schema."""
+    both = {"text": pa.string_view(), "bytes": pa.binary_view()}
+    path = write(**{name: pa.array(texts(9), kind) for name, kind in both.items()})
+    for name in both:
+        assert read(ParquetSettings(path=str(path), text_column=name)).texts == texts(9)
+    assert read(ParquetSettings(path=str(path))).texts == texts(9)
+
+
 def test_errors_name_what_is_wrong(write, tmp_path):
     path = write(text=texts(5), url=texts(5))
     with pytest.raises(YxanulError, match=r"'tetx'; got text, url; did you mean 'text'"):

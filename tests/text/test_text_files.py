@@ -178,7 +178,7 @@ BROKEN = {
     "no.parquet": (BOOK.encode(), "no.parquet cannot be"),
     "no.jsonl": (b"no json\n" * 9, "no.jsonl:1 is not a JSON object"),
     "nested.jsonl": (b'{"data": {"text": "x"}}\n' * 9, "got data; move the nested text"),
-    "numbers.csv": (b"a,b\n1,2\n3,4\n", "no column of text; got a, b"),
+    "numbers.csv": (b"a,b\n1,2\n3,4\n", "no column that holds text; got a, b"),
     "empty.txt": (b"", r"no usable document in .*empty\.txt"),
     "blank.txt": (b" \n\t\n" * 99, r"no usable document in .*blank\.txt"),
     "a.zip": (b"PK\x03\x04", "nothing that can be read as text"),

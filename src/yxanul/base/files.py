@@ -18,6 +18,16 @@ _TEMPORARY = ".partial"
 _REPLACED = f".replaced{_TEMPORARY}"
 
 
+def expand_home(path: str) -> Path:
+    """Return a path with a leading ~ or ~user expanded; raise YxanulError if that is unknown."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise YxanulError(
+            f"{path}: the home folder is unknown", hint="write the path without the ~"
+        ) from None
+
+
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a binary file that is synced and renamed to `path` when the block succeeds."""

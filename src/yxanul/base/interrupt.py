@@ -29,7 +29,7 @@ class StopRequest:
         self.after_step = after_step
         """Step of the run after which it saves and stops, as on a signal."""
         self.signal_number: int | None = None
-        self._deferred = self._raised = False
+        self._deferred = self._importing = self._raised = False
         self._before: dict[signal.Signals, Any] = {}
 
     @contextlib.contextmanager
@@ -58,6 +58,17 @@ class StopRequest:
         finally:
             self._deferred = False
 
+    @contextlib.contextmanager
+    def importing(self) -> Iterator[None]:
+        """Only record signals inside the block, then raise: a module's C++ code would abort the
+        process on an exception."""
+        self._importing = True
+        try:
+            yield
+        finally:
+            self._importing = False
+        self.raise_if_asked("stopped", hint=_RESUME)
+
     def pass_on(self, asked: bool) -> None:
         """Adopt a stop request that another rank received."""
         if asked and self.signal_number is None:
@@ -75,6 +86,8 @@ class StopRequest:
             raise Interrupted("stopped", signal_number=number, hint=_RESUME)
 
     def _is_for_now(self, number: int, again: bool) -> bool:
+        if self._importing:
+            return False
         # A second Ctrl-C is deliberate; a scheduler may send SIGTERM several times.
         return number == signal.SIGINT if again else not self._deferred
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yxanul.base.cache import fetched_folder, is_address
+from yxanul.base.files import expand_home
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class RunFolder:
         """Folder of the shards: in the run, or `shared`; for a remote address, its local cache."""
         if shared and is_address(shared):
             return fetched_folder(shared)
-        return Path(shared).expanduser() if shared else self.path / "data"
+        return expand_home(shared) if shared else self.path / "data"
 
     @property
     def metrics(self) -> Path:

@@ -1,11 +1,15 @@
 """The entry point: signal handlers are installed before any slow import."""
 
-from yxanul.cli.signals import end_by_signals
+from yxanul.cli import signals
 
 
 def main() -> None:
     """Install the signal handlers, then run the command line."""
-    end_by_signals()
+    signals.end_by_signals()
     from yxanul.cli.app import main as run_verb
 
-    run_verb()
+    try:
+        run_verb()
+    except SystemExit as end:
+        signals.exit_code = end.code if isinstance(end.code, int) else 1
+        raise

@@ -12,6 +12,7 @@ import typer
 
 from yxanul.base.errors import YxanulError
 
+_FOLDER = "a folder, existing or new"
 RecipeArgument = Annotated[
     str,
     typer.Argument(metavar="RECIPE", help="A recipe: a path, or the name of an installed one."),
@@ -24,9 +25,20 @@ Overrides = Annotated[
         show_default=False,
     ),
 ]
+
+
+def folder_named(text: str) -> Path:
+    """Return the folder of --out; an empty name would be the current folder."""
+    if not text or "\0" in text:
+        raise YxanulError("--out", got=repr(text), expected=_FOLDER)
+    return Path(text)
+
+
 OutOption = Annotated[
     Path | None,
-    typer.Option("--out", metavar="DIR", help="The run folder.  [default: runs/NAME]"),
+    typer.Option(
+        "--out", metavar="DIR", parser=folder_named, help="The run folder.  [default: runs/NAME]"
+    ),
 ]
 JsonOption = Annotated[
     bool,
@@ -158,13 +170,19 @@ def with_device(overrides: Sequence[str] | None, device: Device | None) -> tuple
 def run_folder_of(recipe: str, out: Path | None) -> Path:
     """Return the run folder: --out, or runs/<recipe name>."""
     run = out if out is not None else Path("runs") / Path(recipe).stem
-    problem = None
     if re.match(r"[a-z0-9]+:/", str(run)):
         problem = "a remote address: a run folder is local, only data.folder may be remote"
-    elif run.is_symlink() and not run.exists():
-        problem = f"a broken link to {run.readlink()}"
-    elif existing := next((path for path in (run, *run.parents) if path.exists()), None):
+        raise YxanulError(f"--out {run}", got=problem, expected=_FOLDER)
+    check_folder(run)
+    return run
+
+
+def check_folder(folder: Path) -> None:
+    """Raise if `folder`, given with --out, neither is a folder nor can become one."""
+    problem = None
+    if folder.is_symlink() and not folder.exists():
+        problem = f"a broken link to {folder.readlink()}"
+    elif existing := next((path for path in (folder, *folder.parents) if path.exists()), None):
         problem = None if existing.is_dir() else f"{existing} is not a folder"
     if problem:
-        raise YxanulError(f"--out {run}", got=problem, expected="a folder, existing or new")
-    return run
+        raise YxanulError(f"--out {folder}", got=problem, expected=_FOLDER)

@@ -8,6 +8,8 @@ from types import FrameType
 
 json_is_out = False
 """Whether the JSON object of --json is written, or about to be."""
+exit_code = 0
+"""Exit code of a command that has failed."""
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 _STOPPED = (
     b'{"error": {"message": "stopped", "got": null, "expected": null, "hint": null,'
@@ -39,10 +41,19 @@ def end_by_signals() -> None:
         signal.signal(number, end)
     import atexit
 
-    atexit.register(_ignore_signals)
+    atexit.register(_end)  # the first to be registered is the last to be called
 
 
-def _ignore_signals() -> None:
-    """Ignore signals at exit: Python removes its handlers then, and would still die of one."""
+def _end() -> None:
+    """Ignore signals at exit: Python removes its handlers then, and would still die of one.
+
+    A process that failed ends here. Python would go on to unwind the threads that are left, which
+    aborts the process if one of them comes back from a library in Rust or C++.
+    """
     for number in _NUMBERS:
         signal.signal(number, signal.SIG_IGN)
+    if exit_code:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(exit_code)

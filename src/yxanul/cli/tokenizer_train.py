@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from yxanul.cli.options import JsonOption
+from yxanul.cli.options import JsonOption, check_folder, folder_named
 
 if TYPE_CHECKING:
     from yxanul.data.config import DataSettings
@@ -39,7 +39,10 @@ def command(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Output folder of tokenizer.json.")
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", parser=folder_named, help="Output folder of tokenizer.json."
+        ),
     ] = None,
     kind: Annotated[
         str | None,
@@ -117,8 +120,7 @@ def checked_out(out: Path | None, force: bool) -> Path:
 
     if out is None:
         raise YxanulError("no output folder for the tokenizer", expected="--out DIR")
-    if out.exists() and not out.is_dir():
-        raise YxanulError(f"--out {out} is a file", expected="a folder")
+    check_folder(out)
     for name in ("recipe.yaml", "config.json"):
         if (out / name).exists():
             raise YxanulError(

@@ -146,12 +146,26 @@ def _killed() -> YxanulError:
 
 @contextlib.contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Block SIGINT; processes started in the block inherit that, so only the parent gets Ctrl-C."""
+    """Hold signals back until the end of the block: a worker that is not told all dies loudly.
+
+    SIGINT is also blocked. Workers inherit that, so that only the parent gets Ctrl-C.
+    """
+    held: list[int] = []
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    numbers = (signal.SIGINT, signal.SIGTERM) if _is_main_thread() else ()
+    handlers = {n: signal.signal(n, lambda number, _: held.append(number)) for n in numbers}
     try:
         yield
     finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number in held:
+            signal.raise_signal(number)
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 class _Worker:

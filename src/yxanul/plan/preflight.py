@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 
 from yxanul.base.cache import is_address
 from yxanul.base.errors import YxanulError, missing_package
+from yxanul.base.files import expand_home
 from yxanul.base.settings import Misfit
 from yxanul.data.config import DataSettings
 from yxanul.model.count import count_parameters
@@ -48,7 +48,7 @@ def of_text(recipe: Recipe) -> Iterator[Misfit]:
     if data.executor == "ray":
         yield from _missing_package("ray", "ray", ("data", "executor"))
     if data.folder is not None and not is_address(data.folder):
-        yield from _no_folder(Path(data.folder).expanduser(), ("data", "folder"))
+        yield from _no_folder(data.folder, ("data", "folder"))
 
 
 def _filters(data: DataSettings) -> Iterator[Misfit]:
@@ -191,7 +191,7 @@ def _missing_package(package: str, extra: str, at: Keys) -> Iterator[Misfit]:
 
 
 def _missing_file(path: str, at: Keys) -> Iterator[Misfit]:
-    if not os.access(Path(path).expanduser(), os.R_OK):
+    if not os.access(os.path.expanduser(path), os.R_OK):
         yield Misfit(f"file {path} does not exist or is not readable", at)
 
 
@@ -215,7 +215,12 @@ def _missing_text(
         yield Misfit(f"file {unreadable[0]} {reason}", at)
 
 
-def _no_folder(folder: Path, at: Keys) -> Iterator[Misfit]:
+def _no_folder(path: str, at: Keys) -> Iterator[Misfit]:
+    try:
+        folder = expand_home(path)
+    except YxanulError as error:
+        yield Misfit(str(error), at)
+        return
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir():
         yield Misfit(f"{nearest} is not a folder", at)

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from yxanul.base.errors import YxanulError, near_miss
+from yxanul.base.files import expand_home
 
 
 def installed_recipes() -> dict[str, Path]:
@@ -37,7 +38,7 @@ def _installed(folder: str) -> dict[str, Path]:
 def _find(name: str, relative_to: Path | None, kind: str, installed: dict[str, Path]) -> Path:
     if name in installed:
         return installed[name]
-    path = (relative_to or Path()) / Path(name).expanduser()
+    path = (relative_to or Path()) / expand_home(name)
     if name and path.is_file():
         return path
     if name and path.exists():

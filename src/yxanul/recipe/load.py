@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from yxanul.base.errors import YxanulError, errors_at
+from yxanul.base.files import expand_home
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.settings import Misfit
 from yxanul.model.config import ModelSettings, merge_with_weights
@@ -76,7 +77,7 @@ def _take_shape(tree: SourceMap, run: RunFolder | None) -> None:
     from yxanul.bundle import read_shape
 
     with errors_at(f"{tree.mark(('model', 'init_from'))}: model.init_from"):
-        shape = read_shape(Path(folder).expanduser())
+        shape = read_shape(expand_home(folder))
     tree.value["model"], conflicts = merge_with_weights(given, shape)
     if conflicts:
         lines = [

@@ -35,7 +35,7 @@ _OTHER_NAMES = {
     "data.workers": "num_workers num_proc preprocessing_num_workers dataloader_num_workers",
     "data.deduplicate": "dedup deduplication",
     "data.shuffle_tokens": "shuffle shuffle_buffer_size buffer_size",
-    "data.folder": "cache_dir output_data_dir",
+    "data.folder": "cache_dir output_data_dir dataset_prepared_path",
     "model.preset": "model_name model_type arch architecture model_config",
     "model.init_from": (
         "model_name_or_path pretrained_model_name_or_path initial_checkpoint_dir init_checkpoint "
@@ -127,7 +127,7 @@ _OTHER_NAMES = {
     ),
     "train.gradient_checkpointing": (
         "activation_checkpointing activation_checkpoint checkpoint_activations "
-        "recompute_granularity"
+        "recompute_granularity enable_activation_checkpointing"
     ),
     "train.checkpoint.every_steps": (
         "save_steps save_interval checkpoint_interval save_every ckpt_interval "
@@ -223,6 +223,14 @@ _WITHOUT_KEY = {
     ),
     "rotary positions are not scaled beyond model.max_seq_len": "rope_scaling",
     "generation always uses a KV cache": "use_cache",
+    "rows are always packed": (
+        "packing packed sample_packing eval_sample_packing pad_to_sequence_len group_by_length"
+    ),
+    "all weights are trained; there are no adapters": (
+        "adapter lora peft lora_r lora_rank lora_alpha lora_attn_modules lora_target_modules "
+        "load_in_8bit load_in_4bit"
+    ),
+    "every token of a text is a target": "train_on_inputs train_on_input",
     "nothing is uploaded": "push_to_hub hub_model_id",
     "this model has no biases": (
         "bias use_bias attention_bias mlp_bias qkv_bias include_bias add_bias_linear"

@@ -19,7 +19,7 @@ from yxanul.optim.table import divided_by
 from yxanul.recipe.source_map import Keys, dump
 from yxanul.stages.config import RaiseReplay, StageSettings, stage_optim
 from yxanul.tokenizer.config import BpeSettings, TokenizerSettings
-from yxanul.train.config import TrainSettings
+from yxanul.train.config import MAX_ROWS, TrainSettings, rows_of_step
 from yxanul.train.mixed_precision.config import fp8_misfit
 
 
@@ -173,6 +173,14 @@ class Recipe(Settings):
     def _misfits_of_lengths(self, at: Keys, stage: StageSettings) -> Iterator[Misfit]:
         for number, phase in enumerate(stage.curriculum):
             keys = (*at, "curriculum", number, "seq_len")
+            rows = rows_of_step(phase, self.train)
+            if rows > MAX_ROWS:
+                factors = ("device_batch_size", "grad_accum_steps", "devices")
+                by_phase = [(*keys[:-1], name) for name in factors]
+                yield Misfit(
+                    f"a step of stage '{stage.name}' has {rows:,} rows, more than {MAX_ROWS:,}",
+                    *(by_phase if phase.device_batch_size else [("train", "batch_tokens")]),
+                )
             if phase.device_batch_size is None and phase.seq_len > self.train.batch_tokens:
                 yield Misfit(
                     f"stage '{stage.name}' has seq_len {phase.seq_len}, more than"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from yxanul.base.cache import is_address
 from yxanul.base.errors import YxanulError
+from yxanul.base.files import expand_home
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.seeds import derive_seed
@@ -82,7 +83,7 @@ def take_tokenizer(run: RunFolder, recipe: Recipe, ui: Ui) -> None:
 def initial_folder(recipe: Recipe) -> Path:
     """Return the folder of `model.init_from`."""
     assert recipe.model.init_from is not None
-    return Path(recipe.model.init_from).expanduser()
+    return expand_home(recipe.model.init_from)
 
 
 def other_tokenizer(
@@ -97,13 +98,18 @@ def other_tokenizer(
     )
 
 
-def load_tokenizer(run: RunFolder, recipe: Recipe) -> Tokenizer:
-    """Return the tokenizer of a prepared run; pretrained weights may have more ids than it."""
+def check_tokenizer(run: RunFolder) -> None:
+    """Raise unless the run has its tokenizer."""
     if not run.tokenizer.exists():
         raise YxanulError(
             f"{run.path} has no tokenizer yet",
             hint="run `yxanul prepare` with the same arguments first, or use `yxanul run`",
         )
+
+
+def load_tokenizer(run: RunFolder, recipe: Recipe) -> Tokenizer:
+    """Return the tokenizer of a prepared run; pretrained weights may have more ids than it."""
+    check_tokenizer(run)
     num_ids = recipe.model.vocab_size if recipe.model.init_from is not None else None
     return Tokenizer.load(run.tokenizer, num_ids=num_ids or 0)
 

@@ -15,7 +15,8 @@ from yxanul.base.startup import Startup
 from yxanul.base.ui import Ui
 from yxanul.checkpoint.layout import checkpoint_steps
 from yxanul.recipe import Recipe, dump_recipe, load_recipe
-from yxanul.stages.data import prepare, prepare_in_background, tell
+from yxanul.recipe.source_map import read
+from yxanul.stages.data import check_tokenizer, prepare, prepare_in_background, tell
 from yxanul.stages.ledger import LOST, Entry, Ledger
 from yxanul.train.parallel.world import joined_world
 
@@ -34,6 +35,8 @@ FIXED = (
     "model.",
 )
 """Keys whose change would invalidate files on disk."""
+_RESOLVED = {"seed", "optim", "train", "monitor", "eval"}
+"""Sections of every resolved recipe; one written by hand leaves some of them to its parent."""
 
 
 def reconcile_recipe(run: RunFolder, recipe: Recipe, ui: Ui) -> None:
@@ -84,6 +87,19 @@ def reconcile_recipe(run: RunFolder, recipe: Recipe, ui: Ui) -> None:
             ui.warn(f"the recipe has changed since the run started: {key}: {change}; {effect}")
         if not changes:
             return
+    _write_recipe(run, recipe)
+
+
+def _write_recipe(run: RunFolder, recipe: Recipe) -> None:
+    """Write the resolved recipe into the run folder; raise if that has one written by hand."""
+    if run.recipe.exists():
+        there = read(run.recipe).value
+        if not (isinstance(there, dict) and there.keys() >= _RESOLVED):
+            raise YxanulError(
+                f"{run.recipe} would be overwritten",
+                got="a recipe that yxanul has not written",
+                hint="choose another folder with --out",
+            )
     write_text(run.recipe, dump_recipe(recipe))
 
 
@@ -204,10 +220,12 @@ def open_run(
     """
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest(stop_after).handled())
-        world = stack.enter_context(joined_world(recipe.train.device))
+        world = stack.enter_context(joined_world(recipe.train.device, stop))
         startup.lap("world")
         preparation = None
         if world.is_main:
+            if not (with_prepare or run.recipe.exists()):
+                check_tokenizer(run)  # before the folder is made
             stack.enter_context(folder_lock(run.path))
             reconcile_recipe(run, recipe, ui)
             if with_prepare and world.size == 1:
@@ -218,8 +236,9 @@ def open_run(
         startup.lap("tokenizer")
 
         # Imported late: loading torch takes a second, during which worker processes already encode.
-        from yxanul.stages.measure import decide_preset
-        from yxanul.stages.session import build_session
+        with stop.importing():
+            from yxanul.stages.measure import decide_preset
+            from yxanul.stages.session import build_session
 
         startup.lap("imports")
         if preparation is not None and not preparation.wait_for_start():
@@ -227,7 +246,7 @@ def open_run(
         startup.lap("data")
         if with_preset is not None and recipe.model.preset == "auto" and world.is_main:
             recipe = decide_preset(with_preset, ui)
-            write_text(run.recipe, dump_recipe(recipe))
+            _write_recipe(run, recipe)
         recipe = world.broadcast(recipe)
         session = build_session(run, recipe, ui, stop, preparation, world, startup)
         stack.callback(session.close)

@@ -10,6 +10,7 @@ from typing import Any
 import tokenizers as library
 
 from yxanul.base.errors import YxanulError, near_miss
+from yxanul.base.files import expand_home
 from yxanul.base.ui import SilentUi
 from yxanul.tokenizer.build import TOKENIZERS, build_tokenizer, is_hub_name
 from yxanul.tokenizer.config import (
@@ -50,7 +51,7 @@ class Description:
 
 def open_named(name: str) -> Tokenizer:
     """Return the tokenizer called `name`; an existing path takes precedence."""
-    path = Path(name).expanduser()
+    path = expand_home(name)
     if path.is_file():
         return Tokenizer.load(path)
     if path.is_dir() and (name not in UNTRAINED or _files(path)):

@@ -16,6 +16,9 @@ PRECISIONS_OF = {
 }
 """Precisions that the sharding strategies support; the others support all."""
 
+MAX_ROWS = 10_000_000
+"""Maximum number of rows per step; each is planned one by one."""
+
 Weights = dict[str, Annotated[float, Field(ge=0)]]
 """Mix weight of each source."""
 
@@ -63,6 +66,13 @@ class PhaseSettings(Settings):
                 *given[1:],
             )
         return self
+
+
+def rows_of_step(phase: PhaseSettings, train: TrainSettings) -> int:
+    """Return the rows of a step; 0 if one row has more tokens than the step."""
+    if phase.device_batch_size is not None:
+        return phase.device_batch_size * phase.grad_accum_steps * phase.devices
+    return train.batch_tokens // phase.seq_len
 
 
 class SpikeSettings(Settings):

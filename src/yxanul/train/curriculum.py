@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from yxanul.base.errors import YxanulError
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.schedules import lr_multiplier, warmup_length
-from yxanul.train.config import PhaseSettings, TrainSettings
+from yxanul.train.config import PhaseSettings, TrainSettings, rows_of_step
 
 AUTO_MICRO_TOKENS = 8_192
 
@@ -273,9 +273,9 @@ def first_steps(plan: Plan, steps: int | None, tokens: int | None) -> Plan:
 
 def _rows(settings: PhaseSettings, train: TrainSettings) -> tuple[int, int]:
     """Return the rows per step and per micro-batch."""
+    rows = rows_of_step(settings, train)
     if settings.device_batch_size is not None:
         micro_rows = settings.device_batch_size
-        rows = settings.device_batch_size * settings.grad_accum_steps * settings.devices
     elif train.batch_tokens < settings.seq_len:
         raise YxanulError(
             "a step has fewer tokens than one row",
@@ -283,7 +283,6 @@ def _rows(settings: PhaseSettings, train: TrainSettings) -> tuple[int, int]:
             expected="batch_tokens of at least the longest seq_len",
         )
     else:
-        rows = train.batch_tokens // settings.seq_len
         micro_rows = max(1, min(rows, AUTO_MICRO_TOKENS // settings.seq_len))
     if train.micro_batch_size != "auto":
         micro_rows = min(rows, train.micro_batch_size)

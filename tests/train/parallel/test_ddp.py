@@ -49,7 +49,7 @@ def test_two_train_as_one_does(pair, name):
     assert first.applied.count(False) == (name == "not finite")
 
 
-@pytest.mark.parametrize("precision", in_time(["bf16", "fp16", "fp8"], ["fp16"]))
+@pytest.mark.parametrize("precision", in_time(["bf16", "fp16", "fp8"], ["fp16", "fp8"]))
 def test_gradients_of_narrow_models_are_summed_in_fp32(pair, precision):
     """Each micro-batch is the same to the bit in any process; only fp32 sums differ in order."""
     if precision == "fp8":

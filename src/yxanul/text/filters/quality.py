@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from yxanul.base.errors import YxanulError, near_miss
+from yxanul.base.files import expand_home
 from yxanul.text.documents import Document
 from yxanul.text.filters.config import QualityFilterSettings
 
@@ -52,7 +52,7 @@ def load_function(where: str) -> Function:
     from importlib.util import module_from_spec, spec_from_file_location
 
     path_text, _, name = where.rpartition(":")
-    path = Path(path_text).expanduser()
+    path = expand_home(path_text)
     if not path.is_file():
         raise YxanulError(f"quality function file not found: {path}")
     spec = spec_from_file_location(f"quality_function_of_{path.stem}", path)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from yxanul.base.files import expand_home
 from yxanul.base.registry import lookup
 from yxanul.text.filters.config import FilterSettings, QualityFilterSettings
 from yxanul.text.filters.filter import Filter
@@ -41,6 +41,6 @@ def filters_digest(filters: Iterable[FilterSettings] | None) -> str:
     for item in filters or ():
         digest.update(item.model_dump_json().encode() + b"\n")
         if isinstance(item, QualityFilterSettings):
-            path = Path(item.function.rpartition(":")[0]).expanduser()
+            path = expand_home(item.function.rpartition(":")[0])
             digest.update(path.read_bytes() if path.is_file() else b"")
     return digest.hexdigest()

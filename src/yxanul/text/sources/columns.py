@@ -102,7 +102,7 @@ def choose_columns(
         if guess is None:
             nested = any(isinstance(value, Mapping) for row in some for value in row.values())
             raise YxanulError(
-                f"{where} has no column of text",
+                f"{where} has no column that holds text",
                 got=_listed(names),
                 hint="move the nested text to a top-level column first, such as with jq"
                 if nested

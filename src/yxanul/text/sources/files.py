@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from yxanul.base.errors import YxanulError, near_miss
+from yxanul.base.files import expand_home
 from yxanul.text.sources import remote
 from yxanul.text.sources.decompress import MAGIC_BYTES, compression_of
 from yxanul.text.sources.retry import is_not_found, retry
@@ -102,7 +103,7 @@ def with_compressions(suffixes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _find_local(path: str, suffixes: Sequence[str]) -> list[File]:
-    start = Path(path).expanduser()
+    start = expand_home(path)
     if start.is_file():
         return [local_file(start)]
     if start.is_dir():

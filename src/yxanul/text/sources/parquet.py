@@ -236,12 +236,14 @@ def text_like(schema: Schema) -> list[str]:
     """Return the columns that could hold text or a chat, not numbers, images or audio."""
     import pyarrow.types as types
 
+    texts = (types.is_string, types.is_large_string, types.is_string_view)
+    texts += (types.is_binary, types.is_large_binary, types.is_binary_view)
+
     def could(kind: DataType) -> bool:
         if types.is_dictionary(kind):
             return could(kind.value_type)
         if types.is_list(kind) or types.is_large_list(kind):
             return could(kind.value_type) or types.is_struct(kind.value_type)
-        texts = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
         return any(is_kind(kind) for is_kind in texts)
 
     return [field.name for field in schema if could(field.type)]

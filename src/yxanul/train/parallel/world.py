@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from yxanul.base.errors import YxanulError
+from yxanul.base.interrupt import StopRequest
 
 T = TypeVar("T")
 
@@ -84,17 +85,19 @@ class World:
 
 
 @contextlib.contextmanager
-def joined_world(device: str) -> Iterator[World]:
+def joined_world(device: str, stop: StopRequest) -> Iterator[World]:
     """Context manager: join the ranks started by torchrun or `--devices`; no-op for one process.
 
-    `device` is the recipe's: with GPUs, each rank uses its own, and NCCL connects them.
+    `device` is the recipe's: with GPUs, each rank uses its own, and NCCL connects them. `stop`
+    handles signals.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield World()
         return
-    import torch
-    import torch.distributed as dist
+    with stop.importing():
+        import torch
+        import torch.distributed as dist
 
     world = World(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
     on_gpu = device != "cpu" and torch.cuda.is_available()
