@@ -62,9 +62,9 @@ class Order:
 
     def with_preset(self, preset: str) -> Recipe:
         """Return the resolved recipe with another model preset."""
-        from yxanul.recipe import load_recipe
+        from yxanul.recipe import load_with_preset
 
-        return load_recipe(self.recipe, [*self._with_flags, f"model.preset={preset}"], self.run)
+        return load_with_preset(self.recipe, self._with_flags, self.run, preset)
 
     @cached_property
     def _with_flags(self) -> list[str]:
@@ -157,14 +157,14 @@ def load_for_run(
 
     A preset of auto becomes the one the run was started with; a new run keeps auto.
     """
-    from yxanul.recipe import check_tree, load_recipe, read_tree, refuse
+    from yxanul.recipe import check_tree, load_recipe, load_with_preset, read_tree, refuse
 
     tree = read_tree(name, overrides, run)
     recipe = check_tree(tree)
     refuse(tree, [*misfits(recipe)])
     if recipe.model.preset == "auto" and run.recipe.exists():
         begun = load_recipe(str(run.recipe)).model.preset
-        recipe = load_recipe(name, [*overrides, f"model.preset={begun}"], run) if begun else recipe
+        return load_with_preset(name, overrides, run, begun) if begun else recipe
     return recipe
 
 
