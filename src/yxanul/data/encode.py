@@ -39,6 +39,7 @@ from yxanul.data.staging import staged_executor
 from yxanul.data.storage import Storage
 from yxanul.data.workers import in_process_executor, process_executor, wait_for_orphans
 from yxanul.text.prepare import no_document, nothing_to_train_on
+from yxanul.tokenizer import gigatoken
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 _SAMPLES_PER_CAUSE = 50
@@ -97,6 +98,8 @@ def prepare_corpus(
                     plan_job(job, ngrams, copies.get(job.header.source), ui)
                 if any(job.to_do for job in jobs):
                     tokenizer.make_ready()
+                    if line := gigatoken.warning():
+                        ui.warn(line)
                 return _encode(jobs, executor, seed, ui, hooks)
         finally:  # no worker writes any more
             for job in jobs:
