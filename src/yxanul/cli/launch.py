@@ -105,14 +105,14 @@ class Order:
     def ask_for_cooldown(self, recipe: Recipe) -> bool:
         """Request an early cool-down; True if a running process will carry it out."""
         from yxanul.base.files import is_locked
-        from yxanul.cli.output import print_json, print_text
+        from yxanul.cli.output import print_result
         from yxanul.stages.replan import ask
 
         ask(self.run, recipe)
         if not is_locked(self.out):
             return False
         text = f"asked the process that trains {self.out} to cool down and end"
-        print_json({"run": str(self.out), "asked": True}) if self.as_json else print_text(text)
+        print_result({"run": str(self.out), "asked": True}, text, self.as_json)
         return True
 
 

@@ -51,7 +51,7 @@ def command(
     from yxanul.base.interrupt import StopRequest
     from yxanul.base.run_folder import RunFolder
     from yxanul.cli.launch import load_for_run
-    from yxanul.cli.output import make_ui, print_json, print_text
+    from yxanul.cli.output import make_ui, print_result
     from yxanul.plan import preflight
     from yxanul.recipe import load_with_preset
     from yxanul.stages.data import prepare
@@ -83,10 +83,8 @@ def command(
             hint=f"both runs are in {run.path / 'verify-resume'}",
             facts=facts,
         )
-    if as_json:
-        print_json(facts)
-    else:
-        print_text(
-            f"bit-identical: {proof.tensors} tensors and {proof.values:,} values after"
-            f" {proof.steps} steps, interrupted after {', '.join(map(str, proof.stops))} ({path})"
-        )
+    text = (
+        f"bit-identical: {proof.tensors} tensors and {proof.values:,} values after"
+        f" {proof.steps} steps, interrupted after {', '.join(map(str, proof.stops))} ({path})"
+    )
+    print_result(facts, text, as_json)
