@@ -22,13 +22,14 @@ def data(job: dict[str, Any]) -> dict[str, Any]:
     from yxanul.base.ui import SilentUi
     from yxanul.data.config import DataSettings
     from yxanul.data.encode import prepare_corpus
+    from yxanul.data.report import report_on
 
     source = {"kind": "jsonl", "path": job["corpus"], "text_column": "text"}
     fields = {"sources": {SOURCE: source}, "validation_fraction": HELD_OUT, "workers": job["cores"]}
     tokenizer = gpt2_tokenizer(job["gpt2"])
     encoder = tokenizer.make_ready()
     settings = DataSettings.model_validate(fields)
-    report = prepare_corpus(settings, tokenizer, Path(job["out"]), SilentUi()).as_dict()
+    report = report_on(prepare_corpus(settings, tokenizer, Path(job["out"]), SilentUi()))
     found = {name: report[name][SOURCE] for name in ("documents", "tokens", "bytes", "dropped")}
     return found | {"encoder": encoder}
 

@@ -14,6 +14,7 @@ from yxanul.data.config import DataSettings
 from yxanul.data.encode import prepare_corpus
 from yxanul.data.manifest import read_manifest, record_path
 from yxanul.data.plan import make_header
+from yxanul.data.report import report_on
 from yxanul.data.shards import Shards
 from yxanul.text.split import is_held_out
 from yxanul.tokenizer.build import build_tokenizer
@@ -89,7 +90,7 @@ def test_every_document_is_there_once_in_its_split(
     jsonl_folder, tmp_path, byte_tokenizer, assert_sound
 ):
     texts = jsonl_folder(3, 20)
-    report = prepare_corpus(settings_for(texts), byte_tokenizer, tmp_path / "out", SilentUi())
+    manifests = prepare_corpus(settings_for(texts), byte_tokenizer, tmp_path / "out", SilentUi())
     assert_sound(tmp_path / "out", byte_tokenizer)
     for split in ("train", "validation"):
         wanted = [t for t in texts_of(texts) if is_held_out(t, 0.2) == (split == "validation")]
@@ -97,10 +98,10 @@ def test_every_document_is_there_once_in_its_split(
         rows = [shards.document(n).tolist() for n in range(shards.num_documents)]
         assert [byte_tokenizer.decode(row[:-1]) for row in rows] == wanted
         assert {row[-1] for row in rows} == {256}
-        figures = report.sources["tales"]
-        assert figures.documents[split] == shards.num_documents == len(wanted) > 0
-        assert figures.bytes[split] == shards.num_bytes == sum(len(t.encode()) for t in wanted)
-        assert figures.tokens[split] == shards.num_tokens == shards.num_bytes + len(wanted)
+        figures = manifests["tales"].splits[split]
+        assert figures.documents == shards.num_documents == len(wanted) > 0
+        assert figures.bytes == shards.num_bytes == sum(len(t.encode()) for t in wanted)
+        assert figures.tokens == shards.num_tokens == shards.num_bytes + len(wanted)
         assert shards.document_bytes.tolist() == [len(t.encode()) for t in wanted]
         if split == "validation":
             held_out = (tmp_path / "out" / "tales" / "held-out.txt").read_text()
@@ -111,8 +112,8 @@ def test_the_report_is_plain_data_by_source(jsonl_folder, tmp_path, byte_tokeniz
     texts = jsonl_folder(1, 30)
     with open(texts / "00.jsonl", "a") as file:
         file.write('{"text": \n{"text": "   "}\n')
-    report = prepare_corpus(settings_for(texts), byte_tokenizer, tmp_path / "out", SilentUi())
-    plain = json.loads(json.dumps(report.as_dict()))
+    manifests = prepare_corpus(settings_for(texts), byte_tokenizer, tmp_path / "out", SilentUi())
+    plain = json.loads(json.dumps(report_on(manifests)))
     assert plain["dropped"] == {"tales": {"bad_json": 1, "empty": 1}}
     assert plain["documents"] == {"tales": 30}
     assert sum(plain["splits"]["documents"]["tales"].values()) == 30
@@ -262,8 +263,11 @@ def test_nothing_left_to_train_on_is_an_error_with_a_hint(jsonl_folder, tmp_path
 
 def test_one_document_is_held_out_always(jsonl_folder, tmp_path, byte_tokenizer, assert_sound):
     settings = settings_for(jsonl_folder(3, 10), validation_fraction=1e-6, workers=2)
-    report = prepare_corpus(settings, byte_tokenizer, tmp_path / "out", SilentUi())
-    assert report.sources["tales"].documents == {"train": 29, "validation": 1}
+    splits = prepare_corpus(settings, byte_tokenizer, tmp_path / "out", SilentUi())["tales"].splits
+    assert {name: split.documents for name, split in splits.items()} == {
+        "train": 29,
+        "validation": 1,
+    }
     assert_sound(tmp_path / "out", byte_tokenizer)
 
 
@@ -315,8 +319,8 @@ def test_half_a_surrogate_pair_in_a_document_stops_nothing(jsonl_folder, tmp_pat
     texts = jsonl_folder(1, 20)
     with open(texts / "00.jsonl", "a") as file:
         file.write('{"text": "half \\ud800 pair"}\n')
-    report = prepare_corpus(settings_for(texts), byte_tokenizer, tmp_path / "out", SilentUi())
-    assert sum(report.sources["tales"].documents.values()) >= 20
+    manifests = prepare_corpus(settings_for(texts), byte_tokenizer, tmp_path / "out", SilentUi())
+    assert report_on(manifests)["documents"]["tales"] >= 20
 
 
 def test_two_calls_on_one_folder_exclude_each_other(jsonl_folder, tmp_path, byte_tokenizer):
@@ -342,10 +346,9 @@ def test_two_sources_at_once(jsonl_folder, tmp_path, byte_tokenizer):
     plain = {"kind": "jsonl", "path": str(texts)}
     both = {"tales": plain, "lines": plain | {"template": "- {text}"}}
     settings = settings_for(texts, sources=both, workers=2)
-    report = prepare_corpus(settings, byte_tokenizer, tmp_path / "out", SilentUi())
-    assert list(report.sources) == ["tales", "lines"]
-    totals = [sum(source.bytes.values()) for source in report.sources.values()]
-    assert totals[1] - totals[0] == 2 * 60
+    report = report_on(prepare_corpus(settings, byte_tokenizer, tmp_path / "out", SilentUi()))
+    assert list(report["bytes"]) == ["tales", "lines"]
+    assert report["bytes"]["lines"] - report["bytes"]["tales"] == 2 * 60
     assert sorted(os.listdir(tmp_path / "out")) == [".lock", ".workers", "lines", "tales"]
 
 

@@ -110,8 +110,8 @@ def test_rows_are_the_stream_cut_where_documents_end(corpus, group_tokens):
     end = shards.end_of_text_id
     for number, row in enumerate(rows):
         here = slice(number * seq_len, (number + 1) * seq_len)
-        assert row.position == position + number * seq_len
-        assert row.ids == ids[here].tolist()
+        assert row.row.start == position + number * seq_len
+        assert [i for stretch in row.stretches for i in stretch.ids] == ids[here].tolist()
         assert row.target == ids[here.stop]
         assert [stretch.start for stretch in row.stretches] == [
             0,
@@ -119,7 +119,7 @@ def test_rows_are_the_stream_cut_where_documents_end(corpus, group_tokens):
         ]
         assert all(stretch.ids.index(end) == len(stretch.ids) - 1 for stretch in row.stretches[:-1])
         assert all(stretch.begins for stretch in row.stretches[1:])
-        before = TokenStream(shards, 5, group_tokens).read(row.position - 1, 1)[0]
+        before = TokenStream(shards, 5, group_tokens).read(row.row.start - 1, 1)[0]
         assert row.stretches[0].begins == (before == end)
     assert sum(len(row.stretches) > 1 for row in rows) > 3
 

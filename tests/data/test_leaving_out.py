@@ -7,6 +7,7 @@ import pytest
 from yxanul.base.ui import SilentUi
 from yxanul.data.config import DataSettings
 from yxanul.data.encode import prepare_corpus
+from yxanul.data.report import report_on
 from yxanul.data.shards import Shards
 
 TEST_TEXT = "Natalia sold clips to 48 of her friends in April, and then she sold half as many."
@@ -62,8 +63,8 @@ def test_filters_are_counted_and_samples_kept(texts, byte_tokenizer):
     sources = {name: one.model_dump() for name, one in settings.sources.items()}
     sources["two"]["filters"] = filters
     out = texts / "out"
-    report = prepare_corpus(settings_for(texts, sources=sources), byte_tokenizer, out, SilentUi())
-    figures = report.as_dict()
+    settings = settings_for(texts, sources=sources)
+    figures = report_on(prepare_corpus(settings, byte_tokenizer, out, SilentUi()))
     assert figures["dropped"]["one"] == {}
     dropped = figures["dropped"]["two"]
     assert dropped["score"] == 3 * (35 + 1) and dropped["too_short"] == 3
@@ -79,7 +80,7 @@ def test_filters_are_counted_and_samples_kept(texts, byte_tokenizer):
 def test_copies_go_within_and_between_sources(texts, byte_tokenizer):
     out = texts / "out"
     settings = settings_for(texts, deduplicate={"exact": True})
-    figures = prepare_corpus(settings, byte_tokenizer, out, SilentUi()).as_dict()
+    figures = report_on(prepare_corpus(settings, byte_tokenizer, out, SilentUi()))
     assert figures["dropped"]["one"] == {}
     assert figures["dropped"]["two"] == {"duplicate": 15 + 2}
     everything = decoded(out, "one", byte_tokenizer) + decoded(out, "two", byte_tokenizer)
@@ -91,7 +92,7 @@ def test_near_copies_go(texts, byte_tokenizer):
     pytest.importorskip("rensa")
     out = texts / "out"
     settings = settings_for(texts, deduplicate={"near": {"threshold": 0.7}})
-    figures = prepare_corpus(settings, byte_tokenizer, out, SilentUi()).as_dict()
+    figures = report_on(prepare_corpus(settings, byte_tokenizer, out, SilentUi()))
     assert figures["dropped"]["two"]["near_duplicate"] > 100, "one word in sixty differs"
 
 
@@ -103,9 +104,9 @@ def test_what_benchmarks_ask_is_left_out_of_every_source(texts, byte_tokenizer):
             file.write(json.dumps({"text": f"{name} {leak}"}) + "\n")
     out = texts / "out"
     settings = settings_for(texts, decontaminate=benchmark(texts / "gsm8k.jsonl"))
-    report = prepare_corpus(settings, byte_tokenizer, out, SilentUi())
+    manifests = prepare_corpus(settings, byte_tokenizer, out, SilentUi())
     for name in ("one", "two"):
-        assert report.sources[name].dropped == {"contaminated": 1}
+        assert manifests[name].dropped == {"contaminated": 1}
         assert "Natalia" not in " ".join(decoded(out, name, byte_tokenizer))
         assert dropped_samples(out, name)[0]["text"].startswith(f"{name} He read")
 
@@ -118,8 +119,8 @@ def test_another_test_set_in_a_benchmark_s_folder_is_noticed(texts, byte_tokeniz
         row = {"question": TALES[5 + number], "answer": "none"}
         (tests / f"{number}.jsonl").write_text(json.dumps(row))
         settings = settings_for(texts, decontaminate=benchmark(tests))
-        report = prepare_corpus(settings, byte_tokenizer, out, SilentUi()).as_dict()
-        contaminated.append(report["dropped"]["two"]["contaminated"])
+        manifests = prepare_corpus(settings, byte_tokenizer, out, SilentUi())
+        contaminated.append(manifests["two"].dropped["contaminated"])
     assert contaminated[1] > contaminated[0]
 
 
@@ -156,7 +157,7 @@ def test_a_copy_that_loses_its_original_comes_back(texts, byte_tokenizer):
     lines = (texts / "one" / "00.jsonl").read_text().splitlines()
     (texts / "one" / "00.jsonl").write_text("\n".join(lines[5:]) + "\n")
     again = prepare_corpus(settings_for(texts, **changes), byte_tokenizer, out, SilentUi())
-    assert again.sources["two"].dropped == {"duplicate": 10 + 2}
+    assert again["two"].dropped == {"duplicate": 10 + 2}
     fresh = texts / "fresh"
     prepare_corpus(settings_for(texts, **changes), byte_tokenizer, fresh, SilentUi())
     assert content_of(out) == content_of(fresh)

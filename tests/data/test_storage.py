@@ -126,8 +126,8 @@ def test_copies_and_benchmarks_are_left_out_at_an_address(texts, tmp_path, addre
             decontaminate={"benchmarks": {"gsm8k": gsm8k}},
         )
         out = tmp_path / "local"
-        report = prepare_corpus(settings, byte_tokenizer, out, SilentUi())
-        assert report.sources["tales"].dropped == {"contaminated": 1, "duplicate": 9}
+        manifests = prepare_corpus(settings, byte_tokenizer, out, SilentUi())
+        assert manifests["tales"].dropped == {"contaminated": 1, "duplicate": 9}
         both.append(content_of(out) if place is None else at(address))
     assert {name.split("-")[0] for name in both[0]} >= {"benchmarks", "copies.json"}
     assert both[0] == both[1]

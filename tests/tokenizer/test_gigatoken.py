@@ -16,13 +16,13 @@ from tokenizers import Regex, models, pre_tokenizers
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.ui import SilentUi
-from yxanul.tokenizer import gigatoken, gigatoken_probe
+from yxanul.tokenizer import gigatoken
 from yxanul.tokenizer.build import build_bpe, build_byte, build_gpt2, byte_level
 from yxanul.tokenizer.config import BpeSettings, ByteSettings, Gpt2Settings
-from yxanul.tokenizer.gigatoken_probe import findings_file
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 END = "<|endoftext|>"
+SURROGATES = range(0xD800, 0xE000)
 STDLIB = Path(sysconfig.get_path("stdlib"))
 needs_package = pytest.mark.skipif(
     importlib.util.find_spec(gigatoken.PACKAGE) is None, reason="needs gigatoken (extra 'data')"
@@ -89,7 +89,7 @@ def _random_piece(rng):
     if kind < 0.7:
         return "".join(rng.choices("etaoinshrdlu", k=rng.randint(1, 12)))
     code = rng.randrange(rng.choice([0x100, 0x3000, 0x20000, 0x110000]))
-    return "a" if code in gigatoken_probe.SURROGATES else chr(code)
+    return "a" if code in SURROGATES else chr(code)
 
 
 def in_batches(items, size):
@@ -113,7 +113,7 @@ def test_random_text(tokenizer, count):
 )
 def test_code_points(own, codes):
     """Each alone, and beside letters, digits, white space, apostrophes and itself."""
-    for batch in in_batches((c for c in codes if c not in gigatoken_probe.SURROGATES), 2000):
+    for batch in in_batches((c for c in codes if c not in SURROGATES), 2000):
         texts = [chr(code) for code in batch]
         for c in map(chr, batch):
             texts.append(f"a{c}a1{c}1 {c} {c}{c}'{c}s{c}'s \n{c}\n  {c}!{c}!\t{c}é{c}½{c}")
@@ -218,7 +218,7 @@ def test_other_kinds_are_left_alone(kind):
 
 def _with_bytes(model):
     kept = {name: getattr(model, name) for name in ("dropout", "ignore_merges", "byte_fallback")}
-    vocab = {symbol: i for i, symbol in enumerate(gigatoken_probe.byte_symbols())}
+    vocab = {symbol: i for i, symbol in enumerate(gigatoken.byte_symbols())}
     return models.BPE(vocab=vocab, merges=[], **kept)
 
 
@@ -254,7 +254,7 @@ def assert_slow(own):
 
 def stub(own, encode, unlike=()):
     """An encoder of which the fast half is `encode`."""
-    table = np.zeros(gigatoken_probe.NUM_CODE_POINTS, np.bool_)
+    table = np.zeros(0x110000, np.bool_)
     table[list(unlike)] = True
     return gigatoken.FastEncoder(encode, own.encode_batch, [END], table, lambda: encode)
 
@@ -312,10 +312,17 @@ def test_memory_is_given_back(own, monkeypatch):
     assert len(made) == 3
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return findings_file()
+def test_versions_that_were_never_compared(own, monkeypatch):
+    monkeypatch.setattr(gigatoken, "version", {"gigatoken": "0.11.0", "tokenizers": "1.0"}.get)
+    assert_slow(own)
+    assert "gigatoken 0.11.0 and tokenizers 1.0 were never compared" in gigatoken.warning()
+    monkeypatch.setenv(gigatoken.SWITCH, "0")
+    assert gigatoken.warning() is None
+
+
+@needs_package
+def test_the_installed_versions_need_no_warning():
+    assert gigatoken.warning() is None
 
 
 @needs_package
@@ -328,7 +335,7 @@ def test_workers_find_what_was_found_before_them(own, tmp_path):
         "from yxanul.tokenizer import gigatoken\n"
         "from yxanul.tokenizer.tokenizer import Tokenizer\n"
         "def never(*_): raise AssertionError('asked again')\n"
-        "gigatoken._find_unlike = gigatoken._agree_on_tokens = never\n"
+        "gigatoken._agree_on_tokens = never\n"
         "print(Tokenizer.load(pathlib.Path(sys.argv[1])).make_ready())"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "own.json")]
@@ -337,10 +344,17 @@ def test_workers_find_what_was_found_before_them(own, tmp_path):
 
 
 @needs_package
-def test_nothing_is_fast_when_a_token_differs(own, cache, monkeypatch):
-    monkeypatch.setattr(gigatoken, "_find_unlike", list)
+def test_nothing_is_fast_when_a_token_differs(own, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(gigatoken, "_agree_on_tokens", lambda *_: False)
     assert Tokenizer.from_json(own.to_json(), END).make_ready() == "tokenizers"
+
+
+@needs_package
+def test_a_cache_that_cannot_be_written_only_costs_time(own, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert Tokenizer.from_json(own.to_json(), END).make_ready() == gigatoken.PACKAGE
 
 
 @needs_package

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -85,12 +84,21 @@ def command(
     from yxanul.inspect.look import Look
     from yxanul.inspect.target import TokenizerFinder, find_target
 
-    asked = Asked(source, split, document, position, seq_len, rows, step, stage, dropped)
-    asked.check()
+    check_options(
+        split=split,
+        document=document,
+        position=position,
+        step=step,
+        dropped=dropped,
+        rows=rows,
+        seq_len=seq_len,
+        stage=stage,
+    )
     place = find_target(shards, make_ui())
     look = Look(place, TokenizerFinder(place, tokenizer), with_ids=ids)
+    splits: Any = (split,) if split else ("train", "validation")
     if document is not None:
-        facts, text = look.document(source, asked.one_split, document), data_text.document
+        facts, text = look.document(source, splits[0], document), data_text.document
     elif position is not None:
         facts = look.stream(source, position, seq_len, 1 if rows is None else rows)
         text = data_text.stream
@@ -102,64 +110,37 @@ def command(
         facts = look.dropped(source, None if dropped == ALL_CAUSES else dropped)
         text = data_text.dropped
     else:
-        facts, text = look.overview(source, asked.splits), data_text.overview
+        facts, text = look.overview(source, splits), data_text.overview
     if as_json:
         print_json(facts)
     else:
         print_text(text(facts, full))
 
 
-@dataclass(frozen=True)
-class Asked:
-    """The selection on the command line."""
+def check_options(**options: Any) -> None:
+    """Raise if the options that are given cannot be combined."""
+    from yxanul.base.errors import YxanulError, near_miss
 
-    source: str | None
-    split: str | None
-    document: int | None
-    position: int | None
-    seq_len: int | None
-    rows: int | None
-    step: int | None
-    stage: str | None
-    dropped: str | None
-
-    def check(self) -> None:
-        """Raise if options cannot be combined."""
-        from yxanul.base.errors import YxanulError, near_miss
-
-        if self.split not in (None, "train", "validation"):
-            hint = near_miss(self.split, ("train", "validation"))
-            raise YxanulError(
-                f"unknown split '{self.split}'", expected="train or validation", hint=hint
-            )
-        kinds = {name: getattr(self, name) for name in ("document", "position", "step", "dropped")}
-        given = [f"--{name}" for name, value in kinds.items() if value is not None]
-        if len(given) > 1:
-            raise YxanulError("options that cannot be combined", got=" and ".join(given))
-        by_row = self.position is not None or self.step is not None
-        if by_row and self.split == "validation":
-            raise YxanulError(
-                f"{given[0]} reads only the training stream",
-                hint="use --document for held-out text",
-            )
-        for name, fits, needed in (
-            ("rows", by_row, "--position or --step"),
-            ("seq_len", self.position is not None, "--position"),
-            ("stage", self.step is not None, "--step"),
-        ):
-            value = getattr(self, name)
-            option = f"--{name.replace('_', '-')}"
-            if value is not None and not fits:
-                raise YxanulError(f"{option} needs {needed}")
-            if isinstance(value, int) and value < 1:
-                raise YxanulError(option, got=value, expected="at least 1")
-
-    @property
-    def one_split(self) -> Any:
-        """The split of a document."""
-        return self.split or "train"
-
-    @property
-    def splits(self) -> Any:
-        """The splits whose documents are shown."""
-        return (self.split,) if self.split else ("train", "validation")
+    given = {name: value for name, value in options.items() if value is not None}
+    split = given.get("split", "train")
+    if split not in ("train", "validation"):
+        hint = near_miss(split, ("train", "validation"))
+        raise YxanulError(f"unknown split '{split}'", expected="train or validation", hint=hint)
+    kinds = [f"--{name}" for name in ("document", "position", "step", "dropped") if name in given]
+    if len(kinds) > 1:
+        raise YxanulError("options that cannot be combined", got=" and ".join(kinds))
+    if split == "validation" and given.keys() & {"position", "step"}:
+        raise YxanulError(
+            f"{kinds[0]} reads only the training stream",
+            hint="use --document for held-out text",
+        )
+    for name, needed in (
+        ("rows", ("--position", "--step")),
+        ("seq_len", ("--position",)),
+        ("stage", ("--step",)),
+    ):
+        option = f"--{name.replace('_', '-')}"
+        if name in given and not set(kinds) & set(needed):
+            raise YxanulError(f"{option} needs {' or '.join(needed)}")
+        if isinstance(given.get(name), int) and given[name] < 1:
+            raise YxanulError(option, got=given[name], expected="at least 1")

@@ -22,17 +22,14 @@ def command(
     from yxanul.base.interrupt import StopRequest
     from yxanul.cli.output import make_ui, print_json, print_text
     from yxanul.cli.pictures import safe
-    from yxanul.data.verify import verify_sources
     from yxanul.inspect.target import TokenizerFinder, find_target
-    from yxanul.inspect.verify import compare_with_recipe, verify_facts
+    from yxanul.inspect.verify import verify
 
     ui = make_ui()
     place = find_target(shards, ui)
     finder = TokenizerFinder(place, tokenizer)
     with StopRequest().handled():
-        checks = verify_sources(place.folders, finder.of, ui)
-    compare_with_recipe(place, checks)
-    facts = verify_facts(place, checks)
+        facts = verify(place, finder, ui)
     if not as_json:
         print_text(safe(verify_text(facts), keep="\n"))
     bad = [name for name, check in facts["sources"].items() if not check["ok"]]

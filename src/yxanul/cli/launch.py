@@ -62,9 +62,9 @@ class Order:
 
     def with_preset(self, preset: str) -> Recipe:
         """Return the resolved recipe with another model preset."""
-        from yxanul.recipe import load_recipe
+        from yxanul.recipe import load_with_preset
 
-        return load_recipe(self.recipe, [*self._with_flags, f"model.preset={preset}"], self.run)
+        return load_with_preset(self.recipe, self._with_flags, self.run, preset)
 
     @cached_property
     def _with_flags(self) -> list[str]:
@@ -105,14 +105,14 @@ class Order:
     def ask_for_cooldown(self, recipe: Recipe) -> bool:
         """Request an early cool-down; True if a running process will carry it out."""
         from yxanul.base.files import is_locked
-        from yxanul.cli.output import print_json, print_text
+        from yxanul.cli.output import print_result
         from yxanul.stages.replan import ask
 
         ask(self.run, recipe)
         if not is_locked(self.out):
             return False
         text = f"asked the process that trains {self.out} to cool down and end"
-        print_json({"run": str(self.out), "asked": True}) if self.as_json else print_text(text)
+        print_result({"run": str(self.out), "asked": True}, text, self.as_json)
         return True
 
 
@@ -157,14 +157,14 @@ def load_for_run(
 
     A preset of auto becomes the one the run was started with; a new run keeps auto.
     """
-    from yxanul.recipe import check_tree, load_recipe, read_tree, refuse
+    from yxanul.recipe import check_tree, load_recipe, load_with_preset, read_tree, refuse
 
     tree = read_tree(name, overrides, run)
     recipe = check_tree(tree)
     refuse(tree, [*misfits(recipe)])
     if recipe.model.preset == "auto" and run.recipe.exists():
         begun = load_recipe(str(run.recipe)).model.preset
-        recipe = load_recipe(name, [*overrides, f"model.preset={begun}"], run) if begun else recipe
+        return load_with_preset(name, overrides, run, begun) if begun else recipe
     return recipe
 
 

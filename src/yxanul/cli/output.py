@@ -41,6 +41,11 @@ def print_json(value: dict[str, Any]) -> None:
     stream.flush()
 
 
+def print_result(facts: dict[str, Any], text: str, as_json: bool) -> None:
+    """Print a result: with --json its facts, else its text."""
+    print_json(facts) if as_json else print_text(text)
+
+
 def make_ui() -> Ui:
     """Return progress bars for a terminal, plain lines for a log."""
     return TerminalUi() if sys.stderr.isatty() else LogUi()

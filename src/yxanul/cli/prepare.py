@@ -42,6 +42,7 @@ def command(
     from yxanul.base.run_folder import RunFolder
     from yxanul.cli.launch import load_for_run
     from yxanul.cli.output import make_ui, print_json, print_text
+    from yxanul.data.report import report_on
     from yxanul.plan import preflight
     from yxanul.stages.data import prepare
     from yxanul.stages.resume import reconcile_recipe
@@ -54,7 +55,7 @@ def command(
         ui.warn(str(misfit))  # a warning only: another machine may train it
     with StopRequest().handled(), folder_lock(run.path):
         reconcile_recipe(run, resolved, ui)
-        report = prepare(run, resolved, ui).as_dict()
+        report = report_on(prepare(run, resolved, ui))
     if as_json:
         print_json({"run": str(run.path)} | report)
     else:

@@ -73,6 +73,7 @@ def command(
 def run_recipe(order: Order) -> None:
     """Execute `run` or `train`, here or in several processes, and show the outcome."""
     from yxanul.cli.launch import launched
+    from yxanul.cli.output import print_result
 
     outcome = None
     with launched(order) as session:
@@ -91,17 +92,7 @@ def run_recipe(order: Order) -> None:
                 raise
             outcome = summarize(session)
     if outcome is not None:
-        show_outcome(outcome, order.as_json)
-
-
-def show_outcome(outcome: Outcome, as_json: bool) -> None:
-    """Print the outcome of a run."""
-    from yxanul.cli.output import print_json, print_text
-
-    if as_json:
-        print_json(outcome.to_dict())
-    else:
-        print_text(summary(outcome))
+        print_result(outcome.to_dict(), summary(outcome), order.as_json)
 
 
 def summary(outcome: Outcome) -> str:

@@ -34,7 +34,7 @@ def command(
 ) -> None:
     """Show a recipe's plan, a preset's exact parameter counts, or a run's state."""
     from yxanul.base.errors import YxanulError, near_miss
-    from yxanul.cli.output import print_json, print_text
+    from yxanul.cli.output import print_result
     from yxanul.cli.show_plan import show_recipe
     from yxanul.cli.show_run import show_run
     from yxanul.model.zoo import PRESETS
@@ -57,10 +57,7 @@ def command(
         raise YxanulError(f"unknown recipe, preset or run '{what}'", hint=hint)
     else:
         facts, text = show_recipe(what, overrides or [], full)
-    if as_json:
-        print_json(facts)
-    else:
-        print_text(text)
+    print_result(facts, text, as_json)
 
 
 def show_preset(name: str) -> tuple[dict[str, Any], str]:

@@ -54,7 +54,7 @@ def command(
 ) -> None:
     """Measure bytes per token of several tokenizers on the same text, by domain."""
     from yxanul.base.interrupt import StopRequest
-    from yxanul.cli.output import make_ui, print_json, print_text
+    from yxanul.cli.output import make_ui, print_result
     from yxanul.cli.tokenizer_picture import bars, check_picture, draw
 
     if picture is not None:
@@ -66,10 +66,8 @@ def command(
         figures = figures_of(lengths)
         if picture is not None:
             draw(picture, figures)
-    if as_json:
-        print_json(compare_facts(opened, lengths))
-    else:
-        print_text("\n\n".join([table(lengths), bars(figures)]))
+    text_of_all = "\n\n".join([table(lengths), bars(figures)])
+    print_result(compare_facts(opened, lengths), text_of_all, as_json)
 
 
 def open_all(names: Sequence[str]) -> dict[str, Tokenizer]:

@@ -36,26 +36,21 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Show kind, size and special tokens, or with --text the ids and tokens of that text."""
-    from yxanul.cli.output import print_json, print_text
+    from yxanul.cli.output import print_result
     from yxanul.tokenizer.load import describe, open_named
 
     tokenizer = open_named(name)
     if text is None:
         facts = describe(tokenizer)
-        if as_json:
-            print_json({"tokenizer": name, **asdict(facts)})
-        else:
-            print_text(description_text(name, facts))
+        shown = description_text(name, facts)
+        print_result({"tokenizer": name, **asdict(facts)}, shown, as_json)
         return
     ids = tokenizer.encode(text)
     tokens = tokenizer.tokens(ids)
-    if as_json:
-        print_json({"tokenizer": name, "ids": ids, "tokens": tokens})
-        return
     size_bytes = len(text.encode())
-    print_text(f"{len(ids):,} tokens, {size_bytes / max(len(ids), 1):.2f} bytes each")
-    for number, token in zip(ids, tokens, strict=True):
-        print_text(f"{number:>8}  {token!r}")
+    lines = [f"{len(ids):,} tokens, {size_bytes / max(len(ids), 1):.2f} bytes each"]
+    lines += [f"{number:>8}  {token!r}" for number, token in zip(ids, tokens, strict=True)]
+    print_result({"tokenizer": name, "ids": ids, "tokens": tokens}, "\n".join(lines), as_json)
 
 
 def description_text(name: str, facts: Description) -> str:

@@ -85,7 +85,7 @@ def command(
 ) -> None:
     """Train a tokenizer on text, and measure it on held-out text."""
     from yxanul.base.interrupt import StopRequest
-    from yxanul.cli.output import make_ui, print_json, print_text
+    from yxanul.cli.output import make_ui, print_result
     from yxanul.data.texts import say_notes
     from yxanul.data.tokenizer_text import training_texts
     from yxanul.tokenizer.build import build_tokenizer
@@ -108,10 +108,7 @@ def command(
         tokenizer.save(folder / "tokenizer.json")
         length = held_out_length(tokenizer, data)
     facts = train_facts(folder, settings, tokenizer, length)
-    if as_json:
-        print_json(facts)
-    else:
-        print_text(train_text(facts))
+    print_result(facts, train_text(facts), as_json)
 
 
 def checked_out(out: Path | None, force: bool) -> Path:

@@ -51,9 +51,9 @@ def command(
     from yxanul.base.interrupt import StopRequest
     from yxanul.base.run_folder import RunFolder
     from yxanul.cli.launch import load_for_run
-    from yxanul.cli.output import make_ui, print_json, print_text
+    from yxanul.cli.output import make_ui, print_result
     from yxanul.plan import preflight
-    from yxanul.recipe import load_recipe
+    from yxanul.recipe import load_with_preset
     from yxanul.stages.data import prepare
     from yxanul.stages.measure import decide_preset
     from yxanul.stages.resume import reconcile_recipe
@@ -67,9 +67,7 @@ def command(
     given = with_device(overrides, device)
     resolved = load_for_run(recipe, given, run, misfits)
     if resolved.model.preset == "auto":
-        resolved = decide_preset(
-            lambda preset: load_recipe(recipe, [*given, f"model.preset={preset}"]), ui
-        )
+        resolved = decide_preset(lambda preset: load_with_preset(recipe, given, run, preset), ui)
     with StopRequest().handled(), folder_lock(run.path):
         reconcile_recipe(run, resolved, ui)
         prepare(run, resolved, ui)
@@ -85,10 +83,8 @@ def command(
             hint=f"both runs are in {run.path / 'verify-resume'}",
             facts=facts,
         )
-    if as_json:
-        print_json(facts)
-    else:
-        print_text(
-            f"bit-identical: {proof.tensors} tensors and {proof.values:,} values after"
-            f" {proof.steps} steps, interrupted after {', '.join(map(str, proof.stops))} ({path})"
-        )
+    text = (
+        f"bit-identical: {proof.tensors} tensors and {proof.values:,} values after"
+        f" {proof.steps} steps, interrupted after {', '.join(map(str, proof.stops))} ({path})"
+    )
+    print_result(facts, text, as_json)

@@ -35,11 +35,11 @@ from yxanul.data.manifest import (
 from yxanul.data.order import first_order
 from yxanul.data.plan import Job, make_header, open_job, plan_job, remove_all_leftovers
 from yxanul.data.ray_executor import open_ray_executor
-from yxanul.data.report import CorpusReport, report_on
 from yxanul.data.staging import staged_executor
 from yxanul.data.storage import Storage
 from yxanul.data.workers import in_process_executor, process_executor, wait_for_orphans
 from yxanul.text.prepare import no_document, nothing_to_train_on
+from yxanul.tokenizer import gigatoken
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 _SAMPLES_PER_CAUSE = 50
@@ -65,9 +65,9 @@ def prepare_corpus(
     *,
     seed: int = 0,
     hooks: PrepareHooks | None = None,
-) -> CorpusReport:
-    """Encode what is missing of all sources into `folder`, and report on them. If settings.folder
-    is an address, shards are written there instead.
+) -> dict[str, Manifest]:
+    """Encode what is missing of all sources into `folder`; return their manifests. If
+    settings.folder is an address, shards are written there instead.
 
     The files do not depend on the number of workers or of interruptions. Slices are encoded in
     the order in which a run with this `seed` reads them.
@@ -98,11 +98,12 @@ def prepare_corpus(
                     plan_job(job, ngrams, copies.get(job.header.source), ui)
                 if any(job.to_do for job in jobs):
                     tokenizer.make_ready()
-                manifests = _encode(jobs, executor, seed, ui, hooks)
+                    if line := gigatoken.warning():
+                        ui.warn(line)
+                return _encode(jobs, executor, seed, ui, hooks)
         finally:  # no worker writes any more
             for job in jobs:
                 remove_all_leftovers(job.folder)
-    return report_on(manifests)
 
 
 @contextlib.contextmanager

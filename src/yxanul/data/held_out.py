@@ -1,8 +1,10 @@
-"""Verify the text of held-out documents against their shards."""
+"""Verify held-out documents: their text against the shards, and their absence from training."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,63 +12,92 @@ import numpy as np
 from yxanul.base.errors import YxanulError
 from yxanul.data.encode_task import HELD_OUT_SEPARATOR
 from yxanul.data.inspect import Encoded
-from yxanul.data.manifest import held_out_path, read_record
+from yxanul.data.manifest import PartRecord, Split, held_out_path
 from yxanul.data.shards import Shard
 from yxanul.text.split import is_held_out
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 
+def index_held_out(sources: Iterable[Encoded]) -> dict[bytes, tuple[Encoded, int]]:
+    """Return (source, document number) of every held-out document by the digest of its ids."""
+    index: dict[bytes, tuple[Encoded, int]] = {}
+    for source in sources:
+        first = 0
+        for part, entry in enumerate(source.manifest.splits["validation"].shards):
+            for number, digest in enumerate(digests(source, "validation", part), first):
+                index.setdefault(digest, (source, number))
+            first += entry.documents
+    return index
+
+
+def digests(source: Encoded, split: Split, part: int) -> Iterator[bytes]:
+    """Yield a digest of every document of a shard; nothing if the shard is damaged.
+
+    Digests differ between sources with another tokenizer or validation fraction: only with the
+    same ones do equal texts belong to the same split.
+    """
+    header = source.manifest.header
+    try:
+        shard = source.shard(split, part)
+    except YxanulError:
+        return
+    starts = shard.starts if shard.num_tokens else np.zeros(1, np.int64)
+    if starts[0] != 0 or starts[-1] != shard.num_tokens or np.any(np.diff(starts) <= 0):
+        return
+    kind = f"{header.tokenizer} {header.validation_fraction} "
+    prefix = hashlib.blake2b(kind.encode(), digest_size=12)
+    for start, end in pairwise(starts.tolist()):
+        digest = prefix.copy()
+        digest.update(shard.ids[start:end].data)
+        yield digest.digest()
+
+
 def held_out_faults(
-    source: Encoded, parts: Sequence[int], sound: Collection[int], tokenizer: Tokenizer | None
+    source: Encoded,
+    records: Mapping[int, PartRecord],
+    damaged: Collection[int],
+    tokenizer: Tokenizer | None,
 ) -> Iterator[tuple[Path, str]]:
     """Yield (file, fault) for the held-out text of every slice and the file that joins them: the
-    text must match the shards, and belong to the held-out split.
-
-    Only `sound` slices are compared with their shards.
-    """
-    fraction = source.manifest.header.validation_fraction
-    joined = _Joined(source.folder / "held-out.txt")
-    compare = source.complete
-    for number in parts:
-        path = held_out_path(source.folder, number)
-        if not path.is_file():
-            compare = False
-            yield path, "it is missing"
+    text must match the shards, unless they are `damaged`, and belong to the held-out split."""
+    paths = {
+        number: held_out_path(source.folder, number)
+        for number in (range(source.num_parts) if source.complete else sorted(records))
+    }
+    missing = [path for path in paths.values() if not path.is_file()]
+    yield from ((path, "it is missing") for path in missing)
+    for number, path in paths.items():
+        if path in missing or number in damaged:
             continue
-        content = path.read_bytes()
-        if compare:
-            joined.expect(content)
-        if number not in sound:
-            continue
+        own = records[number].held_out_below if number in records else None
+        fraction = own or source.manifest.header.validation_fraction
         shard = source.shard("validation", number)
-        texts = _cut(content, shard.document_bytes.tolist())
-        if texts is None:
-            yield path, "its documents do not match the shard"
-        else:
-            record = read_record(source.folder, number)
-            own = record and record.held_out_below
-            for fault in _text_faults(texts, shard, own or fraction, tokenizer):
-                yield path, fault
-    if compare and (fault := joined.fault()):
-        yield source.folder / "held-out.txt", fault
+        for fault in _text_faults(path.read_bytes(), shard, fraction, tokenizer):
+            yield path, fault
+    if source.complete and not missing:
+        joined = source.folder / "held-out.txt"
+        if not joined.is_file():
+            yield joined, "it is missing"
+        elif not _is_joined(joined, paths.values()):
+            yield joined, "it is not the concatenation of the shards' held-out text"
 
 
 def _text_faults(
-    texts: list[bytes], shard: Shard, fraction: float, tokenizer: Tokenizer | None
+    content: bytes, shard: Shard, fraction: float, tokenizer: Tokenizer | None
 ) -> Iterator[str]:
-    """Yield the faults of the texts of a slice's held-out documents."""
+    """Yield the faults of the text of a slice's held-out documents."""
+    texts = _cut(content, shard.document_bytes.tolist())
+    if texts is None:
+        yield "its documents do not match the shard"
+        return
     try:
         decoded = [text.decode() for text in texts]
     except UnicodeDecodeError:
         yield "it is not UTF-8"
         return
-    misplaced = sum(not is_held_out(text, fraction) for text in decoded)
-    if misplaced:
+    if misplaced := sum(not is_held_out(text, fraction) for text in decoded):
         yield f"{misplaced:,} of its documents belong to the training split"
-    wrong = (
-        _count_id_mismatches(decoded, shard, tokenizer) if tokenizer is not None and texts else 0
-    )
-    if wrong:
+    if tokenizer is not None and (wrong := _count_id_mismatches(decoded, shard, tokenizer)):
         yield f"the ids of {wrong:,} of its documents do not match the shard"
 
 
@@ -75,18 +106,17 @@ def _count_id_mismatches(texts: list[str], shard: Shard, tokenizer: Tokenizer) -
 
     Decoding is faster, but not every tokenizer round-trips text.
     """
-    spans = list(zip(shard.starts[:-1].tolist(), shard.starts[1:].tolist(), strict=True))
+    documents = [shard.ids[start:end] for start, end in pairwise(shard.starts.tolist())]
     suspects = [
-        index
-        for index, (text, (start, end)) in enumerate(zip(texts, spans, strict=True))
-        if not _decodes_to(text, shard.ids[start : end - 1].tolist(), tokenizer)
+        (text, ids)
+        for text, ids in zip(texts, documents, strict=True)
+        if not _decodes_to(text, ids[:-1].tolist(), tokenizer)
     ]
-    ids, ends = tokenizer.encode_documents([texts[index] for index in suspects])
-    encoded = np.split(ids, ends[:-1]) if suspects else []
-    return sum(
-        not np.array_equal(mine, shard.ids[slice(*spans[index])])
-        for mine, index in zip(encoded, suspects, strict=True)
-    )
+    if not suspects:
+        return 0
+    encoded, ends = tokenizer.encode_documents([text for text, _ in suspects])
+    pairs = zip(np.split(encoded, ends[:-1]), suspects, strict=True)
+    return sum(not np.array_equal(ours, ids) for ours, (_, ids) in pairs)
 
 
 def _decodes_to(text: str, ids: list[int], tokenizer: Tokenizer) -> bool:
@@ -100,36 +130,17 @@ def _cut(content: bytes, sizes: list[int]) -> list[bytes] | None:
     """Cut the text of a slice into documents of known sizes; None if the sizes do not match."""
     texts: list[bytes] = []
     at = 0
-    for number, size in enumerate(sizes):
-        if number:
-            if content[at : at + len(HELD_OUT_SEPARATOR)] != HELD_OUT_SEPARATOR:
-                return None
-            at += len(HELD_OUT_SEPARATOR)
+    for size in sizes:
         texts.append(content[at : at + size])
-        at += size
-    return texts if at == len(content) else None
+        at += size + len(HELD_OUT_SEPARATOR)
+    return texts if HELD_OUT_SEPARATOR.join(texts) == content else None
 
 
-class _Joined:
-    """The file that joins the held-out text of all slices, compared slice by slice."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._at, self._same = 0, True
-
-    def expect(self, part: bytes) -> None:
-        """Compare the next bytes with the text of a slice."""
-        if not part or not self._path.is_file():
-            return
-        expected = HELD_OUT_SEPARATOR + part if self._at else part
-        with open(self._path, "rb") as file:
-            file.seek(self._at)
-            self._same = self._same and file.read(len(expected)) == expected
-        self._at += len(expected)
-
-    def fault(self) -> str | None:
-        """Return the fault, if any, after the last slice."""
-        if not self._path.is_file():
-            return "it is missing"
-        whole = self._same and self._at == self._path.stat().st_size
-        return None if whole else "it is not the concatenation of the shards' held-out text"
+def _is_joined(joined: Path, paths: Iterable[Path]) -> bool:
+    """Return whether a file is the concatenation of others, except empty ones, with separators."""
+    with open(joined, "rb") as file:
+        for content in filter(None, (path.read_bytes() for path in paths)):
+            expected = HELD_OUT_SEPARATOR + content if file.tell() else content
+            if file.read(len(expected)) != expected:
+                return False
+        return not file.read(1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,7 +51,6 @@ class Encoded:
     folder: Path
     manifest: Manifest
     """Shards that are not encoded yet count as empty."""
-    num_parts: int
     parts_done: int
     complete: bool
     """Whether the whole source is encoded."""
@@ -60,6 +59,15 @@ class Encoded:
     def name(self) -> str:
         """The source's name."""
         return self.manifest.header.source
+
+    @property
+    def num_parts(self) -> int:
+        """Number of slices, encoded or not."""
+        return len(self.manifest.splits["train"].shards)
+
+    def records(self) -> dict[int, PartRecord]:
+        """Return the records of the slices that have a valid one."""
+        return _records(self.folder, self.num_parts)
 
     def shard(self, split: Split, part: int) -> Shard:
         """Open a shard without verifying checksums, for callers that have verified them."""
@@ -85,14 +93,20 @@ class Encoded:
         """Return the training stream that a run with this seed reads, as far as it is encoded."""
         if self.complete:
             return TokenStream(Shards(self.folder, self.manifest, "train"), seed, group_tokens)
-        return TokenStream(partial_shards_of(self.folder), seed, group_tokens)
+
+        def wait() -> None:
+            raise YxanulError(
+                f"source '{self.folder.name}' is not fully encoded, and a shard is missing",
+                hint="run yxanul prepare",
+            )
+
+        return TokenStream(PartialShards(self.folder, "train", wait), seed, group_tokens)
 
     def dropped(self) -> list[DroppedSample]:
         """Return the samples of dropped documents, sorted by cause."""
         if self.complete:
             return _read_samples(self.folder / "dropped.jsonl")
-        records = _records(self.folder, self.num_parts).values()
-        samples = [sample for record in records for sample in record.samples]
+        samples = [sample for record in self.records().values() for sample in record.samples]
         return sorted(samples, key=lambda sample: sample.cause)
 
 
@@ -122,24 +136,10 @@ def open_encoded(folder: Path) -> Encoded:
     """Open a source's folder, fully encoded or not."""
     if (folder / "manifest.json").is_file() or not _is_source(folder):
         manifest = read_manifest(folder)
-        num_parts = len(manifest.splits["train"].shards)
-        return Encoded(folder, manifest, num_parts, num_parts, complete=True)
+        return Encoded(folder, manifest, len(manifest.splits["train"].shards), complete=True)
     outline = read_outline(folder)
     records = _records(folder, outline.num_parts)
-    manifest = make_manifest(outline, records)
-    return Encoded(folder, manifest, outline.num_parts, len(records), complete=False)
-
-
-def partial_shards_of(folder: Path) -> PartialShards:
-    """Return the training shards of a source; reading a missing one raises YxanulError."""
-
-    def wait() -> None:
-        raise YxanulError(
-            f"source '{folder.name}' is not fully encoded, and a shard is missing",
-            hint="run yxanul prepare",
-        )
-
-    return PartialShards(folder, "train", wait)
+    return Encoded(folder, make_manifest(outline, records), len(records), complete=False)
 
 
 class Stretch(NamedTuple):
@@ -152,68 +152,39 @@ class Stretch(NamedTuple):
     """Whether the document begins here, rather than in an earlier row."""
 
 
-@dataclass(frozen=True)
-class StreamRow:
+class StreamRow(NamedTuple):
     """One row as the model reads it."""
 
-    source: str
-    position: int
-    """Position of its first token in the stream of its source."""
+    row: Row
     stretches: tuple[Stretch, ...]
     target: int
     """The token after the row: the target of its last position."""
-
-    @property
-    def ids(self) -> list[int]:
-        """All ids of the row."""
-        return [i for stretch in self.stretches for i in stretch.ids]
 
 
 def stream_rows(
     order: TokenStream, source: str, position: int, seq_len: int, count: int
 ) -> list[StreamRow]:
     """Return consecutive rows of a source's training stream."""
-    if seq_len < 1 or count < 1:
+    if position < 0 or position + seq_len * count > LAST_POSITION:
         raise YxanulError(
-            "the rows are empty",
-            got=f"{count} rows of {seq_len} tokens",
-            expected="at least one row of at least one token",
+            "the position is outside the stream", got=position, expected=f"0 to {LAST_POSITION}"
         )
-    _check_position(position, position + seq_len * count)
-    ids, documents = order.read(position, seq_len * count + 1)
-    rows = []
-    for number in range(count):
-        start, end = number * seq_len, (number + 1) * seq_len
-        row = Row(source, position + start)
-        target = int(ids[end])
-        rows.append(cut_row(order, row, ids[start:end], documents[start:end], target))
-    return rows
+    starts = (position + number * seq_len for number in range(count))
+    return [read_row(order, Row(source, start), seq_len) for start in starts]
 
 
-def cut_row(
-    order: TokenStream, row: Row, ids: np.ndarray, documents: np.ndarray, target: int
-) -> StreamRow:
-    """Split a row at its document boundaries."""
-    starts = [0, *(np.flatnonzero(np.diff(documents)) + 1).tolist()]
-    ends = [*starts[1:], len(ids)]
-    begins = [_begins_document(order, row.start), *[True] * (len(starts) - 1)]
-    cuts = zip(starts, ends, begins, strict=True)
-    stretches = tuple(Stretch(start, ids[start:end].tolist(), new) for start, end, new in cuts)
-    return StreamRow(row.source, row.start, stretches, target)
-
-
-def _begins_document(order: TokenStream, position: int) -> bool:
-    if position == 0:
-        return True
-    before, here = order.read(position - 1, 2)[1].tolist()
-    return before != here
-
-
-def _check_position(first: int, last: int) -> None:
-    if first < 0 or last > LAST_POSITION:
-        raise YxanulError(
-            "the position is outside the stream", got=first, expected=f"0 to {LAST_POSITION}"
-        )
+def read_row(order: TokenStream, row: Row, seq_len: int) -> StreamRow:
+    """Read a row, and split it at its document boundaries."""
+    before = min(1, row.start)  # the token before the row tells whether a document begins with it
+    ids, documents = order.read(row.start - before, before + seq_len + 1)
+    row_ids = ids[before:].tolist()
+    begins = np.diff(documents, prepend=-1)[before:-1] != 0
+    starts = [0, *(np.flatnonzero(begins[1:]) + 1).tolist()]
+    stretches = tuple(
+        Stretch(start, row_ids[start:end], bool(begins[start]))
+        for start, end in pairwise([*starts, seq_len])
+    )
+    return StreamRow(row, stretches, row_ids[-1])
 
 
 def _is_source(path: Path) -> bool:
@@ -228,7 +199,7 @@ def _records(folder: Path, num_parts: int) -> dict[int, PartRecord]:
 
 def _read_samples(path: Path) -> list[DroppedSample]:
     try:
-        lines: Sequence[str] = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8").split("\n")
         return [DroppedSample.model_validate(json.loads(line)) for line in lines if line]
     except FileNotFoundError:
         raise YxanulError(f"{path} is missing", hint="run yxanul prepare") from None

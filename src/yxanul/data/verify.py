@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from yxanul.base.errors import YxanulError
+from yxanul.base.files import sha256_of
 from yxanul.base.ui import ProgressTask, Ui
-from yxanul.data.held_out import held_out_faults
+from yxanul.data.held_out import digests, held_out_faults, index_held_out
 from yxanul.data.inspect import Encoded, name_of, open_encoded
 from yxanul.data.manifest import (
     SPLITS,
@@ -25,7 +24,6 @@ from yxanul.data.manifest import (
     Split,
     make_manifest,
     read_outline,
-    read_record,
     record_path,
     shard_files,
     shard_sizes,
@@ -33,7 +31,6 @@ from yxanul.data.manifest import (
 from yxanul.data.shards import Shard
 from yxanul.tokenizer.tokenizer import Tokenizer
 
-_CHUNK_BYTES = 1 << 22
 _CHUNK_TOKENS = 1 << 21
 
 
@@ -58,6 +55,18 @@ class Check:
     notes: list[str] = field(default_factory=list)
     """Observations that are not faults."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON data."""
+        return {
+            "ok": not self.faults,
+            "documents": self.documents,
+            "tokens": self.tokens,
+            "files": self.files,
+            "with_tokenizer": self.with_text,
+            "faults": [{"where": str(fault.where), "fault": fault.what} for fault in self.faults],
+            "notes": self.notes,
+        }
+
 
 Tokenizers = Callable[[Header], Tokenizer | None]
 """Returns the tokenizer that a source was encoded with, or None if unavailable."""
@@ -66,8 +75,7 @@ Tokenizers = Callable[[Header], Tokenizer | None]
 def verify_sources(folders: Mapping[str, Path], tokenizers: Tokenizers, ui: Ui) -> dict[str, Check]:
     """Verify every file of every source.
 
-    Held-out documents are searched for in the training splits of all sources with the same
-    tokenizer and validation fraction: there, equal texts belong to the same split.
+    Held-out documents are searched for in the training splits of all sources.
     """
     checks = {name: Check() for name in folders}
     opened: dict[str, Encoded] = {}
@@ -76,219 +84,169 @@ def verify_sources(folders: Mapping[str, Path], tokenizers: Tokenizers, ui: Ui) 
             opened[name] = open_encoded(folder)
         except YxanulError as error:
             checks[name].faults.append(Fault(folder, str(error)))
-    held_out = _HeldOut()
-    for source in opened.values():
-        held_out.gather(source)
+    held_out = index_held_out(opened.values())
     for name, source in opened.items():
+        tokenizer = None
         try:
             tokenizer = tokenizers(source.manifest.header)
         except YxanulError as error:
             checks[name].faults.append(Fault(folders[name], str(error)))
-            tokenizer = None
         _Verification(source, tokenizer, held_out, checks[name]).run(ui)
     return checks
-
-
-class _HeldOut:
-    """Index of the held-out documents of all sources, by digest of their ids."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, float], dict[bytes, tuple[str, int]]] = {}
-        self.by_position: set[str] = set()
-
-    def gather(self, source: Encoded) -> None:
-        """Index the held-out documents of a source; unreadable shards are reported elsewhere."""
-        known = self.of(source.manifest.header)
-        first = 0
-        for index, entry in enumerate(source.manifest.splits["validation"].shards):
-            shard = _sound_shard(source, "validation", index)
-            for number, digest in enumerate(_digests(shard), first):
-                known.setdefault(digest, (source.name, number))
-            first += entry.documents
-            record = read_record(source.folder, index)
-            if record is not None and record.held_out_below == 1:
-                self.by_position.add(source.name)
-
-    def of(self, header: Header) -> dict[bytes, tuple[str, int]]:
-        """Return (source, document) by digest, of sources with the same tokenizer and fraction."""
-        return self._known.setdefault((header.tokenizer, header.validation_fraction), {})
 
 
 class _Verification:
     """Verification of one source."""
 
     def __init__(
-        self, source: Encoded, tokenizer: Tokenizer | None, held_out: _HeldOut, check: Check
+        self,
+        source: Encoded,
+        tokenizer: Tokenizer | None,
+        held_out: Mapping[bytes, tuple[Encoded, int]],
+        check: Check,
     ) -> None:
         self.source, self.tokenizer, self.check = source, tokenizer, check
-        self.header = source.manifest.header
-        self.folder = source.folder
-        self._known, self._by_position = held_out.of(self.header), held_out.by_position
-        self._leaks: dict[str, list[tuple[int, int]]] = {}
-        self._damaged: set[tuple[Split, int]] = set()
+        self.folder, self.header = source.folder, source.manifest.header
+        self.held_out = held_out
+        self.leaks: dict[str, list[tuple[int, Encoded, int]]] = {}
+        """Training document, and source and number of the equal held-out one, by its source."""
+        self.damaged: set[tuple[Split, int]] = set()
+        self.is_copy = (self.folder / "fetched.json").is_file()
         check.with_text = tokenizer is not None
-        self._is_copy = (self.folder / "fetched.json").is_file()
-        if self._is_copy:
-            check.notes.append("verified local copies of remote shards")
 
     def run(self, ui: Ui) -> None:
         """Verify all files."""
         if self.header.source != name_of(self.folder):
-            self._fault(self.folder, f"it contains the shards of '{self.header.source}'")
-        records = self._records()
-        total = sum(sum(sizes.values()) for *_, sizes in self._shards(records))
-        with ui.task(f"verify {self.source.name}", total, "B") as bar:
-            number = dict.fromkeys(SPLITS, 0)
-            for split, index, entry, _ in self._shards(records):
-                self._check_shard(split, index, entry, number[split], bar)
-                number[split] += entry.documents
-        self._report_leaks()
-        self._check_dropped()
-        if self._is_copy:
-            return
-        parts = [
-            number
-            for number in range(self.source.num_parts)
-            if self.source.complete or number in records
+            self.fault(self.folder, f"it contains the shards of '{self.header.source}'")
+        records: dict[int, PartRecord] = {}
+        if self.is_copy:
+            self.check.notes.append("verified local copies of remote shards")
+        else:
+            records = self.source.records()
+            self.check_records(records)
+        shards: list[tuple[Split, int, ShardEntry]] = [
+            (split, number, entry)
+            for split in SPLITS
+            for number, entry in enumerate(self.source.manifest.splits[split].shards)
+            if number in records or (self.source.complete and (entry.tokens or not self.is_copy))
         ]
-        sound = [number for number in parts if ("validation", number) not in self._damaged]
-        for where, what in held_out_faults(self.source, parts, sound, self.tokenizer):
-            self._fault(where, what)
+        total = sum(sum(shard_sizes(entry, self.header.dtype).values()) for *_, entry in shards)
+        with ui.task(f"verify {self.source.name}", total, "B") as bar:
+            first = dict.fromkeys(SPLITS, 0)
+            for split, number, entry in shards:
+                self.check_shard(split, number, entry, first[split], bar)
+                first[split] += entry.documents
+        self.report_leaks()
+        self.check_dropped()
+        if not self.is_copy:
+            damaged = {number for split, number in self.damaged if split == "validation"}
+            for where, what in held_out_faults(self.source, records, damaged, self.tokenizer):
+                self.fault(where, what)
 
-    def _shards(
-        self, records: Mapping[int, PartRecord]
-    ) -> Iterator[tuple[Split, int, ShardEntry, dict[str, int]]]:
-        """Yield (split, number, figures, file sizes) of every shard that should exist."""
-        for split in SPLITS:
-            for number, entry in enumerate(self.source.manifest.splits[split].shards):
-                if number in records or (
-                    self.source.complete and (entry.tokens or not self._is_copy)
-                ):
-                    yield split, number, entry, shard_sizes(entry, self.header.dtype)
-
-    def _records(self) -> dict[int, PartRecord]:
-        """Return the records, and compare the manifest with them; fetched copies have none."""
-        source, records = self.source, {}
-        if self._is_copy:
-            return records
+    def check_records(self, records: Mapping[int, PartRecord]) -> None:
+        """Check that every slice has a record, and the manifest is their sum."""
+        source = self.source
         for number in range(source.num_parts):
-            record = read_record(self.folder, number)
             path = record_path(self.folder, number)
-            if record is not None:
-                records[number] = record
-            elif source.complete or path.exists():
-                self._fault(path, "it is broken" if path.exists() else "it is missing")
+            if number not in records and (source.complete or path.exists()):
+                self.fault(path, "it is broken" if path.exists() else "it is missing")
         if not source.complete:
-            self._fault(
+            self.fault(
                 self.folder,
                 f"it is incomplete: {source.parts_done} of {source.num_parts} shards are encoded;"
                 " run yxanul prepare",
             )
         elif len(records) == source.num_parts:
-            self._compare(records)
-        return records
+            self.compare_manifest(records)
 
-    def _compare(self, records: Mapping[int, PartRecord]) -> None:
+    def compare_manifest(self, records: Mapping[int, PartRecord]) -> None:
         """Check that the manifest is the sum of the records, and matches the outline."""
         manifest = self.source.manifest
         outline = Outline(
             header=self.header, synthetic=manifest.synthetic, num_parts=self.source.num_parts
         )
         if make_manifest(outline, records) != manifest:
-            self._fault(self.folder / "manifest.json", "it is not the sum of the records in parts/")
+            self.fault(self.folder / "manifest.json", "it is not the sum of the records in parts/")
         try:
             if read_outline(self.folder) != outline:
-                self._fault(self.folder / "outline.json", "it does not match the manifest")
+                self.fault(self.folder / "outline.json", "it does not match the manifest")
         except YxanulError as error:
-            self._fault(self.folder / "outline.json", str(error))
+            self.fault(self.folder / "outline.json", str(error))
 
-    def _check_shard(
-        self, split: Split, index: int, entry: ShardEntry, first: int, bar: ProgressTask
+    def check_shard(
+        self, split: Split, part: int, entry: ShardEntry, first: int, bar: ProgressTask
     ) -> None:
         """Verify the files of one shard; `first` is the number of its first document."""
-        files = shard_files(self.folder / split, index)
-        sizes = shard_sizes(entry, self.header.dtype)
-        faults = {
-            path: _file_fault(path, sizes[suffix], entry.sha256.get(suffix), bar)
-            for suffix, path in files.items()
-        }
-        for path, fault in faults.items():
-            if fault is not None:
-                self._fault(path, fault)
-                self._damaged.add((split, index))
-        self.check.files += sum(fault is None for fault in faults.values())
+        files = shard_files(self.folder / split, part)
+        for suffix, size_bytes in shard_sizes(entry, self.header.dtype).items():
+            fault = _file_fault(files[suffix], size_bytes, entry.sha256.get(suffix))
+            bar.advance(size_bytes)
+            if fault is None:
+                self.check.files += 1
+            else:
+                self.fault(files[suffix], fault)
+                self.damaged.add((split, part))
         self.check.documents += entry.documents
         self.check.tokens += entry.tokens
         # Content faults of a damaged file add nothing.
-        if (split, index) in self._damaged or not entry.tokens:
+        if (split, part) in self.damaged or not entry.tokens:
             return
-        shard = self.source.shard(split, index)
-        in_order = True
-        for suffix, what in _content_faults(shard, self.header):
-            in_order = in_order and suffix != ".offsets"
-            self._fault(files[suffix], what)
-        if split == "train" and in_order and self._known:
-            self._find_leaks(shard, first)
+        for suffix, what in _content_faults(self.source.shard(split, part), self.header):
+            self.fault(files[suffix], what)
+        if split == "train" and self.held_out:
+            for number, digest in enumerate(digests(self.source, split, part), first):
+                if digest in self.held_out:
+                    source, document = self.held_out[digest]
+                    self.leaks.setdefault(source.name, []).append((number, source, document))
 
-    def _find_leaks(self, shard: Shard, first: int) -> None:
-        for number, digest in enumerate(_digests(shard), first):
-            if digest in self._known:
-                source, document = self._known[digest]
-                self._leaks.setdefault(source, []).append((number, document))
-
-    def _report_leaks(self) -> None:
+    def report_leaks(self) -> None:
         """Report held-out documents in the training split: a fault, unless documents are held out
         by position, or the tokenizer maps different texts to the same ids."""
-        for source, pairs in self._leaks.items():
-            number, document = pairs[0]
+        for name, leaks in self.leaks.items():
+            number, source, document = leaks[0]
             what = (
-                f"{len(pairs):,} training documents have the same ids as held-out ones, such as"
-                f" document {number} and held-out document {document} of '{source}'"
+                f"{len(leaks):,} training documents have the same ids as held-out ones, such as"
+                f" document {number} and held-out document {document} of '{name}'"
             )
             if self.tokenizer is not None and not _is_lossless(self.tokenizer):
                 self.check.notes.append(
                     f"{what}; this tokenizer maps different texts to the same ids"
                 )
-            elif source in self._by_position:
+            elif any(record.held_out_below == 1 for record in source.records().values()):
                 self.check.notes.append(
                     f"{what}: passages are held out by position, so repeated text can be in both"
                     " splits; data.deduplicate removes it"
                 )
             else:
-                self._fault(self.folder / "train", what)
+                self.fault(self.folder / "train", what)
 
-    def _check_dropped(self) -> None:
+    def check_dropped(self) -> None:
         """Check that samples of dropped documents are readable, and match the counted causes."""
+        path = self.folder / "dropped.jsonl"
         try:
             causes = {sample.cause for sample in self.source.dropped()}
         except YxanulError as error:
-            self._fault(self.folder / "dropped.jsonl", str(error))
+            self.fault(path, str(error))
             return
         if causes != {cause for cause, count in self.source.manifest.dropped.items() if count}:
-            self._fault(self.folder / "dropped.jsonl", "its causes do not match the manifest")
+            self.fault(path, "its causes do not match the manifest")
 
-    def _fault(self, where: Path, what: str) -> None:
+    def fault(self, where: Path, what: str) -> None:
+        """Note a fault."""
         self.check.faults.append(Fault(where, what))
 
 
-def _file_fault(path: Path, size_bytes: int, sha256: str | None, bar: ProgressTask) -> str | None:
+def _file_fault(path: Path, size_bytes: int, sha256: str | None) -> str | None:
     """Read a file and return its fault, if any."""
     try:
         found_bytes = path.stat().st_size
         if found_bytes != size_bytes:
-            bar.advance(size_bytes)
             return f"it has {found_bytes:,} bytes instead of {size_bytes:,}"
-        digest = hashlib.sha256()
-        with open(path, "rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
-                bar.advance(len(chunk))
+        return None if sha256_of(path) == sha256 else "its checksum is wrong"
     except FileNotFoundError:
-        bar.advance(size_bytes)
         return "it is missing"
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
-    return None if digest.hexdigest() == sha256 else "its checksum is wrong"
 
 
 def _content_faults(shard: Shard, header: Header) -> Iterator[tuple[str, str]]:
@@ -316,30 +274,6 @@ def _content_faults(shard: Shard, header: Header) -> Iterator[tuple[str, str]]:
     histogram = np.trim_zeros(np.bincount(np.frexp(lengths)[1] - 1, minlength=1), "b")
     if entry.lengths and histogram.tolist() != list(entry.lengths):
         yield ".offsets", "document lengths do not match the manifest"
-
-
-def _sound_shard(source: Encoded, split: Split, index: int) -> Shard | None:
-    """Return a shard if its offsets are valid, or None."""
-    try:
-        shard = source.shard(split, index)
-    except YxanulError:
-        return None
-    if not shard.num_tokens:
-        return None
-    starts = shard.starts
-    sound = starts[0] == 0 and starts[-1] == shard.num_tokens and np.all(np.diff(starts) > 0)
-    return shard if sound else None
-
-
-def _digests(shard: Shard | None) -> Iterator[bytes]:
-    """Yield a digest of every document's ids."""
-    if shard is None:
-        return
-    content, size = shard.ids.data.cast("B"), shard.ids.itemsize
-    starts = (shard.starts * size).tolist()
-    for start, end in pairwise(starts):
-        document = content[start:end]
-        yield hashlib.blake2b(document, digest_size=12).digest()
 
 
 def _is_lossless(tokenizer: Tokenizer) -> bool:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.registry import lookup
-from yxanul.data.inspect import Encoded, StreamRow, cut_row, open_encoded, stream_rows
+from yxanul.data.inspect import Encoded, StreamRow, open_encoded, read_row, stream_rows
 from yxanul.data.manifest import Header, Split, read_record
 from yxanul.data.order import GROUP_TOKENS
-from yxanul.data.report import report_on
+from yxanul.data.report import chars_per_token, lengths_of
 from yxanul.inspect.target import Target, TokenizerFinder
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ class Look:
         encoded = open_encoded(folder)
         document = encoded.document(split, number)
         record = read_record(folder, document.part)
-        header = encoded.manifest.header
         return {
             **self.place.facts,
             "source": name,
@@ -56,27 +56,30 @@ class Look:
             "from": record.part if record else None,
             "tokens": len(document.ids),
             "bytes": document.num_bytes,
-            **self._decoded(header, document.ids.tolist()),
+            **self._decoded(encoded.manifest.header, document.ids.tolist()),
         }
 
     def stream(
         self, source: str | None, position: int, seq_len: int | None, count: int
     ) -> dict[str, Any]:
         """Return rows of a source's training stream, starting at a position."""
+        from yxanul.stages.config import longest_row
+
         name, folder = self.place.only(source, "a position")
         encoded, recipe = open_encoded(folder), self.place.recipe
-        seed = recipe.seed if recipe else 0
-        group_tokens = recipe.data.shuffle_tokens if recipe else GROUP_TOKENS
-        length = seq_len or self._longest()
+        seed, group_tokens, longest = 0, GROUP_TOKENS, _SEQ_LEN
+        if recipe is not None:
+            seed, group_tokens = recipe.seed, recipe.data.shuffle_tokens
+            longest = max(map(longest_row, recipe.stages))
         order = encoded.order(seed, group_tokens)
-        rows = stream_rows(order, name, position, length, count)
+        rows = stream_rows(order, name, position, seq_len or longest, count)
         return {
             **self.place.facts,
             "source": name,
             "seed": seed,
             "shuffle_tokens": group_tokens,
             "position": position,
-            "seq_len": length,
+            "seq_len": seq_len or longest,
             "rows": [{"row": n, **self._row(encoded, row)} for n, row in enumerate(rows)],
         }
 
@@ -90,13 +93,23 @@ class Look:
         run, recipe = self.place.run, self.place.recipe
         if run is None or recipe is None:
             raise YxanulError("--step needs a run folder", got=self.place.path)
-        if source is not None:
-            self.place.chosen(source)
+        self.place.chosen(source)
         step = locate_step(run, recipe, number, stage)
+        phase = step.phase
         return {
             **self.place.facts,
-            **_step_facts(step),
-            "rows": self._step_rows(step, source, most),
+            "step": step.step,
+            "stage": step.stage,
+            "stage_step": step.stage_step,
+            "stage_steps": step.plan.total_steps,
+            "phase": phase.index,
+            "seq_len": phase.seq_len,
+            "num_rows": phase.rows,
+            "micro_rows": phase.micro_rows,
+            "lr_scale": phase.lr_scale,
+            "clip": phase.clip,
+            "mix": phase.mix,
+            "rows": list(islice(self._step_rows(step, source), most)),
         }
 
     def dropped(self, source: str | None, cause: str | None) -> dict[str, Any]:
@@ -116,14 +129,12 @@ class Look:
 
     def _source(self, folder: Path, splits: Sequence[Split]) -> dict[str, Any]:
         encoded = open_encoded(folder)
-        header = encoded.manifest.header
-        plain = report_on({encoded.name: encoded.manifest}).as_dict()
-        figures = {name: values[encoded.name] for name, values in plain["splits"].items()}
+        manifest, header = encoded.manifest, encoded.manifest.header
         return {
             "complete": encoded.complete,
             "parts": encoded.num_parts,
             "parts_done": encoded.parts_done,
-            "synthetic": encoded.manifest.synthetic,
+            "synthetic": manifest.synthetic,
             "tokenizer": header.tokenizer,
             "decoded": self.tokenizers.of(header) is not None,
             "vocab_size": header.vocab_size,
@@ -131,12 +142,16 @@ class Look:
             "dtype": header.dtype,
             "validation_fraction": header.validation_fraction,
             "splits": {
-                split: {name: of_split[split] for name, of_split in figures.items()}
-                | {"chars_per_token": _chars_per_token(encoded, split)}
-                for split in encoded.manifest.splits
+                split: {
+                    "documents": entry.documents,
+                    "tokens": entry.tokens,
+                    "bytes": entry.bytes,
+                    "chars_per_token": chars_per_token(entry),
+                }
+                for split, entry in manifest.splits.items()
             },
-            "dropped": encoded.manifest.dropped,
-            "lengths": plain["lengths"][encoded.name],
+            "dropped": manifest.dropped,
+            "lengths": lengths_of(manifest),
             "first": {split: self._first(encoded, split) for split in splits},
         }
 
@@ -151,57 +166,43 @@ class Look:
             first.append({"document": number, "tokens": len(ids), **start, "cut": cut})
         return first
 
-    def _step_rows(
-        self, step: PlannedStep, source: str | None, most: int | None
-    ) -> list[dict[str, Any]]:
-        """Return the rows of a step as the trainer reads them, by micro-batch."""
-        from yxanul.data.batches import BatchLoader
+    def _step_rows(self, step: PlannedStep, source: str | None) -> Iterator[dict[str, Any]]:
+        """Yield the rows of a step, by micro-batch."""
         from yxanul.stages.data import check_header
         from yxanul.tokenizer.tokenizer import Tokenizer
 
         run, recipe = self.place.run, self.place.recipe
         assert run is not None and recipe is not None
-        data, names = run.data(recipe.data.folder), sorted({row.source for row in step.rows})
-        opened = {name: open_encoded(data / name) for name in names}
-        tokenizer = Tokenizer.load(run.tokenizer)
+        data, tokenizer = run.data(recipe.data.folder), Tokenizer.load(run.tokenizer)
+        opened = {name: open_encoded(data / name) for name in {row.source for row in step.rows}}
         for name, encoded in opened.items():
-            check_header(encoded.manifest.header, encoded.folder.parent, name, recipe, tokenizer)
-        group_tokens = recipe.data.shuffle_tokens
+            check_header(encoded.manifest.header, data, name, recipe, tokenizer)
         orders = {
-            name: encoded.order(recipe.seed, group_tokens) for name, encoded in opened.items()
+            name: encoded.order(recipe.seed, recipe.data.shuffle_tokens)
+            for name, encoded in opened.items()
         }
-        loader, plain, number = BatchLoader(orders), [], 0
-        for micro_batch, rows in enumerate(step.micro_batches()):
-            if most is not None and len(plain) >= most:
-                break
-            batch = loader.load(rows, step.phase.seq_len)
-            for at, row in enumerate(rows):
-                ids, documents = batch.ids_BT[at].numpy(), batch.documents_BT[at].numpy()
-                target = int(batch.targets_BT[at, -1])
-                if source in (None, row.source):
-                    cut = cut_row(orders[row.source], row, ids, documents, target)
-                    facts = self._row(opened[row.source], cut)
-                    plain.append({"row": number, "micro_batch": micro_batch, **facts})
-                number += 1
-        return plain[:most]
+        for number, row in enumerate(step.rows):
+            if source in (None, row.source):
+                read = read_row(orders[row.source], row, step.phase.seq_len)
+                facts = self._row(opened[row.source], read)
+                yield {"row": number, "micro_batch": number // step.phase.micro_rows, **facts}
 
     def _row(self, encoded: Encoded, row: StreamRow) -> dict[str, Any]:
         header = encoded.manifest.header
         tokens = encoded.manifest.splits["train"].tokens
-        stretches = [
-            {
-                "start": stretch.start,
-                "tokens": len(stretch.ids),
-                "begins": stretch.begins,
-                **self._decoded(header, stretch.ids),
-            }
-            for stretch in row.stretches
-        ]
         return {
-            "source": row.source,
-            "position": row.position,
-            "epoch": row.position // tokens if encoded.complete and tokens else None,
-            "documents": stretches,
+            "source": row.row.source,
+            "position": row.row.start,
+            "epoch": row.row.start // tokens if encoded.complete and tokens else None,
+            "documents": [
+                {
+                    "start": stretch.start,
+                    "tokens": len(stretch.ids),
+                    "begins": stretch.begins,
+                    **self._decoded(header, stretch.ids),
+                }
+                for stretch in row.stretches
+            ],
             "target": {
                 "id": row.target,
                 "text": self._text(header, [row.target]),
@@ -220,34 +221,3 @@ class Look:
         if tokenizer is None:
             return None
         return tokenizer.decode([i for i in ids if i != header.end_of_text_id])
-
-    def _longest(self) -> int:
-        from yxanul.stages.config import longest_row
-
-        recipe = self.place.recipe
-        if recipe is None:
-            return _SEQ_LEN
-        return max(map(longest_row, recipe.stages))
-
-
-def _step_facts(step: PlannedStep) -> dict[str, Any]:
-    phase = step.phase
-    return {
-        "step": step.step,
-        "stage": step.stage,
-        "stage_step": step.stage_step,
-        "stage_steps": step.plan.total_steps,
-        "phase": phase.index,
-        "seq_len": phase.seq_len,
-        "num_rows": phase.rows,
-        "micro_rows": phase.micro_rows,
-        "lr_scale": phase.lr_scale,
-        "clip": phase.clip,
-        "mix": phase.mix,
-    }
-
-
-def _chars_per_token(encoded: Encoded, split: Split) -> float:
-    """Return the characters of text per token, eos excluded."""
-    entry = encoded.manifest.splits[split]
-    return entry.chars / max(1, entry.tokens - entry.documents)

@@ -32,8 +32,6 @@ class Target:
     """Sources of the run that have no folder of shards."""
     run: RunFolder | None
     recipe: Recipe | None
-    is_run: bool
-    """Whether the path is the run folder rather than its data."""
 
     @property
     def facts(self) -> dict[str, str | None]:
@@ -61,26 +59,22 @@ def find_target(path: Path, ui: Ui) -> Target:
     if not run.recipe.is_file():
         folders = source_folders(path)
         run, recipe = _run_around(next(iter(folders.values())).parent)
-        return Target(path, folders, (), run, recipe, is_run=False)
+        return Target(path, folders, (), run, recipe)
     recipe = load_recipe(str(run.recipe))
     data = run.data(recipe.data.folder)
     if recipe.data.folder and is_address(recipe.data.folder):
-        _fetch(recipe.data.folder, data, list(recipe.data.sources), ui)
+        with StopRequest().handled():
+            storage = RemoteStorage(recipe.data.folder, data)
+            storage.look()
+            encoded = storage.sources()
+            names = [name for name in recipe.data.sources if name in encoded]
+            fetch_shards(recipe.data.folder, ui, names)
     if not data.is_dir():
         raise YxanulError(f"{path} has no shards yet", hint="run `yxanul prepare` with its recipe")
     existing = source_folders(data)
     folders = {name: existing[name] for name in recipe.data.sources if name in existing}
     missing = tuple(name for name in recipe.data.sources if name not in existing)
-    return Target(path, folders, missing, run, recipe, is_run=True)
-
-
-def _fetch(address: str, folder: Path, names: list[str], ui: Ui) -> None:
-    """Fetch the files of the sources at an address that have changed."""
-    with StopRequest().handled():
-        storage = RemoteStorage(address, folder)
-        storage.look()
-        existing = storage.sources()
-        fetch_shards(address, ui, [name for name in names if name in existing])
+    return Target(path, folders, missing, run, recipe)
 
 
 def _run_around(data: Path) -> tuple[RunFolder | None, Recipe | None]:

@@ -1,39 +1,31 @@
-"""Verification results of shards, and their comparison with the run's recipe."""
+"""Verification of the shards of a target, and their comparison with its recipe."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from yxanul.base.errors import YxanulError
+from yxanul.base.ui import Ui
 from yxanul.data.manifest import read_outline
-from yxanul.data.verify import Check, Fault
-from yxanul.inspect.target import Target
+from yxanul.data.verify import Check, Fault, verify_sources
+from yxanul.inspect.target import Target, TokenizerFinder
 from yxanul.stages.data import check_header
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 
-def verify_facts(place: Target, checks: dict[str, Check]) -> dict[str, Any]:
-    """Return the results as JSON data."""
-    sources: dict[str, Any] = {
-        name: {
-            "ok": not check.faults,
-            "documents": check.documents,
-            "tokens": check.tokens,
-            "files": check.files,
-            "with_tokenizer": check.with_text,
-            "faults": [{"where": str(fault.where), "fault": fault.what} for fault in check.faults],
-            "notes": check.notes,
-        }
-        for name, check in checks.items()
-    }
+def verify(place: Target, tokenizers: TokenizerFinder, ui: Ui) -> dict[str, Any]:
+    """Verify every file of a target's sources; return the results as JSON data."""
+    checks = verify_sources(place.folders, tokenizers.of, ui)
+    _compare_with_recipe(place, checks)
+    sources = {name: check.to_dict() for name, check in checks.items()}
     ok = all(source["ok"] for source in sources.values())
     return {**place.facts, "ok": ok, "sources": sources}
 
 
-def compare_with_recipe(place: Target, checks: dict[str, Check]) -> None:
+def _compare_with_recipe(place: Target, checks: dict[str, Check]) -> None:
     """Add a fault for each source of a run whose shards do not match its recipe."""
     run, recipe = place.run, place.recipe
-    if run is None or recipe is None or not place.is_run:
+    if run is None or recipe is None or place.path != run.path:
         return
     data = run.data(recipe.data.folder)
     for name in place.missing:
@@ -41,7 +33,7 @@ def compare_with_recipe(place: Target, checks: dict[str, Check]) -> None:
     if not run.tokenizer.is_file():
         checks[next(iter(checks))].faults.append(Fault(run.tokenizer, "it is missing"))
         return
-    tokenizer: Tokenizer = Tokenizer.load(run.tokenizer)
+    tokenizer = Tokenizer.load(run.tokenizer)
     for name, folder in place.folders.items():
         try:
             header = read_outline(folder).header

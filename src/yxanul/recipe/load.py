@@ -34,6 +34,13 @@ def load_recipe(name: str, overrides: Sequence[str] = (), run: RunFolder | None 
     return check_tree(read_tree(name, overrides, run))
 
 
+def load_with_preset(
+    name: str, overrides: Sequence[str], run: RunFolder | None, preset: str
+) -> Recipe:
+    """Return a recipe with the preset that `model.preset: auto` came to."""
+    return load_recipe(name, [*overrides, f"model.preset={preset}"], run)
+
+
 def read_tree(name: str, overrides: Sequence[str] = (), run: RunFolder | None = None) -> SourceMap:
     """Read a recipe with its parents and overrides, without validation.
 

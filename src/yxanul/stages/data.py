@@ -19,11 +19,10 @@ from yxanul.base.ui import BackgroundUi, Ui
 from yxanul.data.contamination import comparison_digest
 from yxanul.data.encode import PrepareHooks, prepare_corpus
 from yxanul.data.fetch import fetch_shards
-from yxanul.data.manifest import Header, Split, read_manifest
+from yxanul.data.manifest import Header, Manifest, Split, read_manifest
 from yxanul.data.order import ShardSet, TokenStream, first_order
 from yxanul.data.partial_shards import PartialShards, sampled_parts
 from yxanul.data.plan import make_header
-from yxanul.data.report import CorpusReport
 from yxanul.data.shards import Shards
 from yxanul.data.tokenizer_text import training_texts
 from yxanul.recipe import Recipe
@@ -34,14 +33,14 @@ AGAIN = "run `yxanul prepare` (or `yxanul run`) with this recipe again"
 _LEAVE_OUT = "leave out the tokenizer section (tokenizer=null)"
 
 
-def prepare(run: RunFolder, recipe: Recipe, ui: Ui) -> CorpusReport:
+def prepare(run: RunFolder, recipe: Recipe, ui: Ui) -> dict[str, Manifest]:
     """Create a run's tokenizer and shards; finished work of an interrupted call is kept."""
     return encode(run, recipe, make_tokenizer(run, recipe, ui), ui)
 
 
 def encode(
     run: RunFolder, recipe: Recipe, tokenizer: Tokenizer, ui: Ui, hooks: PrepareHooks | None = None
-) -> CorpusReport:
+) -> dict[str, Manifest]:
     """Create the shards of a run."""
     return prepare_corpus(
         recipe.data,
@@ -204,11 +203,12 @@ def prepare_in_background(
         preparation.cancel()
 
 
-def tell(report: CorpusReport, ui: Ui) -> None:
+def tell(manifests: Mapping[str, Manifest], ui: Ui) -> None:
     """Print one line per source: documents, tokens and dropped documents."""
-    for name, one in report.sources.items():
-        documents, tokens = sum(one.documents.values()), sum(one.tokens.values())
-        dropped = ", ".join(f"{count:,} {cause}" for cause, count in one.dropped.items())
+    for name, manifest in manifests.items():
+        documents = sum(split.documents for split in manifest.splits.values())
+        tokens = sum(split.tokens for split in manifest.splits.values())
+        dropped = ", ".join(f"{count:,} {cause}" for cause, count in manifest.dropped.items())
         suffix = f"; dropped: {dropped}" if dropped else ""
         ui.say(f"{name}: {documents:,} documents, {tokens:,} tokens{suffix}")
 

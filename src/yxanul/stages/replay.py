@@ -37,11 +37,6 @@ class PlannedStep:
     phase: Phase
     rows: list[Row]
 
-    def micro_batches(self) -> list[list[Row]]:
-        """Return the rows, grouped by micro-batch."""
-        size = self.phase.micro_rows
-        return [self.rows[start : start + size] for start in range(0, len(self.rows), size)]
-
 
 def locate_step(run: RunFolder, recipe: Recipe, step: int, stage: str | None = None) -> PlannedStep:
     """Return a step's rows as the trainer plans them; `step` counts in the run, or in `stage`.

@@ -3,14 +3,15 @@
 The ids always equal those of the `tokenizers` library. The safeguards:
 
 * Only byte-level BPE with GPT-2's regex and no other processing is eligible.
-* Pre-tokenization depends on character classes. Every code point's class is compared between both
-  libraries (`gigatoken_probe.py`); a text with one that differs is encoded by `tokenizers`.
+* GPT-2's regex distinguishes letters, numbers, white space and the rest, by each library's own
+  Unicode tables. The class of every code point was compared for the versions in COMPARED; a text
+  with one that differs is encoded by `tokenizers`, and with other versions every text is.
 * Every token of the vocabulary is encoded by both; any difference disables the fast encoder.
 * A text that contains the name of an added token is encoded by `tokenizers`.
 * In every call a short sample is encoded by both; a difference is an error.
 
-The checks of classes and tokens are exhaustive. That equal classes and merges always give equal ids
-is only tested: on real text, on random text, and in every call.
+The comparisons of classes and tokens are exhaustive. That equal classes and merges always give
+equal ids is only tested: on real text, on random text, and in every call.
 YXANUL_FAST_ENCODING=0 in the environment disables the fast encoder.
 """
 
@@ -22,28 +23,36 @@ import importlib
 import json
 import os
 import resource
-from collections.abc import Callable, Iterable, Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 import tokenizers as library
 
+from yxanul.base.cache import cache_folder
 from yxanul.base.errors import YxanulError
 from yxanul.tokenizer.byte_alphabet import byte_symbols, token_bytes
-from yxanul.tokenizer.gigatoken_probe import (
-    Encode,
-    Findings,
-    minimal_json,
-    probe_json,
-    unlike_code_points,
-)
 
+Encode = Callable[[Sequence[str]], list[list[int]]]
+"""One library's batch encode function: texts to ids."""
 Fast = Callable[[str], np.ndarray]
 """Encodes one text to its ids, uint32 [N]."""
 
 SWITCH = "YXANUL_FAST_ENCODING"
 PACKAGE = "gigatoken"
+COMPARED = {
+    PACKAGE: ("0.10.0",),
+    "tokenizers": ("0.22.0", "0.22.1", "0.22.2", "0.23.1", "0.23.2", "0.23.3"),
+}
+"""Versions whose classes were compared (tests/tokenizer/test_gigatoken_table.py)."""
+UNLIKE = (
+    "88f c5c cdc a7ce-a7cf a7d2 a7d4 a7f1 d800-dfff 10940-10959 10ec5-10ec7 11db0-11ddb"
+    " 11de0-11de9 16ea0-16eb8 16ebb-16ed3 16ff2-16ff6 187f8-187ff 18d09-18d1e 18d80-18df2"
+    " 1e6c0-1e6de 1e6e0-1e6e2 1e6e4-1e6e5 1e6e7-1e6ed 1e6f0-1e6f4 1e6fe-1e6ff 2b73a-2b73f"
+    " 2cea2-2cead 323b0-33479"
+)
+"""The code points that they class differently, all newer than Unicode 14, and the surrogates."""
 _PRE_TOKENIZER = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
 _MODEL = {
     "type": (("BPE",), None),
@@ -72,20 +81,48 @@ def fast_encoder(raw: library.Tokenizer, end_of_text: str, slow: Encode) -> Fast
     if not is_plain(settings, end_of_text):
         return None
     content = minimal_json(settings["model"])
+    installed = _installed()
+    if not installed or not _are_compared(installed):
+        return None
     try:
         fast = _load(content)
-        findings = Findings(("tokenizers", PACKAGE))
-    except Exception:  # absent, too old, or cannot parse the file: each has its own error type
+    except Exception:  # cannot be imported, or cannot parse the file: each has its own error type
         return None
-    unlike = findings.code_points(_find_unlike)
-    if unlike[:128].any():  # nearly every text would contain one
-        return None
-    digest = hashlib.sha256(content.encode()).hexdigest()
-    tokens = settings["model"]["vocab"]
-    if not findings.are_equal(digest, lambda: _agree_on_tokens(content, tokens)):
+    if not _agree(content, installed, settings["model"]["vocab"]):
         return None
     names = [token.content for token in raw.get_added_tokens_decoder().values()]
-    return FastEncoder(fast, slow, names, unlike, lambda: _load(content))
+    return FastEncoder(fast, slow, names, unlike_code_points(), lambda: _load(content))
+
+
+def warning() -> str | None:
+    """Return a warning if text is encoded slowly only for want of a comparison of the versions."""
+    installed = _installed()
+    if os.environ.get(SWITCH) == "0" or _are_compared(installed):
+        return None
+    names = " and ".join(f"{package} {number}" for package, number in installed.items())
+    known = ", ".join(f"{package} {numbers[-1]}" for package, numbers in COMPARED.items())
+    return f"{names} were never compared: text is encoded slowly; known to agree: {known}"
+
+
+def _installed() -> dict[str, str]:
+    """Return the versions of both packages; nothing without the fast one."""
+    try:
+        return {package: version(package) for package in COMPARED}
+    except PackageNotFoundError:
+        return {}
+
+
+def _are_compared(installed: Mapping[str, str]) -> bool:
+    return all(number in COMPARED[package] for package, number in installed.items())
+
+
+def unlike_code_points() -> np.ndarray:
+    """Return the table, bool [0x110000], of the code points in UNLIKE."""
+    table = np.zeros(0x110000, np.bool_)
+    for word in UNLIKE.split():
+        first, _, last = word.partition("-")
+        table[int(first, 16) : int(last or first, 16) + 1] = True
+    return table
 
 
 def is_plain(content: dict[str, Any], end_of_text: str) -> bool:
@@ -179,7 +216,25 @@ def _load(content: str) -> Fast:
     return package.load_hf_json(content).encode
 
 
-def _both(content: str) -> tuple[Encode, Encode]:
+def minimal_json(model: dict[str, Any]) -> str:
+    """Return the tokenizer.json of a bare byte-level BPE without added tokens."""
+    bare = {name: missing for name, (_, missing) in _MODEL.items()}
+    kept = {"type": "BPE", "fuse_unk": False, "vocab": model["vocab"], "merges": model["merges"]}
+    content = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [],
+        "normalizer": None,
+        "pre_tokenizer": {**_PRE_TOKENIZER, "trim_offsets": True},
+        "post_processor": None,
+        "decoder": {**_PRE_TOKENIZER, "trim_offsets": True},
+        "model": {**bare, **kept},
+    }
+    return json.dumps(content, ensure_ascii=False)
+
+
+def both_encoders(content: str) -> tuple[Encode, Encode]:
     """Return the batch encode functions of the library and of the fast package."""
     raw, encode = library.Tokenizer.from_str(content), _load(content)
 
@@ -190,9 +245,21 @@ def _both(content: str) -> tuple[Encode, Encode]:
     return slow, lambda texts: [encode(text).tolist() for text in texts]
 
 
-def _find_unlike() -> list[int]:
-    """Return the code points that the libraries class differently; takes seconds."""
-    return unlike_code_points(*_both(probe_json()))
+def _agree(content: str, installed: Mapping[str, str], tokens: Iterable[str]) -> bool:
+    """Return whether both libraries give the same ids for every token.
+
+    If so, an empty file in the user's cache says it, so that worker processes need not compare.
+    """
+    digest = hashlib.sha256(f"{sorted(installed.items())} {content}".encode()).hexdigest()
+    mark = cache_folder() / "encoding" / digest
+    if mark.exists():
+        return True
+    if not _agree_on_tokens(content, tokens):
+        return False
+    with contextlib.suppress(OSError):  # it only costs time
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    return True
 
 
 def _agree_on_tokens(content: str, tokens: Iterable[str]) -> bool:
@@ -201,7 +268,7 @@ def _agree_on_tokens(content: str, tokens: Iterable[str]) -> bool:
     for token in tokens:
         with contextlib.suppress(UnicodeDecodeError):  # part of a character is not valid UTF-8
             texts.append(token_bytes(token).decode())
-    slow, fast = _both(content)
+    slow, fast = both_encoders(content)
     return slow(texts) == fast(texts)
 
 

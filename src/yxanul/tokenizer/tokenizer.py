@@ -136,8 +136,8 @@ class Tokenizer:
     def make_ready(self) -> str:
         """Prepare `encode_documents`; return the name of the package it encodes with.
 
-        The first call on a machine takes seconds, and the result is kept in the user's cache: call
-        this before starting worker processes.
+        The first call compares two packages on the vocabulary, and the user's cache keeps the
+        result: call this before worker processes encode.
         """
         return "tokenizers" if self._fast is None else PACKAGE
 

@@ -70,8 +70,8 @@ def merged(file: Mapping[str, Any], precision: str, num_processes: int, num_weig
     given = _without_auto(file)
     _refuse_other_ways(given)
     ours = _ours(precision, num_processes)
-    zero, zero_overridden = _zero_block(given.pop("zero_optimization", {}), num_weights)
-    types, types_overridden = _data_types(given.pop("data_types", {}))
+    zero, zero_overridden = _zero_block(_pop_block(given, "zero_optimization"), num_weights)
+    types, types_overridden = _data_types(_pop_block(given, "data_types"))
     overridden = [key for key in DROPPED if _counts(given.pop(key, None))]
     overridden += [key for key, value in ours.items() if not _agrees(given.get(key), value)]
     config = {"communication_data_type": "fp32", **given, **ours}
@@ -98,13 +98,18 @@ def _ours(precision: str, num_processes: int) -> dict[str, Any]:
     }
 
 
-def _zero_block(block: Any, num_weights: int) -> tuple[dict[str, Any], list[str]]:
+def _pop_block(given: dict[str, Any], name: str) -> dict[str, Any]:
+    block = given.pop(name, {})
     if not isinstance(block, dict):
         raise YxanulError(
-            "invalid zero_optimization in the DeepSpeed configuration",
+            f"invalid {name} in the DeepSpeed configuration",
             got=repr(block),
             expected="a JSON object",
         )
+    return block
+
+
+def _zero_block(block: dict[str, Any], num_weights: int) -> tuple[dict[str, Any], list[str]]:
     stage = block.get("stage", 0)
     if stage not in (0, 1, 2):
         raise YxanulError(
@@ -119,15 +124,8 @@ def _zero_block(block: Any, num_weights: int) -> tuple[dict[str, Any], list[str]
     return {**bucket, **block, **ours}, [f"zero_optimization.{key}" for key in overridden]
 
 
-def _data_types(block: Any) -> tuple[dict[str, Any], list[str]]:
+def _data_types(block: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Set gradient accumulation to fp32 and leave the parameters' dtype to the recipe."""
-    if not isinstance(block, dict):
-        raise YxanulError(
-            "invalid data_types in the DeepSpeed configuration",
-            got=repr(block),
-            expected="a JSON object",
-        )
-    block = dict(block)
     param_dtype, grad_dtype = block.pop("param_dtype", None), block.get("grad_accum_dtype")
     overridden = param_dtype is not None or grad_dtype not in (None, "fp32")
     return {**block, "grad_accum_dtype": "fp32"}, ["data_types"] if overridden else []
