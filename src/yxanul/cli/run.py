@@ -73,7 +73,7 @@ def command(
 def run_recipe(order: Order) -> None:
     """Execute `run` or `train`, here or in several processes, and show the outcome."""
     from yxanul.cli.launch import launched
-    from yxanul.cli.output import print_result
+    from yxanul.cli.output import print_result, print_text
 
     outcome = None
     with launched(order) as session:
@@ -88,7 +88,7 @@ def run_recipe(order: Order) -> None:
                 if outcome := summarize(session):
                     failure.facts = outcome.to_dict() | failure.facts
                     if not order.as_json:
-                        show_outcome(outcome, as_json=False)
+                        print_text(summary(outcome))
                 raise
             outcome = summarize(session)
     if outcome is not None:
