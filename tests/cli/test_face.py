@@ -49,9 +49,10 @@ def test_a_sample_is_readable_and_bounded():
 def session_with(texts, tokenizer):
     ends = [[*tokenizer.encode(text), tokenizer.end_of_text_id] for text in texts]
     shards = SimpleNamespace(num_documents=len(ends), document=lambda n: np.array(ends[n]))
-    stage = SimpleNamespace(domains=lambda: ["mine"])
+    stage = SimpleNamespace(name="one", domains=lambda: ["mine"])
     data = SimpleNamespace(held_out={"mine": shards}, tokenizer=tokenizer)
-    return SimpleNamespace(data=data, recipe=SimpleNamespace(stages=[stage]))
+    recipe, progress = SimpleNamespace(stages=[stage]), SimpleNamespace(stage="one")
+    return SimpleNamespace(data=data, recipe=recipe, progress=progress)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from yxanul.base.errors import YxanulError
 from yxanul.recipe import Recipe, check_tree, dump_recipe
 from yxanul.recipe.keys import groups_in, kind_of, walk
 from yxanul.recipe.source_map import SourceMap, dump, parse
-from yxanul.stages.config import Rule
+from yxanul.stages.config import RaiseReplay, Rule
 from yxanul.stages.resume import differences
 
 REQUIRED: dict[str, dict[str, Any]] = {
@@ -109,7 +109,7 @@ def put(tree: SourceMap, dotted: str, value: Any) -> None:
         at = int(key) if isinstance(node, list) else key
         if not following:
             node[at] = value
-        elif isinstance(node, dict) and node.get(at) is None:
+        elif (node.get(at) if isinstance(node, dict) else node[at]) is None:
             node[at] = [None] if following == "0" else {}
         node = node[at]
 
@@ -121,6 +121,8 @@ def test_every_value_of_a_key_reads_back(dotted, owner):
     name, kind = key.path[-1], kind_of(owner)
     names = {"N": "0", "NAME": "gsm8k" if "benchmarks" in key.path else "stories"}
     place = ".".join(names.get(part, part) for part in key.path)
+    if {"replay", "on_fail"} & set(key.path):  # the first stage has nothing to replay
+        place = place.replace("stages.0", "stages.1")
     for value in [*FITTING.get(name, []), *values(key.field.annotation, key.field.metadata)]:
         tree = SourceMap(copy.deepcopy(PLAIN))
         with_it = BESIDE.get(dotted, BESIDE.get(name, {})) if value is not None else {}
@@ -128,6 +130,8 @@ def test_every_value_of_a_key_reads_back(dotted, owner):
             put(tree, beside, what)
         if kind is not None:
             put(tree, place.rpartition(".")[0], REQUIRED.get(kind, {}) | {"kind": kind})
+        if owner is RaiseReplay:
+            put(tree, place.rpartition(".")[0], {"raise_to": 0.3})
         if owner is Rule:
             bound = "at_least" if name == "at_most" else "at_most"
             needs = value is None or name not in ("at_most", "at_least")

@@ -72,7 +72,7 @@ def test_the_whole_measurement_of_arithmetic_is_two_short_ones():
 
 def test_a_run_keeps_its_number_of_threads(tmp_path, monkeypatch):
     counts = []
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(measure, "usual_num_threads", lambda: 4)
     monkeypatch.setattr(torch, "set_num_threads", counts.append)
     cpu, ledger = torch.device("cpu"), Ledger(tmp_path / "ledger.json")
     monkeypatch.setattr(measure, "best_num_threads", lambda: 2)
@@ -80,9 +80,9 @@ def test_a_run_keeps_its_number_of_threads(tmp_path, monkeypatch):
     monkeypatch.setattr(measure, "best_num_threads", lambda: pytest.fail("measured"))
     measure.decide_threads(Ledger.open(ledger.path), cpu, SilentUi())
     assert counts == [2, 2]
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # a smaller machine
+    monkeypatch.setattr(measure, "usual_num_threads", lambda: 1)  # a smaller machine
     measure.decide_threads(Ledger.open(ledger.path), cpu, SilentUi())
-    assert counts == [2, 2]
+    assert counts == [2, 2, 1]
 
 
 def test_a_run_that_goes_on_decides_nothing_anew_and_leaves_nothing_at_home(tmp_path, monkeypatch):

@@ -113,9 +113,7 @@ def test_stopped_or_replayed_with_its_ledger_it_is_the_same_run(
         assert call("train", recipe, "--out", stopped).code == 0
     assert_same_run(stopped, out)
     replayed = shutil.copytree(prepared, tmp_path / "replayed")
-    ledger = json.loads((out / "ledger.json").read_text())
-    del ledger["stages"][1:]
-    (replayed / "ledger.json").write_text(json.dumps(ledger))
+    shutil.copy(out / "ledger.json", replayed)
     with monkeypatch.context() as patch:
         Clock(patch, lambda step: 0.1)  # another machine
         assert call("train", recipe, "--out", replayed).code == 0

@@ -130,6 +130,10 @@ def test_a_share_of_the_rows_comes_from_earlier_stages_and_is_raised(tmp_path):
     ]
     assert counts == [10, 20]  # of 40 rows each
     assert step_of(out) == 34
+    again = shutil.copytree(tmp_path / "prepared", tmp_path / "again")
+    shutil.copy(out / "ledger.json", again)
+    assert call("train", recipe, "--out", again).code == 3
+    assert_same_run(again, out)
 
 
 def test_replay_needs_an_earlier_stage(tmp_path):

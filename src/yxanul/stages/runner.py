@@ -43,11 +43,13 @@ def run_stages(session: Session) -> None:
 def reconcile_ledger(session: Session) -> None:
     """Undo ledger entries about training that the loaded checkpoint does not contain.
 
-    A checkpoint may be lost or damaged after its verdict was recorded.
+    A checkpoint may be lost or damaged after its verdict was recorded, or the ledger may be that of
+    a run to repeat: plans, threads and actions hold, what was measured before the first step of a
+    stage that has not begun does not.
     """
     progress, names = session.progress, [stage.name for stage in session.recipe.stages]
     at = names.index(progress.stage) if progress.stage in names else -1
-    kept = []
+    whole_before = True
     for entry in session.ledger.entries:
         index = names.index(entry.name)
         unfinished = index == at and progress.stage_step < entry.steps
@@ -55,11 +57,9 @@ def reconcile_ledger(session: Session) -> None:
             session.ui.warn(f"resuming stage '{entry.name}': its last checkpoint is missing")
             entry.status = "running"
         # An entry's starting point is valid only if the stage before it is complete.
-        whole_before = index <= at or (index == at + 1 and not (kept and kept[-1][1]))
-        if not whole_before:
-            break
-        kept.append((entry, unfinished))
-    session.ledger.entries = [entry for entry, _ in kept]
+        if index > at + 1 or (index == at + 1 and not whole_before):
+            entry.at_start = {}
+        whole_before = not unfinished
 
 
 def run_stage(session: Session, index: int) -> None:
@@ -73,7 +73,14 @@ def run_stage(session: Session, index: int) -> None:
     optim = stage_optim(session.recipe.optim, stage)
     scorer = Scorer(session, index)
     use_threads(session.ledger, stage.name, session.progress.stage_step)
-    entry = session.ledger.entry(stage.name) or _begun(session, stage, scorer)
+    entry = session.ledger.entry(stage.name)
+    if entry is None:
+        entry = Entry(stage.name, "running", 0, 0, 0, {})
+        session.ledger.entries.append(entry)
+    if not entry.at_start:
+        entry.at_start = named(scorer.score_at_start(stage.domains()))
+        entry.first_step = session.progress.step
+        entry.positions = dict(session.progress.cursor.positions)
     plan = record_plan(session, stage, entry)
     if session.progress.stage_step > plan.total_steps:
         raise YxanulError(
@@ -119,15 +126,6 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
         micro_rows = micro_rows_of(trainer.plan)
         if end == plan.total_steps:
             plan = trainer.plan  # it may have been replanned or cut
-
-
-def _begun(session: Session, stage: StageSettings, scorer: Scorer) -> Entry:
-    """Score the stage's domains before its first step; add its entry to the ledger."""
-    at_start = named(scorer.score_at_start(stage.domains()))
-    seen = dict(session.progress.cursor.positions)
-    entry = Entry(stage.name, "running", 0, 0, session.progress.step, at_start, seen)
-    session.ledger.entries.append(entry)
-    return entry
 
 
 def _headline(session: Session, plan: Plan, stage: StageSettings) -> str:

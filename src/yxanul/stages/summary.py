@@ -69,12 +69,12 @@ def summarize(session: Session) -> Outcome | None:
     """
     session.data.finish()
     folder = session.run.data(session.recipe.data.folder)
-    entries = session.ledger.entries
-    at_end = entries[-1].at_end
+    entries, entry = session.ledger.entries, session.ledger.entry(session.progress.stage)
+    assert entry is not None
     scores = {
         domain: Score(loss, one.num_tokens, int(one.document_bytes.sum()))
         for domain, one in session.data.held_out.items()
-        if (loss := at_end.get(f"val/{domain}/loss")) is not None
+        if (loss := entry.at_end.get(f"val/{domain}/loss")) is not None
     }
     prompts = session.recipe.eval.sample_prompts or (opening_words(session),)
     settings = SampleSettings(max_tokens=LONGEST_SAMPLE, temperature=0.3, seed=session.recipe.seed)

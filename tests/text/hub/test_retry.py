@@ -198,5 +198,5 @@ def test_streamed_rows_keep_the_fingerprint_of_versions_before():
     rows = SimpleNamespace(
         settings=SimpleNamespace(limit=3), _query=QUERY, _columns="columns", _dataset=None
     )
-    (part,) = hub_rows.StreamedRows.parts(rows)
+    (part,) = hub_rows.StreamedRows.slices(rows)
     assert part.fingerprint == digest_of(query, repr("columns"))
