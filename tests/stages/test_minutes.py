@@ -7,12 +7,13 @@ import shutil
 import signal
 
 import pytest
+import torch
 
 from recipes import TINY, write_tiny
 from running import assert_same_run, call, metrics_of
 from yxanul.base.run_folder import RunFolder
 from yxanul.recipe import load_recipe
-from yxanul.stages import replan
+from yxanul.stages import measure, replan
 from yxanul.stages.replay import locate_step
 from yxanul.train.engine import Engine
 
@@ -117,6 +118,38 @@ def test_stopped_or_replayed_with_its_ledger_it_is_the_same_run(
     with monkeypatch.context() as patch:
         Clock(patch, lambda step: 0.1)  # another machine
         assert call("train", recipe, "--out", replayed).code == 0
+    assert_same_run(replayed, out)
+
+
+def test_threads_are_chosen_again_and_a_repeated_run_takes_the_same(
+    recipe, prepared, out, tmp_path, monkeypatch
+):
+    minutes, now, changes = "stages.0.budget={minutes: 3}", [4], []
+
+    def use(count):
+        changes.append((clock.now, now[0], count))
+        now[0] = count
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: now[0])
+    monkeypatch.setattr(torch, "set_num_threads", use)
+    monkeypatch.setattr(measure, "usual_num_threads", lambda: 4)
+    monkeypatch.setattr(measure, "best_num_threads", lambda: 4)
+    with monkeypatch.context() as patch:
+        clock = Clock(patch, lambda step: 2.5)
+        patch.setattr(replan, "best_num_threads", lambda: 2 if 80 < clock.now < 140 else 4)
+        assert call("train", recipe, minutes, "--out", out).code == 0
+    (fewer, all_again) = entry_of(out)["threads"]
+    assert fewer[1] == 2 and 80 < 2.5 * fewer[0] <= 142.5  # looked at once a minute
+    assert all_again[1] == 4 and 140 < 2.5 * all_again[0] <= 205
+    taken, changes[:] = [change for change in changes if change[1] != change[2]], []
+    replayed = shutil.copytree(prepared, tmp_path / "replayed")
+    for name in ("ledger.json", "recipe.yaml"):
+        shutil.copy(out / name, replayed)
+    with monkeypatch.context() as patch:
+        clock = Clock(patch, lambda step: 2.5)
+        patch.setattr(replan, "best_num_threads", lambda: pytest.fail("measured"))
+        assert call("train", recipe, minutes, "--out", replayed).code == 0
+    assert [change for change in changes if change[1] != change[2]] == taken
     assert_same_run(replayed, out)
 
 
