@@ -17,6 +17,7 @@ from train.parallel.runs import (
     continued,
     in_time,
     last_of,
+    make_model,
     make_trainer,
     train,
 )
@@ -151,6 +152,28 @@ def adopt(world, run):
     means = arrays(trainer.engine.weights()["ema"])
     trainer.engine.load_ema_into_weights()
     return means, arrays(trainer.engine.weights()["model"])
+
+
+def test_weights_are_loaded_again_for_a_rollback(pair):
+    for run in (replace(FSDP, ema=True), replace(FSDP, strategy="ddp", precision="bf16")):
+        assert pair.run(load_again, run)[0] is True
+
+
+def load_again(world, run):
+    """Train, load the weights of the start, and say whether the run then is as at its start."""
+    start = {name: value.clone() for name, value in make_model(run).state_dict().items()}
+    trainer = make_trainer(world, run)
+    with trainer.engine.eval_weights() as model:
+        before = [weight.detach().clone() for weight in model.parameters()]
+    trainer.run()
+    trainer.engine.load_weights(start)
+    trainer.engine.load_mean(start, 0)
+    with trainer.engine.eval_weights() as model:
+        after = list(model.parameters())
+    files = trainer.engine.weights()
+    if world.is_main:
+        assert all(torch.equal(files["model"][name], value) for name, value in start.items())
+    return all(map(torch.equal, before, after))
 
 
 def test_what_it_cannot_do_is_refused_in_one_line(pair):
