@@ -105,7 +105,10 @@ def summary(outcome: Outcome) -> str:
     lines.append("held-out bits per byte:")
     for domain, score in outcome.scores.items():
         needed = outcome.xz[domain]
-        xz = f"  (xz -9e of the same text: {needed:.3f})" if needed else ""
+        xz = f"xz -9e of the same text: {needed:.3f}" if needed else ""
+        if after := outcome.xz_after_training[domain]:
+            xz += f"; after the training text: {after:.3f}"
+        xz = f"  ({xz})" if xz else ""
         note = "  synthetic" if domain in outcome.synthetic else ""
         lines.append(f"  {domain:<16}{score.bits_per_byte:.3f}{xz}{note}")
     command = ["yxanul", "generate", str(outcome.run), outcome.prompt]
