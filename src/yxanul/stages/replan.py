@@ -81,14 +81,25 @@ class MinutesBudget(Callback):
         if entry.verdict is not None or done <= max(event[0] for event in events):
             return None
         world = self._session.world
-        if threads := world.broadcast(self._new_threads(now)):
-            entry.threads.append((done, threads))
-            self._session.ledger.write()
-            use_threads(self._session.ledger, entry.name, done)
-            self._session.ui.say(f"training with {threads} CPU threads from here on")
-            self._marks.clear()
-        tokens = world.broadcast(self._tokens(trainer, now))
-        return None if tokens is None else self._replan(trainer, tokens, now - self._began)
+        due = world.broadcast(self._due(trainer, now) if world.is_main else None)
+        if due is None:
+            return None
+        what, number = due
+        if what == "tokens":
+            return self._replan(trainer, number, now - self._began)
+        entry.threads.append((done, number))
+        self._session.ledger.write()
+        use_threads(self._session.ledger, entry.name, done)
+        self._session.ui.say(f"training with {number} CPU threads from here on")
+        self._marks.clear()
+        return None
+
+    def _due(self, trainer: Trainer, now: float) -> tuple[str, int] | None:
+        """Return a new number of threads, or else of tokens, if one is due."""
+        if (threads := self._new_threads(now)) is not None:
+            return "threads", threads
+        tokens = self._tokens(trainer, now)
+        return None if tokens is None else ("tokens", tokens)
 
     def _replan(self, trainer: Trainer, tokens: int, seconds: float) -> Changes:
         """Record an estimate in the ledger; return the new plan."""
