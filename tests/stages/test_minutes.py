@@ -153,6 +153,26 @@ def test_threads_are_chosen_again_and_a_repeated_run_takes_the_same(
     assert_same_run(replayed, out)
 
 
+def test_threads_that_make_the_steps_slower_are_taken_back(recipe, out, monkeypatch):
+    now = [4]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: now[0])
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: now.__setitem__(0, count))
+    monkeypatch.setattr(measure, "usual_num_threads", lambda: 4)
+    monkeypatch.setattr(measure, "best_num_threads", lambda: 4)
+    monkeypatch.setattr(replan, "best_num_threads", lambda: 2)
+
+    def seconds(_):
+        return 2.5 if now[0] == 4 else 10.0
+
+    clock = Clock(monkeypatch, seconds)
+    assert call("train", recipe, "stages.0.budget={minutes: 3}", "--out", out).code == 0
+    threads = entry_of(out)["threads"]
+    tried, undone = threads[::2], threads[1::2]
+    assert tried and [count for _, count in tried] == [2] * len(tried)
+    assert undone == [[step + 1, 4] for step, _ in tried][: len(undone)]
+    assert clock.now - 10 * seconds(None) == pytest.approx(180, rel=0.1)
+
+
 def test_the_shape_of_any_step_is_found_again(recipe, out, monkeypatch):
     Clock(monkeypatch, lambda step: 0.5)
     assert call("train", recipe, "--out", out).code == 0

@@ -15,7 +15,7 @@ def four_threads(monkeypatch):
     return now
 
 
-@pytest.mark.parametrize(("half", "best"), [(1.0, 4), (1.4, 4), (1.6, 2)])
+@pytest.mark.parametrize(("half", "best"), [(1.0, 4), (1.1, 4), (1.3, 2)])
 def test_half_the_threads_only_where_they_are_clearly_faster(monkeypatch, four_threads, half, best):
     monkeypatch.setattr(threads, "_speed", lambda: {4: 100.0, 2: 100.0 * half}[four_threads[0]])
     assert threads.best_num_threads() == best

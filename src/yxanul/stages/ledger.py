@@ -66,7 +66,7 @@ class Entry:
     threads: list[tuple[int, int]] = field(default_factory=list)
     """Changes of the number of CPU threads: (steps of the stage done by then, threads)."""
     tokens_per_second: float | None = None
-    """Speed behind the last estimate."""
+    """Mean speed over the whole stage, by the last estimate."""
     micro_rows: dict[int, int] = field(default_factory=dict)
     """Rows per micro-batch by phase: found before the first step, halved after out-of-memory."""
     micro_rows_for: str = ""

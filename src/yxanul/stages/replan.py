@@ -68,6 +68,8 @@ class MinutesBudget(Callback):
         self._planned = self._threads_chosen = self._created = perf_counter()
         self._is_confirming = False
         """Whether the speed is measured afresh, after a deviation."""
+        self._before: tuple[int, float] | None = None
+        """Number of threads before the last change, and the FLOP/s with them."""
 
     def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
         """Choose threads or replan the rest of the stage, if due."""
@@ -91,7 +93,7 @@ class MinutesBudget(Callback):
         self._session.ledger.write()
         use_threads(self._session.ledger, entry.name, done)
         self._session.ui.say(f"training with {number} CPU threads from here on")
-        self._marks.clear()
+        self._marks = deque([self._marks[-1]])
         return None
 
     def _due(self, trainer: Trainer, now: float) -> tuple[str, int] | None:
@@ -105,15 +107,15 @@ class MinutesBudget(Callback):
         """Record an estimate in the ledger; return the new plan."""
         entry, done, is_first = self._entry, trainer.progress.stage_step, not self._entry.replans
         entry.replans.append((done, tokens, round(seconds, 3)))
-        entry.tokens_per_second = tokens / self._seconds
         plan = self._plan(trainer, entry)
         entry.steps, entry.tokens = plan.total_steps, plan.total_tokens
+        entry.tokens_per_second = entry.tokens / self._seconds
         if is_first:
             check_schedule(trainer.optim, total_steps=entry.steps, total_tokens=entry.tokens)
         self._session.ledger.write()
         self._session.ui.say(
-            f"stage '{entry.name}': {self._seconds / 60:g} minutes at"
-            f" {entry.tokens_per_second:,.0f} tokens/s are {entry.tokens:,} tokens"
+            f"stage '{entry.name}': {self._seconds / 60:g} minutes are {entry.tokens:,} tokens,"
+            f" {entry.tokens_per_second:,.0f} a second"
             + ("" if is_first else f", replanned after step {done}")
         )
         if is_first:
@@ -129,17 +131,34 @@ class MinutesBudget(Callback):
         return seconds + share * (self._seconds - seconds)
 
     def _new_threads(self, now: float) -> int | None:
-        """Return the number of CPU threads if it should change; measured once a minute, and when a
-        step takes much longer than those before it."""
+        """Return the number of CPU threads if it should change.
+
+        A small measurement is made once a minute, and when a step takes much longer than those
+        before it. A change that makes the next steps slower is undone.
+        """
         if not self._entry.replans or self._session.device.type != "cpu":
             return None
+        if self._before is not None and len(self._marks) > 1:
+            (threads, speed), faster = self._before, self._work_per_second()
+            if faster < speed or len(self._marks) > FIRST_STEPS:
+                self._before = None
+            if faster < speed:
+                return threads
         since = now - self._threads_chosen
         is_slow = since >= WINDOW_SECONDS and self._last_step_is_slow()
-        if since < REPLAN_SECONDS and not is_slow:
+        if (since < REPLAN_SECONDS and not is_slow) or len(self._marks) < 2:
             return None
         self._threads_chosen = now
         threads = best_num_threads()
-        return threads if threads != torch.get_num_threads() else None
+        if threads == torch.get_num_threads():
+            return None
+        self._before = torch.get_num_threads(), self._work_per_second()
+        return threads
+
+    def _work_per_second(self) -> float:
+        """Return the speed of the steps that are timed, in FLOP/s."""
+        (start, before), (end, after) = self._marks[0], self._marks[-1]
+        return (after - before) / (end - start)
 
     def _last_step_is_slow(self) -> bool:
         """Whether the last step took more than twice the mean of those before it."""
@@ -160,8 +179,7 @@ class MinutesBudget(Callback):
         if not is_measured or (replans and now - self._planned < REPLAN_SECONDS):
             return None
         assert self._began is not None
-        (start, before), (end, after) = self._marks[0], self._marks[-1]
-        work_per_second = (after - before) / (end - start)
+        work_per_second = self._work_per_second()
         left = max(self._began + self._seconds - now, 0.02 * self._seconds)
         needed = self._work(plan, done) / work_per_second
         was_confirming, self._is_confirming = self._is_confirming, False

@@ -12,9 +12,9 @@ from time import perf_counter
 
 import torch
 
-WORTH_FEWER = 1.5
+WORTH_FEWER = 1.2
 """Minimum speedup at which half the threads are preferred to all."""
-_ROUNDS, _ROUND_SECONDS = 3, 0.015
+_ROUNDS, _ROUND_SECONDS = 6, 0.02
 
 
 @functools.cache
@@ -29,15 +29,15 @@ def best_num_threads() -> int:
     usual, now = usual_num_threads(), torch.get_num_threads()
     if usual == 1 or "OMP_NUM_THREADS" in os.environ:
         return usual
-    speeds = {usual: 0.0, usual // 2: 0.0}
+    seconds = {usual: 0.0, usual // 2: 0.0}
     try:
-        for _ in range(_ROUNDS):
-            for count in speeds:
+        for _ in range(_ROUNDS):  # in turn, as other processes come and go
+            for count in seconds:
                 torch.set_num_threads(count)
-                speeds[count] = max(speeds[count], _speed())
+                seconds[count] += 1 / _speed()
     finally:
         torch.set_num_threads(now)
-    return usual // 2 if speeds[usual // 2] > WORTH_FEWER * speeds[usual] else usual
+    return usual // 2 if WORTH_FEWER * seconds[usual // 2] < seconds[usual] else usual
 
 
 def _speed() -> float:
