@@ -100,6 +100,25 @@ def test_a_stage_that_becomes_slower_is_planned_anew(recipe, out, monkeypatch):
     assert rates[10:] == sorted(rates[10:], reverse=True) and rates[-1] < 0.05 * max(rates)
 
 
+ONE_PHASE = "stages.0.curriculum=[{seq_len: 64}]"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "later", "options"),
+    [(60, 1.0, ()), (60, 0.5, ()), (20, 1.4, (ONE_PHASE,)), (20, 0.7, (ONE_PHASE,))],
+)
+def test_long_stages_and_stages_of_one_phase_end_in_time(
+    recipe, out, monkeypatch, minutes, later, options
+):
+    usual = minutes * 60 / 80
+    clock = Clock(monkeypatch, lambda step: usual if step <= 55 else later * usual)
+    budget = f"stages.0.budget={{minutes: {minutes}}}"
+    assert call("train", recipe, budget, *options, "--out", out).code == 0
+    entry = entry_of(out)
+    assert clock.now - 10 * later * usual == pytest.approx(60 * minutes, rel=0.1)
+    assert len(entry["replans"]) <= 6
+
+
 def test_stopped_or_replayed_with_its_ledger_it_is_the_same_run(
     recipe, prepared, out, tmp_path, monkeypatch
 ):

@@ -12,6 +12,8 @@ from recipes import TINY, write_tiny
 from running import assert_same_run, call, metrics_of, step_of
 from yxanul.base.run_folder import RunFolder
 from yxanul.recipe import load_recipe
+from yxanul.stages.ledger import Action
+from yxanul.stages.plan import repeated_from
 from yxanul.stages.replay import locate_step
 from yxanul.train.engine import Engine
 
@@ -67,6 +69,20 @@ def test_a_rollback_goes_on_from_the_best_checkpoint_with_a_lower_rate(failed):
     assert again == pytest.approx([0.25 * rate for rate in rates[best:20]])
     losses = steps_of(out, "train/loss")
     assert losses[20] < losses[19]  # the weights are those of the best checkpoint
+
+
+def test_a_second_rollback_to_the_same_step_repeats_the_same_steps(failed):
+    _, out, _ = failed
+    first, second = entry_of(out)["actions"][:2]
+    if second["kind"] == "rollback" and second["from_step"] == first["from_step"]:
+        assert second["tokens"] == first["tokens"]
+        rates, begin = steps_of(out, "optim/learning_rate"), second["step"]
+        count = begin - first["step"]
+        again = rates[begin : begin + count]
+        assert again == pytest.approx([0.25 * rate for rate in rates[first["step"] : begin]])
+    assert repeated_from((), 7) == 7
+    rollbacks = [Action("rollback", step, 0, 1, from_step=7) for step in (20, 33)]
+    assert repeated_from(rollbacks, 7) == 33 and repeated_from(rollbacks, 25) == 25
 
 
 def test_it_ends_with_what_was_reached(failed):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -39,9 +39,10 @@ def resolve_plan(
         plan = replan(plan, whole, step, by_share=stage.curriculum[-1].share is not None)
     # A cooldown and actions of a budget that has changed since are ignored.
     plan, replay = _cooled(plan, entry), {0: stage.replay}
-    for action in entry.actions:
+    for number, action in enumerate(entry.actions):
         if action.step == plan.total_steps:
-            plan, replay[action.step] = _cooled(_after(plan, action), entry), action.replay
+            plan = _after(plan, action, entry.actions[:number])
+            replay[action.step] = action.replay
     if any(replay.values()):
         earlier = _earlier_mix(recipe, stage, available)
         plan = replace(plan, phases=tuple(_with_replay(p, replay, earlier) for p in plan.phases))
@@ -56,10 +57,17 @@ def _cooled(plan: Plan, entry: Entry) -> Plan:
     return cut_plan(plan, entry.cooldown_steps)
 
 
-def _after(plan: Plan, action: Action) -> Plan:
-    if action.from_step is not None:
-        return repeat_from(plan, action.from_step, action.lr_scale)
-    return extend(plan, action.tokens)
+def _after(plan: Plan, action: Action, earlier: Sequence[Action]) -> Plan:
+    if action.from_step is None:
+        return extend(plan, action.tokens)
+    return repeat_from(plan, repeated_from(earlier, action.from_step), action.lr_scale)
+
+
+def repeated_from(earlier: Sequence[Action], from_step: int) -> int:
+    """Return the step after which a rollback to `from_step` repeats the plan: where an earlier one
+    to the same step began, as it has repeated the same steps at a higher learning rate."""
+    steps = [action.step for action in earlier if action.from_step == from_step]
+    return max(steps, default=from_step)
 
 
 def _earlier_mix(

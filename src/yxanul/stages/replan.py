@@ -32,6 +32,7 @@ WINDOW_SECONDS = 15.0
 """Window over which the speed is averaged."""
 REPLAN_SECONDS = 60.0
 """Minimum interval between plans."""
+MOST_TOKENS = 10**18
 TOLERANCE = 0.1
 """Deviation from the end, as a share of the time left, that triggers a new plan."""
 
@@ -171,7 +172,7 @@ class MinutesBudget(Callback):
     def _tokens(self, trainer: Trainer, now: float) -> int | None:
         """Return the tokens of the whole stage at the current speed; None if no replan is due."""
         plan, done, replans = trainer.plan, trainer.progress.stage_step, self._entry.replans
-        if self._entry.cooldown_steps == plan.total_steps or done == plan.total_steps:
+        if self._entry.cooldown_steps == plan.total_steps or done + 1 >= plan.total_steps:
             return None
         is_measured = len(self._marks) > FIRST_STEPS and now - self._marks[0][0] >= min(
             FIRST_SECONDS, 0.1 * self._seconds
@@ -180,7 +181,7 @@ class MinutesBudget(Callback):
             return None
         assert self._began is not None
         work_per_second = self._work_per_second()
-        left = max(self._began + self._seconds - now, 0.02 * self._seconds)
+        left = max(self._began + self._seconds - now, min(FIRST_SECONDS, 0.02 * self._seconds))
         needed = self._work(plan, done) / work_per_second
         was_confirming, self._is_confirming = self._is_confirming, False
         if abs(needed / left - 1) <= TOLERANCE:
@@ -190,14 +191,24 @@ class MinutesBudget(Callback):
             self._marks = deque([self._marks[-1]])
             return None
         self._planned = now
-        tokens = plan.curve_at(done).total_tokens
-        for _ in range(6):  # the mean speed depends on the phases, and they on the length
-            tokens = max(1, round(tokens * left / needed))
+        return self._tokens_for(trainer, left * work_per_second)
+
+    def _tokens_for(self, trainer: Trainer, work: float) -> int:
+        """Return the fewest tokens of the whole stage that leave at least `work` FLOPs, within a
+        thousandth."""
+        done, replans = trainer.progress.stage_step, self._entry.replans
+
+        def leaves_enough(tokens: int) -> bool:
             trial = replace(self._entry, replans=[*replans, (done, tokens, 0.0)])
-            needed = self._work(self._plan(trainer, trial), done) / work_per_second
-            if needed == 0:
-                break
-        return tokens
+            return self._work(self._plan(trainer, trial), done) >= work
+
+        low, high = 0, trainer.plan.curve_at(done).total_tokens
+        while not leaves_enough(high) and high < MOST_TOKENS:
+            low, high = high, 2 * high
+        while high - low > max(1, high // 1000):
+            middle = (low + high) // 2
+            low, high = (low, middle) if leaves_enough(middle) else (middle, high)
+        return high
 
     def _note(self, now: float, phase: Phase) -> None:
         """Record the end of a step; drop marks older than the window."""
@@ -267,6 +278,9 @@ class Cooldown(Callback):
             return None
         is_meant = session.world.broadcast(_stage_of(request) == entry.name)
         done, total = report.progress.stage_step, trainer.plan.total_steps
+        if is_meant and entry.actions:
+            session.ui.warn(f"stage '{entry.name}' failed its gate before: no early cooldown")
+            is_meant = False
         if is_meant and is_warming_up(trainer.plan, trainer.optim, done):
             return None  # the cooldown starts after the warm-up
         cut = None

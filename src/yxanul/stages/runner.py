@@ -17,7 +17,7 @@ from yxanul.stages.gates import Evidence, judge
 from yxanul.stages.ledger import Action, Entry
 from yxanul.stages.measure import use_threads
 from yxanul.stages.micro_batches import fit
-from yxanul.stages.plan import bounds_of, repeats, resolve_plan
+from yxanul.stages.plan import bounds_of, repeated_from, repeats, resolve_plan
 from yxanul.stages.replan import guess_tokens, warn_of_repeats
 from yxanul.stages.session import Session
 from yxanul.stages.summary import stage_facts, xz_bits_per_byte
@@ -51,6 +51,12 @@ def reconcile_ledger(session: Session) -> None:
     at = names.index(progress.stage) if progress.stage in names else -1
     whole_before = True
     for entry in session.ledger.entries:
+        if entry.name not in names:
+            raise YxanulError(
+                f"{session.run.ledger} is of a run with other stages",
+                got=entry.name,
+                expected=", ".join(names),
+            )
         index = names.index(entry.name)
         unfinished = index == at and progress.stage_step < entry.steps
         if entry.status != "running" and (index > at or unfinished):
@@ -106,7 +112,7 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
     while True:
         done = session.progress.stage_step
         action = next((action for action in entry.actions if action.step == done), None)
-        if action is None and done == plan.total_steps:
+        if action is None and done >= plan.total_steps:
             action = pass_gate(session, index, plan, entry, scorer)
             if action is None:
                 return
@@ -142,8 +148,12 @@ def _headline(session: Session, plan: Plan, stage: StageSettings) -> str:
 def record_plan(session: Session, stage: StageSettings, entry: Entry) -> Plan:
     """Return a stage's plan and record it in the ledger; reject a warm-up that does not fit."""
     minutes, available = stage.budget.minutes, session.data.train_tokens
+    done, attempts = session.progress.stage_step, len(stage.attempts)
+    # An action that is still to be taken is dropped if the recipe no longer has it.
+    entry.actions = [a for a in entry.actions if a.step < done or a.attempt < attempts]
     if minutes is not None and entry.minutes != minutes:
-        known = round(entry.tokens * minutes / entry.minutes) if entry.minutes else None
+        tokens = entry.tokens - sum(action.tokens for action in entry.actions)
+        known = round(tokens * minutes / entry.minutes) if entry.minutes else None
         entry.minutes_tokens = known or guess_tokens(session, stage)
         entry.minutes, entry.replans, entry.verdict = minutes, [], None
     early = not session.data.is_whole  # no source is bounded then; repeats are checked at the end
@@ -256,7 +266,8 @@ def next_action(session: Session, stage: StageSettings, entry: Entry) -> Action 
         from_step = best.step - entry.first_step if best is not None else step
         if from_step < step:
             plan = resolve_plan(session.recipe, stage, entry, session.data.train_tokens)
-            tokens = plan.total_tokens - plan.tokens_after(from_step)
+            start = repeated_from(entry.actions, from_step)
+            tokens = plan.total_tokens - plan.tokens_after(start)
             scale = option.lr_scale
             return replace(
                 action, kind="rollback", tokens=tokens, from_step=from_step, lr_scale=scale
