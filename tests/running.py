@@ -3,8 +3,10 @@
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -109,6 +111,28 @@ def start(log, *arguments, module="yxanul", **environment):
         start_new_session=True,
     )
     return Program(process, said)
+
+
+def after_step(monkeypatch, step, action):
+    """Call `action(engine)` once after that update, whatever process it is in."""
+    from yxanul.train.engine import Engine
+
+    apply, count = Engine.step, itertools.count(1)
+
+    def applied(engine):
+        apply(engine)
+        if next(count) == step:
+            action(engine)
+
+    monkeypatch.setattr(Engine, "step", applied)
+
+
+def stop_at(recipe, out, monkeypatch, step):
+    """Train until SIGTERM arrives in that step."""
+    with monkeypatch.context() as patch:
+        after_step(patch, step, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        assert call("train", recipe, "--out", out).code == 143
+    assert step_of(out) == step
 
 
 def children_of(pid):

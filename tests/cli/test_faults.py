@@ -17,6 +17,7 @@ import torch
 
 from recipes import TINY, write_tiny
 from running import (
+    after_step,
     assert_all_finite,
     assert_same_run,
     call,
@@ -66,18 +67,6 @@ def out(prepared, tmp_path):
 def train(recipe, out):
     """A function that trains the prepared folder."""
     return lambda *overrides: call("train", recipe, *overrides, "--out", out)
-
-
-def after_step(monkeypatch, step, action):
-    """Do something to the engine once after that step of the run, whatever process it is in."""
-    apply, count = Engine.step, itertools.count(1)
-
-    def applied(engine):
-        apply(engine)
-        if next(count) == step:
-            action(engine)
-
-    monkeypatch.setattr(Engine, "step", applied)
 
 
 def spoil(monkeypatch, step_is_bad, factor):

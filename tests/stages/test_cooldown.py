@@ -1,6 +1,5 @@
 """An early end of a wsd schedule: the run is the one that a shorter budget would have planned."""
 
-import itertools
 import json
 import os
 import shutil
@@ -11,13 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recipes import TINY, write_tiny
-from running import call, metrics_of, newest, step_of, trained
+from running import after_step, call, metrics_of, newest, step_of, stop_at, trained
 from yxanul.base.run_folder import RunFolder
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.schedules import descent_start, warmup_length
 from yxanul.stages.replan import request_of
 from yxanul.train.curriculum import Phase, Plan, is_warming_up, planned_lr
-from yxanul.train.engine import Engine
 from yxanul.train.plan_changes import cooled_plan, cut_plan
 
 WSD = (
@@ -49,24 +47,6 @@ def prepared(recipe, tmp_path_factory):
 @pytest.fixture
 def out(prepared, tmp_path):
     return shutil.copytree(prepared, tmp_path / "run")
-
-
-def after_step(monkeypatch, step, action):
-    apply, count = Engine.step, itertools.count(1)
-
-    def applied(engine):
-        apply(engine)
-        if next(count) == step:
-            action()
-
-    monkeypatch.setattr(Engine, "step", applied)
-
-
-def stop_at(recipe, out, monkeypatch, step):
-    with monkeypatch.context() as patch:
-        after_step(patch, step, lambda: os.kill(os.getpid(), signal.SIGTERM))
-        assert call("train", recipe, "--out", out).code == 143
-    assert step_of(out) == step
 
 
 def entry_of(out, number=0):
@@ -103,7 +83,7 @@ def test_on_a_run_that_is_at_work_and_is_stopped_later(
 ):
     """Another process asks; what trains is stopped during the descent, and goes on."""
 
-    def ask():
+    def ask(_):
         said = call("train", recipe, "--cooldown-now", "--out", out)
         assert said.code == 0 and "to cool down and end" in said.out
         answers.append(said)
@@ -111,7 +91,7 @@ def test_on_a_run_that_is_at_work_and_is_stopped_later(
     answers = []
     with monkeypatch.context() as patch:
         after_step(patch, 20, ask)
-        after_step(patch, 23, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        after_step(patch, 23, lambda _: os.kill(os.getpid(), signal.SIGTERM))
         assert call("train", recipe, "--out", out).code == 143
     assert len(answers) == 1 and entry_of(out)["cooldown_steps"] == 27
     assert call("train", recipe, "--out", out).code == 0
@@ -120,9 +100,8 @@ def test_on_a_run_that_is_at_work_and_is_stopped_later(
 
 def test_a_run_that_warms_up_comes_down_once_it_is_up(recipe, prepared, out, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        ask = lambda: call("train", recipe, "--cooldown-now", "--out", out)  # noqa: E731
-        after_step(patch, 1, ask)
-        after_step(patch, 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        after_step(patch, 1, lambda _: call("train", recipe, "--cooldown-now", "--out", out))
+        after_step(patch, 4, lambda _: os.kill(os.getpid(), signal.SIGTERM))
         assert call("train", recipe, "--out", out).code == 143
     assert entry_of(out)["cooldown_steps"] == 4  # a quarter of it is one step
     assert call("train", recipe, "--out", out).code == 0
@@ -134,7 +113,7 @@ def test_a_request_is_for_the_stage_that_was_at_work(recipe, out, monkeypatch):
     """It came too late for that one: the stage after it does not come down instead."""
     request = request_of(RunFolder(out))
     with monkeypatch.context() as patch:
-        after_step(patch, 9, lambda: request.write_text("one\n"))
+        after_step(patch, 9, lambda _: request.write_text("one\n"))
         said = call("train", recipe, "stages.0.budget={steps: 5}", "--out", out)
     assert said.code == 0 and step_of(out) == 15
     assert [entry_of(out, number)["cooldown_steps"] for number in (0, 1)] == [None, None]

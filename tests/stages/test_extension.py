@@ -1,16 +1,12 @@
 """A stage that fails its gate goes on once, with a schedule of its own."""
 
-import itertools
 import json
-import os
 import shutil
-import signal
 
 import pytest
 
 from recipes import TINY, write_tiny
-from running import assert_same_run, call, metrics_of, step_of
-from yxanul.train.engine import Engine
+from running import assert_same_run, call, metrics_of, step_of, stop_at
 
 FAILS = TINY.replace(
     "budget: {steps: 14}",
@@ -62,16 +58,7 @@ def test_the_rate_rises_to_half_the_peak_and_comes_down_again(failed):
 def test_stopped_around_it_it_is_the_same_run(failed, tmp_path, monkeypatch, step):
     recipe, straight = failed
     out = shutil.copytree(straight.parent / "prepared", tmp_path / "run")
-    apply, count = Engine.step, itertools.count(1)
-
-    def applied(engine):
-        apply(engine)
-        if next(count) == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Engine, "step", applied)
-        assert call("train", recipe, "--out", out).code == 143
+    stop_at(recipe, out, monkeypatch, step)
     assert call("train", recipe, "--out", out).code == 3
     assert_same_run(out, straight)
 

@@ -1,21 +1,17 @@
 """What follows a failed gate: rollback, replay, several in order; exact if stopped or replayed."""
 
-import itertools
 import json
-import os
 import shutil
-import signal
 
 import pytest
 
 from recipes import TINY, write_tiny
-from running import assert_same_run, call, metrics_of, step_of
+from running import assert_same_run, call, metrics_of, step_of, stop_at
 from yxanul.base.run_folder import RunFolder
 from yxanul.recipe import load_recipe
 from yxanul.stages.ledger import Action
 from yxanul.stages.plan import repeated_from
 from yxanul.stages.replay import locate_step
-from yxanul.train.engine import Engine
 
 IMPOSSIBLE = "gate: {rules: [{metric: val/*/loss, at_most: 1.0e-9}]}"
 DIVERGING = (
@@ -104,16 +100,7 @@ def test_replayed_with_its_ledger_it_is_the_same_run(failed, tmp_path):
 def test_stopped_around_it_it_is_the_same_run(failed, tmp_path, monkeypatch, step):
     recipe, straight, _ = failed
     out = shutil.copytree(straight.parent / "prepared", tmp_path / "run")
-    apply, count = Engine.step, itertools.count(1)
-
-    def applied(engine):
-        apply(engine)
-        if next(count) == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Engine, "step", applied)
-        assert call("train", recipe, "--out", out).code == 143
+    stop_at(recipe, out, monkeypatch, step)
     assert call("train", recipe, "--out", out).code == 3
     assert_same_run(out, straight)
 

@@ -53,6 +53,8 @@ def keys_at(kind: type[Settings], loc: Sequence[str | int]) -> list[Key]:
     union, return only that member's keys."""
     keys = list(walk(kind))
     kinds = {kind_of(key.owner) for key in keys}
+    # Inside a union pydantic adds labels such as "tuple[OnFail, ...]" or "function-after[...]".
+    loc = [part for part in loc if "[" not in str(part)]
     return [key for key in keys if _lies_at(key, loc, kinds)]
 
 

@@ -29,13 +29,7 @@ class Budget(Settings):
 
     @model_validator(mode="after")
     def _one(self) -> Budget:
-        given = [name for name, value in self if value is not None]
-        if len(given) != 1:
-            got = " and ".join(given) or "none"
-            raise Misfit(
-                f"a budget needs exactly one of steps, tokens, epochs and minutes, got {got}",
-                *given,
-            )
+        _check_exactly_one(self, "a budget")
         return self
 
     @property
@@ -178,12 +172,7 @@ class OnFail(Settings):
 
     @model_validator(mode="after")
     def _one(self) -> OnFail:
-        given = [name for name, value in self if value is not None]
-        if len(given) != 1:
-            got = " and ".join(given) or "none"
-            raise Misfit(
-                f"an action needs exactly one of extend, rollback and replay, got {got}", *given
-            )
+        _check_exactly_one(self, "an action")
         return self
 
     @property
@@ -284,6 +273,17 @@ def stage_optim(optim: OptimSettings, stage: StageSettings) -> OptimSettings:
     if optim.muon_lr is not None and "peak_lr" in changes:
         changes = {"muon_lr": optim.muon_lr * changes["peak_lr"] / optim.peak_lr} | changes
     return OptimSettings.model_validate(optim.model_dump() | changes)
+
+
+def _check_exactly_one(settings: Settings, what: str) -> None:
+    """Reject settings of which none, or more than one, is given."""
+    given = [name for name, value in settings if value is not None]
+    if len(given) != 1:
+        *names, last = type(settings).model_fields
+        got = " and ".join(given) or "none"
+        raise Misfit(
+            f"{what} needs exactly one of {', '.join(names)} and {last}, got {got}", *given
+        )
 
 
 def _check_exact_tokens(phases: tuple[PhaseSettings, ...], budget: Budget) -> None:

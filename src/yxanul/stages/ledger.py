@@ -87,12 +87,16 @@ class Entry:
         self.at_end, self.verdict = metrics, verdict.to_dict()
         self.status = "passed" if verdict.passed else "failed"
 
-    def findings(self, *, failed: bool = False) -> list[str]:
-        """Return the gate's findings, or only its failures, one line each."""
+    @property
+    def budget_tokens(self) -> int:
+        """Planned target tokens without those of actions."""
+        return self.tokens - sum(action.tokens for action in self.actions)
+
+    def findings(self) -> list[str]:
+        """Return the gate's findings, one line each."""
         if self.verdict is None:
             return []
-        verdict = Verdict.from_dict(self.verdict)
-        return [str(finding) for finding in (verdict.failures if failed else verdict.findings)]
+        return [str(finding) for finding in Verdict.from_dict(self.verdict).findings]
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-compatible data."""

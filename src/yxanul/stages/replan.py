@@ -33,6 +33,7 @@ WINDOW_SECONDS = 15.0
 REPLAN_SECONDS = 60.0
 """Minimum interval between plans."""
 MOST_TOKENS = 10**18
+"""Limit of a stage, as of a budget in tokens."""
 TOLERANCE = 0.1
 """Deviation from the end, as a share of the time left, that triggers a new plan."""
 
@@ -66,11 +67,11 @@ class MinutesBudget(Callback):
         """(End time of a step, FLOPs of all steps since the first in this process)."""
         self._began: float | None = None
         """Start time of the stage, as if it had been trained without interruption."""
-        self._planned = self._threads_chosen = self._created = perf_counter()
+        self._planned = self._threads_checked = self._created = perf_counter()
         self._is_confirming = False
         """Whether the speed is measured afresh, after a deviation."""
-        self._before: tuple[int, float] | None = None
-        """Number of threads before the last change, and the FLOP/s with them."""
+        self._previous_threads: tuple[int, float] | None = None
+        """Number of threads before a change that is on trial, and the FLOP/s with them."""
 
     def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
         """Choose threads or replan the rest of the stage, if due."""
@@ -139,21 +140,22 @@ class MinutesBudget(Callback):
         """
         if not self._entry.replans or self._session.device.type != "cpu":
             return None
-        if self._before is not None and len(self._marks) > 1:
-            (threads, speed), faster = self._before, self._work_per_second()
-            if faster < speed or len(self._marks) > FIRST_STEPS:
-                self._before = None
-            if faster < speed:
+        if self._previous_threads is not None and len(self._marks) > 1:
+            threads, speed_before = self._previous_threads
+            is_slower = self._work_per_second() < speed_before
+            if is_slower or len(self._marks) > FIRST_STEPS:
+                self._previous_threads = None
+            if is_slower:
                 return threads
-        since = now - self._threads_chosen
+        since = now - self._threads_checked
         is_slow = since >= WINDOW_SECONDS and self._last_step_is_slow()
         if (since < REPLAN_SECONDS and not is_slow) or len(self._marks) < 2:
             return None
-        self._threads_chosen = now
+        self._threads_checked = now
         threads = best_num_threads()
         if threads == torch.get_num_threads():
             return None
-        self._before = torch.get_num_threads(), self._work_per_second()
+        self._previous_threads = torch.get_num_threads(), self._work_per_second()
         return threads
 
     def _work_per_second(self) -> float:

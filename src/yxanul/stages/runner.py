@@ -7,26 +7,24 @@ from dataclasses import replace
 from yxanul.base.errors import GateFailed, YxanulError
 from yxanul.base.metric_names import domain_of, matching
 from yxanul.checkpoint.layout import checkpoint_path
-from yxanul.checkpoint.read import CheckpointDamaged, read_checkpoint
+from yxanul.checkpoint.read import CheckpointDamaged
 from yxanul.eval.score import named
 from yxanul.optim.schedules import check_schedule
 from yxanul.optim.sophia import Sophia
 from yxanul.stages.callbacks import Scorer, stage_callbacks
 from yxanul.stages.config import Extend, RaiseReplay, StageSettings, stage_optim
-from yxanul.stages.gates import Evidence, judge
+from yxanul.stages.gates import Evidence, Verdict, judge
 from yxanul.stages.ledger import Action, Entry
 from yxanul.stages.measure import use_threads
 from yxanul.stages.micro_batches import fit
 from yxanul.stages.plan import bounds_of, repeated_from, repeats, resolve_plan
 from yxanul.stages.replan import guess_tokens, warn_of_repeats
-from yxanul.stages.session import Session
+from yxanul.stages.session import Session, load_checkpoint, restore_engine
 from yxanul.stages.summary import stage_facts, xz_bits_per_byte
 from yxanul.train.curriculum import Plan
-from yxanul.train.engine import OptimizerState
 from yxanul.train.hessian import HessianEstimator
 from yxanul.train.loss_history import LossHistory
 from yxanul.train.micro_batch import micro_rows_of, with_micro_rows
-from yxanul.train.mixed_precision.scale import LossScale
 from yxanul.train.plan_changes import until
 from yxanul.train.trainer import Trainer
 
@@ -152,8 +150,7 @@ def record_plan(session: Session, stage: StageSettings, entry: Entry) -> Plan:
     # An action that is still to be taken is dropped if the recipe no longer has it.
     entry.actions = [a for a in entry.actions if a.step < done or a.attempt < attempts]
     if minutes is not None and entry.minutes != minutes:
-        tokens = entry.tokens - sum(action.tokens for action in entry.actions)
-        known = round(tokens * minutes / entry.minutes) if entry.minutes else None
+        known = round(entry.budget_tokens * minutes / entry.minutes) if entry.minutes else None
         entry.minutes_tokens = known or guess_tokens(session, stage)
         entry.minutes, entry.replans, entry.verdict = minutes, [], None
     early = not session.data.is_whole  # no source is bounded then; repeats are checked at the end
@@ -228,7 +225,7 @@ def pass_gate(
     evidence = gather_evidence(session, index, entry, scorer)
     verdict = judge(stage.gate, evidence)
     entry.judged(dict(evidence.at_end), verdict)
-    action = None if verdict.passed else next_action(session, stage, entry)
+    action = None if verdict.passed else next_action(session, stage, entry, verdict)
     if action is not None:
         entry.actions.append(action)
         entry.status = "running"
@@ -248,17 +245,18 @@ def pass_gate(
     return action
 
 
-def next_action(session: Session, stage: StageSettings, entry: Entry) -> Action | None:
+def next_action(
+    session: Session, stage: StageSettings, entry: Entry, verdict: Verdict
+) -> Action | None:
     """Return the next action that `on_fail` allows after a failed gate."""
     step, best = session.progress.stage_step, session.progress.best
     first = entry.actions[-1].attempt + 1 if entry.actions else 0
     replay = entry.actions[-1].replay if entry.actions else stage.replay
-    budget_tokens = entry.tokens - sum(action.tokens for action in entry.actions)
+    failures = tuple(map(str, verdict.failures))
     for attempt, option in list(enumerate(stage.attempts))[first:]:
-        failures = tuple(entry.findings(failed=True))
         action = Action("extend", step, attempt, 0, replay, failures=failures)
         if isinstance(option, Extend):
-            tokens = round(option.share * budget_tokens)
+            tokens = round(option.share * entry.budget_tokens)
             if not isinstance(option, RaiseReplay):
                 return replace(action, tokens=tokens)
             replay = max(replay, option.raise_to)
@@ -268,10 +266,8 @@ def next_action(session: Session, stage: StageSettings, entry: Entry) -> Action 
             plan = resolve_plan(session.recipe, stage, entry, session.data.train_tokens)
             start = repeated_from(entry.actions, from_step)
             tokens = plan.total_tokens - plan.tokens_after(start)
-            scale = option.lr_scale
-            return replace(
-                action, kind="rollback", tokens=tokens, from_step=from_step, lr_scale=scale
-            )
+            rollback = replace(action, kind="rollback", tokens=tokens, from_step=from_step)
+            return replace(rollback, lr_scale=option.lr_scale)
         session.ui.say(f"stage '{entry.name}': no rollback, as its last checkpoint is the best")
     return None
 
@@ -295,20 +291,17 @@ def roll_back(session: Session, entry: Entry, action: Action) -> None:
     assert action.from_step is not None
     path = checkpoint_path(session.run.checkpoints, entry.first_step + action.from_step)
     try:
-        tensors, state = read_checkpoint(path)
+        weights, saved = load_checkpoint(path)
     except CheckpointDamaged as error:
         raise YxanulError(
             f"cannot return to the best checkpoint of stage '{entry.name}'",
             got=error,
             hint="set on_fail of the stage to stop, and run the same command to resume",
         ) from None
-    engine, position = session.engine, session.position
-    engine.load_weights(tensors["model"])
-    if "ema" in tensors:
-        engine.load_mean(tensors["ema"], state["ema_updates"])
-    if state["loss_scale"] is not None and engine.mixed_precision.scale is not None:
-        engine.mixed_precision.scale = LossScale.from_dict(state["loss_scale"])
-    position.optimizer_state = OptimizerState(tensors["optimizer"], state["optimizer"])
+    session.engine.load_weights(weights)
+    restore_engine(session.engine, saved)
+    position = session.position
+    position.optimizer_state = saved.optimizer_state
     position.progress = replace(position.progress, bad_steps=0, recent=LossHistory())
     session.watch.reset()
 

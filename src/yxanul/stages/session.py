@@ -219,13 +219,18 @@ def _restore(session: Session, saved: Saved) -> None:
     # The process may have died between writing the checkpoint and marking the best.
     if best is not None and best.step in steps and session.world.is_main:
         write_best(session.run.path, best.step, best.metric, best.value)
-    if saved.ema is not None:
-        session.engine.load_mean(saved.ema, saved.ema_updates)
-    if saved.loss_scale is not None and session.engine.mixed_precision.scale is not None:
-        session.engine.mixed_precision.scale = LossScale.from_dict(saved.loss_scale)
+    restore_engine(session.engine, saved)
     session.recorder.load(saved.recorder)
     session.watch.load(saved.watch)
     session.tracker.rewind(saved.progress.step)
+
+
+def restore_engine(engine: Engine, saved: Saved) -> None:
+    """Load the EMA and the loss scale of a checkpoint."""
+    if saved.ema is not None:
+        engine.load_mean(saved.ema, saved.ema_updates)
+    if saved.loss_scale is not None and engine.mixed_precision.scale is not None:
+        engine.mixed_precision.scale = LossScale.from_dict(saved.loss_scale)
 
 
 def _load_newest(run: RunFolder, model: LanguageModel, ui: Ui) -> Saved | None:
@@ -239,12 +244,18 @@ def _load_newest(run: RunFolder, model: LanguageModel, ui: Ui) -> Saved | None:
         )
     if path is None:
         return None
-    tensors, state = read_checkpoint(path)
-    model.load_state_dict(tensors["model"])
-    progress = Progress.from_dict(state["progress"])
+    weights, saved = load_checkpoint(path)
+    model.load_state_dict(weights)
+    progress = saved.progress
     ui.say(f"resuming from {path.name} (stage '{progress.stage}', step {progress.stage_step})")
-    return Saved(
-        progress,
+    return saved
+
+
+def load_checkpoint(path: Path) -> tuple[Mapping[str, torch.Tensor], Saved]:
+    """Return the weights of a checkpoint, and the rest of it; raise CheckpointDamaged."""
+    tensors, state = read_checkpoint(path)
+    return tensors["model"], Saved(
+        Progress.from_dict(state["progress"]),
         OptimizerState(tensors["optimizer"], state["optimizer"]),
         state["recorder"],
         state["watch"],

@@ -152,9 +152,10 @@ def xz_after_training(session: Session, domain: str) -> float | None:
     """Return the bits per byte by which a source's held-out text makes its training text longer
     under `xz -9e`; None if the text is synthetic, or longer than LONGEST_TRAINING_BYTES."""
     folder = session.run.data(session.recipe.data.folder) / domain
-    train = Shards(folder, read_manifest(folder), "train")
-    if session.data.held_out[domain].synthetic or train.num_bytes > LONGEST_TRAINING_BYTES:
+    manifest = read_manifest(folder)
+    if manifest.synthetic or manifest.splits["train"].bytes > LONGEST_TRAINING_BYTES:
         return None
+    train = Shards(folder, manifest, "train")
     documents = (train.document(number)[:-1] for number in range(train.num_documents))
     texts = (session.data.tokenizer.decode(ids.tolist()) for ids in documents)
     before = "\n\n".join(texts).encode()

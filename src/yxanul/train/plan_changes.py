@@ -13,11 +13,9 @@ from yxanul.train.curriculum import LrCurve, Phase, Plan, first_steps, schedule_
 
 def until(plan: Plan, step: int) -> Plan:
     """Return the first steps of a plan, with its learning rates unchanged."""
-    return (
-        plan
-        if step == plan.total_steps
-        else replace(first_steps(plan, step, None), replanned=plan.curves)
-    )
+    if step == plan.total_steps:
+        return plan
+    return replace(first_steps(plan, step, None), replanned=plan.curves)
 
 
 def cut_plan(plan: Plan, steps: int) -> Plan:
