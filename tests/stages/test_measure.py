@@ -1,16 +1,19 @@
 """What a machine decides, and that a run keeps it."""
 
+import shutil
+from functools import partial
+
 import pytest
 import torch
 
 from recipes import TINY, write_tiny
 from running import assert_same_run, call
-from yxanul.base.errors import Interrupted
+from yxanul.base.errors import Interrupted, YxanulError
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.startup import Startup
 from yxanul.base.ui import SilentUi
-from yxanul.monitor.peak_flops import Peak
-from yxanul.recipe import load_recipe
+from yxanul.model.count import flops_per_token
+from yxanul.recipe import load_recipe, load_with_preset
 from yxanul.stages import measure
 from yxanul.stages.ledger import Ledger
 from yxanul.stages.resume import open_run
@@ -27,27 +30,71 @@ TIMED = (
 )
 
 
-def decide(path, *overrides):
-    return measure.decide_preset(
-        lambda preset: load_recipe(path, [*overrides, f"model.preset={preset}"]), SilentUi()
+def compare(path, monkeypatch, flops_per_second, *overrides):
+    """Compare presets on a machine that does so many FLOP/s whatever the model."""
+
+    def speed(recipe, shape):
+        return flops_per_second / flops_per_token(shape, 64).total
+
+    monkeypatch.setattr(measure, "measure_speed", speed)
+    return measure.compare_presets(partial(load_with_preset, str(path), overrides, None))
+
+
+def test_a_faster_machine_trains_a_larger_model(tmp_path, monkeypatch):
+    path = write_tiny(tmp_path, TIMED)
+    chosen = [
+        measure.best_preset(compare(path, monkeypatch, 10.0**power)) for power in range(9, 17)
+    ]
+    places = [measure.AUTO_PRESETS.index(preset) for preset in chosen]
+    assert chosen[0] == "nano" and chosen[-1] == measure.AUTO_PRESETS[-1]
+    assert places == sorted(places) and len(set(chosen)) >= 5
+
+
+def test_minutes_count_as_speed_does(tmp_path, monkeypatch):
+    path = write_tiny(tmp_path, TIMED)
+    longer = [f"stages.{index}.budget={{minutes: {time}}}" for index, time in enumerate((20, 5))]
+    slow = compare(path, monkeypatch, 1e12, *longer)
+    for one, other in zip(slow, compare(path, monkeypatch, 1e13), strict=True):
+        assert one.preset == other.preset and one.tokens == pytest.approx(other.tokens)
+
+
+def test_the_line_names_the_next_smaller_and_the_next_larger_preset(tmp_path, monkeypatch):
+    candidates = compare(write_tiny(tmp_path, TIMED), monkeypatch, 1e13)
+    best = measure.best_preset(candidates)
+    line, place = measure.describe_presets(candidates), measure.AUTO_PRESETS.index(best)
+    words = set(line.replace(",", "").split())
+    assert place > 0 and words & set(measure.AUTO_PRESETS) == set(
+        measure.AUTO_PRESETS[place - 1 : place + 2]
     )
 
 
-@pytest.mark.parametrize(("gigaflops", "preset"), [(20, "nano"), (2000, "nano"), (20_000, "micro")])
-def test_the_model_is_one_that_there_is_time_for(tmp_path, monkeypatch, gigaflops, preset):
-    path, peak_flops = str(write_tiny(tmp_path, TIMED)), Peak(gigaflops * 1e9, "measured")
-    monkeypatch.setattr(measure, "precision_peak", lambda device, precision: peak_flops)
-    assert decide(path) == load_recipe(path, [f"model.preset={preset}"])
+def test_a_preset_that_does_not_fit_into_memory_is_not_chosen(tmp_path, monkeypatch):
+    def speed(recipe, shape):
+        if shape.width > 256:
+            raise YxanulError("phase 0 does not fit in memory")
+        return 1e9
+
+    monkeypatch.setattr(measure, "measure_speed", speed)
+    path = write_tiny(tmp_path, TIMED)
+    candidates = measure.compare_presets(partial(load_with_preset, str(path), (), None))
+    assert measure.best_preset(candidates) == "micro"
+
+
+def test_steps_of_presets_are_timed(tmp_path):
+    path = write_tiny(tmp_path, TIMED)
+    candidates = measure.compare_presets(partial(load_with_preset, str(path), (), None))
+    assert candidates[0].preset == "nano" and candidates[0].tokens > 0
 
 
 def test_without_minutes_nothing_is_measured(tmp_path, monkeypatch):
     path = str(write_tiny(tmp_path, TIMED))
-    monkeypatch.setattr(measure, "precision_peak", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(measure, "measure_speed", lambda *_: pytest.fail("measured"))
     in_steps = [f"stages.{index}.budget={{steps: 5}}" for index in range(2)]
-    assert decide(path, *in_steps).model.preset == "micro"
+    candidates = measure.compare_presets(partial(load_with_preset, path, in_steps, None))
+    assert candidates == [] and measure.best_preset([]) == "micro"
 
 
-def test_the_model_is_chosen_by_who_trains_and_then_kept(tmp_path, monkeypatch):
+def test_the_preset_is_chosen_when_training_starts_and_then_kept(tmp_path, monkeypatch):
     recipe, run = write_tiny(tmp_path, TINY), RunFolder(tmp_path / "run")
     order = (recipe, "model.preset=auto", "--out", run.path)
 
@@ -56,9 +103,14 @@ def test_the_model_is_chosen_by_who_trains_and_then_kept(tmp_path, monkeypatch):
 
     assert call("prepare", *order).code == 0 and preset() == "auto"
     assert call("train", *order).code == 0 and preset() == "micro"
-    monkeypatch.setattr(measure, "AUTO_PRESETS", ("nano",))
+    monkeypatch.setattr(measure, "compare_presets", lambda *_: pytest.fail("measured again"))
     again = call("train", *order)
     assert again.code == 0 and preset() == "micro" and "changed" not in again.err
+    repeated = RunFolder(tmp_path / "repeated")
+    repeated.path.mkdir()
+    shutil.copy(run.ledger, repeated.ledger)
+    assert call("run", recipe, "model.preset=auto", "--out", repeated.path).code == 0
+    assert load_recipe(str(repeated.recipe)).model.preset == "micro"
 
 
 def test_the_whole_measurement_of_arithmetic_is_two_short_ones():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -11,7 +13,14 @@ from yxanul.cli.output import make_ui
 from yxanul.cli.pictures import table
 from yxanul.inspect.plan import StagePlan, plan_facts, stage_plan
 from yxanul.plan import preflight
-from yxanul.recipe import as_plain, check_tree, dump_recipe, read_tree, refuse
+from yxanul.recipe import (
+    as_plain,
+    check_tree,
+    dump_recipe,
+    load_with_preset,
+    read_tree,
+    refuse,
+)
 from yxanul.recipe.validation_errors import misfit_lines
 
 TERMINAL_WIDTH = 80
@@ -28,7 +37,14 @@ def show_recipe(name: str, overrides: list[str], full: bool = False) -> tuple[di
         make_ui().warn(line)
     plans = [stage_plan(stage, recipe) for stage in recipe.stages]
     facts = plan_facts(plans)
+    candidates = None
+    if recipe.model.preset == "auto":
+        from yxanul.stages.measure import compare_presets, describe_presets
+
+        candidates = compare_presets(partial(load_with_preset, name, overrides, None))
+        facts["presets"] = [asdict(one) for one in candidates]
     lines = [recipe.description, ""] if recipe.description else []
+    lines += [f"model on this machine: {describe_presets(candidates)}", ""] if candidates else []
     lines += phase_table(facts["phases"])
     if facts["total_tokens"] is not None:
         totals = (f"{facts[f'total_{unit}']:,} {unit}" for unit in ("tokens", "sequences", "steps"))

@@ -46,6 +46,8 @@ def command(
 
     The text is prepared in the run folder if needed; the run itself is left unchanged.
     """
+    from functools import partial
+
     from yxanul.base.errors import YxanulError
     from yxanul.base.files import folder_lock
     from yxanul.base.interrupt import StopRequest
@@ -55,7 +57,7 @@ def command(
     from yxanul.plan import preflight
     from yxanul.recipe import load_with_preset
     from yxanul.stages.data import prepare
-    from yxanul.stages.measure import decide_preset
+    from yxanul.stages.measure import best_preset, compare_presets
     from yxanul.stages.resume import reconcile_recipe
     from yxanul.stages.verify_resume import Trial, save_proof, verify_resume
 
@@ -67,7 +69,8 @@ def command(
     given = with_device(overrides, device)
     resolved = load_for_run(recipe, given, run, misfits)
     if resolved.model.preset == "auto":
-        resolved = decide_preset(lambda preset: load_with_preset(recipe, given, run, preset), ui)
+        with_preset = partial(load_with_preset, recipe, given, run)
+        resolved = with_preset(best_preset(compare_presets(with_preset, processes=devices)))
     with StopRequest().handled(), folder_lock(run.path):
         reconcile_recipe(run, resolved, ui)
         prepare(run, resolved, ui)

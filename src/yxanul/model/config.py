@@ -31,8 +31,8 @@ class ModelSettings(Settings):
     """Shape of a decoder-only transformer without biases or dropout."""
 
     preset: str | None = None
-    """Preset name; fills in whatever is not given here. auto: micro or nano, whichever this
-    machine can train within the minutes of the stages."""
+    """Preset name; fills in whatever is not given here. auto: the one with the lowest expected
+    loss after the minutes of the stages on this machine."""
     init_from: str | None = None
     """Run folder or `transformers` model folder to start training from: its weights, with their
     shape and tokenizer; null: random weights."""

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-_DEEP: dict[str, Any] = {
-    "width": 768,
-    "depth": 28,
-    "num_heads": 12,
-    "num_kv_heads": 2,
-    "ffn_width": 2048,
-    "max_seq_len": 4096,
-    "vocab_size": 50257,
-}
+
+def _plain(
+    depth: int, width: int, *, num_kv_heads: int, ffn_width: int, max_seq_len: int
+) -> dict[str, Any]:
+    """Return a shape whose heads have a width of 64."""
+    return {
+        "width": width,
+        "depth": depth,
+        "num_heads": width // 64,
+        "num_kv_heads": num_kv_heads,
+        "ffn_width": ffn_width,
+        "max_seq_len": max_seq_len,
+    }
+
+
+_28X768 = _plain(28, 768, num_kv_heads=2, ffn_width=2048, max_seq_len=4096)
+_DEEP = {**_28X768, "vocab_size": 50257}
 _LARGE_VOCABULARY: dict[str, Any] = {
     "vocab_size": 200005,
     "embedding_rank": 128,
@@ -41,30 +49,14 @@ _GEMMA3: dict[str, Any] = {
 
 PRESETS: dict[str, dict[str, Any]] = {
     # For laptops and tests; vocab_size is the tokenizer's (4,096 to 8,192 suits these widths).
-    "nano": {
-        "width": 128,
-        "depth": 4,
-        "num_heads": 2,
-        "num_kv_heads": 1,
-        "ffn_width": 256,
-        "max_seq_len": 1024,
-    },
-    "micro": {
-        "width": 256,
-        "depth": 7,
-        "num_heads": 4,
-        "num_kv_heads": 2,
-        "ffn_width": 704,
-        "max_seq_len": 1024,
-    },
-    "mini": {
-        "width": 512,
-        "depth": 9,
-        "num_heads": 8,
-        "num_kv_heads": 4,
-        "ffn_width": 1408,
-        "max_seq_len": 2048,
-    },
+    # Sizes between those with a name are depth x width.
+    "nano": _plain(4, 128, num_kv_heads=1, ffn_width=256, max_seq_len=1024),
+    "5x192": _plain(5, 192, num_kv_heads=1, ffn_width=512, max_seq_len=1024),
+    "micro": _plain(7, 256, num_kv_heads=2, ffn_width=704, max_seq_len=1024),
+    "8x384": _plain(8, 384, num_kv_heads=2, ffn_width=1024, max_seq_len=1024),
+    "mini": _plain(9, 512, num_kv_heads=4, ffn_width=1408, max_seq_len=2048),
+    "20x640": _plain(20, 640, num_kv_heads=2, ffn_width=1728, max_seq_len=2048),
+    "28x768": _28X768,
     # Deep and narrow: 28 layers, narrow feed-forwards, few key/value heads.
     "yxanul-177m": {**_DEEP, "head": "folded", "embedding_rank": 128},
     "yxanul-197m": {**_DEEP, **_LARGE_VOCABULARY, "head": "folded"},

@@ -7,19 +7,21 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 
 from yxanul import __version__
+from yxanul.base.errors import YxanulError
 from yxanul.base.machine import processor_name
 from yxanul.base.seeds import derive_seed
 from yxanul.base.ui import SilentUi, Ui
 from yxanul.model.config import ModelSettings
-from yxanul.model.count import flops_per_token
+from yxanul.model.count import flops_per_token, layer_parameters
 from yxanul.model.language_model import LanguageModel
+from yxanul.model.scaling_law import SCALING_LAW
 from yxanul.optim.config import OptimSettings
 from yxanul.recipe import Recipe
 from yxanul.stages.config import longest_row, stage_optim
@@ -39,7 +41,6 @@ from yxanul.train.memory import (
 from yxanul.train.mixed_precision.decide import (
     measure_precisions,
     precision_candidates,
-    precision_peak,
 )
 from yxanul.train.mixed_precision.weights import MixedPrecision, choose_device, choose_precision
 from yxanul.train.threads import best_num_threads, usual_num_threads
@@ -47,33 +48,124 @@ from yxanul.train.threads import best_num_threads, usual_num_threads
 _MANY_STEPS = 1_000_000_000
 _MEASURED_SECONDS = 1.5
 """Seconds of timing for each precision that is compared."""
+_SHORT_SECONDS = 0.2
+"""Seconds of timing for each preset that is compared."""
 _USUAL_MFU = 0.4
 """Typical MFU of a step: a first estimate of the speed, until steps have been timed."""
-AUTO_PRESETS = ("micro", "nano")
-"""Choices of `preset: auto`, largest first."""
-_ENOUGH_TOKENS = 5_000_000
-"""With fewer tokens the next smaller preset learns more in the same time (docs/lab-notes.md)."""
+AUTO_PRESETS = ("nano", "5x192", "micro", "8x384", "mini", "20x640", "28x768")
+"""Choices of `preset: auto`, smallest first."""
+_WITHOUT_MINUTES = "micro"
+"""Choice of `preset: auto` if a stage has no budget in minutes."""
+_HOPELESS = 1.05
+"""A preset is not timed if, at the FLOP/s of the one before, its expected loss is so many times the
+lowest."""
 
 
-def decide_preset(with_preset: Callable[[str], Recipe], ui: Ui) -> Recipe:
-    """Return the recipe with the largest preset that can train on enough tokens on this machine in
-    the minutes of its stages; `with_preset` returns the recipe for a preset."""
-    choices = [with_preset(preset) for preset in AUTO_PRESETS]
-    train, stages = choices[0].train, choices[0].stages
-    minutes = [stage.budget.minutes or math.inf for stage in stages]
-    if math.inf in minutes:
-        return choices[0]
-    device = choose_device(train.device)
-    peak = precision_peak(device, choose_precision(train.precision, device)).flops_per_second
+@dataclass(frozen=True)
+class Candidate:
+    """A preset, and what it would reach within the minutes of the stages."""
+
+    preset: str
+    tokens: int
+    loss: float
+    """Nats per token by the scaling law: compares presets, but is no forecast for this text."""
+
+
+def decide_preset(
+    ledger: Ledger,
+    with_preset: Callable[[str], Recipe],
+    vocab_size: int,
+    processes: int,
+    ui: Ui,
+) -> Recipe:
+    """Return the recipe with the preset that `auto` means; it is kept for resumed runs.
+
+    `with_preset` returns the recipe for a preset.
+    """
+    if "preset" not in ledger.decisions:
+        decide_threads(ledger, choose_device(with_preset(_WITHOUT_MINUTES).train.device), ui)
+        candidates = compare_presets(with_preset, vocab_size, processes)
+        ledger.decisions["preset"] = best_preset(candidates)
+        ledger.decisions["presets"] = [asdict(one) for one in candidates]
+        ledger.write()
+        ui.say(f"model: {describe_presets(candidates)}")
+    return with_preset(ledger.decisions["preset"])
+
+
+def compare_presets(
+    with_preset: Callable[[str], Recipe], vocab_size: int | None = None, processes: int = 1
+) -> list[Candidate]:
+    """Time steps of presets, smallest first, until a larger one is expected to reach a higher loss
+    within the minutes of the stages; return those considered, or none without minutes.
+
+    `vocab_size` is the tokenizer's; None: the size that the recipe's tokenizer is to have.
+    """
+    recipe = with_preset(_WITHOUT_MINUTES)
+    stages = recipe.stages
+    if vocab_size is None and recipe.tokenizer is not None:
+        vocab_size = recipe.tokenizer.max_vocab_size
+    seconds = 60 * sum(stage.budget.minutes or math.inf for stage in stages)
+    if seconds == math.inf:
+        return []
     longest = max(map(longest_row, stages))
-    speeds = [guess_speed(one.model.resolved(None), longest, peak) for one in choices]
-    tokens = [60 * sum(minutes) * speed for speed in speeds]
-    chosen = next((i for i, count in enumerate(tokens) if count >= _ENOUGH_TOKENS), -1)
-    ui.say(
-        f"model: preset {choices[chosen].model.preset} (about {tokens[chosen]:,.0f} tokens in"
-        f" {sum(minutes):g} minutes at {peak / 1e9:,.0f} GFLOP/s)"
-    )
-    return choices[chosen]
+    candidates: list[Candidate] = []
+    lowest, flops_per_second = math.inf, None
+    for preset in AUTO_PRESETS:
+        recipe = with_preset(preset)
+        shape = recipe.model.resolved(vocab_size)
+        flops = flops_per_token(shape, longest).total
+        if flops_per_second is not None:
+            guess = _candidate(preset, shape, seconds * flops_per_second / flops)
+            if guess.loss > _HOPELESS * lowest:
+                return [*candidates, guess]
+        try:
+            tokens_per_second = processes * measure_speed(recipe, shape)
+        except YxanulError:  # it does not fit into memory
+            break
+        candidates.append(_candidate(preset, shape, seconds * tokens_per_second))
+        if candidates[-1].loss > lowest:
+            break
+        lowest, flops_per_second = candidates[-1].loss, flops * tokens_per_second
+    return candidates
+
+
+def best_preset(candidates: Sequence[Candidate]) -> str:
+    """Return the preset with the lowest expected loss."""
+    return min(candidates, key=lambda one: one.loss).preset if candidates else _WITHOUT_MINUTES
+
+
+def describe_presets(candidates: Sequence[Candidate]) -> str:
+    """Return a line about the best preset, the next smaller and the next larger."""
+    best = best_preset(candidates)
+    chosen = next((one for one in candidates if one.preset == best), None)
+    if chosen is None:
+        return f"preset {best}, as not every stage has a budget in minutes"
+    at = candidates.index(chosen)
+    others = [
+        f"{one.preset} {100 * (one.loss / chosen.loss - 1):.1f} % ({one.tokens:,} tokens)"
+        for one in candidates[max(0, at - 1) : at + 2]
+        if one is not chosen
+    ]
+    higher = f"; expected loss higher with {' and '.join(others)}" if others else ""
+    return f"preset {best}, about {chosen.tokens:,} tokens in the stages' minutes{higher}"
+
+
+def _candidate(preset: str, shape: ModelSettings, tokens: float) -> Candidate:
+    parameters = shape.depth * layer_parameters(shape)
+    return Candidate(preset, round(tokens), SCALING_LAW.loss(parameters, tokens))
+
+
+def measure_speed(recipe: Recipe, shape: ModelSettings) -> float:
+    """Time steps of the recipe's largest phase on random weights; return tokens per second."""
+    device = choose_device(recipe.train.device)
+    with torch.device(device):
+        model = LanguageModel(shape)
+    model.init_weights(torch.Generator(device).manual_seed(0))
+    precision = choose_precision(recipe.train.precision, device)
+    mixed_precision = make_mixed_precision(model, recipe.train, precision, SilentUi())
+    phase = _largest_phase(recipe)
+    seconds = step_seconds(mixed_precision, recipe.optim, phase, _SHORT_SECONDS)
+    return phase.rows * phase.seq_len / seconds
 
 
 def guess_speed(model: ModelSettings, seq_len: int, flops_per_second: float) -> float:
@@ -143,8 +235,14 @@ def _largest_phase(recipe: Recipe) -> Phase:
     return max(phases, key=lambda phase: (phase.micro_rows * phase.seq_len, phase.seq_len))
 
 
-def step_seconds(mixed_precision: MixedPrecision, optim: OptimSettings, phase: Phase) -> float:
-    """Time one training step of a phase on random tokens; this changes the weights, so pass a copy.
+def step_seconds(
+    mixed_precision: MixedPrecision,
+    optim: OptimSettings,
+    phase: Phase,
+    seconds: float = _MEASURED_SECONDS,
+) -> float:
+    """Time training steps of a phase on random tokens, three or more for about `seconds`; this
+    changes the weights, so pass a copy.
 
     Micro-batches that do not fit into memory are halved.
     """
@@ -153,7 +251,7 @@ def step_seconds(mixed_precision: MixedPrecision, optim: OptimSettings, phase: P
     for halving in range(phase.micro_rows.bit_length()):
         rows = max(1, min(phase.rows, phase.micro_rows) >> halving)
         try:
-            return _step_seconds(engine, replace(phase, micro_rows=rows))
+            return _step_seconds(engine, replace(phase, micro_rows=rows), seconds)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -162,13 +260,13 @@ def step_seconds(mixed_precision: MixedPrecision, optim: OptimSettings, phase: P
     raise too_large(replace(phase, micro_rows=1), engine.device)
 
 
-def _step_seconds(engine: Engine, phase: Phase) -> float:
+def _step_seconds(engine: Engine, phase: Phase, seconds: float) -> float:
     generator = torch.Generator().manual_seed(derive_seed(0, "step_seconds"))
     num_tokens, rows = engine.mixed_precision.model.settings.num_tokens, phase.micro_rows
     batch = random_batch(rows, phase.seq_len, num_tokens, generator).to(engine.device)
     num_micro = -(-phase.rows // rows)
     times: list[float] = []
-    deadline = time.perf_counter() + _MEASURED_SECONDS
+    deadline = time.perf_counter() + seconds
     while len(times) < 3 or time.perf_counter() < deadline:
         start = time.perf_counter()
         for number in range(1, num_micro + 1):

@@ -16,7 +16,13 @@ from yxanul.base.ui import Ui
 from yxanul.checkpoint.layout import checkpoint_steps
 from yxanul.recipe import Recipe, dump_recipe, load_recipe
 from yxanul.recipe.source_map import read
-from yxanul.stages.data import check_tokenizer, prepare, prepare_in_background, tell
+from yxanul.stages.data import (
+    check_tokenizer,
+    load_tokenizer,
+    prepare,
+    prepare_in_background,
+    tell,
+)
 from yxanul.stages.ledger import LOST, Entry, Ledger
 from yxanul.train.parallel.world import joined_world
 
@@ -245,7 +251,9 @@ def open_run(
             preparation = None  # all text is encoded
         startup.lap("data")
         if with_preset is not None and recipe.model.preset == "auto" and world.is_main:
-            recipe = decide_preset(with_preset, ui)
+            vocab_size = load_tokenizer(run, recipe).vocab_size
+            ledger = Ledger.open(run.ledger)
+            recipe = decide_preset(ledger, with_preset, vocab_size, world.size, ui)
             _write_recipe(run, recipe)
         recipe = world.broadcast(recipe)
         session = build_session(run, recipe, ui, stop, preparation, world, startup)

@@ -1,0 +1,260 @@
+"""Size benchmark: what held-out loss each preset reaches with how many tokens, and the law that
+`model: {preset: auto}` chooses by.
+
+    python benchmarks/sizes.py --work FOLDER           # hours on two cores; resumes
+    python benchmarks/sizes.py --work FOLDER --report  # the law of the runs done so far
+
+Every job trains one preset on one text with one budget in tokens, with the recipe that ships for
+this text (quickstart's first stage, or own-text) and one thread. The law is Chinchilla's,
+L = E + A / N^alpha + B / D^beta (Hoffmann et al. 2022): N parameters without embeddings, D tokens.
+A, B and beta are the same for all texts, E is the text's own; alpha is the published 0.34, as the
+presets that a CPU can train differ too little to tell. The table of regrets says how far the preset
+that the law chooses is from the best one, for budgets that the runs cover.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch.nn.functional import huber_loss
+
+from harness import report
+from harness.process import environment, yxanul
+from harness.texts import split_at_titles, write_jsonl
+from yxanul.base.run_folder import RunFolder
+from yxanul.model.config import ModelSettings
+from yxanul.model.count import layer_parameters
+from yxanul.model.scaling_law import SCALING_LAW
+from yxanul.recipe import load_with_preset
+from yxanul.stages.measure import measure_speed
+
+PRESETS = ("nano", "5x192", "micro", "8x384", "mini")
+ALPHA = 0.34
+TOKENS = (250_000, 500_000, 1_000_000, 2_000_000, 4_000_000)
+LEAST_TOKENS = 1_000_000
+"""Runs on fewer tokens are left out of the fit: their loss falls faster than a power of the tokens,
+and then the smallest preset is the best in any case."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run."""
+
+    text: str
+    preset: str
+    tokens: int
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Name of the job's files."""
+        return f"{self.text}-{self.preset}-{self.tokens}-{self.seed}"
+
+
+def recipe_of(text: str, folder: Path, shared: Path) -> dict[str, Any]:
+    """Return the recipe of a text: the shipped one's tokenizer, batch, rates and curriculum."""
+    curriculum = [{"seq_len": 64, "share": 0.2}, {"seq_len": 256, "share": 0.8}]
+    own = {"extends": "base"}
+    if text == "synthetic":
+        source = {"kind": "builtin", "domain": "stories", "documents": 9000}
+        own |= {"tokenizer": {"kind": "bpe", "vocab_size": 2048, "sample_bytes": 1000000}}
+        own |= {"optim": {"grad_clip": 2.0}, "train": {"batch_tokens": 1024}}
+    elif text == "tinystories":
+        source = {"kind": "text", "path": str(shared / "stories" / "tinystories.txt")}
+    else:
+        wiki = (shared / "wiki" / "articles_30.txt").read_text(encoding="utf-8").splitlines()
+        wiki += split_at_titles((shared / "wiki" / "wikitext2_valid.txt").read_text("utf-8"))
+        write_jsonl(folder / "wiki.jsonl", ({"text": one} for one in wiki if one.strip()))
+        source = {"kind": "jsonl", "path": str(folder / "wiki.jsonl"), "text_column": "text"}
+    train = {"precision": "auto", "checkpoint": {"every_steps": None, "keep": 1}}
+    stage = {"name": "language", "mix": {text: 1}, "budget": {"steps": 1}}
+    return own | {
+        "data": {"sources": {text: source}, "folder": str(folder / "shards")},
+        "train": own.get("train", {}) | train,
+        "stages": [stage | {"curriculum": curriculum, "gate": {"default_rules": False}}],
+        "eval": {"every_steps": 10**9},
+        "monitor": {"alerts": False},
+    }
+
+
+def prepared(text: str, options: argparse.Namespace) -> Path:
+    """Train the tokenizer and encode the text, once; return the folder."""
+    folder = options.work / text
+    if not (folder / "made").is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        recipe = recipe_of(text, folder, options.shared)
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+        yxanul("prepare", str(folder / "recipe.yaml"), "--out", str(folder / "made"))
+    return folder
+
+
+def train(job: Job, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Train one job; return its result."""
+    run, start = folder / job.key, time.perf_counter()
+    shutil.rmtree(run, ignore_errors=True)
+    run.mkdir()
+    shutil.copy(RunFolder(folder / "made").tokenizer, RunFolder(run).tokenizer)
+    given = (f"model.preset={job.preset}", f"seed={job.seed}")
+    budget = f"stages.0.budget={{tokens: {job.tokens}}}"
+    recipe = str(folder / "recipe.yaml")
+    env = environment(options.threads or 1)
+    found, _ = yxanul("train", recipe, *given, budget, "--out", str(run), env=env)
+    at_end = found["stages"][0]["at_end"]
+    shutil.rmtree(run)
+    return asdict(job) | {
+        "bits_per_byte": at_end[f"val/{job.text}/bits_per_byte"],
+        "loss": at_end[f"val/{job.text}/loss"],
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+
+
+def jobs(options: argparse.Namespace) -> Iterator[Job]:
+    """Yield the jobs, the short ones first."""
+    for tokens in options.tokens:
+        for preset in options.presets:
+            for text in options.texts:
+                for seed in options.seeds:
+                    yield Job(text, preset, tokens, seed)
+
+
+def fit(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Fit the law to the runs by the Huber loss of log(loss), as Hoffmann et al. do."""
+    used = [run for run in runs if run["tokens"] >= LEAST_TOKENS]
+    texts = sorted({run["text"] for run in used})
+    text = torch.tensor([texts.index(run["text"]) for run in used])
+    log_n = torch.tensor([math.log(parameters(run["preset"])) for run in used]).double()
+    log_d = torch.tensor([math.log(run["tokens"]) for run in used]).double()
+    loss = torch.tensor([run["loss"] for run in used]).double()
+    start = [0.0] * len(texts) + [3.5, 6.0, math.log(0.5)]
+    found = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([found], max_iter=5000, line_search_fn="strong_wolfe")
+
+    def predicted() -> torch.Tensor:
+        e, (a, b, log_beta) = found[:-3].exp()[text], found[-3:]
+        return e + (a - ALPHA * log_n).exp() + (b - log_beta.exp() * log_d).exp()
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        error = huber_loss(predicted().log(), loss.log(), delta=1e-3, reduction="sum")
+        error.backward()
+        return error
+
+    optimizer.step(closure)
+    with torch.no_grad():
+        residual = (predicted() / loss - 1).abs().max().item()
+    *_, a, b, log_beta = found.tolist()
+    law = {"A": math.exp(a), "alpha": ALPHA, "B": math.exp(b), "beta": math.exp(log_beta)}
+    e = dict(zip(texts, found[:-3].exp().tolist(), strict=True))
+    return {"E": e} | law | {"largest_residual": residual, "runs": len(used)}
+
+
+def parameters(preset: str) -> int:
+    """Return the parameters of a preset without embeddings."""
+    shape = ModelSettings.model_validate({"preset": preset}).resolved(None)
+    return shape.depth * layer_parameters(shape)
+
+
+def regrets(
+    runs: Sequence[dict[str, Any]], speeds: Mapping[str, float], minutes: Sequence[float]
+) -> list[dict[str, Any]]:
+    """Return, by text and budget, the presets' bits per byte (interpolated in log tokens between
+    runs; None outside of them) and how far the law's choice is from the best."""
+    rows = []
+    for text in sorted({run["text"] for run in runs}):
+        for budget in minutes:
+            tokens = {preset: 60 * budget * speed for preset, speed in speeds.items()}
+            bits = {preset: _bits(runs, text, preset, tokens[preset]) for preset in tokens}
+            law = {p: SCALING_LAW.loss(parameters(p), tokens[p]) for p in tokens}
+            chosen, known = min(law, key=law.__getitem__), [b for b in bits.values() if b]
+            regret = bits[chosen] / min(known) - 1 if bits[chosen] else None
+            row = {"text": text, "minutes": budget, "chosen": chosen, "regret": regret}
+            rows.append(row | {"bits_per_byte": bits})
+    return rows
+
+
+def _bits(runs: Sequence[dict[str, Any]], text: str, preset: str, tokens: float) -> float | None:
+    points = sorted(
+        (math.log(run["tokens"]), run["bits_per_byte"])
+        for run in runs
+        if (run["text"], run["preset"]) == (text, preset)
+    )
+    at = math.log(tokens)
+    for (x, y), (next_x, next_y) in pairwise(points):
+        if x <= at <= next_x:
+            return y + (next_y - y) * (at - x) / (next_x - x)
+    return None
+
+
+def speeds_here() -> dict[str, float]:
+    """Return the tokens per second of each preset in the recipe own-text on this machine."""
+    found = {}
+    for preset in PRESETS:
+        recipe = load_with_preset("own-text", [], None, preset)
+        shape = recipe.model.resolved(None)
+        measure_speed(recipe, shape)  # a first time, to warm up
+        found[preset] = measure_speed(recipe, shape)
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Do the jobs that are not done yet, and fit the law."""
+    parser = report.make_parser(__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--shared", type=Path, default=report.SHARED)
+    parser.add_argument("--texts", nargs="+", default=["synthetic", "tinystories", "wiki"])
+    parser.add_argument("--presets", nargs="+", default=list(PRESETS))
+    parser.add_argument("--tokens", type=int, nargs="+", default=list(TOKENS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--speeds", type=Path, help="only write this machine's speeds to FILE")
+    parser.add_argument("--with-speeds", type=Path, nargs="*", default=[], help="such files")
+    parser.add_argument("--minutes", type=float, nargs="+", default=[2, 5, 15])
+    parser.add_argument("--report", action="store_true", help="train nothing")
+    options = parser.parse_args(arguments)
+    if options.speeds is not None:
+        machine = report.describe_machine(options.threads)
+        told = {"machine": machine, "tokens_per_second": speeds_here()}
+        options.speeds.write_text(json.dumps(told, indent=2))
+        return
+    results = options.work / "results"
+    results.mkdir(parents=True, exist_ok=True)
+    for job in () if options.report else jobs(options):
+        path = results / f"{job.key}.json"
+        if not path.exists():
+            found = train(job, prepared(job.text, options), options)
+            path.write_text(json.dumps(found))
+            report.say(f"{job.key}: {found['bits_per_byte']:.4f}, {found['seconds']} s")
+    runs = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
+    law, machines = fit(runs), [json.loads(path.read_text()) for path in options.with_speeds]
+    for one in machines:
+        one["regrets"] = regrets(runs, one["tokens_per_second"], options.minutes)
+        report.show_table(
+            f"choice on {one['machine']['processor']}",
+            ["text", "minutes", "chosen", "regret", *PRESETS],
+            [
+                [*map(str, (row["text"], row["minutes"], row["chosen"])), _share(row["regret"])]
+                + [f"{bits:.3f}" if bits else "" for bits in row["bits_per_byte"].values()]
+                for row in one["regrets"]
+            ],
+        )
+    report.say(json.dumps(law))
+    found = {"machine": report.describe_machine(options.threads), "law": law}
+    report.write_results(options.out, "sizes", "cpu", found | {"runs": runs, "choices": machines})
+
+
+def _share(number: float | None) -> str:
+    return "" if number is None else f"{100 * number:.1f} %"
+
+
+if __name__ == "__main__":
+    main()
