@@ -31,6 +31,12 @@ def children() -> tuple[Person, ...]:
 
 
 @cache
+def heroes() -> tuple[Person, ...]:
+    """Return the children who are in the stories."""
+    return tuple(child for child in children() if child.name in read_words("cast")["heroes"])
+
+
+@cache
 def animals() -> tuple[Person, ...]:
     """Return the talking animals: of each kind a he and a she."""
     return tuple(
@@ -50,10 +56,10 @@ def names() -> tuple[str, ...]:
 def pairs(with_animals: bool) -> tuple[dict[str, str], ...]:
     """Return every (hero, friend) pair as one set of fields: children, then animals if asked."""
     result = []
-    for group in (children(), animals())[: 2 if with_animals else 1]:
-        heroes = [with_forms({"hero": who.name, "kind": who.kind, "he": who.he}) for who in group]
-        friends = [_friend(who, group is not children()) for who in group]
-        result += [{**a, **b} for a in heroes for b in friends if a["hero"] != b["friend"]]
+    for group in (heroes(), animals())[: 2 if with_animals else 1]:
+        first = [with_forms({"hero": who.name, "kind": who.kind, "he": who.he}) for who in group]
+        second = [_friend(who, group is not heroes()) for who in group]
+        result += [{**a, **b} for a in first for b in second if a["hero"] != b["friend"]]
     return tuple(result)
 
 
