@@ -24,9 +24,10 @@ from yxanul.bundle import open_bundle
 from yxanul.generate.decode import complete
 from yxanul.stages.summary import SAMPLING
 from yxanul.text.sources.builtin import stories
-from yxanul.text.sources.builtin.cast import animals, children
+from yxanul.text.sources.builtin.tales import tales
 
-NAME = re.compile(r"\b({})\b".format("|".join(who.name for who in (*children(), *animals()))))
+CAST = sorted(str(tale.cast[who]) for tale in tales() for who in ("hero", "friend"))
+NAME = re.compile(rf"\b({'|'.join(CAST)})\b")
 INTRODUCED = re.compile(rf"\bfriend(?:,| was)? {NAME.pattern}")
 
 
