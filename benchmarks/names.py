@@ -3,10 +3,10 @@
     python benchmarks/names.py runs/quickstart --samples 40
 
 The stories are written as the demo writes its last one: the same prompt, the same temperature. A
-script reads the names of the cast in each. The first is the hero. A story keeps its names when no
-third name occurs, and when the hero's friend is introduced as the synthetic text introduces one:
-"her friend Tom", "his best friend was Mia". The synthetic text itself is judged first; it has to
-keep all of its names, or the judge is wrong.
+script reads the names in each, those of the puzzles too. The first is the hero's. A story keeps its
+names when no third one occurs, and when the hero's friend is introduced as the synthetic text
+introduces one: "her friend Tom", "his best friend was Mia". The synthetic text itself is judged
+first; it has to keep all of its names, or the judge is wrong.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from yxanul.bundle import open_bundle
 from yxanul.generate.decode import complete
 from yxanul.stages.summary import SAMPLING
 from yxanul.text.sources.builtin import stories
+from yxanul.text.sources.builtin.cast import names
 from yxanul.text.sources.builtin.tales import tales
 
-CAST = sorted(str(tale.cast[who]) for tale in tales() for who in ("hero", "friend"))
-NAME = re.compile(rf"\b({'|'.join(CAST)})\b")
+CAST = {*names(), *(str(tale.cast[who]) for tale in tales() for who in ("hero", "friend"))}
+NAME = re.compile(rf"\b({'|'.join(sorted(CAST))})\b")
 INTRODUCED = re.compile(rf"\bfriend(?:,| was)? {NAME.pattern}")
 
 

@@ -21,7 +21,7 @@ CAST = ("hero", "kind", "he", "friend", "friend_full", "f_he")
 
 # The choices for a main slot: each gives the fields that it fills.
 Slot: TypeAlias = tuple[Words, ...]
-# The ways to tell one moment of a tale; one is drawn. An empty one leaves the moment out.
+# The ways to tell one moment of a tale; one is dealt. An empty one leaves the moment out.
 Beat: TypeAlias = tuple[Template, ...]
 
 
