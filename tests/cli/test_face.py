@@ -3,6 +3,7 @@
 import io
 import json
 import shlex
+import sys
 from contextlib import redirect_stderr
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +27,19 @@ from yxanul.tokenizer.build import build_byte
 from yxanul.tokenizer.config import ByteSettings
 
 
-def test_the_last_command_of_a_run_works_in_a_shell():
+@pytest.mark.parametrize(
+    ("argument", "installed", "words"),
+    [
+        (".venv/bin/yxanul", "/usr/bin/yxanul", ["yxanul"]),
+        (".venv/bin/yxanul", None, [".venv/bin/yxanul"]),
+        ("src/yxanul/__main__.py", None, [sys.executable, "-m", "yxanul"]),
+    ],
+)
+def test_a_run_ends_with_commands_that_work_in_the_same_shell(
+    argument, installed, words, monkeypatch
+):
+    monkeypatch.setattr("sys.argv", [argument, "run"])
+    monkeypatch.setattr("shutil.which", lambda name: installed)
     outcome = SimpleNamespace(
         samples=["It's\n\n\n\n\nlong"],
         stages=[],
@@ -34,9 +47,11 @@ def test_the_last_command_of_a_run_works_in_a_shell():
         run=Path("my runs/x"),
         prompt='It\'s $5 "now"',
     )
-    *_, sample, _, _, _, last = summary(outcome).splitlines()
+    *_, sample, _, _, _, more, last = summary(outcome).splitlines()
     assert sample == "long"
-    assert shlex.split(last) == ["yxanul", "generate", "my runs/x", outcome.prompt]
+    told = ["generate", "my runs/x", outcome.prompt, "--temperature", "0.3", "--samples", "4"]
+    assert shlex.split(more) == [*words, *told]
+    assert shlex.split(last) == [*words, "show", "my runs/x"]
 
 
 def test_a_sample_is_readable_and_bounded():

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yxanul.cli.options import (
@@ -36,6 +39,7 @@ EXAMPLES = """**Examples**
 Repeat the command to resume an interrupted or failed run."""
 
 SAMPLE_LINES, SAMPLE_CHARS = 24, 2_000
+PROGRAM = "yxanul"
 
 
 def command(
@@ -96,7 +100,9 @@ def run_recipe(order: Order) -> None:
 
 
 def summary(outcome: Outcome) -> str:
-    """Return a finished run's summary: samples, held-out scores, its folder."""
+    """Return a finished run's summary: samples, held-out scores, its folder, the next commands."""
+    from yxanul.stages.summary import SAMPLING
+
     lines = [""]
     for sample in outcome.samples:
         lines += [readable(sample), ""]
@@ -111,9 +117,23 @@ def summary(outcome: Outcome) -> str:
         xz = f"  ({xz})" if xz else ""
         note = "  synthetic" if domain in outcome.synthetic else ""
         lines.append(f"  {domain:<16}{score.bits_per_byte:.3f}{xz}{note}")
-    command = ["yxanul", "generate", str(outcome.run), outcome.prompt]
-    lines += [f"the run is in {outcome.run}; try:", f"  {shlex.join(command)}"]
+    run, program = str(outcome.run), called()
+    more = ["generate", run, outcome.prompt, "--temperature", f"{SAMPLING.temperature:g}"]
+    lines.append(f"the run is in {run}; what to type next:")
+    lines += [
+        f"  {shlex.join([*program, *more, '--samples', '4'])}",
+        f"  {shlex.join([*program, 'show', run])}",
+    ]
     return "\n".join(lines)
+
+
+def called() -> list[str]:
+    """Return the words that start this program again from the same shell."""
+    if shutil.which(PROGRAM):
+        return [PROGRAM]
+    if Path(sys.argv[0]).name == PROGRAM:
+        return [sys.argv[0]]
+    return [sys.executable, "-m", PROGRAM]
 
 
 def readable(sample: str) -> str:

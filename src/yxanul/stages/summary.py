@@ -17,8 +17,8 @@ from yxanul.generate.decode import complete
 from yxanul.stages.ledger import Entry
 from yxanul.stages.session import Session
 
-LONGEST_SAMPLE = 400
-"""Maximum tokens of the sample at the end of a run, long enough to reach eos."""
+SAMPLING = SampleSettings(max_tokens=400, temperature=0.3)
+"""Sampling at the end of a run: calm, and long enough to reach eos."""
 
 FIRST_DOCUMENTS, PROMPT_TOKENS, PROMPT_WORDS, PROMPT_CHARS = 16, 64, 6, 60
 """Documents searched for a default prompt, and its maximum length."""
@@ -86,7 +86,7 @@ def summarize(session: Session) -> Outcome | None:
         if (loss := entry.at_end.get(f"val/{domain}/loss")) is not None
     }
     prompts = session.recipe.eval.sample_prompts or (opening_words(session),)
-    settings = SampleSettings(max_tokens=LONGEST_SAMPLE, temperature=0.3, seed=session.recipe.seed)
+    settings = SAMPLING.model_copy(update={"seed": session.recipe.seed})
     samples = continued(session, prompts, settings)
     if not session.world.is_main:
         return None

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from yxanul.text.sources import builtin_source
-from yxanul.text.sources.builtin.cast import animals, children, with_forms
+from yxanul.text.sources.builtin.cast import children, with_forms
 from yxanul.text.sources.builtin.grammar import compile_template, fields
 from yxanul.text.sources.builtin.math_kinds import kinds, make_kind
 from yxanul.text.sources.builtin.tales import make_tale, tales
@@ -67,7 +67,8 @@ def change(words, key, value):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("heroes", "robots", "heroes are children or children and animals, not 'robots'"),
+        ("cast", {"hero": "Mia"}, "the cast has to fill hero, kind, he, friend, friend_full, f_he"),
+        ("cast", None, "'cast' is missing"),
         ("choices", None, "'choices' is missing"),
         ("paragraphs", ["opening", "habit"], "a paragraph has to be a list of moments"),
         ("fears", "the dark", "'fears' has to be a list"),
@@ -120,9 +121,9 @@ def test_a_mistake_in_a_kind_of_problem(key, value, message):
 
 
 def test_nothing_stands_twice_where_it_would_make_the_same_text():
-    names = [person.name for person in (*children(), *animals())]
+    names = [person.name for person in children()]
     assert len(set(names)) == len(names)
-    for options in [slot for tale in tales() for slot in tale.slots[1:]] + [
+    for options in [slot for tale in tales() for slot in tale.slots] + [
         kind.things for kind in kinds()
     ]:
         assert all(options.count(option) == 1 for option in options)
@@ -144,7 +145,7 @@ def test_no_file_is_read_before_a_text_is_wanted():
     assert run.returncode == 0, run.stderr
     read = run.stdout.splitlines()
     assert read[0] == "imported"
-    assert len(read) == 3 + len(tales())  # the shared words, the cast and the tales, each once
+    assert len(read) == 2 + len(tales())  # the shared words and the tales, each once
 
 
 def test_the_mark_of_the_source_knows_the_words(tmp_path, monkeypatch):

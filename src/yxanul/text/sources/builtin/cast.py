@@ -1,4 +1,4 @@
-"""Who is in the texts: children and talking animals, each with fitting pronouns."""
+"""Who is in the texts: children, each with fitting pronouns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PRONOUNS = {
 
 
 class Person(NamedTuple):
-    """A child or an animal, and whether it is a he or a she."""
+    """A child, and whether it is a he or a she."""
 
     name: str
     kind: str
@@ -31,30 +31,9 @@ def children() -> tuple[Person, ...]:
 
 
 @cache
-def animals() -> tuple[Person, ...]:
-    """Return the talking animals: of each kind a he and a she."""
-    return tuple(
-        Person(name, kind, he)
-        for kind, names in read_words("cast")["animals"].items()
-        for name, he in zip(names, PRONOUNS, strict=True)
-    )
-
-
-@cache
 def names() -> tuple[str, ...]:
     """Return the names of the children."""
     return tuple(child.name for child in children())
-
-
-@cache
-def pairs(with_animals: bool) -> tuple[dict[str, str], ...]:
-    """Return every (hero, friend) pair as one set of fields: children, then animals if asked."""
-    result = []
-    for group in (children(), animals())[: 2 if with_animals else 1]:
-        heroes = [with_forms({"hero": who.name, "kind": who.kind, "he": who.he}) for who in group]
-        friends = [_friend(who, group is not children()) for who in group]
-        result += [{**a, **b} for a in heroes for b in friends if a["hero"] != b["friend"]]
-    return tuple(result)
 
 
 def with_forms(words: Mapping[str, str]) -> dict[str, str]:
@@ -72,9 +51,3 @@ def with_forms(words: Mapping[str, str]) -> dict[str, str]:
         if not ("{" in word or "[" in word):
             forms[field[:1].upper() + field[1:]] = word[:1].upper() + word[1:]
     return forms
-
-
-def _friend(who: Person, is_animal: bool) -> dict[str, str]:
-    """Return the fields of a friend; an animal's kind is said at the first mention."""
-    full = f"{who.name} the {who.kind}" if is_animal else who.name
-    return with_forms({"friend": who.name, "friend_full": full, "f_he": who.he})

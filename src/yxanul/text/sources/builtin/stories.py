@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 
 from yxanul.base.seeds import derive_seed
 from yxanul.text.sources.builtin.draws import Draws
@@ -22,6 +23,8 @@ class Plan:
 
     tale: Tale
     words: Mapping[str, str | Template]
+    ways: tuple[Template, ...]
+    """How each moment of the tale is told."""
 
 
 def document(index: int, seed: int) -> str:
@@ -37,21 +40,28 @@ def num_stories() -> int:
 def plan(index: int, seed: int) -> Plan:
     """Return the main choices of story `index`."""
     kind, choices = _plans().plan(index, seed)
-    tale = tales()[kind]
-    words = dict(speech())
-    for slot, choice in zip(tale.slots, choices, strict=True):
+    return chosen(tales()[kind], choices)
+
+
+def chosen(tale: Tale, choices: Sequence[int]) -> Plan:
+    """Return the plan of a tale with these of its `choices`."""
+    words: dict[str, str | Template] = {**speech(), **tale.cast}
+    for slot, choice in zip(tale.slots, choices, strict=False):
         words.update(slot[choice])
-    return Plan(tale, words)
+    beats = [beat for paragraph in tale.paragraphs for beat in paragraph]
+    told = zip(beats, choices[len(tale.slots) :], strict=True)
+    return Plan(tale, words, tuple(beat[choice] for beat, choice in told))
 
 
 def tell(story: Plan, draws: Draws) -> str:
     """Write the story of a plan, with the remaining choices drawn."""
     out: list[str] = []
     between = draws.pick(BREAKS)
+    ways = iter(story.ways)
     for paragraph in story.tale.paragraphs:
-        for beat in paragraph:
+        for way in islice(ways, len(paragraph)):
             start = len(out)
-            expand(draws.pick(beat), story.words, draws.below, out)
+            expand(way, story.words, draws.below, out)
             if len(out) > start:
                 out.append(" ")
         out[-1] = between
@@ -60,4 +70,4 @@ def tell(story: Plan, draws: Draws) -> str:
 
 @cache
 def _plans() -> Plans:
-    return Plans([[len(slot) for slot in tale.slots] for tale in tales()])
+    return Plans([[len(choice) for choice in tale.choices] for tale in tales()])

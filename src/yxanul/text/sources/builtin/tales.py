@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias
 
-from yxanul.text.sources.builtin.cast import pairs, with_forms
+from yxanul.text.sources.builtin.cast import with_forms
 from yxanul.text.sources.builtin.grammar import (
     Template,
     Words,
@@ -17,25 +17,31 @@ from yxanul.text.sources.builtin.grammar import (
 )
 from yxanul.text.sources.builtin.word_files import FOLDER, entry, read_words, ways
 
-HEROES = {"children": False, "children and animals": True}
+CAST = ("hero", "kind", "he", "friend", "friend_full", "f_he")
 
 # The choices for a main slot: each gives the fields that it fills.
 Slot: TypeAlias = tuple[Words, ...]
-# The ways to tell one moment of a tale; one is drawn. An empty one leaves the moment out.
+# The ways to tell one moment of a tale; one is dealt. An empty one leaves the moment out.
 Beat: TypeAlias = tuple[Template, ...]
 
 
 @dataclass(frozen=True)
 class Tale:
-    """A kind of story: its main slots, of which the heroes are the first, and its paragraphs.
+    """A kind of story: its hero and friend, its main slots and its paragraphs.
 
-    Every text of it names its heroes and the chosen option of every slot. That is what keeps two
-    stories with different choices from being the same text.
+    Every text of it names the chosen option of every slot and tells the chosen way of every moment.
+    That is what keeps two stories with different choices from being the same text.
     """
 
     name: str
+    cast: Words
     slots: tuple[Slot, ...]
     paragraphs: tuple[tuple[Beat, ...], ...]
+
+    @property
+    def choices(self) -> tuple[Slot | Beat, ...]:
+        """What a plan chooses from: the slots, and then the moments in their order."""
+        return (*self.slots, *(beat for paragraph in self.paragraphs for beat in paragraph))
 
 
 @cache
@@ -55,21 +61,22 @@ def speech() -> dict[str, str | Template]:
 def make_tale(name: str, own: dict[str, Any], shared: dict[str, Any]) -> Tale:
     """Build a tale from its `own` words and the `shared` ones; ValueError says what is wrong."""
     place = f"tales/{name}.yaml"
-    heroes = entry(own, "heroes", str, place)
-    if heroes not in HEROES:
-        raise ValueError(f"{place}: heroes are {' or '.join(HEROES)}, not '{heroes}'")
+    cast = entry(own, "cast", dict, place)
+    if not _fills(cast, dict.fromkeys(CAST)):
+        raise ValueError(f"{place}: the cast has to fill {', '.join(CAST)} with text")
     choices = entry(own, "choices", list, place)
     told = entry(own, "paragraphs", list, place)
     if not all(isinstance(paragraph, list) for paragraph in told):
         raise ValueError(f"{place}: a paragraph has to be a list of moments")
     used = {*choices, *(moment for paragraph in told for moment in paragraph)}
-    idle = own.keys() - used - {"heroes", "choices", "paragraphs"}
+    idle = own.keys() - used - {"cast", "choices", "paragraphs"}
     if idle:
         raise ValueError(f"{place}: neither choices nor paragraphs name {_listed(idle)}")
     words = {**shared, **own}
     tale = Tale(
         name,
-        (pairs(HEROES[heroes]), *(_slot(words, choice, place) for choice in choices)),
+        with_forms(cast),
+        tuple(_slot(words, choice, place) for choice in choices),
         tuple(tuple(_beat(words, moment, place) for moment in paragraph) for paragraph in told),
     )
     unknown = _needed(tale) - _filled(tale)
@@ -107,7 +114,7 @@ def _beat(words: dict[str, Any], name: str, place: str) -> Beat:
 
 
 def _filled(tale: Tale) -> set[str]:
-    return {*speech(), *(field for slot in tale.slots for field in slot[0])}
+    return {*speech(), *tale.cast, *(field for slot in tale.slots for field in slot[0])}
 
 
 def _needed(tale: Tale) -> set[str]:
@@ -121,7 +128,7 @@ def _templates(tale: Tale) -> Iterator[Template]:
     for paragraph in tale.paragraphs:
         for beat in paragraph:
             yield from beat
-    for slot in tale.slots[1:]:  # the heroes are plain words
+    for slot in tale.slots:
         for option in slot:
             yield from (value for value in option.values() if isinstance(value, tuple))
 
