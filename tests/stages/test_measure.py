@@ -43,7 +43,7 @@ def compare(path, monkeypatch, flops_per_second, *overrides):
 def test_a_faster_machine_trains_a_larger_model(tmp_path, monkeypatch):
     path = write_tiny(tmp_path, TIMED)
     chosen = [
-        measure.best_preset(compare(path, monkeypatch, 10.0**power)) for power in range(9, 17)
+        measure.best_preset(compare(path, monkeypatch, 10.0**power)) for power in range(9, 18)
     ]
     places = [measure.AUTO_PRESETS.index(preset) for preset in chosen]
     assert chosen[0] == "nano" and chosen[-1] == measure.AUTO_PRESETS[-1]

@@ -56,9 +56,9 @@ AUTO_PRESETS = ("nano", "5x192", "micro", "8x384", "mini", "20x640", "28x768")
 """Choices of `preset: auto`, smallest first."""
 _WITHOUT_MINUTES = "micro"
 """Choice of `preset: auto` if a stage has no budget in minutes."""
-_HOPELESS = 1.05
-"""A preset is not timed if, at the FLOP/s of the one before, its expected loss is so many times the
-lowest."""
+_FASTER = 2.0
+"""A preset is not timed if it would be worse even with so many times the FLOP/s of the one before:
+small models use a machine badly."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,9 @@ def compare_presets(
         shape = recipe.model.resolved(vocab_size)
         flops = flops_per_token(shape, longest).total
         if flops_per_second is not None:
-            guess = _candidate(preset, shape, seconds * flops_per_second / flops)
-            if guess.loss > _HOPELESS * lowest:
-                return [*candidates, guess]
+            tokens = seconds * flops_per_second / flops
+            if _candidate(preset, shape, _FASTER * tokens).loss > lowest:
+                return [*candidates, _candidate(preset, shape, tokens)]
         try:
             tokens_per_second = processes * measure_speed(recipe, shape)
         except YxanulError:  # it does not fit into memory
