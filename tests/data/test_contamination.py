@@ -8,6 +8,7 @@ import pytest
 from yxanul.base.errors import YxanulError
 from yxanul.data.contamination import benchmark_texts
 from yxanul.text.benchmarks import BENCHMARKS, all_strings
+from yxanul.text.sources import hub_plan
 
 ROWS = {
     "hellaswag": [
@@ -65,20 +66,15 @@ def test_without_a_path_the_hub_is_asked(name, monkeypatch):
         asked.append(query)
         return ROWS[name]
 
+    monkeypatch.setattr(
+        "yxanul.text.benchmark_rows.find_plan", lambda query: hub_plan.Plan("1", hub_plan.ROWS)
+    )
     monkeypatch.setattr("yxanul.text.benchmark_rows.load", load)
     assert list(benchmark_texts(name)) == TEXTS[name]
     (query,) = asked
     hub = BENCHMARKS[name].hub
     assert (query.name, query.config, query.split) == (hub.name, hub.config, hub.split)
     assert query.split in ("validation", "test")
-
-
-def test_every_configuration_of_a_set_in_many_parts_is_read(monkeypatch):
-    datasets = pytest.importorskip("datasets")
-    monkeypatch.setattr(datasets, "get_dataset_config_names", lambda name: ["one", "two"])
-    rows = {"one": [{"sentence_good": "a b"}], "two": [{"sentence_good": "c"}]}
-    monkeypatch.setattr("yxanul.text.benchmark_rows.load", lambda query, _: rows[query.config])
-    assert list(benchmark_texts("blimp")) == ["a b", "c"]
 
 
 def test_a_set_that_is_not_on_the_hub_asks_for_its_file():

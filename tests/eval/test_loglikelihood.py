@@ -7,7 +7,8 @@ import torch
 
 from pairs import FAMILIES, build_ours, settings_of, train_tokenizer
 from yxanul.base.ui import SilentUi
-from yxanul.eval.loglikelihood import Request, crop, encode_choices, log_likelihoods
+from yxanul.eval.loglikelihood import crop, log_likelihoods
+from yxanul.eval.requests import Request, encode_choices
 from yxanul.tokenizer.build import build_tokenizer
 from yxanul.tokenizer.config import ByteSettings
 from yxanul.tokenizer.tokenizer import Tokenizer

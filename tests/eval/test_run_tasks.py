@@ -241,16 +241,10 @@ def test_two_files_of_one_set_are_named(model, tokenizer, folder):
 
 
 def test_without_a_folder_the_hub_is_asked(model, tokenizer, monkeypatch):
-    monkeypatch.setattr("yxanul.text.benchmark_rows.load", lambda query, _: [
-        {"text": "The cat sat on the mat"}, {"text": "The cat sat on the hat"},
-    ])  # fmt: skip
-    result = evaluate(model, tokenizer, ["lambada_openai"])["lambada_openai"]
-    assert {answer.question.continuations for answer in result.answers} == {("mat",), ("hat",)}
-
-    def unreachable(query, streaming):
+    def unreachable(query):
         raise YxanulError("cannot reach the hub")
 
-    monkeypatch.setattr("yxanul.text.benchmark_rows.load", unreachable)
+    monkeypatch.setattr("yxanul.text.benchmark_rows.find_plan", unreachable)
     with pytest.raises(YxanulError, match=r"cannot reach the hub.*lambada_openai as .*--task-data"):
         evaluate(model, tokenizer, ["lambada_openai"])
 

@@ -12,20 +12,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from yxanul.eval.requests import Request
 from yxanul.model.attention.mask import Branches
 from yxanul.model.language_model import LanguageModel
-from yxanul.tokenizer.tokenizer import Tokenizer
 
 BATCH_TOKENS = {"cpu": 2_048, "cuda": 32_768}
 """Tokens in a batch by type of device; on a CPU what measured fastest."""
 _CHUNK_LOGITS = 1 << 25
-
-
-class Request(NamedTuple):
-    """A continuation to score after a context, as ids; neither is empty."""
-
-    context: Sequence[int]
-    continuation: Sequence[int]
 
 
 class LogLikelihood(NamedTuple):
@@ -35,34 +28,6 @@ class LogLikelihood(NamedTuple):
     """Sum of the log-likelihoods of the continuation's tokens."""
     is_greedy: bool
     """Whether each of them is the most likely token."""
-
-
-def encode_choices(
-    tokenizer: Tokenizer, context: str, continuations: Sequence[str]
-) -> list[Request]:
-    """Return the requests for several continuations of one context.
-
-    Context and continuation are encoded together, without the spaces at the end of the context,
-    which belong to the continuation; the cut is after the tokens that the context alone has too.
-    A token across the boundary is scored, and so is what precedes it in the other continuations:
-    log-likelihoods are of the same text for all of them.
-
-    An empty context becomes the token that precedes documents (bos, else eos). A tokenizer with a
-    bos token of its own has it before every context.
-    """
-    stripped = context.rstrip()
-    continuations = [context[len(stripped) :] + text for text in continuations]
-    wholes = [stripped + text for text in continuations]
-    alone, *rows = tokenizer.encode_batch([stripped, *wholes])
-    cut = min(_common_prefix(alone, row[:-1]) for row in rows)
-    has_own_bos = tokenizer.bos_id != tokenizer.end_of_text_id
-    prefix = [tokenizer.bos_id] if has_own_bos or not cut else []
-    return [Request([*prefix, *row[:cut]], row[cut:]) for row in rows]
-
-
-def _common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
-    shorter = min(len(first), len(second))
-    return next((n for n in range(shorter) if first[n] != second[n]), shorter)
 
 
 def crop(request: Request, seq_len: int) -> list[Request]:

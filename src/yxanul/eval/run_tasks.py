@@ -15,7 +15,6 @@ from yxanul.eval.questions import Question, Row
 from yxanul.eval.tasks import METRICS, TASKS, Answer, Estimate, Task, estimate
 
 if TYPE_CHECKING:
-    from yxanul.eval.loglikelihood import Request
     from yxanul.eval.score_cache import Scorer
     from yxanul.model.language_model import LanguageModel
     from yxanul.tokenizer.tokenizer import Tokenizer
@@ -54,10 +53,10 @@ class TaskResult:
             name: estimate(name, [METRICS[name](a) for a in answers]) for name in task.metrics
         }
         chance = None
-        if "accuracy" in metrics:
+        if any(name.startswith("accuracy") for name in metrics):
             counts = [answer.question.num_choices for answer in answers]
             guessed = sum(1 / count for count in counts if count > 1) / len(counts)
-            chance = max(guessed, task.majority or 0.0)
+            chance = max(guessed, task.baseline)
         return cls(answers, metrics, chance)
 
     def values(self, metric: str) -> list[float]:
@@ -73,6 +72,23 @@ class TaskResult:
                 by_group.setdefault(answer.question.group, []).append(METRICS["accuracy"](answer))
         return {group: sum(values) / len(values) for group, values in sorted(by_group.items())}
 
+    def samples(self) -> Iterator[dict[str, Any]]:
+        """Yield every request with its score, and the metrics of its document."""
+        for number, answer in enumerate(self.answers):
+            question = answer.question
+            metrics = {name: METRICS[name](answer) for name in self.metrics}
+            for choice, nats in enumerate(answer.nats):
+                context, continuation = question.choice(choice)
+                yield {
+                    "document": number,
+                    "context": answer.shots + context,
+                    "continuation": continuation,
+                    "is_gold": choice == question.gold,
+                    "log_likelihood": nats,
+                    "is_greedy": answer.greedy[choice],
+                    "metrics": metrics,
+                }
+
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics under their public names."""
         facts: dict[str, Any] = {}
@@ -87,7 +103,7 @@ def evaluate(
     tokenizer: Tokenizer,
     tasks: Sequence[str],
     task_data: Path | str | None = None,
-    options: TaskOptions = TaskOptions(),
+    options: TaskOptions | None = None,
     cache: Path | None = None,
     ui: Ui | None = None,
 ) -> dict[str, TaskResult]:
@@ -104,14 +120,16 @@ def evaluate(
     """
     from yxanul.eval.score_cache import Scorer
 
+    options = options or TaskOptions()
     scorer = Scorer(model, options.seq_len or model.settings.max_seq_len, cache)
     folder = None if task_data is None else Path(task_data)
     rows = {name: lookup(TASKS, name, "task") for name in tasks}
     ui = ui or SilentUi()
-    return {name: run_task(rows[name], scorer, tokenizer, folder, options, ui) for name in rows}
+    return {n: run_task(n, row, scorer, tokenizer, folder, options, ui) for n, row in rows.items()}
 
 
 def run_task(
+    name: str,
     task: Task,
     scorer: Scorer,
     tokenizer: Tokenizer,
@@ -121,21 +139,23 @@ def run_task(
 ) -> TaskResult:
     """Evaluate one task."""
     questions = limited(read_rows(task.benchmark, folder, task.parse), options.limit)
-    prompts = [
-        "".join(f"{_solved(questions[n], task.delimiter)}\n\n" for n in shots)
-        for shots in shots_by_document(len(questions), options.num_fewshot, task.benchmark)
+    num_fewshot = options.num_fewshot if task.num_fewshot is None else task.num_fewshot
+    shots = [
+        "".join(f"{_solved(questions[n], task.delimiter)}\n\n" for n in numbers)
+        for numbers in shots_by_document(len(questions), num_fewshot, name)
     ]
     requests = [
-        _requests(question, prompt, task.delimiter, tokenizer)
-        for question, prompt in zip(questions, prompts, strict=True)
+        task.ask(tokenizer, question, text, task.delimiter)
+        for question, text in zip(questions, shots, strict=True)
     ]
     flat = [request for some in requests for request in some]
-    with ui.task(task.benchmark, len(flat), "requests") as bar:
+    with ui.task(name, len(flat), "requests") as bar:
         scores = iter(scorer.score(flat, bar))
     answers = []
-    for question, some in zip(questions, requests, strict=True):
+    for question, some, text in zip(questions, requests, shots, strict=True):
         nats, greedy = zip(*(next(scores) for _ in some), strict=True)
-        answers.append(Answer(question, nats, greedy))
+        num_tokens = [len(request.continuation) for request in some]
+        answers.append(Answer(question, nats, greedy, num_tokens, text))
     return TaskResult.of(task, answers)
 
 
@@ -160,6 +180,14 @@ def read_rows(benchmark: str, folder: Path | None, parse: Callable[[Row], Item])
         raise YxanulError(what, got=error.got, hint=hint) from None
 
 
+def split_by_file(tasks: Mapping[str, Task], folder: Path) -> tuple[list[str], list[str]]:
+    """Return the names of the tasks whose test set is in the folder, and of the others."""
+    from yxanul.text.benchmark_rows import find_benchmark
+
+    found = {name: find_benchmark(task.benchmark, folder) for name, task in tasks.items()}
+    return [name for name in found if found[name]], [name for name in found if not found[name]]
+
+
 def limited(items: list[Item], limit: int | None) -> list[Item]:
     """Return the items in random order, which is always the same; at most `limit`."""
     items = list(items)
@@ -178,16 +206,3 @@ def shots_by_document(count: int, num_fewshot: int, name: str) -> Iterator[list[
 
 def _solved(question: Question, delimiter: str) -> str:
     return delimiter.join(question.choice(question.gold))
-
-
-def _requests(
-    question: Question, prompt: str, delimiter: str, tokenizer: Tokenizer
-) -> list[Request]:
-    from yxanul.eval.loglikelihood import encode_choices
-
-    continuations = [delimiter + text for text in question.continuations]
-    return [
-        request
-        for context in question.contexts
-        for request in encode_choices(tokenizer, prompt + context, continuations)
-    ]

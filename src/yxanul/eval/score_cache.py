@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from yxanul.base.errors import YxanulError
 from yxanul.base.ui import ProgressTask
-from yxanul.eval.loglikelihood import LogLikelihood, Request, log_likelihoods
+from yxanul.eval.loglikelihood import LogLikelihood, log_likelihoods
+from yxanul.eval.requests import Request
 from yxanul.model.language_model import LanguageModel
 
 _VERSION = 1
@@ -38,6 +40,12 @@ class Scorer:
     """Scores requests with one model; with a folder, those of earlier calls are read from it."""
 
     def __init__(self, model: LanguageModel, seq_len: int, folder: Path | None = None):
+        if seq_len > model.settings.max_seq_len:
+            raise YxanulError(
+                "the context length is above the model's max_seq_len",
+                got=seq_len,
+                expected=f"at most {model.settings.max_seq_len}",
+            )
         self.model = model
         self.seq_len = seq_len
         """Most tokens that the model reads; longer contexts are cut on the left."""

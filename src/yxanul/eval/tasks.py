@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from yxanul.eval import questions
 from yxanul.eval.questions import Question, Row
+from yxanul.eval.requests import Ask, ask
 
 CHOICE = ("accuracy", "accuracy_norm")
 ANSWER = ("accuracy", "perplexity")
@@ -22,10 +23,14 @@ class Task:
     """Name in the table of test sets."""
     parse: Callable[[Row], Question]
     metrics: tuple[str, ...] = CHOICE
-    majority: float | None = None
-    """Share of the largest class, if answering it always is better than guessing."""
+    baseline: float = 0.0
+    """Accuracy of guessing, if it is above 1 / choices: the share of the largest class."""
     delimiter: str = " "
     """Between context and continuation."""
+    num_fewshot: int | None = None
+    """Solved documents before each question, if the task fixes their number."""
+    ask: Ask = ask
+    """Makes the requests of a question."""
 
 
 _ACCURACY = ("accuracy",)
@@ -41,7 +46,7 @@ TASKS: dict[str, Task] = {
     "openbookqa": Task("openbookqa", questions.openbookqa),
     "copa": Task("copa", questions.copa, _ACCURACY),
     "commonsense_qa": Task("commonsense_qa", questions.commonsense_qa, _ACCURACY),
-    "boolq": Task("boolq", questions.boolq, _ACCURACY, majority=0.62),
+    "boolq": Task("boolq", questions.boolq, _ACCURACY, baseline=0.62),
     "sciq": Task("sciq", questions.sciq),
     "lambada_openai": Task("lambada_openai", questions.lambada, ANSWER),
     "blimp": Task("blimp", questions.blimp, _ACCURACY),
@@ -74,6 +79,10 @@ class Answer(NamedTuple):
     nats: Sequence[float]
     """Log-likelihoods."""
     greedy: Sequence[bool]
+    num_tokens: Sequence[int] = ()
+    """Scored tokens of each choice."""
+    shots: str = ""
+    """Text before the question."""
 
 
 def best_share(scores: Sequence[float], gold: int) -> float:
@@ -91,8 +100,15 @@ def _accuracy(answer: Answer) -> float:
 def _accuracy_norm(answer: Answer) -> float:
     question = answer.question
     lengths = [len(question.choice(n)[1]) for n in range(question.num_choices)]
-    scores = [nats / length for nats, length in zip(answer.nats, lengths, strict=True)]
-    return best_share(scores, question.gold)
+    return best_share(_divided(answer.nats, lengths), question.gold)
+
+
+def _accuracy_per_token(answer: Answer) -> float:
+    return best_share(_divided(answer.nats, answer.num_tokens), answer.question.gold)
+
+
+def _divided(nats: Sequence[float], lengths: Sequence[int]) -> list[float]:
+    return [one / length for one, length in zip(nats, lengths, strict=True)]
 
 
 def _gold_nats(answer: Answer) -> float:
@@ -107,14 +123,16 @@ def _gold_bits_per_byte(answer: Answer) -> float:
 METRICS: Mapping[str, Callable[[Answer], float]] = {
     "accuracy": _accuracy,
     "accuracy_norm": _accuracy_norm,
+    "accuracy_per_token": _accuracy_per_token,
     "perplexity": _gold_nats,
     "bits_per_byte": _gold_bits_per_byte,
 }
 """Value of a document by metric; over documents it is the mean, of perplexity exp of the mean.
 
 accuracy and accuracy_norm are lm-evaluation-harness's acc and acc_norm: the choice with the highest
-log-likelihood, or the highest per character. Ties count in parts. With a single choice, accuracy
-is whether greedy decoding gives it; perplexity is that of the whole answer.
+log-likelihood, or the highest per character; accuracy_per_token is CORE's. Ties count in parts.
+With a single choice, accuracy is whether greedy decoding gives it; perplexity is that of the whole
+answer.
 """
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +14,8 @@ from yxanul.text.documents import CURES, PROBLEMS, Dropped
 from yxanul.text.sources.bytestream import ByteStream
 from yxanul.text.sources.columns import Row
 from yxanul.text.sources.files import File, find_files, with_compressions
+from yxanul.text.sources.hub_files import HubFiles
+from yxanul.text.sources.hub_plan import ROWS, find_plan
 from yxanul.text.sources.hub_query import HubQuery
 from yxanul.text.sources.hub_rows import load
 from yxanul.text.sources.json_rows import json_rows
@@ -67,7 +69,11 @@ def find_benchmark(name: str, folder: Path) -> Path | None:
 
 
 def _file_rows(name: str, path: str) -> Iterator[tuple[str, Row]]:
-    for file in find_files(path, SUFFIXES):
+    return _rows(name, find_files(path, SUFFIXES))
+
+
+def _rows(name: str, files: Iterable[File]) -> Iterator[tuple[str, Row]]:
+    for file in files:
         reader = _parquet_rows if file.name.endswith(".parquet") else _json_rows
         for row in reader(file):
             if isinstance(row, Dropped):
@@ -98,8 +104,14 @@ def _hub_rows(name: str) -> Iterator[tuple[str, Row]]:
         raise YxanulError(f"{name} is not on the Hugging Face hub", hint="give its file")
     for config in _configs(hub):
         query = HubQuery.of(hub)._replace(config=config)
-        for row in load(query, False):
-            yield f"'{hub.name}'", row
+        plan = find_plan(query)
+        query = query._replace(revision=plan.commit)
+        if plan.format == ROWS:
+            yield from ((f"'{hub.name}'", row) for row in load(query, False))
+        else:
+            access = HubFiles(query, streaming=False)
+            access.downloads = True
+            yield from _rows(name, map(access.file, plan.files))
 
 
 def _configs(hub: HubSettings) -> Sequence[str | None]:
