@@ -11,7 +11,7 @@ from yxanul.base.ui import SilentUi
 from yxanul.eval import generated
 from yxanul.eval.generated import (
     GENERATED_TASKS,
-    Answers,
+    Completions,
     GeneratedTask,
     build_prompts,
     generate_answers,
@@ -102,7 +102,7 @@ def test_greedy_samples_are_refused(model, tokenizer):
 
 def say(*texts_of_documents):
     """Generate the given answers, whatever the prompts."""
-    return lambda task, prompts: [Answers(texts) for texts in texts_of_documents]
+    return lambda task, prompts: [Completions(texts) for texts in texts_of_documents]
 
 
 GSM8K = [{"question": f"{n} + {n}?", "answer": f"Think.\n#### {2 * n}"} for n in range(12)]

@@ -174,7 +174,7 @@ def test_no_file_of_the_user_is_seen(namespaces, tmp_path, monkeypatch):
     assert "FileNotFoundError" in fate(
         f"raise Exception(open({str(tmp_path / 'secret')!r}).read())"
     )
-    assert fate("import os; raise OSError(os.path.expanduser('~'))") != str(tmp_path)
+    assert fate("import os; raise OSError(os.path.expanduser('~'))") == "OSError: ~"
     assert "FileNotFoundError" in fate("open('/etc/passwd')")
     assert "FileNotFoundError" in fate("import os; os.listdir('/proc')")
 
@@ -231,7 +231,7 @@ def test_no_other_process_is_killed(namespaces):
 def test_rights_cannot_be_regained(namespaces):
     mount = "ctypes.CDLL(None).mount(b'x', b'/tmp', b'tmpfs', 0, None)"
     assert fate(f"import ctypes\nassert {mount} == 0") == "AssertionError: "
-    assert "PermissionError" in fate("import os\nos.setuid(0)\nos.chroot('/')")
+    assert "PermissionError" in fate("import os\nos.chroot('/')")
 
 
 def test_killing_the_process_that_waits_is_a_failure():

@@ -39,7 +39,7 @@ def plain_number(text: str) -> str:
 
 
 def triviaqa_prompt(document: Document) -> str:
-    """Return the question; a row of the hub gets the second question mark that others give it."""
+    """Return the question; one of the hub gets a second question mark, as in the harness."""
     return document.get("context") or f"Question: {document['question']}?\nAnswer:"
 
 
@@ -105,6 +105,6 @@ def pass_at_k(num_samples: int, num_passed: int, k: int) -> float:
 
 
 def mean_and_stderr(values: Sequence[float]) -> tuple[float, float]:
-    """Return the mean and its standard error; that of a single value is infinite."""
-    stderr = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.inf
+    """Return the mean and its standard error; NaN for a single value."""
+    stderr = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return fmean(values), stderr

@@ -60,21 +60,21 @@ class GeneratedTask:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class Completions:
     """What a model wrote after one prompt."""
 
     texts: tuple[str, ...]
-    """One a sample, each up to its stop string."""
+    """One for each sample, up to its stop string."""
     cut_tokens: int = 0
     """Tokens of the prompt, from its start, that the model's context had no room for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One document's prompt, answers and scores; for programs also how each ended."""
+    """One document's prompt, completions and scores; for programs also how each ended."""
 
     prompt: str
-    answers: Answers
+    completions: Completions
     scores: dict[str, float]
     outcomes: tuple[Outcome, ...] = ()
 
@@ -87,7 +87,7 @@ class GeneratedResult:
     metrics: dict[str, tuple[float, float]]
 
 
-Generate = Callable[[GeneratedTask, Sequence[str]], Sequence[Answers]]
+Generate = Callable[[GeneratedTask, Sequence[str]], Sequence[Completions]]
 Execute = Callable[[Sequence[str]], Sequence[Outcome]]
 
 
@@ -147,7 +147,7 @@ def generate_answers(
     task: GeneratedTask,
     prompts: Sequence[str],
     ui: Ui | None = None,
-) -> list[Answers]:
+) -> list[Completions]:
     """Return `num_samples` answers to each prompt; stop strings and max_tokens are the task's.
 
     A prompt that leaves no room for max_tokens (at most half of the model's context) loses tokens
@@ -175,7 +175,7 @@ def generate_answers(
             written = iter([completion.text for completion in done])
             texts |= {n: tuple(islice(written, num_samples)) for n in batch}
             bar.advance(len(batch))
-    return [Answers(texts[n], len(whole[n]) - len(read[n])) for n in range(len(prompts))]
+    return [Completions(texts[n], len(whole[n]) - len(read[n])) for n in range(len(prompts))]
 
 
 def _batches(prompts: Sequence[Sequence[int]], max_tokens: int) -> Iterator[list[int]]:
