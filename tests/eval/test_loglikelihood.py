@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from pairs import FAMILIES, build_ours, settings_of, train_tokenizer
+from pairs import FAMILIES, build_ours, settings_of, superword_tokenizer, train_tokenizer
 from yxanul.base.ui import SilentUi
 from yxanul.eval.loglikelihood import crop, log_likelihoods
 from yxanul.eval.requests import Request, encode_choices
@@ -139,22 +139,6 @@ def test_a_begin_of_text_of_its_own_is_before_every_context():
     assert request.context == [tokenizer.bos_id, *tokenizer.encode("The fox")]
     (request,) = encode_choices(tokenizer, "", [" ran"])
     assert request.context == [tokenizer.bos_id]
-
-
-def superword_tokenizer():
-    """A BPE with the token " fox r", which ends inside a word."""
-    from tokenizers import Tokenizer as Library
-    from tokenizers import decoders, models, pre_tokenizers
-
-    space = "Ġ"
-    space = "Ġ"  # a space in the alphabet of bytes
-    letters = [*dict.fromkeys("The fox ran sat".replace(" ", space))]
-    merges = [("f", "o"), ("fo", "x"), (space, "fox"), ("Ġfox", space), ("ĠfoxĠ", "r")]
-    tokens = [*letters, *("".join(pair) for pair in merges), "<|endoftext|>"]
-    raw = Library(models.BPE({token: n for n, token in enumerate(tokens)}, merges))
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    raw.decoder = decoders.ByteLevel()
-    return Tokenizer(raw, "<|endoftext|>")
 
 
 def test_a_token_across_the_boundary_is_scored_with_what_precedes_it():

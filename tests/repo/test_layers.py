@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "stages": STAGES,
     "inspect": STAGES | {"stages"},
     "cli": STAGES | {"stages", "plan", "inspect"},
+    "lm_eval": {"eval", "bundle", "cli"},
 }
 OWN_PROCESS = {SRC / "base" / "interrupt.py", SRC / "eval" / "sandbox_process.py"}
 """Files that end a process of their own, or answer for it."""

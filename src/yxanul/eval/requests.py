@@ -62,16 +62,15 @@ def encode_choices(
     A token across the boundary is scored, and so is what precedes it in the other continuations:
     log-likelihoods are of the same text for all of them.
 
-    An empty context becomes the token that precedes documents (bos, else eos). A tokenizer with a
-    bos token of its own has it before every context.
+    An empty context becomes the token that precedes documents (bos, else eos). It is also before
+    every other context if the tokenizer itself puts it there.
     """
     stripped = context.rstrip()
     continuations = [context[len(stripped) :] + text for text in continuations]
     wholes = [stripped + text for text in continuations]
     alone, *rows = tokenizer.encode_batch([stripped, *wholes])
     cut = min(common_prefix(alone, row[:-1]) for row in rows)
-    has_own_bos = tokenizer.bos_id != tokenizer.end_of_text_id
-    prefix = [tokenizer.bos_id] if has_own_bos or not cut else []
+    prefix = [tokenizer.bos_id] if tokenizer.puts_bos_first or not cut else []
     return [Request([*prefix, *row[:cut]], row[cut:]) for row in rows]
 
 
