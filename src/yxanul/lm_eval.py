@@ -35,7 +35,7 @@ def register() -> None:
             device: str | None = None,
         ):
             bundle = open_bundle(Path(run), str(checkpoint), device=device)
-            rows = int(batch_size) if str(batch_size).isdecimal() else 16
+            rows = int(size) if (size := str(batch_size)).isdecimal() else 16
             super().__init__(bundle.model, bundle.tokenizer, max_length or bundle.seq_len, rows)
 
 

@@ -6,7 +6,7 @@ simple_evaluate(HarnessModel(bundle.model, bundle.tokenizer, bundle.seq_len), ta
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -89,7 +89,7 @@ class HarnessModel(TemplateLM):
 
     def _loglikelihood_tokens(
         self,
-        requests: list[tuple[tuple[str, str] | None, list[int], list[int]]],
+        requests: Sequence[tuple[Any, list[int], list[int]]],
         disable_tqdm: bool = False,
         **kwargs: Any,
     ) -> list[tuple[float, bool]]:
@@ -98,7 +98,7 @@ class HarnessModel(TemplateLM):
         with tqdm(total=len(asked), desc="log-likelihoods", disable=disable_tqdm) as bar:
             for batch in log_likelihoods(self.model, asked, self.max_length):
                 for number, score in batch.items():
-                    found[number] = tuple(score)
+                    found[number] = (score.nats, score.is_greedy)
                     if (texts := requests[number][0]) is not None:
                         self.cache_hook.add_partial("loglikelihood", texts, found[number])
                 bar.update(len(batch))
@@ -106,7 +106,7 @@ class HarnessModel(TemplateLM):
 
     def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> list[float]:
         """Return the log-likelihood of each whole text, in windows that share one token."""
-        windows: list[tuple[None, list[int], list[int]]] = []
+        windows: list[tuple[Any, list[int], list[int]]] = []
         counts = []
         for (text,) in (request.args for request in requests):
             rolling = get_rolling_token_windows(
@@ -152,7 +152,7 @@ class HarnessModel(TemplateLM):
                 yield settings[batch[0]], batch
 
     def _settings_of(self, options: dict[str, Any]) -> SampleSettings:
-        plain = dict(normalize_gen_kwargs(options))
+        plain: dict[str, Any] = {**normalize_gen_kwargs(options)}
         return SampleSettings(
             max_tokens=max(1, min(plain["max_gen_toks"], self.max_length // 2)),
             temperature=plain.get("temperature", 0.0),
