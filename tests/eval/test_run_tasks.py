@@ -234,6 +234,14 @@ def test_a_missing_file_says_what_to_put_there(model, tokenizer, tmp_path):
         evaluate(model, tokenizer, ["arc_esy"], tmp_path)
 
 
+def test_a_missing_file_is_known_before_anything_is_scored(model, tokenizer, folder, monkeypatch):
+    scored = []
+    monkeypatch.setattr(Scorer, "score", lambda *_: scored.append(1))
+    with pytest.raises(YxanulError, match="no test set of piqa"):
+        evaluate(model, tokenizer, ["arc_easy", "piqa"], folder)
+    assert not scored
+
+
 def test_two_files_of_one_set_are_named(model, tokenizer, folder):
     (folder / "arc_easy.json").write_text("[]")
     with pytest.raises(YxanulError, match=r"arc_easy\.json, core/arc_easy\.jsonl\.gz"):

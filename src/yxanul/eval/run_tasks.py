@@ -124,6 +124,8 @@ def evaluate(
     scorer = Scorer(model, options.seq_len or model.settings.max_seq_len, cache)
     folder = None if task_data is None else Path(task_data)
     rows = {name: lookup(TASKS, name, "task") for name in tasks}
+    if folder is not None and (missing := split_by_file(rows, folder)[1]):
+        raise _no_file(rows[missing[0]].benchmark, folder)
     ui = ui or SilentUi()
     return {n: run_task(n, row, scorer, tokenizer, folder, options, ui) for n, row in rows.items()}
 
@@ -162,22 +164,31 @@ def run_task(
 def read_rows(benchmark: str, folder: Path | None, parse: Callable[[Row], Item]) -> list[Item]:
     """Return the parsed rows of a test set, from its file in the folder, or else from the hub."""
     from yxanul.text.benchmark_rows import find_benchmark, read_benchmark
-    from yxanul.text.benchmarks import BENCHMARKS
 
-    stem = [benchmark, *BENCHMARKS[benchmark].stems][-1]
-    kind = f"a folder {stem} of" if BENCHMARKS[benchmark].is_folder else f"{stem} as"
-    expected = f"{kind} .jsonl, .jsonl.gz or .parquet"
     if folder is not None:
         path = find_benchmark(benchmark, folder)
         if path is None:
-            raise YxanulError(f"{folder} has no test set of {benchmark}", expected=expected)
+            raise _no_file(benchmark, folder)
         return list(read_benchmark(benchmark, str(path), parse))
     try:
         return list(read_benchmark(benchmark, None, parse))
     except YxanulError as error:
-        hint = f"or give a folder with {expected}: --task-data DIR"
+        hint = f"or give a folder with {_file_of(benchmark)}: --task-data DIR"
         what = f"cannot load the test set of {benchmark} from the hub: {error.what}"
         raise YxanulError(what, got=error.got, hint=hint) from None
+
+
+def _no_file(benchmark: str, folder: Path) -> YxanulError:
+    expected = _file_of(benchmark)
+    return YxanulError(f"{folder} has no test set of {benchmark}", expected=expected)
+
+
+def _file_of(benchmark: str) -> str:
+    from yxanul.text.benchmarks import BENCHMARKS
+
+    stem = [benchmark, *BENCHMARKS[benchmark].stems][-1]
+    kind = f"a folder {stem} of" if BENCHMARKS[benchmark].is_folder else f"{stem} as"
+    return f"{kind} .jsonl, .jsonl.gz or .parquet"
 
 
 def split_by_file(tasks: Mapping[str, Task], folder: Path) -> tuple[list[str], list[str]]:
