@@ -110,13 +110,12 @@ def _evaluate_run(
         names = [name.strip() for name in (asked.tasks or "").split(",") if name.strip()]
         if asked.suite:
             names = list(lookup({**SUITES, "core": ()}, asked.suite, "suite"))
-            if folder is not None:
-                names, missing = split_by_file({name: TASKS[name] for name in names}, folder)
+            names, missing = split_by_file({name: TASKS[name] for name in names}, folder)
         results = evaluate(model, tokenizer, names, folder, options, cache, ui)
     if not results:
         raise YxanulError("no task to evaluate", expected=f"some of {', '.join(TASKS)}")
     if missing:
-        ui.warn(f"{folder} has no files of {', '.join(missing)}")
+        ui.warn(f"{folder or 'the hub'} has no test sets of {', '.join(missing)}")
     return _Evaluated(run, bundle.step, seq_len, results, missing)
 
 

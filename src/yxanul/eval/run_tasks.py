@@ -191,11 +191,18 @@ def _file_of(benchmark: str) -> str:
     return f"{kind} .jsonl, .jsonl.gz or .parquet"
 
 
-def split_by_file(tasks: Mapping[str, Task], folder: Path) -> tuple[list[str], list[str]]:
-    """Return the names of the tasks whose test set is in the folder, and of the others."""
+def split_by_file(tasks: Mapping[str, Task], folder: Path | None) -> tuple[list[str], list[str]]:
+    """Return the names of the tasks whose test set is in the folder (None: on the hub), and of the
+    others."""
     from yxanul.text.benchmark_rows import find_benchmark
+    from yxanul.text.benchmarks import BENCHMARKS
 
-    found = {name: find_benchmark(task.benchmark, folder) for name, task in tasks.items()}
+    def is_there(benchmark: str) -> bool:
+        if folder is None:
+            return BENCHMARKS[benchmark].hub is not None
+        return find_benchmark(benchmark, folder) is not None
+
+    found = {name: is_there(task.benchmark) for name, task in tasks.items()}
     return [name for name in found if found[name]], [name for name in found if not found[name]]
 
 

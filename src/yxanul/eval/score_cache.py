@@ -75,9 +75,9 @@ class Scorer:
 def _read(file: Path) -> dict[int, LogLikelihood]:
     """Return the scores in a file; a line broken off by a killed process is skipped."""
     known: dict[int, LogLikelihood] = {}
-    lines = file.read_text().splitlines() if file.is_file() else []
+    lines = file.read_text(errors="replace").splitlines() if file.is_file() else []
     for line in lines:
-        with suppress(ValueError):
+        with suppress(ValueError, TypeError):
             number, nats, is_greedy = json.loads(line)
             known[number] = LogLikelihood(nats, is_greedy)
     return known
