@@ -112,3 +112,20 @@ def train_tokenizer(vocab_size=90, begin=None, padding=False):
     if padding:
         raw.enable_padding(length=8, direction="left")
     return raw
+
+
+def superword_tokenizer():
+    """A BPE with the token " fox r", which ends inside a word."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    from yxanul.tokenizer.tokenizer import Tokenizer as Ours
+
+    space = "Ġ"
+    space = "Ġ"  # a space in the alphabet of bytes
+    letters = [*dict.fromkeys("The fox ran sat".replace(" ", space))]
+    merges = [("f", "o"), ("fo", "x"), (space, "fox"), ("Ġfox", space), ("ĠfoxĠ", "r")]
+    tokens = [*letters, *("".join(pair) for pair in merges), "<|endoftext|>"]
+    raw = Tokenizer(models.BPE({token: n for n, token in enumerate(tokens)}, merges))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    raw.decoder = decoders.ByteLevel()
+    return Ours(raw, "<|endoftext|>")

@@ -7,9 +7,8 @@ import pytest
 
 from yxanul.base.errors import YxanulError
 from yxanul.data.contamination import benchmark_texts
-from yxanul.text.benchmarks import BENCHMARKS
-from yxanul.text.config import JsonlSettings
-from yxanul.text.sources import open_source
+from yxanul.text.benchmarks import BENCHMARKS, all_strings
+from yxanul.text.sources import hub_plan
 
 ROWS = {
     "hellaswag": [
@@ -18,6 +17,9 @@ ROWS = {
     ],
     "triviaqa": [{"question": "What is a dik-dik?", "answer": {"value": "Antelope"}}],
     "gsm8k": [{"question": "What is 1 + 1?", "answer": "It is 2.\n#### 2"}],
+    "arc_easy": [
+        {"question": "What is wet?", "choices": {"text": ["Water.", "Dust."]}, "answerKey": "A"}
+    ],
     "humaneval": [
         {
             "task_id": "0",
@@ -36,15 +38,17 @@ TEXTS = {
     ],
     "triviaqa": ["What is a dik-dik?"],
     "gsm8k": ["What is 1 + 1?", "It is 2.\n#### 2"],
+    "arc_easy": ["What is wet?", "Water.", "Dust.", "A"],
     "humaneval": ["def f(x):\n", "    return x\n"],
 }
 
 
-def test_every_benchmark_has_an_example():
-    assert set(BENCHMARKS) == set(ROWS) == set(TEXTS)
+def test_every_benchmark_with_texts_of_its_own_has_an_example():
+    own = {name for name, row in BENCHMARKS.items() if row.texts is not all_strings}
+    assert own | {"arc_easy"} == set(ROWS) == set(TEXTS)
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize("name", ROWS)
 def test_rows_become_texts_from_every_kind_of_file(name, tmp_path):
     lines = "\n".join(map(json.dumps, ROWS[name]))
     (tmp_path / "a.jsonl").write_text(lines)
@@ -54,21 +58,28 @@ def test_rows_become_texts_from_every_kind_of_file(name, tmp_path):
         assert list(benchmark_texts(name, str(path))) == TEXTS[name], path.name
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
-def test_without_a_path_the_hub_is_asked(name, tmp_path, monkeypatch):
-    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, ROWS[name])))
+@pytest.mark.parametrize("name", ROWS)
+def test_without_a_path_the_hub_is_asked(name, monkeypatch):
     asked = []
 
-    def open_local_source(name, settings):
-        asked.append(settings)
-        local = JsonlSettings(path=str(tmp_path / "a.jsonl"), template=settings.template)
-        return open_source(name, local)
+    def load(query, streaming):
+        asked.append(query)
+        return ROWS[name]
 
-    monkeypatch.setattr("yxanul.data.contamination.open_source", open_local_source)
+    monkeypatch.setattr(
+        "yxanul.text.benchmark_rows.find_plan", lambda query: hub_plan.Plan("1", hub_plan.ROWS)
+    )
+    monkeypatch.setattr("yxanul.text.benchmark_rows.load", load)
     assert list(benchmark_texts(name)) == TEXTS[name]
-    (settings,) = asked
-    assert settings.model_copy(update={"template": None}) == BENCHMARKS[name].hub
-    assert settings.split in ("validation", "test")
+    (query,) = asked
+    hub = BENCHMARKS[name].hub
+    assert (query.name, query.config, query.split) == (hub.name, hub.config, hub.split)
+    assert query.split in ("validation", "test")
+
+
+def test_a_set_that_is_not_on_the_hub_asks_for_its_file():
+    with pytest.raises(YxanulError, match="give its file"):
+        list(benchmark_texts("winograd"))
 
 
 def test_an_unknown_benchmark_is_an_error_with_the_near_miss():

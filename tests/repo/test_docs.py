@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from yxanul.cli.recipe_keys import recipe_keys_page
+from yxanul.eval.tasks import TASKS
 from yxanul.recipe import Recipe, load_recipe
 from yxanul.recipe.keys import walk
 from yxanul.recipe.other_names import OTHER_NAMES
@@ -30,6 +31,11 @@ def test_a_recipe_in_the_documents_is_one(block, tmp_path):
 def test_the_page_of_keys_is_that_of_the_settings():
     """`yxanul schema --markdown > docs/recipe-keys.md` writes it."""
     assert (DOCS / "recipe-keys.md").read_text() == recipe_keys_page()
+
+
+def test_the_page_of_evaluation_has_every_task():
+    page = (DOCS / "evaluation.md").read_text()
+    assert all(f"`{name}`" in page for name in TASKS)
 
 
 def test_every_other_name_is_of_a_key_that_there_is():

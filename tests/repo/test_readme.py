@@ -51,6 +51,9 @@ def place(tmp_path_factory):
     (folder / "another-text.txt").write_text("The small fox ran home.")
     stories = [path.read_text() for path in sorted(texts.iterdir())]
     (folder / "tinystories.txt").write_text("\n<|endoftext|>\n".join(stories))
+    (folder / "benchmarks" / "blimp").mkdir(parents=True)
+    pair = {"sentence_good": "The fox runs.", "sentence_bad": "The fox run.", "UID": "agreement"}
+    (folder / "benchmarks" / "blimp" / "agreement.jsonl").write_text(json.dumps(pair))
     return folder
 
 

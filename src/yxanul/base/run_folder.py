@@ -62,6 +62,11 @@ class RunFolder:
         return any(self.checkpoints.glob("step-*"))
 
     @property
+    def evaluations(self) -> Path:
+        """Scores of tasks, by weights and requests."""
+        return self.path / "evaluations"
+
+    @property
     def samples(self) -> Path:
         """Samples generated during training."""
         return self.path / "samples"

@@ -1,4 +1,4 @@
-"""`yxanul eval`: loss, perplexity and bits per byte on held-out text or on any file."""
+"""`yxanul eval`: loss on held-out text or on any file, and zero- and few-shot tasks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from yxanul.cli.options import CheckpointOption, DeviceOption, JsonOption, RunArgument
+from yxanul.cli.options import CheckpointOption, Device, DeviceOption, JsonOption
 
 NAME = "eval"
 EXAMPLES = """**Examples**
@@ -16,15 +16,59 @@ EXAMPLES = """**Examples**
 
 `yxanul eval runs/quickstart --text my-story.txt --text another.txt --json`
 
-`yxanul eval models/some-llama --text my-story.txt`"""
+`yxanul eval models/some-llama --text my-story.txt`
+
+`yxanul eval runs/quickstart --tasks blimp,arc_easy --task-data benchmarks/ --limit 500`
+
+`yxanul eval runs/one runs/two --compare --suite small --task-data benchmarks/`"""
+
+
+RunsArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="RUN...",
+        help="A run folder, or a model folder of `transformers`; two with --compare.",
+        show_default=False,
+    ),
+]
 
 
 def command(
-    run: RunArgument,
+    runs: RunsArgument,
     text: Annotated[
         list[Path] | None,
         typer.Option("--text", metavar="FILE", help="Score this file; repeatable."),
     ] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,...", help="Evaluate tasks such as `blimp,arc_easy` instead."),
+    ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(metavar="small|core|all", help="Evaluate a suite of tasks instead."),
+    ] = None,
+    task_data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder with the files of the tasks.  [default: `eval.task_data`, else the hub]",
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Documents of each task, drawn with a fixed seed.", min=1),
+    ] = None,
+    num_fewshot: Annotated[
+        int, typer.Option(metavar="N", help="Solved documents before each question.", min=0)
+    ] = 0,
+    samples: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write every request and its score as jsonl."),
+    ] = None,
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", metavar="", help="Compare two models on the same documents."),
+    ] = False,
     seq_len: Annotated[
         int | None,
         typer.Option(metavar="T", help="Context length.  [default: that of training]", min=2),
@@ -39,10 +83,40 @@ def command(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score the run's held-out text by domain, or the given files.
+    """Score the run's held-out text by domain, the given files, or tasks.
 
-    RUN may be a `transformers` folder (Llama, Qwen3, Gemma 3), which requires --text.
+    RUN may be a `transformers` folder (Llama, Qwen3, Gemma 3), which requires --text or tasks.
+    Scores of tasks are kept: the same command resumes.
     """
+    from yxanul.base.errors import YxanulError
+    from yxanul.cli.evaluate_tasks import TaskRequest, evaluate_tasks
+
+    if len(runs) != 1 + compare:
+        hint = "--compare takes two runs" if compare else "pass --compare to compare two"
+        raise YxanulError(f"eval of {len(runs)} runs", hint=hint)
+    if tasks is None and suite is None:
+        if compare or samples or num_fewshot or limit or task_data:
+            raise YxanulError(
+                "--compare, --samples, --num-fewshot, --limit and --task-data are for tasks",
+                hint="pass --tasks NAME,... or --suite small",
+            )
+        score_text(runs[0], checkpoint, device, as_json, text, (seq_len, stride))
+        return
+    if text or stride:
+        raise YxanulError("--text and --stride do not go with tasks", hint="use two commands")
+    asked = TaskRequest(tasks, suite, task_data, limit, num_fewshot, seq_len)
+    evaluate_tasks(runs, asked, samples, checkpoint, device, as_json)
+
+
+def score_text(
+    run: Path,
+    checkpoint: str,
+    device: Device | None,
+    as_json: bool,
+    text: list[Path] | None = None,
+    window: tuple[int | None, int | None] = (None, None),
+) -> None:
+    """Score the held-out text or files in windows of (length, stride)."""
     from yxanul.base.errors import YxanulError
     from yxanul.base.interrupt import StopRequest
     from yxanul.bundle import open_bundle
@@ -54,7 +128,7 @@ def command(
 
     with StopRequest().handled():
         ui, bundle = make_ui(), open_bundle(run, checkpoint, device=choose_device(device or "auto"))
-        shape = window_shape(seq_len or bundle.seq_len, stride)
+        shape = window_shape(window[0] or bundle.seq_len, window[1])
         if text:
             scores = score_files(bundle.model, bundle.tokenizer, text, shape, ui)
         elif bundle.data is None:

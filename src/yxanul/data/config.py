@@ -27,7 +27,7 @@ class DecontaminateSettings(Settings):
     """Benchmarks whose test sets must not occur in the training text."""
 
     benchmarks: dict[str, BenchmarkSettings]
-    """Benchmarks by name: gsm8k, hellaswag, humaneval, triviaqa."""
+    """Benchmarks by name, such as gsm8k, hellaswag, humaneval or triviaqa."""
 
     @model_validator(mode="before")
     @classmethod

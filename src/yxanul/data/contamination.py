@@ -13,16 +13,10 @@ from yxanul.base.files import plain_digest
 from yxanul.base.registry import lookup
 from yxanul.base.ui import Ui
 from yxanul.data.config import DataSettings
-from yxanul.text.benchmarks import BENCHMARKS, Benchmark
-from yxanul.text.config import ColumnSettings, JsonlSettings, ParquetSettings
+from yxanul.text.benchmark_rows import SUFFIXES, read_benchmark
+from yxanul.text.benchmarks import BENCHMARKS
 from yxanul.text.decontaminate import ngrams_of
-from yxanul.text.documents import CAUSES, Dropped, SourceSlice
-from yxanul.text.sources import Source, open_source
 from yxanul.text.sources.files import find_files
-from yxanul.text.sources.jsonl import JsonlSource
-
-# Joins the columns of a row on its way through a source; no text contains this character.
-_SEPARATOR = "\x1f"
 
 
 def comparison_digest(settings: DataSettings) -> str:
@@ -56,36 +50,8 @@ def benchmark_texts(name: str, path: str | None = None) -> Iterator[str]:
 
     An unreadable row raises YxanulError: half a test set protects nothing.
     """
-    benchmark = lookup(BENCHMARKS, name, "benchmark")
-    source, parts = _open_set(name, _ways_to_read(benchmark, path))
-    for part in parts:
-        for item in source.read(part):
-            if isinstance(item, Dropped):
-                what = f"the test set of {name}: {item.where} {CAUSES[item.cause]}"
-                raise YxanulError(what, hint="fix the file, or omit its path to use the hub")
-            yield from benchmark.texts(item.text.split(_SEPARATOR, len(benchmark.columns[0]) - 1))
-
-
-def _ways_to_read(benchmark: Benchmark, path: str | None) -> Iterator[ColumnSettings]:
-    for columns in benchmark.columns:
-        template = _SEPARATOR.join(f"{{{column}}}" for column in columns)
-        if path is None:
-            yield benchmark.hub.model_copy(update={"template": template})
-            return
-        kind = ParquetSettings if path.endswith(".parquet") else JsonlSettings
-        yield kind(path=path, template=template)
-
-
-def _open_set(name: str, ways: Iterator[ColumnSettings]) -> tuple[Source, list[SourceSlice]]:
-    """Return the first source whose columns exist, and its slices."""
-    problems: list[YxanulError] = []
-    for settings in ways:
-        source = open_source(name, settings)
-        try:
-            return source, source.slices()
-        except YxanulError as problem:
-            problems.append(problem)
-    raise problems[0]
+    texts = lookup(BENCHMARKS, name, "benchmark").texts
+    yield from chain.from_iterable(read_benchmark(name, path, lambda row: list(texts(row))))
 
 
 @contextlib.contextmanager
@@ -110,5 +76,5 @@ def _texts(name: str, path: str | None) -> Iterator[str]:
 def _state(name: str, path: str | None) -> list[Any]:
     """Return a value that changes with the files at `path`; hub test sets count as immutable."""
     with _named(name):
-        files = [] if path is None else find_files(path, JsonlSource.suffixes)
+        files = [] if path is None else find_files(path, SUFFIXES)
     return [path, *([file.name, file.fingerprint] for file in files)]

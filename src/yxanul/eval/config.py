@@ -18,6 +18,8 @@ class EvalSettings(Settings):
     """Context length; absent: the longest the model was trained with."""
     stride: int | None = Field(default=None, gt=0)
     """Tokens scored per full window, the rest being context; absent: half of seq_len."""
+    task_data: str | None = None
+    """Folder with the files of tasks, for `yxanul eval --tasks`; absent: from the hub."""
     sample_prompts: tuple[str, ...] = ()
     """Prompts continued at each evaluation; samples are written to samples/."""
     sample_tokens: int = Field(default=120, gt=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -40,9 +40,20 @@ def complete(
     model: LanguageModel, tokenizer: Tokenizer, prompt: str, settings: SampleSettings
 ) -> list[Completion]:
     """Return complete samples that continue the prompt; raises as `stream` does."""
-    texts = [""] * settings.num_samples
+    prompt_ids = [tokenizer.bos_id, *tokenizer.encode(prompt)]
+    return complete_ids(model, tokenizer, [prompt_ids] * settings.num_samples, settings)
+
+
+def complete_ids(
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    prompts: Sequence[Sequence[int]],
+    settings: SampleSettings,
+) -> list[Completion]:
+    """Return one sample for each prompt, as one batch; raises as `stream` does."""
+    texts = [""] * len(prompts)
     ends: dict[int, Finish] = {}
-    for piece in stream(model, tokenizer, prompt, settings):
+    for piece in _pieces(model, tokenizer, prompts, settings):
         texts[piece.sample] += piece.text
         if piece.finished is not None:
             ends[piece.sample] = piece.finished
@@ -60,8 +71,17 @@ def stream(
     max_seq_len. Raises YxanulError if the prompt alone does.
     """
     prompt_ids = [tokenizer.bos_id, *tokenizer.encode(prompt)]
-    samples = [_Sample(n, tokenizer, prompt_ids, settings) for n in range(settings.num_samples)]
-    for tokens in next_tokens(model, [prompt_ids] * len(samples), settings):
+    return _pieces(model, tokenizer, [prompt_ids] * settings.num_samples, settings)
+
+
+def _pieces(
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    prompts: Sequence[Sequence[int]],
+    settings: SampleSettings,
+) -> Iterator[Piece]:
+    samples = [_Sample(n, tokenizer, prompt, settings) for n, prompt in enumerate(prompts)]
+    for tokens in next_tokens(model, prompts, settings):
         for sample, token in zip(samples, tokens, strict=True):
             yield from sample.take(token)
         if all(sample.finished for sample in samples):
@@ -74,7 +94,7 @@ class _Sample:
     """The text of one sample as it grows."""
 
     def __init__(
-        self, number: int, tokenizer: Tokenizer, prompt: list[int], settings: SampleSettings
+        self, number: int, tokenizer: Tokenizer, prompt: Sequence[int], settings: SampleSettings
     ):
         self.number = number
         self.finished: Finish | None = None

@@ -14,7 +14,8 @@ from yxanul.base.errors import YxanulError
 from yxanul.model.activation_checkpointing import checkpointed
 from yxanul.model.attention.backend import AttentionContext, Shape
 from yxanul.model.attention.choice import choose
-from yxanul.model.attention.mask import MaskSpec, document_positions
+from yxanul.model.attention.mask import Branches, MaskSpec, document_positions
+from yxanul.model.attention.sdpa import MaskedAttention
 from yxanul.model.blocks.block import Block
 from yxanul.model.blocks.embedding import Embedding
 from yxanul.model.blocks.norm import NORMS
@@ -109,14 +110,22 @@ class LanguageModel(nn.Module):
         return losses_N.view_as(targets_BT)
 
     def hidden(
-        self, ids_BT: Tensor, documents_BT: Tensor | None = None, cache: KvCache | None = None
+        self,
+        ids_BT: Tensor,
+        documents_BT: Tensor | None = None,
+        cache: KvCache | None = None,
+        branches: Branches | None = None,
     ) -> Tensor:
         """Return the hidden states after the final norm, BTD.
 
         `documents_BT` numbers the documents of packed rows; it is used only with
-        document_masking. With a cache, `ids_BT` continue the cached tokens.
+        document_masking. With a cache, `ids_BT` continue the cached tokens. With branches, rows
+        hold several continuations of their context.
         """
-        positions, context = self.forward_context(ids_BT, documents_BT, cache)
+        if branches is None:
+            positions, context = self.forward_context(ids_BT, documents_BT, cache)
+        else:
+            positions, context = branches.positions_BT, self._branch_context(branches)
         x_BTD = self.embedding(ids_BT, positions)
         trains = torch.is_grad_enabled()
         run = compiled(run_block) if self.compiles and trains else run_block
@@ -173,6 +182,19 @@ class LanguageModel(nn.Module):
             for kind in set(self.settings.layer_kinds)
         }
         return positions, ForwardContext(ropes, attention, cache)
+
+    def _branch_context(self, branches: Branches) -> ForwardContext:
+        positions_BT, weight = branches.positions_BT, self.embedding.tokens
+        end = int(positions_BT.max()) + 1
+        self._check_length(end)
+        windows = {"G": None, "L": self.settings.window}
+        return ForwardContext(
+            {kind: rope.at(positions_BT, end, weight) for kind, rope in self._ropes.items()},
+            {
+                kind: MaskedAttention(branches.mask(windows[kind]))
+                for kind in set(self.settings.layer_kinds)
+            },
+        )
 
     def _attention_context(
         self, kind: str, ids_BT: Tensor, documents_BT: Tensor | None

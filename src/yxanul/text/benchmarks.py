@@ -1,55 +1,100 @@
-"""Table of benchmark test sets for decontamination."""
+"""Table of benchmark test sets, for decontamination and for evaluation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from yxanul.text.config import HubSettings
 
-# Sources join the items of a list with this.
-_BETWEEN_ITEMS = "\n\n"
+
+def all_strings(value: Any) -> Iterator[str]:
+    """Yield every string in a row, also in lists and objects."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (text for item in value.values() for text in all_strings(item))
+    elif isinstance(value, list):
+        yield from (text for item in value for text in all_strings(item))
 
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """Location of a test set, and how to extract texts from its rows."""
+    """Location of a test set, and the texts in its rows."""
 
-    hub: HubSettings
-    """Dataset on the Hugging Face hub."""
-    columns: tuple[tuple[str, ...], ...]
-    """Columns to read, followed by alternatives that a local file may have instead."""
-    texts: Callable[[Sequence[str]], Sequence[str]] = tuple
-    """Converts the columns' values to texts; by default each value is a text."""
-
-
-def _with_each_ending(values: Sequence[str]) -> Sequence[str]:
-    context, endings = values
-    return [f"{context} {ending}" for ending in endings.split(_BETWEEN_ITEMS)]
+    hub: HubSettings | None = None
+    """Dataset on the Hugging Face hub; the config * stands for all of them."""
+    stems: tuple[str, ...] = ()
+    """Other names of its file, without suffixes, than that of the benchmark."""
+    is_folder: bool = False
+    """Whether it is a folder of files."""
+    texts: Callable[[Mapping[str, Any]], Iterator[str]] = all_strings
+    """Returns the texts of a row that training text must not contain."""
 
 
-def _bare_question(values: Sequence[str]) -> Sequence[str]:
-    """Return a question without the "Question:" and "Answer:" of a prompt."""
-    return [values[0].strip().removeprefix("Question:").removesuffix("Answer:").strip()]
+def _hub(name: str, split: str, config: str | None = None) -> HubSettings:
+    return HubSettings(name=name, split=split, config=config)
 
+
+def string(row: Mapping[str, Any], column: str) -> str:
+    """Return a column's text; raise ValueError if it has another value."""
+    if not isinstance(row[column], str):
+        raise ValueError(f"{column} is not text")
+    return row[column]
+
+
+def _with_each_ending(row: Mapping[str, Any]) -> Iterator[str]:
+    context = string(row, "ctx")
+    return (f"{context} {ending}" for ending in row["endings"])
+
+
+def _bare_question(row: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a question without the "Question:" and "Answer:" of a prompt."""
+    question = string(row, "context" if "question" not in row and "context" in row else "question")
+    yield question.strip().removeprefix("Question:").removesuffix("Answer:").strip()
+
+
+def _columns(*columns: str) -> Callable[[Mapping[str, Any]], Iterator[str]]:
+    return lambda row: (string(row, column) for column in columns)
+
+
+_ONLY_FILES = (
+    "agi_eval_lsat_ar", "bigbench_cs_algorithms", "bigbench_dyck_languages",
+    "bigbench_language_identification", "bigbench_operators", "bigbench_qa_wikidata",
+    "bigbench_repeat_copy_logic", "coqa", "simple_arithmetic_nospaces",
+    "simple_arithmetic_withspaces", "squad",
+)  # fmt: skip
 
 BENCHMARKS: dict[str, Benchmark] = {
     "hellaswag": Benchmark(
-        HubSettings(name="Rowan/hellaswag", split="validation"),
-        (("ctx", "endings"),),
-        _with_each_ending,
+        _hub("Rowan/hellaswag", "validation"), ("hellaswag_val",), texts=_with_each_ending
     ),
     "triviaqa": Benchmark(
-        HubSettings(name="mandarjoshi/trivia_qa", config="rc.nocontext", split="validation"),
-        (("question",), ("context",)),
-        _bare_question,
+        _hub("mandarjoshi/trivia_qa", "validation", "rc.nocontext"),
+        ("triviaqa_1500",),
+        texts=_bare_question,
     ),
     "gsm8k": Benchmark(
-        HubSettings(name="openai/gsm8k", config="main", split="test"),
-        (("question", "answer"),),
+        _hub("openai/gsm8k", "test", "main"), ("gsm8k_test",), texts=_columns("question", "answer")
     ),
     "humaneval": Benchmark(
-        HubSettings(name="openai/openai_humaneval", split="test"),
-        (("prompt", "canonical_solution"),),
+        _hub("openai/openai_humaneval", "test"),
+        ("HumanEval",),
+        texts=_columns("prompt", "canonical_solution"),
     ),
+    "arc_easy": Benchmark(_hub("allenai/ai2_arc", "test", "ARC-Easy")),
+    "arc_challenge": Benchmark(_hub("allenai/ai2_arc", "test", "ARC-Challenge")),
+    "piqa": Benchmark(_hub("baber/piqa", "validation")),
+    "winogrande": Benchmark(_hub("allenai/winogrande", "validation", "winogrande_xl")),
+    "winograd": Benchmark(stems=("winograd_wsc",)),
+    "openbookqa": Benchmark(_hub("allenai/openbookqa", "test", "main"), ("openbook_qa",)),
+    "copa": Benchmark(_hub("aps/super_glue", "validation", "copa")),
+    "commonsense_qa": Benchmark(_hub("tau/commonsense_qa", "validation")),
+    "boolq": Benchmark(_hub("aps/super_glue", "validation", "boolq")),
+    "sciq": Benchmark(_hub("allenai/sciq", "test")),
+    "lambada_openai": Benchmark(_hub("EleutherAI/lambada_openai", "test")),
+    "blimp": Benchmark(_hub("nyu-mll/blimp", "train", "*"), is_folder=True),
+    "jeopardy": Benchmark(stems=("jeopardy_all",)),
+    **{name: Benchmark() for name in _ONLY_FILES},
 }

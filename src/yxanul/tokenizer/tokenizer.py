@@ -204,6 +204,12 @@ class Tokenizer:
         return max(text | {self.bos_id, self.end_of_text_id}) + 1
 
     @cached_property
+    def puts_bos_first(self) -> bool:
+        """Whether the tokenizer itself puts the bos token before a text, as that of Llama does."""
+        encoding = self._raw.encode("a", add_special_tokens=True)
+        return encoding.ids[:1] == [self.bos_id] and encoding.special_tokens_mask[0] == 1
+
+    @cached_property
     def is_byte_level(self) -> bool:
         """Whether tokens are byte strings: then decoding is exact for every text."""
         return isinstance(self._raw.decoder, library.decoders.ByteLevel)

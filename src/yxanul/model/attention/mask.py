@@ -37,6 +37,27 @@ class MaskSpec:
         return (mask & (of_queries.unsqueeze(2) == of_keys.unsqueeze(1))).unsqueeze(1)
 
 
+@dataclass(frozen=True, slots=True)
+class Branches:
+    """Continuations of one context side by side in a row: tokens attend to the context and to their
+    own continuation, and have the positions that they would have without the others."""
+
+    positions_BT: Tensor
+    branch_BT: Tensor
+    """Number of the continuation a token belongs to, from 1; 0: the context, which comes first."""
+
+    def mask(self, window: int | None) -> Tensor:
+        """Return the boolean mask, true where a query attends to a key, B1TT."""
+        length, device = self.branch_BT.shape[1], self.branch_BT.device
+        index_T = torch.arange(length, device=device)
+        query_BT1, key_B1T = self.branch_BT.unsqueeze(2), self.branch_BT.unsqueeze(1)
+        mask_BTT = (index_T <= index_T.unsqueeze(1)) & ((key_B1T == 0) | (key_B1T == query_BT1))
+        if window is not None:
+            distance_BTT = self.positions_BT.unsqueeze(2) - self.positions_BT.unsqueeze(1)
+            mask_BTT &= distance_BTT < window
+        return mask_BTT.unsqueeze(1)
+
+
 def document_positions(documents_BT: Tensor) -> Tensor:
     """Return positions BT that restart at 0 wherever the number of the document changes."""
     index_T = torch.arange(documents_BT.shape[1], device=documents_BT.device)

@@ -1,0 +1,182 @@
+"""Tasks of `yxanul eval`: options to results, and their tables."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yxanul.base.cache import cache_folder
+from yxanul.base.errors import YxanulError
+from yxanul.base.files import atomic_file
+from yxanul.base.interrupt import StopRequest
+from yxanul.base.registry import lookup
+from yxanul.base.run_folder import RunFolder
+from yxanul.base.ui import Ui
+from yxanul.bundle import open_bundle
+from yxanul.cli.options import Device
+from yxanul.cli.output import make_ui, print_result
+from yxanul.eval.compare import Difference, compare_results
+from yxanul.eval.core import CORE, core_summary, evaluate_core
+from yxanul.eval.run_tasks import TaskOptions, TaskResult, evaluate, split_by_file
+from yxanul.eval.tasks import SUITES, TASKS
+from yxanul.recipe import load_recipe
+from yxanul.train.mixed_precision.weights import choose_device
+
+_COLUMNS = {
+    "accuracy": "acc", "accuracy_norm": "acc_norm", "accuracy_per_token": "acc (per token)",
+    "bits_per_byte": "bits/byte",
+}  # fmt: skip
+"""Names of metrics in tables, where they differ: those of lm-evaluation-harness."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRequest:
+    """Options of the command line."""
+
+    tasks: str | None
+    suite: str | None
+    task_data: Path | None
+    limit: int | None
+    num_fewshot: int
+    seq_len: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Evaluated:
+    run: Path
+    step: int | None
+    seq_len: int
+    results: dict[str, TaskResult]
+    missing: list[str]
+
+    def to_dict(self, is_core: bool) -> dict[str, Any]:
+        tasks = {name: result.to_dict() for name, result in self.results.items()}
+        facts = {"run": str(self.run), "step": self.step, "seq_len": self.seq_len, "tasks": tasks}
+        return facts | {"missing": self.missing} | (core_summary(self.results) if is_core else {})
+
+
+def evaluate_tasks(
+    runs: Sequence[Path],
+    asked: TaskRequest,
+    samples: Path | None,
+    checkpoint: str,
+    device: Device | None,
+    as_json: bool,
+) -> None:
+    """Evaluate one model, or compare two."""
+    if asked.tasks is not None and asked.suite is not None:
+        raise YxanulError("--tasks and --suite exclude each other", hint="pass one of them")
+    ui, is_core = make_ui(), asked.suite == "core"
+    with StopRequest().handled():
+        models = [_evaluate_run(run, asked, checkpoint, device, ui) for run in runs]
+    if samples:
+        _write_samples(samples, models)
+    facts = [model.to_dict(is_core) for model in models]
+    if len(models) == 1:
+        print_result(facts[0], _table(models[0], is_core), as_json)
+        return
+    differences = compare_results(models[0].results, models[1].results)
+    by_task = {
+        task: {metric: one._asdict() for metric, one in by_metric.items()}
+        for task, by_metric in differences.items()
+    }
+    text = _comparison(models, differences)
+    print_result({"models": facts, "differences": by_task}, text, as_json)
+
+
+def _evaluate_run(
+    run: Path, asked: TaskRequest, checkpoint: str, device: Device | None, ui: Ui
+) -> _Evaluated:
+    bundle = open_bundle(run, checkpoint, device=choose_device(device or "auto"))
+    folder, is_own = asked.task_data, bundle.step is not None
+    if folder is None and is_own and RunFolder(run).recipe.is_file():
+        named = load_recipe(str(RunFolder(run).recipe)).eval.task_data
+        folder = None if named is None else Path(named)
+    own = is_own and os.access(run, os.W_OK)
+    cache = RunFolder(run).evaluations if own else cache_folder() / "evaluations"
+    seq_len = asked.seq_len or bundle.seq_len
+    options = TaskOptions(asked.limit, asked.num_fewshot, seq_len)
+    model, tokenizer, missing = bundle.model, bundle.tokenizer, []
+    if asked.suite == "core":
+        if folder is None:
+            raise YxanulError("CORE needs the files of its tasks", hint="pass --task-data DIR")
+        results = evaluate_core(model, tokenizer, folder, options, cache, ui)
+        missing = [label for label in CORE if label not in results]
+    else:
+        names = [name.strip() for name in (asked.tasks or "").split(",") if name.strip()]
+        if asked.suite:
+            names = list(lookup({**SUITES, "core": ()}, asked.suite, "suite"))
+            names, missing = split_by_file({name: TASKS[name] for name in names}, folder)
+        results = evaluate(model, tokenizer, names, folder, options, cache, ui)
+    if not results:
+        raise YxanulError("no task to evaluate", expected=f"some of {', '.join(TASKS)}")
+    if missing:
+        ui.warn(f"{folder or 'the hub'} has no test sets of {', '.join(missing)}")
+    return _Evaluated(run, bundle.step, seq_len, results, missing)
+
+
+def _write_samples(path: Path, models: Sequence[_Evaluated]) -> None:
+    with atomic_file(path) as file:
+        for model in models:
+            for task, result in model.results.items():
+                for sample in result.samples():
+                    line = {"run": str(model.run), "task": task, **sample}
+                    file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+
+
+def _title(model: _Evaluated) -> str:
+    weights = str(model.run) if model.step is None else f"{model.run}, step {model.step}"
+    return f"{weights}, context {model.seq_len}"
+
+
+def _table(model: _Evaluated, is_core: bool) -> str:
+    wide = max(map(len, model.results)) + 2
+    header = (
+        f"{'task':<{wide}}{'metric':<17}{'value':>11}{'error':>11}{'chance':>9}{'documents':>11}"
+    )
+    lines = [_title(model), header]
+    for task, result in model.results.items():
+        for metric, (value, stderr) in result.metrics.items():
+            is_accuracy = metric.startswith("accuracy") and result.chance is not None
+            chance = f"{result.chance:.3f}" if is_accuracy else ""
+            lines.append(
+                f"{task:<{wide}}{_COLUMNS.get(metric, metric):<17}{_figure(value):>11}"
+                f"{_figure(stderr):>11}{chance:>9}{len(result.answers):>11,}"
+            )
+    if is_core:
+        lines += _core_lines(core_summary(model.results))
+    return "\n".join(lines)
+
+
+def _core_lines(summary: dict[str, Any]) -> list[str]:
+    if summary["core"] is not None:
+        return [f"CORE {summary['core']:.4f}"]
+    count, missing = len(summary["centered"]), ", ".join(summary["missing"])
+    return [
+        f"mean of {count} centered accuracies {summary['mean_of_present']:.4f}",
+        f"this is not CORE, which has {len(CORE)} tasks; missing: {missing}",
+    ]
+
+
+def _figure(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:.4g}"
+
+
+def _comparison(models: Sequence[_Evaluated], differences: dict[str, dict[str, Difference]]) -> str:
+    wide = max(map(len, differences)) + 2
+    header = f"{'task':<{wide}}{'metric':<17}{'A':>11}{'B':>11}{'B - A':>11}  95 % interval"
+    lines = [f"A: {_title(models[0])}", f"B: {_title(models[1])}", header]
+    for task, by_metric in differences.items():
+        for metric, found in by_metric.items():
+            first, second = (model.results[task].metrics[metric].value for model in models)
+            interval = f"[{_figure(found.low)}, {_figure(found.high)}]"
+            lines.append(
+                f"{task:<{wide}}{_COLUMNS.get(metric, metric):<17}{_figure(first):>11}"
+                f"{_figure(second):>11}{_figure(found.difference):>11}  {interval}"
+                f"{' *' if found.is_clear else ''}"
+            )
+    return "\n".join([*lines, "* the interval leaves out zero"])

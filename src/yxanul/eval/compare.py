@@ -1,0 +1,63 @@
+"""Two models on the same documents: differences with bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from yxanul.eval.run_tasks import TaskResult
+
+NUM_RESAMPLES = 2_000
+_ROWS = 50
+
+
+class Difference(NamedTuple):
+    """Second model minus first, and its 95 % interval."""
+
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.low > 0 or self.high < 0
+
+
+def compare_results(
+    first: Mapping[str, TaskResult], second: Mapping[str, TaskResult]
+) -> dict[str, dict[str, Difference]]:
+    """Return the differences by task and metric, over the documents that both were asked."""
+    return {
+        name: {
+            metric: paired_bootstrap(
+                result.values(metric), second[name].values(metric), metric == "perplexity"
+            )
+            for metric in result.metrics
+        }
+        for name, result in first.items()
+        if name in second
+    }
+
+
+def paired_bootstrap(
+    first: Sequence[float], second: Sequence[float], of_exp: bool = False
+) -> Difference:
+    """Return the difference of the means (with `of_exp`, of their exp) of two models' values.
+
+    Documents are drawn with replacement, the same ones for both models, from a fixed seed.
+    """
+    pairs = np.array([first, second])
+    generator = np.random.default_rng(0)
+    means: list[Any] = []
+    for _ in range(NUM_RESAMPLES // _ROWS):
+        drawn = generator.integers(pairs.shape[1], size=(_ROWS, pairs.shape[1]))
+        means.append(pairs[:, drawn].mean(-1))
+    resampled, whole = np.concatenate(means, 1), pairs.mean(1)
+    if of_exp:
+        with np.errstate(over="ignore"):
+            resampled, whole = np.exp(resampled), np.exp(whole)
+    low, high = np.quantile(resampled[1] - resampled[0], [0.025, 0.975])
+    return Difference(float(whole[1] - whole[0]), float(low), float(high))

@@ -1,0 +1,120 @@
+"""Runs programs written by a model, each in a process of its own, and says whether they pass.
+
+With namespaces a program sees no file but Python's libraries, no network and no other process, and
+writes to memory only. That keeps accidents and plain attacks in. It is no defence against a program
+that exploits the kernel, nor against one written to look as if it had passed: program and tests
+share an interpreter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Literal
+
+from yxanul.base.errors import YxanulError
+
+_SCRIPT = Path(__file__).with_name("sandbox_process.py")
+_START_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a program ended."""
+
+    status: Literal["passed", "failed", "timed_out"]
+    """Passed: the program ran to its end without an exception."""
+    reason: str = ""
+    """The exception, signal or limit that ended it; empty if it passed."""
+
+
+def run_program(source: str, *, seconds: float = 5.0, isolated: bool = True) -> Outcome:
+    """Run a Python program for at most `seconds`.
+
+    An early exit is a failure, whatever its status. The standard library can be imported, other
+    packages cannot. Output is discarded. Unless `isolated`, the program runs with the user's rights
+    and sees the user's files. Raises YxanulError if it cannot be isolated.
+    """
+    order = {"source": source, "seconds": seconds, "isolated": isolated}
+    with (
+        tempfile.TemporaryDirectory(prefix="yxanul-", ignore_cleanup_errors=True) as folder,
+        subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_SCRIPT)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=folder,
+            env={},
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            out, err = process.communicate(json.dumps(order).encode(), seconds + _START_SECONDS)
+        except subprocess.TimeoutExpired:
+            return Outcome("timed_out", f"still running after {seconds:g} s")
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    return _read(out, err)
+
+
+def _read(out: bytes, err: bytes) -> Outcome:
+    if not out and not err:
+        return Outcome("failed", "killed the process that waited for it")
+    result: dict[str, Any] = json.loads(out) if out else {"problem": err.decode().splitlines()[-1]}
+    if "problem" in result:
+        raise YxanulError("the sandbox cannot run programs on this machine", got=result["problem"])
+    return Outcome(**result)
+
+
+def run_programs(
+    sources: Sequence[str],
+    *,
+    workers: int | None = None,
+    seconds: float = 5.0,
+    isolated: bool = True,
+) -> list[Outcome]:
+    """Run programs, `workers` at a time (one a CPU by default); return the outcomes in order."""
+    run = partial(run_program, seconds=seconds, isolated=isolated)
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        return list(pool.map(run, sources))
+
+
+@cache
+def isolation_problem() -> str | None:
+    """Return why this machine cannot isolate programs, or None if it can."""
+    try:
+        outcome = run_program("", seconds=60.0)
+    except YxanulError as error:
+        return str(error.got)
+    return outcome.reason or None
+
+
+def check_code_allowed(allow_code: bool, unsafe_code: bool) -> bool:
+    """Return whether programs run isolated.
+
+    Raises YxanulError unless the user allows code, and where the machine cannot isolate it, unless
+    the user allows that as well.
+    """
+    if not allow_code:
+        raise YxanulError(
+            "this task runs programs that the model writes", hint="allow that with --allow-code"
+        )
+    problem = isolation_problem()
+    if problem and not unsafe_code:
+        raise YxanulError(
+            "cannot isolate programs on this machine",
+            got=problem,
+            hint="--unsafe-code runs them with your rights and files",
+        )
+    return problem is None

@@ -1,0 +1,138 @@
+"""`yxanul eval` of tasks: tables, JSON, samples, comparisons, mistakes."""
+
+import gzip
+import json
+import shutil
+
+import pytest
+
+from recipes import write_tiny
+from running import call, step_of
+
+CHOICES = [
+    {"query": f"Question: What is {n} + 1?", "choices": [str(n + 1), str(n)], "gold": n % 2}
+    for n in range(12)
+]
+ANSWERS = [{"context": f"{n} and {n} is", "continuation": str(2 * n)} for n in range(12)]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two runs, of 2 and of 14 steps, and a folder of tasks."""
+    folder = tmp_path_factory.mktemp("tasks")
+    recipe = write_tiny(folder)
+    data = folder / "benchmarks"
+    data.mkdir()
+    (data / "arc_easy.jsonl").write_text("\n".join(map(json.dumps, CHOICES)))
+    lines = "\n".join(map(json.dumps, ANSWERS)).encode()
+    (data / "lambada_openai.jsonl.gz").write_bytes(gzip.compress(lines))
+    (data / "bigbench_qa_wikidata.jsonl").write_bytes(lines)
+    assert call("prepare", recipe, "--out", folder / "one").code == 0
+    shutil.copytree(folder / "one", folder / "two")
+    for name, steps in (("one", 2), ("two", 14)):
+        said = call("train", recipe, "--stop-after", steps, "--out", folder / name)
+        assert step_of(folder / name) == steps, said.err
+    return folder
+
+
+def test_a_table_and_the_same_as_json(runs):
+    command = ("eval", runs / "one", "--tasks", "arc_easy,lambada_openai", "--seq-len", 64)
+    said = call(*command, "--task-data", runs / "benchmarks")
+    assert said.code == 0, said.err
+    title, header, *rows = said.out.splitlines()
+    assert title.endswith("step 2, context 64")
+    assert header.split() == ["task", "metric", "value", "error", "chance", "documents"]
+    assert [row.split()[:2] for row in rows] == [
+        ["arc_easy", "acc"], ["arc_easy", "acc_norm"],
+        ["lambada_openai", "acc"], ["lambada_openai", "perplexity"],
+    ]  # fmt: skip
+    facts = json.loads(call(*command, "--task-data", runs / "benchmarks", "--json").out)
+    arc = facts["tasks"]["arc_easy"]
+    assert set(arc) == {
+        "accuracy", "stderr", "accuracy_norm", "accuracy_norm_stderr", "documents", "chance",
+    }  # fmt: skip
+    assert (arc["documents"], arc["chance"], facts["step"]) == (12, 0.5, 2)
+    assert f"{arc['accuracy']:.4f}" == rows[0].split()[2]
+
+
+def test_samples_have_every_request(runs, tmp_path):
+    file = tmp_path / "samples.jsonl"
+    options = ("--task-data", runs / "benchmarks", "--limit", 4, "--num-fewshot", 1)
+    said = call("eval", runs / "one", "--tasks", "arc_easy", "--samples", file, *options)
+    assert said.code == 0, said.err
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len(lines) == 4 * 2
+    assert sum(line["is_gold"] for line in lines) == 4
+    assert all(line["context"].count("Question:") == 2 for line in lines)
+    assert {line["continuation"] for line in lines} <= {str(n) for n in range(13)}
+    assert all(line["log_likelihood"] < 0 and line["task"] == "arc_easy" for line in lines)
+
+
+def test_two_runs_side_by_side(runs):
+    command = ("eval", runs / "one", runs / "two", "--compare", "--seq-len", 64)
+    command += ("--tasks", "arc_easy,lambada_openai", "--task-data", runs / "benchmarks")
+    facts = json.loads(call(*command, "--json").out)
+    assert [model["step"] for model in facts["models"]] == [2, 14]
+    values = [model["tasks"]["lambada_openai"]["perplexity"] for model in facts["models"]]
+    found = facts["differences"]["lambada_openai"]["perplexity"]
+    assert found["difference"] == pytest.approx(values[1] - values[0])
+    assert found["low"] < found["difference"] < found["high"]
+    (row,) = [one for one in call(*command).out.splitlines() if "perplexity" in one]
+    assert row.endswith("*") == (found["low"] > 0 or found["high"] < 0)
+
+
+def test_the_recipe_may_name_the_folder(runs):
+    recipe = runs / "one" / "recipe.yaml"
+    text = recipe.read_text()
+    recipe.write_text(text.replace("\neval:\n", f"\neval:\n  task_data: {runs / 'benchmarks'}\n"))
+    said = call("eval", runs / "one", "--tasks", "arc_easy", "--json", "--seq-len", 64)
+    recipe.write_text(text)
+    assert said.code == 0, said.err
+
+
+def test_a_suite_names_what_is_missing(runs):
+    data, short = runs / "benchmarks", ("--seq-len", 64, "--json")
+    said = call("eval", runs / "one", "--suite", "small", "--task-data", data, *short)
+    facts = json.loads(said.out)
+    assert set(facts["tasks"]) == {"arc_easy", "lambada_openai"}
+    assert facts["missing"] == ["blimp", "sciq", "arithmetic", "gsm8k_gold", "humaneval_gold"]
+    assert "blimp, sciq" in said.warnings[0]
+
+
+def test_core_without_all_its_tasks_is_none(runs):
+    command = ("eval", runs / "one", "--suite", "core", "--task-data", runs / "benchmarks")
+    said = call(*command, "--json")
+    assert said.code == 0, said.err
+    facts = json.loads(said.out)
+    assert facts["core"] is None and len(facts["missing"]) == 19
+    assert set(facts["centered"]) == {"arc_easy", "lambada_openai", "bigbench_qa_wikidata"}
+    assert facts["mean_of_present"] == pytest.approx(sum(facts["centered"].values()) / 3)
+    last = call(*command).out.splitlines()[-1]
+    assert "this is not CORE" in last and "squad" in last
+
+
+MISTAKES = {
+    "unknown": (("--tasks", "arc_esy"), "did you mean 'arc_easy'"),
+    "none": (("--tasks", ","), "no task to evaluate"),
+    "missing": (("--tasks", "piqa"), "has no test set of piqa; expected piqa as .jsonl"),
+    "suite": (("--suite", "smal"), "did you mean 'small'"),
+    "both": (("--suite", "small", "--tasks", "piqa"), "exclude each other"),
+    "text": (("--suite", "small", "--text", "a.txt"), "--text and --stride"),
+    "long": (("--tasks", "arc_easy", "--seq-len", "999"), "max_seq_len; got 999"),
+    "shots": (("--tasks", "arc_easy", "--num-fewshot", "12"), "too few documents for 12 shots"),
+}
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+def test_mistakes_are_one_line(kind, runs):
+    options, message = MISTAKES[kind]
+    said = call("eval", runs / "one", *options, "--task-data", runs / "benchmarks")
+    assert said.code == 2
+    assert message in said.error
+
+
+def test_options_of_tasks_need_tasks(runs):
+    assert "--tasks NAME" in call("eval", runs / "one", "--limit", 3).error
+    assert "--compare takes two runs" in call("eval", runs / "one", "--compare").error
+    assert "pass --compare" in call("eval", runs / "one", runs / "two").error
+    assert "CORE needs" in call("eval", runs / "one", "--suite", "core").error
