@@ -47,6 +47,8 @@ ANCHOR = 70e6, 1.4e9
 TOKENS = (250_000, 500_000, 1_000_000, 2_000_000, 4_000_000)
 FITTED_TEXTS = ("tinystories", "wiki")
 """Real texts: the loss of text that programs wrote falls to what their tables hold."""
+NEAR = 1.02
+"""A run on nearly as many tokens stands for a budget of so many times as many."""
 STARTS = [[3.5, math.log(beta)] for beta in (0.3, 0.45, 0.6)]
 """Where the fit starts: log A, log beta."""
 LEAST_TOKENS = 1_000_000
@@ -227,6 +229,8 @@ def _bits(runs: Sequence[dict[str, Any]], text: str, preset: str, tokens: float)
         if (run["text"], run["preset"]) == (text, preset)
     )
     at = math.log(tokens)
+    if points and 0 < at - points[-1][0] < math.log(NEAR):
+        return points[-1][1]
     for (x, y), (next_x, next_y) in pairwise(points):
         if x <= at <= next_x:
             return y + (next_y - y) * (at - x) / (next_x - x)
