@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from yxanul.bundle import open_bundle
 from yxanul.cli.errors import guarded
 
@@ -34,6 +36,8 @@ def register() -> None:
             max_batch_size: int | None = None,
             device: str | None = None,
         ):
+            # lm-eval's default is cuda:0 on every machine.
+            device = device if torch.cuda.is_available() else "cpu"
             bundle = open_bundle(Path(run), str(checkpoint), device=device)
             rows = int(size) if (size := str(batch_size)).isdecimal() else 16
             super().__init__(bundle.model, bundle.tokenizer, max_length or bundle.seq_len, rows)

@@ -164,7 +164,7 @@ def test_the_model_is_registered_and_made_from_arguments():
 
     register()
     assert get_model("hf").__name__ == "HFLM"  # lm-eval's own are still known
-    options = {"batch_size": "auto", "max_batch_size": None, "device": "cpu"}
+    options = {"batch_size": "auto", "max_batch_size": None, "device": "cuda:0"}
     model = get_model("yxanul").create_from_arg_string(f"run={GOLDEN_RUN},max_length=48", options)
     assert (model.max_length, model.batch_size) == (48, 16)
     ((nats, _),) = model.loglikelihood(instances("loglikelihood", [("Once", " upon")]), True)

@@ -14,7 +14,7 @@ from yxanul.base.errors import YxanulError
 from yxanul.base.ui import SilentUi
 from yxanul.eval import TaskOptions, evaluate, run_tasks, score_cache
 from yxanul.eval.questions import Question
-from yxanul.eval.run_tasks import limited, shots_by_document
+from yxanul.eval.run_tasks import limited, shots_by_document, split_by_file
 from yxanul.eval.sandbox import Outcome
 from yxanul.eval.score_cache import Scorer
 from yxanul.eval.tasks import METRICS, TASKS, Answer, estimate
@@ -171,7 +171,7 @@ def test_the_same_evaluation_reads_its_scores(model, tokenizer, folder, tmp_path
     (file,) = cache.rglob("*.jsonl")
     # As if it was killed: some scores are missing, and a line breaks off.
     lines = file.read_text().splitlines()
-    file.write_text("\n".join(lines[:20]) + "\n[3, -1")
+    file.write_bytes("\n".join(lines[:20]).encode() + b"\n\xff7\n7\n[3, -1")
     scored = []
     hidden = model.hidden
     monkeypatch.setattr(
@@ -298,6 +298,20 @@ def test_a_missing_file_says_what_to_put_there(model, tokenizer, tmp_path):
         evaluate(model, tokenizer, ["blimp"], tmp_path / "nowhere")
     with pytest.raises(YxanulError, match="did you mean 'arc_easy'"):
         evaluate(model, tokenizer, ["arc_esy"], tmp_path)
+
+
+def test_a_missing_file_is_known_before_anything_is_scored(model, tokenizer, folder, monkeypatch):
+    scored = []
+    monkeypatch.setattr(Scorer, "score", lambda *_: scored.append(1))
+    with pytest.raises(YxanulError, match="no test set of piqa"):
+        evaluate(model, tokenizer, ["arc_easy", "piqa"], folder)
+    assert not scored
+
+
+def test_sets_are_told_from_those_that_are_missing(folder):
+    names = {name: TASKS[name] for name in ("arc_easy", "piqa", "blimp", "arithmetic")}
+    assert split_by_file(names, folder) == (["arc_easy", "blimp"], ["piqa", "arithmetic"])
+    assert split_by_file(names, None) == (["arc_easy", "piqa", "blimp"], ["arithmetic"])
 
 
 def test_two_files_of_one_set_are_named(model, tokenizer, folder):

@@ -115,7 +115,7 @@ def command(
                 "--unsafe-code are for tasks",
                 hint="pass --tasks NAME,... or --suite small",
             )
-        score_text(runs[0], text, (seq_len, stride), checkpoint, device, as_json)
+        score_text(runs[0], checkpoint, device, as_json, text, (seq_len, stride))
         return
     if text or stride:
         raise YxanulError("--text and --stride do not go with tasks", hint="use two commands")
@@ -126,11 +126,11 @@ def command(
 
 def score_text(
     run: Path,
-    text: list[Path] | None,
-    window: tuple[int | None, int | None],
     checkpoint: str,
     device: Device | None,
     as_json: bool,
+    text: list[Path] | None = None,
+    window: tuple[int | None, int | None] = (None, None),
 ) -> None:
     """Score the held-out text or files in windows of (length, stride)."""
     from yxanul.base.errors import YxanulError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class _Evaluated:
     run: Path
     step: int | None
     seq_len: int
-    results: dict[str, Result]
+    results: Mapping[str, Result]
     missing: list[str]
 
     def to_dict(self, is_core: bool) -> dict[str, Any]:
@@ -110,8 +110,13 @@ def _evaluate_run(
     own = is_own and os.access(run, os.W_OK)
     cache = RunFolder(run).evaluations if own else cache_folder() / "evaluations"
     seq_len = asked.seq_len or bundle.seq_len
-    allowed = {"allow_code": asked.allow_code, "unsafe_code": asked.unsafe_code}
-    options = TaskOptions(asked.limit, asked.num_fewshot, seq_len, **allowed)
+    options = TaskOptions(
+        asked.limit,
+        asked.num_fewshot,
+        seq_len,
+        allow_code=asked.allow_code,
+        unsafe_code=asked.unsafe_code,
+    )
     model, tokenizer, missing = bundle.model, bundle.tokenizer, []
     if asked.suite == "core":
         if folder is None:
@@ -122,13 +127,12 @@ def _evaluate_run(
         names = [name.strip() for name in (asked.tasks or "").split(",") if name.strip()]
         if asked.suite:
             names = _suite(asked.suite, asked.allow_code, ui)
-            if folder is not None:
-                names, missing = split_by_file({name: ALL_TASKS[name] for name in names}, folder)
+            names, missing = split_by_file({name: ALL_TASKS[name] for name in names}, folder)
         results = evaluate(model, tokenizer, names, folder, options, cache, ui)
     if not results:
         raise YxanulError("no task to evaluate", expected=f"some of {', '.join(ALL_TASKS)}")
     if missing:
-        ui.warn(f"{folder} lacks files of {', '.join(missing)}")
+        ui.warn(f"{folder or 'the hub'} lacks test sets of {', '.join(missing)}")
     return _Evaluated(run, bundle.step, seq_len, results, missing)
 
 

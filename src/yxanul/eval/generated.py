@@ -54,7 +54,8 @@ class GeneratedTask:
 
     def checked(self, row: Row) -> Row:
         """Return a row that can be asked and judged; raise as a parser of rows if it cannot."""
-        self.prompt(row), self.target(row)
+        self.prompt(row)
+        self.target(row)
         judge = self.score or self.program
         assert judge, "a task has scores or programs"
         judge(row, "")

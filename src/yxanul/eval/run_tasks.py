@@ -120,7 +120,7 @@ class TaskResult:
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics under their public names."""
         counts = {"documents": len(self.answers), "chance": self.chance}
-        groups = {"groups": groups} if (groups := self.groups) else {}
+        groups = {"groups": self.groups} if self.groups else {}
         return metric_facts(self.metrics) | counts | groups
 
 
@@ -154,8 +154,11 @@ def evaluate(
     rows = {name: lookup(ALL_TASKS, name, "task") for name in tasks}
     if any(map(runs_programs, rows.values())):
         check_code_allowed(options.allow_code, options.unsafe_code)
-    scorer = Scorer(model, options.seq_len or model.settings.max_seq_len, cache)
     folder = None if task_data is None else Path(task_data)
+    for row in rows.values():
+        if folder is not None and (missing := missing_sets(row, folder)):
+            raise _no_file(missing[0], folder)
+    scorer = Scorer(model, options.seq_len or model.settings.max_seq_len, cache)
     ui = ui or SilentUi()
     return {
         name: run_generated_task(name, row, scorer, tokenizer, folder, options, ui)
@@ -242,35 +245,53 @@ def run_generated_task(
 def read_rows(benchmark: str, folder: Path | None, parse: Callable[[Row], Item]) -> list[Item]:
     """Return the parsed rows of a test set, from its file in the folder, or else from the hub."""
     from yxanul.text.benchmark_rows import find_benchmark, read_benchmark
-    from yxanul.text.benchmarks import BENCHMARKS
 
-    stem = [benchmark, *BENCHMARKS[benchmark].stems][-1]
-    kind = f"a folder {stem} of" if BENCHMARKS[benchmark].is_folder else f"{stem} as"
-    expected = f"{kind} .jsonl, .jsonl.gz or .parquet"
     if folder is not None:
         path = find_benchmark(benchmark, folder)
         if path is None:
-            raise YxanulError(f"{folder} has no test set of {benchmark}", expected=expected)
+            raise _no_file(benchmark, folder)
         return list(read_benchmark(benchmark, str(path), parse))
     try:
         return list(read_benchmark(benchmark, None, parse))
     except YxanulError as error:
-        hint = f"or give a folder with {expected}: --task-data DIR"
+        hint = f"or give a folder with {_file_of(benchmark)}: --task-data DIR"
         what = f"cannot load the test set of {benchmark} from the hub: {error.what}"
         raise YxanulError(what, got=error.got, hint=hint) from None
 
 
-def split_by_file(
-    tasks: Mapping[str, Task | GeneratedTask], folder: Path
-) -> tuple[list[str], list[str]]:
-    """Return the names of the tasks whose files are in the folder, and of the others."""
-    from yxanul.text.benchmark_rows import find_benchmark
+def _no_file(benchmark: str, folder: Path) -> YxanulError:
+    expected = _file_of(benchmark)
+    return YxanulError(f"{folder} has no test set of {benchmark}", expected=expected)
 
-    found = {name: find_benchmark(task.benchmark, folder) for name, task in tasks.items()}
-    for name, task in tasks.items():
-        if isinstance(task, GeneratedTask) and task.shots is not None:
-            found[name] = found[name] and find_benchmark(task.shots, folder)
+
+def _file_of(benchmark: str) -> str:
+    from yxanul.text.benchmarks import BENCHMARKS
+
+    stem = [benchmark, *BENCHMARKS[benchmark].stems][-1]
+    kind = f"a folder {stem} of" if BENCHMARKS[benchmark].is_folder else f"{stem} as"
+    return f"{kind} .jsonl, .jsonl.gz or .parquet"
+
+
+def split_by_file(
+    tasks: Mapping[str, Task | GeneratedTask], folder: Path | None
+) -> tuple[list[str], list[str]]:
+    """Return the names of the tasks whose sets are in the folder (None: on the hub), and of the
+    others."""
+    found = {name: not missing_sets(task, folder) for name, task in tasks.items()}
     return [name for name in found if found[name]], [name for name in found if not found[name]]
+
+
+def missing_sets(task: Task | GeneratedTask, folder: Path | None) -> list[str]:
+    """Return the sets of a task that are not in the folder (None: not on the hub)."""
+    from yxanul.text.benchmark_rows import find_benchmark
+    from yxanul.text.benchmarks import BENCHMARKS
+
+    sets = [task.benchmark]
+    if isinstance(task, GeneratedTask) and task.shots is not None:
+        sets.append(task.shots)
+    if folder is None:
+        return [name for name in sets if BENCHMARKS[name].hub is None]
+    return [name for name in sets if find_benchmark(name, folder) is None]
 
 
 def limited(items: list[Item], limit: int | None) -> list[Item]:

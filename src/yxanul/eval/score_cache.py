@@ -117,9 +117,9 @@ def _completions(texts: Sequence[str], cut_tokens: int) -> Completions:
 def _read(file: Path, parse: Callable[..., Known]) -> dict[int, Known]:
     """Return the results in a file; a line broken off by a killed process is skipped."""
     known: dict[int, Known] = {}
-    lines = file.read_text().splitlines() if file.is_file() else []
+    lines = file.read_text(errors="replace").splitlines() if file.is_file() else []
     for line in lines:
-        with suppress(ValueError):
+        with suppress(ValueError, TypeError):
             number, *result = json.loads(line)
             known[number] = parse(*result)
     return known
