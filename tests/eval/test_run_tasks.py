@@ -13,8 +13,9 @@ import torch
 from yxanul.base.errors import YxanulError
 from yxanul.base.ui import SilentUi
 from yxanul.eval import TaskOptions, evaluate, run_tasks, score_cache
+from yxanul.eval.generated import GENERATED_TASKS
 from yxanul.eval.questions import Question
-from yxanul.eval.run_tasks import limited, shots_by_document, split_by_file
+from yxanul.eval.run_tasks import limited, read_rows, shots_by_document, split_by_file
 from yxanul.eval.sandbox import Outcome
 from yxanul.eval.score_cache import Scorer
 from yxanul.eval.tasks import METRICS, TASKS, Answer, estimate
@@ -251,9 +252,9 @@ def test_mbpp_is_asked_from_its_one_file(model, tokenizer, tmp_path, monkeypatch
 
 
 def test_a_wrong_file_of_a_generated_task_is_one_clear_error(model, tokenizer, tmp_path):
-    write_rows(tmp_path / "gsm8k.jsonl", [{"question": "1 + 1?", "solution": "2"}])
-    with pytest.raises(YxanulError, match="has no column 'answer'; got question, solution"):
-        evaluate(model, tokenizer, ["gsm8k"], tmp_path)
+    write_rows(tmp_path / "triviaqa.jsonl", [{"context": "1 + 1?", "solution": "2"}])
+    with pytest.raises(YxanulError, match="has no column 'answer'; got context, solution"):
+        evaluate(model, tokenizer, ["triviaqa"], tmp_path)
 
 
 BROKEN = {
@@ -339,8 +340,15 @@ COUNTS = {
 
 @pytest.mark.parametrize("name", TASKS)
 def test_the_real_sets(name, shared_data):
-    from yxanul.eval.run_tasks import read_rows
-
     questions = read_rows(TASKS[name].benchmark, shared_data, TASKS[name].parse)
     assert len(questions) == COUNTS[name]
     assert len({question.num_choices for question in questions}) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("gsm8k", 1319), ("triviaqa", 1500), ("humaneval", 164)]
+)
+def test_the_real_sets_of_generated_tasks(name, count, shared_data):
+    task = GENERATED_TASKS[name]
+    assert len(read_rows(task.benchmark, shared_data, task.checked)) == count
+    assert len(read_rows(task.shots or name, shared_data, task.checked)) >= count

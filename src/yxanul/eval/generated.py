@@ -157,7 +157,7 @@ def build_prompts(
 ) -> list[str]:
     """Return the prompt of each document, after shots drawn from `shots` or those of `shot_ids`."""
     if task.shot_ids:
-        by_id = {shot["task_id"]: shot for shot in shots}
+        by_id = {shot.get("task_id"): shot for shot in shots}
         shots = [by_id[number] for number in task.shot_ids if number in by_id]
     generator, count = random.Random(SHOT_SEED), task.num_fewshot or 0
     prompts: list[str] = []

@@ -216,7 +216,7 @@ def run_generated_task(
     """Evaluate one task by the answers that the model generates."""
     rows = read_rows(task.benchmark, folder, task.checked)
     if task.test_ids is not None:
-        rows = [row for row in rows if row["task_id"] in task.test_ids]
+        rows = [row for row in rows if row.get("task_id") in task.test_ids]
         if not rows:
             first, last = task.test_ids[0], task.test_ids[-1]
             what = f"the test set of {name} has none of its documents"
