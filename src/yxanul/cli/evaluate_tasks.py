@@ -138,11 +138,11 @@ def _evaluate_run(
 
 def _suite(suite: str, allow_code: bool, ui: Ui) -> list[str]:
     names = list(lookup({**SUITES, "core": ()}, suite, "suite"))
-    left_out = [name for name in names if runs_programs(ALL_TASKS[name])]
-    if suite != "all" or allow_code:
-        return names
-    ui.warn(f"left out without --allow-code, as they run programs: {', '.join(left_out)}")
-    return [name for name in names if name not in left_out]
+    if suite == "all" and not allow_code:
+        left_out = [name for name in names if runs_programs(ALL_TASKS[name])]
+        names = [name for name in names if name not in left_out]
+        ui.warn(f"left out without --allow-code, as they run programs: {', '.join(left_out)}")
+    return names
 
 
 def _write_samples(path: Path, models: Sequence[_Evaluated]) -> None:
