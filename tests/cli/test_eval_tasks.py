@@ -8,11 +8,18 @@ import pytest
 
 from recipes import write_tiny
 from running import call, step_of
+from yxanul.eval.sandbox import isolation_problem
 
 CHOICES = [
     {"query": f"Question: What is {n} + 1?", "choices": [str(n + 1), str(n)], "gold": n % 2}
     for n in range(12)
 ]
+SUMS = [{"question": f"{n} + {n}?", "answer": f"Add.\n#### {2 * n}"} for n in range(9)]
+TRIVIA = [{"context": f"Question: {n}?\nAnswer:", "answer": "x", "aliases": []} for n in range(3)]
+PROGRAMS = [
+    {"prompt": f"def f{n}():\n", "entry_point": f"f{n}", "canonical_solution": "    return 1\n",
+     "test": "def check(f):\n    assert f() == 1"} for n in range(3)
+]  # fmt: skip
 ANSWERS = [{"context": f"{n} and {n} is", "continuation": str(2 * n)} for n in range(12)]
 
 
@@ -27,6 +34,15 @@ def runs(tmp_path_factory):
     lines = "\n".join(map(json.dumps, ANSWERS)).encode()
     (data / "lambada_openai.jsonl.gz").write_bytes(gzip.compress(lines))
     (data / "bigbench_qa_wikidata.jsonl").write_bytes(lines)
+    (data / "more").mkdir()
+    (data / "more" / "gsm8k.jsonl").write_text("\n".join(map(json.dumps, SUMS)))
+    (folder / "generated").mkdir()
+    files = {
+        "gsm8k_test": SUMS[:3], "gsm8k_train": SUMS[3:], "triviaqa": TRIVIA, "HumanEval": PROGRAMS,
+        "arc_easy": CHOICES,
+    }  # fmt: skip
+    for name, rows in files.items():
+        (folder / "generated" / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     assert call("prepare", recipe, "--out", folder / "one").code == 0
     shutil.copytree(folder / "one", folder / "two")
     for name, steps in (("one", 2), ("two", 14)):
@@ -94,8 +110,8 @@ def test_a_suite_names_what_is_missing(runs):
     data, short = runs / "benchmarks", ("--seq-len", 64, "--json")
     said = call("eval", runs / "one", "--suite", "small", "--task-data", data, *short)
     facts = json.loads(said.out)
-    assert set(facts["tasks"]) == {"arc_easy", "lambada_openai"}
-    assert facts["missing"] == ["blimp", "sciq", "arithmetic", "gsm8k_gold", "humaneval_gold"]
+    assert set(facts["tasks"]) == {"arc_easy", "lambada_openai", "gsm8k_gold"}
+    assert facts["missing"] == ["blimp", "sciq", "arithmetic", "humaneval_gold"]
     assert "blimp, sciq" in said.warnings[0]
 
 
@@ -111,10 +127,70 @@ def test_core_without_all_its_tasks_is_none(runs):
     assert "this is not CORE" in last and "squad" in last
 
 
+def test_generated_answers_stand_beside_the_other_tasks(runs, tmp_path):
+    file = tmp_path / "samples.jsonl"
+    options = ("--task-data", runs / "generated", "--seq-len", 64, "--limit", 2)
+    command = ("eval", runs / "one", "--tasks", "gsm8k,arc_easy,triviaqa", *options)
+    said = call(*command, "--samples", file)
+    assert said.code == 0, said.err
+    rows = [row.split() for row in said.out.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["gsm8k"] * 2 + ["arc_easy"] * 2 + ["triviaqa"] * 2
+    assert [row[1] for row in rows] == ["exact", "exact", "acc", "acc_norm", "exact", "exact"]
+    assert {row[-1] for row in rows} == {"2"}
+    assert "gsm8k: 2 of 2 prompts lost their beginning" in said.warnings[0]
+    facts = json.loads(call(*command, "--json").out)["tasks"]
+    assert facts["gsm8k"].items() >= {"documents": 2, "chance": 0.0, "cut_prompts": 2}.items()
+    assert {"exact_match_flexible", "exact_match_flexible_stderr"} < set(facts["gsm8k"])
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    sums = [line for line in lines if line["task"] == "gsm8k"]
+    assert [line["document"] for line in sums] == [0, 1]
+    assert all(line["prompt"].count("Question:") == 6 for line in sums)
+    assert all({"answer", "metrics", "cut_tokens"} < set(line) for line in sums)
+    trivia = [line["prompt"] for line in lines if line["task"] == "triviaqa"]
+    assert len(trivia) == 2 and set(trivia) < {row["context"] for row in TRIVIA}
+
+
+def test_programs_run_if_the_user_allows_it(runs, tmp_path):
+    if isolation_problem():
+        pytest.skip(f"no namespaces on this machine: {isolation_problem()}")
+    file = tmp_path / "samples.jsonl"
+    command = ("eval", runs / "one", "--tasks", "humaneval", "--task-data", runs / "generated")
+    said = call(*command, "--allow-code", "--samples", file, "--json", "--seq-len", 64)
+    assert said.code == 0, said.err
+    facts = json.loads(said.out)["tasks"]["humaneval"]
+    assert facts["documents"] == 3 and 0 <= facts["pass@1"] <= 1
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    passed = [line["outcome"]["status"] == "passed" for line in lines]
+    assert passed == [line["metrics"]["pass@1"] == 1 for line in lines]
+
+
+def test_programs_are_refused_before_anything_is_computed(runs):
+    before = sorted((runs / "two").rglob("*"))
+    options = ("--task-data", runs / "generated", "--seq-len", 64)
+    for tasks in (("--tasks", "arc_easy,humaneval"), ("--suite", "code")):
+        said = call("eval", runs / "two", *tasks, *options)
+        assert said.code == 2
+        assert "runs programs" in said.error and "--allow-code" in said.error
+    assert sorted((runs / "two").rglob("*")) == before
+
+
+def test_the_suite_of_all_leaves_programs_out_and_says_so(runs):
+    options = ("--task-data", runs / "generated", "--seq-len", 64, "--json")
+    said = call("eval", runs / "one", "--suite", "all", *options)
+    assert said.code == 0, said.err
+    tasks = json.loads(said.out)["tasks"]
+    assert set(tasks) == {"arc_easy", "gsm8k_gold", "humaneval_gold", "gsm8k", "triviaqa"}
+    assert said.warnings[0].endswith("humaneval, mbpp")
+
+
 MISTAKES = {
     "unknown": (("--tasks", "arc_esy"), "did you mean 'arc_easy'"),
     "none": (("--tasks", ","), "no task to evaluate"),
     "missing": (("--tasks", "piqa"), "has no test set of piqa; expected piqa as .jsonl"),
+    "shots of gsm8k": (
+        ("--tasks", "gsm8k"),
+        "has no test set of gsm8k_train; expected gsm8k_train",
+    ),
     "suite": (("--suite", "smal"), "did you mean 'small'"),
     "both": (("--suite", "small", "--tasks", "piqa"), "exclude each other"),
     "text": (("--suite", "small", "--text", "a.txt"), "--text and --stride"),
@@ -133,6 +209,7 @@ def test_mistakes_are_one_line(kind, runs):
 
 def test_options_of_tasks_need_tasks(runs):
     assert "--tasks NAME" in call("eval", runs / "one", "--limit", 3).error
+    assert "--tasks NAME" in call("eval", runs / "one", "--allow-code").error
     assert "--compare takes two runs" in call("eval", runs / "one", "--compare").error
     assert "pass --compare" in call("eval", runs / "one", runs / "two").error
     assert "CORE needs" in call("eval", runs / "one", "--suite", "core").error

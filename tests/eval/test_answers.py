@@ -1,4 +1,3 @@
-import math
 from itertools import combinations
 
 import pytest
@@ -8,7 +7,6 @@ from yxanul.eval.answers import (
     humaneval_program,
     mbpp_program,
     mbpp_prompt,
-    mean_and_stderr,
     normalize_triviaqa,
     pass_at_k,
     score_gsm8k,
@@ -123,9 +121,3 @@ def test_pass_at_k_is_the_share_of_draws_with_a_pass(num_samples, num_passed):
         draws = list(combinations(samples, k))
         share = sum(map(any, draws)) / len(draws)
         assert pass_at_k(num_samples, num_passed, k) == pytest.approx(share)
-
-
-def test_mean_and_standard_error():
-    assert mean_and_stderr([0.0, 1.0, 1.0, 0.0]) == (0.5, pytest.approx(math.sqrt(1 / 3 / 4)))
-    assert mean_and_stderr([1.0, 1.0]) == (1.0, 0.0)
-    assert math.isnan(mean_and_stderr([1.0])[1])

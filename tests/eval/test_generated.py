@@ -8,13 +8,12 @@ import torch
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.ui import SilentUi
-from yxanul.eval import generated
+from yxanul.eval import generate_answers
 from yxanul.eval.generated import (
     GENERATED_TASKS,
     Completions,
     GeneratedTask,
     build_prompts,
-    generate_answers,
     run_generated,
 )
 from yxanul.eval.sandbox import Outcome, isolation_problem, run_programs
@@ -28,7 +27,7 @@ from yxanul.tokenizer.config import ByteSettings
 MAX_SEQ_LEN = 48
 GREEDY = SampleSettings(temperature=0)
 PROMPTS = ["Once upon a time", "x", "A longer beginning of a tale", "", "Es war", "x"]
-PLAIN = GeneratedTask(prompt=str, target=str, stop=("q", "\x07"), max_tokens=12)
+PLAIN = GeneratedTask("none", prompt=str, target=str, stop=("q", "\x07"), max_tokens=12)
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +44,16 @@ def model(tokenizer):
     return model
 
 
+def answers_of(model, tokenizer, settings, task, prompts):
+    """Return the answers in the order of the prompts."""
+    todo, answers = dict(enumerate(prompts)), {}
+    for batch in generate_answers.generate_answers(
+        model, tokenizer, settings, model.settings.max_seq_len, task, todo
+    ):
+        answers |= batch
+    return [answers[number] for number in todo]
+
+
 def alone(model, tokenizer, prompt, settings, task=PLAIN):
     own = {"max_tokens": task.max_tokens, "stop": task.stop}
     return tuple(
@@ -54,8 +63,8 @@ def alone(model, tokenizer, prompt, settings, task=PLAIN):
 
 @pytest.mark.parametrize("batch_tokens", [1, 60, 10_000])
 def test_greedy_answers_are_those_of_each_prompt_alone(model, tokenizer, batch_tokens, monkeypatch):
-    monkeypatch.setattr(generated, "BATCH_TOKENS", batch_tokens)
-    answers = generate_answers(model, tokenizer, GREEDY, PLAIN, PROMPTS)
+    monkeypatch.setattr(generate_answers, "BATCH_TOKENS", batch_tokens)
+    answers = answers_of(model, tokenizer, GREEDY, PLAIN, PROMPTS)
     assert [a.texts for a in answers] == [alone(model, tokenizer, p, GREEDY) for p in PROMPTS]
     assert len({a.texts for a in answers}) > 2
     assert {a.cut_tokens for a in answers} == {0}
@@ -64,7 +73,7 @@ def test_greedy_answers_are_those_of_each_prompt_alone(model, tokenizer, batch_t
 def test_samples_depend_on_the_seed_and_the_number_of_the_document_only(model, tokenizer):
     def generate(prompts, **fields):
         settings = SampleSettings(**{"num_samples": 3, "seed": 5, **fields})
-        return generate_answers(model, tokenizer, settings, PLAIN, prompts)
+        return answers_of(model, tokenizer, settings, PLAIN, prompts)
 
     whole = generate(PROMPTS)
     assert all(len(set(answer.texts)) == 3 for answer in whole)
@@ -78,26 +87,24 @@ def test_samples_depend_on_the_seed_and_the_number_of_the_document_only(model, t
 
 def test_a_long_prompt_loses_its_start(model, tokenizer):
     prompt = "".join(chr(65 + n % 26) for n in range(100))
-    (answer,) = generate_answers(model, tokenizer, GREEDY, PLAIN, [prompt])
+    (answer,) = answers_of(model, tokenizer, GREEDY, PLAIN, [prompt])
     # 101 tokens with bos, and room for 48 - 12; bos is lost first, so it is put where it was.
     assert answer.cut_tokens == 101 - 36
-    (other,) = generate_answers(model, tokenizer, GREEDY, PLAIN, ["#" * 50 + prompt[-36:]])
+    (other,) = answers_of(model, tokenizer, GREEDY, PLAIN, ["#" * 50 + prompt[-36:]])
     assert other.texts == answer.texts
-    assert answer.texts != generate_answers(model, tokenizer, GREEDY, PLAIN, ["A"])[0].texts
+    assert answer.texts != answers_of(model, tokenizer, GREEDY, PLAIN, ["A"])[0].texts
 
 
 def test_answers_take_at_most_half_of_the_context(model, tokenizer):
     task = replace(PLAIN, max_tokens=1024, stop=("\x00\x00",))
-    (answer,) = generate_answers(model, tokenizer, GREEDY, task, ["x" * 40])
+    (answer,) = answers_of(model, tokenizer, GREEDY, task, ["x" * 40])
     assert answer.cut_tokens == 41 - MAX_SEQ_LEN // 2
     assert len(tokenizer.encode(answer.texts[0])) <= MAX_SEQ_LEN // 2 * 3  # U+FFFD is 3 bytes
 
 
 def test_greedy_samples_are_refused(model, tokenizer):
     with pytest.raises(YxanulError, match="got 2 samples"):
-        generate_answers(
-            model, tokenizer, SampleSettings(temperature=0, num_samples=2), PLAIN, ["x"]
-        )
+        answers_of(model, tokenizer, SampleSettings(temperature=0, num_samples=2), PLAIN, ["x"])
 
 
 def say(*texts_of_documents):
@@ -126,7 +133,7 @@ def test_gsm8k_from_prompt_to_score():
 
 
 def test_a_document_is_not_its_own_shot():
-    task = replace(GENERATED_TASKS["gsm8k"], num_shots=len(GSM8K) - 1)
+    task = replace(GENERATED_TASKS["gsm8k"], num_fewshot=len(GSM8K) - 1)
     for document, prompt in zip(GSM8K, build_prompts(task, GSM8K, GSM8K), strict=True):
         assert prompt.count(f"Question: {document['question']}\n") == 1
         assert prompt.endswith(f"Question: {document['question']}\nAnswer:")
@@ -146,7 +153,7 @@ def test_too_few_shots_are_one_line():
 def test_triviaqa_of_both_layouts():
     file_row = {"context": "Question: Which?\nAnswer:", "answer": "Onion", "aliases": ["Onions"]}
     hub_row = {"question": "Which", "answer": {"value": "Onion", "aliases": ["Onions"]}}
-    task = replace(GENERATED_TASKS["triviaqa"], num_shots=1)
+    task = replace(GENERATED_TASKS["triviaqa"], num_fewshot=1)
     rows, generate = [file_row, hub_row], say((" onions",), (" the onion",))
     result = run_generated(task, rows, generate, rows)
     shot, question = "Question: Which?\nAnswer: Onion\n\n", "Question: Which?\nAnswer:"
@@ -217,7 +224,7 @@ def test_a_tiny_model_goes_through_every_task(name, model, tokenizer):
     def execute(programs):
         return [Outcome("failed", "not run") for _ in programs]
 
-    generate = partial(generate_answers, model, tokenizer, GREEDY)
+    generate = partial(answers_of, model, tokenizer, GREEDY)
     shots = [*rows[name], *[mbpp(n) for n in range(2, 5)]] if name == "mbpp" else rows[name]
     result = run_generated(GENERATED_TASKS[name], rows[name], generate, shots, execute)
     assert len(result.records) == len(rows[name])

@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import re
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,11 +12,14 @@ import torch
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.ui import SilentUi
-from yxanul.eval import TaskOptions, evaluate
+from yxanul.eval import TaskOptions, evaluate, run_tasks, score_cache
+from yxanul.eval.generated import GENERATED_TASKS
 from yxanul.eval.questions import Question
-from yxanul.eval.run_tasks import limited, shots_by_document, split_by_file
+from yxanul.eval.run_tasks import limited, read_rows, shots_by_document, split_by_file
+from yxanul.eval.sandbox import Outcome
 from yxanul.eval.score_cache import Scorer
 from yxanul.eval.tasks import METRICS, TASKS, Answer, estimate
+from yxanul.generate.config import SampleSettings
 from yxanul.model.config import ModelSettings
 from yxanul.model.language_model import LanguageModel
 from yxanul.tokenizer.build import build_tokenizer
@@ -112,6 +116,11 @@ def test_bits_per_byte_is_of_the_answer_without_the_delimiter():
 
 def test_perplexity_never_overflows():
     assert estimate("perplexity", [2000.0, 2000.0]).value == math.inf
+
+
+def test_mean_and_standard_error():
+    assert estimate("accuracy", [0, 1, 1, 0]) == (0.5, pytest.approx(math.sqrt(1 / 3 / 4)))
+    assert estimate("accuracy", [1.0, 1.0]) == (1.0, 0.0)
     assert math.isnan(estimate("accuracy", [1.0]).stderr)
 
 
@@ -188,6 +197,64 @@ def test_other_weights_have_scores_of_their_own(model, tokenizer, folder, tmp_pa
     two = evaluate(other, tokenizer, ["lambada_openai"], folder, cache=cache)["lambada_openai"]
     assert len(list(cache.iterdir())) == 2
     assert one.metrics["perplexity"] != two.metrics["perplexity"]
+
+
+def write_rows(file, rows):
+    file.write_text("\n".join(map(json.dumps, rows)))
+
+
+def test_the_same_evaluation_reads_its_answers(model, tokenizer, tmp_path, monkeypatch):
+    rows = [{"context": f"Question: {n}?", "answer": "x", "aliases": []} for n in range(6)]
+    write_rows(tmp_path / "triviaqa.jsonl", rows)
+    asked = []
+    generate = score_cache.generate_answers
+    monkeypatch.setattr(
+        score_cache,
+        "generate_answers",
+        lambda *args: asked.append(list(args[-1])) or generate(*args),
+    )
+    sampled = TaskOptions(sampling=SampleSettings(num_samples=2), num_fewshot=1)
+
+    def answers():
+        results = evaluate(model, tokenizer, ["triviaqa"], tmp_path, sampled, tmp_path / "cache")
+        return results["triviaqa"].records
+
+    first = answers()
+    assert all(record.prompt.count("Question:") == 2 for record in first)
+    (file,) = (tmp_path / "cache").rglob("*.jsonl")
+    file.write_text("\n".join([*file.read_text().splitlines()[:4], '[3, ["brok']))
+    assert answers() == first
+    assert answers() == first
+    assert asked == [[0, 1, 2, 3, 4, 5], [3, 4, 5], []]
+
+
+def test_mbpp_is_asked_from_its_one_file(model, tokenizer, tmp_path, monkeypatch):
+    rows = [
+        {"task_id": n, "text": f"Task {n}.", "code": f"x = {n}", "test_list": ["assert x"] * 3}
+        for n in (1, 2, 3, 4, 10, 11, 510, 511, 600)
+    ]
+    write_rows(tmp_path / "mbpp.jsonl", rows)
+    monkeypatch.setattr(
+        run_tasks, "run_programs", lambda sources, **_: [Outcome("passed")] * len(sources)
+    )
+    sampling = SampleSettings(num_samples=10)
+    options = TaskOptions(sampling=sampling, allow_code=True, unsafe_code=True)
+    result = evaluate(model, tokenizer, ["mbpp"], tmp_path, options)["mbpp"]
+    tasks = [re.findall(r"Task (\d+)", record.prompt) for record in result.records]
+    assert sorted(tasks) == [["2", "3", "4", "11"], ["2", "3", "4", "510"]]
+    assert result.metrics == {"pass@1": (1, 0), "pass@10": (1, 0)}
+    assert len(list(result.samples())) == 20
+    write_rows(tmp_path / "mbpp.jsonl", rows[:4])
+    with pytest.raises(YxanulError, match="none of its documents; expected a task_id from 11"):
+        evaluate(model, tokenizer, ["mbpp"], tmp_path, options)
+    with pytest.raises(YxanulError, match="--allow-code"):
+        evaluate(model, tokenizer, ["mbpp"], tmp_path)
+
+
+def test_a_wrong_file_of_a_generated_task_is_one_clear_error(model, tokenizer, tmp_path):
+    write_rows(tmp_path / "triviaqa.jsonl", [{"context": "1 + 1?", "solution": "2"}])
+    with pytest.raises(YxanulError, match="has no column 'answer'; got context, solution"):
+        evaluate(model, tokenizer, ["triviaqa"], tmp_path)
 
 
 BROKEN = {
@@ -273,8 +340,15 @@ COUNTS = {
 
 @pytest.mark.parametrize("name", TASKS)
 def test_the_real_sets(name, shared_data):
-    from yxanul.eval.run_tasks import read_rows
-
     questions = read_rows(TASKS[name].benchmark, shared_data, TASKS[name].parse)
     assert len(questions) == COUNTS[name]
     assert len({question.num_choices for question in questions}) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("gsm8k", 1319), ("triviaqa", 1500), ("humaneval", 164)]
+)
+def test_the_real_sets_of_generated_tasks(name, count, shared_data):
+    task = GENERATED_TASKS[name]
+    assert len(read_rows(task.benchmark, shared_data, task.checked)) == count
+    assert len(read_rows(task.shots or name, shared_data, task.checked)) >= count

@@ -20,6 +20,8 @@ EXAMPLES = """**Examples**
 
 `yxanul eval runs/quickstart --tasks blimp,arc_easy --task-data benchmarks/ --limit 500`
 
+`yxanul eval runs/quickstart --tasks gsm8k,humaneval --task-data benchmarks/ --allow-code`
+
 `yxanul eval runs/one runs/two --compare --suite small --task-data benchmarks/`"""
 
 
@@ -41,11 +43,11 @@ def command(
     ] = None,
     tasks: Annotated[
         str | None,
-        typer.Option(metavar="NAME,...", help="Evaluate tasks such as `blimp,arc_easy` instead."),
+        typer.Option(metavar="NAME,...", help="Evaluate tasks such as `blimp,gsm8k` instead."),
     ] = None,
     suite: Annotated[
         str | None,
-        typer.Option(metavar="small|core|all", help="Evaluate a suite of tasks instead."),
+        typer.Option(metavar="small|core|code|all", help="Evaluate a suite of tasks instead."),
     ] = None,
     task_data: Annotated[
         Path | None,
@@ -61,9 +63,21 @@ def command(
     num_fewshot: Annotated[
         int, typer.Option(metavar="N", help="Solved documents before each question.", min=0)
     ] = 0,
+    allow_code: Annotated[
+        bool,
+        typer.Option(
+            "--allow-code", metavar="", help="Run, isolated, the programs that the model writes."
+        ),
+    ] = False,
+    unsafe_code: Annotated[
+        bool,
+        typer.Option(
+            "--unsafe-code", metavar="", help="Run them even where they cannot be isolated."
+        ),
+    ] = False,
     samples: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write every request and its score as jsonl."),
+        typer.Option(metavar="FILE", help="Write every request or answer and its score as jsonl."),
     ] = None,
     compare: Annotated[
         bool,
@@ -95,16 +109,18 @@ def command(
         hint = "--compare takes two runs" if compare else "pass --compare to compare two"
         raise YxanulError(f"eval of {len(runs)} runs", hint=hint)
     if tasks is None and suite is None:
-        if compare or samples or num_fewshot or limit or task_data:
+        if any((compare, samples, num_fewshot, limit, task_data, allow_code, unsafe_code)):
             raise YxanulError(
-                "--compare, --samples, --num-fewshot, --limit and --task-data are for tasks",
+                "--compare, --samples, --num-fewshot, --limit, --task-data, --allow-code and "
+                "--unsafe-code are for tasks",
                 hint="pass --tasks NAME,... or --suite small",
             )
         score_text(runs[0], checkpoint, device, as_json, text, (seq_len, stride))
         return
     if text or stride:
         raise YxanulError("--text and --stride do not go with tasks", hint="use two commands")
-    asked = TaskRequest(tasks, suite, task_data, limit, num_fewshot, seq_len)
+    code = (allow_code, unsafe_code)
+    asked = TaskRequest(tasks, suite, task_data, limit, num_fewshot, seq_len, *code)
     evaluate_tasks(runs, asked, samples, checkpoint, device, as_json)
 
 

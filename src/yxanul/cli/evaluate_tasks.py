@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,23 @@ from yxanul.cli.options import Device
 from yxanul.cli.output import make_ui, print_result
 from yxanul.eval.compare import Difference, compare_results
 from yxanul.eval.core import CORE, core_summary, evaluate_core
-from yxanul.eval.run_tasks import TaskOptions, TaskResult, evaluate, split_by_file
-from yxanul.eval.tasks import SUITES, TASKS
+from yxanul.eval.run_tasks import (
+    ALL_TASKS,
+    SUITES,
+    Result,
+    TaskOptions,
+    evaluate,
+    runs_programs,
+    split_by_file,
+)
 from yxanul.recipe import load_recipe
 from yxanul.train.mixed_precision.weights import choose_device
 
 _COLUMNS = {
     "accuracy": "acc", "accuracy_norm": "acc_norm", "accuracy_per_token": "acc (per token)",
     "bits_per_byte": "bits/byte",
+    "exact_match": "exact", "exact_match_original": "exact (original)",
+    "exact_match_strict": "exact (strict)", "exact_match_flexible": "exact (flexible)",
 }  # fmt: skip
 """Names of metrics in tables, where they differ: those of lm-evaluation-harness."""
 
@@ -43,6 +52,8 @@ class TaskRequest:
     limit: int | None
     num_fewshot: int
     seq_len: int | None
+    allow_code: bool
+    unsafe_code: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +61,7 @@ class _Evaluated:
     run: Path
     step: int | None
     seq_len: int
-    results: dict[str, TaskResult]
+    results: Mapping[str, Result]
     missing: list[str]
 
     def to_dict(self, is_core: bool) -> dict[str, Any]:
@@ -99,7 +110,13 @@ def _evaluate_run(
     own = is_own and os.access(run, os.W_OK)
     cache = RunFolder(run).evaluations if own else cache_folder() / "evaluations"
     seq_len = asked.seq_len or bundle.seq_len
-    options = TaskOptions(asked.limit, asked.num_fewshot, seq_len)
+    options = TaskOptions(
+        asked.limit,
+        asked.num_fewshot,
+        seq_len,
+        allow_code=asked.allow_code,
+        unsafe_code=asked.unsafe_code,
+    )
     model, tokenizer, missing = bundle.model, bundle.tokenizer, []
     if asked.suite == "core":
         if folder is None:
@@ -109,14 +126,23 @@ def _evaluate_run(
     else:
         names = [name.strip() for name in (asked.tasks or "").split(",") if name.strip()]
         if asked.suite:
-            names = list(lookup({**SUITES, "core": ()}, asked.suite, "suite"))
-            names, missing = split_by_file({name: TASKS[name] for name in names}, folder)
+            names = _suite(asked.suite, asked.allow_code, ui)
+            names, missing = split_by_file({name: ALL_TASKS[name] for name in names}, folder)
         results = evaluate(model, tokenizer, names, folder, options, cache, ui)
     if not results:
-        raise YxanulError("no task to evaluate", expected=f"some of {', '.join(TASKS)}")
+        raise YxanulError("no task to evaluate", expected=f"some of {', '.join(ALL_TASKS)}")
     if missing:
-        ui.warn(f"{folder or 'the hub'} has no test sets of {', '.join(missing)}")
+        ui.warn(f"{folder or 'the hub'} lacks test sets of {', '.join(missing)}")
     return _Evaluated(run, bundle.step, seq_len, results, missing)
+
+
+def _suite(suite: str, allow_code: bool, ui: Ui) -> list[str]:
+    names = list(lookup({**SUITES, "core": ()}, suite, "suite"))
+    if suite == "all" and not allow_code:
+        left_out = [name for name in names if runs_programs(ALL_TASKS[name])]
+        names = [name for name in names if name not in left_out]
+        ui.warn(f"left out without --allow-code, as they run programs: {', '.join(left_out)}")
+    return names
 
 
 def _write_samples(path: Path, models: Sequence[_Evaluated]) -> None:
@@ -141,11 +167,11 @@ def _table(model: _Evaluated, is_core: bool) -> str:
     lines = [_title(model), header]
     for task, result in model.results.items():
         for metric, (value, stderr) in result.metrics.items():
-            is_accuracy = metric.startswith("accuracy") and result.chance is not None
-            chance = f"{result.chance:.3f}" if is_accuracy else ""
+            has_chance = metric != "perplexity" and result.chance is not None
+            chance = f"{result.chance:.3f}" if has_chance else ""
             lines.append(
                 f"{task:<{wide}}{_COLUMNS.get(metric, metric):<17}{_figure(value):>11}"
-                f"{_figure(stderr):>11}{chance:>9}{len(result.answers):>11,}"
+                f"{_figure(stderr):>11}{chance:>9}{len(result.values(metric)):>11,}"
             )
     if is_core:
         lines += _core_lines(core_summary(model.results))

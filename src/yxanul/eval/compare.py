@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from yxanul.eval.run_tasks import TaskResult
+from yxanul.eval.run_tasks import Result
 
 NUM_RESAMPLES = 2_000
 _ROWS = 50
@@ -27,7 +27,7 @@ class Difference(NamedTuple):
 
 
 def compare_results(
-    first: Mapping[str, TaskResult], second: Mapping[str, TaskResult]
+    first: Mapping[str, Result], second: Mapping[str, Result]
 ) -> dict[str, dict[str, Difference]]:
     """Return the differences by task and metric, over the documents that both were asked."""
     return {

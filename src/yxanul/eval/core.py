@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from yxanul.base.ui import SilentUi, Ui
 from yxanul.eval.questions import Question, Row, core_row, hellaswag
 from yxanul.eval.requests import ask_core
-from yxanul.eval.run_tasks import TaskOptions, TaskResult, run_task, split_by_file
+from yxanul.eval.run_tasks import Result, TaskOptions, TaskResult, run_task, split_by_file
 from yxanul.eval.tasks import Task
 
 if TYPE_CHECKING:
@@ -90,13 +90,13 @@ def evaluate_core(
     }
 
 
-def centered(label: str, result: TaskResult) -> float:
+def centered(label: str, result: Result) -> float:
     """Return the accuracy above chance as a share of what is possible: 0 is guessing, 1 perfect."""
     (accuracy,) = result.metrics.values()
     return (accuracy.value - CORE[label].baseline) / (1 - CORE[label].baseline)
 
 
-def core_summary(results: Mapping[str, TaskResult]) -> dict[str, Any]:
+def core_summary(results: Mapping[str, Result]) -> dict[str, Any]:
     """Return the mean of the centered accuracies of the tasks at hand, and which are missing.
 
     `core` is the published figure: None unless all tasks are there.

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.registry import lookup
 from yxanul.base.ui import SilentUi, Ui
+from yxanul.eval.generated import (
+    GENERATED_TASKS,
+    Completions,
+    GeneratedResult,
+    GeneratedTask,
+    run_generated,
+)
 from yxanul.eval.questions import Question, Row
-from yxanul.eval.tasks import METRICS, TASKS, Answer, Estimate, Task, estimate
+from yxanul.eval.sandbox import Outcome, check_code_allowed, run_programs
+from yxanul.eval.tasks import METRICS, TASKS, Answer, Estimate, Task, estimate, metric_facts
+from yxanul.generate.config import SampleSettings
 
 if TYPE_CHECKING:
     from yxanul.eval.score_cache import Scorer
@@ -21,7 +30,20 @@ if TYPE_CHECKING:
 
 ORDER_SEED, SHOTS_SEED = 1337, 1234
 """Seeds of the order of documents, and (plus the document's index) of its shots: nanochat's."""
+GREEDY = SampleSettings(temperature=0)
 Item = TypeVar("Item")
+
+ALL_TASKS: dict[str, Task | GeneratedTask] = {**TASKS, **GENERATED_TASKS}
+"""Every task by name."""
+
+SUITES: dict[str, tuple[str, ...]] = {
+    "small": (
+        "blimp", "lambada_openai", "sciq", "arc_easy", "arithmetic", "gsm8k_gold", "humaneval_gold",
+    ),
+    "code": ("gsm8k", "humaneval", "mbpp"),
+    "all": tuple(ALL_TASKS),
+}  # fmt: skip
+"""Tasks by suite; `small` are those that say something about a model under 70M parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +56,12 @@ class TaskOptions:
     """Solved documents before each question."""
     seq_len: int | None = None
     """Most tokens that the model reads; None: its max_seq_len."""
+    sampling: SampleSettings = GREEDY
+    """How answers are generated; its max_tokens and stop strings are not used."""
+    allow_code: bool = False
+    """Whether programs that the model writes may run, isolated."""
+    unsafe_code: bool = False
+    """Whether they may run without isolation where the machine has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +119,12 @@ class TaskResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics under their public names."""
-        facts: dict[str, Any] = {}
-        for number, (name, (value, stderr)) in enumerate(self.metrics.items()):
-            facts |= {name: value, f"{name}_stderr" if number else "stderr": stderr}
-        facts |= {"documents": len(self.answers), "chance": self.chance}
-        return facts | ({"groups": groups} if (groups := self.groups) else {})
+        counts = {"documents": len(self.answers), "chance": self.chance}
+        groups = {"groups": self.groups} if self.groups else {}
+        return metric_facts(self.metrics) | counts | groups
+
+
+Result: TypeAlias = TaskResult | GeneratedResult
 
 
 def evaluate(
@@ -106,13 +135,14 @@ def evaluate(
     options: TaskOptions | None = None,
     cache: Path | None = None,
     ui: Ui | None = None,
-) -> dict[str, TaskResult]:
-    """Return the results of tasks by name (a key of `yxanul.eval.tasks.TASKS`).
+) -> dict[str, Result]:
+    """Return the results of tasks by name (a key of `yxanul.eval.run_tasks.ALL_TASKS`).
 
     `task_data` is a folder with the tasks' files; without it they are loaded from the Hugging Face
-    hub. Scores are kept in the folder `cache`, if given, and read again by the same evaluation,
-    also one that was interrupted. The model is in fp32 and in evaluation mode, as `open_bundle`
-    loads it. Raises YxanulError for an unknown task and for files that cannot be read.
+    hub. Scores and answers are kept in the folder `cache`, if given, and read again by the same
+    evaluation, also one that was interrupted. The model is in fp32 and in evaluation mode, as
+    `open_bundle` loads it. Raises YxanulError for an unknown task, for files that cannot be read,
+    and for a task that runs programs unless the options allow that.
 
         bundle = open_bundle(Path("runs/quickstart"))
         results = evaluate(bundle.model, bundle.tokenizer, ["blimp", "arc_easy"], "benchmarks")
@@ -121,13 +151,26 @@ def evaluate(
     from yxanul.eval.score_cache import Scorer
 
     options = options or TaskOptions()
-    scorer = Scorer(model, options.seq_len or model.settings.max_seq_len, cache)
+    rows = {name: lookup(ALL_TASKS, name, "task") for name in tasks}
+    if any(map(runs_programs, rows.values())):
+        check_code_allowed(options.allow_code, options.unsafe_code)
     folder = None if task_data is None else Path(task_data)
-    rows = {name: lookup(TASKS, name, "task") for name in tasks}
-    if folder is not None and (missing := split_by_file(rows, folder)[1]):
-        raise _no_file(rows[missing[0]].benchmark, folder)
+    for row in rows.values():
+        if folder is not None and (missing := missing_sets(row, folder)):
+            raise _no_file(missing[0], folder)
+    scorer = Scorer(model, options.seq_len or model.settings.max_seq_len, cache)
     ui = ui or SilentUi()
-    return {n: run_task(n, row, scorer, tokenizer, folder, options, ui) for n, row in rows.items()}
+    return {
+        name: run_generated_task(name, row, scorer, tokenizer, folder, options, ui)
+        if isinstance(row, GeneratedTask)
+        else run_task(name, row, scorer, tokenizer, folder, options, ui)
+        for name, row in rows.items()
+    }
+
+
+def runs_programs(task: Task | GeneratedTask) -> bool:
+    """Whether a task runs what the model writes."""
+    return isinstance(task, GeneratedTask) and task.program is not None
 
 
 def run_task(
@@ -139,7 +182,7 @@ def run_task(
     options: TaskOptions,
     ui: Ui,
 ) -> TaskResult:
-    """Evaluate one task."""
+    """Evaluate one task by log-likelihood."""
     questions = limited(read_rows(task.benchmark, folder, task.parse), options.limit)
     num_fewshot = options.num_fewshot if task.num_fewshot is None else task.num_fewshot
     shots = [
@@ -159,6 +202,44 @@ def run_task(
         num_tokens = [len(request.continuation) for request in some]
         answers.append(Answer(question, nats, greedy, num_tokens, text))
     return TaskResult.of(task, answers)
+
+
+def run_generated_task(
+    name: str,
+    task: GeneratedTask,
+    scorer: Scorer,
+    tokenizer: Tokenizer,
+    folder: Path | None,
+    options: TaskOptions,
+    ui: Ui,
+) -> GeneratedResult:
+    """Evaluate one task by the answers that the model generates."""
+    rows = read_rows(task.benchmark, folder, task.checked)
+    if task.test_ids is not None:
+        rows = [row for row in rows if row.get("task_id") in task.test_ids]
+        if not rows:
+            first, last = task.test_ids[0], task.test_ids[-1]
+            what = f"the test set of {name} has none of its documents"
+            raise YxanulError(what, expected=f"a task_id from {first} to {last}")
+    rows = limited(rows, options.limit)
+    shots = rows if task.shots is None else read_rows(task.shots, folder, task.checked)
+    if task.num_fewshot is None:
+        task = replace(task, num_fewshot=options.num_fewshot)
+
+    def generate(task: GeneratedTask, prompts: Sequence[str]) -> list[Completions]:
+        with ui.task(name, len(prompts), "documents") as bar:
+            return scorer.answer(tokenizer, options.sampling, task, prompts, bar)
+
+    def execute(programs: Sequence[str]) -> list[Outcome]:
+        isolated = check_code_allowed(options.allow_code, options.unsafe_code)
+        with ui.task(f"{name}: run programs", len(programs), "programs") as bar:
+            return run_programs(programs, isolated=isolated, bar=bar)
+
+    result = run_generated(task, rows, generate, shots, execute)
+    if result.num_cut:
+        said = f"{result.num_cut} of {len(rows)} prompts lost their beginning"
+        ui.warn(f"{name}: {said}: a context of {scorer.seq_len} tokens has no room for them")
+    return result
 
 
 def read_rows(benchmark: str, folder: Path | None, parse: Callable[[Row], Item]) -> list[Item]:
@@ -191,19 +272,26 @@ def _file_of(benchmark: str) -> str:
     return f"{kind} .jsonl, .jsonl.gz or .parquet"
 
 
-def split_by_file(tasks: Mapping[str, Task], folder: Path | None) -> tuple[list[str], list[str]]:
-    """Return the names of the tasks whose test set is in the folder (None: on the hub), and of the
+def split_by_file(
+    tasks: Mapping[str, Task | GeneratedTask], folder: Path | None
+) -> tuple[list[str], list[str]]:
+    """Return the names of the tasks whose sets are in the folder (None: on the hub), and of the
     others."""
+    found = {name: not missing_sets(task, folder) for name, task in tasks.items()}
+    return [name for name in found if found[name]], [name for name in found if not found[name]]
+
+
+def missing_sets(task: Task | GeneratedTask, folder: Path | None) -> list[str]:
+    """Return the sets of a task that are not in the folder (None: not on the hub)."""
     from yxanul.text.benchmark_rows import find_benchmark
     from yxanul.text.benchmarks import BENCHMARKS
 
-    def is_there(benchmark: str) -> bool:
-        if folder is None:
-            return BENCHMARKS[benchmark].hub is not None
-        return find_benchmark(benchmark, folder) is not None
-
-    found = {name: is_there(task.benchmark) for name, task in tasks.items()}
-    return [name for name in found if found[name]], [name for name in found if not found[name]]
+    sets = [task.benchmark]
+    if isinstance(task, GeneratedTask) and task.shots is not None:
+        sets.append(task.shots)
+    if folder is None:
+        return [name for name in sets if BENCHMARKS[name].hub is None]
+    return [name for name in sets if find_benchmark(name, folder) is None]
 
 
 def limited(items: list[Item], limit: int | None) -> list[Item]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from yxanul.base.errors import YxanulError
+from yxanul.base.ui import ProgressTask
 
 _SCRIPT = Path(__file__).with_name("sandbox_process.py")
 _START_SECONDS = 30.0
@@ -83,11 +84,17 @@ def run_programs(
     workers: int | None = None,
     seconds: float = 5.0,
     isolated: bool = True,
+    bar: ProgressTask | None = None,
 ) -> list[Outcome]:
     """Run programs, `workers` at a time (one a CPU by default); return the outcomes in order."""
     run = partial(run_program, seconds=seconds, isolated=isolated)
+    outcomes: list[Outcome] = []
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        return list(pool.map(run, sources))
+        for outcome in pool.map(run, sources):
+            outcomes.append(outcome)
+            if bar:
+                bar.advance(1)
+    return outcomes
 
 
 @cache

@@ -1,22 +1,28 @@
-"""Scores of requests on disk, so that an interrupted evaluation goes on and none is done twice."""
+"""Scores and answers on disk: an interrupted evaluation goes on, and none is done twice."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, TypeVar
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.ui import ProgressTask
+from yxanul.eval.generate_answers import generate_answers
+from yxanul.eval.generated import Completions, GeneratedTask
 from yxanul.eval.loglikelihood import LogLikelihood, log_likelihoods
 from yxanul.eval.requests import Request
+from yxanul.generate.config import SampleSettings
 from yxanul.model.language_model import LanguageModel
+from yxanul.tokenizer.tokenizer import Tokenizer
 
+Known = TypeVar("Known", LogLikelihood, Completions)
 _VERSION = 1
-"""Of how requests are scored; others' scores are not used."""
+"""Of how requests are scored and answered; what other versions kept is not used."""
 
 
 def model_digest(model: LanguageModel) -> str:
@@ -37,7 +43,10 @@ def _requests_digest(requests: Sequence[Request], seq_len: int) -> str:
 
 
 class Scorer:
-    """Scores requests with one model; with a folder, those of earlier calls are read from it."""
+    """Scores requests and answers prompts with one model.
+
+    With a folder, what earlier calls computed is read from it.
+    """
 
     def __init__(self, model: LanguageModel, seq_len: int, folder: Path | None = None):
         if seq_len > model.settings.max_seq_len:
@@ -53,38 +62,71 @@ class Scorer:
 
     def score(self, requests: Sequence[Request], bar: ProgressTask) -> list[LogLikelihood]:
         """Return the score of each request; advance the progress bar by requests."""
-        file = self._file_of(requests)
-        known = _read(file) if file else {}
+
+        def score_missing(missing: Sequence[int]) -> Iterable[dict[int, LogLikelihood]]:
+            todo = [requests[number] for number in missing]
+            for batch in log_likelihoods(self.model, todo, self.seq_len):
+                yield {missing[index]: score for index, score in batch.items()}
+
+        digest = _requests_digest(requests, self.seq_len)
+        return self._resume(digest, len(requests), LogLikelihood, score_missing, bar)
+
+    def answer(
+        self,
+        tokenizer: Tokenizer,
+        settings: SampleSettings,
+        task: GeneratedTask,
+        prompts: Sequence[str],
+        bar: ProgressTask,
+    ) -> list[Completions]:
+        """Return the answers to each prompt; advance the progress bar by prompts."""
+
+        def answer_missing(missing: Sequence[int]) -> Iterable[dict[int, Completions]]:
+            todo = {number: prompts[number] for number in missing}
+            return generate_answers(self.model, tokenizer, settings, self.seq_len, task, todo)
+
+        own = [_VERSION, self.seq_len, tokenizer.digest, settings.model_dump()]
+        facts = json.dumps([*own, task.stop, task.max_tokens, *prompts])
+        digest = hashlib.sha256(facts.encode()).hexdigest()
+        return self._resume(digest, len(prompts), _completions, answer_missing, bar)
+
+    def _resume(
+        self,
+        digest: str,
+        count: int,
+        parse: Callable[..., Known],
+        compute: Callable[[Sequence[int]], Iterable[Mapping[int, Known]]],
+        bar: ProgressTask,
+    ) -> list[Known]:
+        """Return `count` results: those in the file of the digest, and the others computed."""
+        file = self._folder and self._folder / f"{digest[:32]}.jsonl"
+        known = _read(file, parse) if file else {}
         bar.advance(len(known))
-        missing = [number for number in range(len(requests)) if number not in known]
-        todo = [requests[number] for number in missing]
-        for batch in log_likelihoods(self.model, todo, self.seq_len):
-            scores = {missing[index]: score for index, score in batch.items()}
+        for batch in compute([number for number in range(count) if number not in known]):
             if file:
-                _append(file, scores)
-            known |= scores
-            bar.advance(len(scores))
-        return [known[number] for number in range(len(requests))]
-
-    def _file_of(self, requests: Sequence[Request]) -> Path | None:
-        if self._folder is None:
-            return None
-        return self._folder / f"{_requests_digest(requests, self.seq_len)[:32]}.jsonl"
+                _append(file, batch)
+            known |= batch
+            bar.advance(len(batch))
+        return [known[number] for number in range(count)]
 
 
-def _read(file: Path) -> dict[int, LogLikelihood]:
-    """Return the scores in a file; a line broken off by a killed process is skipped."""
-    known: dict[int, LogLikelihood] = {}
+def _completions(texts: Sequence[str], cut_tokens: int) -> Completions:
+    return Completions(tuple(texts), cut_tokens)
+
+
+def _read(file: Path, parse: Callable[..., Known]) -> dict[int, Known]:
+    """Return the results in a file; a line broken off by a killed process is skipped."""
+    known: dict[int, Known] = {}
     lines = file.read_text(errors="replace").splitlines() if file.is_file() else []
     for line in lines:
         with suppress(ValueError, TypeError):
-            number, nats, is_greedy = json.loads(line)
-            known[number] = LogLikelihood(nats, is_greedy)
+            number, *result = json.loads(line)
+            known[number] = parse(*result)
     return known
 
 
-def _append(file: Path, scores: dict[int, LogLikelihood]) -> None:
+def _append(file: Path, results: Mapping[int, tuple[Any, ...]]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    lines = (json.dumps([number, *score]) for number, score in scores.items())
+    lines = (json.dumps([number, *result]) for number, result in results.items())
     with open(file, "a") as stream:
         stream.write("\n" + "\n".join(lines))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from yxanul.eval import questions
 from yxanul.eval.questions import Question, Row
@@ -55,14 +55,6 @@ TASKS: dict[str, Task] = {
     "gsm8k_gold": Task("gsm8k", questions.gsm8k, _BITS),
     "humaneval_gold": Task("humaneval", questions.humaneval, _BITS, delimiter=""),
 }
-
-SUITES: dict[str, tuple[str, ...]] = {
-    "small": (
-        "blimp", "lambada_openai", "sciq", "arc_easy", "arithmetic", "gsm8k_gold", "humaneval_gold",
-    ),
-    "all": tuple(TASKS),
-}  # fmt: skip
-"""Tasks by suite; `small` are those that say something about a model under 70M parameters."""
 
 
 class Estimate(NamedTuple):
@@ -146,3 +138,11 @@ def estimate(metric: str, values: Sequence[float]) -> Estimate:
         return Estimate(mean, stderr)
     value = math.exp(mean) if mean < 700 else math.inf
     return Estimate(value, value * stderr)
+
+
+def metric_facts(metrics: Mapping[str, Estimate]) -> dict[str, Any]:
+    """Return values and standard errors under their public names."""
+    facts: dict[str, Any] = {}
+    for number, (name, (value, stderr)) in enumerate(metrics.items()):
+        facts |= {name: value, f"{name}_stderr" if number else "stderr": stderr}
+    return facts

@@ -83,6 +83,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         ("HumanEval",),
         texts=_columns("prompt", "canonical_solution"),
     ),
+    "mbpp": Benchmark(_hub("google-research-datasets/mbpp", "test", "full")),
     "arc_easy": Benchmark(_hub("allenai/ai2_arc", "test", "ARC-Easy")),
     "arc_challenge": Benchmark(_hub("allenai/ai2_arc", "test", "ARC-Challenge")),
     "piqa": Benchmark(_hub("baber/piqa", "validation")),
@@ -97,4 +98,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "blimp": Benchmark(_hub("nyu-mll/blimp", "train", "*"), is_folder=True),
     "jeopardy": Benchmark(stems=("jeopardy_all",)),
     **{name: Benchmark() for name in _ONLY_FILES},
+    # Not test sets: the solved documents that come before questions.
+    "gsm8k_train": Benchmark(_hub("openai/gsm8k", "train", "main")),
+    "mbpp_prompt": Benchmark(_hub("google-research-datasets/mbpp", "prompt", "full"), ("mbpp",)),
 }
