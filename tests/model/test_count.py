@@ -56,7 +56,7 @@ KNOWN = {
     ),
     "gemma3 stories tied": ({"preset": "gemma3-tinystories", "head": "tied"}, 132_490_496),
 }
-SMALL = {"nano", "micro", "mini"}
+SMALL = {"nano", "5x192", "micro", "8x384", "mini", "20x640", "28x768"}
 
 
 def built_on_meta(settings: ModelSettings) -> LanguageModel:

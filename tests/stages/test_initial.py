@@ -205,6 +205,8 @@ def test_the_weights_say_what_ancestors_said(source, tmp_path):
     """On the command line over an installed recipe, and in a file that extends one."""
     recipe = load_recipe("own-text", [f"model.init_from={source}", "model.max_seq_len=256"])
     assert (recipe.model.width, recipe.tokenizer) == (32, None)
+    over = load_recipe("quickstart", [f"model.init_from={source}", "model.max_seq_len=256"])
+    assert over.tokenizer is None and over.model.init_std == recipe.model.init_std
     child = tmp_path / "child.yaml"
     child.write_text(f"extends: own-text\nmodel: {{init_from: {source}, max_seq_len: 256}}\n")
     assert load_recipe(str(child)) == recipe

@@ -18,7 +18,7 @@ from yxanul.base.files import expand_home
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.settings import Misfit
 from yxanul.model.config import ModelSettings, merge_with_weights
-from yxanul.recipe.files import find_curriculum, find_recipe
+from yxanul.recipe.files import find_curriculum, find_recipe, installed_recipes
 from yxanul.recipe.recipe import Recipe
 from yxanul.recipe.renamed_keys import with_current_names
 from yxanul.recipe.source_map import SourceMap, read
@@ -48,7 +48,10 @@ def read_tree(name: str, overrides: Sequence[str] = (), run: RunFolder | None = 
     """
     given = SourceMap({})
     _override(given, [one for one in overrides if one.startswith("model")])
-    tree = _read_with_ancestors(find_recipe(name), (), from_weights=_init_from(given) is not None)
+    from_weights = _init_from(given) is not None
+    tree = _read_with_ancestors(find_recipe(name), (), from_weights=from_weights)
+    if from_weights and name in installed_recipes():
+        _drop_model(tree)
     _override(tree, overrides)
     _take_shape(tree, run)
     return tree
@@ -158,9 +161,13 @@ def _over_parent(
         raise RecipeError(f"{position}: a recipe extends itself", got=cycle)
     base = _read_with_ancestors(parent_path, children, find)
     if from_weights or _init_from(tree) is not None:
-        for section in ("model", "tokenizer"):
-            base.value.pop(section, None)
+        _drop_model(base)
     return tree.merged_over(base)
+
+
+def _drop_model(tree: SourceMap) -> None:
+    for section in ("model", "tokenizer"):
+        tree.value.pop(section, None)
 
 
 def _take_curricula(tree: SourceMap, path: Path) -> None:
