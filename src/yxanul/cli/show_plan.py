@@ -37,14 +37,13 @@ def show_recipe(name: str, overrides: list[str], full: bool = False) -> tuple[di
         make_ui().warn(line)
     plans = [stage_plan(stage, recipe) for stage in recipe.stages]
     facts = plan_facts(plans)
-    candidates = None
+    lines = [recipe.description, ""] if recipe.description else []
     if recipe.model.preset == "auto":
         from yxanul.stages.measure import compare_presets, describe_presets
 
         candidates = compare_presets(partial(load_with_preset, name, overrides, None))
         facts["presets"] = [asdict(one) for one in candidates]
-    lines = [recipe.description, ""] if recipe.description else []
-    lines += [f"model on this machine: {describe_presets(candidates)}", ""] if candidates else []
+        lines += [f"model on this machine: {describe_presets(candidates)}", ""]
     lines += phase_table(facts["phases"])
     if facts["total_tokens"] is not None:
         totals = (f"{facts[f'total_{unit}']:,} {unit}" for unit in ("tokens", "sequences", "steps"))
