@@ -142,11 +142,11 @@ def describe_presets(candidates: Sequence[Candidate]) -> str:
         return f"preset {best}, as not every stage has a budget in minutes"
     at = candidates.index(chosen)
     others = [
-        f"{one.preset} {100 * (one.loss / chosen.loss - 1):.1f} % ({one.tokens:,} tokens)"
+        f"{100 * (one.loss / chosen.loss - 1):.1f} % higher with {one.preset} ({one.tokens:,})"
         for one in candidates[max(0, at - 1) : at + 2]
         if one is not chosen
     ]
-    higher = f"; expected loss higher with {' and '.join(others)}" if others else ""
+    higher = f"; expected loss {' and '.join(others)}" if others else ""
     return f"preset {best}, about {chosen.tokens:,} tokens in the stages' minutes{higher}"
 
 
