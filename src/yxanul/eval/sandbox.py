@@ -8,10 +8,8 @@ share an interpreter.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -64,8 +62,7 @@ def run_program(source: str, *, seconds: float = 5.0, isolated: bool = True) -> 
         except subprocess.TimeoutExpired:
             return Outcome("timed_out", f"still running after {seconds:g} s")
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()  # with it the program: it is the child's parent-death signal
     return _read(out, err)
 
 
