@@ -9,6 +9,7 @@ share an interpreter.
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from yxanul.base.errors import YxanulError
 from yxanul.base.ui import ProgressTask
 
 _SCRIPT = Path(__file__).with_name("sandbox_process.py")
+_WALL_FACTOR = 4
+"""Wall-clock time allowed, relative to CPU time: on a busy machine a program waits for its turn."""
 _START_SECONDS = 30.0
 
 
@@ -38,13 +41,20 @@ class Outcome:
 
 
 def run_program(source: str, *, seconds: float = 5.0, isolated: bool = True) -> Outcome:
-    """Run a Python program for at most `seconds`.
+    """Run a Python program for at most `seconds` of CPU time (rounded up), and 4 times as long by
+    the clock.
 
     An early exit is a failure, whatever its status. The standard library can be imported, other
     packages cannot. Output is discarded. Unless `isolated`, the program runs with the user's rights
     and sees the user's files. Raises YxanulError if it cannot be isolated.
     """
-    order = {"source": source, "seconds": seconds, "isolated": isolated}
+    order = {
+        "source": source,
+        "cpu_seconds": math.ceil(seconds),
+        "wall_seconds": _WALL_FACTOR * seconds,
+        "isolated": isolated,
+    }
+    patience = _WALL_FACTOR * seconds + _START_SECONDS
     with (
         tempfile.TemporaryDirectory(prefix="yxanul-", ignore_cleanup_errors=True) as folder,
         subprocess.Popen(
@@ -58,9 +68,9 @@ def run_program(source: str, *, seconds: float = 5.0, isolated: bool = True) -> 
         ) as process,
     ):
         try:
-            out, err = process.communicate(json.dumps(order).encode(), seconds + _START_SECONDS)
+            out, err = process.communicate(json.dumps(order).encode(), patience)
         except subprocess.TimeoutExpired:
-            return Outcome("timed_out", f"still running after {seconds:g} s")
+            return Outcome("timed_out", f"still running after {patience:g} s")
         finally:
             process.kill()  # with it the program: it is the child's parent-death signal
     return _read(out, err)

@@ -69,9 +69,10 @@ def supervise(order: dict) -> dict[str, str]:
     token = os.urandom(TOKEN_BYTES)
     os.write(token_in, token)
     os.close(token_in)
-    ended = select.select([os.pidfd_open(child)], [], [], order["seconds"])[0]
+    ended = select.select([os.pidfd_open(child)], [], [], order["wall_seconds"])[0]
     os.kill(child, signal.SIGKILL)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    _, raw_status, usage = os.wait4(child, 0)
+    status, cpu_seconds = os.waitstatus_to_exitcode(raw_status), usage.ru_utime + usage.ru_stime
     if not order["isolated"]:
         kill_orphans()
     os.set_blocking(report_out, False)
@@ -80,7 +81,9 @@ def supervise(order: dict) -> dict[str, str]:
     except BlockingIOError:
         report = b""
     if not ended:
-        return {"status": "timed_out", "reason": f"still running after {order['seconds']:g} s"}
+        return {"status": "timed_out", "reason": f"still running after {order['wall_seconds']:g} s"}
+    if status == -signal.SIGKILL and cpu_seconds > 0.9 * order["cpu_seconds"]:
+        return {"status": "timed_out", "reason": f"computed for {order['cpu_seconds']} s"}
     if report == token and status == 0:
         return {"status": "passed", "reason": ""}
     return {"status": "failed", "reason": report.decode(errors="replace") or end_of(status)}
@@ -150,7 +153,7 @@ def restrict(order: dict, uid: int) -> None:
     call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     limits = {
-        resource.RLIMIT_CPU: int(order["seconds"]) + 1,
+        resource.RLIMIT_CPU: order["cpu_seconds"],
         resource.RLIMIT_AS: MAX_MEMORY_BYTES,
         # Without a namespace the limit counts all processes of the user: none may be added.
         resource.RLIMIT_NPROC: MAX_PROCESSES if order["isolated"] else 0,
