@@ -9,6 +9,7 @@ import pytest
 from recipes import write_tiny
 from running import call, step_of
 from yxanul.eval.sandbox import isolation_problem
+from yxanul.text.benchmark_rows import find_benchmark
 
 CHOICES = [
     {"query": f"Question: What is {n} + 1?", "choices": [str(n + 1), str(n)], "gold": n % 2}
@@ -213,3 +214,20 @@ def test_options_of_tasks_need_tasks(runs):
     assert "--compare takes two runs" in call("eval", runs / "one", "--compare").error
     assert "pass --compare" in call("eval", runs / "one", runs / "two").error
     assert "CORE needs" in call("eval", runs / "one", "--suite", "core").error
+
+
+def test_models_compared_read_one_folder_that_a_recipe_may_name(runs, tmp_path):
+    one = shutil.copytree(runs / "one", tmp_path / "one")
+    recipe = one / "recipe.yaml"
+    folder = f"eval:\n  task_data: {runs / 'benchmarks'}\n"
+    recipe.write_text(recipe.read_text().replace("eval:\n", folder, 1))
+    command = ("--compare", "--tasks", "arc_easy", "--seq-len", 64, "--json")
+    said = call("eval", one, runs / "two", *command)
+    assert said.code == 0, said.err
+    assert set(json.loads(said.out)["differences"]) == {"arc_easy"}
+
+
+def test_a_file_of_the_sets_own_name_goes_first(tmp_path):
+    for name in ("mbpp", "mbpp_prompt"):
+        (tmp_path / f"{name}.jsonl").write_text("{}")
+    assert find_benchmark("mbpp_prompt", tmp_path) == tmp_path / "mbpp_prompt.jsonl"

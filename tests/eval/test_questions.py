@@ -130,6 +130,10 @@ ROWS = {
             {"ctx": "Roofs: A man sits. he", "endings": ["is high.", "flies."], "label": 1},
             Question(("Roofs: A man sits. He",), ("is high.", "flies."), 1),
         ),
+        (
+            {"query": "Roofs: A man sits. He", "choices": ["is high.", "flies."], "gold": 1},
+            Question(("Roofs: A man sits. He",), ("is high.", "flies."), 1),
+        ),
     ],
     "blimp": [
         (

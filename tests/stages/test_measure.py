@@ -13,7 +13,8 @@ from yxanul.base.run_folder import RunFolder
 from yxanul.base.startup import Startup
 from yxanul.base.ui import SilentUi
 from yxanul.model.count import flops_per_token
-from yxanul.recipe import load_recipe, load_with_preset
+from yxanul.model.zoo import PRESETS
+from yxanul.recipe import dump_recipe, load_recipe, load_with_preset
 from yxanul.stages import measure
 from yxanul.stages.ledger import Ledger
 from yxanul.stages.resume import open_run
@@ -78,6 +79,29 @@ def test_a_preset_that_does_not_fit_into_memory_is_not_chosen(tmp_path, monkeypa
     path = write_tiny(tmp_path, TIMED)
     candidates = measure.compare_presets(partial(load_with_preset, str(path), (), None))
     assert measure.best_preset(candidates) == "micro"
+
+
+def test_a_preset_that_the_recipe_rules_out_is_passed_over(tmp_path, monkeypatch):
+    path = write_tiny(tmp_path, TIMED)  # 5x192 has three heads
+    candidates = compare(path, monkeypatch, 1e14, "model.num_kv_heads=2")
+    assert [one.preset for one in candidates][:2] == ["nano", "micro"]
+
+
+def test_a_resolved_recipe_leaves_the_choice_open(tmp_path):
+    path = tmp_path / "resolved.yaml"
+    path.write_text(dump_recipe(load_recipe(str(write_tiny(tmp_path, TIMED)), ["model.depth=3"])))
+    model = load_with_preset(str(path), (), None, "nano").model
+    assert (model.width, model.depth) == (PRESETS["nano"]["width"], 3)
+
+
+def test_no_device_is_no_lack_of_memory(tmp_path, monkeypatch):
+    def speed(recipe, shape):
+        raise YxanulError("no GPU was found")
+
+    monkeypatch.setattr(measure, "measure_speed", speed)
+    path = write_tiny(tmp_path, TIMED)
+    with pytest.raises(YxanulError, match="no GPU"):
+        measure.compare_presets(partial(load_with_preset, str(path), (), None))
 
 
 def test_steps_of_presets_are_timed(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import platform
 
 
@@ -15,3 +16,8 @@ def processor_name() -> str:
         return names[0] if names else platform.processor()
     except OSError:
         return platform.processor()
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from yxanul.base.cache import cache_folder
 from yxanul.base.errors import YxanulError
-from yxanul.base.files import atomic_file
+from yxanul.base.files import atomic_file, expand_home
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.registry import lookup
 from yxanul.base.run_folder import RunFolder
@@ -82,6 +82,9 @@ def evaluate_tasks(
     if asked.tasks is not None and asked.suite is not None:
         raise YxanulError("--tasks and --suite exclude each other", hint="pass one of them")
     ui, is_core = make_ui(), asked.suite == "core"
+    # One folder, so that models compared are asked the same questions.
+    folder = next(filter(None, [asked.task_data, *map(_task_data_of, runs)]), None)
+    asked = replace(asked, task_data=None if folder is None else expand_home(str(folder)))
     with StopRequest().handled():
         models = [_evaluate_run(run, asked, checkpoint, device, ui) for run in runs]
     if samples:
@@ -91,6 +94,8 @@ def evaluate_tasks(
         print_result(facts[0], _table(models[0], is_core), as_json)
         return
     differences = compare_results(models[0].results, models[1].results)
+    if not differences:
+        raise YxanulError("the two models have no task in common")
     by_task = {
         task: {metric: one._asdict() for metric, one in by_metric.items()}
         for task, by_metric in differences.items()
@@ -99,15 +104,17 @@ def evaluate_tasks(
     print_result({"models": facts, "differences": by_task}, text, as_json)
 
 
+def _task_data_of(run: Path) -> str | None:
+    """Return the recipe's `eval.task_data` of a run folder."""
+    recipe = RunFolder(run).recipe
+    return load_recipe(str(recipe)).eval.task_data if recipe.is_file() else None
+
+
 def _evaluate_run(
     run: Path, asked: TaskRequest, checkpoint: str, device: Device | None, ui: Ui
 ) -> _Evaluated:
     bundle = open_bundle(run, checkpoint, device=choose_device(device or "auto"))
-    folder, is_own = asked.task_data, bundle.step is not None
-    if folder is None and is_own and RunFolder(run).recipe.is_file():
-        named = load_recipe(str(RunFolder(run).recipe)).eval.task_data
-        folder = None if named is None else Path(named)
-    own = is_own and os.access(run, os.W_OK)
+    folder, own = asked.task_data, bundle.step is not None and os.access(run, os.W_OK)
     cache = RunFolder(run).evaluations if own else cache_folder() / "evaluations"
     seq_len = asked.seq_len or bundle.seq_len
     options = TaskOptions(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import atomic_file, write_json
+from yxanul.base.machine import usable_cores
 from yxanul.base.ui import Ui
 from yxanul.data.config import DataSettings
 from yxanul.data.contamination import benchmark_ngrams, comparison_digest
@@ -119,7 +119,7 @@ def _executor(
         with open_ray_executor(settings.workers, tokenizer, storage) as executor:
             yield executor
         return
-    workers = min(settings.workers or _num_cores(), sum(len(job.parts) for job in jobs))
+    workers = min(settings.workers or usable_cores(), sum(len(job.parts) for job in jobs))
     early = hooks.process_is_busy and any(len(job.parts) > 1 for job in jobs)
     if workers <= 1 and not early:
         with in_process_executor(tokenizer) as executor:
@@ -279,7 +279,3 @@ def _write_dropped(path: Path, records: Sequence[PartRecord]) -> None:
         for sample in chain.from_iterable(by_cause[cause] for cause in sorted(by_cause)):
             line = json.dumps(sample.model_dump(), ensure_ascii=False)
             file.write(line.encode() + b"\n")
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

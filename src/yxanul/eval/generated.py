@@ -161,10 +161,13 @@ def build_prompts(
         shots = [by_id[number] for number in task.shot_ids if number in by_id]
     generator, count = random.Random(SHOT_SEED), task.num_fewshot or 0
     prompts: list[str] = []
+    if not count:
+        return [task.prompt(document) for document in documents]
     for document in documents:
         others = [shot for shot in shots if shot is not document]
         if len(others) < count:
-            raise YxanulError("too few documents for the shots", got=len(others), expected=count)
+            what = f"{task.benchmark} has too few documents for its shots"
+            raise YxanulError(what, got=len(others), expected=count)
         drawn = others if task.shot_ids else generator.sample(others, count)
         before = [f"{task.prompt(shot)}{task.target(shot)}\n\n" for shot in drawn]
         prompts.append("".join(before[:count]) + task.prompt(document))

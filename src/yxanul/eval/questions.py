@@ -142,6 +142,8 @@ def hellaswag(row: Row) -> Question:
     A file with `ctx` alone is cleaned already, but its last, unfinished sentence begins in lower
     case, which the published layout capitalises.
     """
+    if "query" in row:
+        return core_row(row)
     if "ctx_a" in row:
         begun = f"{row['ctx_a']} {row['ctx_b'].capitalize()}"
         context = _clean(f"{row['activity_label']}: {begun}")

@@ -71,7 +71,8 @@ def encode_choices(
     alone, *rows = tokenizer.encode_batch([stripped, *wholes])
     cut = min(common_prefix(alone, row[:-1]) for row in rows)
     prefix = [tokenizer.bos_id] if tokenizer.puts_bos_first or not cut else []
-    return [Request([*prefix, *row[:cut]], row[cut:]) for row in rows]
+    shared = [*prefix, *rows[0][:cut]]
+    return [Request(shared, row[cut:]) for row in rows]
 
 
 def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:

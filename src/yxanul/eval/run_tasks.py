@@ -304,7 +304,8 @@ def limited(items: list[Item], limit: int | None) -> list[Item]:
 def shots_by_document(count: int, num_fewshot: int, name: str) -> Iterator[list[int]]:
     """Yield the indices of other documents that each of `count` documents has as shots."""
     if num_fewshot >= count:
-        raise YxanulError(f"{name} has too few documents for {num_fewshot} shots", got=count)
+        what = f"{name} has too few documents for {num_fewshot} shots"
+        raise YxanulError(what, got=count, hint="shots are documents within --limit")
     for index in range(count):
         drawn = random.Random(SHOTS_SEED + index).sample(range(count - 1), num_fewshot)
         yield [n + (n >= index) for n in drawn]

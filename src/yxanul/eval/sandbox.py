@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from yxanul.base.errors import YxanulError
+from yxanul.base.machine import usable_cores
 from yxanul.base.ui import ProgressTask
 
 _SCRIPT = Path(__file__).with_name("sandbox_process.py")
@@ -93,10 +93,11 @@ def run_programs(
     isolated: bool = True,
     bar: ProgressTask | None = None,
 ) -> list[Outcome]:
-    """Run programs, `workers` at a time (one a CPU by default); return the outcomes in order."""
+    """Run programs, `workers` at a time (one a CPU of this process by default); return the outcomes
+    in order."""
     run = partial(run_program, seconds=seconds, isolated=isolated)
     outcomes: list[Outcome] = []
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(workers or usable_cores()) as pool:
         for outcome in pool.map(run, sources):
             outcomes.append(outcome)
             if bar:

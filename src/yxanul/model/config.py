@@ -17,6 +17,9 @@ PADDING_MULTIPLE = 64
 NOMINAL_VOCAB_SIZE = 4096
 """Vocabulary size assumed for parameter and FLOP counts while there is no tokenizer."""
 
+AUTO_SHAPE = PRESETS["micro"]
+"""Shape of `preset: auto` until a preset is chosen."""
+
 _DERIVED = ("num_kv_heads", "head_width", "ffn_width")
 
 
@@ -112,7 +115,7 @@ class ModelSettings(Settings):
         if name != "auto" and name not in PRESETS:
             hint = near_miss(name, PRESETS) or f"expected one of auto, {', '.join(PRESETS)}"
             raise Misfit(f"unknown preset '{name}'; {hint}", "preset")
-        return {**PRESETS["micro" if name == "auto" else name], **given}
+        return {**(AUTO_SHAPE if name == "auto" else PRESETS[name]), **given}
 
     @model_validator(mode="after")
     def _possible(self) -> ModelSettings:

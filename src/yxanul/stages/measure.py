@@ -23,7 +23,7 @@ from yxanul.model.count import flops_per_token, layer_parameters
 from yxanul.model.language_model import LanguageModel
 from yxanul.model.scaling_law import SCALING_LAW
 from yxanul.optim.config import OptimSettings
-from yxanul.recipe import Recipe
+from yxanul.recipe import Recipe, RecipeError
 from yxanul.stages.config import longest_row, stage_optim
 from yxanul.stages.ledger import Ledger
 from yxanul.stages.plan import plan_steps
@@ -111,7 +111,10 @@ def compare_presets(
     candidates: list[Candidate] = []
     lowest, flops_per_second = math.inf, None
     for preset in AUTO_PRESETS:
-        recipe = with_preset(preset)
+        try:
+            recipe = with_preset(preset)
+        except RecipeError:  # the recipe's own model settings do not go with this shape
+            continue
         shape = recipe.model.resolved(vocab_size)
         flops = flops_per_token(shape, longest).total
         if flops_per_second is not None:
@@ -120,7 +123,10 @@ def compare_presets(
                 return [*candidates, _candidate(preset, shape, tokens)]
         try:
             tokens_per_second = processes * measure_speed(recipe, shape)
-        except YxanulError:  # it does not fit into memory
+        except (YxanulError, RuntimeError, MemoryError) as error:
+            does_not_fit = isinstance(error, YxanulError) or is_out_of_memory(error)
+            if not (does_not_fit and candidates):
+                raise
             break
         candidates.append(_candidate(preset, shape, seconds * tokens_per_second))
         if candidates[-1].loss > lowest:

@@ -50,7 +50,7 @@ def read_benchmark(name: str, path: str | None, parse: Callable[[Row], Parsed]) 
 def find_benchmark(name: str, folder: Path) -> Path | None:
     """Return the file or folder of a test set in a folder or its subfolders; None if there is none.
 
-    It is `<name>.jsonl` (also .json, .parquet and compressed), or has another known stem.
+    It is `<name>.jsonl` (also .json, .parquet and compressed), else it has another known stem.
     """
     benchmark = lookup(BENCHMARKS, name, "benchmark")
     if not folder.is_dir():
@@ -62,6 +62,7 @@ def find_benchmark(name: str, folder: Path) -> Path | None:
         if path.name.partition(".")[0] in stems
         and (path.is_dir() if benchmark.is_folder else path.name.endswith(endings))
     ]
+    found = [path for path in found if path.name.partition(".")[0] == name] or found
     if len(found) > 1:
         several = ", ".join(str(path.relative_to(folder)) for path in found)
         raise YxanulError(f"{folder} has several files for {name}", got=several)

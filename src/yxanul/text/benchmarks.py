@@ -45,8 +45,8 @@ def string(row: Mapping[str, Any], column: str) -> str:
 
 
 def _with_each_ending(row: Mapping[str, Any]) -> Iterator[str]:
-    context = string(row, "ctx")
-    return (f"{context} {ending}" for ending in row["endings"])
+    context = string(row, "query" if "query" in row else "ctx")
+    return (f"{context} {ending}" for ending in row["choices" if "query" in row else "endings"])
 
 
 def _bare_question(row: Mapping[str, Any]) -> Iterator[str]:
