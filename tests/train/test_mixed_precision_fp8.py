@@ -1,6 +1,7 @@
 """fp8 by torchao, emulated here: which layers, what arithmetic, and everything around them."""
 
 import copy
+import gc
 import subprocess
 import sys
 
@@ -157,11 +158,18 @@ def test_a_wrapper_around_the_model(precision):
     mixed_precision = MixedPrecision(make_model(), precision)
     _, expected = gradients(mixed_precision, ids, targets)
     distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
-    try:
+
+    def wrapped_step():
         wrapped = nn.parallel.DistributedDataParallel(mixed_precision.model)
         total, _ = wrapped(ids, targets)
         (total / targets.numel() * mixed_precision.loss_factor).backward()
+
+    try:
+        wrapped_step()
         mixed_precision.collect()
+        # The wrapper goes before the group. It would destroy the group while holding the GIL, which
+        # the group's thread may need to end: a deadlock (torch 2.13, gloo).
+        gc.collect()
     finally:
         distributed.destroy_process_group()
     found = torch.cat([p.grad.flatten() for p in mixed_precision.master_model.parameters()])
