@@ -9,8 +9,8 @@ this text (quickstart's first stage, or own-text) and one thread. The law is Chi
 L = E + A / N^alpha + B / D^beta (Hoffmann et al. 2022): N parameters without embeddings, D tokens.
 A and beta are the same for all texts, E is the text's own. Runs of minutes on a CPU cannot tell how
 the law goes on, so two facts of Hoffmann et al. are put in: alpha, and 20 tokens a parameter as the
-optimum for ANCHOR, which gives B. The table of regrets says how far the preset
-that the law chooses is from the best one, for budgets that the runs cover.
+optimum for ANCHOR, which gives B. The table of regrets says how far the preset that the law chooses
+is from the best one, for budgets that the runs cover.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ from harness.process import environment, yxanul
 from harness.texts import split_at_titles, write_jsonl
 from yxanul.base.run_folder import RunFolder
 from yxanul.model.config import ModelSettings
-from yxanul.model.count import layer_parameters
+from yxanul.model.count import block_parameters
 from yxanul.model.scaling_law import SCALING_LAW
+from yxanul.model.zoo import AUTO_PRESETS
 from yxanul.recipe import load_with_preset
 from yxanul.stages.measure import measure_speed
 
-PRESETS = ("nano", "5x192", "micro", "8x384", "mini")
+PRESETS = AUTO_PRESETS[:5]
 ALPHA = 0.34
 ANCHOR = 70e6, 1.4e9
 """Parameters and tokens: the optimum of the law for a compute of 6 N D."""
@@ -198,7 +199,7 @@ def _lowest(error: Callable[[torch.Tensor], torch.Tensor], start: list[float]) -
 def parameters(preset: str) -> int:
     """Return the parameters of a preset without embeddings."""
     shape = ModelSettings.model_validate({"preset": preset}).resolved(None)
-    return shape.depth * layer_parameters(shape)
+    return block_parameters(shape)
 
 
 def regrets(

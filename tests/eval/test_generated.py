@@ -16,7 +16,7 @@ from yxanul.eval.generated import (
     build_prompts,
     run_generated,
 )
-from yxanul.eval.sandbox import Outcome, isolation_problem, run_programs
+from yxanul.eval.sandbox import ProgramResult, isolation_problem, run_programs
 from yxanul.generate.config import SampleSettings
 from yxanul.generate.decode import complete
 from yxanul.model.config import ModelSettings
@@ -184,7 +184,7 @@ def test_mbpp_has_its_three_shots():
 def test_pass_rates_of_several_samples():
     def execute(programs):
         assert len(programs) == 20
-        return [Outcome("passed" if "return 11" in p else "failed", "") for p in programs]
+        return [ProgramResult("passed" if "return 11" in p else "failed", "") for p in programs]
 
     right, wrong = "def f(): return 11", "def f(): return 0"
     task = GENERATED_TASKS["mbpp"]
@@ -222,7 +222,7 @@ def test_a_tiny_model_goes_through_every_task(name, model, tokenizer):
     }
 
     def execute(programs):
-        return [Outcome("failed", "not run") for _ in programs]
+        return [ProgramResult("failed", "not run") for _ in programs]
 
     generate = partial(answers_of, model, tokenizer, GREEDY)
     shots = [*rows[name], *[mbpp(n) for n in range(2, 5)]] if name == "mbpp" else rows[name]

@@ -12,12 +12,12 @@ import torch
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.ui import SilentUi
-from yxanul.eval import TaskOptions, evaluate, run_tasks, score_cache
+from yxanul.eval import TaskOptions, cached_model, evaluate, run_tasks
+from yxanul.eval.cached_model import CachedModel
 from yxanul.eval.generated import GENERATED_TASKS
 from yxanul.eval.questions import Question
 from yxanul.eval.run_tasks import limited, read_rows, shots_by_document, split_by_file
-from yxanul.eval.sandbox import Outcome
-from yxanul.eval.score_cache import Scorer
+from yxanul.eval.sandbox import ProgramResult
 from yxanul.eval.tasks import METRICS, TASKS, Answer, estimate
 from yxanul.generate.config import SampleSettings
 from yxanul.model.config import ModelSettings
@@ -126,9 +126,9 @@ def test_mean_and_standard_error():
 
 def test_shots_are_other_documents_solved(model, tokenizer, folder, monkeypatch):
     asked = []
-    score = Scorer.score
+    score = CachedModel.score
     monkeypatch.setattr(
-        Scorer,
+        CachedModel,
         "score",
         lambda self, requests, bar: asked.extend(requests) or score(self, requests, bar),
     )
@@ -207,9 +207,9 @@ def test_the_same_evaluation_reads_its_answers(model, tokenizer, tmp_path, monke
     rows = [{"context": f"Question: {n}?", "answer": "x", "aliases": []} for n in range(6)]
     write_rows(tmp_path / "triviaqa.jsonl", rows)
     asked = []
-    generate = score_cache.generate_answers
+    generate = cached_model.generate_answers
     monkeypatch.setattr(
-        score_cache,
+        cached_model,
         "generate_answers",
         lambda *args: asked.append(list(args[-1])) or generate(*args),
     )
@@ -235,7 +235,7 @@ def test_mbpp_is_asked_from_its_one_file(model, tokenizer, tmp_path, monkeypatch
     ]
     write_rows(tmp_path / "mbpp.jsonl", rows)
     monkeypatch.setattr(
-        run_tasks, "run_programs", lambda sources, **_: [Outcome("passed")] * len(sources)
+        run_tasks, "run_programs", lambda sources, **_: [ProgramResult("passed")] * len(sources)
     )
     sampling = SampleSettings(num_samples=10)
     options = TaskOptions(sampling=sampling, allow_code=True, unsafe_code=True)
@@ -303,7 +303,7 @@ def test_a_missing_file_says_what_to_put_there(model, tokenizer, tmp_path):
 
 def test_a_missing_file_is_known_before_anything_is_scored(model, tokenizer, folder, monkeypatch):
     scored = []
-    monkeypatch.setattr(Scorer, "score", lambda *_: scored.append(1))
+    monkeypatch.setattr(CachedModel, "score", lambda *_: scored.append(1))
     with pytest.raises(YxanulError, match="no test set of piqa"):
         evaluate(model, tokenizer, ["arc_easy", "piqa"], folder)
     assert not scored

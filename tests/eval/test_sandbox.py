@@ -9,7 +9,7 @@ import pytest
 from yxanul.base.errors import YxanulError
 from yxanul.eval import sandbox
 from yxanul.eval.sandbox import (
-    Outcome,
+    ProgramResult,
     check_code_allowed,
     isolation_problem,
     run_program,
@@ -17,7 +17,7 @@ from yxanul.eval.sandbox import (
 )
 
 AMPLE_SECONDS = 60.0  # for what ends by itself: a busy machine changes no verdict
-PASSED = Outcome("passed")
+PASSED = ProgramResult("passed")
 
 
 @pytest.fixture(params=["isolated", "unsafe"])
@@ -106,7 +106,7 @@ def test_what_does_not_end_is_killed(source, isolated):
 def test_computing_is_limited_as_cpu_time(isolated, monkeypatch):
     monkeypatch.setattr(sandbox, "_WALL_FACTOR", 600)
     outcome = run_program("while True: pass", seconds=1.0, isolated=isolated)
-    assert outcome == Outcome("timed_out", "computed for 1 s")
+    assert outcome == ProgramResult("timed_out", "computed for 1 s")
 
 
 ALL_FDS = "for fd in range(3, 256):\n  try: os.write(fd, {})\n  except OSError: pass\n"
@@ -254,7 +254,7 @@ def test_no_folder_is_left(isolated, tmp_path, monkeypatch):
 def test_programs_in_parallel_keep_their_order(isolated):
     sources = [f"import time\ntime.sleep({n % 3} / 50)\nraise ValueError({n})" for n in range(9)]
     outcomes = run_programs([*sources, ""], workers=3, seconds=AMPLE_SECONDS, isolated=isolated)
-    assert outcomes == [*[Outcome("failed", f"ValueError: {n}") for n in range(9)], PASSED]
+    assert outcomes == [*[ProgramResult("failed", f"ValueError: {n}") for n in range(9)], PASSED]
     assert run_programs([]) == []
 
 

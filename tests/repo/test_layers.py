@@ -92,7 +92,10 @@ def test_recipe_imports_settings_only():
     files = (SRC / "recipe").glob("*.py")
     for module in (module for path in files for module in imports(path)):
         if module.startswith("yxanul.") and module.split(".")[1] not in ("base", "recipe"):
-            assert module.endswith((".config", "optim.table")) or module == "yxanul.bundle"
+            assert (
+                module.endswith((".config", "optim.table", "model.zoo"))
+                or module == "yxanul.bundle"
+            )
 
 
 def test_only_the_command_line_talks():

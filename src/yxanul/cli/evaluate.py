@@ -103,7 +103,6 @@ def command(
     Scores of tasks are kept: the same command resumes.
     """
     from yxanul.base.errors import YxanulError
-    from yxanul.cli.evaluate_tasks import TaskRequest, evaluate_tasks
 
     if len(runs) != 1 + compare:
         hint = "--compare takes two runs" if compare else "pass --compare to compare two"
@@ -119,8 +118,13 @@ def command(
         return
     if text or stride:
         raise YxanulError("--text and --stride do not go with tasks", hint="use two commands")
-    code = (allow_code, unsafe_code)
-    asked = TaskRequest(tasks, suite, task_data, limit, num_fewshot, seq_len, *code)
+    from yxanul.cli.evaluate_tasks import TaskRequest, evaluate_tasks
+    from yxanul.eval import TaskOptions
+
+    options = TaskOptions(
+        limit, num_fewshot, seq_len, allow_code=allow_code, unsafe_code=unsafe_code
+    )
+    asked = TaskRequest(tasks, suite, task_data, options)
     evaluate_tasks(runs, asked, samples, checkpoint, device, as_json)
 
 

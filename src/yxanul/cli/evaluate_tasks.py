@@ -19,6 +19,7 @@ from yxanul.base.ui import Ui
 from yxanul.bundle import open_bundle
 from yxanul.cli.options import Device
 from yxanul.cli.output import make_ui, print_result
+from yxanul.cli.pictures import table
 from yxanul.eval.compare import Difference, compare_results
 from yxanul.eval.core import CORE, core_summary, evaluate_core
 from yxanul.eval.run_tasks import (
@@ -49,11 +50,7 @@ class TaskRequest:
     tasks: str | None
     suite: str | None
     task_data: Path | None
-    limit: int | None
-    num_fewshot: int
-    seq_len: int | None
-    allow_code: bool
-    unsafe_code: bool
+    options: TaskOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +80,7 @@ def evaluate_tasks(
         raise YxanulError("--tasks and --suite exclude each other", hint="pass one of them")
     ui, is_core = make_ui(), asked.suite == "core"
     # One folder, so that models compared are asked the same questions.
-    folder = next(filter(None, [asked.task_data, *map(_task_data_of, runs)]), None)
+    folder = asked.task_data or next(filter(None, map(_task_data_of, runs)), None)
     asked = replace(asked, task_data=None if folder is None else expand_home(str(folder)))
     with StopRequest().handled():
         models = [_evaluate_run(run, asked, checkpoint, device, ui) for run in runs]
@@ -116,14 +113,8 @@ def _evaluate_run(
     bundle = open_bundle(run, checkpoint, device=choose_device(device or "auto"))
     folder, own = asked.task_data, bundle.step is not None and os.access(run, os.W_OK)
     cache = RunFolder(run).evaluations if own else cache_folder() / "evaluations"
-    seq_len = asked.seq_len or bundle.seq_len
-    options = TaskOptions(
-        asked.limit,
-        asked.num_fewshot,
-        seq_len,
-        allow_code=asked.allow_code,
-        unsafe_code=asked.unsafe_code,
-    )
+    seq_len = asked.options.seq_len or bundle.seq_len
+    options = replace(asked.options, seq_len=seq_len)
     model, tokenizer, missing = bundle.model, bundle.tokenizer, []
     if asked.suite == "core":
         if folder is None:
@@ -133,7 +124,7 @@ def _evaluate_run(
     else:
         names = [name.strip() for name in (asked.tasks or "").split(",") if name.strip()]
         if asked.suite:
-            names = _suite(asked.suite, asked.allow_code, ui)
+            names = _suite(asked.suite, options.allow_code, ui)
             names, missing = split_by_file({name: ALL_TASKS[name] for name in names}, folder)
         results = evaluate(model, tokenizer, names, folder, options, cache, ui)
     if not results:
@@ -167,22 +158,16 @@ def _title(model: _Evaluated) -> str:
 
 
 def _table(model: _Evaluated, is_core: bool) -> str:
-    wide = max(map(len, model.results)) + 2
-    header = (
-        f"{'task':<{wide}}{'metric':<17}{'value':>11}{'error':>11}{'chance':>9}{'documents':>11}"
-    )
-    lines = [_title(model), header]
+    rows = []
     for task, result in model.results.items():
         for metric, (value, stderr) in result.metrics.items():
             has_chance = metric != "perplexity" and result.chance is not None
             chance = f"{result.chance:.3f}" if has_chance else ""
-            lines.append(
-                f"{task:<{wide}}{_COLUMNS.get(metric, metric):<17}{_figure(value):>11}"
-                f"{_figure(stderr):>11}{chance:>9}{len(result.values(metric)):>11,}"
-            )
-    if is_core:
-        lines += _core_lines(core_summary(model.results))
-    return "\n".join(lines)
+            figures = [_figure(value), _figure(stderr), chance, f"{len(result.values(metric)):,}"]
+            rows.append([task, _COLUMNS.get(metric, metric), *figures])
+    lines = table(("task", "metric", "value", "error", "chance", "documents"), rows)
+    core = _core_lines(core_summary(model.results)) if is_core else []
+    return "\n".join([_title(model), *lines, *core])
 
 
 def _core_lines(summary: dict[str, Any]) -> list[str]:
@@ -200,16 +185,13 @@ def _figure(value: float) -> str:
 
 
 def _comparison(models: Sequence[_Evaluated], differences: dict[str, dict[str, Difference]]) -> str:
-    wide = max(map(len, differences)) + 2
-    header = f"{'task':<{wide}}{'metric':<17}{'A':>11}{'B':>11}{'B - A':>11}  95 % interval"
-    lines = [f"A: {_title(models[0])}", f"B: {_title(models[1])}", header]
+    rows = []
     for task, by_metric in differences.items():
         for metric, found in by_metric.items():
-            first, second = (model.results[task].metrics[metric].value for model in models)
+            values = [_figure(model.results[task].metrics[metric].value) for model in models]
             interval = f"[{_figure(found.low)}, {_figure(found.high)}]"
-            lines.append(
-                f"{task:<{wide}}{_COLUMNS.get(metric, metric):<17}{_figure(first):>11}"
-                f"{_figure(second):>11}{_figure(found.difference):>11}  {interval}"
-                f"{' *' if found.is_clear else ''}"
-            )
-    return "\n".join([*lines, "* the interval leaves out zero"])
+            figures = [*values, _figure(found.difference), interval, "*" if found.is_clear else ""]
+            rows.append([task, _COLUMNS.get(metric, metric), *figures])
+    titles = [f"{name}: {_title(model)}" for name, model in zip("AB", models, strict=True)]
+    lines = table(("task", "metric", "A", "B", "B - A", "95 % interval", ""), rows)
+    return "\n".join([*titles, *lines, "* the interval leaves out zero"])

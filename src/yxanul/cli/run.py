@@ -117,7 +117,7 @@ def summary(outcome: Outcome) -> str:
         xz = f"  ({xz})" if xz else ""
         note = "  synthetic" if domain in outcome.synthetic else ""
         lines.append(f"  {domain:<16}{score.bits_per_byte:.3f}{xz}{note}")
-    run, program = str(outcome.run), called()
+    run, program = str(outcome.run), own_command()
     more = ["generate", run, outcome.prompt, "--temperature", f"{SAMPLING.temperature:g}"]
     lines.append(f"the run is in {run}; what to type next:")
     lines += [
@@ -127,7 +127,7 @@ def summary(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def called() -> list[str]:
+def own_command() -> list[str]:
     """Return the words that start this program again from the same shell."""
     if shutil.which(PROGRAM):
         return [PROGRAM]

@@ -77,15 +77,15 @@ def evaluate_core(
     Shots, seeds and layouts are nanochat's; `options.num_fewshot` is not used. Arguments otherwise
     as in `evaluate`.
     """
-    from yxanul.eval.score_cache import Scorer
+    from yxanul.eval.cached_model import CachedModel
 
     options = options or TaskOptions()
     # The last target counts too when nanochat cuts a prompt.
-    scorer = Scorer(model, (options.seq_len or model.settings.max_seq_len) - 1, cache)
+    cached = CachedModel(model, (options.seq_len or model.settings.max_seq_len) - 1, cache)
     folder, ui = Path(task_data), ui or SilentUi()
     present, _ = split_by_file(CORE, folder)
     return {
-        label: run_task(label, CORE[label], scorer, tokenizer, folder, options, ui)
+        label: run_task(label, CORE[label], cached, tokenizer, folder, options, ui)
         for label in present
     }
 

@@ -23,7 +23,7 @@ from yxanul.eval.answers import (
     triviaqa_prompt,
 )
 from yxanul.eval.questions import Row
-from yxanul.eval.sandbox import Outcome
+from yxanul.eval.sandbox import ProgramResult
 from yxanul.eval.tasks import Estimate, estimate, metric_facts
 
 SHOT_SEED = 1234
@@ -78,7 +78,7 @@ class Record:
     prompt: str
     completions: Completions
     scores: dict[str, float]
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[ProgramResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class GeneratedResult:
 
 
 Generate = Callable[[GeneratedTask, Sequence[str]], Sequence[Completions]]
-Execute = Callable[[Sequence[str]], Sequence[Outcome]]
+Execute = Callable[[Sequence[str]], Sequence[ProgramResult]]
 
 
 def run_generated(
@@ -139,7 +139,7 @@ def run_generated(
     prompts = build_prompts(task, documents, shots)
     answers = generate(task, prompts)
     asked = list(zip(documents, answers, strict=True))
-    outcomes: list[tuple[Outcome, ...]] = [()] * len(asked)
+    outcomes: list[tuple[ProgramResult, ...]] = [()] * len(asked)
     if task.score is not None:
         scores = [_mean([task.score(doc, text) for text in own.texts]) for doc, own in asked]
     else:
@@ -178,7 +178,7 @@ def _mean(scores: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: fmean(score[name] for score in scores) for name in scores[0]}
 
 
-def _pass_rates(outcomes: Sequence[Outcome]) -> dict[str, float]:
+def _pass_rates(outcomes: Sequence[ProgramResult]) -> dict[str, float]:
     n, passed = len(outcomes), sum(outcome.status == "passed" for outcome in outcomes)
     return {f"pass@{k}": pass_at_k(n, passed, k) for k in (1, 10, 100) if k <= n}
 

@@ -19,12 +19,13 @@ from yxanul.eval.generated import (
     run_generated,
 )
 from yxanul.eval.questions import Question, Row
-from yxanul.eval.sandbox import Outcome, check_code_allowed, run_programs
+from yxanul.eval.sandbox import ProgramResult, check_code_allowed, run_programs
 from yxanul.eval.tasks import METRICS, TASKS, Answer, Estimate, Task, estimate, metric_facts
 from yxanul.generate.config import SampleSettings
+from yxanul.text.benchmarks import BENCHMARKS
 
 if TYPE_CHECKING:
-    from yxanul.eval.score_cache import Scorer
+    from yxanul.eval.cached_model import CachedModel
     from yxanul.model.language_model import LanguageModel
     from yxanul.tokenizer.tokenizer import Tokenizer
 
@@ -148,7 +149,7 @@ def evaluate(
         results = evaluate(bundle.model, bundle.tokenizer, ["blimp", "arc_easy"], "benchmarks")
         results["blimp"].metrics["accuracy"].value
     """
-    from yxanul.eval.score_cache import Scorer
+    from yxanul.eval.cached_model import CachedModel
 
     options = options or TaskOptions()
     rows = {name: lookup(ALL_TASKS, name, "task") for name in tasks}
@@ -158,12 +159,12 @@ def evaluate(
     for row in rows.values():
         if folder is not None and (missing := missing_sets(row, folder)):
             raise _no_file(missing[0], folder)
-    scorer = Scorer(model, options.seq_len or model.settings.max_seq_len, cache)
+    cached = CachedModel(model, options.seq_len or model.settings.max_seq_len, cache)
     ui = ui or SilentUi()
     return {
-        name: run_generated_task(name, row, scorer, tokenizer, folder, options, ui)
+        name: run_generated_task(name, row, cached, tokenizer, folder, options, ui)
         if isinstance(row, GeneratedTask)
-        else run_task(name, row, scorer, tokenizer, folder, options, ui)
+        else run_task(name, row, cached, tokenizer, folder, options, ui)
         for name, row in rows.items()
     }
 
@@ -176,7 +177,7 @@ def runs_programs(task: Task | GeneratedTask) -> bool:
 def run_task(
     name: str,
     task: Task,
-    scorer: Scorer,
+    cached: CachedModel,
     tokenizer: Tokenizer,
     folder: Path | None,
     options: TaskOptions,
@@ -195,7 +196,7 @@ def run_task(
     ]
     flat = [request for some in requests for request in some]
     with ui.task(name, len(flat), "requests") as bar:
-        scores = iter(scorer.score(flat, bar))
+        scores = iter(cached.score(flat, bar))
     answers = []
     for question, some, text in zip(questions, requests, shots, strict=True):
         nats, greedy = zip(*(next(scores) for _ in some), strict=True)
@@ -207,7 +208,7 @@ def run_task(
 def run_generated_task(
     name: str,
     task: GeneratedTask,
-    scorer: Scorer,
+    cached: CachedModel,
     tokenizer: Tokenizer,
     folder: Path | None,
     options: TaskOptions,
@@ -228,9 +229,9 @@ def run_generated_task(
 
     def generate(task: GeneratedTask, prompts: Sequence[str]) -> list[Completions]:
         with ui.task(name, len(prompts), "documents") as bar:
-            return scorer.answer(tokenizer, options.sampling, task, prompts, bar)
+            return cached.answer(tokenizer, options.sampling, task, prompts, bar)
 
-    def execute(programs: Sequence[str]) -> list[Outcome]:
+    def execute(programs: Sequence[str]) -> list[ProgramResult]:
         isolated = check_code_allowed(options.allow_code, options.unsafe_code)
         with ui.task(f"{name}: run programs", len(programs), "programs") as bar:
             return run_programs(programs, isolated=isolated, bar=bar)
@@ -238,7 +239,7 @@ def run_generated_task(
     result = run_generated(task, rows, generate, shots, execute)
     if result.num_cut:
         said = f"{result.num_cut} of {len(rows)} prompts lost their beginning"
-        ui.warn(f"{name}: {said}: a context of {scorer.seq_len} tokens has no room for them")
+        ui.warn(f"{name}: {said}: a context of {cached.seq_len} tokens has no room for them")
     return result
 
 
@@ -265,8 +266,6 @@ def _no_file(benchmark: str, folder: Path) -> YxanulError:
 
 
 def _file_of(benchmark: str) -> str:
-    from yxanul.text.benchmarks import BENCHMARKS
-
     stem = [benchmark, *BENCHMARKS[benchmark].stems][-1]
     kind = f"a folder {stem} of" if BENCHMARKS[benchmark].is_folder else f"{stem} as"
     return f"{kind} .jsonl, .jsonl.gz or .parquet"
@@ -284,7 +283,6 @@ def split_by_file(
 def missing_sets(task: Task | GeneratedTask, folder: Path | None) -> list[str]:
     """Return the sets of a task that are not in the folder (None: not on the hub)."""
     from yxanul.text.benchmark_rows import find_benchmark
-    from yxanul.text.benchmarks import BENCHMARKS
 
     sets = [task.benchmark]
     if isinstance(task, GeneratedTask) and task.shots is not None:

@@ -31,7 +31,7 @@ _START_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ProgramResult:
     """How a program ended."""
 
     status: Literal["passed", "failed", "timed_out"]
@@ -40,7 +40,7 @@ class Outcome:
     """The exception, signal or limit that ended it; empty if it passed."""
 
 
-def run_program(source: str, *, seconds: float = 5.0, isolated: bool = True) -> Outcome:
+def run_program(source: str, *, seconds: float = 5.0, isolated: bool = True) -> ProgramResult:
     """Run a Python program for at most `seconds` of CPU time (rounded up), and 4 times as long by
     the clock.
 
@@ -70,19 +70,19 @@ def run_program(source: str, *, seconds: float = 5.0, isolated: bool = True) -> 
         try:
             out, err = process.communicate(json.dumps(order).encode(), patience)
         except subprocess.TimeoutExpired:
-            return Outcome("timed_out", f"still running after {patience:g} s")
+            return ProgramResult("timed_out", f"still running after {patience:g} s")
         finally:
             process.kill()  # with it the program: it is the child's parent-death signal
     return _read(out, err)
 
 
-def _read(out: bytes, err: bytes) -> Outcome:
+def _read(out: bytes, err: bytes) -> ProgramResult:
     if not out and not err:
-        return Outcome("failed", "killed the process that waited for it")
+        return ProgramResult("failed", "killed the process that waited for it")
     result: dict[str, Any] = json.loads(out) if out else {"problem": err.decode().splitlines()[-1]}
     if "problem" in result:
         raise YxanulError("the sandbox cannot run programs on this machine", got=result["problem"])
-    return Outcome(**result)
+    return ProgramResult(**result)
 
 
 def run_programs(
@@ -92,11 +92,11 @@ def run_programs(
     seconds: float = 5.0,
     isolated: bool = True,
     bar: ProgressTask | None = None,
-) -> list[Outcome]:
+) -> list[ProgramResult]:
     """Run programs, `workers` at a time (one a CPU of this process by default); return the outcomes
     in order."""
     run = partial(run_program, seconds=seconds, isolated=isolated)
-    outcomes: list[Outcome] = []
+    outcomes: list[ProgramResult] = []
     with ThreadPoolExecutor(workers or usable_cores()) as pool:
         for outcome in pool.map(run, sources):
             outcomes.append(outcome)

@@ -9,16 +9,13 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from yxanul.base.errors import YxanulError, near_miss
 from yxanul.base.settings import Misfit, Settings
-from yxanul.model.zoo import PRESETS
+from yxanul.model.zoo import AUTO_PRESET, PRESETS
 
 PADDING_MULTIPLE = 64
 """A vocabulary size that is not a multiple of 16 is padded to a multiple of this."""
 
 NOMINAL_VOCAB_SIZE = 4096
 """Vocabulary size assumed for parameter and FLOP counts while there is no tokenizer."""
-
-AUTO_SHAPE = PRESETS["micro"]
-"""Shape of `preset: auto` until a preset is chosen."""
 
 _DERIVED = ("num_kv_heads", "head_width", "ffn_width")
 
@@ -115,7 +112,7 @@ class ModelSettings(Settings):
         if name != "auto" and name not in PRESETS:
             hint = near_miss(name, PRESETS) or f"expected one of auto, {', '.join(PRESETS)}"
             raise Misfit(f"unknown preset '{name}'; {hint}", "preset")
-        return {**(AUTO_SHAPE if name == "auto" else PRESETS[name]), **given}
+        return {**PRESETS[AUTO_PRESET if name == "auto" else name], **given}
 
     @model_validator(mode="after")
     def _possible(self) -> ModelSettings:

@@ -37,6 +37,11 @@ def layer_parameters(settings: ModelSettings) -> int:
     return _attention(settings) + _ffn(settings) + _norms(settings)
 
 
+def block_parameters(settings: ModelSettings) -> int:
+    """Return the parameter count of all layers: without embeddings, head and final norm."""
+    return settings.depth * layer_parameters(settings)
+
+
 @dataclass(frozen=True, slots=True)
 class TokenFlops:
     """Training FLOPs per token (forward and backward), by component.

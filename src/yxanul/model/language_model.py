@@ -187,11 +187,10 @@ class LanguageModel(nn.Module):
         positions_BT, weight = branches.positions_BT, self.embedding.tokens
         end = int(positions_BT.max()) + 1
         self._check_length(end)
-        windows = {"G": None, "L": self.settings.window}
         return ForwardContext(
             {kind: rope.at(positions_BT, end, weight) for kind, rope in self._ropes.items()},
             {
-                kind: MaskedAttention(branches.mask(windows[kind]))
+                kind: MaskedAttention(branches.mask(self._window(kind)))
                 for kind in set(self.settings.layer_kinds)
             },
         )
@@ -202,7 +201,7 @@ class LanguageModel(nn.Module):
         """Return mask and backend for the layers of one kind, for a pass over whole sequences."""
         settings, weight = self.settings, self.embedding.tokens
         batch, length = ids_BT.shape
-        window = settings.window if kind == "L" else None
+        window = self._window(kind)
         shape = Shape(
             weight.device.type,
             weight.dtype,
@@ -216,6 +215,9 @@ class LanguageModel(nn.Module):
         )
         backend = choose(shape, self.attention_backend, torch.is_grad_enabled())
         return backend.context(MaskSpec(shape.window, documents_BT), shape, weight.device)
+
+    def _window(self, kind: str) -> int | None:
+        return self.settings.window if kind == "L" else None
 
     def _check_length(self, length: int) -> None:
         if length > self.settings.max_seq_len:

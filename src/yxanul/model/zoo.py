@@ -47,6 +47,11 @@ _GEMMA3: dict[str, Any] = {
     "max_seq_len": 32768,
 }
 
+AUTO_PRESETS = ("nano", "5x192", "micro", "8x384", "mini", "20x640", "28x768")
+"""Choices of `preset: auto`, smallest first."""
+AUTO_PRESET = "micro"
+"""Stands for `auto` until one is chosen, and where no budget in minutes says by what to choose."""
+
 PRESETS: dict[str, dict[str, Any]] = {
     # For laptops and tests; vocab_size is the tokenizer's (4,096 to 8,192 suits these widths).
     # Sizes between those with a name are depth x width.

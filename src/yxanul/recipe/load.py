@@ -17,7 +17,8 @@ from yxanul.base.errors import YxanulError, errors_at
 from yxanul.base.files import expand_home
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.settings import Misfit
-from yxanul.model.config import AUTO_SHAPE, ModelSettings, merge_with_weights
+from yxanul.model.config import ModelSettings, merge_with_weights
+from yxanul.model.zoo import AUTO_PRESET, PRESETS
 from yxanul.recipe.files import find_curriculum, find_recipe, installed_recipes
 from yxanul.recipe.recipe import Recipe
 from yxanul.recipe.renamed_keys import with_current_names
@@ -39,9 +40,9 @@ def load_with_preset(
 ) -> Recipe:
     """Return a recipe with the preset that `model.preset: auto` came to."""
     tree = read_tree(name, overrides, run)
-    model = tree.value["model"]
-    if AUTO_SHAPE.keys() <= model.keys():  # a resolved recipe: its shape stands for auto
-        for field, value in AUTO_SHAPE.items():
+    model, stand_in = tree.value["model"], PRESETS[AUTO_PRESET]
+    if stand_in.keys() <= model.keys():  # a resolved recipe: its shape stands for auto
+        for field, value in stand_in.items():
             if model[field] == value:
                 del model[field]
     tree.set("model.preset", preset)

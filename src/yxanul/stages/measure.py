@@ -19,9 +19,10 @@ from yxanul.base.machine import processor_name
 from yxanul.base.seeds import derive_seed
 from yxanul.base.ui import SilentUi, Ui
 from yxanul.model.config import ModelSettings
-from yxanul.model.count import flops_per_token, layer_parameters
+from yxanul.model.count import block_parameters, flops_per_token
 from yxanul.model.language_model import LanguageModel
 from yxanul.model.scaling_law import SCALING_LAW
+from yxanul.model.zoo import AUTO_PRESET, AUTO_PRESETS
 from yxanul.optim.config import OptimSettings
 from yxanul.recipe import Recipe, RecipeError
 from yxanul.stages.config import longest_row, stage_optim
@@ -46,19 +47,15 @@ from yxanul.train.mixed_precision.weights import MixedPrecision, choose_device, 
 from yxanul.train.threads import best_num_threads, usual_num_threads
 
 _MANY_STEPS = 1_000_000_000
-_MEASURED_SECONDS = 1.5
+_PRECISION_SECONDS = 1.5
 """Seconds of timing for each precision that is compared."""
-_SHORT_SECONDS = 0.2
+_PRESET_SECONDS = 0.2
 """Seconds of timing for each preset that is compared."""
 _USUAL_MFU = 0.4
 """Typical MFU of a step: a first estimate of the speed, until steps have been timed."""
-AUTO_PRESETS = ("nano", "5x192", "micro", "8x384", "mini", "20x640", "28x768")
-"""Choices of `preset: auto`, smallest first."""
-_WITHOUT_MINUTES = "micro"
-"""Choice of `preset: auto` if a stage has no budget in minutes."""
-_FASTER = 2.0
-"""A preset is not timed if it would be worse even with so many times the FLOP/s of the one before:
-small models use a machine badly."""
+_MAX_SPEEDUP = 2.0
+"""Most by which a preset exceeds the FLOP/s of the next smaller one, which uses the machine worse:
+it is not timed if it would not pay even so."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ def decide_preset(
     `with_preset` returns the recipe for a preset.
     """
     if "preset" not in ledger.decisions:
-        decide_threads(ledger, choose_device(with_preset(_WITHOUT_MINUTES).train.device), ui)
+        decide_threads(ledger, choose_device(with_preset(AUTO_PRESET).train.device), ui)
         candidates = compare_presets(with_preset, vocab_size, processes)
         ledger.decisions["preset"] = best_preset(candidates)
         ledger.decisions["presets"] = [asdict(one) for one in candidates]
@@ -100,7 +97,7 @@ def compare_presets(
 
     `vocab_size` is the tokenizer's; None: the size that the recipe's tokenizer is to have.
     """
-    recipe = with_preset(_WITHOUT_MINUTES)
+    recipe = with_preset(AUTO_PRESET)
     stages = recipe.stages
     if vocab_size is None and recipe.tokenizer is not None:
         vocab_size = recipe.tokenizer.max_vocab_size
@@ -119,7 +116,7 @@ def compare_presets(
         flops = flops_per_token(shape, longest).total
         if flops_per_second is not None:
             tokens = seconds * flops_per_second / flops
-            if _candidate(preset, shape, _FASTER * tokens).loss > lowest:
+            if _candidate(preset, shape, _MAX_SPEEDUP * tokens).loss > lowest:
                 return [*candidates, _candidate(preset, shape, tokens)]
         try:
             tokens_per_second = processes * measure_speed(recipe, shape)
@@ -137,16 +134,16 @@ def compare_presets(
 
 def best_preset(candidates: Sequence[Candidate]) -> str:
     """Return the preset with the lowest expected loss."""
-    return min(candidates, key=lambda one: one.loss).preset if candidates else _WITHOUT_MINUTES
+    return min(candidates, key=lambda one: one.loss).preset if candidates else AUTO_PRESET
 
 
 def describe_presets(candidates: Sequence[Candidate]) -> str:
     """Return a line about the best preset, the next smaller and the next larger."""
     best = best_preset(candidates)
-    chosen = next((one for one in candidates if one.preset == best), None)
-    if chosen is None:
+    if not candidates:
         return f"preset {best}, as not every stage has a budget in minutes"
-    at = candidates.index(chosen)
+    at = [one.preset for one in candidates].index(best)
+    chosen = candidates[at]
     others = [
         f"{100 * (one.loss / chosen.loss - 1):.1f} % higher with {one.preset} ({one.tokens:,})"
         for one in candidates[max(0, at - 1) : at + 2]
@@ -157,8 +154,7 @@ def describe_presets(candidates: Sequence[Candidate]) -> str:
 
 
 def _candidate(preset: str, shape: ModelSettings, tokens: float) -> Candidate:
-    parameters = shape.depth * layer_parameters(shape)
-    return Candidate(preset, round(tokens), SCALING_LAW.loss(parameters, tokens))
+    return Candidate(preset, round(tokens), SCALING_LAW.loss(block_parameters(shape), tokens))
 
 
 def measure_speed(recipe: Recipe, shape: ModelSettings) -> float:
@@ -170,7 +166,7 @@ def measure_speed(recipe: Recipe, shape: ModelSettings) -> float:
     precision = choose_precision(recipe.train.precision, device)
     mixed_precision = make_mixed_precision(model, recipe.train, precision, SilentUi())
     phase = _largest_phase(recipe)
-    seconds = step_seconds(mixed_precision, recipe.optim, phase, _SHORT_SECONDS)
+    seconds = step_seconds(mixed_precision, recipe.optim, phase, _PRESET_SECONDS)
     return phase.rows * phase.seq_len / seconds
 
 
@@ -245,7 +241,7 @@ def step_seconds(
     mixed_precision: MixedPrecision,
     optim: OptimSettings,
     phase: Phase,
-    seconds: float = _MEASURED_SECONDS,
+    seconds: float = _PRECISION_SECONDS,
 ) -> float:
     """Time training steps of a phase on random tokens, three or more for about `seconds`; this
     changes the weights, so pass a copy.

@@ -42,7 +42,7 @@ def _requests_digest(requests: Sequence[Request], seq_len: int) -> str:
     return digest.hexdigest()
 
 
-class Scorer:
+class CachedModel:
     """Scores requests and answers prompts with one model.
 
     With a folder, what earlier calls computed is read from it.
