@@ -36,6 +36,7 @@ STEP_METRICS: dict[str, str] = {
     "perf/data_time": "seconds spent waiting for batches",
     "perf/forward_time": "seconds in the forward passes",
     "perf/backward_time": "seconds in the backward passes",
+    "perf/metrics_time": "seconds measuring gradients and extra forward passes",
     "perf/optimizer_time": "seconds in clipping and the update",
     "perf/total_step_time": "seconds from step to step",
     "perf/mfu": "model FLOPs per second of wall time, as a share of the device's peak",
@@ -75,7 +76,7 @@ class StepFacts:
     num_targets: int
     tokens_seen: int
     seconds: Mapping[str, float]
-    """Time by section: data, forward, backward, optimizer; they sum to the wall time."""
+    """Time by section: data, forward, backward, metrics, optimizer; they sum to the wall time."""
     flops_per_token: float
     """Training FLOPs per target token at this sequence length."""
     skipped_total: int = 0
@@ -155,7 +156,7 @@ def _speed(facts: StepFacts, peak_flops: float) -> dict[str, float]:
     total = sum(facts.seconds.values())
     tokens_per_second = facts.num_targets / total if total else 0.0
     mfu = model_flops_utilization(tokens_per_second, facts.flops_per_token, peak_flops)
-    laps = ("data", "forward", "backward", "optimizer")
+    laps = ("data", "forward", "backward", "metrics", "optimizer")
     return {
         "perf/tokens_per_second": tokens_per_second,
         "perf/samples_per_second": facts.rows / total if total else 0.0,
