@@ -6,6 +6,7 @@ import math
 import warnings
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -16,8 +17,10 @@ from yxanul.base.run_folder import RunFolder
 from yxanul.data.batches import Batch
 from yxanul.model.blocks.rope import rotate
 from yxanul.model.compile import compile_unsupported_reason
-from yxanul.monitor.config import Cadences
+from yxanul.monitor.config import Cadences, MonitorSettings
+from yxanul.monitor.histograms import SIGNED_EDGES, histogram_counts
 from yxanul.monitor.trackers.jsonl import JsonlTracker
+from yxanul.monitor.trackers.tracker import Histogram
 from yxanul.train.parallel.world import World
 from yxanul.train.probes import Probes
 from yxanul.train.trainer import Callback
@@ -336,6 +339,35 @@ def test_hooks_are_removed_from_a_pass_that_fails():
     assert not any(one._forward_hooks or one._forward_pre_hooks for one in model.modules())
 
 
+def test_histograms_count_every_element():
+    trainer, callback = measured(replace(SINGLE, model=MODEL), steps=1)
+    found, (batch, gradients, _, model) = callback.steps[0], callback.seen[0]
+    weights = {name: weight.detach() for name, weight in trainer.engine.trained().items()}
+    weights["embedding.tokens"] = weights["embedding.tokens"][:18]
+    for kind, tensors, names in (
+        ("gradients", gradients, ("embedding", "attention", "ffn", "norms", "head", "first")),
+        ("weights", weights, ("embedding", "first", "middle", "last")),
+    ):
+        for name in names:
+            histogram = found[f"histogram/{kind}/{name}"]
+            values = joined(group(tensors, name)).numpy()
+            counts, _ = np.histogram(values, np.array(histogram.edges))
+            assert sum(histogram.counts) == len(values)
+            # an edge belongs to the bin below it, not above
+            assert np.abs(counts - np.array(histogram.counts)).max() <= (values == 0).sum() + 1
+    with torch.no_grad():
+        top = model.logits(model.hidden(batch.ids_BT)).softmax(-1).amax(-1).flatten()
+    counts, edges = found["histogram/confidence"]
+    assert counts == np.histogram(top.numpy(), np.array(edges))[0].tolist()
+
+
+def test_what_lies_beyond_the_edges_is_in_the_outermost_bins():
+    values = torch.tensor([-1e9, -1.0, 0.0, 1e-12, 1.0, 1e9, math.nan, math.inf])
+    counts = histogram_counts(values, SIGNED_EDGES)
+    assert (counts[0], counts[-1], counts.sum()) == (1, 1, 6)
+    assert counts[len(counts) // 2] == 2  # zero, and what is nearly so
+
+
 class Transfers(TorchDispatchMode):
     """Counts operations whose result the host waits for."""
 
@@ -373,7 +405,9 @@ def test_gradients_that_are_not_finite_are_counted_and_null(tmp_path):
     weights["embedding.tokens"].grad[1, :2] = -math.inf
     weights["embedding.tokens"].grad[2, :7] = 0.0
     probes.before_update(trainer.engine, some_batch(trainer), 1)
-    metrics = probes.after_update(trainer.engine, applied=False)
+    found = probes.after_update(trainer.engine, applied=False)
+    metrics = {name: one for name, one in found.items() if not isinstance(one, Histogram)}
+    assert sum(found["histogram/gradients/norms"].counts) == 5 * 32 - 5
     counts = [metrics[f"optim/num_{name}"] for name in ("nans", "infs", "zeros")]
     assert counts == [5, 5, 7]
     JsonlTracker(RunFolder(tmp_path)).log(1, metrics)
@@ -397,6 +431,11 @@ def test_each_group_has_its_cadence_and_can_be_switched_off():
     kinds = [{name.split("/")[0] for name in metrics} for metrics in callback.steps]
     layers = {"activations", "dead_neurons"}
     assert kinds == [set(), {"optim"}, {"train", "logits"}, {"optim"} | layers]
+
+
+def test_histograms_are_measured_for_trackers_that_draw_them():
+    assert MonitorSettings().cadences.histograms is None
+    assert MonitorSettings(trackers=("jsonl", "tensorboard")).cadences.histograms == 500
 
 
 def test_a_layer_that_never_fires_is_seen():

@@ -39,6 +39,12 @@ class MonitorSettings(Settings):
     alerts: bool = True
     """Warn about gradients and losses that look wrong."""
 
+    @property
+    def cadences(self) -> Cadences:
+        """The cadences; without histograms if no tracker shows them."""
+        shown = set(self.trackers) - {"jsonl"}
+        return self.every if shown else self.every.model_copy(update={"histograms": None})
+
     @field_validator("trackers")
     @classmethod
     def _check(cls, trackers: tuple[TrackerName, ...]) -> tuple[TrackerName, ...]:

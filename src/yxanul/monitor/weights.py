@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from yxanul.monitor.histograms import SIGNED_EDGES, histogram_counts
 from yxanul.monitor.sums import FIGURES, NUM_SUMS, Measurement, Sums, sums_of
+from yxanul.monitor.trackers.tracker import Histogram
 
 Tensors = Mapping[str, Tensor]
 COUNTS = ("zeros", "infs", "nans")
@@ -106,6 +108,27 @@ def measure_updates(before: Tensors, after: Tensors, depth: int) -> Measurement:
         return metrics
 
     return Measurement(torch.stack(old + change), finish)
+
+
+def measure_histograms(
+    name: str, tensors: Tensors, depth: int, groups_of: Callable[[str, int], Iterable[str]]
+) -> Measurement:
+    """Measure the histogram of each group of tensors, named after them."""
+    groups = dict(_groups(tensors, depth, groups_of))
+    by_name = {
+        key: histogram_counts(tensors[key], SIGNED_EDGES)
+        for key in {key for members in groups.values() for key in members}
+    }
+    counts = [sum(by_name[key] for key in members) for members in groups.values()]
+
+    def finish(ranks: list[list[float]]) -> dict[str, float | Histogram]:
+        added, size = _added(ranks), len(SIGNED_EDGES) - 1
+        return {
+            f"histogram/{name}/{group}": Histogram(added[i * size : (i + 1) * size], SIGNED_EDGES)
+            for i, group in enumerate(groups)
+        }
+
+    return Measurement(torch.cat(counts), finish)
 
 
 def _squared_norm(weight: Tensor) -> Tensor:

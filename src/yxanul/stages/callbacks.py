@@ -17,6 +17,7 @@ from yxanul.generate.config import SampleSettings
 from yxanul.model.config import ModelSettings
 from yxanul.model.count import flops_per_token
 from yxanul.monitor.metrics import StepFacts
+from yxanul.monitor.trackers.tracker import Histogram
 from yxanul.stages.config import longest_row, stage_optim
 from yxanul.stages.ledger import Entry
 from yxanul.stages.replan import Cooldown, MinutesBudget
@@ -46,7 +47,7 @@ class Recording(Callback):
 
     def __init__(self, session: Session):
         self._session = session
-        self._probes = Probes(session.recipe.monitor.every)
+        self._probes = Probes(session.recipe.monitor.cadences)
 
     def before_update(self, trainer: Trainer, batch: Batch) -> None:
         """Measure what is due at this step."""
@@ -56,7 +57,11 @@ class Recording(Callback):
         """Log the step."""
         session = self._session
         metrics = session.recorder.metrics(step_facts(report, session.model_settings))
-        metrics |= self._probes.after_update(trainer.engine, report.applied)
+        for name, found in self._probes.after_update(trainer.engine, report.applied).items():
+            if isinstance(found, Histogram):
+                session.tracker.histogram(report.progress.step, name, found)
+            else:
+                metrics[name] = found
         log(session, report.progress.step, metrics)
         if not session.startup.ended:
             session.startup.end("first step")

@@ -10,7 +10,15 @@ from yxanul.data.batches import Batch
 from yxanul.monitor.config import Cadences
 from yxanul.monitor.forward_pass import measure_confidence, measure_layers
 from yxanul.monitor.sums import Measurement
-from yxanul.monitor.weights import measure_gradients, measure_updates, measure_weights
+from yxanul.monitor.trackers.tracker import Histogram
+from yxanul.monitor.weights import (
+    measure_gradients,
+    measure_histograms,
+    measure_updates,
+    measure_weights,
+    update_groups,
+    weight_groups,
+)
 from yxanul.train.engine import Engine
 from yxanul.train.memory import is_out_of_memory
 
@@ -37,43 +45,49 @@ class Probes:
         self._measured, self._weights = [], {}
         if not self._due:
             return
-        weights = engine.named_weights()
+        weights, depth = engine.named_weights(), engine.settings.depth
         gradients = {name: w.grad for name, w in weights.items() if w.grad is not None}
         as_one, by_group = "gradients" in self._due, "weights" in self._due
         if gradients and (as_one or by_group):
-            depth = engine.settings.depth
             self._measured.append(measure_gradients(gradients, depth, as_one, by_group))
+        if gradients and "histograms" in self._due:
+            histograms = measure_histograms("gradients", gradients, depth, update_groups)
+            self._measured.append(histograms)
         self._look_forward(engine, batch)
         if by_group:
             self._weights = _copied(engine)
 
-    def after_update(self, engine: Engine, applied: bool) -> dict[str, float]:
-        """Measure the weights, and their change if the update was applied; return all metrics."""
+    def after_update(self, engine: Engine, applied: bool) -> dict[str, float | Histogram]:
+        """Measure the weights, and their change if the update was applied; return all that was
+        measured by name."""
         depth, weights = engine.settings.depth, engine.named_weights()
-        if "weights" in self._due and weights:
+        if weights and "weights" in self._due:
             self._measured.append(measure_weights(dict(_apart(engine)), depth))
+        if weights and "histograms" in self._due:
+            histograms = measure_histograms("weights", dict(_apart(engine)), depth, weight_groups)
+            self._measured.append(histograms)
         if self._weights and applied:
             self._measured.append(measure_updates(self._weights, weights, depth))
         measured, self._measured, self._weights = self._measured, [], {}
         return finished(measured, engine)
 
     def _look_forward(self, engine: Engine, batch: Batch) -> None:
+        confidence = [name in self._due for name in ("confidence", "histograms")]
         layers = [name in self._due for name in ("activations", "attention")]
-        if not any(layers) and "confidence" not in self._due:
+        if not any(confidence + layers):
             return
+        ids, targets, documents = batch.ids_BT, batch.targets_BT, batch.documents_BT
         with engine.observed() as model:
-            if "confidence" in self._due:
+            if any(confidence):
                 self._measured.append(
-                    measure_confidence(model, batch.ids_BT, batch.targets_BT, batch.documents_BT)
+                    measure_confidence(model, ids, targets, documents, *confidence)
                 )
             if any(layers):
-                self._measured.append(
-                    measure_layers(model, batch.ids_BT, batch.documents_BT, *layers)
-                )
+                self._measured.append(measure_layers(model, ids, documents, *layers))
 
 
-def finished(measured: list[Measurement], engine: Engine) -> dict[str, float]:
-    """Return the metrics of all measurements, with a single transfer from the device."""
+def finished(measured: list[Measurement], engine: Engine) -> dict[str, float | Histogram]:
+    """Return what was measured by name, with a single transfer from the device."""
     if not measured:
         return {}
     own = torch.cat([one.values for one in measured]).tolist()

@@ -11,6 +11,7 @@ from typing import IO, Any
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import atomic_file
 from yxanul.base.run_folder import RunFolder
+from yxanul.monitor.trackers.tracker import Histogram
 
 
 class JsonlTracker:
@@ -32,6 +33,9 @@ class JsonlTracker:
     def text(self, step: int, name: str, text: str) -> None:
         """Append the text as a separate line."""
         self._append({"step": step, name: text})
+
+    def histogram(self, step: int, name: str, histogram: Histogram) -> None:
+        """No-op: histograms are for trackers that draw them."""
 
     def rewind(self, step: int) -> None:
         """Drop the lines of later steps and invalid lines; the file is replaced atomically."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from yxanul.monitor.trackers.tracker import Tracker
+from yxanul.monitor.trackers.tracker import Histogram, Tracker
 
 
 class MultiTracker:
@@ -22,6 +22,11 @@ class MultiTracker:
         """Log a text to all trackers."""
         for tracker in self._trackers:
             tracker.text(step, name, text)
+
+    def histogram(self, step: int, name: str, histogram: Histogram) -> None:
+        """Log a histogram to all trackers."""
+        for tracker in self._trackers:
+            tracker.histogram(step, name, histogram)
 
     def rewind(self, step: int) -> None:
         """Rewind all trackers."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from yxanul.base.errors import missing_package
 from yxanul.base.run_folder import RunFolder
+from yxanul.monitor.trackers.tracker import Histogram
 
 FLUSH_SECONDS = 5
 
@@ -32,6 +33,23 @@ class TensorboardTracker:
     def text(self, step: int, name: str, text: str) -> None:
         """Log the text."""
         self._open().add_text(name, text, step)
+
+    def histogram(self, step: int, name: str, histogram: Histogram) -> None:
+        """Log the histogram; its sums, which TensorBoard also wants, follow from the bins."""
+        counts, edges = histogram
+        bins = list(zip(counts, edges, edges[1:], strict=False))
+        filled = [(low, high) for count, low, high in bins if count]
+        self._open().add_histogram_raw(
+            name,
+            min=filled[0][0] if filled else 0.0,
+            max=filled[-1][1] if filled else 0.0,
+            num=sum(counts),
+            sum=sum(count * (low + high) / 2 for count, low, high in bins),
+            sum_squares=sum(count * (low**2 + high**2) / 2 for count, low, high in bins),
+            bucket_limits=list(edges[1:]),
+            bucket_counts=counts,
+            global_step=step,
+        )
 
     def rewind(self, step: int) -> None:
         """Start a new event file that purges all later steps."""

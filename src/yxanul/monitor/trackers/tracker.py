@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+
+class Histogram(NamedTuple):
+    """Counts by bin, and the edges of the bins: one more."""
+
+    counts: list[float]
+    edges: tuple[float, ...]
 
 
 class Tracker(Protocol):
@@ -14,6 +21,9 @@ class Tracker(Protocol):
 
     def text(self, step: int, name: str, text: str) -> None:
         """Log a text, such as a sample."""
+
+    def histogram(self, step: int, name: str, histogram: Histogram) -> None:
+        """Log a histogram."""
 
     def rewind(self, step: int) -> None:
         """Drop everything logged after `step`: training resumes from its checkpoint."""

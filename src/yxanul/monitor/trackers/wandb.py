@@ -11,6 +11,7 @@ from typing import Any
 from yxanul.base.errors import YxanulError, missing_package
 from yxanul.base.files import read_json, write_json
 from yxanul.base.run_folder import RunFolder
+from yxanul.monitor.trackers.tracker import Histogram
 
 
 class WandbTracker:
@@ -36,6 +37,13 @@ class WandbTracker:
         run = self._open()
         if step >= run.step:
             run.log({name: self._wandb.Html(f"<pre>{html.escape(text)}</pre>")}, step=step)
+
+    def histogram(self, step: int, name: str, histogram: Histogram) -> None:
+        """Log the histogram."""
+        run = self._open()
+        if step >= run.step:
+            pair = (histogram.counts, list(histogram.edges))
+            run.log({name: self._wandb.Histogram(np_histogram=pair)}, step=step)
 
     def rewind(self, step: int) -> None:
         """No-op: W&B cannot drop steps, and a resumed run repeats them exactly."""
