@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 
-from yxanul.data.batches import Batch
+from yxanul.data.batches import IGNORE, Batch
 from yxanul.monitor.config import Cadences
 from yxanul.monitor.forward_pass import measure_confidence, measure_layers
 from yxanul.monitor.sums import Measurement
@@ -14,6 +14,7 @@ from yxanul.monitor.trackers.tracker import Histogram
 from yxanul.monitor.weights import (
     measure_gradients,
     measure_histograms,
+    measure_norm,
     measure_updates,
     measure_weights,
     update_groups,
@@ -36,17 +37,25 @@ class Probes:
     def __init__(self, every: Cadences):
         self._every = every
         self._due: set[str] = set()
+        self._first: Measurement | None = None
         self._measured: list[Measurement] = []
         self._weights: dict[str, torch.Tensor] = {}
 
+    def after_first_backward(self, engine: Engine, batch: Batch, step: int) -> None:
+        """Measure the gradients of the first of several micro-batches, for the noise scale."""
+        self._first = None
+        if "gradients" in self._due_at(step) and (gradients := _gradients(engine)):
+            self._first = measure_norm(gradients, (batch.targets_BT != IGNORE).sum())
+
     def before_update(self, engine: Engine, batch: Batch, step: int) -> None:
         """Measure what is due at `step`: its gradients before clipping, its last micro-batch."""
-        self._due = {name for name, steps in self._every if steps and step % steps == 0}
+        self._due = self._due_at(step)
         self._measured, self._weights = [], {}
+        if self._first is not None:
+            self._measured, self._first = [self._first], None
         if not self._due:
             return
-        weights, depth = engine.named_weights(), engine.settings.depth
-        gradients = {name: w.grad for name, w in weights.items() if w.grad is not None}
+        gradients, depth = _gradients(engine), engine.settings.depth
         as_one, by_group = "gradients" in self._due, "weights" in self._due
         if gradients and (as_one or by_group):
             self._measured.append(measure_gradients(gradients, depth, as_one, by_group))
@@ -57,19 +66,25 @@ class Probes:
         if by_group:
             self._weights = _copied(engine)
 
-    def after_update(self, engine: Engine, applied: bool) -> dict[str, float | Histogram]:
-        """Measure the weights, and their change if the update was applied; return all that was
-        measured by name."""
+    def after_update(
+        self, engine: Engine, applied: bool
+    ) -> tuple[dict[str, float], dict[str, Histogram]]:
+        """Measure the weights, and their change if the update was applied; return all metrics and
+        histograms of the step."""
         depth, weights = engine.settings.depth, engine.named_weights()
+        in_fp8 = engine.mixed_precision.precision == "fp8"
         if weights and "weights" in self._due:
-            self._measured.append(measure_weights(dict(_apart(engine)), depth))
+            self._measured.append(measure_weights(dict(_apart(engine)), depth, in_fp8))
         if weights and "histograms" in self._due:
             histograms = measure_histograms("weights", dict(_apart(engine)), depth, weight_groups)
             self._measured.append(histograms)
         if self._weights and applied:
             self._measured.append(measure_updates(self._weights, weights, depth))
         measured, self._measured, self._weights = self._measured, [], {}
-        return finished(measured, engine)
+        return _split(finished(measured, engine))
+
+    def _due_at(self, step: int) -> set[str]:
+        return {name for name, steps in self._every if steps and step % steps == 0}
 
     def _look_forward(self, engine: Engine, batch: Batch) -> None:
         confidence = [name in self._due for name in ("confidence", "histograms")]
@@ -84,6 +99,24 @@ class Probes:
                 )
             if any(layers):
                 self._measured.append(measure_layers(model, ids, documents, *layers))
+
+
+def _split(
+    found: Mapping[str, float | Histogram],
+) -> tuple[dict[str, float], dict[str, Histogram]]:
+    metrics: dict[str, float] = {}
+    histograms: dict[str, Histogram] = {}
+    for name, one in found.items():
+        if isinstance(one, Histogram):
+            histograms[name] = one
+        else:
+            metrics[name] = one
+    return metrics, histograms
+
+
+def _gradients(engine: Engine) -> dict[str, torch.Tensor]:
+    weights = engine.named_weights().items()
+    return {name: weight.grad for name, weight in weights if weight.grad is not None}
 
 
 def finished(measured: list[Measurement], engine: Engine) -> dict[str, float | Histogram]:

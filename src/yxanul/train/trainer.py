@@ -14,6 +14,7 @@ from yxanul.base.interrupt import StopRequest
 from yxanul.base.ui import ProgressTask, Ui
 from yxanul.data.batches import Batch, BatchLoader
 from yxanul.data.mix import MixCursor, Row, plan_rows
+from yxanul.monitor.memory import added_memory
 from yxanul.optim.config import OptimSettings
 from yxanul.train.config import SpikeSettings
 from yxanul.train.curriculum import Phase, Plan, planned_multiplier
@@ -47,6 +48,8 @@ class StepReport:
     num_targets: int
     seconds: dict[str, float]
     """Step time by section: data, forward, backward, metrics, optimizer."""
+    forward_bytes: float
+    """Memory that the largest forward pass has added at its peak."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,10 @@ class Callback:
 
     def before_update(self, trainer: Trainer, batch: Batch) -> None:
         """Called with the gradients of a step, before clipping, and its last micro-batch."""
+
+    def after_first_backward(self, trainer: Trainer, batch: Batch, num_targets: int) -> None:
+        """Called with the gradients of the first of several micro-batches of a step, whose loss was
+        divided by the step's number of targets."""
 
     def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
         """Called after every step, including skipped ones."""
@@ -90,6 +97,7 @@ class Trainer:
     def __post_init__(self) -> None:
         self._stalls = StallWatch(self.ui)
         self._estimated: int | None = None
+        self._forward_bytes = 0.0
 
     @property
     def world(self) -> World:
@@ -144,6 +152,7 @@ class Trainer:
             applied=applied,
             num_targets=num_targets,
             seconds=watch.laps,
+            forward_bytes=self._forward_bytes,
         )
 
     def gradients(self, watch: Stopwatch) -> tuple[float, int, MixCursor, Batch] | None:
@@ -216,14 +225,20 @@ class Trainer:
 
         Each micro-batch is weighted by its target tokens, so that any split gives the same sum.
         """
-        summed = torch.zeros((), device=self.engine.device)
+        summed, self._forward_bytes = torch.zeros((), device=self.engine.device), 0.0
         for number, batch in enumerate(batches, start=1):
             last = number == len(batches)
-            total, cross_entropy = self.engine.loss(batch, last)
+            with added_memory(self.engine.device.type) as added:
+                total, cross_entropy = self.engine.loss(batch, last)
+                self._forward_bytes = max(self._forward_bytes, added())
             watch.lap("forward")
             self.engine.backward(total / num_targets, last)
             summed += cross_entropy
             watch.lap("backward")
+            if number == 1 and not last:
+                for callback in self.callbacks:
+                    callback.after_first_backward(self, batch, num_targets)
+                watch.lap("metrics")
         return self.world.sum(float(summed)) / num_targets
 
     def update(self, phase: Phase, loss: float) -> tuple[float, bool, bool]:

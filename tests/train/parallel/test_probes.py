@@ -30,7 +30,8 @@ def measure(world, run, steps=3):
     trainer.callbacks = [callback]
     for _ in range(steps):
         report = trainer.step()
-        found.append((report.loss, callback.probes.after_update(trainer.engine, report.applied)))
+        metrics, histograms = callback.probes.after_update(trainer.engine, report.applied)
+        found.append((report.loss, metrics | histograms))
     return found
 
 
