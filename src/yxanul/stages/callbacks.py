@@ -13,7 +13,7 @@ from yxanul.base.metric_names import is_better
 from yxanul.base.ui import SilentUi, Ui
 from yxanul.checkpoint.cadence import Cadence, Moment
 from yxanul.checkpoint.keep import read_best, rotate, write_best
-from yxanul.data.batches import WindowShape
+from yxanul.data.batches import Batch, WindowShape
 from yxanul.eval.cached_model import CachedModel
 from yxanul.eval.config import TaskSettings
 from yxanul.eval.perplexity import score_domains, score_shards, window_shape
@@ -28,12 +28,13 @@ from yxanul.eval.score import Score, named
 from yxanul.generate.config import SampleSettings
 from yxanul.stages.config import longest_row, stage_optim
 from yxanul.stages.ledger import Entry
-from yxanul.stages.recording import Recording, log
 from yxanul.stages.replan import Cooldown, MinutesBudget
 from yxanul.stages.session import Session
 from yxanul.stages.summary import continued
 from yxanul.train.micro_batch import micro_rows_of
+from yxanul.train.probes import Probes
 from yxanul.train.progress import Best
+from yxanul.train.step_facts import first_metrics, step_facts
 from yxanul.train.trainer import Callback, Changes, StepReport, Trainer
 
 Metrics = Mapping[str, float]
@@ -52,6 +53,39 @@ def stage_callbacks(session: Session, index: int, entry: Entry, scorer: Scorer) 
     if stage_optim(session.recipe.optim, stage).schedule.name == "wsd":
         callbacks.append(Cooldown(session, entry))
     return callbacks
+
+
+class Recording(Callback):
+    """Logs the metrics of every step and reports alerts."""
+
+    def __init__(self, session: Session):
+        self._session = session
+        self._probes = Probes(session.recipe.monitor.cadences)
+
+    def after_first_backward(self, trainer: Trainer, batch: Batch, num_targets: int) -> None:
+        """Measure the first of several micro-batches, if due at this step."""
+        self._probes.after_first_backward(trainer.engine, batch, trainer.progress.step + 1)
+
+    def before_update(self, trainer: Trainer, batch: Batch) -> None:
+        """Measure what is due at this step."""
+        self._probes.before_update(trainer.engine, batch, trainer.progress.step + 1)
+
+    def after_step(self, trainer: Trainer, report: StepReport) -> None:
+        """Log the step."""
+        session = self._session
+        metrics = session.recorder.metrics(step_facts(report, trainer))
+        if report.progress.step == 1:
+            metrics |= first_metrics(trainer.engine)
+        measured, histograms = self._probes.after_update(trainer.engine, report.applied)
+        metrics |= session.recorder.with_noise_scale(
+            measured, report.gradient_norm, report.num_targets
+        )
+        log(session, report.progress.step, metrics)
+        for name, histogram in histograms.items():
+            session.tracker.histogram(report.progress.step, name, histogram)
+        if not session.startup.ended:
+            session.startup.end("first step")
+            session.ui.say(str(session.startup))
 
 
 class Evaluation(Callback):
@@ -159,6 +193,14 @@ def new_best(session: Session, trainer: Trainer, metrics: Metrics) -> Changes | 
     is_best = best is None or best.metric != metric or is_better(metric, value, best.value)
     found = Best(trainer.progress.step, value, metric)
     return Changes(best=found) if is_best and math.isfinite(value) else None
+
+
+def log(session: Session, step: int, metrics: Metrics) -> None:
+    """Send metrics to the trackers and report alerts."""
+    session.tracker.log(step, metrics)
+    alerts = session.watch.look(step, metrics)
+    for alert in alerts if session.recipe.monitor.alerts else ():
+        session.ui.warn(str(alert))
 
 
 class Scorer:
