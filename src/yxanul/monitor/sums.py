@@ -32,7 +32,7 @@ class Measurement(NamedTuple):
 class Sums(NamedTuple):
     """Sums over the elements of some tensors, seen as one vector."""
 
-    count: float
+    length: float
     total: float
     squares: float
     max: float
@@ -51,12 +51,12 @@ class Sums(NamedTuple):
     @property
     def mean(self) -> float:
         """Arithmetic mean; NaN without elements."""
-        return self.total / self.count if self.count else math.nan
+        return self.total / self.length if self.length else math.nan
 
     @property
     def mean_square(self) -> float:
         """Mean of the squared elements; NaN without elements."""
-        return self.squares / self.count if self.count else math.nan
+        return self.squares / self.length if self.length else math.nan
 
     @property
     def std(self) -> float:
