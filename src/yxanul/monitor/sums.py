@@ -17,8 +17,6 @@ from yxanul.monitor.trackers.tracker import Histogram
 PIECE = 2**18
 """Elements read at a time: few enough to stay in a CPU's cache from one sum to the next, enough to
 make the cost of a call small."""
-
-
 FREE_TO_READ = ("cpu",)
 """Devices whose values the host can look at without waiting."""
 
