@@ -22,7 +22,7 @@ from yxanul.model.context import ForwardContext
 from yxanul.model.language_model import LanguageModel
 from yxanul.model.loss import IGNORE, capped
 from yxanul.monitor.histograms import SHARE_EDGES, histogram_counts
-from yxanul.monitor.sums import FIGURES, Measurement
+from yxanul.monitor.sums import FIGURES, Measurement, sums_of
 from yxanul.monitor.trackers.tracker import Histogram
 
 SAMPLE = 512
@@ -152,17 +152,19 @@ def _named(layers: list[dict[str, float]]) -> dict[str, float]:
 
 def _see_output(found: dict[str, Tensor], block: nn.Module, inputs: Any, x_BTD: Tensor) -> None:
     """Measure the residual stream after a layer."""
-    x_BTD = x_BTD.double()
-    found["mean"], found["std"] = x_BTD.mean(), x_BTD.std(correction=0)
-    found["max"], found["min"] = x_BTD.max(), x_BTD.min()
-    found["rms"] = x_BTD.square().mean().sqrt()
+    length, total, squares, found["max"], found["min"] = sums_of([x_BTD])[:5]
+    found["mean"], mean_square = total / length, squares / length
+    found["std"] = (mean_square - found["mean"].square()).clamp(min=0).sqrt()
+    found["rms"] = mean_square.sqrt()
 
 
 def _see_units(found: dict[str, Tensor], ffn: str, down: nn.Module, inputs: tuple[Tensor]) -> None:
     """Measure the share of dead units: inputs of the down projection."""
-    x_BTF = inputs[0].double()
-    limit = DEAD_RELU if ffn == "relu2" else DEAD_GATE * x_BTF.square().mean().sqrt()
-    found["dead_neurons"] = (x_BTF.abs().amax((0, 1)) < limit).double().mean()
+    (x_BTF,) = inputs
+    length, _, squares = sums_of([x_BTF])[:3]
+    limit = DEAD_RELU if ffn == "relu2" else DEAD_GATE * (squares / length).sqrt()
+    largest_F = torch.maximum(x_BTF.amax((0, 1)), -x_BTF.amin((0, 1)))
+    found["dead_neurons"] = (largest_F < limit).double().mean()
 
 
 def _see_scores(

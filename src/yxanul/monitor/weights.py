@@ -15,7 +15,7 @@ from torch import Tensor
 
 from yxanul.monitor.histograms import SIGNED_EDGES, histogram_counts
 from yxanul.monitor.noise_scale import MICRO_BATCH
-from yxanul.monitor.sums import FIGURES, NUM_SUMS, Measurement, Sums, sums_of
+from yxanul.monitor.sums import FIGURES, NUM_SUMS, Measurement, Sums, pieces, sums_of
 from yxanul.monitor.trackers.tracker import Histogram
 
 T = TypeVar("T")
@@ -79,12 +79,12 @@ def measure_gradients(
 
 def measure_norm(gradients: Tensors, num_targets: Tensor) -> Measurement:
     """Measure the norm of a micro-batch's gradients beside its number of targets."""
-    squares = sum(_squared_norm(gradient) for gradient in gradients.values())
+    norm = _squared_norm(list(gradients.values())).sqrt()
 
     def finish(ranks: list[list[float]]) -> dict[str, float]:
         return dict(zip(MICRO_BATCH, ranks[0], strict=True))
 
-    return Measurement(torch.stack([torch.as_tensor(squares).sqrt(), num_targets.double()]), finish)
+    return Measurement(torch.stack([norm, num_targets.double()]), finish)
 
 
 def measure_weights(weights: Tensors, depth: int, in_fp8: bool = False) -> Measurement:
@@ -115,8 +115,8 @@ def measure_weights(weights: Tensors, depth: int, in_fp8: bool = False) -> Measu
 def measure_updates(before: Tensors, after: Tensors, depth: int) -> Measurement:
     """Measure norm(after - before) / norm(before) by group; overwrites `before`."""
     names = list(before)
-    old = [_squared_norm(before[name]) for name in names]
-    change = [_squared_norm(before[name].sub_(after[name].detach())) for name in names]
+    old = [_squared_norm([before[name]]) for name in names]
+    change = [_squared_norm([before[name].sub_(after[name].detach())]) for name in names]
 
     def finish(ranks: list[list[float]]) -> dict[str, float]:
         squares, metrics = _added(ranks), {}
@@ -149,8 +149,13 @@ def measure_histograms(name: str, tensors: Tensors, depth: int, groups_of: Group
     return Measurement(torch.cat(counts), finish)
 
 
-def _squared_norm(weight: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(weight, dtype=torch.float64).square()
+def _squared_norm(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the sum of the squares of all elements, in float64."""
+    squares = torch.zeros((), dtype=torch.float64, device=tensors[0].device)
+    for piece in pieces(tensors):
+        wide = piece.double()
+        squares += wide.dot(wide)
+    return squares
 
 
 def _rows(tensors: Sequence[Tensor]) -> Tensor:
