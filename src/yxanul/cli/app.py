@@ -14,6 +14,7 @@ from yxanul.cli import (
     evaluate,
     generate,
     prepare,
+    report,
     run,
     schema,
     show,
@@ -31,7 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
 )
-for verb in (run, prepare, train, evaluate, generate, show, schema, doctor, verify_resume):
+for verb in (run, prepare, train, evaluate, generate, show, report, schema, doctor, verify_resume):
     app.command(verb.NAME, epilog=verb.EXAMPLES)(verb.command)
 for verbs in (tokenizer, data):
     app.add_typer(verbs.group, name=verbs.NAME)
