@@ -33,6 +33,8 @@ class Chart:
     percent: bool = False
     together: bool = False
     """Whether all metrics are drawn, rather than the first alternative."""
+    compared: str | None = None
+    """The one metric that is drawn where runs are compared; None: the same as of one run."""
 
 
 CHARTS = (
@@ -43,7 +45,12 @@ CHARTS = (
         ("val/*/bits_per_byte", "val/bits_per_byte"),
         log=True,
     ),
-    Chart("Learning rate", "", ("optim/learning_rate_*", "optim/learning_rate")),
+    Chart(
+        "Learning rate",
+        "",
+        ("optim/learning_rate_*", "optim/learning_rate"),
+        compared="optim/learning_rate",
+    ),
     Chart(
         "Gradient norm",
         "before clipping",
@@ -59,12 +66,14 @@ CHARTS = (
         "seconds",
         ("perf/data_time", "perf/forward_time", "perf/backward_time", "perf/optimizer_time"),
         together=True,
+        compared="perf/total_step_time",
     ),
     Chart(
         "Memory",
         "GiB",
         ("memory/allocated_gb", "memory/max_allocated_gb"),
         together=True,
+        compared="memory/max_allocated_gb",
     ),
     Chart("Tasks", "% right", ("task/*/accuracy",), percent=True),
 )
@@ -73,18 +82,20 @@ CHARTS = (
 DERIVED = (
     "train/perplexity", "train/loss_median", "train/loss_std", "train/loss_outlier",
     "val/*/perplexity", "val/perplexity", "val/*/loss", "val/bits_per_byte",
-    "optim/learning_rate", "optim/gradient_norm_after_clip", "optim/skipped*",
-    "perf/samples_per_second", "perf/total_step_time", "memory/reserved_gb",
+    "optim/gradient_norm_after_clip", "optim/skipped*",
+    "perf/samples_per_second", "memory/reserved_gb",
     "data/actual_tokens", "data/tokens_seen", "data/batch_size", "curriculum/*",
 )  # fmt: skip
 """Metrics that say what a drawn one says already."""
 
 
-def chart_list(names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the charts that some of these metrics fill, each with its metrics and their labels."""
+def chart_list(names: Sequence[str], compared: bool = False) -> list[dict[str, Any]]:
+    """Return the charts that some of these metrics fill, each with its metrics and their labels;
+    with `compared`, those for several runs."""
     charts = []
     for chart in CHARTS:
-        found = [matching(pattern, names) for pattern in chart.metrics]
+        patterns = (chart.compared,) if compared and chart.compared else chart.metrics
+        found = [matching(pattern, names) for pattern in patterns]
         some = list(chain(*found)) if chart.together else next(filter(None, found), [])
         if some:
             charts.append(
@@ -112,7 +123,8 @@ def curves_of(metrics: MetricsFile, points: int) -> dict[str, Any]:
     """Return the series of all charts, each of at most `points` points, and their axes."""
     clock, axes = metrics.clock(), _Axes()
     noisy = {name for chart in CHARTS if chart.noisy for name in chart.metrics}
-    drawn = [one["name"] for chart in chart_list(metrics.names) for one in chart["series"]]
+    charts = chart_list(metrics.names) + chart_list(metrics.names, compared=True)
+    drawn = dict.fromkeys(one["name"] for chart in charts for one in chart["series"])
     series = {}
     for name in drawn:
         if (one := _thinned(metrics, name, points, clock, axes, name in noisy)) is not None:

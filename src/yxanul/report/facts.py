@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import is_locked, sha256_of
 from yxanul.base.run_folder import RunFolder
+from yxanul.model.config import ModelSettings
+from yxanul.model.count import parameter_table
 from yxanul.report.curves import chart_list, curves_of, spans_of
 from yxanul.report.files import flattened, read_mapping, read_recipe
 from yxanul.report.metrics_file import MetricsFile
@@ -42,11 +45,9 @@ class RunReader:
         """Return all facts of the run, curves with at most `points` points."""
         run = self.run
         recipe, text = read_recipe(run.recipe)
-        ledger, entries = self._ledger()
-        metrics = self.update()
-        clock = metrics.clock()
-        stages = [stage_facts(entry, clock) for entry in entries]
-        planned = [str(stage.get("name")) for stage in recipe.get("stages", [])]
+        ledger, _ = self._ledger()
+        status, stages = self.status()
+        metrics = self._metrics
         state = self._newest_state()
         environment = read_mapping(run.environment)
         sources = recipe.get("data", {}).get("sources", {})
@@ -56,13 +57,12 @@ class RunReader:
             "name": run.name,
             "folder": str(run.path),
             "description": recipe.get("description", ""),
-            **headline(stages, planned, is_locked(run.path), int(clock.last.get("step", 0))),
+            **status,
             "stages": stages,
             "spans": spans_of(metrics, stages),
             "model": _model(recipe, state, folder),
             "data": source_facts(sources, folder, read),
             "curves": curves_of(metrics, points),
-            "charts": chart_list(metrics.names),
             "alerts": _alerts(metrics),
             "samples": samples_of(metrics, recipe.get("eval", {}).get("sample_prompts") or []),
             "tasks": tasks_of(run.evaluations, stages),
@@ -71,9 +71,25 @@ class RunReader:
             "decisions": ledger.get("decisions", {}),
             "checksums": _checksums(run),
             "reproduce": reproduction(run, recipe, ledger, environment),
+            "reproduces_exactly": not any(stage["minutes"] for stage in stages),
             "recipe": text,
             "settings": {key: str(value) for key, value in flattened(recipe).items()},
         }
+
+    def status(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Return the run's status with a sentence that says it, and the facts of its stages."""
+        metrics, recipe = self.update(), read_recipe(self.run.recipe)[0]
+        clock = metrics.clock()
+        stages = [stage_facts(entry, clock) for entry in self._ledger()[1]]
+        planned = [str(stage.get("name")) for stage in recipe.get("stages", [])]
+        step = int(clock.last.get("step", 0))
+        return headline(stages, planned, is_locked(self.run.path), step), stages
+
+    def state(self) -> str:
+        """Return a text that changes whenever the metrics, the ledger or the process do."""
+        files = (self.run.metrics, self.run.ledger)
+        times = (path.stat().st_mtime_ns if path.exists() else 0 for path in files)
+        return "-".join(f"{time:x}" for time in (*times, is_locked(self.run.path)))
 
     def update(self) -> MetricsFile:
         """Return the metrics, read to their end."""
@@ -95,18 +111,16 @@ class RunReader:
 
 def report_facts(readers: Sequence[RunReader], points: int = POINTS) -> dict[str, Any]:
     """Return the facts of one or several runs, and where their recipes differ."""
-    runs = [reader.facts(max(100, points // len(readers))) for reader in readers]
+    runs = [reader.facts(max(30, points // len(readers))) for reader in readers]
     names = list(dict.fromkeys(name for run in runs for name in run["curves"]["series"]))
     settings = [run.pop("settings") for run in runs]
-    for run in runs:
-        del run["charts"]
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "runs",
         "yxanul": version("yxanul"),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "runs": runs,
-        "charts": chart_list(names),
+        "charts": chart_list(names, compared=len(runs) > 1),
         "differences": differences(settings),
     }
 
@@ -119,25 +133,27 @@ def differences(settings: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
 
 
 def _model(recipe: Mapping[str, Any], state: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the model's shape, and its parameters as far as they can be counted."""
-    from yxanul.model.config import ModelSettings
-    from yxanul.model.count import parameter_table
-
+    """Return the model's shape and parameters; {} if they are not known."""
     settings = dict(state.get("model") or recipe.get("model") or {})
     outlines = (read_mapping(path).get("header", {}) for path in folder.glob("*/outline.json"))
     vocab_size = next((header.get("vocab_size") for header in outlines if header), None)
-    facts: dict[str, Any] = {
-        "preset": settings.get("preset"),
-        "tokenizer": recipe.get("tokenizer", {}).get("kind"),
-        "vocab_size": settings.get("vocab_size") or vocab_size,
-    }
+    if not (vocab_size or settings.get("vocab_size")):
+        return {}
     try:
-        model = ModelSettings.model_validate(settings).resolved(facts["vocab_size"])
-        table = parameter_table(model)
-    except (TypeError, ValueError, YxanulError):  # a recipe of another version
-        return facts
+        model = ModelSettings.model_validate(settings).resolved(vocab_size)
+    except (ValueError, YxanulError):  # settings of another version
+        return {}
+    return model_facts(model, recipe.get("tokenizer", {}).get("kind"))
+
+
+def model_facts(model: ModelSettings, tokenizer: str | None) -> dict[str, Any]:
+    """Return a model's parameters by part, and its shape."""
+    table = parameter_table(model)
     shape = ("width", "depth", "num_heads", "num_kv_heads", "ffn_width", "max_seq_len")
-    return facts | {
+    return {
+        "preset": model.preset,
+        "tokenizer": tokenizer,
+        "vocab_size": model.vocab_size,
         "parameters": sum(table.values()),
         "parts": table,
         "shape": {name: getattr(model, name) for name in shape},
@@ -162,8 +178,6 @@ def _alerts(metrics: MetricsFile) -> list[dict[str, Any]]:
 
 def _cost(metrics: MetricsFile, environment: Mapping[str, Any]) -> dict[str, Any]:
     """Return time, tokens and model FLOPs of the training steps."""
-    import numpy as np
-
     last, devices = metrics.clock().last, int(environment.get("devices") or 1)
     peak = (environment.get("peak_flops") or {}).get("flops_per_second")
     (timed, seconds), (used, mfu) = map(metrics.series, ("perf/total_step_time", "perf/mfu"))
@@ -171,6 +185,7 @@ def _cost(metrics: MetricsFile, environment: Mapping[str, Any]) -> dict[str, Any
     if peak and len(timed) == len(used):
         flops = float(np.nansum(seconds * mfu)) * peak * devices
     total = last.get("seconds", 0)
+    memory = metrics.series("memory/max_allocated_gb")[1]
     return {
         "steps": last.get("step", 0),
         "tokens": last.get("tokens", 0),
@@ -179,13 +194,8 @@ def _cost(metrics: MetricsFile, environment: Mapping[str, Any]) -> dict[str, Any
         "devices": devices,
         "device_hours": total * devices / 3600,
         "model_flops": flops,
-        "peak_memory_gib": _largest(metrics.series("memory/max_allocated_gb")[1]),
+        "peak_memory_gib": float(np.nanmax(memory)) if np.isfinite(memory).any() else None,
     }
-
-
-def _largest(values: Any) -> float | None:
-    finite = [value for value in values.tolist() if value == value]
-    return max(finite, default=None)
 
 
 def _checksums(run: RunFolder) -> list[dict[str, Any]]:
@@ -211,15 +221,3 @@ def _checksums(run: RunFolder) -> list[dict[str, Any]]:
             size, digest = path.stat().st_size, sha256_of(path)
             rows.append({"file": path.name, "note": "", "bytes": size, "sha256": digest})
     return rows
-
-
-def machine_line(environment: Mapping[str, Any]) -> str:
-    """Return a run's machine and versions in one line."""
-    gpus = environment.get("gpus") or []
-    parts = [
-        ", ".join(map(str, gpus)) or str(environment.get("processor") or platform.machine()),
-        f"{environment.get('cores')} cores" if environment.get("cores") else "",
-        f"torch {environment.get('torch')}" if environment.get("torch") else "",
-        f"Python {environment.get('python')}" if environment.get("python") else "",
-    ]
-    return "; ".join(filter(None, parts))

@@ -217,7 +217,7 @@ class Chart {
     if (line.fill) return parts;
     if (this.spec.noisy && line.curve !== line.y) parts.push(draw("path", { class: "raw", stroke: color, d: path(xs, line.y.map(this.clampY, this)) }));
     parts.push(draw("path", { class: "curve", "data-name": line.name, "data-run": line.run, stroke: color, "stroke-dasharray": line.dash, d: path(xs, line.curve.map(this.clampY, this)) }));
-    if (xs.length < 40) parts.push(xs.map((at, n) => isNumber(line.curve[n]) && draw("circle", { cx: at.toFixed(1), cy: this.y(line.curve[n]).toFixed(1), r: 2.2, fill: color })));
+    if (xs.length < 40 && line.axis.seconds) parts.push(xs.map((at, n) => isNumber(line.curve[n]) && draw("circle", { cx: at.toFixed(1), cy: this.y(line.curve[n]).toFixed(1), r: 2.2, fill: color })));
     return parts;
   }
   clampY(value) { return isNumber(value) && !(this.isLog && value <= 0) ? Math.max(-1e4, Math.min(1e4, this.y(value))) : null; }
@@ -255,7 +255,7 @@ class Chart {
   alertLines() {
     return this.alerts.map((alert) => {
       const at = this.x(alert[view.axis]);
-      return draw("g", null, draw("line", { class: "alert", x1: at, x2: at, y1: this.top, y2: this.bottom }),
+      return draw("g", { class: alert.kind || null }, draw("line", { class: "alert", x1: at, x2: at, y1: this.top, y2: this.bottom }),
         draw("path", { class: "mark", d: `M${at - 4.5},${this.bottom}L${at + 4.5},${this.bottom}L${at},${this.bottom - 8}Z` }, draw("title", null, `${alert.name}: ${alert.seen}`)));
     });
   }
@@ -364,7 +364,7 @@ function chartsOf(specs, group, id) {
         color: COLORS[(several ? r : s) % COLORS.length], dash: several ? DASHES[s % DASHES.length] : "" });
     }));
     if (!lines.length) return null;
-    const chart = new Chart(spec, lines, facts.runs[0].spans, several ? [] : facts.runs[0].alerts || [], `${id}-${number}`);
+    const chart = new Chart(spec, lines, several ? [] : facts.runs[0].spans, several ? [] : facts.runs[0].alerts || [], `${id}-${number}`);
     if (number === 0 && id === "chart") chart.node.classList.add("first");
     charts.push(chart);
     return chart.node;
@@ -462,7 +462,7 @@ function curves() {
   if (!plots.length) return [make("p", { class: "soft" }, "Nothing has been recorded yet.")];
   const names = [...new Set(facts.runs.flatMap((run) => Object.keys(run.curves.others || {})))];
   const others = names.map((name) => ({ title: name, unit: "", series: [{ name, label: "value" }] }));
-  const more = others.length && make("details", { id: "more", ontoggle: (event) => event.target.open && redraw() },
+  const more = others.length > 0 && make("details", { id: "more", ontoggle: (event) => event.target.open && redraw() },
     make("summary", null, `${count(others.length, "more metric")}`), make("div", { class: "charts" }, chartsOf(others, "others", "other")));
   return [tools(), make("div", { class: "charts" }, plots), more];
 }
@@ -477,12 +477,12 @@ function heatMaps(run) { return run.curves.heat_maps.length ? [make("div", { cla
 
 function samples(run) {
   if (!run.samples.length) return null;
-  const quote = (one) => make("blockquote", null, make("div", { class: "where" }, `step ${whole(one.step)}`, make("br"), `${short(one.tokens)} tokens`), make("p", null, one.text));
+  const quote = (prompt) => (one) => make("blockquote", null, make("div", { class: "where" }, `step ${whole(one.step)}`, make("br"), `${short(one.tokens)} tokens`), make("p", null, make("span", { class: "soft" }, prompt), one.text));
   return run.samples.map((some, n) => {
     const between = some.texts.slice(1, -1);
-    return [make("h3", null, some.prompt ? `“${some.prompt}” …` : "No prompt"), quote(some.texts[0]),
-      between.length ? make("details", { id: `between-${n}` }, make("summary", null, `${whole(between.length)} in between`), between.map(quote)) : null,
-      some.texts.length > 1 ? quote(some.texts[some.texts.length - 1]) : null];
+    return [make("h3", null, some.prompt ? `“${some.prompt}” …` : "No prompt"), quote(some.prompt)(some.texts[0]),
+      between.length ? make("details", { id: `between-${n}` }, make("summary", null, `${whole(between.length)} in between`), between.map(quote(some.prompt))) : null,
+      some.texts.length > 1 ? quote(some.prompt)(some.texts[some.texts.length - 1]) : null];
   });
 }
 
@@ -544,7 +544,8 @@ function reproduce(run) {
     link.click();
   };
   return [make("pre", { class: "lines" }, run.reproduce.join("\n")),
-    make("p", { class: "soft" }, "The same machine and versions give the same weights, bit for bit; others give nearly the same."),
+    make("p", { class: "soft" }, run.reproduces_exactly ? "The same machine and versions give the same weights, bit for bit; others give nearly the same."
+      : "Budgets in minutes are fixed to the tokens they came to; the learning rate then follows one plan instead of several estimates, so the result is close, not equal."),
     run.recipe && make("details", { id: `recipe-${run.name}` }, make("summary", null, "The recipe with every value resolved"), make("p", null, make("button", { type: "button", onclick: save }, "Save it as a file")), make("pre", null, run.recipe)),
     run.checksums.length ? [make("h3", null, "Checksums (SHA-256)"),
       table(["file", "size", "SHA-256"], run.checksums.map((one) => [[one.file, one.note ? make("b", null, ` ${one.note}`) : null], bytes(one.bytes), one.sha256]), ["key", "number", "digest"])] : null];
@@ -577,7 +578,7 @@ const SECTIONS = {
   runs: [["verdicts", "Verdicts", each(verdicts)], ["differences", "How the recipes differ", differences], ["curves", "Curves", curves], ["alerts", "Alerts", each(alerts)],
     ["layers", "Layers over time", each(heatMaps)], ["samples", "What it writes", each(samples)], ["tasks", "Tasks", each(tasks)], ["data", "What it was trained on", each(dataTable)],
     ["model", "Model", each(modelTable)], ["cost", "Cost and machine", each(cost)], ["reproduce", "How to reproduce it", each(reproduce)]],
-  plan: [["curves", "Plan", curves], ["phases", "Phases", each(phases)], ["verdicts", "Gates", each(verdicts)], ["model", "Model", each(modelTable)], ["recipe", "Recipe", each((run) => run.recipe && [make("pre", null, run.recipe)])]],
+  plan: [["curves", "Plan", curves], ["phases", "Phases", each(phases)], ["verdicts", "Gates", each(verdicts)], ["model", "Model", each(modelTable)], ["recipe", "Recipe", each((run) => run.recipe && [make("details", { id: "whole-recipe" }, make("summary", null, "Every value, resolved"), make("pre", null, run.recipe))])]],
 };
 
 function head() {

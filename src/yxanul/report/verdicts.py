@@ -77,7 +77,9 @@ def stage_facts(entry: Mapping[str, Any], clock: Clock) -> dict[str, Any]:
             for name in dict.fromkeys([*at_start, *at_end])
         ],
         "metrics": {
-            k: v for k, v in (entry.get("at_end") or {}).items() if not k.startswith("val")
+            name: value
+            for name, value in (entry.get("at_end") or {}).items()
+            if name.startswith("task/")
         },
     }
 
