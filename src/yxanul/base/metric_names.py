@@ -14,9 +14,11 @@ LOWER_IS_BETTER = {
     "val/loss": True,
     "val/perplexity": True,
     "val/bits_per_byte": True,
+    "val/loss_variance": True,
     "val/*/loss": True,
     "val/*/perplexity": True,
     "val/*/bits_per_byte": True,
+    "val/*/surprise_ratio": True,
 }
 """Metrics that can be compared; * matches a domain."""
 
