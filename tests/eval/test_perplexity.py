@@ -195,6 +195,9 @@ def test_each_document_has_the_score_it_has_alone(model, corpus, shards, tokeniz
     held_out, text = domains["math"], domains[str(file)]
     assert held_out.score == score_shards(model, shards, shape)
     assert text.score == score_file(model, tokenizer, file, shape)
+    pooled = Score.pooled(held_out.documents)
+    assert (pooled.tokens, pooled.bytes) == (shards.num_tokens, shards.num_bytes)
+    assert pooled.loss == pytest.approx(held_out.score.loss, rel=1e-6)
     for number, one in enumerate(held_out.documents):
         alone = score_shards(model, shards, shape, [number])
         assert (one.tokens, one.bytes) == (alone.tokens, alone.bytes)

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from pairs import build_ours, settings_of, train_tokenizer
+from yxanul.base.ui import SilentUi
 from yxanul.eval import TaskOptions, evaluate
+from yxanul.eval.cached_model import CachedModel
 from yxanul.eval.compare import paired_bootstrap
 from yxanul.eval.loglikelihood import crop
 from yxanul.eval.questions import wikitext
-from yxanul.eval.requests import RollingRequest
+from yxanul.eval.requests import Request, RollingRequest
 from yxanul.eval.tasks import estimate
 from yxanul.eval.wikitext import detokenized, num_words
 from yxanul.tokenizer.tokenizer import Tokenizer
@@ -63,6 +65,16 @@ def test_windows_of_a_text_are_disjoint_and_full():
     read = [[*piece.context, *piece.continuation[:-1]] for piece in pieces]
     assert read == [list(range(40)), list(range(40, 80)), list(range(55, 95))]
     assert crop(RollingRequest([0], ids[:40]), SEQ_LEN) == [([0], ids[:40])]
+
+
+def test_scores_of_disjoint_windows_are_kept_apart(model, tmp_path):
+    ids = [3 + n % 20 for n in range(95)]
+    cached = CachedModel(model, SEQ_LEN, tmp_path)
+    with SilentUi().task("", 1, "") as bar:
+        (overlapping,) = cached.score([Request([0], ids)], bar)
+        (disjoint,) = cached.score([RollingRequest([0], ids)], bar)
+        assert cached.score([RollingRequest([0], ids)], bar) == [disjoint]
+    assert abs(overlapping.nats - disjoint.nats) > 1e-3
 
 
 def test_figures_are_those_of_lm_eval(model, tokenizer, folder):

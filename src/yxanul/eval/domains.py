@@ -13,7 +13,7 @@ from yxanul.base.errors import YxanulError
 from yxanul.base.ui import Ui
 from yxanul.data.batches import WindowBatch, WindowShape, text_batches, validation_batches
 from yxanul.data.shards import Shards
-from yxanul.eval.perplexity import encode_documents, read_documents, score_documents
+from yxanul.eval.perplexity import encode_documents, read_documents, score_windows
 from yxanul.eval.score import Score, surprise_ratios
 from yxanul.model.language_model import LanguageModel
 from yxanul.tokenizer.tokenizer import Tokenizer
@@ -27,7 +27,7 @@ MIX_MORE, MIX_LESS = 1.3, 0.85
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class ScoredDocument:
     """A document of a domain, and its score."""
 
     number: int
@@ -49,7 +49,7 @@ class DomainScore:
     text_of: Callable[[int], str]
     """Returns the text of a document by its index."""
 
-    def worst(self, count: int) -> list[Document]:
+    def worst(self, count: int) -> list[ScoredDocument]:
         """Return the documents with the highest bits per byte; among those of 200 bytes or more, or
         in a domain of shorter texts, of at least the median size."""
         least = min(MIN_BYTES, median_low([one.bytes for one in self.documents]))
@@ -60,7 +60,7 @@ class DomainScore:
             return math.inf if math.isnan(bits) else bits
 
         worst = sorted(long, key=badness, reverse=True)[:count]
-        return [Document(n, self.documents[n], self.text_of(n)) for n in worst]
+        return [ScoredDocument(n, self.documents[n], self.text_of(n)) for n in worst]
 
 
 def score_each_document(
@@ -117,7 +117,7 @@ def _domain_score(
     sizes: Sequence[int],
     text_of: Callable[[int], str],
 ) -> DomainScore:
-    nats, nats_N = score_documents(model, batches, len(lengths))
+    nats, nats_N = score_windows(model, batches, len(lengths))
     documents = [
         Score(own / tokens, tokens, num_bytes)
         for own, tokens, num_bytes in zip(nats_N.tolist(), lengths, sizes, strict=True)

@@ -37,7 +37,7 @@ def score_batches(model: LanguageModel, batches: Iterable[Batch]) -> tuple[float
     return nats, tokens
 
 
-def score_documents(
+def score_windows(
     model: LanguageModel, batches: Iterable[WindowBatch], count: int
 ) -> tuple[float, torch.Tensor]:
     """Return the summed loss in nats as `score_batches` does, and that of each of `count`

@@ -195,7 +195,7 @@ def check_shots(tasks: Mapping[str, Task | GeneratedTask], options: TaskOptions,
             _check_count(name, options.limit, shots)
     fixed = [n for n, task in tasks.items() if task.num_fewshot not in (None, options.num_fewshot)]
     if options.num_fewshot and fixed:
-        ui.warn(f"--num-fewshot is not used by tasks with a fixed number: {', '.join(fixed)}")
+        ui.warn(f"--num-fewshot does not apply to tasks of fixed shots: {', '.join(fixed)}")
 
 
 def _check_count(name: str, num_documents: int, shots: int) -> None:
