@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from yxanul.base.errors import YxanulError
+from yxanul.base.metric_names import check_metric
 from yxanul.base.ui import SilentUi
 from yxanul.eval import TaskOptions, cached_model, evaluate, run_tasks
 from yxanul.eval.cached_model import CachedModel
@@ -157,6 +158,11 @@ def test_shots_are_other_documents_solved(model, tokenizer, folder, monkeypatch)
     assert not asked
     with pytest.raises(YxanulError, match="too few documents for 12 shots"):
         evaluate(model, tokenizer, ["arc_easy"], folder, TaskOptions(num_fewshot=12))
+
+
+@pytest.mark.parametrize("name", ALL_TASKS)
+def test_every_metric_of_a_task_is_known_by_name(name):
+    assert all(check_metric(f"task/{name}/{metric}") for metric in ALL_TASKS[name].metrics)
 
 
 def test_shots_are_fixed_for_some_tasks():

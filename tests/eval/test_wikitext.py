@@ -14,7 +14,7 @@ from yxanul.eval.compare import paired_bootstrap
 from yxanul.eval.loglikelihood import crop
 from yxanul.eval.questions import wikitext
 from yxanul.eval.requests import Request, RollingRequest
-from yxanul.eval.tasks import estimate
+from yxanul.eval.tasks import Estimate, estimate, interval
 from yxanul.eval.wikitext import detokenized, num_words
 from yxanul.tokenizer.tokenizer import Tokenizer
 
@@ -149,6 +149,11 @@ def test_a_weighted_mean_has_the_error_of_a_ratio():
     assert found.stderr == pytest.approx(resampled.std(), rel=0.1)
     equal = estimate("bits_per_byte", values.tolist(), [3.0] * 400)
     assert equal == pytest.approx(estimate("bits_per_byte", values.tolist()))
+
+
+def test_the_interval_of_a_perplexity_is_not_that_of_a_share():
+    found = Estimate(30.0, 1.0)
+    assert interval("word_perplexity", found, 4) == pytest.approx((28.04, 31.96))
 
 
 def test_two_models_are_compared_by_their_weighted_means():
