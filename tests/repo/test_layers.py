@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "eval": {"text", "tokenizer", "data", "model", "generate"},
     "plan": STAGES | {"stages"},
     "recipe": SETTINGS | {"checkpoint", "bundle"},
-    "report": {"model", "text", "monitor"},
+    "report": {"model", "text", "eval"},
     "stages": STAGES | {"report"},
     "inspect": STAGES | {"stages", "report"},
     "cli": STAGES | {"stages", "plan", "inspect", "report"},

@@ -135,14 +135,12 @@ def test_a_resumed_run_is_read_again_and_a_growing_one_from_where_it_was(tmp_pat
     assert metrics.update() and metrics.clock().last["step"] == 20
 
 
-def test_alerts_are_those_of_the_rules_and_do_not_cross_stages(tmp_path):
-    def losses(step):
-        return 1 + 0.01 * (step % 5) + 50 * (step == 60) + 5 * (step > 100)
-
-    lines = [step_line(step, **{"train/loss": losses(step)}) for step in range(1, 161)]
-    run = make_run(tmp_path / "run", [entry("one", 0, 100), entry("two", 100, 60)], lines)
-    (alert,) = facts_of(run)["alerts"]
-    assert alert["step"] == 60 and alert["tokens"] == 6000 and "51" in alert["seen"]
+def test_alerts_are_those_that_the_run_recorded(tmp_path):
+    alert = {"name": "loss_spike", "severity": "warn", "seen": "a loss of 51", "cause": "c",
+             "advice": "optim.peak_lr=1e-3"}  # fmt: skip
+    lines = [*map(step_line, range(1, 41)), {"step": 30, "alert": alert}]
+    (found,) = facts_of(make_run(tmp_path / "run", [entry("one", 0, 40)], lines))["alerts"]
+    assert found == alert | {"step": 30, "tokens": 3000, "seconds": 15.0}
 
 
 def test_samples_by_prompt(tmp_path):
@@ -179,15 +177,35 @@ def test_what_was_left_out_and_why(tmp_path):
 
 
 def test_tasks_have_errors_and_chance(tmp_path):
-    run = whole_run(tmp_path / "run")
+    """Of an evaluation during training, of a gate, and of one after it."""
+    name = "task/blimp/accuracy"
+    lines = [{"step": n, name: 0.5 + n / 10, f"{name}_stderr": 0.02} for n in (1, 2)]
+    run = make_run(tmp_path / "run", [entry("one", 0, 2, "running")], [step_line(1), *lines])
+    (during,) = facts_of(run)["tasks"]
+    assert during["task"] == "blimp" and during["chance"] == 0.5
+    assert (during["value"], during["stderr"], during["step"]) == (0.7, 0.02, 2)
+    ended = entry("one", 0, 4)
+    ended["at_end"][name] = 0.75
+    run = make_run(tmp_path / "ended", [ended], [step_line(1), *lines])
+    (at_gate,) = facts_of(run)["tasks"]
+    assert (at_gate["value"], at_gate["step"]) == (0.75, 4)
     (run / "evaluations").mkdir()
-    result = {"step": 300, "tasks": {"blimp": {"accuracy": 0.7, "stderr": 0.01, "chance": 0.5,
-                                               "documents": 670}}}  # fmt: skip
-    (run / "evaluations" / "tasks.json").write_text(json.dumps(result))
-    (task,) = facts_of(run)["tasks"]
-    assert (task["task"], task["value"], task["stderr"], task["chance"]) == (
-        "blimp", 0.7, 0.01, 0.5,
-    )  # fmt: skip
+    figures = {"accuracy": 0.8, "stderr": 0.01, "chance": 0.5, "documents": 670}
+    content = json.dumps({"step": 4, "tasks": {"blimp": figures}})
+    (run / "evaluations" / "tasks-00000004.json").write_text(content)
+    (after,) = facts_of(run)["tasks"]
+    assert (after["value"], after["stderr"], after["documents"]) == (0.8, 0.01, 670)
+
+
+def test_a_target_is_no_failure(tmp_path):
+    failed = entry("one", 0, 2, "failed")
+    finding = failed["verdict"]["findings"][0]
+    target = finding | {"metric": "task/blimp/accuracy", "is_target": True, "interval": [0.4, 0.6]}
+    failed["verdict"]["findings"].append(target)
+    facts = facts_of(make_run(tmp_path / "run", [failed], [step_line(1)]))
+    assert "blimp" not in facts["sentence"]
+    finding = facts["stages"][0]["findings"][1]
+    assert finding["label"] == "blimp: accuracy (a target)" and "0.4 to 0.6" in finding["measured"]
 
 
 def test_several_runs_and_what_differs(tmp_path):

@@ -10,12 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+
 from yxanul.base.errors import YxanulError
 from yxanul.base.ui import ProgressTask
 from yxanul.eval.generate_answers import generate_answers
 from yxanul.eval.generated import Completions, GeneratedTask
 from yxanul.eval.loglikelihood import LogLikelihood, log_likelihoods
-from yxanul.eval.requests import Request
+from yxanul.eval.requests import Request, RollingRequest
 from yxanul.generate.config import SampleSettings
 from yxanul.model.language_model import LanguageModel
 from yxanul.tokenizer.tokenizer import Tokenizer
@@ -30,13 +32,16 @@ def model_digest(model: LanguageModel) -> str:
     digest = hashlib.sha256(model.settings.model_dump_json().encode())
     for name, tensor in model.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).numpy())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
 def _requests_digest(requests: Sequence[Request], seq_len: int) -> str:
     digest = hashlib.sha256(f"{_VERSION} {seq_len}".encode())
-    for context, continuation in requests:
+    for request in requests:
+        context, continuation = request
+        if isinstance(request, RollingRequest):
+            digest.update(b"rolling")
         lengths = (len(context), len(continuation))
         digest.update(array("q", (*lengths, *context, *continuation)).tobytes())
     return digest.hexdigest()

@@ -12,7 +12,7 @@ from yxanul.inspect.plan import StagePlan, plan_facts
 from yxanul.recipe import Recipe, dump_recipe
 from yxanul.report.facts import model_facts
 from yxanul.report.verdicts import finding_facts
-from yxanul.stages.config import StageSettings
+from yxanul.stages.config import Rule, StageSettings
 from yxanul.train.curriculum import planned_lr
 
 POINTS_PER_STAGE = 200
@@ -159,7 +159,8 @@ def _stage(plan: StagePlan) -> dict[str, Any]:
         "tokens": plan.plan.total_tokens if plan.counted else None,
         "seconds": None,
         "budget": _budget(stage),
-        "findings": [_rule(rule) for rule in stage.gate.all_rules()],
+        "findings": [_rule(rule) for rule in stage.gate.all_rules()]
+        + [_rule(rule, is_target=True) for rule in stage.gate.targets],
         "actions": [],
         "domains": [],
     }
@@ -170,10 +171,10 @@ def _budget(stage: StageSettings) -> str:
     return ", ".join(f"budget: {value:,} {unit}" for unit, value in given.items())
 
 
-def _rule(rule: Any) -> dict[str, Any]:
+def _rule(rule: Rule, is_target: bool = False) -> dict[str, Any]:
     bound, limit = rule.bound
     finding = {"metric": rule.metric, "against": rule.against, "bound": bound, "limit": limit}
-    return finding_facts(finding) | {"measured": ""}
+    return finding_facts(finding | {"is_target": is_target}) | {"measured": ""}
 
 
 def _gate(plan: StagePlan, axes: _Axes) -> dict[str, Any]:

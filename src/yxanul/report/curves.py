@@ -83,7 +83,7 @@ DERIVED = (
     "train/perplexity", "train/loss_median", "train/loss_std", "train/loss_outlier",
     "val/*/perplexity", "val/perplexity", "val/*/loss", "val/bits_per_byte",
     "optim/gradient_norm_after_clip", "optim/skipped*",
-    "perf/samples_per_second", "memory/reserved_gb",
+    "task/*/*_stderr", "perf/samples_per_second", "memory/reserved_gb",
     "data/actual_tokens", "data/tokens_seen", "data/batch_size", "curriculum/*",
 )  # fmt: skip
 """Metrics that say what a drawn one says already."""

@@ -38,7 +38,6 @@ class RunReader:
             raise YxanulError(
                 f"{folder} is not a run", expected="a folder with recipe.yaml and ledger.json"
             )
-        self._starts: list[int] | None = None
         self._metrics = MetricsFile(self.run.metrics)
 
     def facts(self, points: int = POINTS) -> dict[str, Any]:
@@ -65,7 +64,7 @@ class RunReader:
             "curves": curves_of(metrics, points),
             "alerts": _alerts(metrics),
             "samples": samples_of(metrics, recipe.get("eval", {}).get("sample_prompts") or []),
-            "tasks": tasks_of(run.evaluations, stages),
+            "tasks": tasks_of(metrics, stages, run.evaluations),
             "cost": _cost(metrics, environment),
             "environment": environment,
             "decisions": ledger.get("decisions", {}),
@@ -93,9 +92,6 @@ class RunReader:
 
     def update(self) -> MetricsFile:
         """Return the metrics, read to their end."""
-        starts = [int(entry.get("first_step") or 0) for entry in self._ledger()[1]]
-        if starts != self._starts:  # alerts depend on where stages begin
-            self._starts, self._metrics = starts, MetricsFile(self.run.metrics, starts)
         self._metrics.update()
         return self._metrics
 
@@ -163,15 +159,10 @@ def model_facts(model: ModelSettings, tokenizer: str | None) -> dict[str, Any]:
 def _alerts(metrics: MetricsFile) -> list[dict[str, Any]]:
     """Return the first alerts, each with its place on every axis."""
     alerts = metrics.alerts[:MOST_ALERTS]
-    at = metrics.clock().at([alert.step for alert in alerts])
+    at = metrics.clock().at([alert["step"] for alert in alerts])
     return [
-        {
-            "name": alert.name.replace("_", " "),
-            "seen": alert.seen,
-            "cause": alert.cause,
-            "advice": alert.advice,
-            **{unit: values[number] for unit, values in at.items()},
-        }
+        {key: str(alert.get(key, "")) for key in ("name", "severity", "seen", "cause", "advice")}
+        | {unit: values[number] for unit, values in at.items()}
         for number, alert in enumerate(alerts)
     ]
 

@@ -50,7 +50,7 @@ def live_facts(reader: RunReader) -> dict[str, Any]:
         "mfu": _recent(metrics, "perf/mfu"),
         "memory_gib": _recent(metrics, "memory/allocated_gb"),
         "alerts": [
-            {"step": alert.step, "seen": alert.seen, "advice": alert.advice}
+            {key: alert.get(key, "") for key in ("step", "seen", "advice")}
             for alert in metrics.alerts[-LAST_ALERTS:]
         ],
     }

@@ -31,14 +31,11 @@ def _run(run: Facts) -> Iterator[str]:
         size = f"{stage['steps']:,} steps, {stage['tokens'] or 0:,} tokens"
         yield f"{size}, {_time(stage['seconds'])}"
         if stage["findings"]:
-            yield table(
-                ["gate", "measured", "has to be", ""],
-                [
-                    [escaped(one["label"]), one["measured"], one["limit"],
-                     "passed" if one["passed"] else "**failed**"]
-                    for one in stage["findings"]
-                ],
-            )  # fmt: skip
+            rows = [
+                [escaped(one["label"]), one["measured"], one["limit"], _outcome(one)]
+                for one in stage["findings"]
+            ]
+            yield table(["gate", "measured", "has to be", ""], rows)
         yield from (f"* {escaped(action)}" for action in stage["actions"])
         if stage["domains"]:
             yield _scores(stage)
@@ -112,6 +109,12 @@ def _model(model: Facts) -> str:
         return "The model's parameters could not be counted."
     shape = ", ".join(f"{name.replace('_', ' ')} {size:,}" for name, size in model["shape"].items())
     return f"{model['parameters']:,} parameters: {shape}; vocabulary of {model['vocab_size']:,}."
+
+
+def _outcome(finding: Facts) -> str:
+    if finding["passed"]:
+        return "passed"
+    return "not reached" if finding["is_target"] else "**failed**"
 
 
 def _scores(stage: Facts) -> str:

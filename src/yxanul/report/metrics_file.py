@@ -6,13 +6,11 @@ import json
 import math
 import os
 from array import array
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from yxanul.monitor.alerts import Alert, AlertMonitor
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 STEP_TIME, TOKENS_SEEN = "perf/total_step_time", "data/tokens_seen"
@@ -25,9 +23,8 @@ class MetricsFile:
     or became shorter, as when a run is resumed, it is read again from its beginning.
     """
 
-    def __init__(self, path: Path, new_starts: Collection[int] = ()):
-        """Initialize with the steps after which a stage begins: alerts do not look across them."""
-        self.path, self._new_starts = path, frozenset(new_starts)
+    def __init__(self, path: Path):
+        self.path = path
         self._identity: int | None = None
         self._clear()
 
@@ -36,11 +33,7 @@ class MetricsFile:
         """Bytes read so far."""
         self._columns: dict[str, tuple[array[int], array[float]]] = {}
         self.notes: list[tuple[int, str, Any]] = []
-        """Values that are no numbers, such as samples: (step, name, value)."""
-        self.alerts: list[Alert] = []
-        """What the rules say about the steps read so far."""
-        self._monitor = AlertMonitor()
-        self._last_step = 0
+        """Values that are no numbers, such as samples and alerts: (step, name, value)."""
 
     def update(self) -> bool:
         """Read what was appended; return whether there was anything."""
@@ -67,21 +60,15 @@ class MetricsFile:
             step = int(record["step"])
         except (KeyError, TypeError, ValueError):
             return
-        numbers = {}
         for name, value in record.items():
+            if name == "step":
+                continue
             if value is None or isinstance(value, int | float):
-                numbers[name] = math.nan if value is None else float(value)
+                steps, values = self._columns.setdefault(name, (array("q"), array("d")))
+                steps.append(step)
+                values.append(math.nan if value is None else value)
             else:
                 self.notes.append((step, name, value))
-        del numbers["step"]
-        for name, number in numbers.items():
-            steps, values = self._columns.setdefault(name, (array("q"), array("d")))
-            steps.append(step)
-            values.append(number)
-        if step > self._last_step and self._last_step in self._new_starts:
-            self._monitor.reset()
-        self._last_step = step
-        self.alerts += self._monitor.look(step, numbers)
 
     @property
     def names(self) -> list[str]:
@@ -98,6 +85,15 @@ class MetricsFile:
         later = np.minimum.accumulate(steps[::-1])[::-1]
         is_last = np.append(steps[:-1] < later[1:], True) if len(steps) else np.zeros(0, bool)
         return steps[is_last], values[is_last]
+
+    @property
+    def alerts(self) -> list[dict[str, Any]]:
+        """Alerts that the run recorded, each with its step."""
+        return [
+            {"step": step, **value}
+            for step, name, value in self.notes
+            if name == "alert" and isinstance(value, dict)
+        ]
 
     def clock(self) -> Clock:
         """Return how steps, tokens and seconds of training correspond."""

@@ -446,7 +446,7 @@ function stageCard(stage) {
   if (stage.seconds) size.push(clock(stage.seconds));
   if (stage.budget) size.push(stage.budget);
   const rows = stage.findings.map((one) => [
-    [status === "planned" ? null : sign(one.passed ? "passed" : "failed"), " ", one.label], one.measured || "", one.limit]);
+    [status === "planned" ? null : sign(one.passed ? "passed" : one.is_target ? "planned" : "failed"), " ", one.label], one.measured || "", one.limit]);
   return make("section", { class: "stage" },
     make("h3", null, sign(status), " ", stage.name),
     make("p", { class: "soft" }, size.join(" · ") || "not begun"),
@@ -470,7 +470,7 @@ function curves() {
 function alerts(run) {
   if (!run.alerts.length) return null;
   return [table(["step", "what was seen", "likely cause", "what to try"],
-    run.alerts.map((alert) => [whole(alert.step), [make("b", null, alert.name), ": ", alert.seen], alert.cause, alert.advice]), ["number", "text", "text", "text"])];
+    run.alerts.map((alert) => [whole(alert.step), [make("b", { class: alert.severity === "error" ? "bad" : "warn" }, alert.name.replaceAll("_", " ")), ": ", alert.seen], alert.cause, alert.advice]), ["number", "text", "text", "text"])];
 }
 
 function heatMaps(run) { return run.curves.heat_maps.length ? [make("div", { class: "charts" }, run.curves.heat_maps.map(heatMap))] : null; }
@@ -502,8 +502,8 @@ function dataTable(run) {
 function tasks(run) {
   if (!run.tasks.length) return null;
   const rows = run.tasks.map((one) => [one.task, one.metric.replaceAll("_", " "),
-    figure(one.value) + (isNumber(one.stderr) ? ` ± ${figure(one.stderr, 2)}` : ""), isNumber(one.chance) ? figure(one.chance, 3) : "–", whole(one.documents), errorBar(one)]);
-  return [table(["task", "metric", "value", "chance", "documents", ""], rows, ["text", "", "number", "number", "number", ""]),
+    figure(one.value) + (isNumber(one.stderr) ? ` ± ${figure(one.stderr, 2)}` : ""), isNumber(one.chance) ? figure(one.chance, 3) : "–", whole(one.documents), whole(one.step), errorBar(one)]);
+  return [table(["task", "metric", "value", "chance", "documents", "step", ""], rows, ["text", "", "number", "number", "number", "number", ""]),
     make("p", { class: "soft" }, "± is one standard error; the bar spans two on each side, the line is the level of chance.")];
 }
 function errorBar(one) {
@@ -601,7 +601,7 @@ function runFigures(run) {
   const scores = (stage ? stage.domains : []).filter((domain) => isNumber(domain.after)).slice(0, 4);
   return [["parameters", run.model.parameters ? short(run.model.parameters) : null], ["tokens trained on", run.cost.tokens ? short(run.cost.tokens) : null],
     ["steps", run.cost.steps ? whole(run.cost.steps) : null], ["training time", run.cost.seconds ? clock(run.cost.seconds) : null],
-    ...scores.map((domain) => [`held-out ${domain.name}`, figure(domain.after, 3), "bits/byte"]), ["alerts", whole(run.alerts.length)]];
+    ...scores.map((domain) => [`held-out ${domain.name}`, figure(domain.after, 3), "bits/byte"]), ["alerts", run.alerts.length ? whole(run.alerts.length) : null]];
 }
 function planFigures(run) {
   return [["parameters", run.model.parameters ? short(run.model.parameters) : null], ["stages", whole(run.stages.length)], ["phases", whole(run.phases.length)],

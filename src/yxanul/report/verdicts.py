@@ -39,7 +39,7 @@ def headline(
     of_all = f"{passed} of {count} {'stage' if count == 1 else 'stages'} passed"
     last = stages[-1] if stages else None
     if last is not None and last["status"] == "failed":
-        failures = [one for one in last["findings"] if not one["passed"]]
+        failures = [one for one in last["findings"] if not (one["passed"] or one["is_target"])]
         what = "; ".join(f"{one['label']}: {one['measured']}, expected {one['limit']}"
                          for one in failures)  # fmt: skip
         return {"status": "failed", "sentence": f"Stage '{last['name']}' failed its gate. {what}."}
@@ -109,11 +109,17 @@ def finding_facts(finding: Mapping[str, Any]) -> dict[str, Any]:
         metric = f"val/{finding.get('domain')}/{figure}"
     bound = "at least" if finding.get("bound") == "at_least" else "at most"
     times = " ×" if against else ""
-    measured = finding.get("measured")
+    measured = "not measured"
+    if finding.get("measured") is not None:
+        measured = f"{_figure(finding['measured'])}{times}"
+    if interval := finding.get("interval"):
+        measured += " (95 %: {} to {})".format(*map(_figure, interval))
+    is_target = bool(finding.get("is_target"))
     return {
         "metric": metric,
-        "label": rule_label(metric, against),
-        "measured": "not measured" if measured is None else f"{_figure(measured)}{times}",
+        "label": rule_label(metric, against) + (" (a target)" if is_target else ""),
+        "measured": measured,
+        "is_target": is_target,
         "limit": f"{bound} {_figure(finding.get('limit', 0))}{times}",
         "passed": bool(finding.get("passed")),
     }
