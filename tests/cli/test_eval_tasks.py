@@ -65,6 +65,8 @@ def test_a_table_and_the_same_as_json(runs):
     ]  # fmt: skip
     facts = json.loads(call(*command, "--task-data", runs / "benchmarks", "--json").out)
     arc = facts["tasks"]["arc_easy"]
+    kept = json.loads((runs / "one" / "evaluations" / "tasks-00000002.json").read_text())
+    assert kept["tasks"] == facts["tasks"]
     assert set(arc) == {
         "accuracy", "stderr", "accuracy_norm", "accuracy_norm_stderr", "documents", "chance",
     }  # fmt: skip

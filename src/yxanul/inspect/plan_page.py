@@ -186,9 +186,11 @@ def _gate(plan: StagePlan, axes: _Axes) -> dict[str, Any]:
 
 def _model(recipe: Recipe) -> dict[str, Any]:
     """Return the model's shape, if neither the machine nor a tokenizer still has a say in it."""
-    settings, vocab_size = recipe.model, getattr(recipe.tokenizer, "vocab_size", None)
-    is_open = settings.preset == "auto" or not (settings.vocab_size or vocab_size)
-    return {} if is_open else model_facts(settings.resolved(vocab_size), recipe.tokenizer.kind)
+    settings, tokenizer = recipe.model, recipe.tokenizer
+    vocab_size = settings.vocab_size or getattr(tokenizer, "vocab_size", None)
+    if settings.preset == "auto" or tokenizer is None or vocab_size is None:
+        return {}
+    return model_facts(settings.resolved(vocab_size), tokenizer.kind)
 
 
 def _chart(title: str, unit: str, labels: dict[str, str], percent: bool = False) -> dict[str, Any]:

@@ -220,7 +220,7 @@ def spans_of(metrics: MetricsFile, stages: Sequence[dict[str, Any]]) -> list[dic
     froms, tos = clock.at(befores), clock.at(clock.steps[ends])
     return [
         {
-            "stage": stages[stage_at[first]]["name"] if stages else "",
+            "stage": stages[int(stage_at[first])]["name"] if stages else "",
             "phase": int(phases[first]),
             "seq_len": int(lengths[first]),
             "from": {unit: values[number] for unit, values in froms.items()},

@@ -139,7 +139,7 @@ def _model(recipe: Mapping[str, Any], state: Mapping[str, Any], folder: Path) ->
         model = ModelSettings.model_validate(settings).resolved(vocab_size)
     except (ValueError, YxanulError):  # settings of another version
         return {}
-    return model_facts(model, recipe.get("tokenizer", {}).get("kind"))
+    return model_facts(model, (recipe.get("tokenizer") or {}).get("kind"))
 
 
 def model_facts(model: ModelSettings, tokenizer: str | None) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def tasks_of(
     sets += [(stage["metrics"], stage["first_step"] + stage["steps"]) for stage in stages]
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for values, step in sets:
-        for row in _of_metrics(errors | values, values, step):
+        for row in _of_metrics({**errors, **values}, values, step):
             rows[row["task"], row["metric"]] = row
     for path in sorted(evaluations.glob("*.json")):
         for row in _of_evaluation(read_mapping(path)):
