@@ -32,7 +32,7 @@ def test_a_failed_gate_is_reported(tmp_path):
     recipe = write_tiny(tmp_path, TINY.replace("  - name: two\n", f"{hard}  - name: two\n"))
     assert call("run", recipe, "--out", tmp_path / "run").code == 3
     (facts,) = facts_in((tmp_path / "run" / "report.html").read_text())["runs"]
-    assert facts["status"] == "failed" and "all held-out text: loss" in facts["sentence"]
+    assert facts["status"] == "failed" and "loss of all held-out text" in facts["sentence"]
 
 
 def test_every_format(run, tmp_path):

@@ -24,7 +24,7 @@ def test_one_stage(tmp_path):
     assert (facts["status"], facts["sentence"]) == ("passed", "The only stage passed its gate.")
     (stage,) = facts["stages"]
     assert stage["seconds"] == 150 and stage["domains"][0]["after"] == 0.8
-    assert stage["findings"][0]["label"] == "one: bits per byte"
+    assert stage["findings"][0]["label"] == "bits per byte of one"
     assert facts["cost"]["tokens"] == 30_000 and facts["cost"]["seconds"] == 150
     assert [span["to"]["step"] for span in facts["spans"]] == [150, 300]
     assert [span["seq_len"] for span in facts["spans"]] == [32, 64]
@@ -76,7 +76,7 @@ def test_a_failed_gate_says_what_failed(tmp_path):
     run = make_run(tmp_path / "run", [failed], map(step_line, range(1, 11)))
     facts = facts_of(run)
     assert facts["status"] == "failed"
-    assert "one: bits per byte: 0.8, expected at most 0.5" in facts["sentence"]
+    assert "bits per byte of one: 0.8, has to be at most 0.5" in facts["sentence"]
     (action,) = facts["stages"][0]["actions"]
     assert "step 6" in action and "400 tokens" in action and "25%" in action
 
@@ -205,7 +205,9 @@ def test_a_target_is_no_failure(tmp_path):
     facts = facts_of(make_run(tmp_path / "run", [failed], [step_line(1)]))
     assert "blimp" not in facts["sentence"]
     finding = facts["stages"][0]["findings"][1]
-    assert finding["label"] == "blimp: accuracy (a target)" and "0.4 to 0.6" in finding["measured"]
+    assert (
+        finding["label"] == "accuracy of blimp (a target)" and "0.4 to 0.6" in finding["measured"]
+    )
 
 
 def test_several_runs_and_what_differs(tmp_path):

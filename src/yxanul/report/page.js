@@ -488,12 +488,12 @@ function samples(run) {
 
 function dataTable(run) {
   if (!run.data.length) return null;
-  const rows = run.data.map((one) => [one.name, one.origin + (one.synthetic ? " (synthetic)" : ""), one.licence || make("span", { class: "warn" }, "not known here"),
+  const rows = run.data.map((one) => [[make("b", null, one.name), make("div", { class: "soft" }, one.origin + (one.synthetic ? " (synthetic)" : ""))], one.licence || make("span", { class: "warn" }, "not known here"),
     whole(one.documents), isNumber(one.tokens) ? short(one.tokens) : "–", short(one.tokens_read), percent(one.share_of_training), figure(one.epochs, 3),
     isNumber(one.held_out_documents) ? whole(one.held_out_documents) : "–"]);
   const dropped = run.data.flatMap((one) => one.dropped.map((cause) => [one.name, whole(cause.documents), cause.reason ? `${cause.reason}` : cause.cause.replaceAll("_", " ")]));
-  return [table(["source", "text", "licence", "documents", "tokens", "trained on", "share", "epochs", "held out"], rows,
-    ["text", "text", "", "number", "number", "number", "number", "number", "number"]),
+  return [table(["source", "licence", "documents", "tokens", "trained on", "share", "epochs", "held out"], rows,
+    ["text", "", "number", "number", "number", "number", "number", "number"]),
     make("p", { class: "soft" }, "Held-out documents are never trained on; they are what the gates are judged by."),
     make("h3", null, "Left out"),
     dropped.length ? table(["source", "documents", "why: the document"], dropped, ["", "number", "text"]) : make("p", { class: "soft" }, "No document was left out.")];

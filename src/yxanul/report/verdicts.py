@@ -13,7 +13,7 @@ FIGURES = {
     "bits_per_byte": "bits per byte",
     "perplexity": "perplexity",
     "loss": "loss",
-    "accuracy": "accuracy",
+    "accuracy_norm": "accuracy, normalised,",
 }
 AGAINST = {
     "start": "compared with the stage's start",
@@ -40,9 +40,10 @@ def headline(
     last = stages[-1] if stages else None
     if last is not None and last["status"] == "failed":
         failures = [one for one in last["findings"] if not (one["passed"] or one["is_target"])]
-        what = "; ".join(f"{one['label']}: {one['measured']}, expected {one['limit']}"
-                         for one in failures)  # fmt: skip
-        return {"status": "failed", "sentence": f"Stage '{last['name']}' failed its gate. {what}."}
+        what = "; ".join(
+            f"{one['label']}: {one['measured']}, has to be {one['limit']}" for one in failures
+        )
+        return {"status": "failed", "sentence": f"Stage '{last['name']}' failed its gate: {what}."}
     if count and passed == count:
         gates = "its gate" if count == 1 else "their gates"
         all_of_them = {1: "The only stage", 2: "Both stages"}.get(count, f"All {count} stages")
@@ -130,12 +131,13 @@ def _figure(value: float) -> str:
 
 
 def rule_label(metric: str, against: str | None) -> str:
-    """Return the subject of a rule, such as "stories: perplexity, compared with ..."."""
+    """Return the subject of a rule, such as "perplexity of stories, compared with ..."."""
     kind, *middle, figure = metric.split("/")
-    domain = "each domain" if middle == ["*"] else " ".join(middle) or (
-        "all held-out text" if kind == "val" else kind
-    )  # fmt: skip
-    label = f"{domain}: {FIGURES.get(figure, figure.replace('_', ' '))}"
+    subject = " ".join(middle).replace("*", "each domain")
+    if not subject and kind == "val":
+        subject = "all held-out text"
+    label = FIGURES.get(figure, figure.replace("_", " "))
+    label += f" of {subject}" if subject else ""
     return f"{label}, {AGAINST.get(against, against)}" if against else label
 
 
