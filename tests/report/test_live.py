@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 
 from report.made_runs import entry, make_run, step_line, whole_run
-from running import call
+from running import call, wait_until
 from yxanul.base.files import folder_lock
 from yxanul.cli.watch_screen import screen
 from yxanul.report.facts import RunReader
@@ -76,8 +76,8 @@ def test_the_server_gives_the_page_and_what_is_new(tmp_path):
         assert get(f"{data}&after={facts['live']['after']}") == (204, "")
         with open(run / "metrics.jsonl", "a") as file:
             file.write(json.dumps(step_line(2)) + "\n")
-        status, content = get(f"{data}&after={facts['live']['after']}")
-        assert status == 200 and json.loads(content)["runs"][0]["cost"]["steps"] == 2
+        content = wait_until(lambda: get(f"{data}&after={facts['live']['after']}")[1])
+        assert json.loads(content)["runs"][0]["cost"]["steps"] == 2
 
 
 def test_the_server_is_for_those_who_know_the_token(tmp_path):

@@ -90,8 +90,8 @@ def test_a_report_that_cannot_be_written_is_a_warning(tmp_path):
     warnings = []
     run = whole_run(tmp_path / "run")
     (run / "report.html").mkdir()
-    write_report(RunFolder(run), Ui())
+    write_report(RunFolder(run), Ui(), is_running=False)
     assert len(warnings) == 1
     (run / "report.html").rmdir()
-    write_report(RunFolder(run), Ui())
+    write_report(RunFolder(run), Ui(), is_running=False)
     assert len(warnings) == 1 and facts_in((run / "report.html").read_text())

@@ -71,15 +71,17 @@ def _draw(readers: list[RunReader], once: bool) -> None:
     from yxanul.cli.watch_screen import screen
     from yxanul.report.live import live_facts
 
-    console = Console(highlight=False)
+    console, took = Console(highlight=False), 0.0
     facts = [live_facts(reader) for reader in readers]
     if once:
         console.print(screen(facts, console.width))
         return
     with Live(screen(facts, console.width), console=console, auto_refresh=False) as live:
         while not _have_ended(facts):
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            time.sleep(max(SECONDS_BETWEEN_LOOKS, 20 * took))
+            began = time.monotonic()
             facts = [live_facts(reader) for reader in readers]
+            took = time.monotonic() - began
             live.update(screen(facts, console.width), refresh=True)
 
 

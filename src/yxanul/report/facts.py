@@ -32,8 +32,9 @@ MOST_ALERTS = 100
 class RunReader:
     """The facts of one run; reading them again costs only what was written since."""
 
-    def __init__(self, folder: Path):
-        self.run = RunFolder(folder)
+    def __init__(self, folder: Path, is_running: bool | None = None):
+        """Initialize; without `is_running`, a run is running if a process has locked it."""
+        self.run, self._is_running = RunFolder(folder), is_running
         if not (self.run.recipe.is_file() or self.run.ledger.is_file()):
             raise YxanulError(
                 f"{folder} is not a run", expected="a folder with recipe.yaml and ledger.json"
@@ -82,13 +83,16 @@ class RunReader:
         stages = [stage_facts(entry, clock) for entry in self._ledger()[1]]
         planned = [str(stage.get("name")) for stage in recipe.get("stages", [])]
         step = int(clock.last.get("step", 0))
-        return headline(stages, planned, is_locked(self.run.path), step), stages
+        return headline(stages, planned, self._alive(), step), stages
+
+    def _alive(self) -> bool:
+        return is_locked(self.run.path) if self._is_running is None else self._is_running
 
     def state(self) -> str:
         """Return a text that changes whenever the metrics, the ledger or the process do."""
         files = (self.run.metrics, self.run.ledger)
         times = (path.stat().st_mtime_ns if path.exists() else 0 for path in files)
-        return "-".join(f"{time:x}" for time in (*times, is_locked(self.run.path)))
+        return "-".join(f"{time:x}" for time in (*times, self._alive()))
 
     def update(self) -> MetricsFile:
         """Return the metrics, read to their end."""

@@ -60,9 +60,10 @@ def rendered(readers: Sequence[RunReader], format: str) -> str:
     return as_markdown(facts) if format == "md" else model_card(facts["runs"][0])
 
 
-def write_report(run: RunFolder, ui: Ui) -> None:
-    """Write a run's `report.html`; a failure is a warning."""
+def write_report(run: RunFolder, ui: Ui, is_running: bool) -> None:
+    """Write a run's `report.html`, for the process that trains it; a failure is a warning."""
     try:
-        write_text(run.path / "report.html", render_report([RunReader(run.path)]))
+        reader = RunReader(run.path, is_running)
+        write_text(run.path / "report.html", render_report([reader]))
     except Exception as error:  # a report is worth no run
         ui.warn(f"the report was not written: {type(error).__name__}: {error}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+import time
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -17,16 +18,18 @@ from yxanul.report.page import render
 class PageServer(ThreadingHTTPServer):
     """Serves the report of some runs on the loopback interface, to whoever knows the token.
 
-    `/` is the page; `/data?after=STATE` answers with new facts, or 204 if the runs are still in
-    that state.
+    `/` is the page; `/data?after=STATE` answers with new facts, or 204 if there are
+    none.
     """
 
     daemon_threads = True
 
     def __init__(self, readers: Sequence[RunReader], port: int = 0):
         super().__init__(("127.0.0.1", port), _Handler)
-        self.readers, self.lock = readers, threading.Lock()
+        self.readers, self._lock = readers, threading.Lock()
         self.token = secrets.token_urlsafe(16)
+        self._facts: dict[str, Any] = {}
+        self._rest_until = 0.0
 
     @property
     def url(self) -> str:
@@ -34,14 +37,18 @@ class PageServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/?token={self.token}"
 
     def facts(self) -> dict[str, Any]:
-        """Return the facts of the runs, and where to ask for later ones."""
-        with self.lock:
-            live = {"url": f"data?token={self.token}", "after": self.state()}
-            return report_facts(self.readers) | {"live": live}
+        """Return the facts of the runs, and the state in which they were read.
 
-    def state(self) -> str:
-        """Return a text that changes whenever the runs' files do."""
-        return ".".join(reader.state() for reader in self.readers)
+        Reading takes at most a tenth of the time: a run may be training on the same machine.
+        """
+        with self._lock:
+            began, state = time.monotonic(), ".".join(reader.state() for reader in self.readers)
+            is_known = bool(self._facts) and self._facts["live"]["after"] == state
+            if not is_known and began >= self._rest_until:
+                live = {"url": f"data?token={self.token}", "after": state}
+                self._facts = report_facts(self.readers) | {"live": live}
+                self._rest_until = time.monotonic() + 9 * (time.monotonic() - began)
+            return self._facts
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -60,10 +67,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(403, "text/plain", b"the address lacks the token that yxanul printed\n")
         elif address.path == "/":
             self._answer(200, "text/html", render(self.server.facts()).encode())
-        elif address.path == "/data" and query.get("after") == self.server.state():
-            self._answer(204, "application/json", b"")
         elif address.path == "/data":
-            content = json.dumps(self.server.facts(), allow_nan=False, separators=(",", ":"))
+            facts = self.server.facts()
+            if query.get("after") == facts["live"]["after"]:
+                self._answer(204, "application/json", b"")
+                return
+            content = json.dumps(facts, allow_nan=False, separators=(",", ":"))
             self._answer(200, "application/json", content.encode())
         else:
             self._answer(404, "text/plain", b"not found\n")

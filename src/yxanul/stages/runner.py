@@ -36,11 +36,13 @@ def run_stages(session: Session) -> None:
     for index, stage in enumerate(session.recipe.stages):
         entry = session.ledger.entry(stage.name)
         if entry is None or entry.status != "passed":
+            continues = False
             try:
                 run_stage(session, index)
+                continues = True
             finally:
                 if session.world.is_main:
-                    write_report(session.run, session.ui)
+                    write_report(session.run, session.ui, is_running=continues)
 
 
 def reconcile_ledger(session: Session) -> None:
