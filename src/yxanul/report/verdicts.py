@@ -109,7 +109,7 @@ def finding_facts(finding: Mapping[str, Any]) -> dict[str, Any]:
         figure, against = OF_0_1.get(finding["gate"], (str(finding["gate"]), None))
         metric = f"val/{finding.get('domain')}/{figure}"
     bound = "at least" if finding.get("bound") == "at_least" else "at most"
-    times = " ×" if against else ""
+    times = "\N{NO-BREAK SPACE}×" if against else ""
     measured = "not measured"
     if finding.get("measured") is not None:
         measured = f"{_figure(finding['measured'])}{times}"
