@@ -137,6 +137,18 @@ def test_nothing_is_wider_than_the_screen(width, visit, tmp_path):
     assert page.evaluate("document.querySelectorAll('path.curve').length") >= 6
 
 
+def test_alerts_are_marked_where_they_were_raised(visit, tmp_path):
+    alert = {"name": "loss_spike", "severity": "warn", "seen": "a loss of 51"}
+    lines = [*map(step_line, range(1, 101)), {"step": 60, "alert": alert}]
+    page = visit(
+        render_report([RunReader(make_run(tmp_path / "run", [entry("one", 0, 100)], lines))])
+    )
+    line = page.locator("#chart-0 .alert")
+    points = page.evaluate(PATH, "train/loss")
+    assert float(line.get_attribute("x1")) == pytest.approx(points[59][0], abs=0.1)
+    assert "a loss of 51" in page.locator("#alerts").inner_text()
+
+
 def test_markup_from_a_run_stays_text(visit, tmp_path):
     lines = [step_line(1), {"step": 1, "samples": f"Once {HOSTILE}"}]
     stages = [entry("<img src=x onerror=alert(3)>", 0, 1)]

@@ -57,6 +57,27 @@ def test_heat_maps_are_by_layer(tmp_path):
     assert heat["rows"] == [[n / 4] * 6 for n in range(4)]
 
 
+def test_every_metric_has_a_chart_or_says_nothing_new(tmp_path):
+    names = ["train/entropy", "weights/first/std", "weights/last/std", "gradient_norm/ffn",
+             "activations/first/mean", "val/3/bits_per_byte"]  # fmt: skip
+    lines = [step_line(n) | {name: n / 7 for name in names} for n in range(1, 9)]
+    run = make_run(tmp_path / "run", [entry("one", 0, 8)], lines)
+    report = report_facts([RunReader(run)])
+    drawn = {one["name"] for chart in report["charts"] for one in chart["series"]}
+    assert {"gradient_norm/ffn", "val/3/bits_per_byte"} <= drawn
+    others = {chart["title"]: [one["label"] for one in chart["series"]]
+              for chart in report["other_charts"]}  # fmt: skip
+    assert (
+        others
+        == {
+            "train/entropy": ["entropy"],
+            "weights/*/std": ["first", "last"],
+            "activations/*/mean": ["first"],
+        }
+        or "data/sequence_length" not in others
+    )
+
+
 def test_several_stages_and_phases(tmp_path):
     lines = [step_line(step, phase=(step - 1) % 50 // 10) for step in range(1, 101)]
     run = make_run(tmp_path / "run", [entry("one", 0, 50), entry("two", 50, 50)], lines)

@@ -56,6 +56,7 @@ def plan_page_facts(name: str, recipe: Recipe, plans: Sequence[StagePlan]) -> di
             _chart("Row length", "tokens", {"seq_len": "tokens a row"}),
             _chart("Mix", "share of tokens", {f"mix/{one}": one for one in names}, percent=True),
         ],
+        "other_charts": [],
         "differences": [],
     }
 

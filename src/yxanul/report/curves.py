@@ -15,7 +15,9 @@ from yxanul.base.metric_names import matching
 from yxanul.report.metrics_file import Clock, MetricsFile
 
 HEAT_MAP_COLUMNS, OTHER_POINTS, MOST_OTHERS = 100, 100, 60
-_LAYERED = re.compile(r"(?P<kind>.+?)/(?P<layer>\d+)(?:/(?P<rest>.+))?")
+_LAYERED = re.compile(r"(?P<kind>(?!val/|task/).+?)/(?P<layer>\d+)(?:/(?P<rest>.+))?")
+_BY_GROUP = re.compile(r"([^/]+)/[^/]+(/[^/]+)")
+"""Metrics of a group of weights or the like, which share a chart: weights/first/std."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,21 @@ CHARTS = (
         log=True,
     ),
     Chart("Clipped updates", "% of the last 100", ("optim/clip_rate",), percent=True),
+    Chart("Gradient norm by group", "", ("gradient_norm/*",), log=True),
+    Chart("Update by group", "relative to the weights", ("update_ratio/*",), log=True),
+    Chart("Accuracy while training", "% of a sample of tokens", ("train/accuracy",), percent=True),
     Chart("Speed", "tokens/s", ("perf/tokens_per_second",), noisy=True),
     Chart("Model FLOPs utilisation", "% of peak", ("perf/mfu",), noisy=True, percent=True),
     Chart(
         "Where a step's time goes",
         "seconds",
-        ("perf/data_time", "perf/forward_time", "perf/backward_time", "perf/optimizer_time"),
+        (
+            "perf/data_time",
+            "perf/forward_time",
+            "perf/backward_time",
+            "perf/optimizer_time",
+            "perf/metrics_time",
+        ),
         together=True,
         compared="perf/total_step_time",
     ),
@@ -84,7 +95,8 @@ DERIVED = (
     "val/*/perplexity", "val/perplexity", "val/*/loss", "val/bits_per_byte",
     "optim/gradient_norm_after_clip", "optim/skipped*",
     "task/*/*_stderr", "perf/samples_per_second", "memory/reserved_gb",
-    "data/actual_tokens", "data/tokens_seen", "data/batch_size", "curriculum/*",
+    "data/actual_tokens", "data/tokens_seen", "data/batch_size", "data/chinchilla_multiple",
+    "curriculum/*", "epoch/*", "perf/seconds_left",
 )  # fmt: skip
 """Metrics that say what a drawn one says already."""
 
@@ -92,28 +104,33 @@ DERIVED = (
 def chart_list(names: Sequence[str], compared: bool = False) -> list[dict[str, Any]]:
     """Return the charts that some of these metrics fill, each with its metrics and their labels;
     with `compared`, those for several runs."""
+    names = [name for name in names if not _LAYERED.fullmatch(name)]
     charts = []
     for chart in CHARTS:
         patterns = (chart.compared,) if compared and chart.compared else chart.metrics
         found = [matching(pattern, names) for pattern in patterns]
         some = list(chain(*found)) if chart.together else next(filter(None, found), [])
         if some:
-            charts.append(
-                {
-                    "title": chart.title,
-                    "unit": chart.unit,
-                    "noisy": chart.noisy,
-                    "log": chart.log,
-                    "percent": chart.percent,
-                    "series": [{"name": name, "label": label_of(name)} for name in some],
-                }
-            )
+            flags = {flag: getattr(chart, flag) for flag in ("noisy", "log", "percent")}
+            series = [{"name": name, "label": label_of(name)} for name in some]
+            charts.append({"title": chart.title, "unit": chart.unit, **flags, "series": series})
     return charts
+
+
+def other_charts(names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return charts for metrics that no row of CHARTS has; those by group share one."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        groups[_BY_GROUP.sub(r"\1/*\2", name)].append(name)
+    return [
+        {"title": title, "unit": "", "series": [{"name": n, "label": label_of(n)} for n in some]}
+        for title, some in groups.items()
+    ]
 
 
 def label_of(name: str) -> str:
     """Return the part of a metric's name that tells it from the others of its chart."""
-    if match := re.fullmatch(r"(?:val|task)/(.+)/[^/]+", name):
+    if match := re.fullmatch(r"[^/]+/(.+)/[^/]+", name):
         return match[1]
     last = re.sub(r"_(time|gb)$", "", name.partition("/")[2] or name)
     return last.removeprefix("learning_rate_").replace("_", " ")

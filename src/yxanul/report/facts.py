@@ -15,7 +15,7 @@ from yxanul.base.files import is_locked, sha256_of
 from yxanul.base.run_folder import RunFolder
 from yxanul.model.config import ModelSettings
 from yxanul.model.count import parameter_table
-from yxanul.report.curves import chart_list, curves_of, spans_of
+from yxanul.report.curves import chart_list, curves_of, other_charts, spans_of
 from yxanul.report.files import flattened, read_mapping, read_recipe
 from yxanul.report.metrics_file import MetricsFile
 from yxanul.report.reproduce import reproduction
@@ -112,7 +112,10 @@ class RunReader:
 def report_facts(readers: Sequence[RunReader], points: int = POINTS) -> dict[str, Any]:
     """Return the facts of one or several runs, and where their recipes differ."""
     runs = [reader.facts(max(30, points // len(readers))) for reader in readers]
-    names = list(dict.fromkeys(name for run in runs for name in run["curves"]["series"]))
+    names, others = (
+        list(dict.fromkeys(name for run in runs for name in run["curves"][kind]))
+        for kind in ("series", "others")
+    )
     settings = [run.pop("settings") for run in runs]
     return {
         "schema_version": SCHEMA_VERSION,
@@ -121,6 +124,7 @@ def report_facts(readers: Sequence[RunReader], points: int = POINTS) -> dict[str
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "runs": runs,
         "charts": chart_list(names, compared=len(runs) > 1),
+        "other_charts": other_charts(others),
         "differences": differences(settings),
     }
 

@@ -460,10 +460,8 @@ function verdicts(run) { return run.stages.length ? run.stages.map(stageCard) : 
 function curves() {
   const plots = chartsOf(facts.charts, "series", "chart").filter(Boolean);
   if (!plots.length) return [make("p", { class: "soft" }, "Nothing has been recorded yet.")];
-  const names = [...new Set(facts.runs.flatMap((run) => Object.keys(run.curves.others || {})))];
-  const others = names.map((name) => ({ title: name, unit: "", series: [{ name, label: "value" }] }));
-  const more = others.length > 0 && make("details", { id: "more", ontoggle: (event) => event.target.open && redraw() },
-    make("summary", null, `${count(others.length, "more metric")}`), make("div", { class: "charts" }, chartsOf(others, "others", "other")));
+  const more = facts.other_charts.length > 0 && make("details", { id: "more", ontoggle: (event) => event.target.open && redraw() },
+    make("summary", null, count(facts.other_charts.length, "more curve")), make("div", { class: "charts" }, chartsOf(facts.other_charts, "others", "other")));
   return [tools(), make("div", { class: "charts" }, plots), more];
 }
 
