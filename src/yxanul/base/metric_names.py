@@ -40,11 +40,8 @@ def check_metric(metric: str) -> str:
     if _row(metric) is None:
         word = domain_of(metric) or task_of(metric)
         known = [name.replace("*", word) if word else name for name in LOWER_IS_BETTER]
-        hint = near_miss(metric, known)
-        raise ValueError(
-            f"unknown metric {metric!r}; expected one of {', '.join(LOWER_IS_BETTER)}"
-            + (f"; {hint}" if hint else "")
-        )
+        hint = near_miss(metric, known) or f"expected one of {', '.join(LOWER_IS_BETTER)}"
+        raise ValueError(f"unknown metric {metric!r}; {hint}")
     return metric
 
 
