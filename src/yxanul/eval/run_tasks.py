@@ -49,7 +49,8 @@ ALL_TASKS: dict[str, Task | GeneratedTask] = {**TASKS, **GENERATED_TASKS}
 
 SUITES: dict[str, tuple[str, ...]] = {
     "small": (
-        "blimp", "lambada_openai", "sciq", "arc_easy", "arithmetic", "gsm8k_gold", "humaneval_gold",
+        "blimp", "lambada_openai", "sciq", "arc_easy", "bigbench_qa_wikidata", "arithmetic",
+        "gsm8k_gold", "humaneval_gold",
     ),
     "code": ("gsm8k", "humaneval", "mbpp"),
     "all": tuple(ALL_TASKS),
