@@ -1,6 +1,7 @@
 """The signal of a task is its gain over the spread between seeds."""
 
 import pytest
+
 from task_signal import signals
 
 
