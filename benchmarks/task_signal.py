@@ -8,13 +8,14 @@ mathematics and Python, with one thread. All tasks are evaluated before the firs
 middle and at the end, on the same documents. The signal of a task is what training gains, end
 against start, divided by the spread (standard deviation) of the end between seeds: below 3 a
 difference between two models may be one of seeds. A gain also has to be three standard errors over
-documents, else more documents are needed to see it.
+documents, else more documents are needed to see it. Perplexities are compared in logs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import statistics
 import time
@@ -37,7 +38,7 @@ LIMITS = {
     "arithmetic": 300, "gsm8k_gold": 200, "humaneval_gold": 164,
 }  # fmt: skip
 """Documents of each task."""
-PRESETS = {"nano": 2_000_000, "5x192": 2_000_000, "micro": 2_000_000, "mini": 500_000}
+PRESETS = {"nano": 2_000_000, "5x192": 2_000_000, "micro": 1_000_000}
 """Tokens by preset: what an hour has time for."""
 LEAST_SIGNAL = 3.0
 
@@ -110,11 +111,18 @@ def signals(runs: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         own = [run for run in runs if run["preset"] == preset]
         names = [name for name in own[0]["end"] if f"{name}_stderr" in own[0]["end"]]
         for name in names if len(own) > 1 else ():
-            ends, starts = ([run[when][name] for run in own] for when in ("end", "start"))
+            in_logs = name.endswith("perplexity")
+            ends, starts = (
+                [math.log(run[when][name]) if in_logs else run[when][name] for run in own]
+                for when in ("end", "start")
+            )
             end, start = statistics.fmean(ends), statistics.fmean(starts)
             gain = abs(end - start) if is_better(name, end, than=start) else -abs(end - start)
             spread = statistics.stdev(ends)
-            error = statistics.fmean(run["end"][f"{name}_stderr"] for run in own)
+            errors = [run["end"][f"{name}_stderr"] for run in own]
+            if in_logs:
+                errors = [one / run["end"][name] for one, run in zip(errors, own, strict=True)]
+            error = statistics.fmean(errors)
             signal = gain / spread if spread else 0.0
             shown = signal >= LEAST_SIGNAL and gain >= 3 * error
             yield {

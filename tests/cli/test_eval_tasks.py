@@ -65,6 +65,8 @@ def test_a_table_and_the_same_as_json(runs):
     ]  # fmt: skip
     facts = json.loads(call(*command, "--task-data", runs / "benchmarks", "--json").out)
     arc = facts["tasks"]["arc_easy"]
+    kept = json.loads((runs / "one" / "evaluations" / "tasks-00000002.json").read_text())
+    assert kept["tasks"] == facts["tasks"]
     assert set(arc) == {
         "accuracy", "stderr", "accuracy_norm", "accuracy_norm_stderr", "documents", "chance",
     }  # fmt: skip
@@ -111,7 +113,8 @@ def test_a_suite_names_what_is_missing(runs):
     data, short = runs / "benchmarks", ("--seq-len", 64, "--json")
     said = call("eval", runs / "one", "--suite", "small", "--task-data", data, *short)
     facts = json.loads(said.out)
-    assert set(facts["tasks"]) == {"arc_easy", "lambada_openai", "gsm8k_gold"}
+    known = {"arc_easy", "lambada_openai", "bigbench_qa_wikidata", "gsm8k_gold"}
+    assert set(facts["tasks"]) == known
     assert facts["missing"] == ["blimp", "sciq", "arithmetic", "humaneval_gold"]
     assert "blimp, sciq" in said.warnings[0]
 
@@ -194,9 +197,10 @@ MISTAKES = {
     ),
     "suite": (("--suite", "smal"), "did you mean 'small'"),
     "both": (("--suite", "small", "--tasks", "piqa"), "exclude each other"),
-    "text": (("--suite", "small", "--text", "a.txt"), "--text and --stride"),
+    "text": (("--suite", "small", "--text", "a.txt"), "--domains and --worst do not go with tasks"),
     "long": (("--tasks", "arc_easy", "--seq-len", "999"), "max_seq_len; got 999"),
     "shots": (("--tasks", "arc_easy", "--num-fewshot", "12"), "too few documents for 12 shots"),
+    "limit": (("--suite", "core", "--limit", "9"), "too few documents for 10 shots; got 9"),
 }
 
 

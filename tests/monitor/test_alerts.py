@@ -34,6 +34,7 @@ CASES = {
         {"train/loss": math.nan},
         {"optim/gradient_norm": math.inf},
         {"val/loss": math.nan},
+        {"val/loss": 2.0, "val/math/loss": math.inf},
         {"optim/num_infs": 1},
     ],
     "train_validation_gap": [{"val/loss": 3.1}],

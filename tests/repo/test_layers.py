@@ -25,14 +25,15 @@ MAY_IMPORT = {
     "eval": {"text", "tokenizer", "data", "model", "generate"},
     "plan": STAGES | {"stages"},
     "recipe": SETTINGS | {"checkpoint", "bundle"},
-    "stages": STAGES,
-    "inspect": STAGES | {"stages"},
-    "cli": STAGES | {"stages", "plan", "inspect"},
+    "report": {"model", "text", "eval"},
+    "stages": STAGES | {"report"},
+    "inspect": STAGES | {"stages", "report"},
+    "cli": STAGES | {"stages", "plan", "inspect", "report"},
     "lm_eval": {"eval", "bundle", "cli"},
 }
 OWN_PROCESS = {SRC / "base" / "interrupt.py", SRC / "eval" / "sandbox_process.py"}
 """Files that end a process of their own, or answer for it."""
-WITHOUT_TORCH = {"base", "text", "tokenizer", "data", "recipe"}
+WITHOUT_TORCH = {"base", "text", "tokenizer", "data", "recipe", "report"}
 
 
 FILES = sorted(SRC.rglob("*.py"))

@@ -14,12 +14,14 @@ from yxanul.cli import (
     evaluate,
     generate,
     prepare,
+    report,
     run,
     schema,
     show,
     tokenizer,
     train,
     verify_resume,
+    watch,
 )
 from yxanul.cli.errors import guarded
 from yxanul.cli.output import only_json_on_stdout
@@ -31,7 +33,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
 )
-for verb in (run, prepare, train, evaluate, generate, show, schema, doctor, verify_resume):
+verbs_alone = (
+    run, prepare, train, evaluate, generate, show, watch, report, schema, doctor, verify_resume,
+)  # fmt: skip
+for verb in verbs_alone:
     app.command(verb.NAME, epilog=verb.EXAMPLES)(verb.command)
 for verbs in (tokenizer, data):
     app.add_typer(verbs.group, name=verbs.NAME)

@@ -11,7 +11,7 @@ from typing import Any
 
 from yxanul.base.cache import cache_folder
 from yxanul.base.errors import YxanulError
-from yxanul.base.files import atomic_file, expand_home
+from yxanul.base.files import atomic_file, expand_home, read_json, write_json
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.registry import lookup
 from yxanul.base.run_folder import RunFolder
@@ -31,6 +31,7 @@ from yxanul.eval.run_tasks import (
     runs_programs,
     split_by_file,
 )
+from yxanul.eval.tasks import is_perplexity
 from yxanul.recipe import load_recipe
 from yxanul.train.mixed_precision.weights import choose_device
 
@@ -87,6 +88,8 @@ def evaluate_tasks(
     if samples:
         _write_samples(samples, models)
     facts = [model.to_dict(is_core) for model in models]
+    for model, result in zip(models, facts, strict=True):
+        _keep(model, result)
     if len(models) == 1:
         print_result(facts[0], _table(models[0], is_core), as_json)
         return
@@ -99,6 +102,16 @@ def evaluate_tasks(
     }
     text = _comparison(models, differences)
     print_result({"models": facts, "differences": by_task}, text, as_json)
+
+
+def _keep(model: _Evaluated, result: dict[str, Any]) -> None:
+    """Add a run's results to those of the same weights in its folder, for reports."""
+    folder = RunFolder(model.run).evaluations
+    if model.step is None or not os.access(model.run, os.W_OK):
+        return
+    path = folder / f"tasks-{model.step:08}.json"
+    earlier = read_json(path)["tasks"] if path.is_file() else {}
+    write_json(path, result | {"tasks": earlier | result["tasks"]})
 
 
 def _task_data_of(run: Path) -> str | None:
@@ -161,7 +174,7 @@ def _table(model: _Evaluated, is_core: bool) -> str:
     rows = []
     for task, result in model.results.items():
         for metric, (value, stderr) in result.metrics.items():
-            has_chance = metric != "perplexity" and result.chance is not None
+            has_chance = not is_perplexity(metric) and result.chance is not None
             chance = f"{result.chance:.3f}" if has_chance else ""
             figures = [_figure(value), _figure(stderr), chance, f"{len(result.values(metric)):,}"]
             rows.append([task, _COLUMNS.get(metric, metric), *figures])

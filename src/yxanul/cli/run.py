@@ -119,7 +119,7 @@ def summary(outcome: Outcome) -> str:
         lines.append(f"  {domain:<16}{score.bits_per_byte:.3f}{xz}{note}")
     run, program = str(outcome.run), own_command()
     more = ["generate", run, outcome.prompt, "--temperature", f"{SAMPLING.temperature:g}"]
-    lines.append(f"the run is in {run}; what to type next:")
+    lines.append(f"the run is in {run}, its report in {run}/report.html; what to type next:")
     lines += [
         f"  {shlex.join([*program, *more, '--samples', '4'])}",
         f"  {shlex.join([*program, 'show', run])}",

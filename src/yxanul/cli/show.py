@@ -19,6 +19,8 @@ EXAMPLES = """**Examples**
 
 `yxanul show yxanul-177m`
 
+`yxanul show four-stages --html plan.html`
+
 `yxanul show runs/quickstart`
 
 `yxanul show models/some-llama`"""
@@ -30,6 +32,15 @@ def command(
     full: Annotated[
         bool, typer.Option("--full", metavar="", help="Also show the resolved recipe as YAML.")
     ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            help="Also write the plan as a page: phases, learning rate, mix, gates.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show a recipe's plan, a preset's exact parameter counts, or a run's state."""
@@ -43,10 +54,12 @@ def command(
     folder = Path(what)
     is_folder = (folder / "config.json").is_file()
     is_run = any((folder / file).is_file() for file in ("recipe.yaml", "ledger.json"))
-    if (overrides or full) and (is_run or is_folder or what in PRESETS):
-        given = f"'{overrides[0]}'" if overrides else "--full"
-        rule = "overrides need a recipe" if overrides else "--full needs a recipe"
-        raise YxanulError(rule, got=f"{given} after {what}")
+    if (overrides or full or html) and (is_run or is_folder or what in PRESETS):
+        flag = "--full" if full else "--html"
+        given = f"'{overrides[0]}'" if overrides else flag
+        rule = "overrides need a recipe" if overrides else f"{flag} needs a recipe"
+        hint = f"yxanul report {what}" if is_run and html else None
+        raise YxanulError(rule, got=f"{given} after {what}", hint=hint)
     if is_run:
         facts, text = show_run(folder)
     elif what in PRESETS:
@@ -56,7 +69,7 @@ def command(
     elif what not in installed_recipes() and (hint := near_miss(what, PRESETS)):
         raise YxanulError(f"unknown recipe, preset or run '{what}'", hint=hint)
     else:
-        facts, text = show_recipe(what, overrides or [], full)
+        facts, text = show_recipe(what, overrides or [], full, html)
     print_result(facts, text, as_json)
 
 

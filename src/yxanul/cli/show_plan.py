@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
+from yxanul.base.files import write_text
 from yxanul.cli.chart import area, parts_bar, shades_of
 from yxanul.cli.output import make_ui
 from yxanul.cli.pictures import table
@@ -28,8 +30,13 @@ CURVE_HEIGHT = 8
 LEAST_MIX_WIDTH, MIX_WIDTH = 20, 40
 
 
-def show_recipe(name: str, overrides: list[str], full: bool = False) -> tuple[dict[str, Any], str]:
-    """Return a resolved recipe and its plan as facts and text; `full` adds the recipe's YAML."""
+def show_recipe(
+    name: str, overrides: list[str], full: bool = False, html: Path | None = None
+) -> tuple[dict[str, Any], str]:
+    """Return a resolved recipe and its plan as facts and text; `full` adds the recipe's YAML.
+
+    With `html`, the plan is also written to that file, as a page.
+    """
     tree = read_tree(name, overrides)
     recipe = check_tree(tree)
     refuse(tree, [*preflight.of_schedules(recipe)])
@@ -53,6 +60,13 @@ def show_recipe(name: str, overrides: list[str], full: bool = False) -> tuple[di
     most = max(point["rate"] for point in facts["curve"])
     lines += ["", *rate_picture(plans, most), *mix_picture(facts["phases"])]
     lines += ["", dump_recipe(recipe).rstrip()] if full else []
+    if html is not None:
+        from yxanul.inspect.plan_page import plan_page_facts
+        from yxanul.report.page import render
+
+        write_text(html, render(plan_page_facts(Path(name).stem, recipe, plans)))
+        facts["path"] = str(html)
+        lines += ["", f"wrote {html}"]
     return {"recipe": as_plain(recipe), **facts}, "\n".join(lines)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from yxanul.base.metric_names import matching
 from yxanul.monitor.rolling import Rolling
 
 WINDOW = 50
@@ -79,7 +80,7 @@ def vanishing(step: int, metrics: Mapping[str, float], history: History) -> str 
 
 def not_finite(step: int, metrics: Mapping[str, float], history: History) -> str | None:
     """Check for NaN or infinity."""
-    for name in FINITE:
+    for name in (*FINITE, *matching("val/*/loss", metrics)):
         value = metrics.get(name, 0.0)
         if not math.isfinite(value) or (name.startswith("optim/num_") and value > 0):
             skipped = "" if name.startswith("val/") else ", so the update was skipped"

@@ -11,6 +11,7 @@ from yxanul.checkpoint.read import CheckpointDamaged
 from yxanul.eval.score import named
 from yxanul.optim.schedules import check_schedule
 from yxanul.optim.sophia import Sophia
+from yxanul.report.page import write_report
 from yxanul.stages.callbacks import Scorer, described, stage_callbacks
 from yxanul.stages.config import Extend, RaiseReplay, StageSettings, stage_optim
 from yxanul.stages.gates import Evidence, Verdict, judge
@@ -35,7 +36,13 @@ def run_stages(session: Session) -> None:
     for index, stage in enumerate(session.recipe.stages):
         entry = session.ledger.entry(stage.name)
         if entry is None or entry.status != "passed":
-            run_stage(session, index)
+            continues = False
+            try:
+                run_stage(session, index)
+                continues = True
+            finally:
+                if session.world.is_main:
+                    write_report(session.run, session.ui, is_running=continues)
 
 
 def reconcile_ledger(session: Session) -> None:

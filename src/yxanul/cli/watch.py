@@ -1,0 +1,128 @@
+"""`yxanul watch`: runs while they train, in the terminal or in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from yxanul.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from yxanul.report.facts import RunReader
+
+NAME = "watch"
+EXAMPLES = """**Examples**
+
+`yxanul watch runs/quickstart`
+
+`yxanul watch runs/a runs/b`
+
+`yxanul watch runs/quickstart --web`"""
+
+SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_LINES = 1.0, 10.0
+
+
+def command(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    web: Annotated[
+        bool,
+        typer.Option("--web", metavar="", help="Serve the report to a browser on this machine."),
+    ] = False,
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", min=0, help="Port of --web; 0: any free one.")
+    ] = 0,
+    once: Annotated[
+        bool, typer.Option("--once", metavar="", help="Show the runs once and exit.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Follow runs until they end, or until Ctrl-C, which stops the watching only."""
+    import contextlib
+    import sys
+
+    from yxanul.base.errors import Interrupted
+    from yxanul.base.interrupt import StopRequest
+    from yxanul.cli.output import print_json
+    from yxanul.report.facts import RunReader
+    from yxanul.report.live import live_facts
+
+    readers = [RunReader(run) for run in runs]
+    if as_json and not web:
+        print_json({"runs": [live_facts(reader) for reader in readers]})
+        return
+    with contextlib.suppress(Interrupted), StopRequest().handled():
+        if web:
+            _serve(readers, port, as_json)
+        elif sys.stdout.isatty() or once:
+            _draw(readers, once)
+        else:
+            _log(readers)
+
+
+def _draw(readers: list[RunReader], once: bool) -> None:
+    """Draw the runs in place, again and again until they have ended."""
+    import time
+
+    from rich.console import Console
+    from rich.live import Live
+
+    from yxanul.cli.watch_screen import screen
+    from yxanul.report.live import live_facts
+
+    console, took = Console(highlight=False), 0.0
+    facts = [live_facts(reader) for reader in readers]
+    if once:
+        console.print(screen(facts, console.width))
+        return
+    with Live(screen(facts, console.width), console=console, auto_refresh=False) as live:
+        while not _have_ended(facts):
+            time.sleep(max(SECONDS_BETWEEN_LOOKS, 20 * took))
+            began = time.monotonic()
+            facts = [live_facts(reader) for reader in readers]
+            took = time.monotonic() - began
+            live.update(screen(facts, console.width), refresh=True)
+
+
+def _log(readers: list[RunReader]) -> None:
+    """Print a line for each run that has moved, at most every ten seconds."""
+    import time
+
+    from yxanul.cli.output import print_text
+    from yxanul.cli.watch_screen import line
+    from yxanul.report.live import live_facts
+
+    printed: dict[int, str] = {}
+    while True:
+        facts = [live_facts(reader) for reader in readers]
+        for number, one in enumerate(facts):
+            if printed.get(number) != (text := line(one)):
+                printed[number] = text
+                print_text(text)
+        if _have_ended(facts):
+            return
+        time.sleep(SECONDS_BETWEEN_LINES)
+
+
+def _have_ended(facts: list[dict[str, Any]]) -> bool:
+    return all(one["status"] in ("passed", "failed") for one in facts)
+
+
+def _serve(readers: list[RunReader], port: int, as_json: bool) -> None:
+    """Serve the page until a signal comes."""
+    from yxanul.base.errors import YxanulError
+    from yxanul.cli.output import make_ui, print_json, print_text
+    from yxanul.report.server import PageServer
+
+    try:
+        server = PageServer(readers, port)
+    except OSError as error:
+        raise YxanulError(f"cannot listen on port {port}", got=error.strerror) from None
+    with server:
+        print_json({"url": server.url}) if as_json else print_text(server.url)
+        make_ui().say(
+            "open this address in a browser of this machine; Ctrl-C ends it. From another machine:"
+            f" ssh -L {server.server_port}:127.0.0.1:{server.server_port} HOST"
+        )
+        server.serve_forever()
