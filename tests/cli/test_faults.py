@@ -385,7 +385,10 @@ def test_a_spike_of_the_loss_is_told(train, out, monkeypatch):
 
 def test_a_spike_of_the_loss_is_skipped_where_that_is_asked_for(train, out, monkeypatch):
     spike(monkeypatch, {20, 50})
-    assert train(*LONGER, "train.skip_spikes={window_steps: 8}").code == 0
+    assert (
+        train(*LONGER, "monitor.alerts.loss_spike=skip", "monitor.spikes={window_steps: 8}").code
+        == 0
+    )
     lines = {one["step"]: one for one in metrics_of(out) if "train/loss" in one}
     skipped = {step: line["optim/skipped_total"] for step, line in lines.items()}
     assert skipped[20] == skipped[19] + 1 and skipped[50] == skipped[49] + 1

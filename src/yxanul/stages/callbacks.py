@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 from yxanul.base.files import write_text
@@ -17,6 +18,7 @@ from yxanul.generate.config import SampleSettings
 from yxanul.model.config import ModelSettings
 from yxanul.model.count import flops_per_token
 from yxanul.monitor.metrics import StepFacts
+from yxanul.stages.alerts import advice_values, log, mix_metrics, stage_metrics
 from yxanul.stages.config import longest_row, stage_optim
 from yxanul.stages.ledger import Entry
 from yxanul.stages.replan import Cooldown, MinutesBudget
@@ -31,7 +33,7 @@ def stage_callbacks(session: Session, index: int, entry: Entry, scorer: Scorer) 
     """Return the callbacks of a stage; checkpoints come after the callbacks whose state they
     save."""
     stage = session.recipe.stages[index]
-    callbacks: list[Callback] = [Recording(session)]
+    callbacks: list[Callback] = [Recording(session, index, entry)]
     if stage.budget.minutes is not None:
         callbacks.append(MinutesBudget(session, stage, entry, stage.budget.minutes))
     callbacks += [Evaluation(session, scorer), Saving(session, index)]
@@ -43,17 +45,21 @@ def stage_callbacks(session: Session, index: int, entry: Entry, scorer: Scorer) 
 class Recording(Callback):
     """Logs the metrics of every step and reports alerts."""
 
-    def __init__(self, session: Session):
-        self._session = session
+    def __init__(self, session: Session, index: int, entry: Entry):
+        self._session, self._index, self._entry = session, index, entry
+        session.watch.advice = advice_values(session.recipe, index)
 
-    def after_step(self, trainer: Trainer, report: StepReport) -> None:
-        """Log the step."""
+    def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
+        """Log the step; return a stop if an alert asks for it."""
         session = self._session
         metrics = session.recorder.metrics(step_facts(report, session.model_settings))
-        log(session, report.progress.step, metrics)
+        metrics |= session.watch.batches.metrics()
+        metrics |= stage_metrics(session, self._index, self._entry, report)
+        changes = log(session, report.progress.step, metrics)
         if not session.startup.ended:
             session.startup.end("first step")
             session.ui.say(str(session.startup))
+        return changes
 
 
 class Evaluation(Callback):
@@ -69,7 +75,7 @@ class Evaluation(Callback):
             return None
         scores = self._scorer.score_sample(self._scorer.domains)
         metrics = named(scores)
-        log(self._session, step, metrics)
+        changes = log(self._session, step, metrics | mix_metrics(scores, report.phase.mix))
         bits = ", ".join(f"{name} {score.bits_per_byte:.4f}" for name, score in scores.items())
         most = max(score.tokens for score in scores.values())
         self._session.ui.say(
@@ -80,7 +86,9 @@ class Evaluation(Callback):
         metric, best = self._session.recipe.train.checkpoint.best, trainer.progress.best
         value = metrics.get(metric, math.nan)
         is_best = best is None or best.metric != metric or is_better(metric, value, best.value)
-        return Changes(best=Best(step, value, metric)) if is_best and math.isfinite(value) else None
+        if is_best and math.isfinite(value):
+            changes = replace(changes, best=Best(step, value, metric))
+        return changes
 
     def _write_samples(self, step: int) -> None:
         session, settings = self._session, self._session.recipe.eval
@@ -89,14 +97,6 @@ class Evaluation(Callback):
         if texts:
             write_text(session.run.samples / f"step-{step:08}.txt", "\n\n".join(texts) + "\n")
             session.tracker.text(step, "samples", "\n\n".join(texts))
-
-
-def log(session: Session, step: int, metrics: Mapping[str, float]) -> None:
-    """Send metrics to the trackers and report alerts."""
-    session.tracker.log(step, metrics)
-    alerts = session.watch.look(step, metrics)
-    for alert in alerts if session.recipe.monitor.alerts else ():
-        session.ui.warn(str(alert))
 
 
 class Scorer:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import torch
 
 from yxanul.base.clock import Stopwatch
-from yxanul.base.errors import Interrupted, YxanulError
+from yxanul.base.errors import Interrupted, StoppedByAlert, YxanulError
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.ui import ProgressTask, Ui
 from yxanul.data.batches import Batch, BatchLoader
 from yxanul.data.mix import MixCursor, Row, plan_rows
+from yxanul.monitor.config import SpikeSettings
 from yxanul.optim.config import OptimSettings
-from yxanul.train.config import SpikeSettings
 from yxanul.train.curriculum import Phase, Plan, planned_multiplier
 from yxanul.train.engine import Engine
 from yxanul.train.hessian import HessianEstimator
@@ -55,6 +55,8 @@ class Changes:
 
     plan: Plan | None = None
     best: Best | None = None
+    stop: str | None = None
+    """Why training must stop after this step, as an alert says."""
 
 
 class Callback:
@@ -87,6 +89,7 @@ class Trainer:
     def __post_init__(self) -> None:
         self._stalls = StallWatch(self.ui)
         self._estimated: int | None = None
+        self._alert: str | None = None
 
     @property
     def world(self) -> World:
@@ -250,6 +253,7 @@ class Trainer:
         if changes is not None:
             self.plan = changes.plan or self.plan
             self.progress = replace(self.progress, best=changes.best or self.progress.best)
+            self._alert = self._alert or changes.stop
 
     def _save(self) -> None:
         for callback in self.callbacks:
@@ -258,9 +262,16 @@ class Trainer:
     def _stop_if_asked(self) -> None:
         last = self.stop.after_step
         reached = last is not None and self.progress.step >= last
-        asked = self.world.any(reached or self.stop.signal_number is not None)
+        is_stopped = self.stop.signal_number is not None or self._alert is not None
+        asked = self.world.any(reached or is_stopped)
         if asked:
             self._save()
+            if (alert := self.world.broadcast(self._alert)) is not None:
+                raise StoppedByAlert(
+                    "stopped by an alert; the state is saved",
+                    got=alert,
+                    hint="run the same command to resume",
+                )
             self.stop.pass_on(asked)
             self.stop.raise_if_asked(
                 f"stopped after step {self.progress.step}; the state is saved",

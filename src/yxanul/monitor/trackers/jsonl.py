@@ -11,6 +11,8 @@ from typing import IO, Any
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import atomic_file
 from yxanul.base.run_folder import RunFolder
+from yxanul.monitor.alerts import Alert
+from yxanul.monitor.trackers.tracker import Histogram
 
 
 class JsonlTracker:
@@ -32,6 +34,16 @@ class JsonlTracker:
     def text(self, step: int, name: str, text: str) -> None:
         """Append the text as a separate line."""
         self._append({"step": step, name: text})
+
+    def histogram(self, step: int, name: str, histogram: Histogram) -> None:
+        """Append the edges and counts as a separate line."""
+        counts = {"edges": list(histogram.edges), "counts": list(histogram.counts)}
+        self._append({"step": step, name: counts})
+
+    def alert(self, alert: Alert) -> None:
+        """Append `{"step": ..., "alert": {"name": ..., "severity": ..., "seen": ..., ...}}`."""
+        fields = alert.to_dict()
+        self._append({"step": fields.pop("step"), "alert": fields})
 
     def rewind(self, step: int) -> None:
         """Drop the lines of later steps and invalid lines; the file is replaced atomically."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from yxanul.monitor.trackers.tracker import Tracker
+from yxanul.monitor.alerts import Alert
+from yxanul.monitor.trackers.tracker import Histogram, Tracker
 
 
 class MultiTracker:
@@ -22,6 +23,16 @@ class MultiTracker:
         """Log a text to all trackers."""
         for tracker in self._trackers:
             tracker.text(step, name, text)
+
+    def histogram(self, step: int, name: str, histogram: Histogram) -> None:
+        """Log a distribution to all trackers."""
+        for tracker in self._trackers:
+            tracker.histogram(step, name, histogram)
+
+    def alert(self, alert: Alert) -> None:
+        """Log an alert to all trackers."""
+        for tracker in self._trackers:
+            tracker.alert(alert)
 
     def rewind(self, step: int) -> None:
         """Rewind all trackers."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from yxanul.base.errors import missing_package
 from yxanul.base.run_folder import RunFolder
+from yxanul.monitor.alerts import Alert
+from yxanul.monitor.trackers.tracker import Histogram
 
 FLUSH_SECONDS = 5
 
@@ -32,6 +35,27 @@ class TensorboardTracker:
     def text(self, step: int, name: str, text: str) -> None:
         """Log the text."""
         self._open().add_text(name, text, step)
+
+    def histogram(self, step: int, name: str, histogram: Histogram) -> None:
+        """Log the distribution; sums of values are those of the middles of the bins."""
+        pairs = list(zip(pairwise(histogram.edges), histogram.counts, strict=True))
+        middles = [((low + high) / 2, count) for (low, high), count in pairs]
+        self._open().add_histogram_raw(
+            name,
+            min=histogram.edges[0],
+            max=histogram.edges[-1],
+            num=sum(histogram.counts),
+            sum=sum(middle * count for middle, count in middles),
+            sum_squares=sum(middle**2 * count for middle, count in middles),
+            bucket_limits=list(histogram.edges[1:]),
+            bucket_counts=list(histogram.counts),
+            global_step=step,
+        )
+
+    def alert(self, alert: Alert) -> None:
+        """Log the alert as a text, and flush."""
+        self.text(alert.step, f"alerts/{alert.name}", str(alert))
+        self._open().flush()
 
     def rewind(self, step: int) -> None:
         """Start a new event file that purges all later steps."""

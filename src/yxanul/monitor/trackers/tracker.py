@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
+
+from yxanul.monitor.alerts import Alert
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts of values between consecutive edges."""
+
+    edges: Sequence[float]
+    """Ascending, one more than counts."""
+    counts: Sequence[int]
 
 
 class Tracker(Protocol):
@@ -14,6 +26,12 @@ class Tracker(Protocol):
 
     def text(self, step: int, name: str, text: str) -> None:
         """Log a text, such as a sample."""
+
+    def histogram(self, step: int, name: str, histogram: Histogram) -> None:
+        """Log a distribution, such as that of the weights."""
+
+    def alert(self, alert: Alert) -> None:
+        """Log an alert."""
 
     def rewind(self, step: int) -> None:
         """Drop everything logged after `step`: training resumes from its checkpoint."""

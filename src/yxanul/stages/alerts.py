@@ -1,0 +1,124 @@
+"""Alerts of a run: what the rules read besides a step's own metrics, and what raised ones do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from yxanul.data.batches import Batch, BatchLoader
+from yxanul.data.mix import Row
+from yxanul.eval.score import Score
+from yxanul.monitor.batches import BatchWatch
+from yxanul.optim.config import OptimSettings
+from yxanul.recipe import Recipe
+from yxanul.stages.config import stage_optim
+from yxanul.stages.ledger import Entry
+from yxanul.stages.session import Session
+from yxanul.train.trainer import Changes, StepReport
+
+STAGE_METRICS = {
+    "curriculum/stage": "index of the stage",
+    "curriculum/attempt": "how often the stage was extended or rolled back by then",
+    "data/epochs": "passes over the source that was read most; absent while text is encoded",
+    "model/vocab_size": "size of the vocabulary; with the first step of a stage",
+    "model/from_scratch": "1 if the stage begins with random weights; with its first step",
+    "data/synthetic": "1 if programs wrote some of the stage's text; with its first step",
+    "val/mix_loss": "held-out loss of the mix that is trained on: comparable with train/loss",
+    "val/bytes_per_token": "bytes of a held-out token",
+}
+"""Descriptions of the metrics that alerts need besides those of a step."""
+
+
+class WatchedLoader(BatchLoader):
+    """A loader whose batches are noted."""
+
+    def __init__(self, loader: BatchLoader, watch: BatchWatch):
+        self._loader, self._watch = loader, watch
+
+    def load(self, rows: Sequence[Row], seq_len: int) -> Batch:
+        """Load the rows."""
+        batch = self._loader.load(rows, seq_len)
+        self._watch.add(batch.ids_BT.numpy(), batch.targets_BT.numpy())
+        return batch
+
+
+def stage_metrics(
+    session: Session, index: int, entry: Entry, report: StepReport
+) -> dict[str, float]:
+    """Return what alerts need to know of a step's stage."""
+    progress, data = report.progress, session.data
+    done = progress.stage_step - 1
+    metrics: dict[str, float] = {
+        "curriculum/stage": index,
+        "curriculum/attempt": sum(action.step <= done for action in entry.actions),
+    }
+    if data.train_tokens:
+        positions = progress.cursor.positions
+        metrics["data/epochs"] = max(at / data.train_tokens[n] for n, at in positions.items())
+    if done == 0:
+        domains = session.recipe.stages[index].domains()
+        metrics["model/vocab_size"] = session.model_settings.vocab_size
+        metrics["model/from_scratch"] = float(index == 0 and session.recipe.model.init_from is None)
+        metrics["data/synthetic"] = float(
+            any(data.held_out[domain].synthetic for domain in domains)
+        )
+    return metrics
+
+
+def mix_metrics(scores: Mapping[str, Score], mix: Mapping[str, float]) -> dict[str, float]:
+    """Return the held-out loss of a mix: its domains' losses by their share of its tokens."""
+    total = sum(mix.values())
+    return {
+        "val/mix_loss": sum(scores[name].loss * share / total for name, share in mix.items()),
+        "val/bytes_per_token": sum(score.bytes for score in scores.values())
+        / sum(score.tokens for score in scores.values()),
+    }
+
+
+def log(session: Session, step: int, metrics: Mapping[str, float]) -> Changes:
+    """Send metrics to the trackers, and record and show alerts; return a stop if one asks for it.
+
+    Only rank 0 sees alerts: the others have other times and rows.
+    """
+    session.tracker.log(step, metrics)
+    stop = None
+    for alert in session.watch.check(step, metrics) if session.world.is_main else ():
+        session.tracker.alert(alert)
+        session.ui.warn(str(alert))
+        if session.recipe.monitor.alerts.action(alert.name) == "stop":
+            stop = f"{alert.name}: {alert}"
+    return Changes(stop=stop)
+
+
+def advice_values(recipe: Recipe, index: int) -> dict[str, str]:
+    """Return the keys and values to paste in the advice of alerts in a stage."""
+    stage = recipe.stages[index]
+    optim, model = stage_optim(recipe.optim, stage), recipe.model
+    clip = f"optim.grad_clip={optim.grad_clip / 2 if optim.grad_clip else 1:g}"
+    return {
+        "lower_lr": _rates(recipe, index, optim, 0.5),
+        "higher_lr": _rates(recipe, index, optim, 2),
+        "longer_warmup": _warmup(recipe, index, optim),
+        "clip": clip,
+        "higher_clip": f"optim.grad_clip={2 * optim.grad_clip:g}" if optim.grad_clip else clip,
+        "weight_decay": f"optim.weight_decay={max(0.1, 2 * optim.weight_decay):g}",
+        "larger_init": f"model.init_std={2 * model.init_std:g}",
+    }
+
+
+def _rates(recipe: Recipe, index: int, optim: OptimSettings, factor: float) -> str:
+    """Return the learning rates times a factor, at the keys that decide them in a stage."""
+    own = recipe.stages[index].optim.peak_lr is not None
+    key = f"stages.{index}.optim" if own else "optim"
+    text = f"{key}.peak_lr={factor * optim.peak_lr:.2g}"
+    if recipe.optim.muon_lr is not None and not own:  # else four times peak_lr
+        text += f" optim.muon_lr={factor * recipe.optim.muon_lr:.2g}"
+    return text
+
+
+def _warmup(recipe: Recipe, index: int, optim: OptimSettings) -> str:
+    """Return twice the warm-up of a stage, at its key."""
+    key = f"stages.{index}.optim" if recipe.stages[index].optim.schedule else "optim"
+    for unit in ("steps", "tokens", "fraction"):
+        if length := getattr(optim.schedule, f"warmup_{unit}"):
+            return f"{key}.schedule.warmup_{unit}={2 * length:g}"
+    return f"{key}.schedule.warmup_fraction=0.1"
