@@ -19,7 +19,7 @@ from yxanul.stages.gates import Evidence, Verdict, judge
 from yxanul.stages.ledger import Action, Entry
 from yxanul.stages.measure import use_threads
 from yxanul.stages.micro_batches import fit
-from yxanul.stages.plan import bounds_of, repeated_from, repeats, resolve_plan
+from yxanul.stages.plan import bounds_of, later_work, repeated_from, repeats, resolve_plan
 from yxanul.stages.replan import guess_tokens, warn_of_repeats
 from yxanul.stages.session import Session, load_checkpoint, restore_engine
 from yxanul.stages.summary import stage_facts, xz_bits_per_byte
@@ -199,6 +199,7 @@ def make_trainer(session: Session, index: int, plan: Plan, entry: Entry, scorer:
         stop=session.stop,
         callbacks=stage_callbacks(session, index, entry, scorer),
         skip_spikes=session.recipe.monitor.skipped_spikes,
+        later=later_work(session.recipe, index, session.data.train_tokens),
         hessian=HessianEstimator(engine.optimizer, engine, session.recipe.seed)
         if isinstance(engine.optimizer, Sophia)
         else None,

@@ -10,6 +10,7 @@ import torch
 
 from yxanul.base.clock import Stopwatch
 from yxanul.base.errors import Interrupted, StoppedByAlert, YxanulError
+from yxanul.base.figures import format_seconds
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.ui import ProgressTask, Ui
 from yxanul.data.batches import Batch, BatchLoader
@@ -83,6 +84,8 @@ class Trainer:
     stop: StopRequest
     callbacks: Sequence[Callback] = ()
     skip_spikes: SpikeSettings | None = None
+    later: tuple[int, float] = (0, 0.0)
+    """Target tokens and seconds planned for the stages after this one, for the time left."""
     hessian: HessianEstimator | None = None
     """Only for Sophia."""
 
@@ -90,6 +93,7 @@ class Trainer:
         self._stalls = StallWatch(self.ui)
         self._estimated: int | None = None
         self._alert: str | None = None
+        self._trained = (0, 0.0)
 
     @property
     def world(self) -> World:
@@ -246,8 +250,18 @@ class Trainer:
             raise self._out_of_memory(phase) from error
 
     def _show(self, bar: ProgressTask, report: StepReport) -> None:
-        total = f"{self.progress.stage_step}/{self.plan.total_steps}"
-        bar.advance(report.phase.step_tokens, f"step {total}, loss {report.loss:.3f}")
+        tokens, seconds = self._trained
+        tokens, seconds = tokens + report.num_targets, seconds + sum(report.seconds.values())
+        self._trained = tokens, seconds
+        plan, done = self.plan, self.progress.stage_step
+        later_tokens, later_seconds = self.later
+        left = (plan.tokens_after(plan.total_steps) - plan.tokens_after(done)) + later_tokens
+        run_left = left * seconds / max(1, tokens) + later_seconds
+        bar.advance(
+            report.phase.step_tokens,
+            f"loss {report.loss:.3f}, phase {report.phase.index + 1}/{plan.phases[-1].index + 1},"
+            f" run {format_seconds(run_left)} left, step {done}/{plan.total_steps}",
+        )
 
     def _take(self, changes: Changes | None) -> None:
         if changes is not None:
