@@ -139,10 +139,13 @@ class LanguageModel(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return fp32 logits over the vocabulary (without padding) for `hidden[..., D]`."""
+        return capped(self.uncapped_logits(hidden), self.settings.logit_soft_cap)
+
+    def uncapped_logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits before soft-capping, in fp32."""
         x_NX, weight_VX = self._head(hidden)
         logits = x_NX @ weight_VX[: self.settings.num_tokens].T
-        logits = capped(logits.float(), self.settings.logit_soft_cap)
-        return logits.view(*hidden.shape[:-1], -1)
+        return logits.float().view(*hidden.shape[:-1], -1)
 
     def _loss_config(self) -> LossConfig:
         settings, on_gpu = self.settings, self.embedding.tokens.device.type == "cuda"

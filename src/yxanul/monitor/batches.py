@@ -16,14 +16,6 @@ MOST_SEARCHED = 16_384
 """Tokens of a step in which held-out passages are looked for: a bound of the cost."""
 _TABLE_BITS = 20
 
-BATCH_METRICS = {
-    "data/unigram_entropy": "entropy of the step's target tokens by their frequency, nats",
-    "data/target_is_input": "share of the targets that equal the token at their own position",
-    "data/checksum": "CRC-32 of the step's token ids and targets (this process's rows)",
-    "data/held_out_seen": "share of sampled held-out passages of 32 tokens trained on so far",
-}
-"""Descriptions of the metrics of a step's batches."""
-
 
 class BatchWatch:
     """Collects facts about batches as they are loaded."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
 from yxanul.base.settings import Settings
 
@@ -96,11 +96,31 @@ class SpikeSettings(Settings):
     """Window length in steps; there are no spikes until a phase has filled half of it."""
 
 
+class Cadences(Settings):
+    """Steps from one record of a group of metrics to the next; null: never (docs/metrics.md)."""
+
+    gradients: PositiveInt | None = 10
+    """Mean, deviation, extremes and zeros of all gradients, and the gradient noise scale."""
+    confidence: PositiveInt | None = 10
+    """Accuracy, entropy and logits on a sample of the step's positions."""
+    weights: PositiveInt | None = 100
+    """Weights, update ratios and gradient norms by group; the update needs a copy of the
+    weights."""
+    activations: PositiveInt | None = 500
+    """Activations and dead neurons of every layer."""
+    attention: PositiveInt | None = 500
+    """Entropy and largest score of every layer's attention."""
+    histograms: PositiveInt | None = 500
+    """Histograms of weights, gradients and confidence, for trackers that show them."""
+
+
 class MonitorSettings(Settings):
     """Metric trackers and alerts."""
 
     trackers: tuple[TrackerName, ...] = ("jsonl",)
     """Where metrics are logged; jsonl is metrics.jsonl in the run folder."""
+    every: Cadences = Cadences()
+    """Steps between the records of metrics that cost time."""
     alerts: AlertSettings = AlertSettings()
     """What alerts do, by alert."""
     spikes: SpikeSettings = SpikeSettings()

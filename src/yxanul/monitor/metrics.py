@@ -15,44 +15,6 @@ LOSS_WINDOW = 50
 CLIP_WINDOW = 100
 OUTLIER_STDS = 2.0
 
-STEP_METRICS: dict[str, str] = {
-    "train/loss": "mean over the step's target tokens, nats",
-    "train/perplexity": "exp of the loss",
-    "train/loss_median": "median of the last 50 losses, including this one",
-    "train/loss_std": "standard deviation of the last 50 losses",
-    "train/loss_outlier": "1 if the loss is above median + 2 std of the 50 before it",
-    "optim/learning_rate": "peak_lr times schedule times the phase's scale",
-    "optim/learning_rate_matrix": "learning rate of the matrices (muon: from muon_lr)",
-    "optim/learning_rate_embedding": "learning rate of the embeddings",
-    "optim/learning_rate_norm": "learning rate of the norms",
-    "optim/gradient_norm": "global gradient norm before clipping",
-    "optim/gradient_norm_after_clip": "global gradient norm after clipping",
-    "optim/clip_rate": "share of the last 100 updates that were clipped",
-    "optim/skipped": "1 if the update was skipped: non-finite or an outlier",
-    "optim/skipped_outlier": "1 if the update was skipped although all values were finite",
-    "optim/skipped_total": "skipped updates so far, all stages",
-    "perf/tokens_per_second": "target tokens of the step per second of wall time",
-    "perf/samples_per_second": "rows of the step per second of wall time",
-    "perf/data_time": "seconds spent waiting for batches",
-    "perf/forward_time": "seconds in the forward passes",
-    "perf/backward_time": "seconds in the backward passes",
-    "perf/optimizer_time": "seconds in clipping and the update",
-    "perf/total_step_time": "seconds from step to step",
-    "perf/mfu": "model FLOPs per second of wall time, as a share of the device's peak",
-    "memory/allocated_gb": "GiB in use (on a CPU: resident memory of the process)",
-    "memory/max_allocated_gb": "peak of allocated_gb so far",
-    "memory/reserved_gb": "GiB reserved by torch (on a CPU: the process's address space)",
-    "data/batch_size": "rows of the step",
-    "data/sequence_length": "tokens per row",
-    "data/actual_tokens": "target tokens of the step",
-    "data/padding_ratio": "share of the step's positions without a target",
-    "data/tokens_seen": "target tokens so far, all stages",
-    "curriculum/phase": "index of the phase",
-    "curriculum/lr_scale": "the phase's factor on the learning rate",
-    "curriculum/clip": "the phase's maximum gradient norm",
-}
-"""Descriptions of all metrics of a step; curriculum/clip is only logged if there is one."""
-
 
 @dataclass(frozen=True)
 class StepFacts:
@@ -75,7 +37,7 @@ class StepFacts:
     num_targets: int
     tokens_seen: int
     seconds: Mapping[str, float]
-    """Time by section: data, forward, backward, optimizer; they sum to the wall time."""
+    """Time by section: data, forward, backward, metrics, optimizer; they sum to the wall time."""
     flops_per_token: float
     """Training FLOPs per target token at this sequence length."""
     skipped_total: int = 0
@@ -135,7 +97,7 @@ class StepRecorder:
             "optim/clip_rate": self._clipped.mean if len(self._clipped) else 0.0,
             "optim/skipped": float(not facts.applied),
             "optim/skipped_outlier": float(not facts.applied and finite),
-            "optim/skipped_total": float(facts.skipped_total),
+            "optim/skipped_updates": float(facts.skipped_total),
         }
 
 
@@ -155,7 +117,7 @@ def _speed(facts: StepFacts, peak_flops: float) -> dict[str, float]:
     total = sum(facts.seconds.values())
     tokens_per_second = facts.num_targets / total if total else 0.0
     mfu = model_flops_utilization(tokens_per_second, facts.flops_per_token, peak_flops)
-    laps = ("data", "forward", "backward", "optimizer")
+    laps = ("data", "forward", "backward", "metrics", "optimizer")
     return {
         "perf/tokens_per_second": tokens_per_second,
         "perf/samples_per_second": facts.rows / total if total else 0.0,

@@ -15,18 +15,6 @@ from yxanul.stages.ledger import Entry
 from yxanul.stages.session import Session
 from yxanul.train.trainer import Changes, StepReport
 
-STAGE_METRICS = {
-    "curriculum/stage": "index of the stage",
-    "curriculum/attempt": "how often the stage was extended or rolled back by then",
-    "data/epochs": "passes over the source that was read most; absent while text is encoded",
-    "model/vocab_size": "size of the vocabulary; with the first step of a stage",
-    "model/from_scratch": "1 if the stage begins with random weights; with its first step",
-    "data/synthetic": "1 if programs wrote some of the stage's text; with its first step",
-    "val/mix_loss": "held-out loss of the mix that is trained on: comparable with train/loss",
-    "val/bytes_per_token": "bytes of a held-out token",
-}
-"""Descriptions of the metrics that alerts need besides those of a step."""
-
 
 class WatchedLoader(BatchLoader):
     """A loader whose batches are noted."""

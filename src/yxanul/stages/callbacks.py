@@ -11,7 +11,7 @@ from yxanul.base.files import write_text
 from yxanul.base.metric_names import is_better
 from yxanul.checkpoint.cadence import Cadence, Moment
 from yxanul.checkpoint.keep import read_best, rotate, write_best
-from yxanul.data.batches import WindowShape
+from yxanul.data.batches import Batch, WindowShape
 from yxanul.eval.perplexity import score_domains, score_shards, window_shape
 from yxanul.eval.score import Score, named
 from yxanul.generate.config import SampleSettings
@@ -25,6 +25,7 @@ from yxanul.stages.replan import Cooldown, MinutesBudget
 from yxanul.stages.session import Session
 from yxanul.stages.summary import continued
 from yxanul.train.micro_batch import micro_rows_of
+from yxanul.train.probes import Probes
 from yxanul.train.progress import Best
 from yxanul.train.trainer import Callback, Changes, StepReport, Trainer
 
@@ -48,11 +49,17 @@ class Recording(Callback):
     def __init__(self, session: Session, index: int, entry: Entry):
         self._session, self._index, self._entry = session, index, entry
         session.watch.advice = advice_values(session.recipe, index)
+        self._probes = Probes(session.recipe.monitor.every)
+
+    def before_update(self, trainer: Trainer, batch: Batch) -> None:
+        """Measure what is due at this step."""
+        self._probes.before_update(trainer.engine, batch, trainer.progress.step + 1)
 
     def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
         """Log the step; return a stop if an alert asks for it."""
         session = self._session
         metrics = session.recorder.metrics(step_facts(report, session.model_settings))
+        metrics |= self._probes.after_update(trainer.engine, report.applied)
         metrics |= session.watch.batches.metrics()
         metrics |= stage_metrics(session, self._index, self._entry, report)
         changes = log(session, report.progress.step, metrics)

@@ -15,6 +15,7 @@ from yxanul.base.memory import keep_freed_memory
 from yxanul.base.ui import Ui
 from yxanul.data.batches import Batch
 from yxanul.model.compile import compile_unsupported_reason
+from yxanul.model.config import ModelSettings
 from yxanul.model.language_model import LanguageModel
 from yxanul.model.roles import parameter_roles
 from yxanul.optim.build import build_optimizer
@@ -47,6 +48,8 @@ class Engine:
 
     can_rehearse = True
     """Whether this process can try a step by itself before `init_optimizer`."""
+    is_sharded = False
+    """Whether this process holds only its rows of each weight."""
 
     def __init__(
         self,
@@ -65,9 +68,28 @@ class Engine:
         """The model's device."""
         return next(self.mixed_precision.model.parameters()).device
 
+    @property
+    def settings(self) -> ModelSettings:
+        """The model's settings."""
+        return self.mixed_precision.master_model.settings
+
     def trained(self) -> dict[str, nn.Parameter]:
         """Return the fp32 weights that this process updates, by parameter name."""
         return dict(self.mixed_precision.master_model.named_parameters())
+
+    def named_weights(self) -> dict[str, nn.Parameter]:
+        """Return the weights that this process updates, with their gradients, for measurements;
+        empty if they are not divided by name."""
+        return self.trained()
+
+    def first_row(self, name: str) -> int:
+        """Return which row of the full weight is this process's first."""
+        return 0
+
+    @contextlib.contextmanager
+    def observed(self) -> Iterator[LanguageModel]:
+        """Context manager: the model that is trained, for passes without gradients. Collective."""
+        yield self.mixed_precision.model
 
     def init_optimizer(
         self, optim: OptimSettings, optimizer_state: OptimizerState | None = None

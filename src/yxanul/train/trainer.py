@@ -47,7 +47,7 @@ class StepReport:
     """False if the update was skipped: non-finite values or an outlier."""
     num_targets: int
     seconds: dict[str, float]
-    """Step time by section: data, forward, backward, optimizer."""
+    """Step time by section: data, forward, backward, metrics, optimizer."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,9 @@ class Changes:
 
 class Callback:
     """Base class of training callbacks, called in every process; its methods do nothing."""
+
+    def before_update(self, trainer: Trainer, batch: Batch) -> None:
+        """Called with the gradients of a step, before clipping, and its last micro-batch."""
 
     def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
         """Called after every step, including skipped ones."""
@@ -125,7 +128,10 @@ class Trainer:
         lr_by_role = self.engine.set_lr(multiplier)
         while (summed := self.gradients(watch)) is None:
             self._halve_micro_batch(phase)
-        loss, num_targets, cursor = summed
+        loss, num_targets, cursor, batch = summed
+        for callback in self.callbacks:
+            callback.before_update(self, batch)
+        watch.lap("metrics")
         norm, applied, excused = self.update(phase, loss)
         watch.lap("optimizer")
         recent = self.progress.recent
@@ -147,9 +153,10 @@ class Trainer:
             seconds=watch.laps,
         )
 
-    def gradients(self, watch: Stopwatch) -> tuple[float, int, MixCursor] | None:
-        """Accumulate the gradients of the step; return the mean loss, the number of targets and
-        the data cursor after it. None: out of memory, with no gradients left behind."""
+    def gradients(self, watch: Stopwatch) -> tuple[float, int, MixCursor, Batch] | None:
+        """Accumulate the gradients of the step; return the mean loss, the number of targets, the
+        data cursor after it and the last micro-batch. None: out of memory, with no gradients left
+        behind."""
         phase = self.plan.phase_at(self.progress.stage_step)
         try:
             batches, cursor = self.fetch(phase)
@@ -158,7 +165,8 @@ class Trainer:
             watch.lap("data")
             self._estimate_hessian(batches[0])
             watch.lap("optimizer")
-            return self.accumulate(batches, num_targets, watch), num_targets, cursor
+            loss = self.accumulate(batches, num_targets, watch)
+            return loss, num_targets, cursor, batches[-1]
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

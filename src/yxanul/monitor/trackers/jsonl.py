@@ -36,9 +36,7 @@ class JsonlTracker:
         self._append({"step": step, name: text})
 
     def histogram(self, step: int, name: str, histogram: Histogram) -> None:
-        """Append the edges and counts as a separate line."""
-        counts = {"edges": list(histogram.edges), "counts": list(histogram.counts)}
-        self._append({"step": step, name: counts})
+        """No-op: histograms are for trackers that draw them."""
 
     def alert(self, alert: Alert) -> None:
         """Append `{"step": ..., "alert": {"name": ..., "severity": ..., "seen": ..., ...}}`."""

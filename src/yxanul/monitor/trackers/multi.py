@@ -25,7 +25,7 @@ class MultiTracker:
             tracker.text(step, name, text)
 
     def histogram(self, step: int, name: str, histogram: Histogram) -> None:
-        """Log a distribution to all trackers."""
+        """Log a histogram to all trackers."""
         for tracker in self._trackers:
             tracker.histogram(step, name, histogram)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 from yxanul.base.errors import missing_package
@@ -37,18 +36,19 @@ class TensorboardTracker:
         self._open().add_text(name, text, step)
 
     def histogram(self, step: int, name: str, histogram: Histogram) -> None:
-        """Log the distribution; sums of values are those of the middles of the bins."""
-        pairs = list(zip(pairwise(histogram.edges), histogram.counts, strict=True))
-        middles = [((low + high) / 2, count) for (low, high), count in pairs]
+        """Log the histogram; its sums, which TensorBoard also wants, follow from the bins."""
+        counts, edges = histogram
+        bins = list(zip(counts, edges, edges[1:], strict=False))
+        filled = [(low, high) for count, low, high in bins if count]
         self._open().add_histogram_raw(
             name,
-            min=histogram.edges[0],
-            max=histogram.edges[-1],
-            num=sum(histogram.counts),
-            sum=sum(middle * count for middle, count in middles),
-            sum_squares=sum(middle**2 * count for middle, count in middles),
-            bucket_limits=list(histogram.edges[1:]),
-            bucket_counts=list(histogram.counts),
+            min=filled[0][0] if filled else 0.0,
+            max=filled[-1][1] if filled else 0.0,
+            num=sum(counts),
+            sum=sum(count * (low + high) / 2 for count, low, high in bins),
+            sum_squares=sum(count * (low**2 + high**2) / 2 for count, low, high in bins),
+            bucket_limits=list(edges[1:]),
+            bucket_counts=counts,
             global_step=step,
         )
 

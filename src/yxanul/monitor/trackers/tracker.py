@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
 
 from yxanul.monitor.alerts import Alert
 
 
-@dataclass(frozen=True)
-class Histogram:
-    """Counts of values between consecutive edges."""
+class Histogram(NamedTuple):
+    """Counts by bin, and the edges of the bins: one more."""
 
-    edges: Sequence[float]
-    """Ascending, one more than counts."""
-    counts: Sequence[int]
+    counts: list[float]
+    edges: tuple[float, ...]
 
 
 class Tracker(Protocol):
@@ -28,7 +25,7 @@ class Tracker(Protocol):
         """Log a text, such as a sample."""
 
     def histogram(self, step: int, name: str, histogram: Histogram) -> None:
-        """Log a distribution, such as that of the weights."""
+        """Log a histogram."""
 
     def alert(self, alert: Alert) -> None:
         """Log an alert."""

@@ -55,9 +55,9 @@ class WandbTracker:
         self._send(step, {name: self._wandb.Html(f"<pre>{html.escape(text)}</pre>")})
 
     def histogram(self, step: int, name: str, histogram: Histogram) -> None:
-        """Log the distribution."""
-        bins = (list(histogram.counts), list(histogram.edges))
-        self._send(step, {name: self._wandb.Histogram(np_histogram=bins)})
+        """Log the histogram."""
+        pair = (histogram.counts, list(histogram.edges))
+        self._send(step, {name: self._wandb.Histogram(np_histogram=pair)})
 
     def alert(self, alert: Alert) -> None:
         """Log the alert as a text, and as an alert of W&B, which may send a message."""

@@ -82,6 +82,10 @@ class DeepspeedEngine(Engine):
             for name in parts.names:
                 self.trained()[name].data = torch.empty(0, device=self.device)
 
+    def named_weights(self) -> dict[str, nn.Parameter]:
+        """Return nothing once DeepSpeed has concatenated and divided the weights."""
+        return super().named_weights() if self._parts is None else {}
+
     def make_optimizer(self, optim: OptimSettings) -> torch.optim.Optimizer:
         """Return an optimizer over the whole weights, which are gathered for it."""
         self._unite()

@@ -75,6 +75,7 @@ class FsdpEngine(Engine):
     """
 
     can_rehearse = False  # a step is collective
+    is_sharded = True
 
     def __init__(
         self, mixed_precision: ShardedMixedPrecision, world: World, ema: EmaSettings | None = None
@@ -90,6 +91,19 @@ class FsdpEngine(Engine):
     def trained(self) -> dict[str, nn.Parameter]:
         """Return this rank's shards of the weights."""
         return self._own
+
+    def first_row(self, name: str) -> int:
+        """Return which row of the full weight is this rank's first."""
+        return self._shards.first_row(self._own[name])
+
+    @contextlib.contextmanager
+    def observed(self) -> Iterator[LanguageModel]:
+        """Context manager: the model, whose layers gather their weights when they are called."""
+        self._model.unshard()  # what is outside of the layers
+        try:
+            yield self.mixed_precision.model
+        finally:
+            self._model.reshard()
 
     def make_optimizer(self, optim: OptimSettings) -> torch.optim.Optimizer:
         """Return an optimizer over this rank's shards."""

@@ -32,6 +32,10 @@ class RowShards(TensorGather):
         rows = self._rows(len(whole))
         return whole[self._world.rank * rows :][:rows]
 
+    def first_row(self, param: Tensor) -> int:
+        """Return which row of the full parameter is this rank's first."""
+        return self._world.rank * self._rows(self._shapes[param][0])
+
     def joined(self, params: Sequence[Tensor], values: Sequence[Tensor]) -> list[Tensor]:
         """Gather values that belong to parameters of one shape. Collective."""
         num_rows, *rest = self._shapes[params[0]]

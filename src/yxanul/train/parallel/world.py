@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -56,6 +56,18 @@ class World:
         total = torch.tensor(value, dtype=torch.float64)
         dist.all_reduce(total)
         return float(total)
+
+    def gather(self, values: Sequence[float]) -> list[list[float]]:
+        """Return the values of every rank, in rank order; all ranks have equally many."""
+        if self.size == 1:
+            return [list(values)]
+        import torch
+        import torch.distributed as dist
+
+        own = torch.tensor(values, dtype=torch.float64)
+        everyone = [torch.empty_like(own) for _ in range(self.size)]
+        dist.all_gather(everyone, own)
+        return [one.tolist() for one in everyone]
 
     def any(self, flag: bool) -> bool:
         """Return whether the flag is true on any rank."""

@@ -1,0 +1,108 @@
+"""Sums over the elements of tensors, from which mean, deviation, norm and extremes follow.
+
+Measured values stay on the device until all of a step's are moved to the host at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+PIECE = 2**18
+"""Elements read at a time: few enough to stay in a CPU's cache from one sum to the next."""
+
+
+class Measurement(NamedTuple):
+    """Values measured on the device, and what becomes of them on the host."""
+
+    values: Tensor
+    """1-D, float64."""
+    finish: Callable[[list[list[float]]], dict[str, float]]
+    """Returns metrics by name, from the values of every rank that holds a shard of the weights
+    (only this rank's if they are not sharded)."""
+
+
+class Sums(NamedTuple):
+    """Sums over the elements of some tensors, seen as one vector."""
+
+    count: float
+    total: float
+    squares: float
+    max: float
+    min: float
+    zeros: float
+    infs: float
+    nans: float
+
+    @classmethod
+    def combined(cls, parts: Iterable[Sums]) -> Sums:
+        """Return the sums over the elements of all parts; there must be one."""
+        columns = zip(*parts, strict=True)
+        how = (sum, sum, sum, _highest, _lowest, sum, sum, sum)
+        return cls(*(combine(column) for combine, column in zip(how, columns, strict=True)))
+
+    @property
+    def mean(self) -> float:
+        """Arithmetic mean; NaN without elements."""
+        return self.total / self.count if self.count else math.nan
+
+    @property
+    def mean_square(self) -> float:
+        """Mean of the squared elements; NaN without elements."""
+        return self.squares / self.count if self.count else math.nan
+
+    @property
+    def std(self) -> float:
+        """Standard deviation, dividing by the number of elements."""
+        variance = self.mean_square - self.mean**2
+        return 0.0 if variance < 0 else math.sqrt(variance)
+
+    @property
+    def norm(self) -> float:
+        """L2 norm."""
+        return math.sqrt(self.squares)
+
+
+FIGURES = ("mean", "std", "max", "min")
+"""Statistics of a vector that metrics show."""
+NUM_SUMS = len(Sums._fields)
+NOTHING = Sums(0, 0, 0, -math.inf, math.inf, 0, 0, 0)
+
+
+@torch.no_grad()
+def sums_of(tensor: Tensor) -> Tensor:
+    """Return the fields of `Sums` over a tensor, 1-D in float64, on its device."""
+    if not tensor.numel():  # a rank's shard of a small weight
+        return torch.tensor(NOTHING, dtype=torch.float64, device=tensor.device)
+    table = torch.stack([_sums(piece) for piece in tensor.detach().flatten().split(PIECE)])
+    sums = table.sum(0)
+    sums[3], sums[4] = table[:, 3].amax(), table[:, 4].amin()
+    return sums
+
+
+def _sums(piece: Tensor) -> Tensor:
+    low, high = piece.aminmax()
+    total = piece.sum(dtype=torch.float64)
+    columns = (
+        torch.full_like(total, piece.numel()),
+        total,
+        torch.linalg.vector_norm(piece, dtype=torch.float64).square(),
+        high,
+        low,
+        piece.numel() - piece.count_nonzero(),
+        piece.isinf().sum(),
+        piece.isnan().sum(),
+    )
+    return torch.stack([column.double() for column in columns])
+
+
+def _highest(values: Sequence[float]) -> float:
+    return math.nan if any(map(math.isnan, values)) else max(values)
+
+
+def _lowest(values: Sequence[float]) -> float:
+    return math.nan if any(map(math.isnan, values)) else min(values)

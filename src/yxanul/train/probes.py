@@ -1,0 +1,109 @@
+"""Measurements of a step that its loss and its clocks do not show, each at its own cadence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from yxanul.data.batches import Batch
+from yxanul.monitor.config import Cadences
+from yxanul.monitor.forward_pass import measure_confidence, measure_layers
+from yxanul.monitor.sums import Measurement
+from yxanul.monitor.weights import measure_gradients, measure_updates, measure_weights
+from yxanul.train.engine import Engine
+from yxanul.train.memory import is_out_of_memory
+
+PADDED = ("embedding.tokens", "head")
+"""Weights whose last rows may be padding of the vocabulary."""
+
+
+class Probes:
+    """Measures gradients, weights, updates and forward passes around an update.
+
+    Nothing that is measured changes what is trained. What is measured on the device is moved to the
+    host at once, after the update.
+    """
+
+    def __init__(self, every: Cadences):
+        self._every = every
+        self._due: set[str] = set()
+        self._measured: list[Measurement] = []
+        self._weights: dict[str, torch.Tensor] = {}
+
+    def before_update(self, engine: Engine, batch: Batch, step: int) -> None:
+        """Measure what is due at `step`: its gradients before clipping, its last micro-batch."""
+        self._due = {name for name, steps in self._every if steps and step % steps == 0}
+        self._measured, self._weights = [], {}
+        if not self._due:
+            return
+        weights = engine.named_weights()
+        gradients = {name: w.grad for name, w in weights.items() if w.grad is not None}
+        as_one, by_group = "gradients" in self._due, "weights" in self._due
+        if gradients and (as_one or by_group):
+            depth = engine.settings.depth
+            self._measured.append(measure_gradients(gradients, depth, as_one, by_group))
+        self._look_forward(engine, batch)
+        if by_group:
+            self._weights = _copied(engine)
+
+    def after_update(self, engine: Engine, applied: bool) -> dict[str, float]:
+        """Measure the weights, and their change if the update was applied; return all metrics."""
+        depth, weights = engine.settings.depth, engine.named_weights()
+        if "weights" in self._due and weights:
+            self._measured.append(measure_weights(dict(_apart(engine)), depth))
+        if self._weights and applied:
+            self._measured.append(measure_updates(self._weights, weights, depth))
+        measured, self._measured, self._weights = self._measured, [], {}
+        return finished(measured, engine)
+
+    def _look_forward(self, engine: Engine, batch: Batch) -> None:
+        layers = [name in self._due for name in ("activations", "attention")]
+        if not any(layers) and "confidence" not in self._due:
+            return
+        with engine.observed() as model:
+            if "confidence" in self._due:
+                self._measured.append(
+                    measure_confidence(model, batch.ids_BT, batch.targets_BT, batch.documents_BT)
+                )
+            if any(layers):
+                self._measured.append(
+                    measure_layers(model, batch.ids_BT, batch.documents_BT, *layers)
+                )
+
+
+def finished(measured: list[Measurement], engine: Engine) -> dict[str, float]:
+    """Return the metrics of all measurements, with a single transfer from the device."""
+    if not measured:
+        return {}
+    own = torch.cat([one.values for one in measured]).tolist()
+    ranks = engine.world.gather(own) if engine.is_sharded else [own]
+    metrics, start = {}, 0
+    for one in measured:
+        end = start + len(one.values)
+        metrics |= one.finish([values[start:end] for values in ranks])
+        start = end
+    return metrics
+
+
+def _apart(engine: Engine) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the weights by name, with the padding of the vocabulary apart."""
+    for name, weight in engine.named_weights().items():
+        if name in PADDED:
+            real = max(0, engine.settings.num_tokens - engine.first_row(name))
+            yield name, weight[:real]
+            yield f"padding of {name}", weight[real:]
+        else:
+            yield name, weight
+
+
+def _copied(engine: Engine) -> dict[str, torch.Tensor]:
+    """Return a copy of the weights; nothing if a rank has no memory for it."""
+    try:
+        copies = {name: weight.detach().clone() for name, weight in engine.named_weights().items()}
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        copies = None
+    failed = engine.world.any(copies is None)
+    return {} if copies is None or failed else copies
