@@ -31,7 +31,7 @@ class AlertSettings(Settings):
     too_good: Action | None = None
     """A loss that no honest model has so early, or targets equal to the inputs."""
     held_out_in_training: Action | None = None
-    """Held-out text in the batches, or a held-out loss far below the training loss."""
+    """Held-out text in the batches."""
     wrong_tokenizer: Action | None = None
     """Held-out text that the model predicts worse than chance, or that has tiny tokens."""
     duplicated_batches: Action | None = None
@@ -61,8 +61,10 @@ class AlertSettings(Settings):
     """A loss that has not returned 100 updates after a spike."""
     frequent_spikes: Action | None = None
     """Spikes in more than 0.1 % of 10,000 updates."""
+    not_learning: Action | None = None
+    """A loss that stays at the entropy of single tokens."""
     clip_rate: Action | None = None
-    """Most updates clipped, far below their norm."""
+    """Updates clipped to a tenth of their norm."""
     plateau: Action | None = None
     """No better median loss for 1,000 updates."""
     train_validation_gap: Action | None = None

@@ -52,6 +52,9 @@ BATCH_METRICS = {
 }
 STAGE_METRICS = {
     "model/vocab_size": "size of the vocabulary",
+    "model/future_leak": "largest change of a hidden state when a later token changes, over their"
+    " size; not with fp8, whose scales depend on all tokens",
+    "optim/usual_lr": "usual peak_lr of the optimizer at the model's width",
     "model/from_scratch": "1 if the stage begins with random weights",
     "data/synthetic": "1 if programs wrote some of the stage's text",
 }

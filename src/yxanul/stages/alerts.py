@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
+
 from yxanul.data.batches import Batch, BatchLoader
 from yxanul.data.mix import Row
 from yxanul.eval.score import Score
 from yxanul.monitor.batches import BatchWatch
 from yxanul.optim.config import OptimSettings
+from yxanul.optim.table import usual_lr
 from yxanul.recipe import Recipe
 from yxanul.stages.config import stage_optim
 from yxanul.stages.ledger import Entry
 from yxanul.stages.session import Session
 from yxanul.train.trainer import Changes, StepReport
+
+LEAK_TOKENS = 256
+"""Length of the row by which a look at later tokens is found."""
 
 
 class WatchedLoader(BatchLoader):
@@ -44,12 +50,35 @@ def stage_metrics(
         metrics["data/epochs"] = max(at / data.train_tokens[n] for n, at in positions.items())
     if done == 0:
         domains = session.recipe.stages[index].domains()
+        optim = stage_optim(session.recipe.optim, session.recipe.stages[index])
+        metrics["optim/usual_lr"] = usual_lr(optim.name, session.model_settings.width)
+        metrics |= future_leak(session, report.phase.seq_len)
         metrics["model/vocab_size"] = session.model_settings.vocab_size
         metrics["model/from_scratch"] = float(index == 0 and session.recipe.model.init_from is None)
         metrics["data/synthetic"] = float(
             any(data.held_out[domain].synthetic for domain in domains)
         )
     return metrics
+
+
+@torch.no_grad()
+def future_leak(session: Session, seq_len: int) -> dict[str, float]:
+    """Return how much the hidden states of a row change with its last token: 0 but for a leak.
+
+    All ranks must call it, since a sharded model has to be gathered; only rank 0 measures.
+    """
+    with session.engine.eval_weights() as model:
+        if not session.world.is_main or session.engine.mixed_precision.precision == "fp8":
+            return {}
+        length, num_tokens = min(seq_len, LEAK_TOKENS), model.settings.num_tokens
+        if length < 2:
+            return {}
+        ids_BT = torch.arange(length, device=session.device).unsqueeze(0) % num_tokens
+        before_BTD = model.hidden(ids_BT)[:, :-1].float()
+        ids_BT[0, -1] = (ids_BT[0, -1] + 1) % num_tokens
+        after_BTD = model.hidden(ids_BT)[:, :-1].float()
+        change, size = (after_BTD - before_BTD).abs().amax(), before_BTD.abs().mean()
+        return {"model/future_leak": float(change / size.clamp(min=1e-9))}
 
 
 def mix_metrics(scores: Mapping[str, Score], mix: Mapping[str, float]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from yxanul.monitor.loss_history import limit, with_value
 from yxanul.monitor.rolling import Rolling
 
 LOSSES, BATCHES, SPIKE_WINDOW = 2000, 50, 10_000
-DATA_SHARES, MEMORY, SPEEDS = 100, 200, 2000
+NORMS, DATA_SHARES, MEMORY, SPEEDS = 100, 100, 200, 2000
 Metrics = Mapping[str, float]
 PLANNED = (
     "curriculum/stage",
@@ -23,8 +23,14 @@ PLANNED = (
     "data/sequence_length",
 )
 """Metrics that only the plan changes: when one does, the windows start afresh."""
-FACTS = ("model/vocab_size", "model/from_scratch", "data/synthetic")
-"""Metrics of the first update of a stage that hold for all of it."""
+FACTS = (
+    "model/vocab_size",
+    "model/from_scratch",
+    "data/synthetic",
+    "data/epochs",
+    "optim/usual_lr",
+)
+"""Metrics that hold until there is another value."""
 
 
 @dataclass
@@ -41,8 +47,6 @@ class History:
     """Windows over the updates since the last planned change, and a few facts about the run."""
 
     spikes_are: SpikeSettings = field(default_factory=SpikeSettings)
-    ratio_limits: tuple[float, float] = (1e-5, 1e-2)
-    """Usual sizes of an update relative to its weights."""
     step: int = 0
     """Updates of the run, including the current one."""
     num_steps: int = 0
@@ -53,6 +57,11 @@ class History:
     recent: tuple[float, ...] = ()
     """The last losses, spikes clamped to the limit they exceeded."""
     highest_lr: float = 0.0
+    lr_rose_at: int = 0
+    """Step of the last rise of the learning rate to a new height."""
+    norms: Rolling = field(default_factory=lambda: Rolling(NORMS))
+    entropies: Rolling = field(default_factory=lambda: Rolling(BATCHES))
+    """Entropies of single tokens in the last batches."""
     spike: Spike | None = None
     bad_since: dict[str, int] = field(default_factory=dict)
     """Step of the first of consecutive records beyond a limit, by metric."""
@@ -63,6 +72,7 @@ class History:
     first: dict[str, float] = field(default_factory=dict)
     """Values that drift is measured from: the first ones, or those of step 500."""
     data_shares: Rolling = field(default_factory=lambda: Rolling(DATA_SHARES))
+    waits: Rolling = field(default_factory=lambda: Rolling(DATA_SHARES))
     memory: Rolling = field(default_factory=lambda: Rolling(MEMORY))
     speeds: Rolling = field(default_factory=lambda: Rolling(SPEEDS))
 
@@ -78,7 +88,17 @@ class History:
     def reset(self) -> None:
         """Empty the windows: the next updates are not comparable with the last."""
         fresh = History()
-        for name in ("losses", "recent", "spike", "bad_since", "data_shares", "memory", "speeds"):
+        windows = (
+            "losses",
+            "recent",
+            "norms",
+            "entropies",
+            "data_shares",
+            "waits",
+            "memory",
+            "speeds",
+        )
+        for name in (*windows, "spike", "bad_since"):
             setattr(self, name, getattr(fresh, name))
         self.num_steps, self.highest_lr = 0, 0.0
 
@@ -105,11 +125,14 @@ class History:
         self.num_steps += 1
         self.losses.add(loss)
         self.recent = with_value(self.recent, loss, self.spikes_are)
-        self.highest_lr = max(self.highest_lr, metrics.get("optim/learning_rate", 0.0))
-        total = metrics.get("perf/total_step_time")
-        if total:
+        if (lr := metrics.get("optim/learning_rate", 0.0)) > self.highest_lr:
+            self.highest_lr, self.lr_rose_at = lr, self.step
+        if total := metrics.get("perf/total_step_time"):
             self.data_shares.add(metrics.get("perf/data_time", 0.0) / total)
         for name, window in (
+            ("optim/gradient_norm", self.norms),
+            ("data/unigram_entropy", self.entropies),
+            ("perf/data_time", self.waits),
             ("memory/allocated_gb", self.memory),
             ("perf/tokens_per_second", self.speeds),
         ):
@@ -119,12 +142,23 @@ class History:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, without what is timed: another process has another machine."""
         spike = self.spike and vars(self.spike)
-        kept = ("step", "num_steps", "planned", "facts", "highest_lr", "bad_since", "first")
+        kept = (
+            "step",
+            "num_steps",
+            "planned",
+            "facts",
+            "highest_lr",
+            "lr_rose_at",
+            "bad_since",
+            "first",
+        )
         return {name: getattr(self, name) for name in kept} | {
             "losses": self.losses.to_list(),
             "recent": list(self.recent),
             "spike": spike,
             "spikes": list(self.spikes),
+            "norms": self.norms.to_list(),
+            "entropies": self.entropies.to_list(),
             "batches": self.batches.to_list(),
         }
 
@@ -135,6 +169,8 @@ class History:
             "losses": Rolling(LOSSES, plain["losses"]),
             "recent": tuple(plain["recent"]),
             "spike": Spike(**plain["spike"]) if plain["spike"] else None,
+            "norms": Rolling(NORMS, plain["norms"]),
+            "entropies": Rolling(BATCHES, plain["entropies"]),
             "batches": Rolling(BATCHES, plain["batches"]),
         }
         return cls(**{**plain, **windows}, spikes_are=spikes_are)

@@ -8,11 +8,12 @@ from yxanul.monitor.alerts.history import BATCHES, SPIKE_WINDOW, History, Metric
 from yxanul.monitor.rolling import Rolling
 
 FINITE = ("train/loss", "optim/gradient_norm", "val/loss", "optim/num_nans", "optim/num_infs")
-START_STEPS, START_SHARE = 50, 0.5
+START_STEPS, SYNTHETIC_START_STEPS, START_SHARE = 100, 50, 0.5
 LOWEST_LOSS = 0.5
-COPIED_TARGETS = 0.9
+COPIED_TARGETS, FUTURE_LEAK = 0.9, 1e-4
+STUCK_STEPS, SAME_LOSS = 200, 0.02
 HELD_OUT_SEEN = 0.05
-BYTES_PER_TOKEN, LARGE_VOCABULARY = 1.5, 1000
+BYTES_PER_TOKEN, LARGE_VOCABULARY, OVERFIT_EPOCHS = 1.5, 1000, 3
 LASTING_STEPS = 100
 SPIKE_SHARE, LEAST_SPIKES = 1e-3, 5
 PATIENCE_STEPS, LEAST_PROGRESS, END_OF_RATE = 1000, 1e-3, 0.2
@@ -34,9 +35,10 @@ def too_good(metrics: Metrics, history: History) -> str | None:
     """Look for a loss that only a leak explains.
 
     An honest model learns the frequencies of tokens first: from random weights it needs more than
-    50 updates to halve the entropy of the tokens it is asked for (ours; being below that entropy,
-    the usual rule, is reached by update 20 on simple text). Below 0.5 nats a token in the first
-    epoch is beyond natural text; synthetic text and text read again are left out.
+    100 updates (50 on synthetic text) to halve the entropy of the tokens it is asked for. (Being
+    below that entropy within 50 updates, the usual rule, happens by update 20 on simple text.)
+    Below 0.5 nats a token in the first epoch is beyond natural text; synthetic text and text that
+    is read again are left out.
     """
     loss, entropy = metrics.get("train/loss"), metrics.get("data/unigram_entropy", 0.0)
     if loss is None:
@@ -44,13 +46,18 @@ def too_good(metrics: Metrics, history: History) -> str | None:
     copied = metrics.get("data/target_is_input", 0.0)
     if copied > COPIED_TARGETS:
         return f"{copied:.0%} of the targets equal the token at their own position"
-    is_start = history.step <= START_STEPS and history.facts.get("model/from_scratch")
+    leak = metrics.get("model/future_leak", 0.0)
+    if leak > FUTURE_LEAK:
+        return f"hidden states change by {leak:.1%} with tokens that come after them"
+    is_synthetic = history.facts.get("data/synthetic")
+    start_steps = SYNTHETIC_START_STEPS if is_synthetic else START_STEPS
+    is_start = history.step <= start_steps and history.facts.get("model/from_scratch")
     if is_start and loss < START_SHARE * entropy:
         return (
             f"a loss of {loss:.3f} after {history.step} updates, less than half the entropy of"
             f" single tokens ({entropy:.2f})"
         )
-    is_new = not history.facts.get("data/synthetic") and metrics.get("data/epochs", 0.0) < 1
+    is_new = not is_synthetic and metrics.get("data/epochs", 0.0) < 1
     if is_new and loss < LOWEST_LOSS:
         return f"a loss of {loss:.3f} nats a token on text that is read for the first time"
     return ""
@@ -76,7 +83,8 @@ def wrong_tokenizer(metrics: Metrics, history: History) -> str | None:
     if vocab_size >= LARGE_VOCABULARY and length < BYTES_PER_TOKEN:
         return f"{length:.2f} bytes a token, with a vocabulary of {vocab_size:,.0f}"
     chance, training = math.log(vocab_size), history.level(AVERAGED).mean
-    if loss > chance and training < chance - 1:
+    is_new = history.facts.get("data/epochs", 0.0) < OVERFIT_EPOCHS  # else it may be overfitting
+    if is_new and loss > chance and loss - training > LARGEST_GAP:
         return (
             f"a held-out loss of {loss:.2f}, worse than chance ({chance:.2f}), while the training"
             f" loss is {training:.2f}"
@@ -130,6 +138,23 @@ def frequent_spikes(metrics: Metrics, history: History) -> str | None:
     if count < LEAST_SPIKES or count <= SPIKE_SHARE * steps:
         return ""
     return f"{count} spikes in the last {steps:,} updates"
+
+
+def not_learning(metrics: Metrics, history: History) -> str | None:
+    """Look for a loss that stays at the entropy of single tokens for 200 updates at the peak rate:
+    the model predicts by frequency alone. Once in 10 updates."""
+    entropy = history.entropies.mean
+    is_due = history.step % 10 == 0 and history.step - history.lr_rose_at >= STUCK_STEPS
+    is_known = history.facts.get("model/from_scratch") and len(history.entropies) == BATCHES
+    if "train/loss" not in metrics or not (is_due and is_known):
+        return None
+    median = history.level(BATCHES).median
+    if median < entropy - SAME_LOSS:
+        return ""
+    return (
+        f"a median loss of {median:.3f}, no better than the frequencies of single tokens"
+        f" ({entropy:.3f})"
+    )
 
 
 def plateau(metrics: Metrics, history: History) -> str | None:

@@ -5,20 +5,23 @@ from __future__ import annotations
 from yxanul.monitor.alerts.history import DATA_SHARES, MEMORY, History, Metrics
 from yxanul.monitor.rolling import Rolling
 
-DATA_SHARE = 0.1
+DATA_SHARE, DATA_SECONDS = 0.1, 0.01
 LEAK_MB, LEAK_FIT, BYTES_READ = 1.0, 0.9, 8
 SLOW, SLOW_STEPS = 0.7, 50
 
 
 def starvation(metrics: Metrics, history: History) -> str | None:
-    """Look for more than a tenth of the last 100 updates' time being spent on batches.
+    """Look for more than a tenth of the last 100 updates' time, and 10 ms each, being spent on
+    batches.
 
     The mean of the shares: one long wait, as for text that is still being encoded, counts once.
     """
     if "perf/data_time" not in metrics or len(history.data_shares) < DATA_SHARES:
         return None
     share = history.data_shares.mean
-    return f"{share:.0%} of the time is spent waiting for batches" if share > DATA_SHARE else ""
+    if share <= DATA_SHARE or history.waits.mean <= DATA_SECONDS:
+        return ""
+    return f"{share:.0%} of the time is spent waiting for batches"
 
 
 def memory_leak(metrics: Metrics, history: History) -> str | None:
