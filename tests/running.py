@@ -17,7 +17,7 @@ from unittest.mock import patch
 from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
 from yxanul.checkpoint.read import read_checkpoint
 
-TIMED = ("perf/", "memory/")
+TIMED = ("perf/", "memory/", "epoch/avg_tokens_per_second")
 PATIENCE = 240.0
 
 

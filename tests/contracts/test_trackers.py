@@ -79,6 +79,9 @@ def read_tensorboard(run, wandb):
         name: [(event.step, event.value) for event in events.Scalars(name)]
         for name in events.Tags()["scalars"]
     }
+    for name in events.Tags()["histograms"]:
+        found = [(event.step, event.histogram_value) for event in events.Histograms(name)]
+        seen[name] = [(step, (one.bucket, one.bucket_limit)) for step, one in found]
     for name in events.Tags()["tensors"]:
         seen[name.removesuffix("/text_summary")] = [
             (event.step, event.tensor_proto.string_val[0].decode())
@@ -175,6 +178,17 @@ class TestTracker:
         tracker.close()
         ((step, text),) = READERS[name](run, wandb)["samples/0"]
         assert step == 7 and "Zoë" in text and "the fox\nran" in text
+
+    def test_a_histogram_is_kept_by_those_that_draw(self, name, run, wandb):
+        tracker = open_trackers([name], run)
+        tracker.histogram(3, "histogram/weights/first", Histogram([1.0, 5.0, 0.0], (-2, 0, 1, 9)))
+        tracker.close()
+        seen = READERS[name](run, wandb)
+        if name == "jsonl":
+            assert seen == {}
+        else:
+            ((step, (counts, edges)),) = seen["histogram/weights/first"]
+            assert (step, counts, edges) == (3, [1.0, 5.0, 0.0], [-2, 0, 1, 9][-len(edges) :])
 
     def test_after_a_rewind_each_step_is_there_once(self, name, run, wandb):
         first = open_trackers([name], run)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from yxanul.base.figures import perplexity
@@ -18,6 +19,7 @@ from yxanul.monitor.metrics import (
     model_flops_utilization,
 )
 from yxanul.monitor.names import STEP_METRICS
+from yxanul.monitor.noise_scale import MICRO_BATCH, NoiseScale
 from yxanul.monitor.rolling import Rolling
 
 FACTS = StepFacts(
@@ -35,6 +37,10 @@ FACTS = StepFacts(
     tokens_seen=12_345,
     seconds={"data": 0.1, "forward": 0.5, "backward": 1.0, "optimizer": 0.4},
     flops_per_token=1e6,
+    num_parameters=1000,
+    tokens_left=9_000,
+    stage_step=2,
+    forward_bytes=2**29,
 )
 
 
@@ -124,6 +130,62 @@ def test_a_resumed_recorder_goes_on_exactly():
         assert {name: got[name] for name in names} == {name: want[name] for name in names}
 
 
+def test_the_noise_scale_of_known_noise():
+    """Gradients of 10 numbers that are each (1, 2, ...) plus noise of covariance 400 per token."""
+    generator, scale = np.random.default_rng(3), NoiseScale()
+    true = np.arange(1.0, 11.0)
+    for _ in range(3000):
+        small, more = generator.normal(size=(2, 10))
+        small = true + 20 * small / math.sqrt(8)
+        large = small / 4 + 3 / 4 * (true + 20 * more / math.sqrt(24))  # of 8 tokens and 24 others
+        scale.add(8, np.linalg.norm(small), 32, np.linalg.norm(large))
+    assert scale.tokens == pytest.approx(10 * 400 / (true @ true), rel=0.15)
+
+
+def test_a_noise_scale_needs_two_sizes_and_finite_gradients():
+    rec, measured = recorder(), dict(zip(MICRO_BATCH, (1.5, 200.0), strict=True))
+    assert rec.with_noise_scale({"a/b": 1.0}, 4.0, 600) == {"a/b": 1.0}
+    assert rec.with_noise_scale(measured, math.nan, 600) == {}
+    assert rec.with_noise_scale(measured, 4.0, 200) == {}
+    assert math.isnan(NoiseScale().tokens)
+    (value,) = rec.with_noise_scale(measured, 4.0, 600).values()
+    small, large = (1.5 * 3) ** 2, 4.0**2
+    wanted = ((small - large) / (1 / 200 - 1 / 600)) / ((600 * large - 200 * small) / 400)
+    assert value == pytest.approx(wanted)
+
+
+def test_the_end_of_a_stage():
+    rec = recorder()
+    for step, loss in enumerate([9.0, 3.0, math.nan, 2.0], start=1):
+        tokens = 100 * step
+        facts = dataclasses.replace(FACTS, loss=loss, num_targets=tokens, stage_step=step)
+        rec.metrics(facts)
+    metrics = rec.stage_metrics(2, {"val/loss": 4.0, "val/perplexity": math.exp(4.0)})
+    assert metrics.pop("epoch/avg_tokens_per_second") == pytest.approx(1000 / 8.0)
+    assert metrics.pop("epoch/train_val_gap") == pytest.approx(4.0 - 14 / 3)
+    assert metrics == {
+        "epoch/number": 2,
+        "epoch/avg_loss": (900 + 600 + 800) / 700,
+        "epoch/total_tokens": 1000,
+        "epoch/total_steps": 4,
+        "epoch/learning_rate_end": 3e-4,
+        "epoch/val_loss": 4.0,
+        "epoch/val_perplexity": math.exp(4.0),
+    }
+    rec.metrics(dataclasses.replace(FACTS, stage_step=1))
+    assert rec.stage_metrics(3, {})["epoch/total_steps"] == 1
+
+
+def test_seconds_left_follow_the_usual_speed():
+    rec = recorder()
+    slow = dataclasses.replace(FACTS, seconds={"forward": 100.0})
+    lines = [rec.metrics(facts) for facts in (FACTS, FACTS, slow, FACTS)]
+    assert [line["perf/seconds_left"] for line in lines[1:]] == pytest.approx([30.0] * 3)
+    assert lines[0]["perf/data_wait_share"] == pytest.approx(0.05)
+    assert lines[0]["data/chinchilla_multiple"] == pytest.approx(12_345 / 20_000)
+    assert lines[0]["memory/forward_delta_gb"] == 0.5
+
+
 def test_perplexity_never_raises():
     assert perplexity(0.0) == 1.0
     assert perplexity(1e4) == math.inf
@@ -154,6 +216,21 @@ def test_host_memory_is_that_of_the_process():
     assert after["memory/max_allocated_gb"] - before["memory/max_allocated_gb"] > 0.15
 
 
+ADDED = """
+from yxanul.monitor.memory import added_memory
+
+with added_memory("cpu") as added:
+    ballast = bytearray(100 * 2**20)
+    ballast[::4096] = b"x" * len(ballast[::4096])
+    print(added() / 2**20)
+"""
+
+
+def test_memory_that_is_added():
+    result = subprocess.run([sys.executable, "-c", ADDED], capture_output=True, text=True)
+    assert float(result.stdout) == pytest.approx(100, abs=10), result.stderr
+
+
 def test_rolling_window():
     window = Rolling(3, [9.0, 1.0])
     for value in (2.0, 6.0):
@@ -177,12 +254,15 @@ def test_settings():
         MonitorSettings.model_validate({"trackers": ["csv"]})
 
 
+MEASURING = ("peak_flops", "sums", "histograms", "weights", "forward_pass")
+
+
 def test_all_but_what_measures_loads_without_torch():
     source = Path(__file__).resolve().parents[2] / "src" / "yxanul" / "monitor"
     modules = [
         ".".join(("yxanul", "monitor", *path.relative_to(source).with_suffix("").parts))
         for path in source.rglob("*.py")
-        if path.stem not in ("peak_flops", "sums", "weights", "forward_pass", "__init__")
+        if path.stem not in {"__init__", *MEASURING}
     ]
     code = f"import sys, {', '.join(modules)}; print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

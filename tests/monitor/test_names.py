@@ -38,7 +38,7 @@ def test_every_cadence_is_of_metrics():
 def test_names_are_those_that_dashboards_know():
     for metrics in METRICS.values():
         for name in metrics:
-            assert re.fullmatch(r"[a-z_]+(/[a-z0-9_]+|/\{[a-z]+\})+", name), name
+            assert re.fullmatch(r"[a-z0-9_]+(/[a-z0-9_]+|/\{[a-z]+\})+", name), name
 
 
 RECIPE = """
@@ -70,7 +70,7 @@ def test_a_run_writes_every_metric_of_the_table_and_no_other(tmp_path):
     assert {"attention_entropy/2", "update_ratio/head", "train/accuracy"} <= last.keys()
 
 
-MISSING = set()
+MISSING = {"fp8/amax/{part}", "fp8/scale/{part}"}
 """Metrics that this run has no reason to write."""
 
 

@@ -6,11 +6,15 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from running import call
 from yxanul.data.batches import IGNORE, BatchLoader
+from yxanul.data.manifest import read_manifest
+from yxanul.data.shards import Shards
+from yxanul.model.attention.mask import MaskSpec
 from yxanul.monitor.alerts.table import TIMED
 from yxanul.train.engine import Engine
 from yxanul.train.trainer import Trainer
@@ -92,16 +96,26 @@ def test_targets_that_are_not_shifted(train, monkeypatch):
     assert first["name"] == "too_good" and first["step"] == 1
 
 
-def test_a_model_that_sees_its_targets(train, monkeypatch):
+def test_a_model_that_is_given_its_targets(train, monkeypatch):
     loss = Engine.loss
 
     def leaking(engine, batch, last=True):
-        seen = batch.targets_BT.clamp(min=0) if engine.optimizer else batch.ids_BT
-        return loss(engine, replace(batch, ids_BT=seen), last)
+        return loss(engine, replace(batch, ids_BT=batch.targets_BT.clamp(min=0)), last)
 
     monkeypatch.setattr(Engine, "loss", leaking)
-    first, *_ = train(steps(60))
-    assert first["name"] == "too_good"
+    first, *_ = train(steps(100))
+    assert first["name"] == "too_good" and "entropy" in first["seen"]
+
+
+def test_a_mask_that_lets_the_future_in(train, monkeypatch):
+    masked = MaskSpec.mask
+
+    def open_mask(spec, queries, keys, device):
+        return torch.ones_like(masked(spec, queries, keys, device))
+
+    monkeypatch.setattr(MaskSpec, "mask", open_mask)
+    first, *_ = train(steps(30), "train.attention=reference")
+    assert first["name"] == "too_good" and first["step"] == 1
 
 
 def zeroed(monkeypatch, part):
@@ -213,12 +227,20 @@ def test_text_of_another_tokenizer(train, monkeypatch):
     assert first["name"] == "wrong_tokenizer"
 
 
-def test_held_out_text_in_training(recipe, tmp_path):
-    """The same folder twice, cut at other places: what one source holds out, the other has."""
-    twice = RECIPE.replace("docs: {kind", f"again: {{kind: text, path: {TEXT}}}, docs: {{kind")
-    path, out = tmp_path / "twice.yaml", tmp_path / "run"
-    path.write_text(twice.replace("mix: {docs: 1.0}", "mix: {docs: 0.5, again: 0.5}"))
-    assert call("run", path, "--out", out, "stages.0.budget={epochs: 1}").code == 0
-    lines = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
-    names = [line["alert"]["name"] for line in lines if "alert" in line]
-    assert names[:1] == ["held_out_in_training"]
+def test_held_out_text_in_training(train, prepared, monkeypatch):
+    """Every tenth batch is held-out text."""
+    folder = prepared / "data" / "docs"
+    shards = Shards(folder, read_manifest(folder), "validation")
+    stream = np.concatenate([shards.document(n) for n in range(shards.num_documents)])
+    rows = torch.from_numpy(stream[: len(stream) // 64 * 64 + 1].astype(np.int64))
+
+    def contaminated(batch, number):
+        if number % 10:
+            return batch
+        at = number * 8 * 64 % (len(rows) - 8 * 64)
+        piece = rows[at : at + 8 * 64 + 1]
+        return replace(batch, ids_BT=piece[:-1].view(8, 64), targets_BT=piece[1:].view(8, 64))
+
+    changed_loads(monkeypatch, contaminated)
+    first, *_ = train(steps(130))
+    assert first["name"] == "held_out_in_training"

@@ -6,6 +6,7 @@ import math
 import warnings
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -16,8 +17,10 @@ from yxanul.base.run_folder import RunFolder
 from yxanul.data.batches import Batch
 from yxanul.model.blocks.rope import rotate
 from yxanul.model.compile import compile_unsupported_reason
-from yxanul.monitor.config import Cadences
+from yxanul.monitor.config import Cadences, MonitorSettings
+from yxanul.monitor.histograms import SIGNED_EDGES, histogram_counts
 from yxanul.monitor.trackers.jsonl import JsonlTracker
+from yxanul.monitor.weights import measure_weights
 from yxanul.train.parallel.world import World
 from yxanul.train.probes import Probes
 from yxanul.train.trainer import Callback
@@ -31,7 +34,11 @@ class Measured(Callback):
     """Measures every step, and keeps what it was measured of."""
 
     def __init__(self, every=ALWAYS):
-        self.probes, self.steps, self.seen = Probes(every), [], []
+        self.probes = Probes(every)
+        self.steps, self.histograms, self.seen = [], [], []
+
+    def after_first_backward(self, trainer, batch, num_targets):
+        self.probes.after_first_backward(trainer.engine, batch, trainer.progress.step + 1)
 
     def before_update(self, trainer, batch):
         weights = trainer.engine.trained()
@@ -42,7 +49,9 @@ class Measured(Callback):
         self.probes.before_update(trainer.engine, batch, trainer.progress.step + 1)
 
     def after_step(self, trainer, report):
-        self.steps.append(self.probes.after_update(trainer.engine, report.applied))
+        metrics, histograms = self.probes.after_update(trainer.engine, report.applied)
+        self.steps.append(metrics)
+        self.histograms.append(histograms)
 
 
 def measured(run, steps=2, every=ALWAYS):
@@ -122,6 +131,26 @@ def test_gradients_and_updates_are_those_of_one_vector(kind):
             assert metrics[f"update_ratio/{name}"] == pytest.approx(float(ratio), rel=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["accumulated", "bf16"])
+def test_the_first_micro_batch_is_measured_by_itself(kind):
+    run = replace(KINDS[kind], model=MODEL, ignored=1)
+    _, callback = measured(run, steps=1)
+    twin = make_trainer(World(), run)
+    batches, _ = twin.fetch(twin.plan.phases[0])
+    num_targets = sum(batch.num_targets for batch in batches)
+    total, _ = twin.engine.loss(batches[0], last=False)
+    twin.engine.backward(total / num_targets, last=False)
+    norm = joined(weight.grad for weight in twin.engine.trained().values()).norm()
+    metrics = callback.steps[0]
+    assert metrics["micro_batch/gradient_norm"] == pytest.approx(float(norm), rel=1e-6)
+    assert metrics["micro_batch/num_targets"] == batches[0].num_targets < num_targets
+
+
+def test_one_micro_batch_has_no_noise_scale():
+    _, callback = measured(KINDS["whole"])
+    assert "micro_batch/gradient_norm" not in callback.steps[0]
+
+
 def test_a_token_that_was_not_seen_has_a_gradient_of_zeros():
     _, callback = measured(replace(SINGLE, model=MODEL))
     gradients = callback.seen[0][1]
@@ -154,11 +183,23 @@ def test_rows_are_dead_by_their_norm():
         weights["embedding.tokens"][5:8] = 0.0
     probes = Probes(NEVER.model_copy(update={"weights": 1}))
     probes.before_update(trainer.engine, some_batch(trainer), 1)
-    metrics = probes.after_update(trainer.engine, applied=False)
+    metrics, _ = probes.after_update(trainer.engine, applied=False)
     rows = sum(len(part) for part in group(weights, "first"))
     assert metrics["weights/first/dead_ratio"] == pytest.approx(4 / rows)
     assert metrics["weights/embedding/dead_ratio"] == pytest.approx(3 / 18)  # padding is not
     assert not any(name.startswith("update_ratio/") for name in metrics)
+
+
+def test_layers_in_fp8_have_a_scale():
+    trainer = make_trainer(World(), replace(SINGLE, model=MODEL))
+    weights = {name: weight.detach() for name, weight in trainer.engine.trained().items()}
+    measurement = measure_weights(weights, depth=3, in_fp8=True)
+    metrics = measurement.finish([measurement.values.tolist()])
+    for name in ("first", "middle", "last"):
+        amax = float(joined(group(weights, name)).abs().max())
+        assert metrics[f"fp8/amax/{name}"] == pytest.approx(amax)
+        assert metrics[f"fp8/scale/{name}"] == pytest.approx(448 / amax)
+    assert not any(name.startswith("fp8/") for name in measured(SINGLE, 1)[1].steps[0])
 
 
 def some_batch(trainer):
@@ -293,7 +334,7 @@ def test_activations_and_attention_by_the_formulas(name):
             (block.ffn.gate_up if run.model["ffn"] == "swiglu" else block.ffn.up).weight[1] = 0.0
     probes = Probes(NEVER.model_copy(update={"activations": 1, "attention": 1}))
     probes.before_update(trainer.engine, batch, 1)
-    metrics = probes.after_update(trainer.engine, applied=True)
+    metrics, _ = probes.after_update(trainer.engine, applied=True)
     with torch.no_grad():
         wanted = naive_layers(model, batch.ids_BT[:4], documents[:4])
     assert metrics.keys() == wanted.keys()
@@ -336,6 +377,35 @@ def test_hooks_are_removed_from_a_pass_that_fails():
     assert not any(one._forward_hooks or one._forward_pre_hooks for one in model.modules())
 
 
+def test_histograms_count_every_element():
+    trainer, callback = measured(replace(SINGLE, model=MODEL), steps=1)
+    found, (batch, gradients, _, model) = callback.histograms[0], callback.seen[0]
+    weights = {name: weight.detach() for name, weight in trainer.engine.trained().items()}
+    weights["embedding.tokens"] = weights["embedding.tokens"][:18]
+    for kind, tensors, names in (
+        ("gradients", gradients, ("embedding", "attention", "ffn", "norms", "head", "first")),
+        ("weights", weights, ("embedding", "first", "middle", "last")),
+    ):
+        for name in names:
+            histogram = found[f"histogram/{kind}/{name}"]
+            values = joined(group(tensors, name)).numpy()
+            counts, _ = np.histogram(values, np.array(histogram.edges))
+            assert sum(histogram.counts) == len(values)
+            # an edge belongs to the bin below it, not above
+            assert np.abs(counts - np.array(histogram.counts)).max() <= (values == 0).sum() + 1
+    with torch.no_grad():
+        top = model.logits(model.hidden(batch.ids_BT)).softmax(-1).amax(-1).flatten()
+    counts, edges = found["histogram/confidence"]
+    assert counts == np.histogram(top.numpy(), np.array(edges))[0].tolist()
+
+
+def test_what_lies_beyond_the_edges_is_in_the_outermost_bins():
+    values = torch.tensor([-1e9, -1.0, 0.0, 1e-12, 1.0, 1e9, math.nan, math.inf])
+    counts = histogram_counts(values, SIGNED_EDGES)
+    assert (counts[0], counts[-1], counts.sum()) == (1, 1, 6)
+    assert counts[len(counts) // 2] == 2  # zero, and what is nearly so
+
+
 class Transfers(TorchDispatchMode):
     """Counts operations whose result the host waits for."""
 
@@ -359,7 +429,7 @@ def test_a_record_is_moved_to_the_host_at_once(monkeypatch):
     trainer.engine.backward(loss, last=True)
     with Transfers() as transfers:
         callback.probes.before_update(trainer.engine, batch, 1)
-        metrics = callback.probes.after_update(trainer.engine, applied=True)
+        metrics, _ = callback.probes.after_update(trainer.engine, applied=True)
     assert transfers.waits == [] and len(moved) == 1 and len(metrics) > 40
 
 
@@ -373,7 +443,8 @@ def test_gradients_that_are_not_finite_are_counted_and_null(tmp_path):
     weights["embedding.tokens"].grad[1, :2] = -math.inf
     weights["embedding.tokens"].grad[2, :7] = 0.0
     probes.before_update(trainer.engine, some_batch(trainer), 1)
-    metrics = probes.after_update(trainer.engine, applied=False)
+    metrics, histograms = probes.after_update(trainer.engine, applied=False)
+    assert sum(histograms["histogram/gradients/norms"].counts) == 5 * 32 - 5
     counts = [metrics[f"optim/num_{name}"] for name in ("nans", "infs", "zeros")]
     assert counts == [5, 5, 7]
     JsonlTracker(RunFolder(tmp_path)).log(1, metrics)
@@ -387,7 +458,7 @@ def test_gradients_that_are_not_finite_are_counted_and_null(tmp_path):
 def test_a_step_without_targets_has_no_confidence():
     trainer, probes = make_trainer(World(), SINGLE), Probes(ALWAYS)
     probes.before_update(trainer.engine, some_batch(trainer).without_targets(), 1)
-    metrics = probes.after_update(trainer.engine, applied=True)
+    metrics, _ = probes.after_update(trainer.engine, applied=True)
     assert "train/accuracy" not in metrics and "attention_entropy/0" in metrics
 
 
@@ -396,7 +467,13 @@ def test_each_group_has_its_cadence_and_can_be_switched_off():
     _, callback = measured(SINGLE, steps=4, every=every)
     kinds = [{name.split("/")[0] for name in metrics} for metrics in callback.steps]
     layers = {"activations", "dead_neurons"}
-    assert kinds == [set(), {"optim"}, {"train", "logits"}, {"optim"} | layers]
+    gradients = {"optim", "micro_batch"}
+    assert kinds == [set(), gradients, {"train", "logits"}, gradients | layers]
+
+
+def test_histograms_are_measured_for_trackers_that_draw_them():
+    assert MonitorSettings().cadences.histograms is None
+    assert MonitorSettings(trackers=("jsonl", "tensorboard")).cadences.histograms == 500
 
 
 def test_a_layer_that_never_fires_is_seen():
@@ -406,7 +483,7 @@ def test_a_layer_that_never_fires_is_seen():
     with torch.no_grad():
         model.layers()[1].ffn.up.weight.zero_()
     probes.before_update(trainer.engine, some_batch(trainer), 1)
-    metrics = probes.after_update(trainer.engine, applied=True)
+    metrics, _ = probes.after_update(trainer.engine, applied=True)
     assert metrics["dead_neurons/1"] == 1 and metrics["dead_neurons/0"] < 0.1
 
 

@@ -61,8 +61,6 @@ class AlertSettings(Settings):
     """A loss that has not returned 100 updates after a spike."""
     frequent_spikes: Action | None = None
     """Spikes in more than 0.1 % of 10,000 updates."""
-    not_learning: Action | None = None
-    """A loss that stays at the entropy of single tokens."""
     clip_rate: Action | None = None
     """Updates clipped to a tenth of their norm."""
     plateau: Action | None = None
@@ -132,6 +130,12 @@ class MonitorSettings(Settings):
     def skipped_spikes(self) -> SpikeSettings | None:
         """The spikes whose updates are skipped; None: none are."""
         return self.spikes if self.alerts.action("loss_spike") == "skip" else None
+
+    @property
+    def cadences(self) -> Cadences:
+        """The cadences; without histograms if no tracker shows them."""
+        shown = set(self.trackers) - {"jsonl"}
+        return self.every if shown else self.every.model_copy(update={"histograms": None})
 
     @field_validator("trackers")
     @classmethod

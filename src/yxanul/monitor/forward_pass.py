@@ -21,7 +21,9 @@ from yxanul.model.blocks.attention import Attention
 from yxanul.model.context import ForwardContext
 from yxanul.model.language_model import LanguageModel
 from yxanul.model.loss import IGNORE, capped
+from yxanul.monitor.histograms import SHARE_EDGES, histogram_counts
 from yxanul.monitor.sums import FIGURES, Measurement
+from yxanul.monitor.trackers.tracker import Histogram
 
 SAMPLE = 512
 """Positions of the confidence sample, at most."""
@@ -39,10 +41,15 @@ ATTENTION = ("attention_entropy", "attention_entropy_normalized", "attention_log
 
 @torch.no_grad()
 def measure_confidence(
-    model: LanguageModel, ids_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None
+    model: LanguageModel,
+    ids_BT: Tensor,
+    targets_BT: Tensor,
+    documents_BT: Tensor | None,
+    figures: bool = True,
+    histogram: bool = False,
 ) -> Measurement:
     """Measure the predictions at evenly spaced positions of the first rows, of which those without
-    a target do not count."""
+    a target do not count: their figures, and a histogram of the largest probability."""
     rows = -(-SAMPLE // targets_BT.shape[1])
     ids_BT, targets_N = ids_BT[:rows], targets_BT[:rows].flatten()
     hidden = model.hidden(ids_BT, None if documents_BT is None else documents_BT[:rows])
@@ -51,6 +58,7 @@ def measure_confidence(
     hidden_ND, targets_N = hidden.flatten(0, 1)[chosen_N], targets_N[chosen_N]
     sums = torch.zeros(5, dtype=torch.float64, device=targets_N.device)
     largest = sums.new_full((1,), -torch.inf)
+    counts = sums.new_zeros(len(SHARE_EDGES) - 1)
     for x_ND, target_N in zip(
         hidden_ND.split(SAMPLE_CHUNK), targets_N.split(SAMPLE_CHUNK), strict=True
     ):
@@ -67,13 +75,23 @@ def measure_confidence(
         sums += torch.stack([(one * counts_N).sum(dtype=torch.float64) for one in of_positions])
         counted = logits_NV.amax(-1).masked_fill(~counts_N, -torch.inf)
         largest = torch.maximum(largest, counted.max())
-    return Measurement(torch.cat([sums, largest]), _confidence)
+        if histogram:
+            top_N = p_NV.amax(-1).masked_fill(~counts_N, torch.nan)
+            counts += histogram_counts(top_N, SHARE_EDGES)
+
+    def finish(ranks: list[list[float]]) -> dict[str, float | Histogram]:
+        (*values,), counts = ranks[0][:6], ranks[0][6:]
+        if not values[0]:  # a rank without rows
+            return {}
+        shown = {"histogram/confidence": Histogram(counts, SHARE_EDGES)} if histogram else {}
+        return shown | (_confidence(*values) if figures else {})
+
+    return Measurement(torch.cat([sums, largest, counts]), finish)
 
 
-def _confidence(ranks: list[list[float]]) -> dict[str, float]:
-    count, right, entropy, top5, log_sum, largest = ranks[0]
-    if not count:  # a rank without rows
-        return {}
+def _confidence(
+    count: float, right: float, entropy: float, top5: float, log_sum: float, largest: float
+) -> dict[str, float]:
     return {
         "train/accuracy": right / count,
         "train/entropy": entropy / count,

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from yxanul.base.figures import perplexity
-from yxanul.monitor.memory import memory_metrics
+from yxanul.monitor.memory import GIB, memory_metrics
+from yxanul.monitor.noise_scale import MICRO_BATCH, NoiseScale
 from yxanul.monitor.rolling import Rolling
 
 LOSS_WINDOW = 50
 CLIP_WINDOW = 100
+SPEED_WINDOW = 50
+GAP_WINDOW = 100
 OUTLIER_STDS = 2.0
 
 
@@ -40,6 +44,13 @@ class StepFacts:
     """Time by section: data, forward, backward, metrics, optimizer; they sum to the wall time."""
     flops_per_token: float
     """Training FLOPs per target token at this sequence length."""
+    num_parameters: int
+    tokens_left: int
+    """Target tokens to the end of the stage."""
+    stage_step: int
+    """Steps of the stage so far, including this one."""
+    forward_bytes: float
+    """Memory that the largest forward pass has added at its peak."""
     skipped_total: int = 0
     """Updates skipped so far, including this one."""
 
@@ -52,25 +63,58 @@ class StepRecorder:
         self._peak_flops, self._device = peak_flops, device
         self._losses = Rolling(LOSS_WINDOW)
         self._clipped = Rolling(CLIP_WINDOW)
+        self._speeds = Rolling(SPEED_WINDOW)  # of this process: not saved
+        self._stage = StageSums()
+        self.noise_scale = NoiseScale()
 
     def metrics(self, facts: StepFacts) -> dict[str, float]:
         """Return all metrics of a step by name."""
+        if facts.stage_step == 1:
+            self._stage = StageSums()
+        self._stage.add(facts)
         return {
             **self._loss(facts),
             **self._optim(facts),
-            **_speed(facts, self._peak_flops),
+            **self._speed(facts),
             **memory_metrics(self._device),
+            "memory/forward_delta_gb": facts.forward_bytes / GIB,
             **_data(facts),
         }
 
+    def with_noise_scale(
+        self, measured: Mapping[str, float], gradient_norm: float, num_targets: int
+    ) -> dict[str, float]:
+        """Return what was measured at a step of this norm and so many targets, with the noise scale
+        in place of the first micro-batch's gradient."""
+        metrics = dict(measured)
+        norm, targets = (metrics.pop(name, 0.0) for name in MICRO_BATCH)
+        if 0 < targets < num_targets and math.isfinite(norm + gradient_norm):
+            share = targets / num_targets
+            self.noise_scale.add(targets, norm / share, num_targets, gradient_norm)
+            metrics["optim/gradient_noise_scale"] = self.noise_scale.tokens
+        return metrics
+
+    def stage_metrics(self, number: int, val: Mapping[str, float]) -> dict[str, float]:
+        """Return the metrics of the stage that has ended: the stage's number, from 1, and its
+        validation metrics."""
+        return self._stage.metrics(number, val)
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the windows as plain data."""
-        return {"losses": self._losses.to_list(), "clipped": self._clipped.to_list()}
+        """Return the windows and sums as plain data, without times."""
+        return {
+            "losses": self._losses.to_list(),
+            "clipped": self._clipped.to_list(),
+            "stage": self._stage.to_dict(),
+            "noise_scale": self.noise_scale.to_dict(),
+        }
 
     def load(self, plain: Mapping[str, Any]) -> None:
         """Restore what `to_dict` returned."""
         self._losses = Rolling(LOSS_WINDOW, plain["losses"])
         self._clipped = Rolling(CLIP_WINDOW, plain["clipped"])
+        if "stage" in plain:  # a checkpoint of version 0.1 has none
+            self._stage = StageSums(**plain["stage"])
+            self.noise_scale.load(plain["noise_scale"])
 
     def _loss(self, facts: StepFacts) -> dict[str, float]:
         limit = self._losses.median + OUTLIER_STDS * self._losses.std
@@ -100,6 +144,72 @@ class StepRecorder:
             "optim/skipped_updates": float(facts.skipped_total),
         }
 
+    def _speed(self, facts: StepFacts) -> dict[str, float]:
+        total = sum(facts.seconds.values())
+        tokens_per_second = facts.num_targets / total if total else 0.0
+        mfu = model_flops_utilization(tokens_per_second, facts.flops_per_token, self._peak_flops)
+        self._speeds.add(tokens_per_second)
+        usual = self._speeds.median
+        laps = ("data", "forward", "backward", "metrics", "optimizer")
+        return {
+            "perf/tokens_per_second": tokens_per_second,
+            "perf/samples_per_second": facts.rows / total if total else 0.0,
+            **{f"perf/{lap}_time": facts.seconds.get(lap, 0.0) for lap in laps},
+            "perf/total_step_time": total,
+            "perf/data_wait_share": facts.seconds.get("data", 0.0) / total if total else 0.0,
+            "perf/seconds_left": facts.tokens_left / usual if usual else math.nan,
+            "perf/mfu": mfu,
+        }
+
+
+@dataclass
+class StageSums:
+    """Sums over the steps of a stage, for the metrics of its end."""
+
+    nats: float = 0.0
+    scored: int = 0
+    """Tokens of the steps whose loss was finite."""
+    tokens: int = 0
+    steps: int = 0
+    learning_rate: float = 0.0
+    losses: list[float] = field(default_factory=list)
+    """The last 100."""
+    timed: tuple[int, float] = (0, 0.0)
+    """Tokens and seconds of this process."""
+
+    def add(self, facts: StepFacts) -> None:
+        """Add a step; losses that are not finite do not count."""
+        tokens, seconds = self.timed
+        self.timed = tokens + facts.num_targets, seconds + sum(facts.seconds.values())
+        self.steps, self.learning_rate = self.steps + 1, facts.learning_rate
+        self.tokens += facts.num_targets
+        if math.isfinite(facts.loss):
+            self.nats += facts.loss * facts.num_targets
+            self.scored += facts.num_targets
+            self.losses = [*self.losses, facts.loss][-GAP_WINDOW:]
+
+    def metrics(self, number: int, val: Mapping[str, float]) -> dict[str, float]:
+        """Return the metrics of the stage's end."""
+        (tokens, seconds), nan = self.timed, math.nan
+        loss = val.get("val/loss", nan)
+        return {
+            "epoch/number": number,
+            "epoch/avg_loss": self.nats / self.scored if self.scored else nan,
+            "epoch/avg_tokens_per_second": tokens / seconds if seconds else nan,
+            "epoch/total_tokens": self.tokens,
+            "epoch/total_steps": self.steps,
+            "epoch/learning_rate_end": self.learning_rate,
+            "epoch/val_loss": loss,
+            "epoch/val_perplexity": val.get("val/perplexity", nan),
+            "epoch/train_val_gap": loss - statistics.fmean(self.losses) if self.losses else nan,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the sums as plain data, without times."""
+        plain = asdict(self)
+        del plain["timed"]
+        return plain
+
 
 def clipped_norm(norm: float, clip: float | None) -> float:
     """Return the gradient norm after clipping at `clip`; non-finite norms are not clipped."""
@@ -113,20 +223,6 @@ def model_flops_utilization(
     return tokens_per_second * flops_per_token / peak_flops
 
 
-def _speed(facts: StepFacts, peak_flops: float) -> dict[str, float]:
-    total = sum(facts.seconds.values())
-    tokens_per_second = facts.num_targets / total if total else 0.0
-    mfu = model_flops_utilization(tokens_per_second, facts.flops_per_token, peak_flops)
-    laps = ("data", "forward", "backward", "metrics", "optimizer")
-    return {
-        "perf/tokens_per_second": tokens_per_second,
-        "perf/samples_per_second": facts.rows / total if total else 0.0,
-        **{f"perf/{lap}_time": facts.seconds.get(lap, 0.0) for lap in laps},
-        "perf/total_step_time": total,
-        "perf/mfu": mfu,
-    }
-
-
 def _data(facts: StepFacts) -> dict[str, float]:
     clip = {} if facts.clip is None else {"curriculum/clip": facts.clip}
     return {
@@ -135,6 +231,7 @@ def _data(facts: StepFacts) -> dict[str, float]:
         "data/actual_tokens": facts.num_targets,
         "data/padding_ratio": 1 - facts.num_targets / (facts.rows * facts.seq_len),
         "data/tokens_seen": facts.tokens_seen,
+        "data/chinchilla_multiple": facts.tokens_seen / (20 * facts.num_parameters),
         "curriculum/phase": facts.phase,
         "curriculum/lr_scale": facts.lr_scale,
     } | clip

@@ -26,15 +26,20 @@ STEP_METRICS: dict[str, str] = {
     "perf/metrics_time": "seconds measuring gradients and extra forward passes",
     "perf/optimizer_time": "seconds in clipping and the update",
     "perf/total_step_time": "seconds from step to step",
+    "perf/data_wait_share": "data_time over total_step_time",
+    "perf/seconds_left": "seconds to the end of the stage, at the median speed of 50 steps",
     "perf/mfu": "model FLOPs per second of wall time, as a share of the device's peak",
     "memory/allocated_gb": "GiB in use (on a CPU: resident memory of the process)",
     "memory/max_allocated_gb": "peak of allocated_gb so far",
     "memory/reserved_gb": "GiB reserved by torch (on a CPU: the process's address space)",
+    "memory/forward_delta_gb": "GiB that a forward pass of the step adds at its peak (on a CPU:"
+    " resident memory after it less that before)",
     "data/batch_size": "rows of the step",
     "data/sequence_length": "tokens per row",
     "data/actual_tokens": "target tokens of the step",
     "data/padding_ratio": "share of the step's positions without a target",
     "data/tokens_seen": "target tokens so far, all stages",
+    "data/chinchilla_multiple": "tokens_seen over 20 parameters",
     "curriculum/phase": "index of the phase",
     "curriculum/lr_scale": "the phase's factor on the learning rate",
     "curriculum/clip": "the phase's maximum gradient norm",
@@ -50,7 +55,7 @@ BATCH_METRICS = {
     "curriculum/stage": "index of the stage",
     "curriculum/attempt": "how often the stage was extended or rolled back before",
 }
-STAGE_METRICS = {
+START_METRICS = {
     "model/vocab_size": "size of the vocabulary",
     "model/future_leak": "largest change of a hidden state when a later token changes, over their"
     " size; not with fp8, whose scales depend on all tokens",
@@ -71,6 +76,24 @@ GRADIENT_METRICS = {
     " padding of the vocabulary, among them",
     "optim/num_infs": "how many are infinite",
     "optim/num_nans": "how many are NaN",
+    "optim/gradient_noise_scale": "tr(S) / norm(G)^2 in tokens, from the first micro-batch against"
+    " the step, both terms smoothed by 0.99; absent with one micro-batch a step, and with fsdp",
+}
+FIRST_METRICS = {
+    "model/num_parameters": "parameters, without the padding of the vocabulary",
+    "model/num_trainable": "those that are trained",
+    "fp8/enabled": "1 if the projections are computed in fp8",
+}
+STAGE_METRICS = {
+    "epoch/number": "number of the stage, from 1",
+    "epoch/avg_loss": "mean loss over its target tokens, nats",
+    "epoch/avg_tokens_per_second": "target tokens per second of its steps (since the last resume)",
+    "epoch/total_tokens": "its target tokens",
+    "epoch/total_steps": "its steps",
+    "epoch/learning_rate_end": "learning rate of its last step",
+    "epoch/val_loss": "val/loss at its end",
+    "epoch/val_perplexity": "val/perplexity at its end",
+    "epoch/train_val_gap": "val/loss less the mean of its last 100 training losses",
 }
 CONFIDENCE_METRICS = {
     "train/accuracy": "share of the targets that have the largest probability",
@@ -90,6 +113,8 @@ WEIGHT_METRICS = {
     "weights/{part}/mean": "mean of the part's weights, without the padding of the vocabulary",
     "weights/{part}/std": "their standard deviation",
     "weights/{part}/dead_ratio": "share of the rows of its matrices with a norm below 1e-6",
+    "fp8/amax/{part}": "with fp8: largest absolute weight of the first, middle or last layer",
+    "fp8/scale/{part}": "with fp8: 448 / amax, the scale to e4m3",
 }
 ACTIVATION_METRICS = {
     "activations/first/{figure}": "mean, std, max and min of the residual stream after the first"
@@ -107,14 +132,16 @@ ATTENTION_METRICS = {
 }
 
 METRICS = {
+    "at the first step": FIRST_METRICS,
     "at every step": STEP_METRICS | BATCH_METRICS,
-    "at a stage's first step": STAGE_METRICS,
+    "at a stage's first step": START_METRICS,
     "at an evaluation": EVALUATION_METRICS,
     "`monitor.every.gradients`": GRADIENT_METRICS,
     "`monitor.every.confidence`": CONFIDENCE_METRICS,
     "`monitor.every.weights`": WEIGHT_METRICS,
     "`monitor.every.activations`": ACTIVATION_METRICS,
     "`monitor.every.attention`": ATTENTION_METRICS,
+    "at the end of a stage": STAGE_METRICS,
 }
 """Definitions by name, by when they are measured; {words in braces} stand for several."""
 

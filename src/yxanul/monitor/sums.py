@@ -6,11 +6,13 @@ Measured values stay on the device until all of a step's are moved to the host a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from yxanul.monitor.trackers.tracker import Histogram
 
 PIECE = 2**18
 """Elements read at a time: few enough to stay in a CPU's cache from one sum to the next."""
@@ -21,7 +23,7 @@ class Measurement(NamedTuple):
 
     values: Tensor
     """1-D, float64."""
-    finish: Callable[[list[list[float]]], dict[str, float]]
+    finish: Callable[[list[list[float]]], Mapping[str, float | Histogram]]
     """Returns metrics by name, from the values of every rank that holds a shard of the weights
     (only this rank's if they are not sharded)."""
 

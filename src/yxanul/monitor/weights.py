@@ -12,13 +12,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from yxanul.monitor.histograms import SIGNED_EDGES, histogram_counts
+from yxanul.monitor.noise_scale import MICRO_BATCH
 from yxanul.monitor.sums import FIGURES, NUM_SUMS, Measurement, Sums, sums_of
+from yxanul.monitor.trackers.tracker import Histogram
 
 Tensors = Mapping[str, Tensor]
+LAYERS = ("first", "middle", "last")
 COUNTS = ("zeros", "infs", "nans")
 
 DEAD_NORM = 1e-6
 """L2 norm below which a row of a matrix is dead."""
+
+
+E4M3_MAX = 448.0
+"""Largest number of fp8's format for weights and activations."""
 
 
 def update_groups(name: str, depth: int) -> list[str]:
@@ -41,8 +49,8 @@ def weight_groups(name: str, depth: int) -> list[str]:
 
 
 def _layers(name: str, depth: int) -> list[str]:
-    layers = {"first": 0, "middle": depth // 2, "last": depth - 1}
-    return [label for label, layer in layers.items() if name.startswith(f"blocks.{layer}.")]
+    layers = zip(LAYERS, (0, depth // 2, depth - 1), strict=True)
+    return [label for label, layer in layers if name.startswith(f"blocks.{layer}.")]
 
 
 def measure_gradients(
@@ -65,8 +73,18 @@ def measure_gradients(
     return Measurement(torch.cat([sums_of(gradients[name]) for name in names]), finish)
 
 
-def measure_weights(weights: Tensors, depth: int) -> Measurement:
-    """Measure all weights as one vector, and groups of them."""
+def measure_norm(gradients: Tensors, num_targets: Tensor) -> Measurement:
+    """Measure the norm of a micro-batch's gradients beside its number of targets."""
+    squares = sum(_squared_norm(gradient) for gradient in gradients.values())
+
+    def finish(ranks: list[list[float]]) -> dict[str, float]:
+        return dict(zip(MICRO_BATCH, ranks[0], strict=True))
+
+    return Measurement(torch.stack([torch.as_tensor(squares).sqrt(), num_targets.double()]), finish)
+
+
+def measure_weights(weights: Tensors, depth: int, in_fp8: bool = False) -> Measurement:
+    """Measure all weights as one vector, and groups of them; for fp8 also the scales of layers."""
     names = list(weights)
 
     def finish(ranks: list[list[float]]) -> dict[str, float]:
@@ -82,6 +100,9 @@ def measure_weights(weights: Tensors, depth: int) -> Measurement:
                 num_rows = sum(sums[name].count / weights[name].shape[1] for name in matrices)
                 dead = sum(num_dead[name] for name in matrices)
                 metrics[f"weights/{group}/dead_ratio"] = dead / num_rows
+            if in_fp8 and group in LAYERS:
+                amax = max(abs(part.max), abs(part.min))
+                metrics |= {f"fp8/amax/{group}": amax, f"fp8/scale/{group}": E4M3_MAX / amax}
         return metrics
 
     sums, dead = zip(*((sums_of(w), _num_dead_rows(w)) for w in weights.values()), strict=True)
@@ -106,6 +127,27 @@ def measure_updates(before: Tensors, after: Tensors, depth: int) -> Measurement:
         return metrics
 
     return Measurement(torch.stack(old + change), finish)
+
+
+def measure_histograms(
+    name: str, tensors: Tensors, depth: int, groups_of: Callable[[str, int], Iterable[str]]
+) -> Measurement:
+    """Measure the histogram of each group of tensors, named after them."""
+    groups = dict(_groups(tensors, depth, groups_of))
+    by_name = {
+        key: histogram_counts(tensors[key], SIGNED_EDGES)
+        for key in {key for members in groups.values() for key in members}
+    }
+    counts = [sum(by_name[key] for key in members) for members in groups.values()]
+
+    def finish(ranks: list[list[float]]) -> dict[str, float | Histogram]:
+        added, size = _added(ranks), len(SIGNED_EDGES) - 1
+        return {
+            f"histogram/{name}/{group}": Histogram(added[i * size : (i + 1) * size], SIGNED_EDGES)
+            for i, group in enumerate(groups)
+        }
+
+    return Measurement(torch.cat(counts), finish)
 
 
 def _squared_norm(weight: Tensor) -> Tensor:

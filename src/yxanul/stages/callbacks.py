@@ -15,8 +15,7 @@ from yxanul.data.batches import Batch, WindowShape
 from yxanul.eval.perplexity import score_domains, score_shards, window_shape
 from yxanul.eval.score import Score, named
 from yxanul.generate.config import SampleSettings
-from yxanul.model.config import ModelSettings
-from yxanul.model.count import flops_per_token
+from yxanul.model.count import count_parameters, flops_per_token
 from yxanul.monitor.metrics import StepFacts
 from yxanul.stages.alerts import advice_values, log, mix_metrics, stage_metrics
 from yxanul.stages.config import longest_row, stage_optim
@@ -24,6 +23,7 @@ from yxanul.stages.ledger import Entry
 from yxanul.stages.replan import Cooldown, MinutesBudget
 from yxanul.stages.session import Session
 from yxanul.stages.summary import continued
+from yxanul.train.engine import Engine
 from yxanul.train.micro_batch import micro_rows_of
 from yxanul.train.probes import Probes
 from yxanul.train.progress import Best
@@ -37,7 +37,7 @@ def stage_callbacks(session: Session, index: int, entry: Entry, scorer: Scorer) 
     callbacks: list[Callback] = [Recording(session, index, entry)]
     if stage.budget.minutes is not None:
         callbacks.append(MinutesBudget(session, stage, entry, stage.budget.minutes))
-    callbacks += [Evaluation(session, scorer), Saving(session, index)]
+    callbacks += [Evaluation(session, index, scorer), Saving(session, index)]
     if stage_optim(session.recipe.optim, stage).schedule.name == "wsd":
         callbacks.append(Cooldown(session, entry))
     return callbacks
@@ -49,7 +49,11 @@ class Recording(Callback):
     def __init__(self, session: Session, index: int, entry: Entry):
         self._session, self._index, self._entry = session, index, entry
         session.watch.advice = advice_values(session.recipe, index)
-        self._probes = Probes(session.recipe.monitor.every)
+        self._probes = Probes(session.recipe.monitor.cadences)
+
+    def after_first_backward(self, trainer: Trainer, batch: Batch, num_targets: int) -> None:
+        """Measure the first of several micro-batches, if due at this step."""
+        self._probes.after_first_backward(trainer.engine, batch, trainer.progress.step + 1)
 
     def before_update(self, trainer: Trainer, batch: Batch) -> None:
         """Measure what is due at this step."""
@@ -58,11 +62,18 @@ class Recording(Callback):
     def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
         """Log the step; return a stop if an alert asks for it."""
         session = self._session
-        metrics = session.recorder.metrics(step_facts(report, session.model_settings))
-        metrics |= self._probes.after_update(trainer.engine, report.applied)
+        metrics = session.recorder.metrics(step_facts(report, trainer))
+        if report.progress.step == 1:
+            metrics |= first_metrics(trainer.engine)
+        measured, histograms = self._probes.after_update(trainer.engine, report.applied)
+        metrics |= session.recorder.with_noise_scale(
+            measured, report.gradient_norm, report.num_targets
+        )
         metrics |= session.watch.batches.metrics()
         metrics |= stage_metrics(session, self._index, self._entry, report)
         changes = log(session, report.progress.step, metrics)
+        for name, histogram in histograms.items():
+            session.tracker.histogram(report.progress.step, name, histogram)
         if not session.startup.ended:
             session.startup.end("first step")
             session.ui.say(str(session.startup))
@@ -72,8 +83,8 @@ class Recording(Callback):
 class Evaluation(Callback):
     """Periodically scores a sample of each domain's held-out text and generates samples."""
 
-    def __init__(self, session: Session, scorer: Scorer):
-        self._session, self._scorer = session, scorer
+    def __init__(self, session: Session, index: int, scorer: Scorer):
+        self._session, self._number, self._scorer = session, index + 1, scorer
 
     def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
         """Evaluate every `eval.every_steps` and at the end of the stage; return a new best."""
@@ -82,7 +93,11 @@ class Evaluation(Callback):
             return None
         scores = self._scorer.score_sample(self._scorer.domains)
         metrics = named(scores)
-        changes = log(self._session, step, metrics | mix_metrics(scores, report.phase.mix))
+        shown = dict(metrics)
+        if done == trainer.plan.total_steps:
+            shown |= self._session.recorder.stage_metrics(self._number, metrics)
+        shown |= mix_metrics(scores, report.phase.mix)
+        changes = log(self._session, step, shown)
         bits = ", ".join(f"{name} {score.bits_per_byte:.4f}" for name, score in scores.items())
         most = max(score.tokens for score in scores.values())
         self._session.ui.say(
@@ -239,9 +254,22 @@ class Saving(Callback):
         return state if engine.ema is None else state | {"ema_updates": engine.ema.num_updates}
 
 
-def step_facts(report: StepReport, model: ModelSettings) -> StepFacts:
+def first_metrics(engine: Engine) -> dict[str, float]:
+    """Return the metrics of a model that are logged once."""
+    weights = engine.mixed_precision.master_model.parameters()
+    num_parameters = count_parameters(engine.settings)
+    num_frozen = sum(weight.numel() for weight in weights if not weight.requires_grad)
+    return {
+        "model/num_parameters": num_parameters,
+        "model/num_trainable": num_parameters - num_frozen,
+        "fp8/enabled": float(engine.mixed_precision.precision == "fp8"),
+    }
+
+
+def step_facts(report: StepReport, trainer: Trainer) -> StepFacts:
     """Return the recorder's view of a step."""
-    phase = report.phase
+    phase, plan, model = report.phase, trainer.plan, trainer.engine.settings
+    stage_step = report.progress.stage_step
     return StepFacts(
         loss=report.loss,
         learning_rate=report.lr,
@@ -258,4 +286,8 @@ def step_facts(report: StepReport, model: ModelSettings) -> StepFacts:
         skipped_total=report.progress.skipped_steps,
         seconds=report.seconds,
         flops_per_token=flops_per_token(model, phase.seq_len).total,
+        num_parameters=count_parameters(model),
+        tokens_left=plan.total_tokens - plan.tokens_after(stage_step),
+        stage_step=stage_step,
+        forward_bytes=report.forward_bytes,
     )

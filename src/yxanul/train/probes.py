@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 
-from yxanul.data.batches import Batch
+from yxanul.data.batches import IGNORE, Batch
 from yxanul.monitor.config import Cadences
 from yxanul.monitor.forward_pass import measure_confidence, measure_layers
 from yxanul.monitor.sums import Measurement
-from yxanul.monitor.weights import measure_gradients, measure_updates, measure_weights
+from yxanul.monitor.trackers.tracker import Histogram
+from yxanul.monitor.weights import (
+    measure_gradients,
+    measure_histograms,
+    measure_norm,
+    measure_updates,
+    measure_weights,
+    update_groups,
+    weight_groups,
+)
 from yxanul.train.engine import Engine
 from yxanul.train.memory import is_out_of_memory
 
@@ -28,52 +37,90 @@ class Probes:
     def __init__(self, every: Cadences):
         self._every = every
         self._due: set[str] = set()
+        self._first: Measurement | None = None
         self._measured: list[Measurement] = []
         self._weights: dict[str, torch.Tensor] = {}
 
+    def after_first_backward(self, engine: Engine, batch: Batch, step: int) -> None:
+        """Measure the gradients of the first of several micro-batches, for the noise scale."""
+        self._first = None
+        if "gradients" in self._due_at(step) and (gradients := _gradients(engine)):
+            self._first = measure_norm(gradients, (batch.targets_BT != IGNORE).sum())
+
     def before_update(self, engine: Engine, batch: Batch, step: int) -> None:
         """Measure what is due at `step`: its gradients before clipping, its last micro-batch."""
-        self._due = {name for name, steps in self._every if steps and step % steps == 0}
+        self._due = self._due_at(step)
         self._measured, self._weights = [], {}
+        if self._first is not None:
+            self._measured, self._first = [self._first], None
         if not self._due:
             return
-        weights = engine.named_weights()
-        gradients = {name: w.grad for name, w in weights.items() if w.grad is not None}
+        gradients, depth = _gradients(engine), engine.settings.depth
         as_one, by_group = "gradients" in self._due, "weights" in self._due
         if gradients and (as_one or by_group):
-            depth = engine.settings.depth
             self._measured.append(measure_gradients(gradients, depth, as_one, by_group))
+        if gradients and "histograms" in self._due:
+            histograms = measure_histograms("gradients", gradients, depth, update_groups)
+            self._measured.append(histograms)
         self._look_forward(engine, batch)
         if by_group:
             self._weights = _copied(engine)
 
-    def after_update(self, engine: Engine, applied: bool) -> dict[str, float]:
-        """Measure the weights, and their change if the update was applied; return all metrics."""
+    def after_update(
+        self, engine: Engine, applied: bool
+    ) -> tuple[dict[str, float], dict[str, Histogram]]:
+        """Measure the weights, and their change if the update was applied; return all metrics and
+        histograms of the step."""
         depth, weights = engine.settings.depth, engine.named_weights()
-        if "weights" in self._due and weights:
-            self._measured.append(measure_weights(dict(_apart(engine)), depth))
+        in_fp8 = engine.mixed_precision.precision == "fp8"
+        if weights and "weights" in self._due:
+            self._measured.append(measure_weights(dict(_apart(engine)), depth, in_fp8))
+        if weights and "histograms" in self._due:
+            histograms = measure_histograms("weights", dict(_apart(engine)), depth, weight_groups)
+            self._measured.append(histograms)
         if self._weights and applied:
             self._measured.append(measure_updates(self._weights, weights, depth))
         measured, self._measured, self._weights = self._measured, [], {}
-        return finished(measured, engine)
+        return _split(finished(measured, engine))
+
+    def _due_at(self, step: int) -> set[str]:
+        return {name for name, steps in self._every if steps and step % steps == 0}
 
     def _look_forward(self, engine: Engine, batch: Batch) -> None:
+        confidence = [name in self._due for name in ("confidence", "histograms")]
         layers = [name in self._due for name in ("activations", "attention")]
-        if not any(layers) and "confidence" not in self._due:
+        if not any(confidence + layers):
             return
+        ids, targets, documents = batch.ids_BT, batch.targets_BT, batch.documents_BT
         with engine.observed() as model:
-            if "confidence" in self._due:
+            if any(confidence):
                 self._measured.append(
-                    measure_confidence(model, batch.ids_BT, batch.targets_BT, batch.documents_BT)
+                    measure_confidence(model, ids, targets, documents, *confidence)
                 )
             if any(layers):
-                self._measured.append(
-                    measure_layers(model, batch.ids_BT, batch.documents_BT, *layers)
-                )
+                self._measured.append(measure_layers(model, ids, documents, *layers))
 
 
-def finished(measured: list[Measurement], engine: Engine) -> dict[str, float]:
-    """Return the metrics of all measurements, with a single transfer from the device."""
+def _split(
+    found: Mapping[str, float | Histogram],
+) -> tuple[dict[str, float], dict[str, Histogram]]:
+    metrics: dict[str, float] = {}
+    histograms: dict[str, Histogram] = {}
+    for name, one in found.items():
+        if isinstance(one, Histogram):
+            histograms[name] = one
+        else:
+            metrics[name] = one
+    return metrics, histograms
+
+
+def _gradients(engine: Engine) -> dict[str, torch.Tensor]:
+    weights = engine.named_weights().items()
+    return {name: weight.grad for name, weight in weights if weight.grad is not None}
+
+
+def finished(measured: list[Measurement], engine: Engine) -> dict[str, float | Histogram]:
+    """Return what was measured by name, with a single transfer from the device."""
     if not measured:
         return {}
     own = torch.cat([one.values for one in measured]).tolist()

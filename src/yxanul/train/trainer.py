@@ -16,6 +16,7 @@ from yxanul.base.ui import ProgressTask, Ui
 from yxanul.data.batches import Batch, BatchLoader
 from yxanul.data.mix import MixCursor, Row, plan_rows
 from yxanul.monitor.config import SpikeSettings
+from yxanul.monitor.memory import added_memory
 from yxanul.optim.config import OptimSettings
 from yxanul.train.curriculum import Phase, Plan, planned_multiplier
 from yxanul.train.engine import Engine
@@ -48,6 +49,8 @@ class StepReport:
     num_targets: int
     seconds: dict[str, float]
     """Step time by section: data, forward, backward, metrics, optimizer."""
+    forward_bytes: float
+    """Memory that the largest forward pass has added at its peak."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,10 @@ class Callback:
 
     def before_update(self, trainer: Trainer, batch: Batch) -> None:
         """Called with the gradients of a step, before clipping, and its last micro-batch."""
+
+    def after_first_backward(self, trainer: Trainer, batch: Batch, num_targets: int) -> None:
+        """Called with the gradients of the first of several micro-batches of a step, whose loss was
+        divided by the step's number of targets."""
 
     def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
         """Called after every step, including skipped ones."""
@@ -97,6 +104,7 @@ class Trainer:
         self._estimated: int | None = None
         self._alert: str | None = None
         self._trained = (0, 0.0)
+        self._forward_bytes = 0.0
 
     @property
     def world(self) -> World:
@@ -151,6 +159,7 @@ class Trainer:
             applied=applied,
             num_targets=num_targets,
             seconds=watch.laps,
+            forward_bytes=self._forward_bytes,
         )
 
     def gradients(self, watch: Stopwatch) -> tuple[float, int, MixCursor, Batch] | None:
@@ -223,14 +232,20 @@ class Trainer:
 
         Each micro-batch is weighted by its target tokens, so that any split gives the same sum.
         """
-        summed = torch.zeros((), device=self.engine.device)
+        summed, self._forward_bytes = torch.zeros((), device=self.engine.device), 0.0
         for number, batch in enumerate(batches, start=1):
             last = number == len(batches)
-            total, cross_entropy = self.engine.loss(batch, last)
+            with added_memory(self.engine.device.type) as added:
+                total, cross_entropy = self.engine.loss(batch, last)
+                self._forward_bytes = max(self._forward_bytes, added())
             watch.lap("forward")
             self.engine.backward(total / num_targets, last)
             summed += cross_entropy
             watch.lap("backward")
+            if number == 1 and not last:
+                for callback in self.callbacks:
+                    callback.after_first_backward(self, batch, num_targets)
+                watch.lap("metrics")
         return self.world.sum(float(summed)) / num_targets
 
     def update(self, phase: Phase, loss: float) -> tuple[float, bool, bool]:

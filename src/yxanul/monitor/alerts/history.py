@@ -57,11 +57,7 @@ class History:
     recent: tuple[float, ...] = ()
     """The last losses, spikes clamped to the limit they exceeded."""
     highest_lr: float = 0.0
-    lr_rose_at: int = 0
-    """Step of the last rise of the learning rate to a new height."""
     norms: Rolling = field(default_factory=lambda: Rolling(NORMS))
-    entropies: Rolling = field(default_factory=lambda: Rolling(BATCHES))
-    """Entropies of single tokens in the last batches."""
     spike: Spike | None = None
     bad_since: dict[str, int] = field(default_factory=dict)
     """Step of the first of consecutive records beyond a limit, by metric."""
@@ -92,7 +88,6 @@ class History:
             "losses",
             "recent",
             "norms",
-            "entropies",
             "data_shares",
             "waits",
             "memory",
@@ -125,13 +120,11 @@ class History:
         self.num_steps += 1
         self.losses.add(loss)
         self.recent = with_value(self.recent, loss, self.spikes_are)
-        if (lr := metrics.get("optim/learning_rate", 0.0)) > self.highest_lr:
-            self.highest_lr, self.lr_rose_at = lr, self.step
+        self.highest_lr = max(self.highest_lr, metrics.get("optim/learning_rate", 0.0))
         if total := metrics.get("perf/total_step_time"):
             self.data_shares.add(metrics.get("perf/data_time", 0.0) / total)
         for name, window in (
             ("optim/gradient_norm", self.norms),
-            ("data/unigram_entropy", self.entropies),
             ("perf/data_time", self.waits),
             ("memory/allocated_gb", self.memory),
             ("perf/tokens_per_second", self.speeds),
@@ -148,7 +141,6 @@ class History:
             "planned",
             "facts",
             "highest_lr",
-            "lr_rose_at",
             "bad_since",
             "first",
         )
@@ -158,7 +150,6 @@ class History:
             "spike": spike,
             "spikes": list(self.spikes),
             "norms": self.norms.to_list(),
-            "entropies": self.entropies.to_list(),
             "batches": self.batches.to_list(),
         }
 
@@ -170,7 +161,6 @@ class History:
             "recent": tuple(plain["recent"]),
             "spike": Spike(**plain["spike"]) if plain["spike"] else None,
             "norms": Rolling(NORMS, plain["norms"]),
-            "entropies": Rolling(BATCHES, plain["entropies"]),
             "batches": Rolling(BATCHES, plain["batches"]),
         }
         return cls(**{**plain, **windows}, spikes_are=spikes_are)

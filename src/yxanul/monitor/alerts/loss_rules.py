@@ -11,7 +11,6 @@ FINITE = ("train/loss", "optim/gradient_norm", "val/loss", "optim/num_nans", "op
 START_STEPS, SYNTHETIC_START_STEPS, START_SHARE = 100, 50, 0.5
 LOWEST_LOSS = 0.5
 COPIED_TARGETS, FUTURE_LEAK = 0.9, 1e-4
-STUCK_STEPS, SAME_LOSS = 200, 0.02
 HELD_OUT_SEEN = 0.05
 BYTES_PER_TOKEN, LARGE_VOCABULARY, OVERFIT_EPOCHS = 1.5, 1000, 3
 LASTING_STEPS = 100
@@ -138,23 +137,6 @@ def frequent_spikes(metrics: Metrics, history: History) -> str | None:
     if count < LEAST_SPIKES or count <= SPIKE_SHARE * steps:
         return ""
     return f"{count} spikes in the last {steps:,} updates"
-
-
-def not_learning(metrics: Metrics, history: History) -> str | None:
-    """Look for a loss that stays at the entropy of single tokens for 200 updates at the peak rate:
-    the model predicts by frequency alone. Once in 10 updates."""
-    entropy = history.entropies.mean
-    is_due = history.step % 10 == 0 and history.step - history.lr_rose_at >= STUCK_STEPS
-    is_known = history.facts.get("model/from_scratch") and len(history.entropies) == BATCHES
-    if "train/loss" not in metrics or not (is_due and is_known):
-        return None
-    median = history.level(BATCHES).median
-    if median < entropy - SAME_LOSS:
-        return ""
-    return (
-        f"a median loss of {median:.3f}, no better than the frequencies of single tokens"
-        f" ({entropy:.3f})"
-    )
 
 
 def plateau(metrics: Metrics, history: History) -> str | None:

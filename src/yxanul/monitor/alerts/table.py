@@ -39,7 +39,6 @@ ALERTS: dict[str, AlertRule] = {
             *(
                 "frozen_group",
                 "clip_rate",
-                "not_learning",
                 "plateau",
                 "wrong_tokenizer",
                 "train_validation_gap",
@@ -110,26 +109,21 @@ ALERTS: dict[str, AlertRule] = {
         weight_rules.dead_units,
         "a learning rate that is too high, or an initialization that is too small",
         "{lower_lr}, or {larger_init} in a new run",
-        silences=(
-            *("frozen_group", "gradient_ratio", "gradient_vanishing", "update_ratio"),
-            *("not_learning",),
-        ),
+        silences=(*("frozen_group", "gradient_ratio", "gradient_vanishing", "update_ratio"),),
     ),
     "frozen_group": AlertRule(
         "error",
         weight_rules.frozen_group,
         "weights that are detached from the loss, without gradient, or with a learning rate of 0",
         "optim.lr_scale_by_role={{}}, and a look at what was frozen",
-        silences=(
-            *("gradient_ratio", "gradient_vanishing", "update_ratio", "not_learning", "plateau"),
-        ),
+        silences=(*("gradient_ratio", "gradient_vanishing", "update_ratio", "plateau"),),
     ),
     "gradient_vanishing": AlertRule(
         "error",
         weight_rules.vanishing,
         "parameters disconnected from the loss, or saturated units",
         "{larger_init} in a new run",
-        silences=("gradient_ratio", "update_ratio", "not_learning", "plateau"),
+        silences=("gradient_ratio", "update_ratio", "plateau"),
     ),
     "gradient_ratio": AlertRule(
         "warn",
@@ -161,14 +155,6 @@ ALERTS: dict[str, AlertRule] = {
         weight_rules.update_ratio,
         "a learning rate that does not suit these weights",
         "{lower_lr} if it is too large, {higher_lr} if it is too small",
-        silences=("not_learning",),
-    ),
-    "not_learning": AlertRule(
-        "error",
-        loss_rules.not_learning,
-        "a learning rate that is too high or too low, or targets that do not belong to the inputs",
-        "{lower_lr}, {higher_lr}, or `yxanul data show RUN --step N`",
-        silences=("plateau",),
     ),
     "clip_rate": AlertRule(
         "warn",
