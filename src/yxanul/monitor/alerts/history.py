@@ -62,7 +62,7 @@ class History:
     bad_since: dict[str, int] = field(default_factory=dict)
     """Step of the first of consecutive records beyond a limit, by metric."""
     spikes: list[int] = field(default_factory=list)
-    """Steps of the spikes of the last 10,000 updates."""
+    """Steps of the spikes of the last 10,000 updates; those within 100 updates are one."""
     batches: Rolling = field(default_factory=lambda: Rolling(BATCHES))
     """Checksums of the last batches."""
     first: dict[str, float] = field(default_factory=dict)
@@ -112,9 +112,9 @@ class History:
             self.batches.add(metrics["data/checksum"])
         if not math.isfinite(loss):
             return
-        if self.is_spike(loss):
+        if self.spike is None and self.is_spike(loss):
             last = self.level(BATCHES)
-            self.spike = self.spike or Spike(self.step, last.median, last.std)
+            self.spike = Spike(self.step, last.median, last.std)
             oldest = self.step - SPIKE_WINDOW
             self.spikes = [step for step in self.spikes if step > oldest] + [self.step]
         self.num_steps += 1

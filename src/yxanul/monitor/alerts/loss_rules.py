@@ -31,7 +31,9 @@ def not_finite(metrics: Metrics, history: History) -> str | None:
 
 
 def too_good(metrics: Metrics, history: History) -> str | None:
-    """Look for a loss that only a leak explains.
+    """Look for targets equal to the inputs, predictions that change with later tokens, a loss below
+    half the entropy of single tokens in the first 100 updates, or below 0.5 nats on text that is
+    read for the first time.
 
     An honest model learns the frequencies of tokens first: from random weights it needs more than
     100 updates (50 on synthetic text) to halve the entropy of the tokens it is asked for. (Being
@@ -63,7 +65,8 @@ def too_good(metrics: Metrics, history: History) -> str | None:
 
 
 def held_out_in_training(metrics: Metrics, history: History) -> str | None:
-    """Look for passages of the held-out text in the batches."""
+    """Look for more than 5 % of the passages of held-out text in the batches; synthetic text, which
+    repeats itself, is left out."""
     seen = metrics.get("data/held_out_seen")
     if seen is None or history.facts.get("data/synthetic"):
         return None
@@ -73,7 +76,8 @@ def held_out_in_training(metrics: Metrics, history: History) -> str | None:
 
 
 def wrong_tokenizer(metrics: Metrics, history: History) -> str | None:
-    """Look for held-out text that is predicted worse than chance, or has tiny tokens."""
+    """Look for held-out text that is predicted worse than chance and 1 nat worse than the training
+    text, or has less than 1.5 bytes a token."""
     loss = metrics.get("val/mix_loss", metrics.get("val/loss"))
     vocab_size = history.facts.get("model/vocab_size")
     if loss is None or vocab_size is None:
@@ -103,7 +107,7 @@ def duplicated_batches(metrics: Metrics, history: History) -> str | None:
 
 
 def loss_spike(metrics: Metrics, history: History) -> str | None:
-    """Look for a loss far above the mean of the last (`monitor.spikes`)."""
+    """Look for a loss above mean + 6 standard deviations of the last 128 (`monitor.spikes`)."""
     loss = metrics.get("train/loss")
     if loss is None or math.isnan(loss):
         return None
@@ -116,7 +120,8 @@ def loss_spike(metrics: Metrics, history: History) -> str | None:
 
 
 def spike_stays(metrics: Metrics, history: History) -> str | None:
-    """Look for a loss that is above its level before a spike 100 updates later."""
+    """Look for a median loss 2 standard deviations above its level before a spike, 100 updates
+    later."""
     spike = history.spike
     if spike is None or "train/loss" not in metrics:
         return None if spike else ""

@@ -42,7 +42,7 @@ def memory_leak(metrics: Metrics, history: History) -> str | None:
 
 
 def throughput_fall(metrics: Metrics, history: History) -> str | None:
-    """Look for a speed below 70 % of the usual one, over 50 updates; once in 10 updates."""
+    """Look for a median speed of 50 updates below 70 % of the usual one."""
     is_due = len(history.speeds) >= 4 * SLOW_STEPS and history.step % 10 == 0
     if "perf/tokens_per_second" not in metrics or not is_due:
         return None

@@ -50,14 +50,14 @@ ALERTS: dict[str, AlertRule] = {
         "error",
         loss_rules.duplicated_batches,
         "a loader that repeats itself: the model learns a few batches by heart",
-        "`yxanul data show RUN --step N` for the rows of both updates, and data.deduplicate",
+        "`yxanul data show RUN --step N` for the rows of both updates",
         silences=("too_good", "train_validation_gap", "plateau", "loss_spike", "spike_stays"),
     ),
     "held_out_in_training": AlertRule(
         "error",
         loss_rules.held_out_in_training,
         "held-out documents, or copies of them, in the training text: scores are too good",
-        "`yxanul data verify RUN`, and data.deduplicate={{near: true}} in a new run",
+        "`yxanul data verify RUN`, and data.deduplicate={{near: {{}}}} in a new run",
         silences=("train_validation_gap",),
     ),
     "too_good": AlertRule(
@@ -131,18 +131,18 @@ ALERTS: dict[str, AlertRule] = {
         "a first layer that is cut off: initialization or residual scale",
         "{larger_init} in a new run",
     ),
-    "attention_entropy": AlertRule(
-        "warn",
-        weight_rules.attention_entropy,
-        "attention that has collapsed to single tokens, which precedes divergence (Zhai 2023)",
-        "{lower_lr}, or model.qk_norm=true in a new run",
-    ),
     "attention_logits": AlertRule(
         "warn",
         weight_rules.attention_logits,
         "queries and keys that grow without bound (runs above 10,000 diverge: Wortsman 2023)",
         "{lower_lr}, or model.qk_norm=true in a new run",
         silences=("attention_entropy",),
+    ),
+    "attention_entropy": AlertRule(
+        "warn",
+        weight_rules.attention_entropy,
+        "attention that has collapsed to single tokens, which precedes divergence (Zhai 2023)",
+        "{lower_lr}, or model.qk_norm=true in a new run",
     ),
     "output_logits": AlertRule(
         "warn",

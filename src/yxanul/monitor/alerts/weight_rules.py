@@ -22,7 +22,8 @@ LARGEST_CLIP_RATE, FAR_ABOVE = 0.2, 10.0
 
 
 def dead_units(metrics: Metrics, history: History) -> str | None:
-    """Look for neurons that never fire and rows of weights that are zero."""
+    """Look for more than 10 % of a layer's neurons that never fire, or of its rows of weights that
+    are zero."""
     shares = {
         name: value
         for name, value in metrics.items()
@@ -63,7 +64,7 @@ def vanishing(metrics: Metrics, history: History) -> str | None:
 
 
 def gradient_ratio(metrics: Metrics, history: History) -> str | None:
-    """Look for a first layer without gradient below a last layer with one."""
+    """Look for a gradient norm below 1e-7 in the first layer, 100 times as large in the last."""
     first, last = (metrics.get(f"gradient_norm/{layer}") for layer in ("first", "last"))
     if first is None or last is None:
         return None
@@ -105,7 +106,8 @@ def output_logits(metrics: Metrics, history: History) -> str | None:
 
 
 def update_ratio(metrics: Metrics, history: History) -> str | None:
-    """Look for updates too small or too large for their weights, over 100 updates.
+    """Look for updates below 1e-5 or above 0.1 of their weights for 100 updates; of the gains of
+    norms, above 1.7 times the usual learning rate.
 
     The usual limit of 1e-2 is passed by every small healthy model (up to 0.05 at width 128). A rate
     ten times too high hardly changes the ratio of matrices, as they grow with it, but that of the
