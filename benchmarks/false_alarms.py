@@ -35,8 +35,8 @@ TEXTS = (
     "math/gsm8k_train.jsonl",
     "wiki/wikitext2_valid.txt",
 )
-MODEL = {"width": 64, "depth": 3, "num_heads": 2, "num_kv_heads": 1, "ffn_width": 128}
-SHORTER, LONGEST, STEP_TOKENS = 8, 256, 1024
+MODEL = {"width": 32, "depth": 3, "num_heads": 2, "num_kv_heads": 1, "ffn_width": 64}
+SHORTER, LONGEST, STEP_TOKENS = 16, 128, 512
 """Factor on the length of rows, their maximum, and about how many tokens a step has."""
 
 

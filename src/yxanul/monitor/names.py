@@ -51,7 +51,7 @@ BATCH_METRICS = {
     "data/checksum": "CRC-32 of the step's token ids (the first process's rows)",
     "data/held_out_seen": "share of a sample of held-out passages of 32 tokens that batches have"
     " held so far",
-    "data/epochs": "passes over the source that was read most; absent while text is encoded",
+    "data/epochs": "whole passes over the source that was read most",
     "curriculum/stage": "index of the stage",
     "curriculum/attempt": "how often the stage was extended or rolled back before",
 }

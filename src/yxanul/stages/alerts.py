@@ -40,14 +40,12 @@ def stage_metrics(
 ) -> dict[str, float]:
     """Return what alerts need to know of a step's stage."""
     progress, data = report.progress, session.data
-    done = progress.stage_step - 1
+    done, positions = progress.stage_step - 1, progress.cursor.positions
     metrics: dict[str, float] = {
         "curriculum/stage": index,
         "curriculum/attempt": sum(action.step <= done for action in entry.actions),
+        "data/epochs": max(data.orders[name].epochs_before(at) for name, at in positions.items()),
     }
-    if data.train_tokens:
-        positions = progress.cursor.positions
-        metrics["data/epochs"] = max(at / data.train_tokens[n] for n, at in positions.items())
     if done == 0:
         domains = session.recipe.stages[index].domains()
         optim = stage_optim(session.recipe.optim, session.recipe.stages[index])
@@ -85,7 +83,9 @@ def mix_metrics(scores: Mapping[str, Score], mix: Mapping[str, float]) -> dict[s
     """Return the held-out loss of a mix: its domains' losses by their share of its tokens."""
     total = sum(mix.values())
     return {
-        "val/mix_loss": sum(scores[name].loss * share / total for name, share in mix.items()),
+        "val/mix_loss": sum(
+            scores[name].loss * share / total for name, share in mix.items() if share
+        ),
         "val/bytes_per_token": sum(score.bytes for score in scores.values())
         / sum(score.tokens for score in scores.values()),
     }

@@ -31,6 +31,11 @@ FACTS = (
     "optim/usual_lr",
 )
 """Metrics that hold until there is another value."""
+WINDOWS = (
+    *("num_steps", "highest_lr", "losses", "recent", "norms", "spike", "bad_since"),
+    *("data_shares", "waits", "memory", "speeds"),
+)
+"""What begins afresh after a planned change."""
 
 
 @dataclass
@@ -84,18 +89,8 @@ class History:
     def reset(self) -> None:
         """Empty the windows: the next updates are not comparable with the last."""
         fresh = History()
-        windows = (
-            "losses",
-            "recent",
-            "norms",
-            "data_shares",
-            "waits",
-            "memory",
-            "speeds",
-        )
-        for name in (*windows, "spike", "bad_since"):
+        for name in WINDOWS:
             setattr(self, name, getattr(fresh, name))
-        self.num_steps, self.highest_lr = 0, 0.0
 
     def is_spike(self, loss: float) -> bool:
         """Return whether a finite loss is a spike."""

@@ -98,7 +98,7 @@ def wrong_tokenizer(metrics: Metrics, history: History) -> str | None:
 def duplicated_batches(metrics: Metrics, history: History) -> str | None:
     """Look for a batch equal to one of the last 50, unless an epoch is that short."""
     checksum, epochs = metrics.get("data/checksum"), metrics.get("data/epochs", 0.0)
-    if checksum is None or BATCHES * epochs >= history.step:
+    if checksum is None or (epochs and BATCHES * (epochs + 1) >= history.step):
         return None
     last = history.batches.to_list()
     if checksum not in last:
@@ -111,9 +111,8 @@ def loss_spike(metrics: Metrics, history: History) -> str | None:
     loss = metrics.get("train/loss")
     if loss is None or math.isnan(loss):
         return None
-    median = history.level(BATCHES).median
     if history.is_spike(loss):
-        return f"a loss of {loss:.3f}, after a median of {median:.3f}"
+        return f"a loss of {loss:.3f}, after a median of {history.level(BATCHES).median:.3f}"
     if metrics.get("optim/skipped_outlier"):
         return f"a gradient norm of {metrics['optim/gradient_norm']:.3g}; the update was skipped"
     return ""
