@@ -66,6 +66,7 @@ CASES = {
         {"train/loss": math.nan},
         {"optim/gradient_norm": math.inf},
         {"val/loss": math.nan},
+        {"val/loss": 4.0, "val/math/loss": math.inf},
         {"optim/num_infs": 1},
         {"train/loss": math.nan, "optim/gradient_max": 1e9, "optim/gradient_norm": math.nan},
     ],

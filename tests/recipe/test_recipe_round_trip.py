@@ -8,6 +8,7 @@ import pytest
 
 from recipes import TINY
 from yxanul.base.errors import YxanulError
+from yxanul.eval.config import TaskSettings
 from yxanul.recipe import Recipe, check_tree, dump_recipe
 from yxanul.recipe.keys import groups_in, kind_of, walk
 from yxanul.recipe.source_map import SourceMap, dump, parse
@@ -27,7 +28,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "quality": {"function": "a.py:f", "at_least": 0.5},
 }
 FITTING: dict[str, list[Any]] = {
-    "name": ["1e5", "a/b", "wsd", "muon", "linear"],
+    "name": ["1e5", "a/b", "wsd", "muon", "linear", "blimp"],
     "best": ["val/stories/loss"],
     "metric": ["val/*/loss", "val/stories/loss"],
     "function": ["a.py:f"],
@@ -136,7 +137,9 @@ def test_every_value_of_a_key_reads_back(dotted, owner):
             bound = "at_least" if name == "at_most" else "at_most"
             needs = value is None or name not in ("at_most", "at_least")
             rule = {"metric": "val/*/bits_per_byte"} | ({bound: 1} if needs else {})
-            put(tree, "stages.0.gate.rules", [rule])
+            put(tree, place.rpartition(".0.")[0], [rule])
+        if owner is TaskSettings:
+            put(tree, place.rpartition(".0.")[0], [{"name": "blimp"}])
         put(tree, place, value)
         try:
             recipe = check_tree(tree)

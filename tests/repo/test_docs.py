@@ -1,5 +1,6 @@
 """Recipes in the documents are recipes."""
 
+import math
 import re
 from pathlib import Path
 
@@ -34,8 +35,13 @@ def test_the_page_of_keys_is_that_of_the_settings():
 
 
 def test_the_page_of_evaluation_has_every_task():
-    page = (DOCS / "evaluation.md").read_text()
-    assert all(f"`{name}`" in page for name in ALL_TASKS)
+    page, documents = (DOCS / "evaluation.md").read_text(), {}
+    for names, counts in re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| ([\d, x]+)", page, re.M):
+        sizes = [int(n.replace(",", "")) for n in re.findall(r"[\d,]*\d", counts)]
+        sizes = [math.prod(sizes)] if " x " in counts else sizes
+        names = re.findall(r"\w+", names)
+        documents |= dict(zip(names, sizes, strict=True))
+    assert documents == {name: task.documents for name, task in ALL_TASKS.items()}
 
 
 def test_every_other_name_is_of_a_key_that_there_is():

@@ -2,11 +2,7 @@ import math
 
 import pytest
 
-from recipes import TINY
-from yxanul.base.metric_names import LOWER_IS_BETTER, is_better
 from yxanul.eval.score import Score, named
-from yxanul.recipe import check_tree
-from yxanul.recipe.source_map import parse
 from yxanul.stages.config import GateSettings, Rule
 from yxanul.stages.gates import Evidence, Finding, Verdict, judge
 
@@ -146,22 +142,31 @@ def test_a_verdict_reads_back_also_one_of_0_1():
     assert finding == Finding("val/a/bits_per_byte", "xz", 0.2, "at_most", 1.0, True)
 
 
-def test_a_new_kind_of_metric_is_a_row_and_no_gate_code(monkeypatch):
-    monkeypatch.setitem(LOWER_IS_BETTER, "task/*/accuracy", False)
-    gate = GateSettings(
-        rules=(
-            Rule(metric="task/blimp/accuracy", at_least=0.6),
-            Rule(metric="task/*/accuracy", against="best", at_least=0.9, over="all"),
-        ),
-        default_rules=False,
+def of_task(measured, low, high, **rule):
+    name = "task/blimp/accuracy"
+    gate = only(**({"metric": name, "at_least": 0.6} | rule))
+    evidence = Evidence({name: measured}, {}, (), {name: (low, high)})
+    return judge(gate, evidence).findings[0]
+
+
+def test_a_task_passes_if_its_whole_interval_does():
+    assert of_task(0.65, 0.61, 0.69).passed
+    shown = of_task(0.62, 0.58, 0.66)
+    assert not shown.passed and shown.is_open
+    assert str(shown) == (
+        "task/blimp/accuracy: 0.62 (95 % interval 0.58 to 0.66), not shown to be >= 0.6"
     )
-    for accuracy, passes in ((0.65, [True, True]), (0.62, [True, False]), (0.5, [False, False])):
-        evidence = Evidence(
-            {"task/blimp/accuracy": accuracy}, {"best": {"task/blimp/accuracy": 0.7}}, ()
-        )
-        assert [finding.passed for finding in judge(gate, evidence).findings] == passes
-    assert is_better("task/blimp/accuracy", 0.7, than=0.6)
-    tree = parse(TINY, "tiny")
-    tree.set("stages.0.gate.rules", "[{metric: task/blimp/accuracy, at_least: 0.6}]")
-    tree.set("train.checkpoint.best", "task/blimp/accuracy")
-    assert check_tree(tree).stages[0].gate.rules == (gate.rules[0],)
+    failed = of_task(0.52, 0.48, 0.56)
+    assert not failed.passed and not failed.is_open and ", expected >= 0.6" in str(failed)
+    assert of_task(0.5, 0.4, 0.6, at_least=None, at_most=0.6).passed
+    assert not of_task(0.5, 0.4, 0.61, at_least=None, at_most=0.6).passed
+
+
+def test_targets_are_reported_and_decide_nothing():
+    gate = GateSettings(
+        default_rules=False, targets=(Rule(metric="val/wiki/perplexity", at_most=12),)
+    )
+    found = verdict(gate, end={"wiki": 30})
+    assert found.passed and not found.findings[0].passed
+    assert str(found.findings[0]) == "target val/wiki/perplexity: 30, expected <= 12"
+    assert Verdict.from_dict(found.to_dict()) == found

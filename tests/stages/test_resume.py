@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from recipes import TINY, write_tiny
+from running import TIMED
 from yxanul.base.errors import Interrupted, YxanulError
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
@@ -76,8 +77,7 @@ def trained(run):
     path = checkpoint_path(run.checkpoints, checkpoint_steps(run.checkpoints)[-1])
     tensors, state = read_checkpoint(path)
     metrics = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    timed = ("perf/", "memory/")
-    kept = [{k: v for k, v in line.items() if not k.startswith(timed)} for line in metrics]
+    kept = [{k: v for k, v in line.items() if not k.startswith(TIMED)} for line in metrics]
     return tensors, state, kept, json.loads(run.ledger.read_text())
 
 

@@ -401,7 +401,7 @@ def test_histograms_count_every_element():
 
 def test_what_lies_beyond_the_edges_is_in_the_outermost_bins():
     values = torch.tensor([-1e9, -1.0, 0.0, 1e-12, 1.0, 1e9, math.nan, math.inf])
-    counts = histogram_counts(values, SIGNED_EDGES)
+    counts = histogram_counts([values], SIGNED_EDGES)
     assert (counts[0], counts[-1], counts.sum()) == (1, 1, 6)
     assert counts[len(counts) // 2] == 2  # zero, and what is nearly so
 

@@ -1,4 +1,5 @@
-"""Metric names, such as `val/stories/bits_per_byte`, and whether lower is better.
+"""Metric names, such as `val/stories/bits_per_byte` and `task/blimp/accuracy`, and whether lower is
+better.
 
 The ledger, gates and the best checkpoint use these names; each kind of metric is one row here.
 """
@@ -17,15 +18,24 @@ LOWER_IS_BETTER = {
     "val/*/loss": True,
     "val/*/perplexity": True,
     "val/*/bits_per_byte": True,
+    "task/*/accuracy": False,
+    "task/*/accuracy_norm": False,
+    "task/*/perplexity": True,
+    "task/*/bits_per_byte": True,
+    "task/*/exact_match": False,
+    "task/*/exact_match_original": False,
+    "task/*/exact_match_strict": False,
+    "task/*/exact_match_flexible": False,
+    "task/*/pass@1": False,
 }
-"""Metrics that can be compared; * matches a domain."""
+"""Metrics that can be compared; * matches a domain or a task."""
 
 
 def check_metric(metric: str) -> str:
     """Return a metric's name, which may contain a *; raise ValueError if it is unknown."""
     if _row(metric) is None:
-        domain = domain_of(metric)
-        known = [name.replace("*", domain) if domain else name for name in LOWER_IS_BETTER]
+        word = domain_of(metric) or task_of(metric)
+        known = [name.replace("*", word) if word else name for name in LOWER_IS_BETTER]
         hint = near_miss(metric, known)
         raise ValueError(
             f"unknown metric {metric!r}; expected one of {', '.join(LOWER_IS_BETTER)}"
@@ -44,6 +54,12 @@ def domain_of(metric: str) -> str | None:
     """Return the domain in `val/<domain>/<metric>`; None for metrics of no single domain."""
     kind, *rest = metric.split("/")
     return rest[0] if kind == "val" and len(rest) == 2 else None
+
+
+def task_of(metric: str) -> str | None:
+    """Return the task in `task/<task>/<metric>`; None for other metrics."""
+    kind, *rest = metric.split("/")
+    return rest[0] if kind == "task" and len(rest) == 2 else None
 
 
 def matching(pattern: str, names: Collection[str]) -> list[str]:

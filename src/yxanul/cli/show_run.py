@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from yxanul.base.figures import format_seconds
-from yxanul.base.metric_names import domain_of
+from yxanul.base.metric_names import domain_of, task_of
 from yxanul.base.run_folder import RunFolder
 from yxanul.checkpoint.keep import read_best
 from yxanul.checkpoint.layout import checkpoint_steps
@@ -65,4 +65,7 @@ def stage_lines(entry: Entry) -> list[str]:
             entry.at_end[f"val/{domain}/{n}"] for n in ("perplexity", "bits_per_byte")
         )
         lines.append(f"  {domain}: perplexity {perplexity:.3f}, bits per byte {bits:.4f}")
+    for metric in filter(task_of, entry.at_end):
+        if (error := entry.at_end.get(f"{metric}_stderr")) is not None:
+            lines.append(f"  {metric}: {entry.at_end[metric]:.4g} +- {error:.2g}")
     return lines

@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+
 from yxanul.base.errors import YxanulError
 from yxanul.base.ui import ProgressTask
 from yxanul.eval.generate_answers import generate_answers
@@ -30,7 +32,7 @@ def model_digest(model: LanguageModel) -> str:
     digest = hashlib.sha256(model.settings.model_dump_json().encode())
     for name, tensor in model.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).numpy())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 

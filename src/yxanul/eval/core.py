@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from yxanul.base.ui import SilentUi, Ui
 from yxanul.eval.questions import Question, Row, core_row, hellaswag
 from yxanul.eval.requests import ask_core
-from yxanul.eval.run_tasks import Result, TaskOptions, TaskResult, run_task, split_by_file
+from yxanul.eval.run_tasks import Result, TaskOptions, prepare_task, split_by_file
 from yxanul.eval.tasks import Task
 
 if TYPE_CHECKING:
@@ -32,7 +32,15 @@ _PARSE = {"mc": _choices, "schema": core_row, "lm": _answer}
 
 def _task(benchmark: str, kind: str, shots: int, baseline: float, delimiter: str = " ") -> Task:
     metric = "accuracy" if kind == "lm" else "accuracy_per_token"
-    return Task(benchmark, _PARSE[kind], (metric,), baseline, delimiter, shots, ask_core)
+    return Task(
+        benchmark,
+        _PARSE[kind],
+        (metric,),
+        baseline=baseline,
+        delimiter=delimiter,
+        num_fewshot=shots,
+        ask=ask_core,
+    )
 
 
 _ANSWER = "\nAnswer: "
@@ -71,7 +79,7 @@ def evaluate_core(
     options: TaskOptions | None = None,
     cache: Path | None = None,
     ui: Ui | None = None,
-) -> dict[str, TaskResult]:
+) -> dict[str, Result]:
     """Return the results of the tasks of CORE whose files are in the folder, by label.
 
     Shots, seeds and layouts are nanochat's; `options.num_fewshot` is not used. Arguments otherwise
@@ -85,7 +93,7 @@ def evaluate_core(
     folder, ui = Path(task_data), ui or SilentUi()
     present, _ = split_by_file(CORE, folder)
     return {
-        label: run_task(label, CORE[label], cached, tokenizer, folder, options, ui)
+        label: prepare_task(label, CORE[label], tokenizer, folder, options)(cached, ui)
         for label in present
     }
 

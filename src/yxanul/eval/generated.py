@@ -40,6 +40,9 @@ class GeneratedTask:
     target: Callable[[Row], str]
     """Text that follows the prompt in a shot."""
     stop: tuple[str, ...]
+    metrics: tuple[str, ...] = ()
+    documents: int = 0
+    """Documents of the published test set."""
     max_tokens: int = 256
     num_fewshot: int | None = None
     """Solved documents before each question, if the task fixes their number."""
@@ -51,6 +54,9 @@ class GeneratedTask:
     """`task_id` of the rows to ask; absent: all of them."""
     score: Callable[[Row, str], dict[str, float]] | None = None
     program: Callable[[Row, str], str] | None = None
+
+    chance: ClassVar[float] = 0.0
+    """Nobody guesses these answers."""
 
     def checked(self, row: Row) -> Row:
         """Return a row that can be asked and judged; raise as a parser of rows if it cannot."""
@@ -85,8 +91,7 @@ class Record:
 class GeneratedResult:
     """Records and metrics of one task."""
 
-    chance: ClassVar[float] = 0.0
-    """Nobody guesses these answers."""
+    chance: ClassVar[float] = GeneratedTask.chance
     records: Sequence[Record]
     """By document, in the order of evaluation."""
     metrics: Mapping[str, Estimate]
@@ -189,6 +194,8 @@ GENERATED_TASKS: dict[str, GeneratedTask] = {
         prompt=lambda document: f"Question: {document['question']}\nAnswer:",
         target=lambda document: f" {document['answer']}",
         stop=("Question:", "</s>", "<|im_end|>"),
+        metrics=("exact_match_strict", "exact_match_flexible"),
+        documents=1_319,
         num_fewshot=5,
         shots="gsm8k_train",
         score=score_gsm8k,
@@ -198,6 +205,8 @@ GENERATED_TASKS: dict[str, GeneratedTask] = {
         prompt=triviaqa_prompt,
         target=lambda document: f" {triviaqa_aliases(document)[0]}",
         stop=("\n", ".", ","),
+        metrics=("exact_match", "exact_match_original"),
+        documents=17_944,
         score=score_triviaqa,
     ),
     "humaneval": GeneratedTask(
@@ -205,6 +214,8 @@ GENERATED_TASKS: dict[str, GeneratedTask] = {
         prompt=lambda document: document["prompt"],
         target=lambda document: document["canonical_solution"],
         stop=HUMANEVAL_STOPS,
+        metrics=("pass@1",),
+        documents=164,
         max_tokens=1024,
         num_fewshot=0,
         program=humaneval_program,
@@ -214,6 +225,8 @@ GENERATED_TASKS: dict[str, GeneratedTask] = {
         prompt=mbpp_prompt,
         target=lambda document: f"{document['code']}\n[DONE]",
         stop=MBPP_STOPS,
+        metrics=("pass@1",),
+        documents=500,
         num_fewshot=3,
         shots="mbpp_prompt",
         shot_ids=(2, 3, 4),

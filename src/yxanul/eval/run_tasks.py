@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -20,7 +20,16 @@ from yxanul.eval.generated import (
 )
 from yxanul.eval.questions import Question, Row
 from yxanul.eval.sandbox import ProgramResult, check_code_allowed, run_programs
-from yxanul.eval.tasks import METRICS, TASKS, Answer, Estimate, Task, estimate, metric_facts
+from yxanul.eval.tasks import (
+    METRICS,
+    TASKS,
+    Answer,
+    Estimate,
+    Task,
+    estimate,
+    interval,
+    metric_facts,
+)
 from yxanul.generate.config import SampleSettings
 from yxanul.text.benchmarks import BENCHMARKS
 
@@ -126,6 +135,8 @@ class TaskResult:
 
 
 Result: TypeAlias = TaskResult | GeneratedResult
+PreparedTask: TypeAlias = "Callable[[CachedModel, Ui], Result]"
+"""A task whose questions have been read: evaluates a model."""
 
 
 def evaluate(
@@ -153,20 +164,42 @@ def evaluate(
 
     options = options or TaskOptions()
     rows = {name: lookup(ALL_TASKS, name, "task") for name in tasks}
-    if any(map(runs_programs, rows.values())):
-        check_code_allowed(options.allow_code, options.unsafe_code)
     folder = None if task_data is None else Path(task_data)
-    for row in rows.values():
-        if folder is not None and (missing := missing_sets(row, folder)):
-            raise _no_file(missing[0], folder)
+    check_possible(rows.values(), folder, options)
     cached = CachedModel(model, options.seq_len or model.settings.max_seq_len, cache)
     ui = ui or SilentUi()
     return {
-        name: run_generated_task(name, row, cached, tokenizer, folder, options, ui)
-        if isinstance(row, GeneratedTask)
-        else run_task(name, row, cached, tokenizer, folder, options, ui)
+        name: prepare_task(name, row, tokenizer, folder, options)(cached, ui)
         for name, row in rows.items()
     }
+
+
+def named_results(
+    results: Mapping[str, Result],
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """Return the metrics `task/<name>/<metric>` of tasks, with standard errors, and the 95 %
+    confidence interval of each."""
+    metrics: dict[str, float] = {}
+    intervals: dict[str, tuple[float, float]] = {}
+    for task, result in results.items():
+        for metric, found in result.metrics.items():
+            name = f"task/{task}/{metric}"
+            metrics |= {name: found.value, f"{name}_stderr": found.stderr}
+            intervals[name] = interval(metric, found, len(result.values(metric)))
+    return metrics, intervals
+
+
+def check_possible(
+    tasks: Iterable[Task | GeneratedTask], folder: Path | None, options: TaskOptions
+) -> None:
+    """Raise YxanulError if a task's file is not in the folder (None: not on the hub), or if it runs
+    programs, which the options or the machine do not allow."""
+    tasks = list(tasks)
+    if any(map(runs_programs, tasks)):
+        check_code_allowed(options.allow_code, options.unsafe_code)
+    for task in tasks:
+        if missing := missing_sets(task, folder):
+            raise _no_file(missing[0], folder)
 
 
 def runs_programs(task: Task | GeneratedTask) -> bool:
@@ -174,16 +207,22 @@ def runs_programs(task: Task | GeneratedTask) -> bool:
     return isinstance(task, GeneratedTask) and task.program is not None
 
 
-def run_task(
+def prepare_task(
     name: str,
-    task: Task,
-    cached: CachedModel,
+    task: Task | GeneratedTask,
     tokenizer: Tokenizer,
     folder: Path | None,
     options: TaskOptions,
-    ui: Ui,
-) -> TaskResult:
-    """Evaluate one task by log-likelihood."""
+) -> PreparedTask:
+    """Read a task's questions and lay them out."""
+    if isinstance(task, GeneratedTask):
+        return _prepare_generated(name, task, tokenizer, folder, options)
+    return _prepare(name, task, tokenizer, folder, options)
+
+
+def _prepare(
+    name: str, task: Task, tokenizer: Tokenizer, folder: Path | None, options: TaskOptions
+) -> PreparedTask:
     questions = limited(read_rows(task.benchmark, folder, task.parse), options.limit)
     num_fewshot = options.num_fewshot if task.num_fewshot is None else task.num_fewshot
     shots = [
@@ -195,26 +234,23 @@ def run_task(
         for question, text in zip(questions, shots, strict=True)
     ]
     flat = [request for some in requests for request in some]
-    with ui.task(name, len(flat), "requests") as bar:
-        scores = iter(cached.score(flat, bar))
-    answers = []
-    for question, some, text in zip(questions, requests, shots, strict=True):
-        nats, greedy = zip(*(next(scores) for _ in some), strict=True)
-        num_tokens = [len(request.continuation) for request in some]
-        answers.append(Answer(question, nats, greedy, num_tokens, text))
-    return TaskResult.of(task, answers)
+
+    def run(cached: CachedModel, ui: Ui) -> TaskResult:
+        with ui.task(name, len(flat), "requests") as bar:
+            scores = iter(cached.score(flat, bar))
+        answers = []
+        for question, some, text in zip(questions, requests, shots, strict=True):
+            nats, greedy = zip(*(next(scores) for _ in some), strict=True)
+            num_tokens = [len(request.continuation) for request in some]
+            answers.append(Answer(question, nats, greedy, num_tokens, text))
+        return TaskResult.of(task, answers)
+
+    return run
 
 
-def run_generated_task(
-    name: str,
-    task: GeneratedTask,
-    cached: CachedModel,
-    tokenizer: Tokenizer,
-    folder: Path | None,
-    options: TaskOptions,
-    ui: Ui,
-) -> GeneratedResult:
-    """Evaluate one task by the answers that the model generates."""
+def _prepare_generated(
+    name: str, task: GeneratedTask, tokenizer: Tokenizer, folder: Path | None, options: TaskOptions
+) -> PreparedTask:
     rows = read_rows(task.benchmark, folder, task.checked)
     if task.test_ids is not None:
         rows = [row for row in rows if row.get("task_id") in task.test_ids]
@@ -227,20 +263,23 @@ def run_generated_task(
     if task.num_fewshot is None:
         task = replace(task, num_fewshot=options.num_fewshot)
 
-    def generate(task: GeneratedTask, prompts: Sequence[str]) -> list[Completions]:
-        with ui.task(name, len(prompts), "documents") as bar:
-            return cached.answer(tokenizer, options.sampling, task, prompts, bar)
+    def run(cached: CachedModel, ui: Ui) -> GeneratedResult:
+        def generate(task: GeneratedTask, prompts: Sequence[str]) -> list[Completions]:
+            with ui.task(name, len(prompts), "documents") as bar:
+                return cached.answer(tokenizer, options.sampling, task, prompts, bar)
 
-    def execute(programs: Sequence[str]) -> list[ProgramResult]:
-        isolated = check_code_allowed(options.allow_code, options.unsafe_code)
-        with ui.task(f"{name}: run programs", len(programs), "programs") as bar:
-            return run_programs(programs, isolated=isolated, bar=bar)
+        def execute(programs: Sequence[str]) -> list[ProgramResult]:
+            isolated = check_code_allowed(options.allow_code, options.unsafe_code)
+            with ui.task(f"{name}: run programs", len(programs), "programs") as bar:
+                return run_programs(programs, isolated=isolated, bar=bar)
 
-    result = run_generated(task, rows, generate, shots, execute)
-    if result.num_cut:
-        said = f"{result.num_cut} of {len(rows)} prompts lost their beginning"
-        ui.warn(f"{name}: {said}: a context of {cached.seq_len} tokens has no room for them")
-    return result
+        result = run_generated(task, rows, generate, shots, execute)
+        if result.num_cut:
+            said = f"{result.num_cut} of {len(rows)} prompts lost their beginning"
+            ui.warn(f"{name}: {said}: a context of {cached.seq_len} tokens has no room for them")
+        return result
+
+    return run
 
 
 def read_rows(benchmark: str, folder: Path | None, parse: Callable[[Row], Item]) -> list[Item]:
@@ -260,9 +299,10 @@ def read_rows(benchmark: str, folder: Path | None, parse: Callable[[Row], Item])
         raise YxanulError(what, got=error.got, hint=hint) from None
 
 
-def _no_file(benchmark: str, folder: Path) -> YxanulError:
-    expected = _file_of(benchmark)
-    return YxanulError(f"{folder} has no test set of {benchmark}", expected=expected)
+def _no_file(benchmark: str, folder: Path | None) -> YxanulError:
+    expected, place = _file_of(benchmark), folder or "the hub"
+    hint = None if folder else "give a folder with it: --task-data DIR, or eval.task_data"
+    return YxanulError(f"{place} has no test set of {benchmark}", expected=expected, hint=hint)
 
 
 def _file_of(benchmark: str) -> str:

@@ -23,6 +23,10 @@ class Task:
     """Name in the table of test sets."""
     parse: Callable[[Row], Question]
     metrics: tuple[str, ...] = CHOICE
+    documents: int = 0
+    """Documents of the published test set."""
+    choices: int = 4
+    """Choices of most of its questions; 1: the model's answer is right or wrong."""
     baseline: float = 0.0
     """Accuracy of guessing, if it is above 1 / choices: the share of the largest class."""
     delimiter: str = " "
@@ -32,28 +36,37 @@ class Task:
     ask: Ask = ask
     """Makes the requests of a question."""
 
+    @property
+    def chance(self) -> float:
+        """Accuracy of guessing, for most of the questions."""
+        return self.baseline or (1 / self.choices if self.choices > 1 else 0.0)
+
 
 _ACCURACY = ("accuracy",)
 _BITS = ("bits_per_byte",)
+_Z = 1.96
+"""Standard errors on each side of a 95 % interval."""
 
 TASKS: dict[str, Task] = {
-    "hellaswag": Task("hellaswag", questions.hellaswag),
-    "arc_easy": Task("arc_easy", questions.ai2_arc),
-    "arc_challenge": Task("arc_challenge", questions.ai2_arc),
-    "piqa": Task("piqa", questions.piqa),
-    "winogrande": Task("winogrande", questions.winogrande, _ACCURACY),
-    "winograd": Task("winograd", questions.core_row, _ACCURACY),
-    "openbookqa": Task("openbookqa", questions.openbookqa),
-    "copa": Task("copa", questions.copa, _ACCURACY),
-    "commonsense_qa": Task("commonsense_qa", questions.commonsense_qa, _ACCURACY),
-    "boolq": Task("boolq", questions.boolq, _ACCURACY, baseline=0.62),
-    "sciq": Task("sciq", questions.sciq),
-    "lambada_openai": Task("lambada_openai", questions.lambada, ANSWER),
-    "blimp": Task("blimp", questions.blimp, _ACCURACY),
-    "bigbench_qa_wikidata": Task("bigbench_qa_wikidata", questions.core_row, ANSWER),
-    "arithmetic": Task("simple_arithmetic_nospaces", questions.core_row, ANSWER, delimiter=""),
-    "gsm8k_gold": Task("gsm8k", questions.gsm8k, _BITS),
-    "humaneval_gold": Task("humaneval", questions.humaneval, _BITS, delimiter=""),
+    "hellaswag": Task("hellaswag", questions.hellaswag, CHOICE, 10_042),
+    "arc_easy": Task("arc_easy", questions.ai2_arc, CHOICE, 2_376),
+    "arc_challenge": Task("arc_challenge", questions.ai2_arc, CHOICE, 1_172),
+    "piqa": Task("piqa", questions.piqa, CHOICE, 1_838, 2),
+    "winogrande": Task("winogrande", questions.winogrande, _ACCURACY, 1_267, 2),
+    "winograd": Task("winograd", questions.core_row, _ACCURACY, 273, 2),
+    "openbookqa": Task("openbookqa", questions.openbookqa, CHOICE, 500),
+    "copa": Task("copa", questions.copa, _ACCURACY, 100, 2),
+    "commonsense_qa": Task("commonsense_qa", questions.commonsense_qa, _ACCURACY, 1_221, 5),
+    "boolq": Task("boolq", questions.boolq, _ACCURACY, 3_270, 2, baseline=0.62),
+    "sciq": Task("sciq", questions.sciq, CHOICE, 1_000),
+    "lambada_openai": Task("lambada_openai", questions.lambada, ANSWER, 5_153, 1),
+    "blimp": Task("blimp", questions.blimp, _ACCURACY, 67_000, 2),
+    "bigbench_qa_wikidata": Task("bigbench_qa_wikidata", questions.core_row, ANSWER, 20_321, 1),
+    "arithmetic": Task(
+        "simple_arithmetic_nospaces", questions.core_row, ANSWER, 1_000, 1, delimiter=""
+    ),
+    "gsm8k_gold": Task("gsm8k", questions.gsm8k, _BITS, 1_319, 1),
+    "humaneval_gold": Task("humaneval", questions.humaneval, _BITS, 164, 1, delimiter=""),
 }
 
 
@@ -138,6 +151,16 @@ def estimate(metric: str, values: Sequence[float]) -> Estimate:
         return Estimate(mean, stderr)
     value = math.exp(mean) if mean < 700 else math.inf
     return Estimate(value, value * stderr)
+
+
+def interval(metric: str, found: Estimate, documents: int) -> tuple[float, float]:
+    """Return the 95 % confidence interval of a metric: Wilson's for shares of documents."""
+    value, stderr = found
+    if metric in ("perplexity", "bits_per_byte"):
+        return value - _Z * stderr, value + _Z * stderr
+    spread = _Z**2 / documents
+    half = _Z * math.sqrt(value * (1 - value) / documents + spread / (4 * documents))
+    return (value + spread / 2 - half) / (1 + spread), (value + spread / 2 + half) / (1 + spread)
 
 
 def metric_facts(metrics: Mapping[str, Estimate]) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class Cadences(Settings):
 
     gradients: PositiveInt | None = 10
     """Mean, deviation, extremes and zeros of all gradients, and the gradient noise scale."""
-    confidence: PositiveInt | None = 10
+    confidence: PositiveInt | None = 20
     """Accuracy, entropy and logits on a sample of the step's positions."""
     weights: PositiveInt | None = 100
     """Weights, update ratios and gradient norms by group; the update needs a copy of the

@@ -77,7 +77,7 @@ def measure_confidence(
         largest = torch.maximum(largest, counted.max())
         if histogram:
             top_N = p_NV.amax(-1).masked_fill(~counts_N, torch.nan)
-            counts += histogram_counts(top_N, SHARE_EDGES)
+            counts += histogram_counts([top_N], SHARE_EDGES)
 
     def finish(ranks: list[list[float]]) -> dict[str, float | Histogram]:
         (*values,), counts = ranks[0][:6], ranks[0][6:]

@@ -5,10 +5,12 @@ Weights and gradients span many magnitudes: their bins are a quarter of a power 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from yxanul.monitor.sums import PIECE
+from yxanul.monitor.sums import pieces
 
 _MAGNITUDES = tuple(2.0 ** (quarter / 4) for quarter in range(-4 * 30, 4 * 6 + 1))
 SIGNED_EDGES = (*(-edge for edge in reversed(_MAGNITUDES)), *_MAGNITUDES)
@@ -17,11 +19,12 @@ SHARE_EDGES = tuple(bin / 50 for bin in range(51))
 """From 0 to 1."""
 
 
-def histogram_counts(values: Tensor, edges: tuple[float, ...]) -> Tensor:
-    """Return how many finite values lie in each bin, float64, on their device."""
-    boundaries = torch.tensor(edges, dtype=torch.float32, device=values.device)
-    counts = torch.zeros(len(edges) - 1, dtype=torch.float64, device=values.device)
-    for piece in values.detach().float().flatten().split(PIECE):
+def histogram_counts(tensors: Sequence[Tensor], edges: tuple[float, ...]) -> Tensor:
+    """Return how many finite elements lie in each bin, float64, on their device."""
+    device = tensors[0].device
+    boundaries = torch.tensor(edges, dtype=torch.float32, device=device)
+    counts = torch.zeros(len(edges) - 1, dtype=torch.float64, device=device)
+    for piece in pieces(tensors):
         bins = torch.bucketize(piece, boundaries).clamp(1, len(edges) - 1) - 1
         counts.index_add_(0, bins, piece.isfinite().double())
     return counts

@@ -95,6 +95,7 @@ STAGE_METRICS = {
     "epoch/val_perplexity": "val/perplexity at its end",
     "epoch/train_val_gap": "val/loss less the mean of its last 100 training losses",
 }
+TASK_METRICS = {"perf/task_share": "share of the stage's time that tasks have taken so far"}
 CONFIDENCE_METRICS = {
     "train/accuracy": "share of the targets that have the largest probability",
     "train/entropy": "mean entropy of the predictions, nats",
@@ -141,6 +142,7 @@ METRICS = {
     "`monitor.every.weights`": WEIGHT_METRICS,
     "`monitor.every.activations`": ACTIVATION_METRICS,
     "`monitor.every.attention`": ATTENTION_METRICS,
+    "when a task is evaluated": TASK_METRICS,
     "at the end of a stage": STAGE_METRICS,
 }
 """Definitions by name, by when they are measured; {words in braces} stand for several."""

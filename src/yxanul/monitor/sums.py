@@ -6,7 +6,7 @@ Measured values stay on the device until all of a step's are moved to the host a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,7 +15,8 @@ from torch import Tensor
 from yxanul.monitor.trackers.tracker import Histogram
 
 PIECE = 2**18
-"""Elements read at a time: few enough to stay in a CPU's cache from one sum to the next."""
+"""Elements read at a time: few enough to stay in a CPU's cache from one sum to the next, enough to
+make the cost of a call small."""
 
 
 class Measurement(NamedTuple):
@@ -76,14 +77,30 @@ NOTHING = Sums(0, 0, 0, -math.inf, math.inf, 0, 0, 0)
 
 
 @torch.no_grad()
-def sums_of(tensor: Tensor) -> Tensor:
-    """Return the fields of `Sums` over a tensor, 1-D in float64, on its device."""
-    if not tensor.numel():  # a rank's shard of a small weight
-        return torch.tensor(NOTHING, dtype=torch.float64, device=tensor.device)
-    table = torch.stack([_sums(piece) for piece in tensor.detach().flatten().split(PIECE)])
+def sums_of(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the fields of `Sums` over some tensors, 1-D in float64, on their device."""
+    rows = [_sums(piece) for piece in pieces(tensors)]
+    if not rows:  # a rank's shards of small weights
+        return torch.tensor(NOTHING, dtype=torch.float64, device=tensors[0].device)
+    table = torch.stack(rows)
     sums = table.sum(0)
     sums[3], sums[4] = table[:, 3].amax(), table[:, 4].amin()
     return sums
+
+
+def pieces(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Yield the elements of all tensors in vectors of at most `PIECE`; small tensors are joined."""
+    small: list[Tensor] = []
+    for piece in (piece for tensor in tensors for piece in tensor.detach().flatten().split(PIECE)):
+        if small and sum(one.numel() for one in small) + piece.numel() > PIECE:
+            yield torch.cat(small)
+            small = []
+        if piece.numel() == PIECE:
+            yield piece
+        elif piece.numel():
+            small.append(piece)
+    if small:
+        yield torch.cat(small)
 
 
 def _sums(piece: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -17,7 +18,11 @@ from yxanul.monitor.noise_scale import MICRO_BATCH
 from yxanul.monitor.sums import FIGURES, NUM_SUMS, Measurement, Sums, sums_of
 from yxanul.monitor.trackers.tracker import Histogram
 
+T = TypeVar("T")
 Tensors = Mapping[str, Tensor]
+Groups = tuple[str, ...]
+GroupsOf = Callable[[str, int], Iterable[str]]
+"""Returns a parameter's groups, by its name and the depth of the model."""
 LAYERS = ("first", "middle", "last")
 COUNTS = ("zeros", "infs", "nans")
 
@@ -57,20 +62,19 @@ def measure_gradients(
     gradients: Tensors, depth: int, as_one: bool = True, by_group: bool = True
 ) -> Measurement:
     """Measure all gradients as one vector, and the norms of groups."""
-    names = list(gradients)
+    alike = _alike(gradients, depth, update_groups)
 
     def finish(ranks: list[list[float]]) -> dict[str, float]:
-        sums, metrics = _sums_by_name(names, ranks), {}
+        sums, metrics = _sums_by_key(list(alike), ranks), {}
         if as_one:
             total = Sums.combined(sums.values())
             metrics = {f"optim/gradient_{key}": getattr(total, key) for key in FIGURES}
             metrics |= {f"optim/num_{key}": getattr(total, key) for key in COUNTS}
-        for group, members in _groups(names, depth, update_groups) if by_group else ():
-            norm = Sums.combined(sums[name] for name in members).norm
-            metrics[f"gradient_norm/{group}"] = norm
+        for group, members in _by_group(sums).items() if by_group else ():
+            metrics[f"gradient_norm/{group}"] = Sums.combined(members).norm
         return metrics
 
-    return Measurement(torch.cat([sums_of(gradients[name]) for name in names]), finish)
+    return Measurement(torch.cat([sums_of(tensors) for tensors in alike.values()]), finish)
 
 
 def measure_norm(gradients: Tensors, num_targets: Tensor) -> Measurement:
@@ -85,28 +89,27 @@ def measure_norm(gradients: Tensors, num_targets: Tensor) -> Measurement:
 
 def measure_weights(weights: Tensors, depth: int, in_fp8: bool = False) -> Measurement:
     """Measure all weights as one vector, and groups of them; for fp8 also the scales of layers."""
-    names = list(weights)
+    alike = _alike(weights, depth, weight_groups)
 
     def finish(ranks: list[list[float]]) -> dict[str, float]:
-        sums = _sums_by_name(names, ranks)
+        sums, added = _sums_by_key(list(alike), ranks), _added(ranks)
         total = Sums.combined(sums.values())
         metrics = {f"weights/global_{key}": getattr(total, key) for key in FIGURES}
-        num_dead = dict(zip(names, _added(ranks)[len(names) * NUM_SUMS :], strict=True))
-        for group, members in _groups(names, depth, weight_groups):
-            part = Sums.combined(sums[name] for name in members)
+        rows = zip(*[iter(added[len(alike) * NUM_SUMS :])] * 2, strict=True)
+        for group, members in _by_group(sums).items():
+            part = Sums.combined(members)
             metrics |= {f"weights/{group}/mean": part.mean, f"weights/{group}/std": part.std}
-            matrices = [name for name in members if weights[name].ndim == 2]
-            if matrices:
-                num_rows = sum(sums[name].count / weights[name].shape[1] for name in matrices)
-                dead = sum(num_dead[name] for name in matrices)
-                metrics[f"weights/{group}/dead_ratio"] = dead / num_rows
             if in_fp8 and group in LAYERS:
                 amax = max(abs(part.max), abs(part.min))
                 metrics |= {f"fp8/amax/{group}": amax, f"fp8/scale/{group}": E4M3_MAX / amax}
+        for group, members in _by_group(dict(zip(alike, rows, strict=True))).items():
+            num_rows, num_dead = _added(members)
+            if num_rows:
+                metrics[f"weights/{group}/dead_ratio"] = num_dead / num_rows
         return metrics
 
-    sums, dead = zip(*((sums_of(w), _num_dead_rows(w)) for w in weights.values()), strict=True)
-    return Measurement(torch.cat([*sums, torch.stack(dead)]), finish)
+    sums = [sums_of(tensors) for tensors in alike.values()]
+    return Measurement(torch.cat([*sums, *map(_rows, alike.values())]), finish)
 
 
 def measure_updates(before: Tensors, after: Tensors, depth: int) -> Measurement:
@@ -117,34 +120,30 @@ def measure_updates(before: Tensors, after: Tensors, depth: int) -> Measurement:
 
     def finish(ranks: list[list[float]]) -> dict[str, float]:
         squares, metrics = _added(ranks), {}
-        old = dict(zip(names, squares, strict=False))
-        change = dict(zip(names, squares[len(names) :], strict=True))
-        for group, members in _groups(names, depth, update_groups):
-            norm = math.sqrt(sum(old[name] for name in members))
-            if norm:  # weights may start at zero
-                update = math.sqrt(sum(change[name] for name in members))
-                metrics[f"update_ratio/{group}"] = update / norm
+        members: dict[str, list[Sequence[float]]] = defaultdict(list)
+        for name, *pair in zip(names, squares[: len(names)], squares[len(names) :], strict=True):
+            for group in update_groups(name, depth):
+                members[group].append(pair)
+        for group, pairs in members.items():
+            weights, update = map(math.sqrt, _added(pairs))
+            if weights:  # they may start at zero
+                metrics[f"update_ratio/{group}"] = update / weights
         return metrics
 
     return Measurement(torch.stack(old + change), finish)
 
 
-def measure_histograms(
-    name: str, tensors: Tensors, depth: int, groups_of: Callable[[str, int], Iterable[str]]
-) -> Measurement:
+def measure_histograms(name: str, tensors: Tensors, depth: int, groups_of: GroupsOf) -> Measurement:
     """Measure the histogram of each group of tensors, named after them."""
-    groups = dict(_groups(tensors, depth, groups_of))
-    by_name = {
-        key: histogram_counts(tensors[key], SIGNED_EDGES)
-        for key in {key for members in groups.values() for key in members}
-    }
-    counts = [sum(by_name[key] for key in members) for members in groups.values()]
+    alike = {key: one for key, one in _alike(tensors, depth, groups_of).items() if key}
+    counts = [histogram_counts(one, SIGNED_EDGES) for one in alike.values()]
 
     def finish(ranks: list[list[float]]) -> dict[str, float | Histogram]:
         added, size = _added(ranks), len(SIGNED_EDGES) - 1
+        parts = [added[start : start + size] for start in range(0, len(added), size)]
         return {
-            f"histogram/{name}/{group}": Histogram(added[i * size : (i + 1) * size], SIGNED_EDGES)
-            for i, group in enumerate(groups)
+            f"histogram/{name}/{group}": Histogram(_added(members), SIGNED_EDGES)
+            for group, members in _by_group(dict(zip(alike, parts, strict=True))).items()
         }
 
     return Measurement(torch.cat(counts), finish)
@@ -154,32 +153,41 @@ def _squared_norm(weight: Tensor) -> Tensor:
     return torch.linalg.vector_norm(weight, dtype=torch.float64).square()
 
 
-def _num_dead_rows(weight: Tensor) -> Tensor:
-    """Return the number of rows with a norm below `DEAD_NORM`; 0 for a vector."""
-    if weight.ndim < 2:
-        return torch.zeros((), dtype=torch.float64, device=weight.device)
-    return (torch.linalg.vector_norm(weight.detach(), dim=1) < DEAD_NORM).sum().double()
+def _rows(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the number of rows of matrices, and of those with a norm below `DEAD_NORM`."""
+    matrices = [one.detach() for one in tensors if one.ndim == 2]
+    dead = [(torch.linalg.vector_norm(one, dim=1) < DEAD_NORM).sum() for one in matrices]
+    rows = torch.zeros(2, dtype=torch.float64, device=tensors[0].device)
+    if dead:
+        rows[0], rows[1] = sum(map(len, matrices)), torch.stack(dead).sum()
+    return rows
 
 
-def _sums_by_name(names: Sequence[str], ranks: Sequence[Sequence[float]]) -> dict[str, Sums]:
-    """Return the sums of each parameter over all ranks: the first values of each rank."""
-    starts = range(0, len(names) * NUM_SUMS, NUM_SUMS)
+def _alike(tensors: Tensors, depth: int, groups_of: GroupsOf) -> dict[Groups, list[Tensor]]:
+    """Return the tensors that are in the same groups together."""
+    alike: dict[Groups, list[Tensor]] = defaultdict(list)
+    for name, tensor in tensors.items():
+        alike[tuple(groups_of(name, depth))].append(tensor)
+    return alike
+
+
+def _by_group(values: Mapping[Groups, T]) -> dict[str, list[T]]:
+    """Return the values of each group."""
+    members: dict[str, list[T]] = defaultdict(list)
+    for groups, value in values.items():
+        for group in groups:
+            members[group].append(value)
+    return members
+
+
+def _sums_by_key(keys: Sequence[Groups], ranks: Sequence[Sequence[float]]) -> dict[Groups, Sums]:
+    """Return sums over all ranks: the first values of each rank."""
+    starts = range(0, len(keys) * NUM_SUMS, NUM_SUMS)
     return {
-        name: Sums.combined(Sums(*rank[start : start + NUM_SUMS]) for rank in ranks)
-        for name, start in zip(names, starts, strict=True)
+        key: Sums.combined(Sums(*rank[start : start + NUM_SUMS]) for rank in ranks)
+        for key, start in zip(keys, starts, strict=True)
     }
 
 
-def _added(ranks: Sequence[Sequence[float]]) -> list[float]:
-    return [sum(column) for column in zip(*ranks, strict=True)]
-
-
-def _groups(
-    names: Iterable[str], depth: int, groups_of: Callable[[str, int], Iterable[str]]
-) -> Iterable[tuple[str, list[str]]]:
-    """Return each group with the names of its parameters."""
-    members: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        for group in groups_of(name, depth):
-            members[group].append(name)
-    return members.items()
+def _added(rows: Sequence[Sequence[float]]) -> list[float]:
+    return [sum(column) for column in zip(*rows, strict=True)]

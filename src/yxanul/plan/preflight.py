@@ -11,6 +11,7 @@ from yxanul.base.errors import YxanulError, missing_package
 from yxanul.base.files import expand_home
 from yxanul.base.settings import Misfit
 from yxanul.data.config import DataSettings
+from yxanul.eval.run_tasks import ALL_TASKS, TaskOptions, check_possible
 from yxanul.model.count import count_parameters
 from yxanul.optim.schedules import check_schedule
 from yxanul.optim.table import OPTIMIZERS
@@ -83,6 +84,7 @@ def of_training(recipe: Recipe, processes: int = 1) -> Iterator[Misfit]:
     yield from _device_and_attention(recipe)
     yield from of_schedules(recipe)
     yield from _stride(recipe)
+    yield from _tasks(recipe)
     yield from of_memory(recipe, processes)
 
 
@@ -118,6 +120,23 @@ def _stride(recipe: Recipe) -> Iterator[Misfit]:
             )
             return
         seen.update(stage.domains())
+
+
+def _tasks(recipe: Recipe) -> Iterator[Misfit]:
+    """Yield tasks whose files are missing, or whose programs cannot run here."""
+    settings = recipe.eval
+    metrics = [metric for stage in recipe.stages for metric in stage.gate.metrics()]
+    folder = expand_home(settings.task_data) if settings.task_data else None
+    options = TaskOptions(allow_code=settings.allow_code)
+    tasks = settings.tasks_with(metrics)
+    if tasks and folder is None:
+        yield from _missing_package("datasets", "data", ("eval", "tasks"))
+    for task in tasks:
+        if settings.allow_code or not task.runs_programs:
+            try:
+                check_possible([ALL_TASKS[task.name]], folder, options)
+            except YxanulError as error:
+                yield Misfit(str(error), ("eval", "task_data"), ("eval", "tasks"))
 
 
 def of_memory(recipe: Recipe, processes: int = 1) -> Iterator[Misfit]:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from yxanul.base.errors import near_miss
-from yxanul.base.metric_names import domain_of, matching
+from yxanul.base.metric_names import domain_of, matching, task_of
 from yxanul.base.settings import Misfit, Misfits, Settings
 from yxanul.data.config import DataSettings
 from yxanul.eval.config import EvalSettings
@@ -17,7 +17,7 @@ from yxanul.monitor.config import MonitorSettings
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.table import divided_by
 from yxanul.recipe.source_map import Keys, dump
-from yxanul.stages.config import RaiseReplay, StageSettings, stage_optim
+from yxanul.stages.config import RaiseReplay, Rule, StageSettings, stage_optim
 from yxanul.tokenizer.config import BpeSettings, TokenizerSettings
 from yxanul.train.config import MAX_ROWS, TrainSettings, rows_of_step
 from yxanul.train.mixed_precision.config import fp8_misfit
@@ -82,6 +82,13 @@ class Recipe(Settings):
         domain = domain_of(self.train.checkpoint.best)
         if domain is not None and domain not in self.data.sources:
             yield self._unknown_source(domain, ("train", "checkpoint", "best"))
+        best, regular = self.train.checkpoint.best, [t for t in self.eval.tasks if t.every_steps]
+        if task_of(best) and not any(best in task.metrics for task in regular):
+            yield Misfit(
+                f"train.checkpoint.best is {best}, which is not measured during training;"
+                " add the task to eval.tasks, with every_steps",
+                ("train", "checkpoint", "best"),
+            )
         if self.train.precision == "fp8" and (misfit := fp8_misfit(self.model)):
             yield Misfit(
                 f"train.precision fp8 requires dimensions divisible by 16; model.{misfit}",
@@ -155,8 +162,16 @@ class Recipe(Settings):
     def _misfits_of_rules(self, index: int, stage: StageSettings) -> Iterator[Misfit]:
         """Yield rules on metrics that are never measured."""
         earlier = {name for one in self.stages[:index] for name in one.domains()}
-        for number, rule in enumerate(stage.gate.rules):
-            keys, domain = ("stages", index, "gate", "rules", number), domain_of(rule.metric)
+        rules = [
+            (("stages", index, "gate", kind, number), rule)
+            for kind in ("rules", "targets")
+            for number, rule in enumerate(getattr(stage.gate, kind))
+        ]
+        for keys, rule in rules:
+            domain = domain_of(rule.metric)
+            if task_of(rule.metric):
+                yield from self._misfits_of_task_rule(index, rule, keys)
+                continue
             if domain is not None and not matching(domain, self.data.sources):
                 yield self._unknown_source(domain, (*keys, "metric"))
                 continue
@@ -164,6 +179,23 @@ class Recipe(Settings):
                 reasons = {"start": "this stage does not train", "best": "no earlier stage trains"}
                 why = reasons.get(rule.against or "", f"no stage up to '{stage.name}' trains")
                 yield Misfit(f"{why} on '{name}'", (*keys, "metric"), (*keys, "against"))
+
+    def _misfits_of_task_rule(self, index: int, rule: Rule, keys: Keys) -> Iterator[Misfit]:
+        bound, is_target = None if rule.against else rule.at_least, "targets" in keys
+        problem = self.eval.problem_with(rule.metric, bound, is_target=is_target)
+        if problem is not None:
+            key = "at_least" if problem.startswith("at_least") else "metric"
+            yield Misfit(problem, (*keys, key))
+        elif rule.against == "best" and not index:
+            yield Misfit("against best needs an earlier stage with a gate", (*keys, "against"))
+        elif rule.against == "best" and not any(
+            matching(rule.metric, task.metrics) for task in self.eval.tasks
+        ):
+            yield Misfit(
+                f"{rule.metric} against best needs the task in eval.tasks: earlier gates measure"
+                " only those",
+                (*keys, "metric"),
+            )
 
     def _unknown_source(self, name: str, keys: Keys) -> Misfit:
         hint = near_miss(name, self.data.sources)

@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from time import perf_counter
+from typing import Any, TypeVar, cast
 
-from yxanul.base.files import write_text
+from yxanul.base.files import expand_home, write_text
 from yxanul.base.metric_names import is_better
+from yxanul.base.ui import SilentUi, Ui
 from yxanul.checkpoint.cadence import Cadence, Moment
 from yxanul.checkpoint.keep import read_best, rotate, write_best
 from yxanul.data.batches import Batch, WindowShape
+from yxanul.eval.cached_model import CachedModel
+from yxanul.eval.config import TaskSettings
 from yxanul.eval.perplexity import score_domains, score_shards, window_shape
+from yxanul.eval.run_tasks import (
+    ALL_TASKS,
+    PreparedTask,
+    TaskOptions,
+    named_results,
+    prepare_task,
+)
 from yxanul.eval.score import Score, named
 from yxanul.generate.config import SampleSettings
-from yxanul.model.count import count_parameters, flops_per_token
-from yxanul.monitor.metrics import StepFacts
 from yxanul.stages.alerts import advice_values, log, mix_metrics, stage_metrics
 from yxanul.stages.config import longest_row, stage_optim
 from yxanul.stages.ledger import Entry
 from yxanul.stages.replan import Cooldown, MinutesBudget
 from yxanul.stages.session import Session
 from yxanul.stages.summary import continued
-from yxanul.train.engine import Engine
 from yxanul.train.micro_batch import micro_rows_of
 from yxanul.train.probes import Probes
 from yxanul.train.progress import Best
+from yxanul.train.step_facts import first_metrics, step_facts
 from yxanul.train.trainer import Callback, Changes, StepReport, Trainer
+
+Metrics = Mapping[str, float]
+Result = TypeVar("Result")
 
 
 def stage_callbacks(session: Session, index: int, entry: Entry, scorer: Scorer) -> list[Callback]:
@@ -37,7 +50,8 @@ def stage_callbacks(session: Session, index: int, entry: Entry, scorer: Scorer) 
     callbacks: list[Callback] = [Recording(session, index, entry)]
     if stage.budget.minutes is not None:
         callbacks.append(MinutesBudget(session, stage, entry, stage.budget.minutes))
-    callbacks += [Evaluation(session, index, scorer), Saving(session, index)]
+    callbacks += [Evaluation(session, index, scorer), TaskEvaluation(session, scorer)]
+    callbacks.append(Saving(session, index))
     if stage_optim(session.recipe.optim, stage).schedule.name == "wsd":
         callbacks.append(Cooldown(session, entry))
     return callbacks
@@ -104,13 +118,7 @@ class Evaluation(Callback):
             f"step {step}: bits per byte on a held-out sample ({most:,} tokens): {bits}"
         )
         self._write_samples(step)
-        # The metric may be missing: its domain may belong to a later stage.
-        metric, best = self._session.recipe.train.checkpoint.best, trainer.progress.best
-        value = metrics.get(metric, math.nan)
-        is_best = best is None or best.metric != metric or is_better(metric, value, best.value)
-        if is_best and math.isfinite(value):
-            changes = replace(changes, best=Best(step, value, metric))
-        return changes
+        return replace(changes, best=new_best(self._session, trainer, metrics))
 
     def _write_samples(self, step: int) -> None:
         session, settings = self._session, self._session.recipe.eval
@@ -121,6 +129,79 @@ class Evaluation(Callback):
             session.tracker.text(step, "samples", "\n\n".join(texts))
 
 
+class TaskEvaluation(Callback):
+    """Evaluates the recipe's tasks at their steps, within a share of the time; gates do so at the
+    end of a stage."""
+
+    def __init__(self, session: Session, scorer: Scorer):
+        self._session, self._scorer = session, scorer
+        self._tasks = [task for task in session.recipe.eval.tasks if task.every_steps]
+        self._began, self._spent = perf_counter(), 0.0
+        self._seconds: dict[str, float] = {}
+        """Duration of the last evaluation by task."""
+        self._late: set[str] = set()
+        """Tasks that are due and have to wait."""
+        self._announced: set[str] = set()
+
+    def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
+        """Evaluate the tasks that are due; return a new best."""
+        done = report.progress.stage_step
+        if not self._tasks or done == trainer.plan.total_steps:
+            return None
+        self._late |= {task.name for task in self._tasks if not done % (task.every_steps or 1)}
+        due = [task for task in self._tasks if task.name in self._late and self._has_time(task)]
+        due = self._session.world.broadcast(due)
+        metrics: dict[str, float] = {}
+        for task in due:
+            began = perf_counter()
+            metrics |= self._scorer.score_tasks([task.name])[0]
+            self._seconds[task.name] = perf_counter() - began
+            self._spent += self._seconds[task.name]
+            self._late.remove(task.name)
+        if not metrics:
+            return None
+        share = self._spent / (perf_counter() - self._began)
+        step = report.progress.step
+        changes = log(self._session, step, metrics | {"perf/task_share": share})
+        self._session.ui.say(f"step {step}: {described(metrics)} ({share:.1%} of the time)")
+        return replace(changes, best=new_best(self._session, trainer, metrics))
+
+    def _has_time(self, task: TaskSettings) -> bool:
+        """Whether evaluating a task takes, with what was spent, at most the share of the time; the
+        first time it is evaluated to know."""
+        seconds, settings = self._seconds.get(task.name, 0.0), self._session.recipe.eval
+        elapsed = perf_counter() - self._began + seconds
+        if not seconds or self._spent + seconds <= settings.max_share * elapsed:
+            return True
+        if task.name not in self._announced:
+            self._announced.add(task.name)
+            self._session.ui.say(
+                f"task {task.name} takes {seconds:.1f} s: evaluated less often than every"
+                f" {task.every_steps:,} steps, to stay below {settings.max_share:.0%} of the time"
+                " (eval.max_share)"
+            )
+        return False
+
+
+def described(metrics: Metrics) -> str:
+    """Return the metrics of tasks as text, with standard errors."""
+    return ", ".join(
+        f"{name.removeprefix('task/')} {value:.4g} +- {metrics[f'{name}_stderr']:.2g}"
+        for name, value in metrics.items()
+        if f"{name}_stderr" in metrics
+    )
+
+
+def new_best(session: Session, trainer: Trainer, metrics: Metrics) -> Best | None:
+    """Return a new best value if the metrics have one; they may not have its metric, which may
+    belong to a task or to a domain of a later stage."""
+    metric, best = session.recipe.train.checkpoint.best, trainer.progress.best
+    value = metrics.get(metric, math.nan)
+    is_best = best is None or best.metric != metric or is_better(metric, value, best.value)
+    found = Best(trainer.progress.step, value, metric)
+    return found if is_best and math.isfinite(value) else None
+
+
 class Scorer:
     """Scores the domains of all stages up to `index`, in the precision used for training."""
 
@@ -129,6 +210,10 @@ class Scorer:
         stages = session.recipe.stages[: index + 1]
         self.domains = sorted({domain for stage in stages for domain in stage.domains()})
         self._shapes = {domain: self._shape(domain) for domain in self.domains}
+        self._seq_len = max(map(longest_row, stages))
+        self.tasks = self._allowed_tasks()
+        """Tasks that the gate evaluates, by name."""
+        self._prepared: dict[str, PreparedTask] = {}
 
     def _shape(self, domain: str) -> WindowShape:
         """Return a domain's window: the same in every stage as in the first that trains it."""
@@ -163,12 +248,42 @@ class Scorer:
         is_trained = self._index or self._session.recipe.model.init_from is not None
         return self.score(domains) if is_trained else self.score_sample(domains)
 
-    def _from_first(self, score: Callable[[], dict[str, Score]]) -> dict[str, Score]:
+    def _allowed_tasks(self) -> dict[str, TaskSettings]:
+        settings, gate = self._session.recipe.eval, self._session.recipe.stages[self._index].gate
+        tasks = settings.tasks_with(gate.metrics())
+        return {task.name: task for task in tasks if settings.allow_code or not task.runs_programs}
+
+    def prepare_tasks(self) -> None:
+        """Read the files of all tasks, so that mistakes in them are found before training."""
+        settings, tokenizer = self._session.recipe.eval, self._session.data.tokenizer
+        folder = expand_home(settings.task_data) if settings.task_data else None
+        for name, task in self.tasks.items() if self._session.world.is_main else ():
+            options = TaskOptions(task.limit, task.num_fewshot, allow_code=settings.allow_code)
+            self._prepared[name] = prepare_task(name, ALL_TASKS[name], tokenizer, folder, options)
+
+    def score_tasks(
+        self, names: Collection[str], cache: Path | None = None, ui: Ui | None = None
+    ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+        """Return the metrics of tasks and their 95 % confidence intervals, by name.
+
+        Answers are kept in the folder `cache`, if given, so that an interrupted evaluation resumes.
+        """
+
+        def evaluate() -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+            cached, shown = CachedModel(model, self._seq_len, cache), ui or SilentUi()
+            return named_results({name: self._prepared[name](cached, shown) for name in names})
+
+        if not names:
+            return {}, {}
+        with self._session.engine.eval_weights() as model:
+            return self._from_first(evaluate)
+
+    def _from_first(self, score: Callable[[], Result]) -> Result:
         """Score on rank 0 and broadcast the result."""
         world = self._session.world
-        scores = score() if world.is_main else {}
+        scores = score() if world.is_main else None
         world.wait_for_main()
-        return world.broadcast(scores)
+        return cast(Result, world.broadcast(scores))
 
 
 class Saving(Callback):
@@ -252,42 +367,3 @@ class Saving(Callback):
             "watch": session.watch.to_dict(),
         }
         return state if engine.ema is None else state | {"ema_updates": engine.ema.num_updates}
-
-
-def first_metrics(engine: Engine) -> dict[str, float]:
-    """Return the metrics of a model that are logged once."""
-    weights = engine.mixed_precision.master_model.parameters()
-    num_parameters = count_parameters(engine.settings)
-    num_frozen = sum(weight.numel() for weight in weights if not weight.requires_grad)
-    return {
-        "model/num_parameters": num_parameters,
-        "model/num_trainable": num_parameters - num_frozen,
-        "fp8/enabled": float(engine.mixed_precision.precision == "fp8"),
-    }
-
-
-def step_facts(report: StepReport, trainer: Trainer) -> StepFacts:
-    """Return the recorder's view of a step."""
-    phase, plan, model = report.phase, trainer.plan, trainer.engine.settings
-    stage_step = report.progress.stage_step
-    return StepFacts(
-        loss=report.loss,
-        learning_rate=report.lr,
-        lr_by_role=report.lr_by_role,
-        gradient_norm=report.gradient_norm,
-        clip=report.clip,
-        applied=report.applied,
-        lr_scale=phase.lr_scale,
-        phase=phase.index,
-        rows=phase.rows,
-        seq_len=phase.seq_len,
-        num_targets=report.num_targets,
-        tokens_seen=report.progress.tokens_seen,
-        skipped_total=report.progress.skipped_steps,
-        seconds=report.seconds,
-        flops_per_token=flops_per_token(model, phase.seq_len).total,
-        num_parameters=count_parameters(model),
-        tokens_left=plan.total_tokens - plan.tokens_after(stage_step),
-        stage_step=stage_step,
-        forward_bytes=report.forward_bytes,
-    )

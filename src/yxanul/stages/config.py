@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from yxanul.base.metric_names import check_metric, domain_of, matching
+from yxanul.base.metric_names import check_metric, domain_of, matching, task_of
 from yxanul.base.settings import Misfit, Settings
 from yxanul.optim.config import OptimSettings, ScheduleSettings
 from yxanul.train.config import PhaseSettings, Weights
@@ -43,7 +43,8 @@ class Rule(Settings):
     """Bound on a metric at the end of a stage: exactly one of `at_most` and `at_least`."""
 
     metric: str
-    """Metric name, such as val/stories/bits_per_byte; a * matches every domain."""
+    """Metric name, such as val/stories/bits_per_byte or task/blimp/accuracy; a * matches every
+    domain or task."""
     at_most: float | None = None
     """Largest value that passes."""
     at_least: float | None = None
@@ -74,7 +75,9 @@ class Rule(Settings):
                 "against",
                 "metric",
             )
-        if self.against == "xz" and not self.metric.endswith("/bits_per_byte"):
+        if self.against == "xz" and (
+            task_of(self.metric) or not self.metric.endswith("/bits_per_byte")
+        ):
             raise Misfit(
                 f"against xz needs bits per byte, got {self.metric}; use"
                 " val/<domain>/bits_per_byte",
@@ -121,7 +124,10 @@ class GateSettings(Settings):
     """Condition on held-out metrics that a stage must meet before the next one starts."""
 
     rules: tuple[Rule, ...] = ()
-    """Bounds on metrics; all must hold."""
+    """Bounds on metrics; all must hold. Of a task, the whole 95 % interval must be within a bound
+    without `against`."""
+    targets: tuple[Rule, ...] = ()
+    """Bounds that are reported but need not hold."""
     default_rules: bool = True
     """Also require that the perplexity of each domain new in the stage has not risen since its
     start, and that the perplexity of each earlier domain is at most 1.5 times its best."""
@@ -129,6 +135,11 @@ class GateSettings(Settings):
     def all_rules(self) -> tuple[Rule, ...]:
         """Return the default rules, unless disabled, and the stage's own."""
         return (*DEFAULT_RULES, *self.rules) if self.default_rules else self.rules
+
+    def metrics(self, against: str | None = None) -> list[str]:
+        """Return the metrics of the stage's own rules and targets: all, or those with `against`."""
+        rules = (*self.rules, *self.targets)
+        return [rule.metric for rule in rules if against in (None, rule.against)]
 
 
 class Extend(Settings):

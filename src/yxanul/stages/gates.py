@@ -1,14 +1,14 @@
 """Gates: conditions on held-out metrics at the end of a stage.
 
 A gate compares metrics with the bounds of its rules. A missing, infinite or NaN metric never
-passes.
+passes, nor one whose confidence interval holds the limit.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from yxanul.base.metric_names import domain_of, matching
@@ -27,6 +27,8 @@ class Evidence:
     """Metrics by a rule's `against`: at the stage's start, the best at earlier gates, xz."""
     new_domains: Collection[str]
     """Domains that no earlier stage trained."""
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """95 % confidence intervals of the metrics of tasks."""
 
 
 @dataclass(frozen=True)
@@ -40,29 +42,42 @@ class Finding:
     """at_most or at_least."""
     limit: float
     passed: bool
+    interval: tuple[float, float] | None = None
+    """95 % confidence interval of what was measured."""
+    is_target: bool = False
+    """Whether the gate passes without it."""
 
     def __str__(self) -> str:
         name = f"{self.metric} against {self.against}" if self.against else self.metric
         measured = "not measured" if self.measured is None else f"{self.measured:.4g}"
+        if self.interval is not None:
+            measured += " (95 % interval {:.4g} to {:.4g})".format(*self.interval)
+        verdict = "" if self.passed else ", not shown to be" if self.is_open else ", expected"
         sign = "<=" if self.bound == "at_most" else ">="
-        return f"{name}: {measured}{'' if self.passed else ', expected'} {sign} {self.limit:.4g}"
+        kind = "target " if self.is_target else ""
+        return f"{kind}{name}: {measured}{verdict} {sign} {self.limit:.4g}"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the interval holds the limit, so that nothing is shown."""
+        return self.interval is not None and self.interval[0] <= self.limit <= self.interval[1]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """All findings of a gate; it passes if all of them pass."""
+    """All findings of a gate; it passes if all of them but targets pass."""
 
     findings: tuple[Finding, ...]
 
     @property
     def passed(self) -> bool:
-        """Whether all findings passed."""
-        return all(finding.passed for finding in self.findings)
+        """Whether all findings passed that have to."""
+        return not self.failures
 
     @property
     def failures(self) -> list[Finding]:
-        """Findings that did not pass."""
-        return [finding for finding in self.findings if not finding.passed]
+        """Findings that did not pass, without targets."""
+        return [one for one in self.findings if not one.passed and not one.is_target]
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Verdict:
@@ -75,9 +90,10 @@ class Verdict:
 
 
 def judge(gate: GateSettings, evidence: Evidence) -> Verdict:
-    """Apply every rule of a gate."""
-    findings = (finding for rule in gate.all_rules() for finding in _findings(rule, evidence))
-    return Verdict(tuple(findings))
+    """Apply every rule of a gate, and its targets."""
+    required = [one for rule in gate.all_rules() for one in _findings(rule, evidence)]
+    targets = [one for rule in gate.targets for one in _findings(rule, evidence)]
+    return Verdict((*required, *(replace(one, is_target=True) for one in targets)))
 
 
 def _findings(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
@@ -91,9 +107,12 @@ def _findings(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
             reference = evidence.references[rule.against].get(metric)
             measured = measured / reference if reference else None
         value = math.nan if measured is None else measured
-        holds = value <= limit if bound == "at_most" else value >= limit
+        # Both sides of a ratio were measured on the same documents: no interval is known.
+        interval = None if rule.against else evidence.intervals.get(metric)
+        low, high = interval or (value, value)
+        holds = high <= limit if bound == "at_most" else low >= limit
         passed = math.isfinite(value) and holds
-        yield Finding(metric, rule.against, measured, bound, limit, passed)
+        yield Finding(metric, rule.against, measured, bound, limit, passed, interval)
 
 
 def _is_in_scope(metric: str, rule: Rule, new_domains: Collection[str]) -> bool:
@@ -115,7 +134,8 @@ _OF_0_1 = {
 def _migrated(finding: dict[str, Any]) -> dict[str, Any]:
     """Return a finding with current keys; ledgers of 0.1 store a kind of gate and a domain."""
     if "gate" not in finding:
-        return finding
+        interval = finding.get("interval")
+        return finding | {"interval": interval and tuple(interval)}
     figure, against = _OF_0_1[finding["gate"]]
     kept = {name: finding[name] for name in ("measured", "limit", "passed")}
     metric = f"val/{finding['domain']}/{figure}"

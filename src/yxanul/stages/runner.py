@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from yxanul.base.errors import GateFailed, YxanulError
-from yxanul.base.metric_names import domain_of, matching
+from yxanul.base.metric_names import domain_of, matching, task_of
 from yxanul.checkpoint.layout import checkpoint_path
 from yxanul.checkpoint.read import CheckpointDamaged
 from yxanul.eval.score import named
@@ -13,7 +13,7 @@ from yxanul.monitor.loss_history import LossHistory
 from yxanul.optim.schedules import check_schedule
 from yxanul.optim.sophia import Sophia
 from yxanul.stages.alerts import WatchedLoader
-from yxanul.stages.callbacks import Scorer, stage_callbacks
+from yxanul.stages.callbacks import Scorer, described, stage_callbacks
 from yxanul.stages.config import Extend, RaiseReplay, StageSettings, stage_optim
 from yxanul.stages.gates import Evidence, Verdict, judge
 from yxanul.stages.ledger import Action, Entry
@@ -77,6 +77,7 @@ def run_stage(session: Session, index: int) -> None:
         session.data.finish()
     optim = stage_optim(session.recipe.optim, stage)
     scorer = Scorer(session, index)
+    scorer.prepare_tasks()
     use_threads(session.ledger, stage.name, session.progress.stage_step)
     entry = session.ledger.entry(stage.name)
     if entry is None:
@@ -84,6 +85,8 @@ def run_stage(session: Session, index: int) -> None:
         session.ledger.entries.append(entry)
     if not entry.at_start:
         entry.at_start = named(scorer.score_at_start(stage.domains()))
+        if any(map(task_of, stage.gate.metrics("start"))):
+            entry.at_start |= score_tasks(session, scorer)[0]
         entry.first_step = session.progress.step
         entry.positions = dict(session.progress.cursor.positions)
     plan = record_plan(session, stage, entry)
@@ -308,7 +311,8 @@ def roll_back(session: Session, entry: Entry, action: Action) -> None:
 def gather_evidence(session: Session, index: int, entry: Entry, scorer: Scorer) -> Evidence:
     """Score all domains so far and collect the references that the gate's rules compare with."""
     *earlier, stage = session.recipe.stages[: index + 1]
-    metrics = named(scorer.score(scorer.domains))
+    of_tasks, intervals = score_tasks(session, scorer)
+    metrics = named(scorer.score(scorer.domains)) | of_tasks
     folder = session.run.data(session.recipe.data.folder)
     against_xz = [rule.metric for rule in stage.gate.rules if rule.against == "xz"]
     xz_metrics = {metric for pattern in against_xz for metric in matching(pattern, metrics)}
@@ -318,4 +322,15 @@ def gather_evidence(session: Session, index: int, entry: Entry, scorer: Scorer) 
         "xz": {metric: xz_bits_per_byte(folder / str(domain_of(metric))) for metric in xz_metrics},
     }
     known = {domain for one in earlier for domain in one.domains()}
-    return Evidence(metrics, references, set(stage.domains()) - known)
+    return Evidence(metrics, references, set(stage.domains()) - known, intervals)
+
+
+def score_tasks(
+    session: Session, scorer: Scorer
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """Evaluate the tasks of a stage's gate; return metrics and confidence intervals."""
+    measured, intervals = scorer.score_tasks(scorer.tasks, session.run.evaluations, session.ui)
+    if measured:
+        session.tracker.log(session.progress.step, measured)
+        session.ui.say(f"tasks: {described(measured)}")
+    return measured, intervals

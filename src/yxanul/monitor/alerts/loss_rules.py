@@ -7,7 +7,7 @@ import math
 from yxanul.monitor.alerts.history import BATCHES, SPIKE_WINDOW, History, Metrics
 from yxanul.monitor.rolling import Rolling
 
-FINITE = ("train/loss", "optim/gradient_norm", "val/loss", "optim/num_nans", "optim/num_infs")
+FINITE = ("train/loss", "optim/gradient_norm", "optim/num_nans", "optim/num_infs")
 START_STEPS, SYNTHETIC_START_STEPS, START_SHARE = 100, 50, 0.5
 LOWEST_LOSS = 0.5
 COPIED_TARGETS, FUTURE_LEAK = 0.9, 1e-4
@@ -21,7 +21,8 @@ AVERAGED, LARGEST_GAP = 100, 1.0
 
 def not_finite(metrics: Metrics, history: History) -> str | None:
     """Look for NaN or infinity."""
-    present = [name for name in FINITE if name in metrics]
+    domains = [name for name in metrics if name.startswith("val/") and name.endswith("/loss")]
+    present = [*(name for name in FINITE if name in metrics), *domains]
     for name in present:
         value = metrics[name]
         if not math.isfinite(value) or (name.startswith("optim/num_") and value > 0):

@@ -1,0 +1,131 @@
+"""Task benchmark: log-likelihoods of multiple-choice questions, against lm-evaluation-harness.
+
+    python benchmarks/tasks.py --threads 1
+
+Both score the same texts with the same fp32 weights: yxanul through its model in lm-eval
+(`HarnessModel`), the peer being lm-eval's `hf` model on the exported folder with each of several
+batch sizes. They take turns in one process, tokenizing included; a ratio is our speed over the
+peer's best batch size in the same round, given as median and range. Largest difference between two
+log-likelihoods is told too.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+from transformers import GPT2TokenizerFast
+
+from harness import report
+from yxanul.bundle import open_bundle
+from yxanul.eval.lm_harness import HarnessModel
+from yxanul.eval.questions import Question
+from yxanul.eval.run_tasks import TASKS, limited, read_rows
+from yxanul.model.config import ModelSettings
+from yxanul.model.convert import write_pretrained
+from yxanul.model.language_model import LanguageModel
+
+DOCUMENTS = {"hellaswag": 500, "arc_easy": 500, "blimp": 67 * 50}
+BATCH_SIZES = (1, 8, 32, 64)
+PRESETS = ("nano", "mini")
+Score = Callable[[list[Any]], list[tuple[float, bool]]]
+
+
+def questions_of(task: str, folder: Path) -> list[Question]:
+    """Return a task's questions; of BLiMP as many from each of its sets."""
+    rows, count = read_rows(TASKS[task].benchmark, folder, TASKS[task].parse), DOCUMENTS[task]
+    if task != "blimp":
+        return limited(rows, count)
+    by_set: dict[str, list[Question]] = {}
+    for row in rows:
+        by_set.setdefault(row.group, []).append(row)
+    return [one for rows in by_set.values() for one in rows[: count // len(by_set)]]
+
+
+def requests_of(task: str, folder: Path) -> list[Any]:
+    """Return what is asked of the models."""
+    delimiter, found = TASKS[task].delimiter, []
+    for question in questions_of(task, folder):
+        for choice in range(question.num_choices):
+            context, continuation = question.choice(choice)
+            pair = (context, f"{delimiter}{continuation}")
+            found.append(Instance("loglikelihood", {}, pair, len(found)))
+    return found
+
+
+def contenders(preset: str, shared: Path, folder: Path) -> dict[str, Score]:
+    """Return both models by name, with the same weights: of a preset with the vocabulary of
+    GPT-2."""
+    gpt2 = shared / "gpt2"
+    tokenizer = GPT2TokenizerFast(str(gpt2 / "encoder.json"), str(gpt2 / "vocab.bpe"))
+    shape = {"preset": preset, "head": "tied", "max_seq_len": 1024}
+    model = LanguageModel(ModelSettings(**shape, vocab_size=len(tokenizer)))
+    model.init_weights(torch.Generator().manual_seed(0))
+    write_pretrained(model, folder)
+    tokenizer.save_pretrained(folder)
+    bundle = open_bundle(folder)
+    ours = HarnessModel(bundle.model, bundle.tokenizer)
+
+    def theirs(batch_size: int) -> Score:
+        peer = HFLM(pretrained=str(folder), device="cpu", dtype="float32", batch_size=batch_size)
+        return lambda requests: peer.loglikelihood(requests, disable_tqdm=True)
+
+    named = {f"lm-eval hf, {size}": theirs(size) for size in BATCH_SIZES}
+    return {"yxanul": lambda requests: ours.loglikelihood(requests, disable_tqdm=True), **named}
+
+
+def rounds(scores: dict[str, Score], requests: list[Any], count: int) -> Iterator[dict[str, Any]]:
+    """Yield, by round, the seconds of each contender; the order is reversed each time."""
+    names = list(scores)
+    for number in range(count):
+        seconds, found = {}, {}
+        for name in names if number % 2 == 0 else reversed(names):
+            began = time.perf_counter()
+            found[name] = scores[name](requests)
+            seconds[name] = time.perf_counter() - began
+        pairs = zip(found[names[0]], found[names[1]], strict=True)
+        yield {"seconds": seconds, "difference": max(abs(a - b) for (a, _), (b, _) in pairs)}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Time every preset and task, and write the ratios."""
+    parser = report.make_parser(__doc__)
+    parser.add_argument("--shared", type=Path, default=report.SHARED)
+    parser.add_argument("--presets", nargs="+", default=list(PRESETS))
+    parser.add_argument("--tasks", nargs="+", choices=list(DOCUMENTS), default=list(DOCUMENTS))
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads or torch.get_num_threads())
+    found, rows = [], []
+    for preset in options.presets:
+        with tempfile.TemporaryDirectory() as name:
+            scores = contenders(preset, options.shared, Path(name) / "model")
+        for task in options.tasks:
+            requests = requests_of(task, options.shared)
+            timed = list(rounds(scores, requests, options.rounds))
+            times = {one: [r["seconds"][one] for r in timed] for one in scores}
+            medians = {one: statistics.median(values) for one, values in times.items()}
+            best = min(list(scores)[1:], key=medians.__getitem__)
+            each = [r["seconds"][best] / r["seconds"]["yxanul"] for r in timed]
+            ratio = {"median": statistics.median(each), "min": min(each), "max": max(each)}
+            facts = {"preset": preset, "task": task, "requests": len(requests), "seconds": times}
+            worst = max(r["difference"] for r in timed)
+            found.append(facts | {"best_peer": best, "ratio": ratio, "difference": worst})
+            figures = [f"{medians['yxanul']:.1f}", f"{medians[best]:.1f}", best]
+            rows.append([f"{preset} {task}", *figures, report.spread(ratio), f"{worst:.1e}"])
+            report.say(" ".join(rows[-1]))
+    columns = ["", "yxanul s", "lm-eval s", "best batch", "ratio", "largest difference"]
+    report.show_table("log-likelihoods", columns, rows)
+    machine = report.describe_machine(torch.get_num_threads())
+    report.write_results(options.out, "tasks", "cpu", {"machine": machine, "runs": found})
+
+
+if __name__ == "__main__":
+    main()
