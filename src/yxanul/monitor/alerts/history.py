@@ -124,8 +124,8 @@ class History:
             ("memory/allocated_gb", self.memory),
             ("perf/tokens_per_second", self.speeds),
         ):
-            if name in metrics:
-                window.add(metrics[name])
+            if math.isfinite(value := metrics.get(name, math.nan)):
+                window.add(value)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, without what is timed: another process has another machine."""

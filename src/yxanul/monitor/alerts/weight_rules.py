@@ -107,7 +107,7 @@ def output_logits(metrics: Metrics, history: History) -> str | None:
 
 def update_ratio(metrics: Metrics, history: History) -> str | None:
     """Look for updates below 1e-5 or above 0.1 of their weights for 100 updates; of the gains of
-    norms, above 1.7 times the usual learning rate.
+    norms, only above 1.7 times the usual learning rate.
 
     The usual limit of 1e-2 is passed by every small healthy model (up to 0.05 at width 128). A rate
     ten times too high hardly changes the ratio of matrices, as they grow with it, but that of the
@@ -116,11 +116,13 @@ def update_ratio(metrics: Metrics, history: History) -> str | None:
     ratios = dict(_named(metrics, "update_ratio/"))
     if not ratios or metrics.get("optim/skipped"):
         return None
-    found, is_end = "", metrics.get("optim/learning_rate", 1.0) < END_OF_RATE * history.highest_lr
+    is_end = metrics.get("optim/learning_rate", 1.0) < END_OF_RATE * history.highest_lr
+    gains = 0.0, GAIN_RATIO * history.facts.get("optim/usual_lr", USUAL_LR)
+    others = 0.0 if is_end else SMALLEST_RATIO, RATIO
+    found = ""
     for name, ratio in ratios.items():
-        is_gain = name == "update_ratio/norms"
-        largest = GAIN_RATIO * history.facts.get("optim/usual_lr", USUAL_LR) if is_gain else RATIO
-        if (ratio >= SMALLEST_RATIO or is_end or ratio == 0) and ratio <= largest:
+        smallest, largest = gains if name == "update_ratio/norms" else others
+        if smallest <= ratio <= largest or ratio == 0:  # zero: see frozen_group
             history.bad_since.pop(name, None)
         elif history.step - history.bad_since.setdefault(name, history.step) >= LASTING_STEPS:
             found = found or f"{name} is {ratio:.2g}, and has been so for 100 updates"
