@@ -37,7 +37,7 @@ LIMITS = {
     "arithmetic": 300, "gsm8k_gold": 200, "humaneval_gold": 164,
 }  # fmt: skip
 """Documents of each task."""
-PRESETS = {"nano": 2_000_000, "5x192": 2_000_000, "micro": 2_000_000, "mini": 500_000}
+PRESETS = {"nano": 2_000_000, "5x192": 2_000_000, "micro": 1_000_000}
 """Tokens by preset: what an hour has time for."""
 LEAST_SIGNAL = 3.0
 

@@ -77,6 +77,13 @@ def test_eval_is_what_transformers_says(folder, yxanul, tmp_path):
     assert (score["tokens"], score["bytes"]) == (len(ids) - 1, len(TEXT))
     assert math.isfinite(score["perplexity"]) and score["bits_per_byte"] > 0
     assert str(folder) in yxanul("eval", folder, "--text", text)[1]
+    compared = json.loads(yxanul("eval", folder, "--domains", "--text", text, "--json")[1])
+    (alone,) = compared["texts"].values()
+    assert alone.items() >= score.items() and "surprise_ratio" not in alone
+    assert alone["worst"][0]["text"] == TEXT
+    code, out, _ = yxanul("eval", folder, "--domains", "--text", text)
+    assert code == 0 and "surprise" not in out and TEXT[:20] in out
+    assert "no held-out text" in yxanul("eval", folder, "--domains")[2]
 
 
 @torch.no_grad()

@@ -11,6 +11,8 @@ from yxanul.checkpoint import CheckpointSettings
         "val/math/perplexity",
         "val/web-en.2/bits_per_byte",
         "val/loss/loss",
+        "val/math/surprise_ratio",
+        "val/loss_variance",
     ],
 )
 def test_the_best_by_any_figure_of_any_domain(best):

@@ -194,9 +194,10 @@ MISTAKES = {
     ),
     "suite": (("--suite", "smal"), "did you mean 'small'"),
     "both": (("--suite", "small", "--tasks", "piqa"), "exclude each other"),
-    "text": (("--suite", "small", "--text", "a.txt"), "--text and --stride"),
+    "text": (("--suite", "small", "--text", "a.txt"), "--domains and --worst do not go with tasks"),
     "long": (("--tasks", "arc_easy", "--seq-len", "999"), "max_seq_len; got 999"),
     "shots": (("--tasks", "arc_easy", "--num-fewshot", "12"), "too few documents for 12 shots"),
+    "limit": (("--suite", "core", "--limit", "9"), "too few documents for 10 shots; got 9"),
 }
 
 

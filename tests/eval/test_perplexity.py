@@ -1,5 +1,6 @@
 import math
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from yxanul.data.encode import prepare_corpus
 from yxanul.data.mix import MixCursor, plan_rows
 from yxanul.data.order import TokenStream
 from yxanul.data.shards import Shards
+from yxanul.eval.domains import score_each_document
 from yxanul.eval.perplexity import (
     open_held_out,
     read_documents,
@@ -184,6 +186,37 @@ def test_a_sample_is_whole_documents_within_its_tokens(model, shards):
             nats_by_hand(model, doc, shards.end_of_text_id, SEQ_LEN, stride) for doc in chosen
         )
         assert score.loss == pytest.approx(nats / score.tokens, rel=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 16])
+def test_each_document_has_the_score_it_has_alone(model, corpus, shards, tokenizer, rows):
+    shape, file = WindowShape(SEQ_LEN, rows), corpus / "math" / "held-out.txt"
+    domains = score_each_document(model, tokenizer, {"math": shards}, [file], shape, SilentUi())
+    held_out, text = domains["math"], domains[str(file)]
+    assert held_out.score == score_shards(model, shards, shape)
+    assert text.score == score_file(model, tokenizer, file, shape)
+    pooled = Score.pooled(held_out.documents)
+    assert (pooled.tokens, pooled.bytes) == (shards.num_tokens, shards.num_bytes)
+    assert pooled.loss == pytest.approx(held_out.score.loss, rel=1e-6)
+    for number, one in enumerate(held_out.documents):
+        alone = score_shards(model, shards, shape, [number])
+        assert (one.tokens, one.bytes) == (alone.tokens, alone.bytes)
+        assert one.loss == pytest.approx(alone.loss, rel=1e-5)
+        assert text.documents[number].loss == pytest.approx(alone.loss, rel=1e-5)
+    ids = [shards.document(number)[:-1].tolist() for number in range(shards.num_documents)]
+    texts = list(map(tokenizer.decode, ids))
+    assert list(map(held_out.text_of, range(len(ids)))) == texts
+    assert list(map(text.text_of, range(len(ids)))) == texts
+
+
+def test_a_file_with_the_name_of_a_source_is_refused(
+    model, shards, tokenizer, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "math").write_text("1 + 1")
+    files, shape = [Path("math")], window_shape(SEQ_LEN)
+    with pytest.raises(YxanulError, match="has the name of a source"):
+        score_each_document(model, tokenizer, {"math": shards}, files, shape, SilentUi())
 
 
 def test_domains_are_the_validation_split_in_full(model, corpus, tokenizer, shards):

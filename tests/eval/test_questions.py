@@ -153,6 +153,9 @@ ROWS = {
             Question(("def f():\n",), ("    return 1\n",)),
         )
     ],
+    "wikitext": [
+        ({"page": " A @-@ b . \n"}, Question(("",), (" A-b.\n",), page=" A @-@ b . \n")),
+    ],
 }
 SAME_LAYOUT = {
     "arc_challenge": "arc_easy", "winograd": "winogrande", "bigbench_qa_wikidata": "lambada_openai",

@@ -11,12 +11,20 @@ import pytest
 import torch
 
 from yxanul.base.errors import YxanulError
+from yxanul.base.metric_names import check_metric
 from yxanul.base.ui import SilentUi
 from yxanul.eval import TaskOptions, cached_model, evaluate, run_tasks
 from yxanul.eval.cached_model import CachedModel
 from yxanul.eval.generated import GENERATED_TASKS
 from yxanul.eval.questions import Question
-from yxanul.eval.run_tasks import limited, read_rows, shots_by_document, split_by_file
+from yxanul.eval.run_tasks import (
+    ALL_TASKS,
+    check_shots,
+    limited,
+    read_rows,
+    shots_by_document,
+    split_by_file,
+)
 from yxanul.eval.sandbox import ProgramResult
 from yxanul.eval.tasks import METRICS, TASKS, Answer, estimate
 from yxanul.generate.config import SampleSettings
@@ -140,8 +148,38 @@ def test_shots_are_other_documents_solved(model, tokenizer, folder, monkeypatch)
         solved = {f"{row['query']}\nAnswer: {row['choices'][row['gold']]}" for row in CHOICES}
         assert len(set(shots)) == 2 and set(shots) < solved
         assert question.partition("\nAnswer:")[0] not in "".join(shots)
-    with pytest.raises(YxanulError, match="too few documents for 6 shots"):
-        evaluate(model, tokenizer, ["arc_easy"], folder, TaskOptions(limit=6, num_fewshot=6))
+    asked.clear()
+    (folder / "wikitext.jsonl").write_text('{"page": "Rain ."}')
+    (folder / "triviaqa.jsonl").write_text("")
+    for last in ("arc_easy", "triviaqa"):
+        with pytest.raises(YxanulError, match=f"{last} has too few documents for 2 shots; got 2"):
+            tasks = ["wikitext", last]
+            evaluate(model, tokenizer, tasks, folder, TaskOptions(limit=2, num_fewshot=2))
+    assert not asked
+    with pytest.raises(YxanulError, match="too few documents for 12 shots"):
+        evaluate(model, tokenizer, ["arc_easy"], folder, TaskOptions(num_fewshot=12))
+
+
+@pytest.mark.parametrize("name", ALL_TASKS)
+def test_every_metric_of_a_task_is_known_by_name(name):
+    assert all(check_metric(f"task/{name}/{metric}") for metric in ALL_TASKS[name].metrics)
+
+
+def test_shots_are_fixed_for_some_tasks():
+    warned = []
+    ui = SilentUi()
+    ui.warn = warned.append
+    tasks = {name: ALL_TASKS[name] for name in ("arc_easy", "gsm8k", "humaneval", "wikitext")}
+    for asked, unused in [
+        (0, []),
+        (1, ["gsm8k, humaneval, wikitext"]),
+        (5, ["humaneval, wikitext"]),
+    ]:
+        check_shots(tasks, TaskOptions(num_fewshot=asked, limit=8), ui)
+        assert [line.rpartition(": ")[2] for line in warned] == unused
+        warned.clear()
+    # Those of GSM8K come from a set of their own.
+    check_shots(tasks, TaskOptions(limit=1), ui)
 
 
 def model_of_length(model, length):
@@ -290,6 +328,18 @@ def test_a_damaged_parquet_file_is_an_error(model, tokenizer, tmp_path):
         evaluate(model, tokenizer, ["arc_easy"], tmp_path)
 
 
+def test_a_damaged_value_in_a_parquet_file_is_an_error(model, tokenizer, tmp_path):
+    path = tmp_path / "arc_easy.parquet"
+    plain = {"compression": "none", "use_dictionary": False}
+    pq.write_table(pa.Table.from_pylist(CHOICES), path, **plain)
+    data = bytearray(path.read_bytes())
+    at = data.index(CHOICES[0]["query"].encode())
+    data[at - 4 : at] = b"\xff" * 4  # its length
+    path.write_bytes(data)
+    with pytest.raises(YxanulError, match="cannot be decompressed or read"):
+        evaluate(model, tokenizer, ["arc_easy"], tmp_path)
+
+
 def test_a_missing_file_says_what_to_put_there(model, tokenizer, tmp_path):
     with pytest.raises(YxanulError, match=r"openbook_qa as \.jsonl, \.jsonl\.gz or \.parquet"):
         evaluate(model, tokenizer, ["openbookqa"], tmp_path)
@@ -338,7 +388,7 @@ COUNTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", COUNTS)
 def test_the_real_sets(name, shared_data):
     questions = read_rows(TASKS[name].benchmark, shared_data, TASKS[name].parse)
     assert len(questions) == COUNTS[name]

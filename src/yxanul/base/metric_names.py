@@ -15,12 +15,16 @@ LOWER_IS_BETTER = {
     "val/loss": True,
     "val/perplexity": True,
     "val/bits_per_byte": True,
+    "val/loss_variance": True,
     "val/*/loss": True,
     "val/*/perplexity": True,
     "val/*/bits_per_byte": True,
+    "val/*/surprise_ratio": True,
     "task/*/accuracy": False,
     "task/*/accuracy_norm": False,
     "task/*/perplexity": True,
+    "task/*/word_perplexity": True,
+    "task/*/byte_perplexity": True,
     "task/*/bits_per_byte": True,
     "task/*/exact_match": False,
     "task/*/exact_match_original": False,
@@ -36,11 +40,8 @@ def check_metric(metric: str) -> str:
     if _row(metric) is None:
         word = domain_of(metric) or task_of(metric)
         known = [name.replace("*", word) if word else name for name in LOWER_IS_BETTER]
-        hint = near_miss(metric, known)
-        raise ValueError(
-            f"unknown metric {metric!r}; expected one of {', '.join(LOWER_IS_BETTER)}"
-            + (f"; {hint}" if hint else "")
-        )
+        hint = near_miss(metric, known) or f"expected one of {', '.join(LOWER_IS_BETTER)}"
+        raise ValueError(f"unknown metric {metric!r}; {hint}")
     return metric
 
 

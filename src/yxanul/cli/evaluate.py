@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from yxanul.cli.options import CheckpointOption, Device, DeviceOption, JsonOption
+from yxanul.cli.options import CheckpointOption, DeviceOption, JsonOption
 
 NAME = "eval"
 EXAMPLES = """**Examples**
@@ -15,6 +15,8 @@ EXAMPLES = """**Examples**
 `yxanul eval runs/quickstart`
 
 `yxanul eval runs/quickstart --text my-story.txt --text another.txt --json`
+
+`yxanul eval runs/quickstart --domains --text my-story.txt`
 
 `yxanul eval models/some-llama --text my-story.txt`
 
@@ -40,6 +42,16 @@ def command(
     text: Annotated[
         list[Path] | None,
         typer.Option("--text", metavar="FILE", help="Score this file; repeatable."),
+    ] = None,
+    domains: Annotated[
+        bool,
+        typer.Option("--domains", metavar="", help="Compare the domains, --text FILE among them."),
+    ] = False,
+    worst: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Worst documents of each domain to list.  [default: 3]", min=0
+        ),
     ] = None,
     tasks: Annotated[
         str | None,
@@ -114,10 +126,19 @@ def command(
                 "--unsafe-code are for tasks",
                 hint="pass --tasks NAME,... or --suite small",
             )
-        score_text(runs[0], checkpoint, device, as_json, text, (seq_len, stride))
+        from yxanul.cli.evaluate_text import TextRequest, compare_domains, score_text
+
+        if worst is not None and not domains:
+            raise YxanulError("--worst is for domains", hint="pass --domains")
+        asked = TextRequest(runs[0], checkpoint, device, tuple(text or ()), seq_len, stride)
+        if domains:
+            compare_domains(asked, 3 if worst is None else worst, as_json)
+        else:
+            score_text(asked, as_json)
         return
-    if text or stride:
-        raise YxanulError("--text and --stride do not go with tasks", hint="use two commands")
+    if text or stride or domains or worst is not None:
+        what = "--text, --stride, --domains and --worst do not go with tasks"
+        raise YxanulError(what, hint="use two commands")
     from yxanul.cli.evaluate_tasks import TaskRequest, evaluate_tasks
     from yxanul.eval import TaskOptions
 
@@ -126,52 +147,3 @@ def command(
     )
     asked = TaskRequest(tasks, suite, task_data, options)
     evaluate_tasks(runs, asked, samples, checkpoint, device, as_json)
-
-
-def score_text(
-    run: Path,
-    checkpoint: str,
-    device: Device | None,
-    as_json: bool,
-    text: list[Path] | None = None,
-    window: tuple[int | None, int | None] = (None, None),
-) -> None:
-    """Score the held-out text or files in windows of (length, stride)."""
-    from yxanul.base.errors import YxanulError
-    from yxanul.base.interrupt import StopRequest
-    from yxanul.bundle import open_bundle
-    from yxanul.cli.output import make_ui, print_json, print_text
-    from yxanul.data.fetch import fetch_shards
-    from yxanul.eval.perplexity import open_held_out, score_domains, score_files, window_shape
-    from yxanul.eval.score import named
-    from yxanul.train.mixed_precision.weights import choose_device
-
-    with StopRequest().handled():
-        ui, bundle = make_ui(), open_bundle(run, checkpoint, device=choose_device(device or "auto"))
-        shape = window_shape(window[0] or bundle.seq_len, window[1])
-        if text:
-            scores = score_files(bundle.model, bundle.tokenizer, text, shape, ui)
-        elif bundle.data is None:
-            raise YxanulError(
-                f"{run} is a transformers folder, which has no held-out text",
-                hint="pass files with --text FILE",
-            )
-        else:
-            if bundle.data_address is not None:
-                fetch_shards(bundle.data_address, ui, splits=["validation"])
-            held_out = open_held_out(bundle.data, bundle.tokenizer)
-            scores = score_domains(bundle.model, held_out, dict.fromkeys(held_out, shape), ui)
-    if as_json:
-        by_name = {name: score.to_dict() for name, score in scores.items()}
-        settings = {"seq_len": shape.seq_len, "stride": shape.stride}
-        metrics = {} if text else {"metrics": named(scores)}
-        facts = {"run": str(run), "step": bundle.step, **settings, "texts": by_name}
-        print_json(facts | metrics)
-        return
-    wide = max(24, *(len(name) + 2 for name in scores))
-    weights = str(run) if bundle.step is None else f"step {bundle.step}"
-    print_text(f"{weights}, context {shape.seq_len}, stride {shape.stride}")
-    print_text(f"{'text':<{wide}}{'loss':>8}{'perplexity':>12}{'bits/byte':>11}{'tokens':>12}")
-    for name, score in scores.items():
-        figures = f"{score.loss:>8.4f}{score.perplexity:>12.3f}{score.bits_per_byte:>11.4f}"
-        print_text(f"{name:<{wide}}{figures}{score.tokens:>12,}")

@@ -31,6 +31,7 @@ from yxanul.eval.run_tasks import (
     runs_programs,
     split_by_file,
 )
+from yxanul.eval.tasks import is_perplexity
 from yxanul.recipe import load_recipe
 from yxanul.train.mixed_precision.weights import choose_device
 
@@ -161,7 +162,7 @@ def _table(model: _Evaluated, is_core: bool) -> str:
     rows = []
     for task, result in model.results.items():
         for metric, (value, stderr) in result.metrics.items():
-            has_chance = metric != "perplexity" and result.chance is not None
+            has_chance = not is_perplexity(metric) and result.chance is not None
             chance = f"{result.chance:.3f}" if has_chance else ""
             figures = [_figure(value), _figure(stderr), chance, f"{len(result.values(metric)):,}"]
             rows.append([task, _COLUMNS.get(metric, metric), *figures])

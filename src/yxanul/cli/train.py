@@ -75,9 +75,9 @@ def command(
         as_json=as_json,
     )
     if eval_only:
-        from yxanul.cli.evaluate import score_text
+        from yxanul.cli.evaluate_text import TextRequest, score_text
 
-        score_text(order.out, checkpoint="last", device=device, as_json=as_json)
+        score_text(TextRequest(order.out, checkpoint="last", device=device), as_json)
         return
     if stop_after is not None and order.last_step() >= stop_after:
         show_stop(order, f"{order.out} is already at step {order.last_step()}")

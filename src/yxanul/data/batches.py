@@ -46,6 +46,14 @@ class Batch:
         return int((self.targets_BT != IGNORE).sum())
 
 
+@dataclass(frozen=True)
+class WindowBatch(Batch):
+    """Batch of windows, each row of one document."""
+
+    numbers_B: torch.Tensor
+    """Index of each row's document among those asked for, int64."""
+
+
 class BatchLoader:
     """Loads planned rows as batches, from one token stream per source."""
 
@@ -96,7 +104,7 @@ class WindowShape:
 
 def validation_batches(
     shards: Shards, shape: WindowShape, documents: Sequence[int] | None = None
-) -> Iterator[Batch]:
+) -> Iterator[WindowBatch]:
     """Yield batches in which every token of the documents (default: all) is a target exactly once.
 
     Over all documents there are `shards.num_tokens` targets, eos included; each row holds one
@@ -114,7 +122,7 @@ def validation_batches(
 
 def text_batches(
     texts: Sequence[Sequence[int]], end_of_text_id: int, shape: WindowShape
-) -> Iterator[Batch]:
+) -> Iterator[WindowBatch]:
     """Yield batches in which every id of every text is a target exactly once.
 
     To score the end of a text, append `end_of_text_id` to its ids.
@@ -137,7 +145,7 @@ def _batches(
     lengths: Sequence[int],
     end_of_text_id: int,
     shape: WindowShape,
-) -> Iterator[Batch]:
+) -> Iterator[WindowBatch]:
     windows = cut_windows(lengths, shape.seq_len, shape.stride)
     for group in group_windows(windows, shape.seq_len, shape.rows):
         longest = group[0].end - group[0].start
@@ -145,7 +153,7 @@ def _batches(
         yield _pad(read, group, width, end_of_text_id)
 
 
-def _pad(read: _Read, group: Sequence[Window], width: int, end_of_text_id: int) -> Batch:
+def _pad(read: _Read, group: Sequence[Window], width: int, end_of_text_id: int) -> WindowBatch:
     """Pad windows to rows of one width. An eos precedes the start of a document; padding is on the
     right, where causal attention hides it from every scored position."""
     ids_BT = np.full((len(group), width), end_of_text_id, np.int64)
@@ -157,5 +165,6 @@ def _pad(read: _Read, group: Sequence[Window], width: int, end_of_text_id: int) 
         first = 1 if window.start == 0 else 0
         ids_BT[index, first:length] = text[:-1]
         targets_BT[index, skip:length] = text[window.scored - before :]
-    documents_BT = np.zeros_like(ids_BT)
-    return Batch(*map(torch.from_numpy, (ids_BT, targets_BT, documents_BT)))
+    numbers_B = np.array([window.document for window in group], np.int64)
+    arrays = (ids_BT, targets_BT, np.zeros_like(ids_BT), numbers_B)
+    return WindowBatch(*map(torch.from_numpy, arrays))

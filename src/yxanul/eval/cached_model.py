@@ -17,7 +17,7 @@ from yxanul.base.ui import ProgressTask
 from yxanul.eval.generate_answers import generate_answers
 from yxanul.eval.generated import Completions, GeneratedTask
 from yxanul.eval.loglikelihood import LogLikelihood, log_likelihoods
-from yxanul.eval.requests import Request
+from yxanul.eval.requests import Request, RollingRequest
 from yxanul.generate.config import SampleSettings
 from yxanul.model.language_model import LanguageModel
 from yxanul.tokenizer.tokenizer import Tokenizer
@@ -38,7 +38,10 @@ def model_digest(model: LanguageModel) -> str:
 
 def _requests_digest(requests: Sequence[Request], seq_len: int) -> str:
     digest = hashlib.sha256(f"{_VERSION} {seq_len}".encode())
-    for context, continuation in requests:
+    for request in requests:
+        context, continuation = request
+        if isinstance(request, RollingRequest):
+            digest.update(b"rolling")
         lengths = (len(context), len(continuation))
         digest.update(array("q", (*lengths, *context, *continuation)).tobytes())
     return digest.hexdigest()

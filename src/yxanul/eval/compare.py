@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from yxanul.eval.run_tasks import Result
+from yxanul.eval.tasks import is_perplexity
 
 NUM_RESAMPLES = 2_000
 _ROWS = 50
@@ -33,7 +34,10 @@ def compare_results(
     return {
         name: {
             metric: paired_bootstrap(
-                result.values(metric), second[name].values(metric), metric == "perplexity"
+                result.values(metric),
+                second[name].values(metric),
+                result.weights(metric),
+                is_perplexity(metric),
             )
             for metric in result.metrics
         }
@@ -43,19 +47,24 @@ def compare_results(
 
 
 def paired_bootstrap(
-    first: Sequence[float], second: Sequence[float], of_exp: bool = False
+    first: Sequence[float],
+    second: Sequence[float],
+    weights: Sequence[float],
+    of_exp: bool = False,
 ) -> Difference:
-    """Return the difference of the means (with `of_exp`, of their exp) of two models' values.
+    """Return the difference of the weighted means (with `of_exp`, of their exp) of two models'
+    values.
 
     Documents are drawn with replacement, the same ones for both models, from a fixed seed.
     """
-    pairs = np.array([first, second])
+    weights_N = np.array(weights)
+    pairs = np.array([first, second]) * weights_N
     generator = np.random.default_rng(0)
     means: list[Any] = []
     for _ in range(NUM_RESAMPLES // _ROWS):
         drawn = generator.integers(pairs.shape[1], size=(_ROWS, pairs.shape[1]))
-        means.append(pairs[:, drawn].mean(-1))
-    resampled, whole = np.concatenate(means, 1), pairs.mean(1)
+        means.append(pairs[:, drawn].sum(-1) / weights_N[drawn].sum(-1))
+    resampled, whole = np.concatenate(means, 1), pairs.sum(1) / weights_N.sum()
     if of_exp:
         with np.errstate(over="ignore"):
             resampled, whole = np.exp(resampled), np.exp(whole)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from yxanul.base.ui import SilentUi, Ui
 from yxanul.eval.questions import Question, Row, core_row, hellaswag
 from yxanul.eval.requests import ask_core
-from yxanul.eval.run_tasks import Result, TaskOptions, prepare_task, split_by_file
+from yxanul.eval.run_tasks import Result, TaskOptions, check_shots, prepare_task, split_by_file
 from yxanul.eval.tasks import Task
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def evaluate_core(
     cached = CachedModel(model, (options.seq_len or model.settings.max_seq_len) - 1, cache)
     folder, ui = Path(task_data), ui or SilentUi()
     present, _ = split_by_file(CORE, folder)
+    check_shots({label: CORE[label] for label in present}, options, ui)
     return {
         label: prepare_task(label, CORE[label], tokenizer, folder, options)(cached, ui)
         for label in present

@@ -105,6 +105,10 @@ class GeneratedResult:
         """Return the metric of each document."""
         return [record.scores[metric] for record in self.records]
 
+    def weights(self, metric: str) -> list[float]:
+        """Return how much each document counts: all the same."""
+        return [1.0] * len(self.records)
+
     def samples(self) -> Iterator[dict[str, Any]]:
         """Yield every answer with its prompt, the metrics of its document, and how it ran."""
         for number, record in enumerate(self.records):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from yxanul.eval.requests import Request, common_prefix
+from yxanul.eval.requests import Request, RollingRequest, common_prefix
 from yxanul.model.attention.mask import Branches
 from yxanul.model.language_model import LanguageModel
 
@@ -34,11 +34,13 @@ class LogLikelihood(NamedTuple):
 
 def crop(request: Request, seq_len: int) -> list[Request]:
     """Return the request with its context cut on the left so that the model reads at most `seq_len`
-    tokens; a longer continuation becomes several requests of at most half of `seq_len`."""
+    tokens; a longer continuation becomes several requests, of at most half of `seq_len` each, or
+    all of it for a rolling one."""
     context, continuation = list(request.context), list(request.continuation)
     if len(continuation) <= seq_len:
         return [Request(context[-(seq_len + 1 - len(continuation)) :], continuation)]
-    ids, step = context + continuation, max(1, seq_len // 2)
+    step = seq_len if isinstance(request, RollingRequest) else max(1, seq_len // 2)
+    ids = context + continuation
     return [
         Request(ids[max(0, start + len(piece) - 1 - seq_len) : start], piece)
         for start in range(len(context), len(ids), step)

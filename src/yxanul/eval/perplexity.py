@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.ui import Ui
-from yxanul.data.batches import Batch, WindowShape, text_batches, validation_batches
+from yxanul.data.batches import Batch, WindowBatch, WindowShape, text_batches, validation_batches
 from yxanul.data.shards import Shards, source_names
 from yxanul.eval.score import Score
 from yxanul.model.language_model import LanguageModel
@@ -19,6 +20,7 @@ from yxanul.text.sources import open_source
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 BATCH_TOKENS = 8_192
+AnyBatch = TypeVar("AnyBatch", bound=Batch)
 
 
 def window_shape(seq_len: int, stride: int | None = None) -> WindowShape:
@@ -26,17 +28,38 @@ def window_shape(seq_len: int, stride: int | None = None) -> WindowShape:
     return WindowShape(seq_len, max(1, BATCH_TOKENS // seq_len), stride or max(1, seq_len // 2))
 
 
-@torch.no_grad()
 def score_batches(model: LanguageModel, batches: Iterable[Batch]) -> tuple[float, int]:
     """Return the summed loss in nats over all targets, and the number of targets."""
-    device = next(model.parameters()).device
     nats, tokens = 0.0, 0
-    for cpu_batch in batches:
-        batch = cpu_batch.to(device)
-        loss = model.loss(batch.ids_BT, batch.targets_BT, batch.documents_BT)
-        nats += float(loss.cross_entropy)
-        tokens += int(loss.count)
+    for batch, losses_BT in _losses(model, batches):
+        nats += float(losses_BT.sum())
+        tokens += batch.num_targets
     return nats, tokens
+
+
+def score_windows(
+    model: LanguageModel, batches: Iterable[WindowBatch], count: int
+) -> tuple[float, torch.Tensor]:
+    """Return the summed loss in nats as `score_batches` does, and that of each of `count`
+    documents, float64."""
+    nats, nats_N = 0.0, torch.zeros(count, dtype=torch.float64)
+    for batch, losses_BT in _losses(model, batches):
+        nats += float(losses_BT.sum())
+        nats_N.index_add_(0, batch.numbers_B, losses_BT.sum(1).double().cpu())
+    return nats, nats_N
+
+
+def _losses(
+    model: LanguageModel, batches: Iterable[AnyBatch]
+) -> Iterator[tuple[AnyBatch, torch.Tensor]]:
+    """Yield each batch with the loss of each target in nats, BT, 0 where there is none."""
+    device = next(model.parameters()).device
+    for batch in batches:
+        on_device = batch.to(device)
+        yield (
+            batch,
+            model.token_losses(on_device.ids_BT, on_device.targets_BT, on_device.documents_BT),
+        )
 
 
 def score_shards(
@@ -77,9 +100,14 @@ def open_held_out(folder: Path, tokenizer: Tokenizer) -> dict[str, Shards]:
 def score_file(model: LanguageModel, tokenizer: Tokenizer, path: Path, shape: WindowShape) -> Score:
     """Score a file, split into documents like a text source."""
     documents = read_documents(path)
-    encoded = [[*tokenizer.encode(text), tokenizer.end_of_text_id] for text in documents]
+    encoded = encode_documents(tokenizer, documents)
     nats, tokens = score_batches(model, text_batches(encoded, tokenizer.bos_id, shape))
     return Score(nats / tokens, tokens, sum(len(text.encode()) for text in documents))
+
+
+def encode_documents(tokenizer: Tokenizer, documents: Iterable[str]) -> list[list[int]]:
+    """Return the ids of each document, with the end of text."""
+    return [[*tokenizer.encode(text), tokenizer.end_of_text_id] for text in documents]
 
 
 def score_files(

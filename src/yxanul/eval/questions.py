@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from yxanul.eval.wikitext import detokenized
 from yxanul.text.benchmarks import string
 
 Row: TypeAlias = Mapping[str, Any]
@@ -27,6 +28,8 @@ class Question:
     """Index of the right context or continuation."""
     group: str = ""
     """Part of the set, if it has several."""
+    page: str = ""
+    """Original of a text that is scored in another form: its words and bytes count."""
 
     def __post_init__(self) -> None:
         texts = (*self.contexts, *self.continuations)
@@ -181,3 +184,9 @@ def gsm8k(row: Row) -> Question:
 def humaneval(row: Row) -> Question:
     """Read HumanEval with its solution."""
     return answered(string(row, "prompt"), string(row, "canonical_solution"))
+
+
+def wikitext(row: Row) -> Question:
+    """Read a page of WikiText, of which the detokenized text is scored."""
+    page = string(row, "page")
+    return Question(("",), (detokenized(page),), page=page)

@@ -18,6 +18,14 @@ class Request(NamedTuple):
     continuation: Sequence[int]
 
 
+class RollingRequest(Request):
+    """A whole text to score; one that is longer than a window is scored in disjoint windows, each
+    with at least the last token before it as context, as lm-evaluation-harness's rolling
+    log-likelihood."""
+
+    __slots__ = ()
+
+
 Ask: TypeAlias = "Callable[[Tokenizer, Question, str, str], list[Request]]"
 """(tokenizer, question, text of the shots, delimiter) -> the request of each choice."""
 
@@ -30,6 +38,16 @@ def ask(tokenizer: Tokenizer, question: Question, shots: str, delimiter: str) ->
         for context in question.contexts
         for request in encode_choices(tokenizer, shots + context, continuations)
     ]
+
+
+def ask_rolling(
+    tokenizer: Tokenizer, question: Question, shots: str, delimiter: str
+) -> list[Request]:
+    """Ask for a whole text, as lm-evaluation-harness does: the bos that a tokenizer itself puts
+    before texts is scored too."""
+    (text,) = question.continuations
+    first = [tokenizer.bos_id] if tokenizer.puts_bos_first else []
+    return [RollingRequest([tokenizer.bos_id], [*first, *tokenizer.encode(text)])]
 
 
 def ask_core(tokenizer: Tokenizer, question: Question, shots: str, delimiter: str) -> list[Request]:

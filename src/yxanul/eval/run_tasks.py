@@ -29,6 +29,7 @@ from yxanul.eval.tasks import (
     estimate,
     interval,
     metric_facts,
+    weight,
 )
 from yxanul.generate.config import SampleSettings
 from yxanul.text.benchmarks import BENCHMARKS
@@ -88,7 +89,10 @@ class TaskResult:
     def of(cls, task: Task, answers: Sequence[Answer]) -> TaskResult:
         """Return the metrics of a task's answers."""
         metrics = {
-            name: estimate(name, [METRICS[name](a) for a in answers]) for name in task.metrics
+            name: estimate(
+                name, [METRICS[name](a) for a in answers], [weight(name, a) for a in answers]
+            )
+            for name in task.metrics
         }
         chance = None
         if any(name.startswith("accuracy") for name in metrics):
@@ -100,6 +104,10 @@ class TaskResult:
     def values(self, metric: str) -> list[float]:
         """Return the metric of each document."""
         return [METRICS[metric](answer) for answer in self.answers]
+
+    def weights(self, metric: str) -> list[float]:
+        """Return how much each document counts in the metric."""
+        return [weight(metric, answer) for answer in self.answers]
 
     @property
     def groups(self) -> dict[str, float]:
@@ -164,10 +172,10 @@ def evaluate(
 
     options = options or TaskOptions()
     rows = {name: lookup(ALL_TASKS, name, "task") for name in tasks}
-    folder = None if task_data is None else Path(task_data)
+    folder, ui = None if task_data is None else Path(task_data), ui or SilentUi()
+    check_shots(rows, options, ui)
     check_possible(rows.values(), folder, options)
     cached = CachedModel(model, options.seq_len or model.settings.max_seq_len, cache)
-    ui = ui or SilentUi()
     return {
         name: prepare_task(name, row, tokenizer, folder, options)(cached, ui)
         for name, row in rows.items()
@@ -200,6 +208,25 @@ def check_possible(
     for task in tasks:
         if missing := missing_sets(task, folder):
             raise _no_file(missing[0], folder)
+
+
+def check_shots(tasks: Mapping[str, Task | GeneratedTask], options: TaskOptions, ui: Ui) -> None:
+    """Raise YxanulError for a task that `limit` leaves too few documents for its shots; warn of
+    those that `num_fewshot` does not change."""
+    for name, task in tasks.items():
+        shots = options.num_fewshot if task.num_fewshot is None else task.num_fewshot
+        has_own_set = isinstance(task, GeneratedTask) and task.shots is not None
+        if options.limit is not None and not has_own_set:
+            _check_count(name, options.limit, shots)
+    fixed = [n for n, task in tasks.items() if task.num_fewshot not in (None, options.num_fewshot)]
+    if options.num_fewshot and fixed:
+        ui.warn(f"--num-fewshot does not apply to tasks of fixed shots: {', '.join(fixed)}")
+
+
+def _check_count(name: str, num_documents: int, shots: int) -> None:
+    if shots >= num_documents:
+        what = f"{name} has too few documents for {shots} shots"
+        raise YxanulError(what, got=num_documents, hint="shots are documents within --limit")
 
 
 def runs_programs(task: Task | GeneratedTask) -> bool:
@@ -341,9 +368,7 @@ def limited(items: list[Item], limit: int | None) -> list[Item]:
 
 def shots_by_document(count: int, num_fewshot: int, name: str) -> Iterator[list[int]]:
     """Yield the indices of other documents that each of `count` documents has as shots."""
-    if num_fewshot >= count:
-        what = f"{name} has too few documents for {num_fewshot} shots"
-        raise YxanulError(what, got=count, hint="shots are documents within --limit")
+    _check_count(name, count, num_fewshot)
     for index in range(count):
         drawn = random.Random(SHOTS_SEED + index).sample(range(count - 1), num_fewshot)
         yield [n + (n >= index) for n in drawn]

@@ -82,7 +82,8 @@ def supervise(order: dict) -> dict[str, str]:
         report = b""
     if not ended:
         return {"status": "timed_out", "reason": f"still running after {order['wall_seconds']:g} s"}
-    if status == -signal.SIGKILL and cpu_seconds > 0.9 * order["cpu_seconds"]:
+    # The kernel counts ticks for its limit: on a busy machine more than the time computed.
+    if status == -signal.SIGKILL and cpu_seconds > 0.5 * order["cpu_seconds"]:
         return {"status": "timed_out", "reason": f"computed for {order['cpu_seconds']} s"}
     if report == token and status == 0:
         return {"status": "passed", "reason": ""}

@@ -55,13 +55,46 @@ class Score:
         return cls(plain["loss"], plain["tokens"], plain["bytes"])
 
 
+def surprise_ratios(scores: Mapping[str, Score]) -> dict[str, float]:
+    """Return each domain's perplexity divided by the mean of all domains' perplexities.
+
+    The mean is unweighted and leaves out infinite perplexities. A single domain has no ratio.
+    """
+    if len(scores) < 2:
+        return {}
+    counted = _counted(scores)
+    mean = sum(score.perplexity for score in counted) / len(counted)
+    return {name: score.perplexity / mean for name, score in scores.items()}
+
+
+def loss_variance(scores: Mapping[str, Score]) -> float:
+    """Return the population variance of the domains' losses, each domain with the same weight;
+    domains of infinite perplexity are left out."""
+    losses = [score.loss for score in _counted(scores)]
+    mean = sum(losses) / len(losses)
+    return sum((loss - mean) ** 2 for loss in losses) / len(losses)
+
+
+def _counted(scores: Mapping[str, Score]) -> list[Score]:
+    """Return the scores without those of infinite perplexity, unless all of them are infinite."""
+    every = list(scores.values())
+    return [score for score in every if score.perplexity != math.inf] or every
+
+
 def named(scores: Mapping[str, Score]) -> dict[str, float]:
-    """Return the validation metrics of each domain, and of all domains pooled (val/loss is the mean
-    over tokens, val/perplexity its exp)."""
-    by_name = {"val": Score.pooled(scores.values())} if scores else {}
+    """Return the validation metrics of each domain, and of all domains pooled.
+
+    val/loss is the mean over tokens, val/perplexity its exp; a domain of infinite perplexity is
+    left out of them, NaN is not. Two or more domains also have a val/<domain>/surprise_ratio each,
+    and a val/loss_variance.
+    """
+    by_name = {"val": Score.pooled(_counted(scores))} if scores else {}
     by_name |= {f"val/{domain}": score for domain, score in scores.items()}
-    return {
+    metrics = {
         f"{name}/{metric}": getattr(score, metric)
         for name, score in by_name.items()
         for metric in ("loss", "perplexity", "bits_per_byte")
     }
+    ratios = surprise_ratios(scores)
+    metrics |= {f"val/{domain}/surprise_ratio": ratio for domain, ratio in ratios.items()}
+    return metrics | ({"val/loss_variance": loss_variance(scores)} if ratios else {})

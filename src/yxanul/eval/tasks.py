@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 
 from yxanul.eval import questions
 from yxanul.eval.questions import Question, Row
-from yxanul.eval.requests import Ask, ask
+from yxanul.eval.requests import Ask, ask, ask_rolling
+from yxanul.eval.wikitext import num_words
 
 CHOICE = ("accuracy", "accuracy_norm")
 ANSWER = ("accuracy", "perplexity")
+PAGE = ("word_perplexity", "byte_perplexity", "bits_per_byte")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ TASKS: dict[str, Task] = {
     ),
     "gsm8k_gold": Task("gsm8k", questions.gsm8k, _BITS, 1_319, 1),
     "humaneval_gold": Task("humaneval", questions.humaneval, _BITS, 164, 1, delimiter=""),
+    "wikitext": Task("wikitext", questions.wikitext, PAGE, 62, 1, num_fewshot=0, ask=ask_rolling),
 }
 
 
@@ -120,9 +123,18 @@ def _gold_nats(answer: Answer) -> float:
     return -answer.nats[answer.question.gold]
 
 
-def _gold_bits_per_byte(answer: Answer) -> float:
-    text = answer.question.choice(answer.question.gold)[1]
-    return _gold_nats(answer) / math.log(2) / len(text.encode())
+def _nats_per_word(answer: Answer) -> float:
+    return _gold_nats(answer) / num_words(answer.question.page)
+
+
+def _nats_per_byte(answer: Answer) -> float:
+    question = answer.question
+    text = question.page or question.choice(question.gold)[1]
+    return _gold_nats(answer) / len(text.encode())
+
+
+def _bits_per_byte(answer: Answer) -> float:
+    return _nats_per_byte(answer) / math.log(2)
 
 
 METRICS: Mapping[str, Callable[[Answer], float]] = {
@@ -130,24 +142,48 @@ METRICS: Mapping[str, Callable[[Answer], float]] = {
     "accuracy_norm": _accuracy_norm,
     "accuracy_per_token": _accuracy_per_token,
     "perplexity": _gold_nats,
-    "bits_per_byte": _gold_bits_per_byte,
+    "word_perplexity": _nats_per_word,
+    "byte_perplexity": _nats_per_byte,
+    "bits_per_byte": _bits_per_byte,
 }
-"""Value of a document by metric; over documents it is the mean, of perplexity exp of the mean.
+"""Value of a document by metric; over documents it is the mean, of perplexities exp of the mean.
 
 accuracy and accuracy_norm are lm-evaluation-harness's acc and acc_norm: the choice with the highest
 log-likelihood, or the highest per character; accuracy_per_token is CORE's. Ties count in parts.
 With a single choice, accuracy is whether greedy decoding gives it; perplexity is that of the whole
-answer.
+answer. word_perplexity, byte_perplexity and bits_per_byte are those of all pages as one text, as in
+lm-evaluation-harness: `weight` counts words or bytes of a page.
 """
 
 
-def estimate(metric: str, values: Sequence[float]) -> Estimate:
-    """Return a metric's estimate from the values of at least one document."""
-    count = len(values)
-    mean = math.fsum(values) / count
-    variance = math.fsum((value - mean) ** 2 for value in values) / max(1, count - 1)
-    stderr = math.sqrt(variance / count) if count > 1 else math.nan
-    if metric != "perplexity":
+def weight(metric: str, answer: Answer) -> float:
+    """Return how much a document counts in the mean: a page as many times as it has words or bytes,
+    anything else once."""
+    page = answer.question.page
+    if not page:
+        return 1.0
+    return float(num_words(page) if metric == "word_perplexity" else len(page.encode()))
+
+
+def is_perplexity(metric: str) -> bool:
+    """Return whether a metric is exp of the mean over documents."""
+    return metric.endswith("perplexity")
+
+
+def estimate(
+    metric: str, values: Sequence[float], weights: Sequence[float] | None = None
+) -> Estimate:
+    """Return a metric's estimate from the values of at least one document; weights default to 1.
+
+    The standard error with weights is that of a ratio of two means.
+    """
+    count, weights = len(values), weights or [1.0] * len(values)
+    weighted = list(zip(weights, values, strict=True))
+    total = math.fsum(weights)
+    mean = math.fsum(one * value for one, value in weighted) / total
+    spread = math.fsum((one * (value - mean)) ** 2 for one, value in weighted)
+    stderr = math.sqrt(spread * count / (count - 1)) / total if count > 1 else math.nan
+    if not is_perplexity(metric):
         return Estimate(mean, stderr)
     value = math.exp(mean) if mean < 700 else math.inf
     return Estimate(value, value * stderr)
@@ -156,7 +192,7 @@ def estimate(metric: str, values: Sequence[float]) -> Estimate:
 def interval(metric: str, found: Estimate, documents: int) -> tuple[float, float]:
     """Return the 95 % confidence interval of a metric: Wilson's for shares of documents."""
     value, stderr = found
-    if metric in ("perplexity", "bits_per_byte"):
+    if is_perplexity(metric) or metric == "bits_per_byte":
         return value - _Z * stderr, value + _Z * stderr
     spread = _Z**2 / documents
     half = _Z * math.sqrt(value * (1 - value) / documents + spread / (4 * documents))

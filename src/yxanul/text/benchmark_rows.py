@@ -88,6 +88,8 @@ def _json_rows(file: File) -> Iterator[Row | Dropped]:
 
 
 def _parquet_rows(file: File) -> Iterator[Row | Dropped]:
+    import pyarrow as pa
+
     with opened(file) as parquet:
         if isinstance(parquet, str):
             yield Dropped(parquet, file.name)
@@ -95,7 +97,7 @@ def _parquet_rows(file: File) -> Iterator[Row | Dropped]:
         try:
             for batch in parquet.iter_batches(use_threads=False):
                 yield from (row or Dropped("broken_utf8", file.name) for row in rows_of(batch))
-        except OSError:
+        except (OSError, pa.ArrowException):
             yield Dropped("corrupt", file.name)
 
 

@@ -96,6 +96,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "sciq": Benchmark(_hub("allenai/sciq", "test")),
     "lambada_openai": Benchmark(_hub("EleutherAI/lambada_openai", "test")),
     "blimp": Benchmark(_hub("nyu-mll/blimp", "train", "*"), is_folder=True),
+    "wikitext": Benchmark(_hub("EleutherAI/wikitext_document_level", "test", "wikitext-2-raw-v1")),
     "jeopardy": Benchmark(stems=("jeopardy_all",)),
     **{name: Benchmark() for name in _ONLY_FILES},
     # Not test sets: the solved documents that come before questions.
