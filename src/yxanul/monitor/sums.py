@@ -19,6 +19,10 @@ PIECE = 2**18
 make the cost of a call small."""
 
 
+FREE_TO_READ = ("cpu",)
+"""Devices whose values the host can look at without waiting."""
+
+
 class Measurement(NamedTuple):
     """Values measured on the device, and what becomes of them on the host."""
 
@@ -32,7 +36,7 @@ class Measurement(NamedTuple):
 class Sums(NamedTuple):
     """Sums over the elements of some tensors, seen as one vector."""
 
-    count: float
+    length: float
     total: float
     squares: float
     max: float
@@ -51,12 +55,12 @@ class Sums(NamedTuple):
     @property
     def mean(self) -> float:
         """Arithmetic mean; NaN without elements."""
-        return self.total / self.count if self.count else math.nan
+        return self.total / self.length if self.length else math.nan
 
     @property
     def mean_square(self) -> float:
         """Mean of the squared elements; NaN without elements."""
-        return self.squares / self.count if self.count else math.nan
+        return self.squares / self.length if self.length else math.nan
 
     @property
     def std(self) -> float:
@@ -104,19 +108,27 @@ def pieces(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
 
 
 def _sums(piece: Tensor) -> Tensor:
-    low, high = piece.aminmax()
-    total = piece.sum(dtype=torch.float64)
+    wide, (low, high) = piece.double(), piece.aminmax()
+    total = wide.sum()
     columns = (
         torch.full_like(total, piece.numel()),
         total,
-        torch.linalg.vector_norm(piece, dtype=torch.float64).square(),
+        wide.dot(wide),
         high,
         low,
         piece.numel() - piece.count_nonzero(),
-        piece.isinf().sum(),
-        piece.isnan().sum(),
+        *_not_finite(piece, total),
     )
     return torch.stack([column.double() for column in columns])
+
+
+def _not_finite(piece: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the numbers of infinities and NaNs: none if the sum, which cannot overflow, is finite;
+    but only looking at a CPU's values is free."""
+    if piece.device.type in FREE_TO_READ and math.isfinite(float(total)):
+        nothing = torch.zeros_like(total)
+        return nothing, nothing
+    return piece.isinf().sum(), piece.isnan().sum()
 
 
 def _highest(values: Sequence[float]) -> float:
