@@ -38,7 +38,7 @@ class BatchWatch:
 
     def add(self, ids_BT: np.ndarray, targets_BT: np.ndarray) -> None:
         """Take note of a batch of the current step, int64; negative targets do not count."""
-        self._checksum = zlib.crc32(np.ascontiguousarray(ids_BT), self._checksum)
+        self._checksum = zlib.crc32(ids_BT.tobytes(), self._checksum)
         is_target = targets_BT >= 0
         counts = np.bincount(targets_BT[is_target], minlength=len(self._counts))
         counts[: len(self._counts)] += self._counts

@@ -115,7 +115,7 @@ class WandbTracker:
                 record = json.loads(line)
                 if (earlier := record.pop("step")) >= step:
                     return
-                numbers = {n: v for n, v in record.items() if isinstance(v, float | int)}
+                numbers = {n: float(v) for n, v in record.items() if isinstance(v, float | int)}
                 if numbers:
                     yield earlier, numbers
 
