@@ -70,7 +70,7 @@ CASES = {
         {"optim/num_infs": 1},
         {"train/loss": math.nan, "optim/gradient_max": 1e9, "optim/gradient_norm": math.nan},
     ],
-    "duplicated_batches": [{"data/checksum": 200}],
+    "duplicated_batches": [{"data/checksum": 200}, {"data/repeated_rows": 0.5}],
     "held_out_in_training": [{"data/held_out_seen": 0.03}],
     "too_good": [
         {"train/loss": 0.4},
@@ -108,6 +108,8 @@ NEAR_MISSES = [
     {"optim/num_nans": 0},
     {"train/perplexity": math.inf},
     {"data/checksum": 160},
+    {"data/repeated_rows": 0.1},
+    {"data/repeated_rows": 0.9, "data/epochs": 2},
     {"data/held_out_seen": 0.02},
     {"train/loss": 0.51},
     {"train/loss": 0.4, "data/epochs": 1.5},

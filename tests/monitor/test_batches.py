@@ -48,6 +48,19 @@ def test_the_checksum_is_that_of_the_rows_however_they_are_split():
     assert watch.metrics()["data/checksum"] not in checksums
 
 
+def test_rows_that_are_copies_are_counted_over_micro_batches():
+    watch = BatchWatch()
+    ids, targets = rows(stream())
+    for _ in range(2):
+        watch.add(ids, targets)
+    assert watch.metrics()["data/repeated_rows"] == 0.5
+    watch.add(ids, targets)
+    assert watch.metrics()["data/repeated_rows"] == 0
+    short, targets = rows(stream(), length=8)
+    watch.add(short, targets)
+    assert "data/repeated_rows" not in watch.metrics()
+
+
 def test_held_out_passages_are_found_wherever_they_are_in_a_row():
     held_out = [stream(96), stream(20), stream(64)]  # 3, no and 2 passages
     watch = BatchWatch(held_out)

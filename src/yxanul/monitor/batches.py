@@ -35,6 +35,7 @@ class BatchWatch:
     def _clear(self) -> None:
         self._checksum, self._counts = 0, np.zeros(0, np.int64)
         self._num_targets = self._num_copied = self._num_searched = 0
+        self._num_rows, self._rows = 0, set[int]()
 
     def add(self, ids_BT: np.ndarray, targets_BT: np.ndarray) -> None:
         """Take note of a batch of the current step, int64; negative targets do not count."""
@@ -47,6 +48,9 @@ class BatchWatch:
         self._num_copied += int((is_target & (targets_BT == ids_BT)).sum())
         num_rows = -(-(MOST_SEARCHED - self._num_searched) // ids_BT.shape[1])
         hashes = _hashes(ids_BT[: max(0, num_rows)])
+        if ids_BT.shape[1] >= PASSAGE_TOKENS:
+            self._num_rows += len(ids_BT)
+            self._rows.update(zlib.crc32(row.tobytes()) for row in ids_BT)
         self._num_searched += ids_BT.size
         likely = hashes[self._table[hashes >> np.uint64(64 - _TABLE_BITS)]]
         self._seen |= np.isin(self._passages, likely)
@@ -62,6 +66,8 @@ class BatchWatch:
             "data/target_is_input": self._num_copied / self._num_targets,
             "data/checksum": self._checksum,
         }
+        if self._num_rows:
+            metrics["data/repeated_rows"] = 1 - len(self._rows) / self._num_rows
         if len(self._passages):
             metrics["data/held_out_seen"] = float(self._seen.mean())
         self._clear()

@@ -49,6 +49,7 @@ BATCH_METRICS = {
     "data/unigram_entropy": "entropy of the step's target tokens by their frequency, nats",
     "data/target_is_input": "share of the targets that equal the token at their own position",
     "data/checksum": "CRC-32 of the step's token ids (the first process's rows)",
+    "data/repeated_rows": "share of the rows that are copies of others; not below 32 tokens a row",
     "data/held_out_seen": "share of a sample of held-out passages of 32 tokens that batches have"
     " held so far",
     "data/epochs": "whole passes over the source that was read most",

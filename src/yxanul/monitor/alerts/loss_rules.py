@@ -14,6 +14,7 @@ COPIED_TARGETS, FUTURE_LEAK = 0.9, 1e-4
 HELD_OUT_SEEN = 0.02
 BYTES_PER_TOKEN, LARGE_VOCABULARY, OVERFIT_EPOCHS = 1.5, 1000, 3
 LASTING_STEPS = 100
+REPEATED_ROWS = 0.1
 SPIKE_SHARE, LEAST_SPIKES = 1e-3, 5
 PATIENCE_STEPS, LEAST_PROGRESS, END_OF_RATE = 1000, 1e-3, 0.2
 AVERAGED, LARGEST_GAP = 100, 1.0
@@ -100,10 +101,14 @@ def wrong_tokenizer(metrics: Metrics, history: History) -> str | None:
 
 
 def duplicated_batches(metrics: Metrics, history: History) -> str | None:
-    """Look for a batch equal to one of the last 50, unless an epoch is that short."""
+    """Look for a batch equal to one of the last 50, unless an epoch is that short, or one of which
+    more than a tenth of the rows are copies of others, in the first epoch."""
     checksum, epochs = metrics.get("data/checksum"), metrics.get("data/epochs", 0.0)
     if checksum is None or (epochs and BATCHES * (epochs + 1) >= history.step):
         return None
+    copies = 0.0 if epochs else metrics.get("data/repeated_rows", 0.0)
+    if copies > REPEATED_ROWS:
+        return f"{copies:.0%} of the rows are copies of others in the batch"
     last = history.batches.to_list()
     if checksum not in last:
         return ""
