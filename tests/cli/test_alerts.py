@@ -70,7 +70,7 @@ def test_a_resumed_run_has_the_same_alerts(train, tmp_path):
 def test_stop_saves_and_ends_with_3_and_the_same_command_goes_on(train, tmp_path):
     out, stop = tmp_path / "run", "monitor.alerts.loss_spike=stop"
     said = train(stop)
-    assert said.code == 3 and "loss_spike: step 12: a loss of" in said.error
+    assert said.code == 3 and "step 12: loss_spike: a loss of" in said.error
     assert step_of(out) == steps_of(out)[-1] == SPIKE_STEP
     assert train(stop).code == 0
     assert len(alerts_of(out)) == 1

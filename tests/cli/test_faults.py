@@ -378,7 +378,7 @@ def test_a_spike_of_the_loss_is_told(train, out, monkeypatch):
     said = train(*LONGER, "monitor.spikes={window_steps: 32}")
     assert said.code == 0
     (line,) = [one for one in said.warnings if "after a median of" in one]
-    assert "step 55: a loss of" in line and "; try " in line
+    assert "step 55: loss_spike: a loss of" in line and "; try " in line
     lines = [one for one in metrics_of(out) if "train/loss" in one]
     assert lines[-1]["optim/skipped_updates"] == 0
 

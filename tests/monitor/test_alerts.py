@@ -160,6 +160,10 @@ def test_synthetic_text_may_be_simple():
     for step in range(2, 300):
         low = {"train/loss": 0.3 if step > 60 else 4.0, "data/held_out_seen": 0.5}
         assert names(monitor, step, calm(step, **low)) == []
+    low = {"train/loss": 0.09, "data/held_out_seen": 0.5}
+    assert names(monitor, 300, calm(300, **low)) == ["too_good"]
+    copied = {"train/loss": 0.3, "data/held_out_seen": 0.61}
+    assert names(monitor, 301, calm(301, **copied)) == ["held_out_in_training"]
 
 
 def raised(changes, steps=2500):
@@ -269,7 +273,7 @@ def test_an_alert_says_what_was_seen_why_and_what_to_try():
     monitor.advice = GENERIC | {"lower_lr": "optim.peak_lr=0.0015"}
     (alert,) = monitor.check(101, calm(101, **{"train/loss": 4.5}))
     assert (alert.name, alert.step, alert.severity) == ("loss_spike", 101, "warn")
-    assert str(alert).startswith("step 101: a loss of 4.500, after a median of 3.9")
+    assert str(alert).startswith("step 101: loss_spike: a loss of 4.500, after a median of 3.9")
     assert "likely" in str(alert) and "optim.peak_lr=0.0015" in alert.advice
 
 

@@ -102,7 +102,7 @@ def log(session: Session, step: int, metrics: Mapping[str, float]) -> Changes:
         session.tracker.alert(alert)
         session.ui.warn(str(alert))
         if session.recipe.monitor.alerts.action(alert.name) == "stop":
-            stop = f"{alert.name}: {alert}"
+            stop = str(alert)
     return Changes(stop=stop)
 
 

@@ -41,7 +41,8 @@ class Alert:
     advice: str
 
     def __str__(self) -> str:
-        return f"step {self.step}: {self.seen}; likely {self.cause}; try {self.advice}"
+        what = f"step {self.step}: {self.name}: {self.seen}"
+        return f"{what}; likely {self.cause}; try {self.advice}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON data."""
