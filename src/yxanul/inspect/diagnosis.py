@@ -14,7 +14,7 @@ from yxanul.base.run_folder import RunFolder
 from yxanul.monitor.alerts import Alert, AlertMonitor
 from yxanul.monitor.config import MonitorSettings
 from yxanul.recipe import load_recipe
-from yxanul.stages.alerts import advice_values
+from yxanul.recipe.advice import advice_values
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar, cast
@@ -25,9 +24,10 @@ from yxanul.eval.run_tasks import (
     named_results,
     prepare_task,
 )
-from yxanul.eval.score import Score, named
+from yxanul.eval.score import Score, mix_metrics, named
 from yxanul.generate.config import SampleSettings
-from yxanul.stages.alerts import advice_values, log, mix_metrics, stage_metrics
+from yxanul.optim.table import usual_lr
+from yxanul.recipe.advice import advice_values
 from yxanul.stages.config import longest_row, stage_optim
 from yxanul.stages.ledger import Entry
 from yxanul.stages.replan import Cooldown, MinutesBudget
@@ -38,6 +38,7 @@ from yxanul.train.probes import Probes
 from yxanul.train.progress import Best
 from yxanul.train.step_facts import first_metrics, step_facts
 from yxanul.train.trainer import Callback, Changes, StepReport, Trainer
+from yxanul.train.watch import future_leak
 
 Metrics = Mapping[str, float]
 Result = TypeVar("Result")
@@ -85,13 +86,37 @@ class Recording(Callback):
         )
         metrics |= session.watch.batches.metrics()
         metrics |= stage_metrics(session, self._index, self._entry, report)
-        changes = log(session, report.progress.step, metrics)
+        stop = session.log(report.progress.step, metrics)
         for name, histogram in histograms.items():
             session.tracker.histogram(report.progress.step, name, histogram)
         if not session.startup.ended:
             session.startup.end("first step")
             session.ui.say(str(session.startup))
-        return changes
+        return Changes(stop=stop)
+
+
+def stage_metrics(
+    session: Session, index: int, entry: Entry, report: StepReport
+) -> dict[str, float]:
+    """Return what alerts need to know of a step's stage."""
+    progress, data = report.progress, session.data
+    done, positions = progress.stage_step - 1, progress.cursor.positions
+    metrics: dict[str, float] = {
+        "curriculum/stage": index,
+        "curriculum/attempt": sum(action.step <= done for action in entry.actions),
+        "data/epochs": max(data.orders[name].epochs_before(at) for name, at in positions.items()),
+    }
+    if done == 0:
+        domains = session.recipe.stages[index].domains()
+        optim = stage_optim(session.recipe.optim, session.recipe.stages[index])
+        metrics["optim/usual_lr"] = usual_lr(optim.name, session.model_settings.width)
+        metrics |= future_leak(session.engine, report.phase.seq_len)
+        metrics["model/vocab_size"] = session.model_settings.num_tokens
+        metrics["model/from_scratch"] = float(index == 0 and session.recipe.model.init_from is None)
+        metrics["data/synthetic"] = float(
+            any(data.held_out[domain].synthetic for domain in domains)
+        )
+    return metrics
 
 
 class Evaluation(Callback):
@@ -111,14 +136,14 @@ class Evaluation(Callback):
         if done == trainer.plan.total_steps:
             shown |= self._session.recorder.stage_metrics(self._number, metrics)
         shown |= mix_metrics(scores, report.phase.mix)
-        changes = log(self._session, step, shown)
+        stop = self._session.log(step, shown)
         bits = ", ".join(f"{name} {score.bits_per_byte:.4f}" for name, score in scores.items())
         most = max(score.tokens for score in scores.values())
         self._session.ui.say(
             f"step {step}: bits per byte on a held-out sample ({most:,} tokens): {bits}"
         )
         self._write_samples(step)
-        return replace(changes, best=new_best(self._session, trainer, metrics))
+        return Changes(best=new_best(self._session, trainer, metrics), stop=stop)
 
     def _write_samples(self, step: int) -> None:
         session, settings = self._session, self._session.recipe.eval
@@ -162,9 +187,9 @@ class TaskEvaluation(Callback):
             return None
         share = self._spent / (perf_counter() - self._began)
         step = report.progress.step
-        changes = log(self._session, step, metrics | {"perf/task_share": share})
+        stop = self._session.log(step, metrics | {"perf/task_share": share})
         self._session.ui.say(f"step {step}: {described(metrics)} ({share:.1%} of the time)")
-        return replace(changes, best=new_best(self._session, trainer, metrics))
+        return Changes(best=new_best(self._session, trainer, metrics), stop=stop)
 
     def _has_time(self, task: TaskSettings) -> bool:
         """Whether evaluating a task takes, with what was spent, at most the share of the time; the

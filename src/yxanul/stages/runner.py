@@ -12,7 +12,6 @@ from yxanul.eval.score import named
 from yxanul.monitor.loss_history import LossHistory
 from yxanul.optim.schedules import check_schedule
 from yxanul.optim.sophia import Sophia
-from yxanul.stages.alerts import WatchedLoader
 from yxanul.stages.callbacks import Scorer, described, stage_callbacks
 from yxanul.stages.config import Extend, RaiseReplay, StageSettings, stage_optim
 from yxanul.stages.gates import Evidence, Verdict, judge
@@ -28,6 +27,7 @@ from yxanul.train.hessian import HessianEstimator
 from yxanul.train.micro_batch import micro_rows_of, with_micro_rows
 from yxanul.train.plan_changes import until
 from yxanul.train.trainer import Trainer
+from yxanul.train.watch import WatchedLoader
 
 
 def run_stages(session: Session) -> None:

@@ -126,6 +126,20 @@ class Session:
         """Model settings with the vocabulary size resolved."""
         return self.engine.mixed_precision.master_model.settings
 
+    def log(self, step: int, metrics: Mapping[str, float]) -> str | None:
+        """Send metrics to the trackers, record and show alerts; return one whose action is stop.
+
+        Only rank 0 sees alerts: the others have other times and rows.
+        """
+        self.tracker.log(step, metrics)
+        stop = None
+        for alert in self.watch.check(step, metrics) if self.world.is_main else ():
+            self.tracker.alert(alert)
+            self.ui.warn(str(alert))
+            if self.recipe.monitor.alerts.action(alert.name) == "stop":
+                stop = str(alert)
+        return stop
+
     def stop_if_asked(self, what: str, hint: str) -> None:
         """Raise `Interrupted` on all ranks if one of them received a stop signal."""
         self.stop.pass_on(self.world.any(self.stop.signal_number is not None))

@@ -1,11 +1,11 @@
 import pytest
 
 from recipes import TINY, write_tiny
-from yxanul.eval.score import Score
+from yxanul.eval.score import Score, mix_metrics
 from yxanul.monitor.alerts import ALERTS
 from yxanul.monitor.alerts.monitor import GENERIC
 from yxanul.recipe import load_recipe
-from yxanul.stages.alerts import advice_values, mix_metrics
+from yxanul.recipe.advice import advice_values
 
 
 def recipe_with(folder, *overrides):
