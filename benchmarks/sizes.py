@@ -94,7 +94,7 @@ def recipe_of(text: str, folder: Path, shared: Path) -> dict[str, Any]:
         "train": own.get("train", {}) | train,
         "stages": [stage | {"curriculum": curriculum, "gate": {"default_rules": False}}],
         "eval": {"every_steps": 10**9},
-        "monitor": {"alerts": False},
+        "monitor": {"alerts": {"all": "off"}},
     }
 
 

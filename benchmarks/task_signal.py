@@ -72,7 +72,7 @@ def recipe_of(folder: Path, shared: Path) -> dict[str, Any]:
             "task_data": str(shared),
             "tasks": [{"name": name, "limit": limit} for name, limit in LIMITS.items()],
         },
-        "monitor": {"alerts": False},
+        "monitor": {"alerts": {"all": "off"}},
     }
 
 

@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
 from yxanul.checkpoint.read import read_checkpoint
+from yxanul.monitor.alerts.table import TIMED as TIMED_ALERTS
 
 TIMED = ("perf/", "memory/", "epoch/avg_tokens_per_second")
 PATIENCE = 240.0
@@ -153,9 +154,10 @@ def await_end(pids, seconds=PATIENCE):
 
 
 def metrics_of(out):
-    """Return the lines of the metrics, without what is timed."""
+    """Return the lines of the metrics, without what is timed and alerts about it."""
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if not k.startswith(TIMED)} for line in lines]
+    kept = [one for one in lines if one.get("alert", {}).get("name") not in TIMED_ALERTS]
+    return [{k: v for k, v in line.items() if not k.startswith(TIMED)} for line in kept]
 
 
 def step_of(out):

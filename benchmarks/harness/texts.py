@@ -240,6 +240,6 @@ def recipe_of(
             }
         ],
         "eval": {"every_steps": 10**9, "seq_len": shape.seq_len},
-        "monitor": {"alerts": False},
+        "monitor": {"alerts": {"all": "off"}},
         **more,
     }

@@ -374,18 +374,21 @@ LONGER = ("stages.0.budget={steps: 60}", "eval.every_steps=1000")
 
 
 def test_a_spike_of_the_loss_is_told(train, out, monkeypatch):
-    spike(monkeypatch, {50})
-    said = train(*LONGER)
+    spike(monkeypatch, {55})
+    said = train(*LONGER, "monitor.spikes={window_steps: 32}")
     assert said.code == 0
     (line,) = [one for one in said.warnings if "after a median of" in one]
-    assert "step 50: a loss of" in line and "; try " in line
+    assert "step 55: loss_spike: a loss of" in line and "; try " in line
     lines = [one for one in metrics_of(out) if "train/loss" in one]
     assert lines[-1]["optim/skipped_updates"] == 0
 
 
 def test_a_spike_of_the_loss_is_skipped_where_that_is_asked_for(train, out, monkeypatch):
     spike(monkeypatch, {20, 50})
-    assert train(*LONGER, "train.skip_spikes={window_steps: 8}").code == 0
+    assert (
+        train(*LONGER, "monitor.alerts.loss_spike=skip", "monitor.spikes={window_steps: 8}").code
+        == 0
+    )
     lines = {one["step"]: one for one in metrics_of(out) if "train/loss" in one}
     skipped = {step: line["optim/skipped_updates"] for step, line in lines.items()}
     assert skipped[20] == skipped[19] + 1 and skipped[50] == skipped[49] + 1

@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+import threading
 from types import ModuleType, SimpleNamespace
 from typing import get_args
 
@@ -10,22 +11,29 @@ import pytest
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.run_folder import RunFolder
+from yxanul.base.ui import SilentUi
+from yxanul.monitor.alerts import Alert
 from yxanul.monitor.config import TrackerName
-from yxanul.monitor.trackers import TRACKERS, open_trackers
-from yxanul.monitor.trackers.tracker import Histogram
+from yxanul.monitor.trackers import TRACKERS, Histogram, open_trackers
 
 
 class FakeWandb(ModuleType):
-    """The little of W&B that we use, with its rule that a step never goes back."""
+    """The little of W&B that we use, with its rule that a step never goes back; offline, a run that
+    is opened again knows nothing of its steps."""
 
     def __init__(self):
         super().__init__("wandb")
-        self.runs = {}
+        self.runs, self.offline, self.alerts = {}, False, []
         self.errors = SimpleNamespace(Error=type("Error", (Exception,), {}))
 
-    def init(self, *, id, resume, dir, name, project):
+    def init(self, *, id, resume, dir, name, project, config):
         assert resume == "allow"
-        run = self.runs.setdefault(id, SimpleNamespace(rows={}, step=0, html={}))
+        if self.offline:
+            self.runs.pop(id, None)  # as the sync of the newer piece does
+        run = self.runs.setdefault(id, SimpleNamespace(rows={}, step=0))
+        run.offline, run.config, run.summaries = self.offline, config, {}
+        run.define_metric = lambda name, summary: run.summaries.update({name: summary})
+        run.alert = lambda title, text, level: self.alerts.append((title, level))
         run.log = lambda metrics, step: self._log(run, metrics, step)
         run.finish = lambda: setattr(run, "step", run.step + 1)
         return run
@@ -95,6 +103,28 @@ def read_wandb(run, wandb):
 READERS = {"jsonl": read_jsonl, "tensorboard": read_tensorboard, "wandb": read_wandb}
 
 
+def read_histogram_tensorboard(run, wandb):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run.path / "tensorboard")).Reload()
+    (event,) = events.Histograms("weights/all")
+    values = event.histogram_value
+    limits, counts = list(values.bucket_limit), list(values.bucket)
+    assert values.num == sum(counts)
+    return event.step, [values.min, *limits], [int(count) for count in counts]
+
+
+def read_histogram_wandb(run, wandb):
+    ((_, [(step, (counts, edges))]),) = read_wandb(run, wandb).items()
+    return step, edges, counts
+
+
+HISTOGRAM_READERS = {
+    "tensorboard": read_histogram_tensorboard,
+    "wandb": read_histogram_wandb,
+}
+
+
 @pytest.fixture
 def run(tmp_path):
     return RunFolder(tmp_path / "runs" / "a-run")
@@ -106,6 +136,30 @@ def test_every_name_in_the_settings_is_in_the_table():
 
 @pytest.mark.parametrize("name", TRACKERS)
 class TestTracker:
+    def test_a_distribution_is_kept(self, name, run, wandb):
+        tracker = open_trackers([name], run)
+        tracker.histogram(4, "weights/all", Histogram([3, 0, 5], (-1.0, 0.0, 0.5, 2.0)))
+        tracker.close()
+        if name != "jsonl":  # it has numbers and texts only
+            found = HISTOGRAM_READERS[name](run, wandb)
+            assert found == (4, [-1.0, 0.0, 0.5, 2.0], [3, 0, 5])
+
+    def test_an_alert_is_kept_and_dropped_by_a_rewind_before_it(self, name, run, wandb):
+        tracker = open_trackers([name], run)
+        tracker.alert(Alert("loss_spike", 7, "warn", "a loss", "a batch", "another"))
+        tracker.close()
+        seen = READERS[name](run, wandb)
+        if name == "jsonl":
+            ((step, fields),) = seen["alert"]
+            expected = {"name": "loss_spike", "severity": "warn", "seen": "a loss"}
+            assert step == 7 and fields == expected | {"cause": "a batch", "advice": "another"}
+            tracker.rewind(6)
+            assert READERS[name](run, wandb) == {}
+        else:
+            ((step, text),) = seen["alerts/loss_spike"]
+            assert step == 7 and "a loss; likely a batch; try another" in text
+        assert wandb.alerts == [("loss_spike", "WARN")] * (name == "wandb")
+
     def test_what_is_logged_can_be_read(self, name, run, wandb):
         tracker = open_trackers([name], run)
         for step in range(1, 4):
@@ -203,3 +257,77 @@ def test_several_at_once(run, wandb):
 def test_an_unknown_tracker_is_named(run):
     with pytest.raises(YxanulError, match=r"unknown tracker 'jsonk'.*did you mean 'jsonl'"):
         open_trackers(["jsonk"], run)
+
+
+def log_steps(tracker, first, last):
+    for step in range(first, last + 1):
+        tracker.log(step, {"train/loss": float(step)})
+
+
+@pytest.mark.parametrize("resumed_from", [9, 5])
+def test_an_offline_piece_of_wandb_that_a_resume_begins_holds_the_whole_run(
+    run, wandb, resumed_from
+):
+    wandb.offline = True
+    first = open_trackers(["wandb", "jsonl"], run)
+    log_steps(first, 1, 9)
+    first.text(9, "samples", "a text")
+    first.close()
+    second = open_trackers(["wandb", "jsonl"], run)
+    second.rewind(resumed_from)
+    log_steps(second, resumed_from + 1, 12)
+    second.close()
+    assert read_wandb(run, wandb)["train/loss"] == [(step, float(step)) for step in range(1, 13)]
+
+
+def test_wandb_has_the_recipe_and_the_best_values_of_a_run(run, wandb):
+    run.path.mkdir(parents=True)
+    run.recipe.write_text("seed: 3\n")
+    tracker = open_trackers(["wandb"], run)
+    log_steps(tracker, 1, 1)
+    tracker.close()
+    (fake,) = wandb.runs.values()
+    assert fake.config == {"seed": 3} and fake.summaries["val/loss"] == "min"
+
+
+class Warnings(SilentUi):
+    def __init__(self):
+        self.lines = []
+
+    def warn(self, line):
+        self.lines.append(line)
+
+
+@pytest.mark.parametrize("when", ["init", "log"])
+def test_a_tracker_that_fails_is_warned_of_once_and_left_out(run, wandb, monkeypatch, when):
+    def fail(*_, **__):
+        raise RuntimeError("no network")
+
+    ui, log = Warnings(), wandb._log
+    if when == "init":
+        monkeypatch.setattr(wandb, "init", fail)
+    else:
+        monkeypatch.setattr(
+            wandb, "_log", lambda run, values, step: fail() if step == 2 else log(run, values, step)
+        )
+    tracker = open_trackers(["wandb", "tensorboard", "jsonl"], run, ui)
+    log_steps(tracker, 1, 4)
+    tracker.close()
+    assert [line for line in ui.lines if "tracker wandb" in line] == ui.lines
+    assert len(ui.lines) == 1 and "RuntimeError: no network" in ui.lines[0]
+    assert len(read_wandb(run, wandb).get("train/loss", [])) == (0 if when == "init" else 1)
+    for reader in (read_jsonl, read_tensorboard):
+        assert len(reader(run, wandb)["train/loss"]) == 4
+
+
+def test_a_tracker_that_hangs_holds_nobody_up(run, wandb, monkeypatch):
+    until = threading.Event()
+    monkeypatch.setattr(wandb, "init", lambda **_: until.wait())
+    monkeypatch.setattr("yxanul.monitor.trackers.background.CLOSE_SECONDS", 0.0)
+    monkeypatch.setattr("yxanul.monitor.trackers.background.MOST_WAITING", 3)
+    ui = Warnings()
+    tracker = open_trackers(["wandb", "jsonl"], run, ui)
+    log_steps(tracker, 1, 9)
+    tracker.close()
+    until.set()
+    assert len(ui.lines) == 1 and len(read_jsonl(run, wandb)["train/loss"]) == 9

@@ -95,6 +95,14 @@ def test_a_read_may_span_many_epochs(make_shards):
     assert documents.tolist() == numbers[1:401]
 
 
+def test_epochs_are_counted_when_they_are_over(make_shards):
+    order = TokenStream(make_shards(numbered([[3, 2], [4]])), 1)
+    whole = order.epoch_tokens
+    for position in (0, 1, whole - 1, whole, whole + 1, 2 * whole - 1, 2 * whole, 7 * whole + 3):
+        order.read(0, position)
+        assert order.epochs_before(position) == (0 if position <= whole else position // whole)
+
+
 def test_epochs_seeds_and_sources_differ(make_shards):
     tokens = [[[n, END] for n in range(1, 60)]]
     one = make_shards(tokens, source="one")

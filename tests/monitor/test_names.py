@@ -43,7 +43,8 @@ def test_names_are_those_that_dashboards_know():
 
 RECIPE = """
 tokenizer: {kind: byte}
-data: {sources: {stories: {kind: builtin, domain: stories, documents: 60}}, workers: 1}
+data:
+  sources: {stories: {kind: builtin, domain: stories, documents: 60}}
 model: {width: 32, depth: 3, num_heads: 2, ffn_width: 64, max_seq_len: 32, head: untied}
 train: {precision: fp32, batch_tokens: 256, micro_batch_size: 4}
 stages: [{name: one, mix: {stories: 1.0}, budget: {steps: 4}, curriculum: [{seq_len: 32}]}]

@@ -145,7 +145,8 @@ def test_every_optimizer_resumes_with_a_mean_of_weights_and_outliers(tmp_path, o
         f"optim.name={optimizer}",
         "optim.peak_lr=3e-3",
         "optim.ema={decay: 0.9}",
-        "train.skip_spikes={window_steps: 4, deviations: 1}",
+        "monitor.alerts.loss_spike=skip",
+        "monitor.spikes={window_steps: 4, deviations: 1}",
         "train.max_skipped_steps=50",
     ]
     if optimizer == "sophia":

@@ -130,7 +130,6 @@ def steps_evaluated(monkeypatch, settings, durations, steps=1000):
     """Return the steps at which each task is evaluated, steps taking a second, and what is said."""
     clock, found, lines = Clock(), {name: [] for name in durations}, []
     monkeypatch.setattr(callbacks, "perf_counter", clock)
-    monkeypatch.setattr(callbacks, "log", lambda *_: None)
     world = SimpleNamespace(broadcast=lambda value: value)
     session = SimpleNamespace(
         recipe=SimpleNamespace(
@@ -139,6 +138,7 @@ def steps_evaluated(monkeypatch, settings, durations, steps=1000):
         ),
         world=world,
         ui=SimpleNamespace(say=lines.append),
+        log=lambda *_: None,
     )
 
     def score_tasks(tasks):

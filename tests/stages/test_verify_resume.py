@@ -164,10 +164,12 @@ def test_metrics_that_differ_are_named(pair):
     lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     lines[5]["train/loss"] = (lines[5].get("train/loss") or 1.0) * (1 + 1e-15) + 1e-15
     lines[7]["perf/data_time"] = 1e9  # is timed: no difference
+    lines[-1] = {"step": 24, "alert": {"name": "starvation"}}  # so is what it says
+    lines.append({"step": 24})
     run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines[:-1]))
     differences = compare(*pair, 24, [3]).differences
     assert differences == [
         f"metrics of step {lines[5]['step']} differ",
-        f"{len(lines)} lines of metrics, resumed run {len(lines) - 1}",
+        f"{len(lines) - 1} lines of metrics, resumed run {len(lines) - 2}",
     ]
-    assert len(metrics_of(run.path)) == len(lines) - 1
+    assert len(metrics_of(run.path)) == len(lines) - 2

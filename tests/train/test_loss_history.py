@@ -7,8 +7,8 @@ import torch
 
 from yxanul.base.errors import YxanulError
 from yxanul.data.mix import MixCursor
-from yxanul.train.config import SpikeSettings, TrainSettings
-from yxanul.train.loss_history import LossHistory, limit
+from yxanul.monitor.config import MonitorSettings, SpikeSettings
+from yxanul.monitor.loss_history import LossHistory, limit
 from yxanul.train.progress import Progress
 
 SETTINGS = SpikeSettings(window_steps=8, deviations=6)
@@ -94,7 +94,7 @@ def test_an_outlier_is_skipped_and_counted_and_training_goes_on(make_trainer, ma
 
 
 def test_it_is_off_by_default(make_trainer, make_phase):
-    assert TrainSettings().skip_spikes is None
+    assert MonitorSettings().skipped_spikes is None
     trainer = make_trainer(make_phase(num_steps=20))
     for _ in range(8):
         trainer.step()

@@ -54,6 +54,12 @@ class GateFailed(YxanulError):
     exit_code = 3
 
 
+class StoppedByAlert(YxanulError):
+    """An alert whose action is stop was raised; all state is saved."""
+
+    exit_code = 3
+
+
 class Interrupted(BaseException):
     """SIGINT or SIGTERM arrived; the state is saved.
 

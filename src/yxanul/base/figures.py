@@ -5,6 +5,13 @@ from __future__ import annotations
 import math
 
 
+def format_seconds(seconds: float) -> str:
+    """Format a duration such as 0:07, 3:20 or 2:05:09."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
 def perplexity(loss: float) -> float:
     """Return exp(loss); infinity on overflow, NaN for NaN."""
     try:

@@ -1,29 +1,50 @@
-"""`yxanul doctor`: installed packages, working features, measured speeds, and advice."""
+"""`yxanul doctor`: what this machine can do, or what looks wrong in a run, and advice."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from yxanul.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from yxanul.inspect.diagnosis import Diagnosis
 
 NAME = "doctor"
 EXAMPLES = """**Examples**
 
 `yxanul doctor`
 
-`yxanul doctor --no-compile --json`"""
+`yxanul doctor --no-compile --json`
+
+`yxanul doctor runs/quickstart`"""
 
 
 def command(
+    run: Annotated[
+        Path | None,
+        typer.Argument(metavar="[RUN]", help="Run folder: look for what went wrong in it."),
+    ] = None,
     compile_check: Annotated[
         bool,
         typer.Option("--compile/--no-compile", help="Also test torch.compile (up to a minute)."),
     ] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Test and time devices, dtypes, attention and compile back ends, and give advice."""
+    """Test and time devices, dtypes, attention and compile back ends, and give advice; or apply
+    the alert rules to a run's metrics."""
+    from yxanul.cli.output import print_result
+
+    if run is not None:
+        from yxanul.base.run_folder import RunFolder
+        from yxanul.inspect.diagnosis import diagnose
+
+        diagnosis = diagnose(RunFolder(run))
+        print_result(diagnosis.to_dict(), diagnosis_text(diagnosis), as_json)
+        return
+
     from yxanul.base.interrupt import StopRequest
     from yxanul.cli.output import make_ui, print_json, print_text
     from yxanul.plan.doctor import examine
@@ -38,3 +59,18 @@ def command(
         rows = facts.items() if isinstance(facts, dict) else ((line, "") for line in facts)
         for name, value in rows:
             print_text(f"  {name:<28}{value}".rstrip())
+
+
+def diagnosis_text(diagnosis: Diagnosis) -> str:
+    """Return a diagnosis as text, four lines an alert."""
+    count = len(diagnosis.alerts)
+    found = f"{count} alert{'s' if count > 1 else ''}" if count else "nothing looks wrong"
+    lines = [f"{diagnosis.run}: {found} in {diagnosis.steps:,} updates"]
+    for alert in diagnosis.alerts:
+        lines += [
+            f"{alert.severity}: {alert.name}, step {alert.step:,}",
+            f"  seen    {alert.seen}",
+            f"  likely  {alert.cause}",
+            f"  try     {alert.advice}",
+        ]
+    return "\n".join(lines)

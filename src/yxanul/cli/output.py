@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+from yxanul.base.figures import format_seconds
 from yxanul.base.ui import ProgressTask, Ui
 from yxanul.cli import signals
 
@@ -126,7 +127,7 @@ class TerminalUi:
 
         progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=20),  # leaves room for the note in 80 columns
+            BarColumn(bar_width=10),  # leaves room for the note
             TextColumn("{task.percentage:>3.0f}% {task.fields[rate]}"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
@@ -151,13 +152,6 @@ class _Bar:
 
     def expect(self, total: float) -> None:
         self.progress.update(self.task_id, total=total)
-
-
-def format_seconds(seconds: float) -> str:
-    """Format a duration such as 0:07, 3:20 or 2:05:09."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 def _finite(value: Any) -> Any:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from yxanul.base.figures import format_seconds
 from yxanul.base.metric_names import domain_of, task_of
 from yxanul.base.run_folder import RunFolder
 from yxanul.checkpoint.keep import read_best
 from yxanul.checkpoint.layout import checkpoint_steps
-from yxanul.cli.output import format_seconds
 from yxanul.inspect.progress import progress_of
 from yxanul.stages.ledger import Entry, Ledger
 

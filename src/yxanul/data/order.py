@@ -70,6 +70,12 @@ class TokenStream:
         ids, documents = zip(*chunks, strict=True) if chunks else ([empty], [empty])
         return np.concatenate(ids), np.concatenate(documents)
 
+    def epochs_before(self, position: int) -> int:
+        """Return how many epochs end before a position, up to which tokens have been read."""
+        if position == 0 or self._epoch(0).group_at(position - 1) is not None:
+            return 0
+        return position // self.epoch_tokens
+
     def _group_at(self, position: int) -> _Group:
         """Return the group at a position. Within the first epoch this reads no shard beyond it."""
         group = self._epoch(0).group_at(position)

@@ -98,3 +98,15 @@ def named(scores: Mapping[str, Score]) -> dict[str, float]:
     ratios = surprise_ratios(scores)
     metrics |= {f"val/{domain}/surprise_ratio": ratio for domain, ratio in ratios.items()}
     return metrics | ({"val/loss_variance": loss_variance(scores)} if ratios else {})
+
+
+def mix_metrics(scores: Mapping[str, Score], mix: Mapping[str, float]) -> dict[str, float]:
+    """Return the held-out loss of a mix: its domains' losses by their share of its tokens."""
+    total = sum(mix.values())
+    return {
+        "val/mix_loss": sum(
+            scores[name].loss * share / total for name, share in mix.items() if share
+        ),
+        "val/bytes_per_token": sum(score.bytes for score in scores.values())
+        / sum(score.tokens for score in scores.values()),
+    }

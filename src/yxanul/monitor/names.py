@@ -45,8 +45,29 @@ STEP_METRICS: dict[str, str] = {
     "curriculum/clip": "the phase's maximum gradient norm",
 }
 """Descriptions of all metrics of a step; curriculum/clip is only logged if there is one."""
-
-
+BATCH_METRICS = {
+    "data/unigram_entropy": "entropy of the step's target tokens by their frequency, nats",
+    "data/target_is_input": "share of the targets that equal the token at their own position",
+    "data/checksum": "CRC-32 of the step's token ids (the first process's rows)",
+    "data/repeated_rows": "share of the rows that are copies of others; not below 32 tokens a row",
+    "data/held_out_seen": "share of a sample of held-out passages of 32 tokens that batches have"
+    " held so far",
+    "data/epochs": "whole passes over the source that was read most",
+    "curriculum/stage": "index of the stage",
+    "curriculum/attempt": "how often the stage was extended or rolled back before",
+}
+START_METRICS = {
+    "model/vocab_size": "size of the vocabulary",
+    "model/future_leak": "largest change of a hidden state when a later token changes, over their"
+    " size; not with fp8, whose scales depend on all tokens",
+    "optim/usual_lr": "usual peak_lr of the optimizer at the model's width",
+    "model/from_scratch": "1 if the stage begins with random weights",
+    "data/synthetic": "1 if programs wrote some of the stage's text",
+}
+EVALUATION_METRICS = {
+    "val/mix_loss": "held-out loss of the mix that is trained on: comparable with train/loss",
+    "val/bytes_per_token": "bytes of a held-out token",
+}
 GRADIENT_METRICS = {
     "optim/gradient_mean": "mean of all elements of all gradients, before clipping",
     "optim/gradient_std": "their standard deviation",
@@ -114,7 +135,9 @@ ATTENTION_METRICS = {
 
 METRICS = {
     "at the first step": FIRST_METRICS,
-    "at every step": STEP_METRICS,
+    "at every step": STEP_METRICS | BATCH_METRICS,
+    "at a stage's first step": START_METRICS,
+    "at an evaluation": EVALUATION_METRICS,
     "`monitor.every.gradients`": GRADIENT_METRICS,
     "`monitor.every.confidence`": CONFIDENCE_METRICS,
     "`monitor.every.weights`": WEIGHT_METRICS,

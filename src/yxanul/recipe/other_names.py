@@ -136,7 +136,7 @@ _OTHER_NAMES = {
     "train.checkpoint.keep": "save_total_limit keep_last max_checkpoints keep_last_n",
     "stages.N.gate.rules": "progress forgetting bits_per_byte perplexity limits",
     "train.checkpoint.best": "metric_for_best_model monitor_metric load_best_model_at_end",
-    "train.skip_spikes": "skip_outliers loss_spike_threshold",
+    "monitor.alerts.loss_spike": "skip_spikes skip_outliers loss_spike_threshold",
     "train.max_skipped_steps": "max_bad_steps",
     "optim.hessian_steps": "curvature_steps",
     "optim.hessian_scale": "curvature_scale",

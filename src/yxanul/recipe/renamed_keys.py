@@ -33,7 +33,6 @@ RENAMED: dict[str, dict[str, str]] = {
     },
     "train": {
         "micro_batch": "micro_batch_size",
-        "skip_outliers": "skip_spikes",
         "max_bad_steps": "max_skipped_steps",
     },
     "data": {"train_early": "overlap_prepare", "engine": "executor"},
@@ -53,7 +52,7 @@ def with_current_names(recipe: Any, above: tuple[str, ...] = ()) -> Any:
     if not isinstance(recipe, dict):
         return recipe
     if not above:
-        recipe = _with_decontaminate(recipe)
+        recipe = _with_alerts(_with_decontaminate(recipe))
     names = RENAMED.get(".".join(above), {})
     if above == ("stages", "*", "gate") and "rules" not in recipe:
         return _rules_of(recipe)
@@ -83,6 +82,21 @@ def _rules_of(gate: dict[str, Any]) -> dict[str, Any]:
                 {"metric": "val/*/perplexity", "at_most": default, "against": against} | limit
             )
     return {"rules": rules, "default_rules": False}
+
+
+def _with_alerts(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Move what skips spikes from `train` to `monitor`, where alerts were true or false."""
+    train, monitor = dict(recipe.get("train", {})), dict(recipe.get("monitor", {}))
+    if isinstance(was_on := monitor.get("alerts"), bool):
+        monitor["alerts"] = {} if was_on else {"all": "off"}
+    for name in ("skip_spikes", "skip_outliers"):
+        if (spikes := train.pop(name, None)) is not None:
+            monitor["alerts"] = monitor.get("alerts", {}) | {"loss_spike": "skip"}
+            monitor["spikes"] = spikes
+    sections = {"train": train, "monitor": monitor}
+    return recipe | {
+        name: section for name, section in sections.items() if name in recipe or section
+    }
 
 
 def _with_decontaminate(recipe: dict[str, Any]) -> dict[str, Any]:

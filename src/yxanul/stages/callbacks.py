@@ -24,8 +24,10 @@ from yxanul.eval.run_tasks import (
     named_results,
     prepare_task,
 )
-from yxanul.eval.score import Score, named
+from yxanul.eval.score import Score, mix_metrics, named
 from yxanul.generate.config import SampleSettings
+from yxanul.optim.table import usual_lr
+from yxanul.recipe.advice import advice_values
 from yxanul.stages.config import longest_row, stage_optim
 from yxanul.stages.ledger import Entry
 from yxanul.stages.replan import Cooldown, MinutesBudget
@@ -36,6 +38,7 @@ from yxanul.train.probes import Probes
 from yxanul.train.progress import Best
 from yxanul.train.step_facts import first_metrics, step_facts
 from yxanul.train.trainer import Callback, Changes, StepReport, Trainer
+from yxanul.train.watch import future_leak
 
 Metrics = Mapping[str, float]
 Result = TypeVar("Result")
@@ -45,7 +48,7 @@ def stage_callbacks(session: Session, index: int, entry: Entry, scorer: Scorer) 
     """Return the callbacks of a stage; checkpoints come after the callbacks whose state they
     save."""
     stage = session.recipe.stages[index]
-    callbacks: list[Callback] = [Recording(session)]
+    callbacks: list[Callback] = [Recording(session, index, entry)]
     if stage.budget.minutes is not None:
         callbacks.append(MinutesBudget(session, stage, entry, stage.budget.minutes))
     callbacks += [Evaluation(session, index, scorer), TaskEvaluation(session, scorer)]
@@ -58,8 +61,9 @@ def stage_callbacks(session: Session, index: int, entry: Entry, scorer: Scorer) 
 class Recording(Callback):
     """Logs the metrics of every step and reports alerts."""
 
-    def __init__(self, session: Session):
-        self._session = session
+    def __init__(self, session: Session, index: int, entry: Entry):
+        self._session, self._index, self._entry = session, index, entry
+        session.watch.advice = advice_values(session.recipe, index)
         self._probes = Probes(session.recipe.monitor.cadences)
 
     def after_first_backward(self, trainer: Trainer, batch: Batch, num_targets: int) -> None:
@@ -70,8 +74,8 @@ class Recording(Callback):
         """Measure what is due at this step."""
         self._probes.before_update(trainer.engine, batch, trainer.progress.step + 1)
 
-    def after_step(self, trainer: Trainer, report: StepReport) -> None:
-        """Log the step."""
+    def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
+        """Log the step; return a stop if an alert asks for it."""
         session = self._session
         metrics = session.recorder.metrics(step_facts(report, trainer))
         if report.progress.step == 1:
@@ -80,12 +84,39 @@ class Recording(Callback):
         metrics |= session.recorder.with_noise_scale(
             measured, report.gradient_norm, report.num_targets
         )
-        log(session, report.progress.step, metrics)
+        metrics |= session.watch.batches.metrics()
+        metrics |= stage_metrics(session, self._index, self._entry, report)
+        stop = session.log(report.progress.step, metrics)
         for name, histogram in histograms.items():
             session.tracker.histogram(report.progress.step, name, histogram)
         if not session.startup.ended:
             session.startup.end("first step")
             session.ui.say(str(session.startup))
+        return Changes(stop=stop)
+
+
+def stage_metrics(
+    session: Session, index: int, entry: Entry, report: StepReport
+) -> dict[str, float]:
+    """Return what alerts need to know of a step's stage."""
+    progress, data = report.progress, session.data
+    done, positions = progress.stage_step - 1, progress.cursor.positions
+    metrics: dict[str, float] = {
+        "curriculum/stage": index,
+        "curriculum/attempt": sum(action.step <= done for action in entry.actions),
+        "data/epochs": max(data.orders[name].epochs_before(at) for name, at in positions.items()),
+    }
+    if done == 0:
+        domains = session.recipe.stages[index].domains()
+        optim = stage_optim(session.recipe.optim, session.recipe.stages[index])
+        metrics["optim/usual_lr"] = usual_lr(optim.name, session.model_settings.width)
+        metrics |= future_leak(session.engine, report.phase.seq_len)
+        metrics["model/vocab_size"] = session.model_settings.num_tokens
+        metrics["model/from_scratch"] = float(index == 0 and session.recipe.model.init_from is None)
+        metrics["data/synthetic"] = float(
+            any(data.held_out[domain].synthetic for domain in domains)
+        )
+    return metrics
 
 
 class Evaluation(Callback):
@@ -104,14 +135,15 @@ class Evaluation(Callback):
         shown = dict(metrics)
         if done == trainer.plan.total_steps:
             shown |= self._session.recorder.stage_metrics(self._number, metrics)
-        log(self._session, step, shown)
+        shown |= mix_metrics(scores, report.phase.mix)
+        stop = self._session.log(step, shown)
         bits = ", ".join(f"{name} {score.bits_per_byte:.4f}" for name, score in scores.items())
         most = max(score.tokens for score in scores.values())
         self._session.ui.say(
             f"step {step}: bits per byte on a held-out sample ({most:,} tokens): {bits}"
         )
         self._write_samples(step)
-        return new_best(self._session, trainer, metrics)
+        return Changes(best=new_best(self._session, trainer, metrics), stop=stop)
 
     def _write_samples(self, step: int) -> None:
         session, settings = self._session, self._session.recipe.eval
@@ -155,9 +187,9 @@ class TaskEvaluation(Callback):
             return None
         share = self._spent / (perf_counter() - self._began)
         step = report.progress.step
-        log(self._session, step, metrics | {"perf/task_share": share})
+        stop = self._session.log(step, metrics | {"perf/task_share": share})
         self._session.ui.say(f"step {step}: {described(metrics)} ({share:.1%} of the time)")
-        return new_best(self._session, trainer, metrics)
+        return Changes(best=new_best(self._session, trainer, metrics), stop=stop)
 
     def _has_time(self, task: TaskSettings) -> bool:
         """Whether evaluating a task takes, with what was spent, at most the share of the time; the
@@ -185,22 +217,14 @@ def described(metrics: Metrics) -> str:
     )
 
 
-def new_best(session: Session, trainer: Trainer, metrics: Metrics) -> Changes | None:
-    """Return a new best checkpoint if the metrics have one; they may not have its metric, which may
+def new_best(session: Session, trainer: Trainer, metrics: Metrics) -> Best | None:
+    """Return a new best value if the metrics have one; they may not have its metric, which may
     belong to a task or to a domain of a later stage."""
     metric, best = session.recipe.train.checkpoint.best, trainer.progress.best
     value = metrics.get(metric, math.nan)
     is_best = best is None or best.metric != metric or is_better(metric, value, best.value)
     found = Best(trainer.progress.step, value, metric)
-    return Changes(best=found) if is_best and math.isfinite(value) else None
-
-
-def log(session: Session, step: int, metrics: Metrics) -> None:
-    """Send metrics to the trackers and report alerts."""
-    session.tracker.log(step, metrics)
-    alerts = session.watch.look(step, metrics)
-    for alert in alerts if session.recipe.monitor.alerts else ():
-        session.ui.warn(str(alert))
+    return found if is_best and math.isfinite(value) else None
 
 
 class Scorer:

@@ -148,6 +148,21 @@ def _plan_budget(
     return plan_tokens(stage, train, optim, minutes_tokens)
 
 
+def later_work(recipe: Recipe, index: int, available: Mapping[str, int]) -> tuple[int, float]:
+    """Return the target tokens, and the seconds of budgets in minutes, planned for the stages after
+    `index`; epochs count once all text is encoded."""
+    tokens, seconds = 0, 0.0
+    for stage in recipe.stages[index + 1 :]:
+        plan = counted_plan(stage, recipe.train, stage_optim(recipe.optim, stage))
+        if stage.budget.minutes is not None:
+            seconds += 60 * stage.budget.minutes
+        elif plan is not None:
+            tokens += plan.total_tokens
+        elif available:
+            tokens += epochs_of(stage, available)[1]
+    return tokens, seconds
+
+
 def epoch_tokens(mix: Mapping[str, float], available: Mapping[str, int]) -> int:
     """Return the tokens after which the first source of a mix has been read once."""
     total = sum(mix.values())

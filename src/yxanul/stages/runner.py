@@ -9,6 +9,7 @@ from yxanul.base.metric_names import domain_of, matching, task_of
 from yxanul.checkpoint.layout import checkpoint_path
 from yxanul.checkpoint.read import CheckpointDamaged
 from yxanul.eval.score import named
+from yxanul.monitor.loss_history import LossHistory
 from yxanul.optim.schedules import check_schedule
 from yxanul.optim.sophia import Sophia
 from yxanul.report.page import write_report
@@ -18,16 +19,16 @@ from yxanul.stages.gates import Evidence, Verdict, judge
 from yxanul.stages.ledger import Action, Entry
 from yxanul.stages.measure import use_threads
 from yxanul.stages.micro_batches import fit
-from yxanul.stages.plan import bounds_of, repeated_from, repeats, resolve_plan
+from yxanul.stages.plan import bounds_of, later_work, repeated_from, repeats, resolve_plan
 from yxanul.stages.replan import guess_tokens, warn_of_repeats
 from yxanul.stages.session import Session, load_checkpoint, restore_engine
 from yxanul.stages.summary import stage_facts, xz_bits_per_byte
 from yxanul.train.curriculum import Plan
 from yxanul.train.hessian import HessianEstimator
-from yxanul.train.loss_history import LossHistory
 from yxanul.train.micro_batch import micro_rows_of, with_micro_rows
 from yxanul.train.plan_changes import until
 from yxanul.train.trainer import Trainer
+from yxanul.train.watch import WatchedLoader
 
 
 def run_stages(session: Session) -> None:
@@ -105,8 +106,6 @@ def run_stage(session: Session, index: int) -> None:
     if session.progress.stage_step < plan.total_steps:
         plan = fit(session, plan, stage, optim, entry)
     session.ledger.write()
-    if session.progress.stage_step == 0:
-        session.watch.reset()  # a new mix changes the loss, which is not a spike
     train_to_gate(session, index, plan, entry, scorer)
 
 
@@ -201,7 +200,7 @@ def make_trainer(session: Session, index: int, plan: Plan, entry: Entry, scorer:
     position.optimizer_state = None
     return Trainer(
         engine=engine,
-        loader=session.loader,
+        loader=WatchedLoader(session.loader, session.watch.batches),
         plan=plan,
         optim=optim,
         progress=session.progress,
@@ -209,7 +208,8 @@ def make_trainer(session: Session, index: int, plan: Plan, entry: Entry, scorer:
         ui=session.ui,
         stop=session.stop,
         callbacks=stage_callbacks(session, index, entry, scorer),
-        skip_spikes=session.recipe.train.skip_spikes,
+        skip_spikes=session.recipe.monitor.skipped_spikes,
+        later=later_work(session.recipe, index, session.data.train_tokens),
         hessian=HessianEstimator(engine.optimizer, engine, session.recipe.seed)
         if isinstance(engine.optimizer, Sophia)
         else None,
@@ -313,7 +313,6 @@ def roll_back(session: Session, entry: Entry, action: Action) -> None:
     position = session.position
     position.optimizer_state = saved.optimizer_state
     position.progress = replace(position.progress, bad_steps=0, recent=LossHistory())
-    session.watch.reset()
 
 
 def gather_evidence(session: Session, index: int, entry: Entry, scorer: Scorer) -> Evidence:

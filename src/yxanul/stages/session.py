@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from yxanul.base.errors import YxanulError
@@ -125,6 +126,20 @@ class Session:
         """Model settings with the vocabulary size resolved."""
         return self.engine.mixed_precision.master_model.settings
 
+    def log(self, step: int, metrics: Mapping[str, float]) -> str | None:
+        """Send metrics to the trackers, record and show alerts; return one whose action is stop.
+
+        Only rank 0 sees alerts: the others have other times and rows.
+        """
+        self.tracker.log(step, metrics)
+        stop = None
+        for alert in self.watch.check(step, metrics) if self.world.is_main else ():
+            self.tracker.alert(alert)
+            self.ui.warn(str(alert))
+            if self.recipe.monitor.alerts.action(alert.name) == "stop":
+                stop = str(alert)
+        return stop
+
     def stop_if_asked(self, what: str, hint: str) -> None:
         """Raise `Interrupted` on all ranks if one of them received a stop signal."""
         self.stop.pass_on(self.world.any(self.stop.signal_number is not None))
@@ -162,9 +177,9 @@ def build_session(
         engine=engine,
         loader=BatchLoader(data.orders),
         ledger=ledger,
-        tracker=open_trackers(recipe.monitor.trackers if world.is_main else (), run),
+        tracker=open_trackers(recipe.monitor.trackers if world.is_main else (), run, ui),
         recorder=StepRecorder(peak.flops_per_second * world.size, engine.device.type),
-        watch=AlertMonitor(),
+        watch=AlertMonitor(recipe.monitor, _held_out(data)),
         position=Position(progress, saved.optimizer_state if saved else None),
         peak_flops=peak.flops_per_second,
         writer=CheckpointWriter(run.checkpoints, background=recipe.train.checkpoint.background),
@@ -205,6 +220,13 @@ def _engine(
     return make_engine(
         EngineSpec(model, recipe.train, precision, recipe.optim.ema, world, ui)
     ), peak
+
+
+def _held_out(data: RunData) -> Iterator[np.ndarray]:
+    """Yield the documents of the held-out samples."""
+    for sample in data.samples.values():
+        numbers = sample.documents or range(sample.shards.num_documents)
+        yield from (sample.shards.document(number) for number in numbers)
 
 
 def _write_environment(run: RunFolder, peak: Peak, world: World) -> None:

@@ -18,6 +18,7 @@ from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import Ui
 from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
 from yxanul.checkpoint.read import read_checkpoint
+from yxanul.monitor.alerts.table import TIMED as TIMED_ALERTS
 from yxanul.recipe import Recipe, dump_recipe
 from yxanul.stages.config import Budget
 from yxanul.stages.ledger import Ledger
@@ -108,9 +109,13 @@ def compare(straight: RunFolder, stopped: RunFolder, steps: int, stops: list[int
 
 
 def metrics_of(run: RunFolder) -> list[dict[str, Any]]:
-    """Return the lines of a run's metrics without those in TIMED."""
+    """Return the lines of a run's metrics without those in TIMED, and without alerts about them."""
     lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    return [{k: v for k, v in line.items() if not k.startswith(TIMED)} for line in lines]
+    return [
+        {k: v for k, v in line.items() if not k.startswith(TIMED)}
+        for line in lines
+        if line.get("alert", {}).get("name") not in TIMED_ALERTS
+    ]
 
 
 def _flat(files: dict[str, dict[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:

@@ -75,15 +75,6 @@ def rows_of_step(phase: PhaseSettings, train: TrainSettings) -> int:
     return train.batch_tokens // phase.seq_len
 
 
-class SpikeSettings(Settings):
-    """When a finite step counts as an outlier and is skipped like a non-finite one."""
-
-    deviations: float = Field(default=6.0, gt=0)
-    """Threshold for loss and gradient norm: standard deviations above the mean of the window."""
-    window_steps: int = Field(default=128, ge=4)
-    """Window length in steps; nothing is skipped until a phase has filled half of it."""
-
-
 class TrainSettings(Settings):
     """Training settings shared by all stages."""
 
@@ -113,8 +104,6 @@ class TrainSettings(Settings):
     """When to write checkpoints and how many to keep."""
     max_skipped_steps: int = Field(default=10, gt=0)
     """Stop after this many consecutive skipped updates."""
-    skip_spikes: SpikeSettings | None = None
-    """Skip a step whose loss or gradient norm is far above the recent ones; null: never."""
 
     @model_validator(mode="after")
     def _check(self) -> TrainSettings:

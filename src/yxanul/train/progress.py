@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from yxanul.data.mix import MixCursor
-from yxanul.train.loss_history import LossHistory
+from yxanul.monitor.loss_history import LossHistory
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 import torch
 
 from yxanul.base.clock import Stopwatch
-from yxanul.base.errors import Interrupted, YxanulError
+from yxanul.base.errors import Interrupted, StoppedByAlert, YxanulError
+from yxanul.base.figures import format_seconds
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.ui import ProgressTask, Ui
 from yxanul.data.batches import Batch, BatchLoader
 from yxanul.data.mix import MixCursor, Row, plan_rows
+from yxanul.monitor.config import SpikeSettings
 from yxanul.monitor.memory import added_memory
 from yxanul.optim.config import OptimSettings
-from yxanul.train.config import SpikeSettings
 from yxanul.train.curriculum import Phase, Plan, planned_multiplier
 from yxanul.train.engine import Engine
 from yxanul.train.hessian import HessianEstimator
@@ -58,6 +59,8 @@ class Changes:
 
     plan: Plan | None = None
     best: Best | None = None
+    stop: str | None = None
+    """Why training must stop after this step, as an alert says."""
 
 
 class Callback:
@@ -91,12 +94,16 @@ class Trainer:
     stop: StopRequest
     callbacks: Sequence[Callback] = ()
     skip_spikes: SpikeSettings | None = None
+    later: tuple[int, float] = (0, 0.0)
+    """Target tokens and seconds planned for the stages after this one, for the time left."""
     hessian: HessianEstimator | None = None
     """Only for Sophia."""
 
     def __post_init__(self) -> None:
         self._stalls = StallWatch(self.ui)
         self._estimated: int | None = None
+        self._alert: str | None = None
+        self._trained = (0, 0.0)
         self._forward_bytes = 0.0
 
     @property
@@ -266,13 +273,24 @@ class Trainer:
             raise self._out_of_memory(phase) from error
 
     def _show(self, bar: ProgressTask, report: StepReport) -> None:
-        total = f"{self.progress.stage_step}/{self.plan.total_steps}"
-        bar.advance(report.phase.step_tokens, f"step {total}, loss {report.loss:.3f}")
+        tokens, seconds = self._trained
+        tokens, seconds = tokens + report.num_targets, seconds + sum(report.seconds.values())
+        self._trained = tokens, seconds
+        plan, done = self.plan, self.progress.stage_step
+        later_tokens, later_seconds = self.later
+        left = (plan.tokens_after(plan.total_steps) - plan.tokens_after(done)) + later_tokens
+        run_left = left * seconds / max(1, tokens) + later_seconds
+        bar.advance(
+            report.phase.step_tokens,
+            f"loss {report.loss:.3f}, phase {report.phase.index + 1}/{plan.phases[-1].index + 1},"
+            f" run {format_seconds(run_left)} left, step {done}/{plan.total_steps}",
+        )
 
     def _take(self, changes: Changes | None) -> None:
         if changes is not None:
             self.plan = changes.plan or self.plan
             self.progress = replace(self.progress, best=changes.best or self.progress.best)
+            self._alert = self._alert or changes.stop
 
     def _save(self) -> None:
         for callback in self.callbacks:
@@ -281,9 +299,16 @@ class Trainer:
     def _stop_if_asked(self) -> None:
         last = self.stop.after_step
         reached = last is not None and self.progress.step >= last
-        asked = self.world.any(reached or self.stop.signal_number is not None)
+        is_stopped = self.stop.signal_number is not None or self._alert is not None
+        asked = self.world.any(reached or is_stopped)
         if asked:
             self._save()
+            if (alert := self.world.broadcast(self._alert)) is not None:
+                raise StoppedByAlert(
+                    "stopped by an alert; the state is saved",
+                    got=alert,
+                    hint="run the same command to resume",
+                )
             self.stop.pass_on(asked)
             self.stop.raise_if_asked(
                 f"stopped after step {self.progress.step}; the state is saved",

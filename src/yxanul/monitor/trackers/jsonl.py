@@ -11,6 +11,7 @@ from typing import IO, Any
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import atomic_file
 from yxanul.base.run_folder import RunFolder
+from yxanul.monitor.alerts import Alert
 from yxanul.monitor.trackers.tracker import Histogram
 
 
@@ -36,6 +37,11 @@ class JsonlTracker:
 
     def histogram(self, step: int, name: str, histogram: Histogram) -> None:
         """No-op: histograms are for trackers that draw them."""
+
+    def alert(self, alert: Alert) -> None:
+        """Append `{"step": ..., "alert": {"name": ..., "severity": ..., "seen": ..., ...}}`."""
+        fields = alert.to_dict()
+        self._append({"step": fields.pop("step"), "alert": fields})
 
     def rewind(self, step: int) -> None:
         """Drop the lines of later steps and invalid lines; the file is replaced atomically."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from yxanul.monitor.alerts import Alert
 from yxanul.monitor.trackers.tracker import Histogram, Tracker
 
 
@@ -27,6 +28,11 @@ class MultiTracker:
         """Log a histogram to all trackers."""
         for tracker in self._trackers:
             tracker.histogram(step, name, histogram)
+
+    def alert(self, alert: Alert) -> None:
+        """Log an alert to all trackers."""
+        for tracker in self._trackers:
+            tracker.alert(alert)
 
     def rewind(self, step: int) -> None:
         """Rewind all trackers."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from yxanul.base.errors import missing_package
 from yxanul.base.run_folder import RunFolder
+from yxanul.monitor.alerts import Alert
 from yxanul.monitor.trackers.tracker import Histogram
 
 FLUSH_SECONDS = 5
@@ -50,6 +51,11 @@ class TensorboardTracker:
             bucket_counts=counts,
             global_step=step,
         )
+
+    def alert(self, alert: Alert) -> None:
+        """Log the alert as a text, and flush."""
+        self.text(alert.step, f"alerts/{alert.name}", str(alert))
+        self._open().flush()
 
     def rewind(self, step: int) -> None:
         """Start a new event file that purges all later steps."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
+from yxanul.monitor.alerts import Alert
+
 
 class Histogram(NamedTuple):
     """Counts by bin, and the edges of the bins: one more."""
@@ -24,6 +26,9 @@ class Tracker(Protocol):
 
     def histogram(self, step: int, name: str, histogram: Histogram) -> None:
         """Log a histogram."""
+
+    def alert(self, alert: Alert) -> None:
+        """Log an alert."""
 
     def rewind(self, step: int) -> None:
         """Drop everything logged after `step`: training resumes from its checkpoint."""

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import html
+import json
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+import yaml
 
 from yxanul.base.errors import YxanulError, missing_package
 from yxanul.base.files import read_json, write_json
 from yxanul.base.run_folder import RunFolder
+from yxanul.monitor.alerts import Alert
 from yxanul.monitor.trackers.tracker import Histogram
+
+SUMMARIES = {
+    "train/loss": "min",
+    "val/loss": "min",
+    "val/perplexity": "min",
+    "val/bits_per_byte": "min",
+    "perf/tokens_per_second": "mean",
+    "memory/max_allocated_gb": "max",
+}
+"""What the table of runs shows of a metric, instead of its last value."""
+LEVELS = {"warn": "WARN", "error": "ERROR"}
 
 
 class WandbTracker:
-    """Logs to one W&B run per run folder, across resumes."""
+    """Logs to one W&B run per run folder, across resumes.
+
+    Online, W&B knows its last step, and earlier ones are left out. Offline it knows nothing: the
+    piece that a resume begins is filled with the metrics of metrics.jsonl first, so that the newest
+    piece holds the whole run (`wandb sync` replaces older pieces by it).
+    """
 
     def __init__(self, run: RunFolder):
         try:
@@ -28,25 +48,27 @@ class WandbTracker:
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Log the metrics of `step`, unless W&B has that step already."""
-        run = self._open()
-        if step >= run.step:
-            run.log(dict(metrics), step=step)
+        self._send(step, dict(metrics))
 
     def text(self, step: int, name: str, text: str) -> None:
         """Log the text verbatim."""
-        run = self._open()
-        if step >= run.step:
-            run.log({name: self._wandb.Html(f"<pre>{html.escape(text)}</pre>")}, step=step)
+        self._send(step, {name: self._wandb.Html(f"<pre>{html.escape(text)}</pre>")})
 
     def histogram(self, step: int, name: str, histogram: Histogram) -> None:
         """Log the histogram."""
-        run = self._open()
-        if step >= run.step:
-            pair = (histogram.counts, list(histogram.edges))
-            run.log({name: self._wandb.Histogram(np_histogram=pair)}, step=step)
+        pair = (histogram.counts, list(histogram.edges))
+        self._send(step, {name: self._wandb.Histogram(np_histogram=pair)})
+
+    def alert(self, alert: Alert) -> None:
+        """Log the alert as a text, and as an alert of W&B, which may send a message."""
+        self.text(alert.step, f"alerts/{alert.name}", str(alert))
+        self._open(alert.step).alert(
+            title=alert.name, text=str(alert), level=LEVELS[alert.severity]
+        )
 
     def rewind(self, step: int) -> None:
-        """No-op: W&B cannot drop steps, and a resumed run repeats them exactly."""
+        """End an open run: W&B cannot drop steps. The repeated ones are equal."""
+        self.close()
 
     def close(self) -> None:
         """Finish the W&B run; the next log call resumes it."""
@@ -54,7 +76,12 @@ class WandbTracker:
             self._run.finish()
             self._run = None
 
-    def _open(self) -> Any:
+    def _send(self, step: int, values: dict[str, Any]) -> None:
+        run = self._open(step)
+        if step >= run.step:
+            run.log(values, step=step)
+
+    def _open(self, step: int) -> Any:
         if self._run is None:
             self._folder.path.mkdir(parents=True, exist_ok=True)
             try:
@@ -64,6 +91,7 @@ class WandbTracker:
                     dir=str(self._folder.path),
                     id=self._id(),
                     resume="allow",
+                    config=self._recipe(),
                 )
             except self._wandb.errors.Error as error:
                 raise YxanulError(
@@ -71,7 +99,29 @@ class WandbTracker:
                     got=error,
                     hint="log in with `wandb login`, or set WANDB_MODE=offline",
                 ) from error
+            for name, summary in SUMMARIES.items():
+                self._run.define_metric(name, summary=summary)
+            if self._run.offline:
+                for earlier, metrics in self._metrics_before(step):
+                    self._run.log(metrics, step=earlier)
         return self._run
+
+    def _metrics_before(self, step: int) -> Iterator[tuple[int, dict[str, float]]]:
+        """Yield the numbers of the lines of metrics.jsonl before a step."""
+        if not self._folder.metrics.is_file():
+            return
+        with open(self._folder.metrics, encoding="utf-8") as lines:
+            for line in lines:
+                record = json.loads(line)
+                if (earlier := record.pop("step")) >= step:
+                    return
+                numbers = {n: float(v) for n, v in record.items() if isinstance(v, float | int)}
+                if numbers:
+                    yield earlier, numbers
+
+    def _recipe(self) -> Any:
+        path = self._folder.recipe
+        return yaml.safe_load(path.read_text()) if path.is_file() else None
 
     def _id(self) -> str:
         path = self._folder.path / "wandb.json"

@@ -7,11 +7,10 @@ a whole window, and a permanently higher level is accepted after some steps.
 from __future__ import annotations
 
 import math
-import statistics
 from dataclasses import dataclass
 from typing import Any
 
-from yxanul.train.config import SpikeSettings
+from yxanul.monitor.config import SpikeSettings
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class LossHistory:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             return self
         return LossHistory(
-            phase, _with(self.losses, loss, settings), _with(self.norms, norm, settings)
+            phase, with_value(self.losses, loss, settings), with_value(self.norms, norm, settings)
         )
 
     @classmethod
@@ -48,8 +47,13 @@ def limit(values: tuple[float, ...], settings: SpikeSettings) -> float:
     """Return mean + deviations x standard deviation; infinite until half the window is filled."""
     if len(values) < max(2, settings.window_steps // 2):
         return math.inf
-    return statistics.fmean(values) + settings.deviations * statistics.stdev(values)
+    mean = sum(values) / len(values)
+    variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return mean + settings.deviations * math.sqrt(variance)
 
 
-def _with(values: tuple[float, ...], value: float, settings: SpikeSettings) -> tuple[float, ...]:
+def with_value(
+    values: tuple[float, ...], value: float, settings: SpikeSettings
+) -> tuple[float, ...]:
+    """Return the window with one more value, clamped to the limit."""
     return (*values, min(value, limit(values, settings)))[-settings.window_steps :]

@@ -1,0 +1,128 @@
+"""Alerts on the command line: told, recorded, acted on, found again by doctor."""
+
+import json
+import shutil
+
+import pytest
+
+from recipes import TINY, write_tiny
+from running import call, step_of, steps_of
+from yxanul.train.trainer import Trainer
+
+SPIKES = "monitor.spikes={window_steps: 8}"
+SPIKE_STEP = 12
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    return write_tiny(tmp_path_factory.mktemp("recipe"), TINY)
+
+
+@pytest.fixture(scope="module")
+def prepared(recipe, tmp_path_factory):
+    out = tmp_path_factory.mktemp("prepared")
+    assert call("prepare", recipe, "--out", out).code == 0
+    return out
+
+
+@pytest.fixture
+def train(recipe, prepared, tmp_path, monkeypatch):
+    """A function that trains a run whose loss is fifty times as large at one step."""
+    accumulate = Trainer.accumulate
+
+    def spiked(trainer, batches, num_targets, watch):
+        loss = accumulate(trainer, batches, num_targets, watch)
+        return loss * (50.0 if trainer.progress.step + 1 == SPIKE_STEP else 1.0)
+
+    monkeypatch.setattr(Trainer, "accumulate", spiked)
+
+    def trained(*arguments, name="run"):
+        if not (tmp_path / name).exists():
+            shutil.copytree(prepared, tmp_path / name)
+        return call("train", recipe, SPIKES, *arguments, "--out", tmp_path / name)
+
+    return trained
+
+
+def alerts_of(out):
+    lines = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
+    return [{"step": line["step"]} | line["alert"] for line in lines if "alert" in line]
+
+
+def test_an_alert_is_told_and_recorded(train, tmp_path):
+    said = train()
+    assert said.code == 0
+    (alert,) = alerts_of(tmp_path / "run")
+    assert alert["name"] == "loss_spike" and alert["step"] == SPIKE_STEP
+    (line,) = [one for one in said.warnings if "a loss of" in one]
+    assert all(alert[key] in line for key in ("seen", "cause", "advice"))
+    assert "optim.peak_lr=0.005" in alert["advice"]
+
+
+def test_a_resumed_run_has_the_same_alerts(train, tmp_path):
+    assert train(name="straight").code == 0
+    for step in (5, SPIKE_STEP - 1, SPIKE_STEP, SPIKE_STEP + 3):
+        assert train("--stop-after", step).code == 0
+    assert train().code == 0
+    assert alerts_of(tmp_path / "run") == alerts_of(tmp_path / "straight") != []
+
+
+def test_stop_saves_and_ends_with_3_and_the_same_command_goes_on(train, tmp_path):
+    out, stop = tmp_path / "run", "monitor.alerts.loss_spike=stop"
+    said = train(stop)
+    assert said.code == 3 and "step 12: loss_spike: a loss of" in said.error
+    assert step_of(out) == steps_of(out)[-1] == SPIKE_STEP
+    assert train(stop).code == 0
+    assert len(alerts_of(out)) == 1
+
+
+def test_off_says_nothing(train, tmp_path):
+    said = train("monitor.alerts.loss_spike=off")
+    assert said.code == 0 and not any("a loss of" in one for one in said.warnings)
+    assert alerts_of(tmp_path / "run") == []
+
+
+def test_doctor_finds_what_alerts_found_and_what_they_were_not_to_tell(train, tmp_path):
+    out = tmp_path / "run"
+    train("monitor.alerts={all: off}")
+    found = json.loads(call("doctor", out, "--json").out)
+    (alert,) = found["alerts"]
+    assert alert["name"] == "loss_spike" and alert["step"] == SPIKE_STEP
+    assert found["steps"] == step_of(out)
+    text = call("doctor", out).out
+    assert "1 alert in" in text and "warn: loss_spike, step 12" in text
+    assert alert["seen"] in text and alert["advice"] in text
+    with open(out / "metrics.jsonl", "a") as file:
+        file.write('{"step": 999, "train/loss": null}\n{"torn')
+    assert "not_finite, step 999" in call("doctor", out).out
+
+
+def test_doctor_says_so_when_nothing_is_wrong(train, tmp_path):
+    train("--stop-after", 9)
+    assert "nothing looks wrong in 9 updates" in call("doctor", tmp_path / "run").out
+    said = call("doctor", tmp_path)
+    assert said.code == 2 and "has no metrics.jsonl" in said.error
+
+
+@pytest.mark.parametrize(
+    ("override", "instead"),
+    [
+        ("train.skip_spikes={window_steps: 4}", "monitor.alerts.loss_spike"),
+        ("monitor.alerts=false", "{all: off}"),
+        ("monitor.alerts=true", "{}"),
+        ("monitor.alerts.plateu=stop", "plateau"),
+        ("monitor.alerts.plateau=skip", "stop"),
+    ],
+)
+def test_other_forms_are_refused_with_the_right_one(train, override, instead):
+    said = train(override)
+    assert said.code == 2 and instead in said.err
+
+
+def test_progress_has_phase_loss_speed_and_the_time_left_of_stage_and_run(train, monkeypatch):
+    monkeypatch.setattr("yxanul.cli.output.SECONDS_BETWEEN_LINES", 0.0)
+    lines = [one for one in train().err.splitlines() if one.startswith("train one: ")]
+    assert len(lines) > 10
+    for part in ("loss ", "phase 1/2", "/s, ", " left, ", "run 0:0", "step 3/14"):
+        assert part in lines[2], part
+    assert "phase 2/2" in lines[-1]
