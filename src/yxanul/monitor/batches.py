@@ -46,11 +46,11 @@ class BatchWatch:
         self._counts = counts
         self._num_targets += int(is_target.sum())
         self._num_copied += int((is_target & (targets_BT == ids_BT)).sum())
-        num_rows = -(-(MOST_SEARCHED - self._num_searched) // ids_BT.shape[1])
-        hashes = _hashes(ids_BT[: max(0, num_rows)])
         if ids_BT.shape[1] >= PASSAGE_TOKENS:
             self._num_rows += len(ids_BT)
             self._rows.update(zlib.crc32(row.tobytes()) for row in ids_BT)
+        num_searched = -(-(MOST_SEARCHED - self._num_searched) // ids_BT.shape[1])
+        hashes = _hashes(ids_BT[: max(0, num_searched)])
         self._num_searched += ids_BT.size
         likely = hashes[self._table[hashes >> np.uint64(64 - _TABLE_BITS)]]
         self._seen |= np.isin(self._passages, likely)

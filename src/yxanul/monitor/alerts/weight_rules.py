@@ -109,9 +109,9 @@ def update_ratio(metrics: Metrics, history: History) -> str | None:
     """Look for updates below 1e-5 or above 0.1 of their weights for 100 updates; of the gains of
     norms, only above 1.7 times the usual learning rate.
 
-    The usual limit of 1e-2 is passed by every small healthy model (0.01 to 0.05 at width 32). A rate
-    ten times too high hardly changes the ratio of matrices, as they grow with it, but that of the
-    gains of norms, which stay near 1: it is half the learning rate.
+    Small healthy models pass the usual limit of 1e-2 (0.01 to 0.05 at width 32). A rate ten times
+    too high hardly changes the ratio of matrices, as they grow with it, but that of the gains of
+    norms, which stay near 1: it is half the learning rate.
     """
     ratios = dict(_named(metrics, "update_ratio/"))
     if not ratios or metrics.get("optim/skipped"):
