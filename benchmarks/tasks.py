@@ -15,13 +15,15 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
-from transformers import GPT2TokenizerFast
+from tokenizers import ByteLevelBPETokenizer
+from transformers import GPT2TokenizerFast, PreTrainedTokenizerFast
 
 from harness import report
 from yxanul.bundle import open_bundle
@@ -34,7 +36,7 @@ from yxanul.model.language_model import LanguageModel
 
 DOCUMENTS = {"hellaswag": 500, "arc_easy": 500, "blimp": 67 * 50}
 BATCH_SIZES = (1, 8, 32, 64)
-PRESETS = ("nano", "mini")
+GPT2_SIZE = 50_257
 Score = Callable[[list[Any]], list[tuple[float, bool]]]
 
 
@@ -60,11 +62,19 @@ def requests_of(task: str, folder: Path) -> list[Any]:
     return found
 
 
-def contenders(preset: str, shared: Path, folder: Path) -> dict[str, Score]:
-    """Return both models by name, with the same weights: of a preset with the vocabulary of
-    GPT-2."""
-    gpt2 = shared / "gpt2"
-    tokenizer = GPT2TokenizerFast(str(gpt2 / "encoder.json"), str(gpt2 / "vocab.bpe"))
+def tokenizer_of(vocab_size: int, shared: Path) -> PreTrainedTokenizerFast:
+    """Return GPT-2's tokenizer, or a byte-level BPE of another size trained on stories."""
+    if vocab_size == GPT2_SIZE:
+        gpt2 = shared / "gpt2"
+        return GPT2TokenizerFast(str(gpt2 / "encoder.json"), str(gpt2 / "vocab.bpe"))
+    raw = ByteLevelBPETokenizer()
+    raw.train(str(shared / "stories" / "tinystories.txt"), vocab_size, special_tokens=["</s>"])
+    return PreTrainedTokenizerFast(tokenizer_object=raw._tokenizer, eos_token="</s>")
+
+
+def contenders(preset: str, vocab_size: int, shared: Path, folder: Path) -> dict[str, Score]:
+    """Return both models by name, with the same weights."""
+    tokenizer = tokenizer_of(vocab_size, shared)
     shape = {"preset": preset, "head": "tied", "max_seq_len": 1024}
     model = LanguageModel(ModelSettings(**shape, vocab_size=len(tokenizer)))
     model.init_weights(torch.Generator().manual_seed(0))
@@ -98,15 +108,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Time every preset and task, and write the ratios."""
     parser = report.make_parser(__doc__)
     parser.add_argument("--shared", type=Path, default=report.SHARED)
-    parser.add_argument("--presets", nargs="+", default=list(PRESETS))
+    parser.add_argument("--presets", nargs="+", default=["nano"])
+    parser.add_argument("--vocab-sizes", type=int, nargs="+", default=[4096, GPT2_SIZE])
     parser.add_argument("--tasks", nargs="+", choices=list(DOCUMENTS), default=list(DOCUMENTS))
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads or torch.get_num_threads())
     found, rows = [], []
-    for preset in options.presets:
+    for preset, vocab_size in product(options.presets, options.vocab_sizes):
         with tempfile.TemporaryDirectory() as name:
-            scores = contenders(preset, options.shared, Path(name) / "model")
+            scores = contenders(preset, vocab_size, options.shared, Path(name) / "model")
         for task in options.tasks:
             requests = requests_of(task, options.shared)
             timed = list(rounds(scores, requests, options.rounds))
@@ -115,11 +126,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
             best = min(list(scores)[1:], key=medians.__getitem__)
             each = [r["seconds"][best] / r["seconds"]["yxanul"] for r in timed]
             ratio = {"median": statistics.median(each), "min": min(each), "max": max(each)}
-            facts = {"preset": preset, "task": task, "requests": len(requests), "seconds": times}
+            facts = {"preset": preset, "vocab_size": vocab_size, "task": task}
+            facts |= {"requests": len(requests), "seconds": times}
             worst = max(r["difference"] for r in timed)
             found.append(facts | {"best_peer": best, "ratio": ratio, "difference": worst})
             figures = [f"{medians['yxanul']:.1f}", f"{medians[best]:.1f}", best]
-            rows.append([f"{preset} {task}", *figures, report.spread(ratio), f"{worst:.1e}"])
+            rows.append(
+                [
+                    f"{preset}, {vocab_size} tokens: {task}",
+                    *figures,
+                    report.spread(ratio),
+                    f"{worst:.1e}",
+                ]
+            )
             report.say(" ".join(rows[-1]))
     columns = ["", "yxanul s", "lm-eval s", "best batch", "ratio", "largest difference"]
     report.show_table("log-likelihoods", columns, rows)

@@ -25,6 +25,7 @@ def calm(step, **changes):
         "data/unigram_entropy": 6.0,
         "data/target_is_input": 0.01,
         "data/checksum": step,
+        "data/epochs": 0.0,
         "data/held_out_seen": 0.0,
         "data/actual_tokens": 4096,
         "perf/data_time": 0.001,
@@ -87,7 +88,10 @@ CASES = {
         {"optim/skipped_outlier": 1.0},
         {"train/loss": 9.0, "optim/gradient_norm": 1e4, "val/mix_loss": 5.5},
     ],
-    "gradient_explosion": [{"optim/gradient_norm": 101.0}, {"optim/gradient_min": -101.0}],
+    "gradient_explosion": [
+        {"optim/gradient_max": 101.0},
+        {"optim/gradient_max": 1.0, "optim/gradient_min": -101.0},
+    ],
     "dead_units": [
         {"dead_neurons/3": 0.11, "dead_neurons/4": 0.0},
         {"weights/first/dead_ratio": 0.5, "gradient_norm/first": 0.0},
@@ -116,7 +120,10 @@ NEAR_MISSES = [
     {"data/target_is_input": 0.5},
     {"model/future_leak": 0.0},
     {"train/loss": 4.03},
-    {"optim/gradient_norm": 99.9},
+    {"optim/gradient_norm": 500.0},
+    {"optim/gradient_norm": math.inf, "optim/skipped_excused": 1.0},
+    {"train/loss": 0.4, "model/vocab_size": 256},
+    {"update_ratio/norms": 0.0, "optim/learning_rate": 1e-8},
     {"optim/gradient_norm": 500.0, "optim/gradient_max": 99.0},
     {"optim/gradient_norm": 1.1e-6},
     {"dead_neurons/3": 0.1, "weights/first/dead_ratio": 0.1},
@@ -279,12 +286,12 @@ def test_an_alert_says_what_was_seen_why_and_what_to_try():
 
 def test_what_lasts_is_said_once_and_again_after_it_cleared_and_500_updates():
     monitor = monitor_after(60)
-    loud = {"optim/gradient_norm": 200.0}
+    loud = {"optim/gradient_max": 200.0}
     assert names(monitor, 61, calm(61, **loud)) == ["gradient_explosion"]
     for step in range(62, 700):
         assert names(monitor, step, calm(step, **loud)) == []
     for step in range(700, 700 + QUIET_STEPS):
-        assert names(monitor, step, calm(step)) == []
+        assert names(monitor, step, calm(step, **{"optim/gradient_max": 1.0})) == []
     step = 700 + QUIET_STEPS
     assert names(monitor, step, calm(step, **loud)) == ["gradient_explosion"]
 
@@ -301,7 +308,7 @@ def test_what_is_measured_seldom_is_not_repeated_for_the_gaps_between():
 def test_alerts_that_are_off_are_not_raised_and_silence_none():
     settings = MonitorSettings(alerts={"loss_spike": "off"})
     monitor = monitor_after(100, settings)
-    wild = calm(101, **{"train/loss": 9.0, "optim/gradient_norm": 1e4})
+    wild = calm(101, **{"train/loss": 9.0, "optim/gradient_max": 1e4})
     assert names(monitor, 101, wild) == ["gradient_explosion"]
     none = MonitorSettings(alerts={"all": "off"})
     assert names(monitor_after(100, none), 101, wild) == []

@@ -29,6 +29,7 @@ FACTS = StepFacts(
     gradient_norm=4.0,
     clip=0.5,
     applied=True,
+    excused=False,
     lr_scale=0.75,
     phase=3,
     rows=8,

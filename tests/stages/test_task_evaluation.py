@@ -9,8 +9,10 @@ import pytest
 
 from recipes import TINY, write_tiny
 from running import call, metrics_of, stop_at, trained
+from yxanul.eval import task_watch
 from yxanul.eval.cached_model import CachedModel
 from yxanul.eval.config import EvalSettings
+from yxanul.eval.task_watch import TaskWatch
 from yxanul.recipe import RecipeError, check_tree
 from yxanul.recipe.source_map import parse
 from yxanul.stages import callbacks
@@ -126,10 +128,11 @@ class Clock:
         return self.now
 
 
-def steps_evaluated(monkeypatch, settings, durations, steps=1000):
+def steps_evaluated(monkeypatch, settings, durations, steps=1000, stop=None):
     """Return the steps at which each task is evaluated, steps taking a second, and what is said."""
     clock, found, lines = Clock(), {name: [] for name in durations}, []
     monkeypatch.setattr(callbacks, "perf_counter", clock)
+    monkeypatch.setattr(task_watch, "perf_counter", clock)
     world = SimpleNamespace(broadcast=lambda value: value)
     session = SimpleNamespace(
         recipe=SimpleNamespace(
@@ -138,13 +141,20 @@ def steps_evaluated(monkeypatch, settings, durations, steps=1000):
         ),
         world=world,
         ui=SimpleNamespace(say=lines.append),
+        stop=stop or SimpleNamespace(signal_number=None),
         log=lambda *_: None,
     )
 
-    def score_tasks(tasks):
-        for name in tasks:
-            clock.now += durations[name]
-            found[name].append(step)
+    def score_tasks(tasks, ui):
+        (name,) = tasks
+        with ui.task(name, 10, "documents") as bar:
+            for _ in range(10):
+                clock.now += durations[name] / 10
+                try:
+                    bar.advance(1)
+                except TaskWatch.Ended:
+                    return {}, {}
+        found[name].append(step)
         return {"task/blimp/accuracy": 0.6, "task/blimp/accuracy_stderr": 0.01}, {}
 
     evaluation = TaskEvaluation(session, SimpleNamespace(score_tasks=score_tasks))
@@ -168,11 +178,19 @@ def test_what_is_dear_is_evaluated_less_often_and_says_so_once(monkeypatch):
     settings = EvalSettings(tasks=tasks, max_share=0.1)
     durations = {"blimp": 20.0, "piqa": 1.0}
     found, lines, seconds = steps_evaluated(monkeypatch, settings, durations)
-    assert 3 <= len(found["blimp"]) < 19 and len(found["piqa"]) >= 3
+    assert 2 <= len(found["blimp"]) < 19 and len(found["piqa"]) >= 3
+    assert found["blimp"][0] > 50  # the first time it was only begun
     spent = sum(len(found[name]) * durations[name] for name in found)
-    assert spent <= 0.1 * seconds
+    assert 0.05 * seconds < spent <= 0.1 * seconds
     (said,) = [line for line in lines if line.startswith("task blimp")]
     assert "takes 20.0 s" in said and "below 10%" in said
+
+
+def test_a_run_that_is_asked_to_stop_does_not_wait_for_a_task(monkeypatch):
+    settings = EvalSettings(tasks=[{"name": "blimp", "every_steps": 50}])
+    stop = SimpleNamespace(signal_number=15)
+    found, _, seconds = steps_evaluated(monkeypatch, settings, {"blimp": 5.0}, 52, stop)
+    assert not found["blimp"] and seconds < 53
 
 
 FAIR = "{metric: task/blimp/accuracy, at_least: 0.6}"

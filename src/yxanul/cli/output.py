@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import sys
 import time
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from yxanul.base.figures import format_seconds
+from yxanul.base.figures import finite, format_seconds
 from yxanul.base.ui import ProgressTask, Ui
 from yxanul.cli import signals
 
@@ -38,7 +37,7 @@ def print_text(text: str) -> None:
 def print_json(value: dict[str, Any]) -> None:
     """Print the JSON object of --json; non-finite numbers become null."""
     signals.json_is_out, stream = True, _json_stream or sys.stdout
-    stream.write(json.dumps(_finite(value), ensure_ascii=False) + "\n")
+    stream.write(json.dumps(finite(value), ensure_ascii=False) + "\n")
     stream.flush()
 
 
@@ -152,11 +151,3 @@ class _Bar:
 
     def expect(self, total: float) -> None:
         self.progress.update(self.task_id, total=total)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

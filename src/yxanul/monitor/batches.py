@@ -37,6 +37,11 @@ class BatchWatch:
         self._num_targets = self._num_copied = self._num_searched = 0
         self._num_rows, self._rows = 0, set[int]()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was loaded for the current step yet."""
+        return not self._num_searched
+
     def add(self, ids_BT: np.ndarray, targets_BT: np.ndarray) -> None:
         """Take note of a batch of the current step, int64; negative targets do not count."""
         self._checksum = zlib.crc32(ids_BT.tobytes(), self._checksum)

@@ -29,8 +29,8 @@ SAMPLE = 512
 """Positions of the confidence sample, at most."""
 SAMPLE_CHUNK = 128
 """Positions whose logits exist at a time."""
-MAX_ROWS = 4
-"""Rows of the pass that measures activations and attention, at most."""
+MIN_ROWS, MIN_TOKENS = 4, 2048
+"""Rows, or tokens of more rows, of the pass that measures activations and attention."""
 SCORES = 2**24
 """Attention scores that exist at a time."""
 DEAD_RELU, DEAD_GATE = 1e-6, 1e-3
@@ -120,8 +120,9 @@ def measure_layers(
         if attention:
             handles.append(block.attention.register_forward_pre_hook(partial(_see_scores, layer)))
     try:
-        documents_BT = None if documents_BT is None else documents_BT[:MAX_ROWS]
-        model.hidden(ids_BT[:MAX_ROWS], documents_BT)
+        rows = max(MIN_ROWS, MIN_TOKENS // ids_BT.shape[1])
+        documents_BT = None if documents_BT is None else documents_BT[:rows]
+        model.hidden(ids_BT[:rows], documents_BT)
     finally:
         for handle in handles:
             handle.remove()

@@ -34,6 +34,8 @@ class StepFacts:
     clip: float | None
     applied: bool
     """False if the update was skipped."""
+    excused: bool
+    """True if it was skipped because fp16 lowered its loss scale."""
     lr_scale: float
     phase: int
     rows: int
@@ -141,6 +143,7 @@ class StepRecorder:
             "optim/clip_rate": self._clipped.mean if len(self._clipped) else 0.0,
             "optim/skipped": float(not facts.applied),
             "optim/skipped_outlier": float(not facts.applied and finite),
+            "optim/skipped_excused": float(facts.excused),
             "optim/skipped_updates": float(facts.skipped_total),
         }
 

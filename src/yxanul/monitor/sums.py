@@ -14,9 +14,9 @@ from torch import Tensor
 
 from yxanul.monitor.trackers.tracker import Histogram
 
-PIECE = 2**18
-"""Elements read at a time: few enough to stay in a CPU's cache from one sum to the next, enough to
-make the cost of a call small."""
+PIECE = {"cpu": 2**18, "cuda": 2**22}
+"""Elements read at a time: on a CPU few enough to stay in its cache from one sum to the next, on a
+GPU enough to make the launches few."""
 FREE_TO_READ = ("cpu",)
 """Devices whose values the host can look at without waiting."""
 
@@ -93,11 +93,13 @@ def sums_of(tensors: Sequence[Tensor]) -> Tensor:
 def pieces(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
     """Yield the elements of all tensors in vectors of at most `PIECE`; small tensors are joined."""
     small: list[Tensor] = []
-    for piece in (piece for tensor in tensors for piece in tensor.detach().flatten().split(PIECE)):
-        if small and sum(one.numel() for one in small) + piece.numel() > PIECE:
+    flat = [tensor.detach().flatten() for tensor in tensors]
+    size = PIECE.get(flat[0].device.type, PIECE["cpu"]) if flat else 1
+    for piece in (piece for tensor in flat for piece in tensor.split(size)):
+        if small and sum(one.numel() for one in small) + piece.numel() > size:
             yield torch.cat(small)
             small = []
-        if piece.numel() == PIECE:
+        if piece.numel() == size:
             yield piece
         elif piece.numel():
             small.append(piece)

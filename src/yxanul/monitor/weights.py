@@ -113,10 +113,13 @@ def measure_weights(weights: Tensors, depth: int, in_fp8: bool = False) -> Measu
 
 
 def measure_updates(before: Tensors, after: Tensors, depth: int) -> Measurement:
-    """Measure norm(after - before) / norm(before) by group; overwrites `before`."""
-    names = list(before)
-    old = [_squared_norm([before[name]]) for name in names]
-    change = [_squared_norm([before[name].sub_(after[name].detach())]) for name in names]
+    """Measure norm(after - before) / norm(before) by group; `before` may be on another device."""
+    names, old, change = list(before), [], []
+    for name in names:
+        now = after[name].detach()
+        then = before[name].to(now.device)
+        old.append(_squared_norm([then]))
+        change.append(_squared_norm([then - now]))
 
     def finish(ranks: list[list[float]]) -> dict[str, float]:
         squares, metrics = _added(ranks), {}

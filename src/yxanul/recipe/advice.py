@@ -11,13 +11,12 @@ def advice_values(recipe: Recipe, index: int) -> dict[str, str]:
     """Return the keys and values to paste in the advice of alerts in a stage."""
     stage = recipe.stages[index]
     optim, model = stage_optim(recipe.optim, stage), recipe.model
-    clip = f"optim.grad_clip={optim.grad_clip / 2 if optim.grad_clip else 1:g}"
     return {
         "lower_lr": _rates(recipe, index, optim, 0.5),
         "higher_lr": _rates(recipe, index, optim, 2),
         "longer_warmup": _warmup(recipe, index, optim),
-        "clip": clip,
-        "higher_clip": f"optim.grad_clip={2 * optim.grad_clip:g}" if optim.grad_clip else clip,
+        "clip": _clips(recipe, index, optim, 0.5),
+        "higher_clip": _clips(recipe, index, optim, 2),
         "weight_decay": f"optim.weight_decay={max(0.1, 2 * optim.weight_decay):g}",
         "larger_init": f"model.init_std={2 * model.init_std:g}",
     }
@@ -31,6 +30,19 @@ def _rates(recipe: Recipe, index: int, optim: OptimSettings, factor: float) -> s
     if recipe.optim.muon_lr is not None and not own:  # else four times peak_lr
         text += f" optim.muon_lr={factor * recipe.optim.muon_lr:.2g}"
     return text
+
+
+def _clips(recipe: Recipe, index: int, optim: OptimSettings, factor: float) -> str:
+    """Return the largest norms of gradients times a factor, at the keys that decide them; 1 where
+    there is none."""
+    phases = [phase.grad_clip for phase in recipe.stages[index].curriculum]
+    own = [
+        f"stages.{index}.curriculum.{number}.grad_clip={factor * clip:g}"
+        for number, clip in enumerate(phases)
+        if clip
+    ]
+    usual = f"optim.grad_clip={factor * optim.grad_clip if optim.grad_clip else 1:g}"
+    return " ".join(own if all(phases) else [usual, *own])
 
 
 def _warmup(recipe: Recipe, index: int, optim: OptimSettings) -> str:

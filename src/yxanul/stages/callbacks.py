@@ -25,6 +25,7 @@ from yxanul.eval.run_tasks import (
     prepare_task,
 )
 from yxanul.eval.score import Score, mix_metrics, named
+from yxanul.eval.task_watch import TaskWatch, described
 from yxanul.generate.config import SampleSettings
 from yxanul.optim.table import usual_lr
 from yxanul.recipe.advice import advice_values
@@ -161,6 +162,7 @@ class TaskEvaluation(Callback):
     def __init__(self, session: Session, scorer: Scorer):
         self._session, self._scorer = session, scorer
         self._tasks = [task for task in session.recipe.eval.tasks if task.every_steps]
+        self._share = session.recipe.eval.max_share
         self._began, self._spent = perf_counter(), 0.0
         self._seconds: dict[str, float] = {}
         """Duration of the last evaluation by task."""
@@ -179,10 +181,17 @@ class TaskEvaluation(Callback):
         metrics: dict[str, float] = {}
         for task in due:
             began = perf_counter()
-            metrics |= self._scorer.score_tasks([task.name])[0]
-            self._seconds[task.name] = perf_counter() - began
-            self._spent += self._seconds[task.name]
-            self._late.remove(task.name)
+            # The first time it may take its share only, or shows how long it would take.
+            spare = self._share * (began - self._began) - self._spent
+            limit = math.inf if task.name in self._seconds else max(1.0, spare)
+            watch = TaskWatch(self._session.stop, limit)
+            measured = self._scorer.score_tasks([task.name], ui=watch)[0]
+            seconds = perf_counter() - began
+            self._spent += seconds
+            self._seconds[task.name] = seconds if measured else watch.estimate(seconds)
+            if measured:
+                self._late.discard(task.name)
+            metrics |= measured
         if not metrics:
             return None
         share = self._spent / (perf_counter() - self._began)
@@ -192,29 +201,19 @@ class TaskEvaluation(Callback):
         return Changes(best=new_best(self._session, trainer, metrics), stop=stop)
 
     def _has_time(self, task: TaskSettings) -> bool:
-        """Whether evaluating a task takes, with what was spent, at most the share of the time; the
-        first time it is evaluated to know."""
-        seconds, settings = self._seconds.get(task.name, 0.0), self._session.recipe.eval
+        """Whether evaluating a task takes, with what was spent, at most the share of the time."""
+        seconds = self._seconds.get(task.name, 0.0)
         elapsed = perf_counter() - self._began + seconds
-        if not seconds or self._spent + seconds <= settings.max_share * elapsed:
+        if not seconds or self._spent + seconds <= self._share * elapsed:
             return True
         if task.name not in self._announced:
             self._announced.add(task.name)
             self._session.ui.say(
                 f"task {task.name} takes {seconds:.1f} s: evaluated less often than every"
-                f" {task.every_steps:,} steps, to stay below {settings.max_share:.0%} of the time"
+                f" {task.every_steps:,} steps, to stay below {self._share:.0%} of the time"
                 " (eval.max_share)"
             )
         return False
-
-
-def described(metrics: Metrics) -> str:
-    """Return the metrics of tasks as text, with standard errors."""
-    return ", ".join(
-        f"{name.removeprefix('task/')} {value:.4g} +- {metrics[f'{name}_stderr']:.2g}"
-        for name, value in metrics.items()
-        if f"{name}_stderr" in metrics
-    )
 
 
 def new_best(session: Session, trainer: Trainer, metrics: Metrics) -> Best | None:
@@ -289,14 +288,19 @@ class Scorer:
     def score_tasks(
         self, names: Collection[str], cache: Path | None = None, ui: Ui | None = None
     ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-        """Return the metrics of tasks and their 95 % confidence intervals, by name.
+        """Return the metrics of tasks and their 95 % confidence intervals, by name; nothing if a
+        `TaskWatch` as the ui ends it.
 
         Answers are kept in the folder `cache`, if given, so that an interrupted evaluation resumes.
         """
 
         def evaluate() -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
             cached, shown = CachedModel(model, self._seq_len, cache), ui or SilentUi()
-            return named_results({name: self._prepared[name](cached, shown) for name in names})
+            try:
+                results = {name: self._prepared[name](cached, shown) for name in names}
+            except TaskWatch.Ended:
+                results = {}
+            return named_results(results)
 
         if not names:
             return {}, {}

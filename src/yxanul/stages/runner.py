@@ -9,11 +9,12 @@ from yxanul.base.metric_names import domain_of, matching, task_of
 from yxanul.checkpoint.layout import checkpoint_path
 from yxanul.checkpoint.read import CheckpointDamaged
 from yxanul.eval.score import named
+from yxanul.eval.task_watch import described
 from yxanul.monitor.loss_history import LossHistory
 from yxanul.optim.schedules import check_schedule
 from yxanul.optim.sophia import Sophia
 from yxanul.report.page import write_report
-from yxanul.stages.callbacks import Scorer, described, stage_callbacks
+from yxanul.stages.callbacks import Scorer, stage_callbacks
 from yxanul.stages.config import Extend, RaiseReplay, StageSettings, stage_optim
 from yxanul.stages.gates import Evidence, Verdict, judge
 from yxanul.stages.ledger import Action, Entry

@@ -25,8 +25,9 @@ from yxanul.stages.ledger import Ledger
 from yxanul.tokenizer.tokenizer import Tokenizer
 from yxanul.train.parallel.worker_group import WorkerGroup, command_of
 
-TIMED = ("perf/", "memory/", "epoch/avg_tokens_per_second")
-"""Metrics that depend on the clock or the machine and are not compared."""
+TIMED = ("perf/", "memory/", "epoch/avg_tokens_per_second", "task/")
+"""Metrics that depend on the clock or the machine, or are measured when there is time, and are not
+compared."""
 
 
 @dataclass(frozen=True)

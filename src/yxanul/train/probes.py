@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 import torch
 
@@ -21,7 +22,9 @@ from yxanul.monitor.weights import (
     weight_groups,
 )
 from yxanul.train.engine import Engine
-from yxanul.train.memory import is_out_of_memory
+from yxanul.train.memory import free, is_out_of_memory
+
+Found = TypeVar("Found")
 
 PADDED = ("embedding.tokens", "head")
 """Weights whose last rows may be padding of the vocabulary."""
@@ -31,7 +34,7 @@ class Probes:
     """Measures gradients, weights, updates and forward passes around an update.
 
     Nothing that is measured changes what is trained. What is measured on the device is moved to the
-    host at once, after the update.
+    host at once, after the update. A measurement that runs out of memory is left out, on all ranks.
     """
 
     def __init__(self, every: Cadences):
@@ -45,7 +48,8 @@ class Probes:
         """Measure the gradients of the first of several micro-batches, for the noise scale."""
         self._first = None
         if "gradients" in self._due_at(step) and (gradients := _gradients(engine)):
-            self._first = measure_norm(gradients, (batch.targets_BT != IGNORE).sum())
+            num_targets = (batch.targets_BT != IGNORE).sum()
+            self._first = _in_memory(engine, lambda: measure_norm(gradients, num_targets))
 
     def before_update(self, engine: Engine, batch: Batch, step: int) -> None:
         """Measure what is due at `step`: its gradients before clipping, its last micro-batch."""
@@ -58,13 +62,14 @@ class Probes:
         gradients, depth = _gradients(engine), engine.settings.depth
         as_one, by_group = "gradients" in self._due, "weights" in self._due
         if gradients and (as_one or by_group):
-            self._measured.append(measure_gradients(gradients, depth, as_one, by_group))
+            self._add(engine, lambda: measure_gradients(gradients, depth, as_one, by_group))
         if gradients and "histograms" in self._due:
-            histograms = measure_histograms("gradients", gradients, depth, update_groups)
-            self._measured.append(histograms)
+            self._add(
+                engine, lambda: measure_histograms("gradients", gradients, depth, update_groups)
+            )
         self._look_forward(engine, batch)
         if by_group:
-            self._weights = _copied(engine)
+            self._weights = _in_memory(engine, lambda: _copied(engine)) or {}
 
     def after_update(
         self, engine: Engine, applied: bool
@@ -73,13 +78,13 @@ class Probes:
         histograms of the step."""
         depth, weights = engine.settings.depth, engine.named_weights()
         in_fp8 = engine.mixed_precision.precision == "fp8"
+        apart = dict(_apart(engine))
         if weights and "weights" in self._due:
-            self._measured.append(measure_weights(dict(_apart(engine)), depth, in_fp8))
+            self._add(engine, lambda: measure_weights(apart, depth, in_fp8))
         if weights and "histograms" in self._due:
-            histograms = measure_histograms("weights", dict(_apart(engine)), depth, weight_groups)
-            self._measured.append(histograms)
+            self._add(engine, lambda: measure_histograms("weights", apart, depth, weight_groups))
         if self._weights and applied:
-            self._measured.append(measure_updates(self._weights, weights, depth))
+            self._add(engine, lambda: measure_updates(self._weights, weights, depth))
         measured, self._measured, self._weights = self._measured, [], {}
         return _split(finished(measured, engine))
 
@@ -94,11 +99,15 @@ class Probes:
         ids, targets, documents = batch.ids_BT, batch.targets_BT, batch.documents_BT
         with engine.observed() as model:
             if any(confidence):
-                self._measured.append(
-                    measure_confidence(model, ids, targets, documents, *confidence)
+                self._add(
+                    engine, lambda: measure_confidence(model, ids, targets, documents, *confidence)
                 )
             if any(layers):
-                self._measured.append(measure_layers(model, ids, documents, *layers))
+                self._add(engine, lambda: measure_layers(model, ids, documents, *layers))
+
+    def _add(self, engine: Engine, measure: Callable[[], Measurement]) -> None:
+        if (measured := _in_memory(engine, measure)) is not None:
+            self._measured.append(measured)
 
 
 def _split(
@@ -145,12 +154,18 @@ def _apart(engine: Engine) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _copied(engine: Engine) -> dict[str, torch.Tensor]:
-    """Return a copy of the weights; nothing if a rank has no memory for it."""
+    """Return a copy of the weights in the host's memory: the update may need the device's."""
+    weights = engine.named_weights().items()
+    return {name: weight.detach().to("cpu", copy=True) for name, weight in weights}
+
+
+def _in_memory(engine: Engine, measure: Callable[[], Found]) -> Found | None:
+    """Return what is measured without collectives; None if a rank runs out of memory."""
+    found = None
     try:
-        copies = {name: weight.detach().clone() for name, weight in engine.named_weights().items()}
+        found = measure()
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        copies = None
-    failed = engine.world.any(copies is None)
-    return {} if copies is None or failed else copies
+        free()
+    return None if engine.world.any(found is None) else found

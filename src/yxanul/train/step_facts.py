@@ -31,6 +31,7 @@ def step_facts(report: StepReport, trainer: Trainer) -> StepFacts:
         gradient_norm=report.gradient_norm,
         clip=report.clip,
         applied=report.applied,
+        excused=report.excused,
         lr_scale=phase.lr_scale,
         phase=phase.index,
         rows=phase.rows,

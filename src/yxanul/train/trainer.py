@@ -46,6 +46,8 @@ class StepReport:
     clip: float | None
     applied: bool
     """False if the update was skipped: non-finite values or an outlier."""
+    excused: bool
+    """True if it was skipped because fp16 lowered its loss scale."""
     num_targets: int
     seconds: dict[str, float]
     """Step time by section: data, forward, backward, metrics, optimizer."""
@@ -67,7 +69,7 @@ class Callback:
     """Base class of training callbacks, called in every process; its methods do nothing."""
 
     def before_update(self, trainer: Trainer, batch: Batch) -> None:
-        """Called with the gradients of a step, before clipping, and its last micro-batch."""
+        """Called with the gradients of a step, before clipping, and its first micro-batch."""
 
     def after_first_backward(self, trainer: Trainer, batch: Batch, num_targets: int) -> None:
         """Called with the gradients of the first of several micro-batches of a step, whose loss was
@@ -157,6 +159,7 @@ class Trainer:
             gradient_norm=norm,
             clip=phase.clip,
             applied=applied,
+            excused=excused,
             num_targets=num_targets,
             seconds=watch.laps,
             forward_bytes=self._forward_bytes,
@@ -164,7 +167,7 @@ class Trainer:
 
     def gradients(self, watch: Stopwatch) -> tuple[float, int, MixCursor, Batch] | None:
         """Accumulate the gradients of the step; return the mean loss, the number of targets, the
-        data cursor after it and the last micro-batch. None: out of memory, with no gradients left
+        data cursor after it and the first micro-batch. None: out of memory, with no gradients left
         behind."""
         phase = self.plan.phase_at(self.progress.stage_step)
         try:
@@ -175,7 +178,7 @@ class Trainer:
             self._estimate_hessian(batches[0])
             watch.lap("optimizer")
             loss = self.accumulate(batches, num_targets, watch)
-            return loss, num_targets, cursor, batches[-1]
+            return loss, num_targets, cursor, batches[0]
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -237,7 +240,7 @@ class Trainer:
             last = number == len(batches)
             with added_memory(self.engine.device.type) as added:
                 total, cross_entropy = self.engine.loss(batch, last)
-                self._forward_bytes = max(self._forward_bytes, added())
+                self._forward_bytes = max(added(), self._forward_bytes)  # NaN stays
             watch.lap("forward")
             self.engine.backward(total / num_targets, last)
             summed += cross_entropy

@@ -91,6 +91,9 @@ class History:
         fresh = History()
         for name in WINDOWS:
             setattr(self, name, getattr(fresh, name))
+        # Entropies of attention depend on the length of rows.
+        kept = {n: v for n, v in self.first.items() if not n.startswith("attention_entropy")}
+        self.first = kept
 
     def is_spike(self, loss: float) -> bool:
         """Return whether a finite loss is a spike."""

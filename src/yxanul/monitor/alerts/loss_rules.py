@@ -19,7 +19,9 @@ AVERAGED, LARGEST_GAP = 100, 1.0
 
 
 def not_finite(metrics: Metrics, history: History) -> str | None:
-    """Look for NaN or infinity."""
+    """Look for NaN or infinity, other than where fp16 lowers its loss scale."""
+    if metrics.get("optim/skipped_excused"):
+        return None
     domains = [name for name in metrics if name.startswith("val/") and name.endswith("/loss")]
     present = [*(name for name in FINITE if name in metrics), *domains]
     for name in present:
@@ -56,7 +58,8 @@ def too_good(metrics: Metrics, history: History) -> str | None:
             f"a loss of {loss:.3f} after {history.step} updates, less than half the entropy of"
             f" single tokens ({entropy:.2f})"
         )
-    if loss < lowest and metrics.get("data/epochs", 0.0) < 1:
+    is_subword = history.facts.get("model/vocab_size", 0) >= LARGE_VOCABULARY
+    if loss < lowest and is_subword and metrics.get("data/epochs", 1.0) < 1:
         return f"a loss of {loss:.3f} nats a token on text that is read for the first time"
     return ""
 

@@ -40,7 +40,9 @@ def dead_units(metrics: Metrics, history: History) -> str | None:
 
 def frozen_group(metrics: Metrics, history: History) -> str | None:
     """Look for weights that an applied update has not changed, or that have no gradient."""
-    groups = [*_named(metrics, "update_ratio/"), *_named(metrics, "gradient_norm/")]
+    # At its end the learning rate may be too small to change a weight near 1 in fp32.
+    updates = [] if _is_end(metrics, history) else [*_named(metrics, "update_ratio/")]
+    groups = [*updates, *_named(metrics, "gradient_norm/")]
     if not groups or metrics.get("optim/skipped") or history.step < 2:
         return None
     frozen = [name for name, value in groups if value == 0 and _should_learn(name, metrics)]
@@ -50,7 +52,7 @@ def frozen_group(metrics: Metrics, history: History) -> str | None:
 def explosion(metrics: Metrics, history: History) -> str | None:
     """Look for a gradient above 100."""
     largest = _largest_gradient(metrics)
-    if largest is None:
+    if largest is None or "optim/gradient_max" not in metrics:
         return None
     return f"a gradient of {largest:.3g}" if LARGEST_GRADIENT < largest < math.inf else ""
 
@@ -75,12 +77,13 @@ def gradient_ratio(metrics: Metrics, history: History) -> str | None:
 
 def attention_entropy(metrics: Metrics, history: History) -> str | None:
     """Look for a layer whose normalized attention entropy is below 0.05, or has fallen to a quarter
-    of its value at update 500."""
+    of its value 500 updates after a change."""
     entropies = dict(_named(metrics, "attention_entropy_normalized/"))
     if not entropies:
         return None
     for name, value in entropies.items():
-        before = history.first.setdefault(name, value) if history.step >= ENTROPY_STEP else value
+        is_settled = history.num_steps >= ENTROPY_STEP
+        before = history.first.setdefault(name, value) if is_settled else value
         if value < max(LOWEST_ENTROPY, ENTROPY_FALL * before):
             return f"{name} is {value:.3f}, and was {before:.3f}"
     return ""
@@ -116,9 +119,8 @@ def update_ratio(metrics: Metrics, history: History) -> str | None:
     ratios = dict(_named(metrics, "update_ratio/"))
     if not ratios or metrics.get("optim/skipped"):
         return None
-    is_end = metrics.get("optim/learning_rate", 1.0) < END_OF_RATE * history.highest_lr
     gains = 0.0, GAIN_RATIO * history.facts.get("optim/usual_lr", USUAL_LR)
-    others = 0.0 if is_end else SMALLEST_RATIO, RATIO
+    others = 0.0 if _is_end(metrics, history) else SMALLEST_RATIO, RATIO
     found = ""
     for name, ratio in ratios.items():
         smallest, largest = gains if name == "update_ratio/norms" else others
@@ -143,6 +145,11 @@ def clip_rate(metrics: Metrics, history: History) -> str | None:
     if rate <= LARGEST_CLIP_RATE or norm <= FAR_ABOVE * limit:
         return ""
     return f"{rate:.0%} of the last updates were clipped, from a norm of {norm:.3g} to {limit:g}"
+
+
+def _is_end(metrics: Metrics, history: History) -> bool:
+    """Return whether the learning rate has nearly fallen to its end."""
+    return metrics.get("optim/learning_rate", 1.0) < END_OF_RATE * history.highest_lr
 
 
 def _named(metrics: Metrics, prefix: str) -> Iterator[tuple[str, float]]:

@@ -1,0 +1,51 @@
+"""Evaluation of tasks beside training: when it has to end, and its results as text."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from time import perf_counter
+
+from yxanul.base.interrupt import StopRequest
+from yxanul.base.ui import ProgressTask, SilentUi
+
+
+class TaskWatch(SilentUi):
+    """Ends an evaluation that takes too long, or when the run is asked to stop."""
+
+    class Ended(Exception):
+        """The evaluation has been ended."""
+
+    def __init__(self, stop: StopRequest, seconds: float):
+        """Initialize with the longest time that the evaluation may take."""
+        self._stop, self._end = stop, perf_counter() + seconds
+        self._done, self._total = 0.0, 1.0
+
+    @contextlib.contextmanager
+    def task(self, title: str, total: float, unit: str) -> Iterator[ProgressTask]:
+        """Run the block until the evaluation has to end."""
+        self._done, self._total = 0.0, total
+        yield self
+
+    def advance(self, amount: float, note: str = "") -> None:
+        """Take note of progress; raise Ended if the evaluation has to end."""
+        self._done += amount
+        if self._stop.signal_number is not None or perf_counter() > self._end:
+            raise TaskWatch.Ended
+
+    def expect(self, total: float) -> None:
+        """Change the expected total."""
+        self._total = total
+
+    def estimate(self, seconds: float) -> float:
+        """Return how long the evaluation would take that was ended after so many seconds."""
+        return seconds * self._total / max(self._done, 1.0)
+
+
+def described(metrics: Mapping[str, float]) -> str:
+    """Return the metrics of tasks as text, with standard errors."""
+    return ", ".join(
+        f"{name.removeprefix('task/')} {value:.4g} +- {metrics[f'{name}_stderr']:.2g}"
+        for name, value in metrics.items()
+        if f"{name}_stderr" in metrics
+    )
