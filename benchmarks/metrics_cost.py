@@ -171,7 +171,7 @@ def main() -> None:
             share = total_share(costs)
             found[name] = {"costs": costs, "share": share, "met": report.meets(share, WANTED)}
             found[name] |= {"overall": overall}
-    settings = {key: str(value) for key, value in vars(options).items()}
+    settings = {key: str(v) for key, v in vars(options).items() if not isinstance(v, Path)}
     machine = {"machine": report.describe_machine(options.threads), "options": settings}
     report.write_results(options.out, "metrics-cost", "cpu", machine | found)
 

@@ -386,7 +386,7 @@ def main() -> int:
     judged = judge(found)
     for name, one in judged.items():
         report.say(f"{name}: {one['measured']} ({one['wanted']})")
-    settings = {key: str(value) for key, value in vars(options).items()}
+    settings = {key: str(v) for key, v in vars(options).items() if not isinstance(v, Path)}
     machine = {"machine": report.describe_machine(options.threads), "options": settings}
     report.write_results(options.out, "trainer", "cpu", machine | {"judged": judged} | found)
     return int(any(row.get("absent") for part in "AD" for row in found.get(part, ())))
