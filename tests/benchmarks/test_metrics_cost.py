@@ -8,6 +8,7 @@ from yxanul.monitor.config import Cadences
 FEW = ("--cost-steps", "2", "--steps", "3", "--rounds", "2", "--megabytes", "0.3")
 
 
+@pytest.mark.slow
 def test_a_tiny_run(benchmark_results):
     found = benchmark_results("metrics_cost.py", "--shape", "nano", *FEW)["nano"]
     assert set(found["costs"]) == set(GROUPS)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import mmap
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -137,6 +138,7 @@ def test_a_dead_layer(train, monkeypatch):
     assert first["name"] == "dead_units"
 
 
+@pytest.mark.slow
 def test_a_learning_rate_ten_times_too_high(train):
     first, *_ = train("optim.peak_lr=3e-2")
     assert "optim.peak_lr=0.015" in first["advice"]
@@ -175,17 +177,20 @@ def slow(monkeypatch, seconds):
     monkeypatch.setattr(Stopwatch, "lap", lapped)
 
 
+@pytest.mark.slow
 def test_a_starved_loader(train, monkeypatch):
     slow(monkeypatch, 10.0)
     first, *_ = train(steps(130), timed=("starvation",))
     assert first["name"] == "starvation"
 
 
+@pytest.mark.slow
 def test_a_memory_leak(train, monkeypatch):
     kept, fetch = [], Trainer.fetch
 
     def leaking(trainer, phase):
-        kept.append(torch.ones(2**19))  # 2 MiB
+        kept.append(mmap.mmap(-1, 2**21))  # of the system: earlier tests left free memory here
+        kept[-1].write(bytes(2**21))
         return fetch(trainer, phase)
 
     monkeypatch.setattr(Trainer, "fetch", leaking)
@@ -215,6 +220,7 @@ def test_a_weight_that_is_not_a_number(train, monkeypatch):
     assert [alert["name"] for alert in alerts] == ["not_finite"]
 
 
+@pytest.mark.slow
 def test_text_of_another_tokenizer(train, monkeypatch):
     order = torch.randperm(512, generator=torch.Generator().manual_seed(1))
 
