@@ -1,6 +1,7 @@
 """Fixtures that all tests share."""
 
 import os
+import shutil
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,6 +47,22 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the folder of real text (shared/data) is absent")
     return folder
+
+
+@pytest.fixture(scope="module")
+def prepared(recipe, tmp_path_factory):
+    """A folder with the text of the module's recipe, and nothing trained."""
+    from running import call
+
+    out = tmp_path_factory.mktemp("prepared")
+    assert call("prepare", recipe, "--out", out).code == 0
+    return out
+
+
+@pytest.fixture
+def out(prepared, tmp_path):
+    """A copy of the prepared folder, for one test."""
+    return shutil.copytree(prepared, tmp_path / "run")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,13 +18,6 @@ def recipe(tmp_path_factory):
     return write_tiny(tmp_path_factory.mktemp("recipe"), TINY)
 
 
-@pytest.fixture(scope="module")
-def prepared(recipe, tmp_path_factory):
-    out = tmp_path_factory.mktemp("prepared")
-    assert call("prepare", recipe, "--out", out).code == 0
-    return out
-
-
 @pytest.fixture
 def train(recipe, prepared, tmp_path, monkeypatch):
     """A function that trains a run whose loss is fifty times as large at one step."""

@@ -41,26 +41,12 @@ def recipe(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def prepared(recipe, tmp_path_factory):
-    """A folder with the text of the recipe, and nothing trained."""
-    out = tmp_path_factory.mktemp("prepared")
-    assert call("prepare", recipe, "--out", out).code == 0
-    return out
-
-
-@pytest.fixture(scope="module")
 def straight(recipe, prepared, tmp_path_factory):
     """The run that nothing disturbs."""
     out = tmp_path_factory.mktemp("straight") / "run"
     shutil.copytree(prepared, out)
     assert call("train", recipe, "--out", out).code == 0
     return out
-
-
-@pytest.fixture
-def out(prepared, tmp_path):
-    """A prepared folder to do harm to."""
-    return shutil.copytree(prepared, tmp_path / "run")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Flags of `train` and of `run`: each does what its help says, or is refused in one line."""
 
 import json
-import shutil
 
 import pytest
 
@@ -14,19 +13,6 @@ STEPS = 24
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     return write_tiny(tmp_path_factory.mktemp("recipe"))
-
-
-@pytest.fixture(scope="module")
-def prepared(recipe, tmp_path_factory):
-    """A folder with the text of the recipe, and nothing trained."""
-    out = tmp_path_factory.mktemp("prepared")
-    assert call("prepare", recipe, "--out", out).code == 0
-    return out
-
-
-@pytest.fixture
-def out(prepared, tmp_path):
-    return shutil.copytree(prepared, tmp_path / "run")
 
 
 def test_resume_without_a_checkpoint_says_so(recipe, out):

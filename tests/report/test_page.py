@@ -95,3 +95,18 @@ def test_a_report_that_cannot_be_written_is_a_warning(tmp_path):
     (run / "report.html").rmdir()
     write_report(RunFolder(run), Ui(), is_running=False)
     assert len(warnings) == 1 and facts_in((run / "report.html").read_text())
+
+
+def test_a_run_that_diverged_has_a_report(tmp_path):
+    """json writes NaN and infinity, which JSON does not have."""
+    at_end = {"val/one/bits_per_byte": float("inf"), "val/one/loss": float("nan")}
+    at_end |= {"task/blimp/accuracy": 0.5, "task/blimp/accuracy_stderr": float("nan")}
+    failed = entry("one", 0, 2, "failed", at_end=at_end)
+    failed["verdict"]["findings"][0]["measured"] = float("inf")
+    lines = [step_line(1), step_line(2) | {"train/loss": None}]
+    reader = RunReader(make_run(tmp_path / "run", [failed], lines).resolve())
+    (stage,) = facts_in(render_report([reader]))["runs"][0]["stages"]
+    assert stage["domains"] == [{"name": "one", "before": 3.0, "after": None}]
+    facts = report_facts([reader])
+    assert json.dumps(facts, allow_nan=False)
+    assert "failed" in as_markdown(facts) and model_card(facts["runs"][0])

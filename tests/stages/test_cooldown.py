@@ -37,18 +37,6 @@ def recipe(tmp_path_factory):
     return write_tiny(tmp_path_factory.mktemp("recipe"), ALIKE)
 
 
-@pytest.fixture(scope="module")
-def prepared(recipe, tmp_path_factory):
-    out = tmp_path_factory.mktemp("prepared")
-    assert call("prepare", recipe, "--out", out).code == 0
-    return out
-
-
-@pytest.fixture
-def out(prepared, tmp_path):
-    return shutil.copytree(prepared, tmp_path / "run")
-
-
 def entry_of(out, number=0):
     return json.loads((out / "ledger.json").read_text())["stages"][number]
 

@@ -29,18 +29,6 @@ def recipe(tmp_path_factory):
     return write_tiny(tmp_path_factory.mktemp("recipe"), TIMED)
 
 
-@pytest.fixture(scope="module")
-def prepared(recipe, tmp_path_factory):
-    out = tmp_path_factory.mktemp("prepared")
-    assert call("prepare", recipe, "--out", out).code == 0
-    return out
-
-
-@pytest.fixture
-def out(prepared, tmp_path):
-    return shutil.copytree(prepared, tmp_path / "run")
-
-
 class Clock:
     """Time passes by the step: `seconds_of(step)` each, whatever the machine does."""
 

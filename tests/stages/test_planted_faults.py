@@ -50,13 +50,6 @@ def recipe(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def prepared(recipe, tmp_path_factory):
-    out = tmp_path_factory.mktemp("prepared")
-    assert call("prepare", recipe, "--out", out).code == 0
-    return out
-
-
 @pytest.fixture
 def train(recipe, prepared, tmp_path):
     """A function that trains a copy of the prepared folder and returns its alerts by name."""

@@ -9,10 +9,10 @@ import pytest
 
 from recipes import TINY, write_tiny
 from running import call, metrics_of, stop_at, trained
-from yxanul.eval import task_watch
+from yxanul.eval import task_limit
 from yxanul.eval.cached_model import CachedModel
 from yxanul.eval.config import EvalSettings
-from yxanul.eval.task_watch import TaskWatch
+from yxanul.eval.task_limit import TaskLimit
 from yxanul.recipe import RecipeError, check_tree
 from yxanul.recipe.source_map import parse
 from yxanul.stages import callbacks
@@ -132,7 +132,7 @@ def steps_evaluated(monkeypatch, settings, durations, steps=1000, stop=None):
     """Return the steps at which each task is evaluated, steps taking a second, and what is said."""
     clock, found, lines = Clock(), {name: [] for name in durations}, []
     monkeypatch.setattr(callbacks, "perf_counter", clock)
-    monkeypatch.setattr(task_watch, "perf_counter", clock)
+    monkeypatch.setattr(task_limit, "perf_counter", clock)
     world = SimpleNamespace(broadcast=lambda value: value)
     session = SimpleNamespace(
         recipe=SimpleNamespace(
@@ -152,7 +152,7 @@ def steps_evaluated(monkeypatch, settings, durations, steps=1000, stop=None):
                 clock.now += durations[name] / 10
                 try:
                     bar.advance(1)
-                except TaskWatch.Ended:
+                except TaskLimit.Ended:
                     return {}, {}
         found[name].append(step)
         return {"task/blimp/accuracy": 0.6, "task/blimp/accuracy_stderr": 0.01}, {}

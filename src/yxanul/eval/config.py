@@ -101,6 +101,11 @@ class EvalSettings(Settings):
         others = (name for name in named if name in ALL_TASKS and name not in known)
         return [*self.tasks, *(TaskSettings(name=name) for name in others)]
 
+    def gate_tasks(self, metrics: Iterable[str]) -> list[TaskSettings]:
+        """Return those of `tasks_with` that may run: the tasks of a gate with these metrics."""
+        tasks = self.tasks_with(metrics)
+        return [task for task in tasks if self.allow_code or not task.runs_programs]
+
     def problem_with(
         self, metric: str, at_least: float | None = None, *, is_target: bool = False
     ) -> str | None:

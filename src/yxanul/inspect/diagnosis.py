@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ from yxanul.base.errors import YxanulError
 from yxanul.base.run_folder import RunFolder
 from yxanul.monitor.alerts import Alert, AlertMonitor
 from yxanul.monitor.config import MonitorSettings
+from yxanul.monitor.trackers.jsonl import read_metrics
 from yxanul.recipe import load_recipe
 from yxanul.recipe.advice import advice_values
 
@@ -39,25 +37,10 @@ def diagnose(run: RunFolder) -> Diagnosis:
     recipe = load_recipe(str(run.recipe))
     monitor = AlertMonitor(MonitorSettings(spikes=recipe.monitor.spikes))
     steps, alerts = 0, []
-    for step, metrics in records(run.metrics):
+    for step, metrics in read_metrics(run.metrics):
         stage = int(metrics.get("curriculum/stage", 0))
         if step > steps and stage < len(recipe.stages):
             monitor.advice = advice_values(recipe, stage)
         steps = max(steps, step)
         alerts += monitor.check(step, metrics)
     return Diagnosis(run.path, steps, alerts)
-
-
-def records(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
-    """Yield the step and the numbers of each line of a metrics.jsonl, null as NaN; lines that are
-    torn, or hold a text or an alert, are left out."""
-    with open(path, encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            try:
-                record = json.loads(line)
-                step = record.pop("step")
-            except (AttributeError, KeyError, TypeError, ValueError):
-                continue
-            metrics = {n: math.nan if v is None else v for n, v in record.items()}
-            if metrics and all(isinstance(value, float | int) for value in metrics.values()):
-                yield step, metrics

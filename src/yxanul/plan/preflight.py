@@ -128,15 +128,14 @@ def _tasks(recipe: Recipe) -> Iterator[Misfit]:
     metrics = [metric for stage in recipe.stages for metric in stage.gate.metrics()]
     folder = expand_home(settings.task_data) if settings.task_data else None
     options = TaskOptions(allow_code=settings.allow_code)
-    tasks = settings.tasks_with(metrics)
+    tasks = settings.gate_tasks(metrics)
     if tasks and folder is None:
         yield from _missing_package("datasets", "data", ("eval", "tasks"))
     for task in tasks:
-        if settings.allow_code or not task.runs_programs:
-            try:
-                check_possible([ALL_TASKS[task.name]], folder, options)
-            except YxanulError as error:
-                yield Misfit(str(error), ("eval", "task_data"), ("eval", "tasks"))
+        try:
+            check_possible([ALL_TASKS[task.name]], folder, options)
+        except YxanulError as error:
+            yield Misfit(str(error), ("eval", "task_data"), ("eval", "tasks"))
 
 
 def of_memory(recipe: Recipe, processes: int = 1) -> Iterator[Misfit]:

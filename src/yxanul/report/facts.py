@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from yxanul.base.errors import YxanulError
+from yxanul.base.figures import finite
 from yxanul.base.files import is_locked, sha256_of
 from yxanul.base.run_folder import RunFolder
 from yxanul.model.config import ModelSettings
@@ -110,8 +111,9 @@ class RunReader:
 
 
 def report_facts(readers: Sequence[RunReader], points: int = POINTS) -> dict[str, Any]:
-    """Return the facts of one or several runs, and where their recipes differ."""
-    runs = [reader.facts(max(30, points // len(readers))) for reader in readers]
+    """Return the facts of one or several runs, and where their recipes differ; null for figures
+    that are not finite."""
+    runs = [finite(reader.facts(max(30, points // len(readers)))) for reader in readers]
     names, others = (
         list(dict.fromkeys(name for run in runs for name in run["curves"][kind]))
         for kind in ("series", "others")

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from yxanul.base.figures import finite
 from yxanul.base.files import write_text
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import Ui
@@ -37,7 +36,7 @@ def render(facts: dict[str, Any]) -> str:
 
 def as_script(facts: dict[str, Any]) -> str:
     """Return facts as JSON that ends no script element, whatever its texts contain."""
-    text = json.dumps(finite(facts), ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(facts, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
@@ -57,7 +56,7 @@ def rendered(readers: Sequence[RunReader], format: str) -> str:
         return render_report(readers)
     facts = report_facts(readers)
     if format == "json":
-        return json.dumps(finite(facts), indent=1, ensure_ascii=False) + "\n"
+        return json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     return as_markdown(facts) if format == "md" else model_card(facts["runs"][0])
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from yxanul.base.metric_names import domain_of
+from yxanul.base.metric_names import GATES_OF_0_1, domain_of
 from yxanul.report.metrics_file import Clock
 
 FIGURES = {
@@ -20,14 +20,6 @@ AGAINST = {
     "best": "compared with its best at an earlier gate",
     "xz": "compared with xz -9e on the same text",
 }
-OF_0_1 = {
-    "progress": ("perplexity", "start"),
-    "forgetting": ("perplexity", "best"),
-    "perplexity": ("perplexity", None),
-    "bits_per_byte": ("bits_per_byte", None),
-    "bits_per_byte/xz": ("bits_per_byte", "xz"),
-}
-"""Metric and reference of each kind of gate in ledgers of 0.1."""
 
 
 def headline(
@@ -106,7 +98,7 @@ def finding_facts(finding: Mapping[str, Any]) -> dict[str, Any]:
     """Return a finding of a gate in words."""
     metric, against = str(finding.get("metric", "")), finding.get("against")
     if "gate" in finding:
-        figure, against = OF_0_1.get(finding["gate"], (str(finding["gate"]), None))
+        figure, against = GATES_OF_0_1.get(finding["gate"], (str(finding["gate"]), None))
         metric = f"val/{finding.get('domain')}/{figure}"
     bound = "at least" if finding.get("bound") == "at_least" else "at most"
     times = "\N{NO-BREAK SPACE}×" if against else ""

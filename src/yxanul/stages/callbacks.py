@@ -25,7 +25,7 @@ from yxanul.eval.run_tasks import (
     prepare_task,
 )
 from yxanul.eval.score import Score, mix_metrics, named
-from yxanul.eval.task_watch import TaskWatch, described
+from yxanul.eval.task_limit import TaskLimit, described
 from yxanul.generate.config import SampleSettings
 from yxanul.optim.table import usual_lr
 from yxanul.recipe.advice import advice_values
@@ -35,11 +35,10 @@ from yxanul.stages.replan import Cooldown, MinutesBudget
 from yxanul.stages.session import Session
 from yxanul.stages.summary import continued
 from yxanul.train.micro_batch import micro_rows_of
-from yxanul.train.probes import Probes
+from yxanul.train.probes import Probes, future_leak
 from yxanul.train.progress import Best
 from yxanul.train.step_facts import first_metrics, step_facts
 from yxanul.train.trainer import Callback, Changes, StepReport, Trainer
-from yxanul.train.watch import future_leak
 
 Metrics = Mapping[str, float]
 Result = TypeVar("Result")
@@ -64,7 +63,7 @@ class Recording(Callback):
 
     def __init__(self, session: Session, index: int, entry: Entry):
         self._session, self._index, self._entry = session, index, entry
-        session.watch.advice = advice_values(session.recipe, index)
+        session.alerts.advice = advice_values(session.recipe, index)
         self._probes = Probes(session.recipe.monitor.cadences)
 
     def after_first_backward(self, trainer: Trainer, batch: Batch, num_targets: int) -> None:
@@ -85,7 +84,7 @@ class Recording(Callback):
         metrics |= session.recorder.with_noise_scale(
             measured, report.gradient_norm, report.num_targets
         )
-        metrics |= session.watch.batches.metrics()
+        metrics |= session.alerts.batches.metrics()
         metrics |= stage_metrics(session, self._index, self._entry, report)
         stop = session.log(report.progress.step, metrics)
         for name, histogram in histograms.items():
@@ -183,12 +182,12 @@ class TaskEvaluation(Callback):
             began = perf_counter()
             # The first time it may take its share only, or shows how long it would take.
             spare = self._share * (began - self._began) - self._spent
-            limit = math.inf if task.name in self._seconds else max(1.0, spare)
-            watch = TaskWatch(self._session.stop, limit)
-            measured = self._scorer.score_tasks([task.name], ui=watch)[0]
+            most = math.inf if task.name in self._seconds else max(1.0, spare)
+            limit = TaskLimit(self._session.stop, most)
+            measured = self._scorer.score_tasks([task.name], ui=limit)[0]
             seconds = perf_counter() - began
             self._spent += seconds
-            self._seconds[task.name] = seconds if measured else watch.estimate(seconds)
+            self._seconds[task.name] = seconds if measured else limit.estimate(seconds)
             if measured:
                 self._late.discard(task.name)
             metrics |= measured
@@ -235,7 +234,8 @@ class Scorer:
         self.domains = sorted({domain for stage in stages for domain in stage.domains()})
         self._shapes = {domain: self._shape(domain) for domain in self.domains}
         self._seq_len = max(map(longest_row, stages))
-        self.tasks = self._allowed_tasks()
+        metrics = session.recipe.stages[index].gate.metrics()
+        self.tasks = {task.name: task for task in session.recipe.eval.gate_tasks(metrics)}
         """Tasks that the gate evaluates, by name."""
         self._prepared: dict[str, PreparedTask] = {}
 
@@ -272,11 +272,6 @@ class Scorer:
         is_trained = self._index or self._session.recipe.model.init_from is not None
         return self.score(domains) if is_trained else self.score_sample(domains)
 
-    def _allowed_tasks(self) -> dict[str, TaskSettings]:
-        settings, gate = self._session.recipe.eval, self._session.recipe.stages[self._index].gate
-        tasks = settings.tasks_with(gate.metrics())
-        return {task.name: task for task in tasks if settings.allow_code or not task.runs_programs}
-
     def prepare_tasks(self) -> None:
         """Read the files of all tasks, so that mistakes in them are found before training."""
         settings, tokenizer = self._session.recipe.eval, self._session.data.tokenizer
@@ -289,7 +284,7 @@ class Scorer:
         self, names: Collection[str], cache: Path | None = None, ui: Ui | None = None
     ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
         """Return the metrics of tasks and their 95 % confidence intervals, by name; nothing if a
-        `TaskWatch` as the ui ends it.
+        `TaskLimit` as the ui ends it.
 
         Answers are kept in the folder `cache`, if given, so that an interrupted evaluation resumes.
         """
@@ -298,7 +293,7 @@ class Scorer:
             cached, shown = CachedModel(model, self._seq_len, cache), ui or SilentUi()
             try:
                 results = {name: self._prepared[name](cached, shown) for name in names}
-            except TaskWatch.Ended:
+            except TaskLimit.Ended:
                 results = {}
             return named_results(results)
 
@@ -393,6 +388,6 @@ class Saving(Callback):
             "devices": session.world.size,
             "micro_rows": {str(i): rows for i, rows in micro_rows_of(trainer.plan).items()},
             "recorder": session.recorder.to_dict(),
-            "watch": session.watch.to_dict(),
+            "watch": session.alerts.to_dict(),
         }
         return state if engine.ema is None else state | {"ema_updates": engine.ema.num_updates}

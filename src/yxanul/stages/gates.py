@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from yxanul.base.metric_names import domain_of, matching
+from yxanul.base.metric_names import GATES_OF_0_1, domain_of, matching
 from yxanul.stages.config import GateSettings, Rule
 
 Metrics = Mapping[str, float]
@@ -122,21 +122,12 @@ def _is_in_scope(metric: str, rule: Rule, new_domains: Collection[str]) -> bool:
     return (domain_of(metric) in new_domains) == (rule.scope == "stage")
 
 
-_OF_0_1 = {
-    "progress": ("perplexity", "start"),
-    "forgetting": ("perplexity", "best"),
-    "perplexity": ("perplexity", None),
-    "bits_per_byte": ("bits_per_byte", None),
-    "bits_per_byte/xz": ("bits_per_byte", "xz"),
-}
-
-
 def _migrated(finding: dict[str, Any]) -> dict[str, Any]:
     """Return a finding with current keys; ledgers of 0.1 store a kind of gate and a domain."""
     if "gate" not in finding:
         interval = finding.get("interval")
         return finding | {"interval": interval and tuple(interval)}
-    figure, against = _OF_0_1[finding["gate"]]
+    figure, against = GATES_OF_0_1[finding["gate"]]
     kept = {name: finding[name] for name in ("measured", "limit", "passed")}
     metric = f"val/{finding['domain']}/{figure}"
     return {"metric": metric, "against": against, "bound": "at_most"} | kept

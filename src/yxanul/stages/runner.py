@@ -9,7 +9,7 @@ from yxanul.base.metric_names import domain_of, matching, task_of
 from yxanul.checkpoint.layout import checkpoint_path
 from yxanul.checkpoint.read import CheckpointDamaged
 from yxanul.eval.score import named
-from yxanul.eval.task_watch import described
+from yxanul.eval.task_limit import described
 from yxanul.monitor.loss_history import LossHistory
 from yxanul.optim.schedules import check_schedule
 from yxanul.optim.sophia import Sophia
@@ -29,7 +29,7 @@ from yxanul.train.hessian import HessianEstimator
 from yxanul.train.micro_batch import micro_rows_of, with_micro_rows
 from yxanul.train.plan_changes import until
 from yxanul.train.trainer import Trainer
-from yxanul.train.watch import WatchedLoader
+from yxanul.train.watched_loader import WatchedLoader
 
 
 def run_stages(session: Session) -> None:
@@ -201,7 +201,7 @@ def make_trainer(session: Session, index: int, plan: Plan, entry: Entry, scorer:
     position.optimizer_state = None
     return Trainer(
         engine=engine,
-        loader=WatchedLoader(session.loader, session.watch.batches),
+        loader=WatchedLoader(session.loader, session.alerts.batches),
         plan=plan,
         optim=optim,
         progress=session.progress,

@@ -58,7 +58,7 @@ class Saved:
     progress: Progress
     optimizer_state: OptimizerState
     recorder: dict[str, Any]
-    watch: dict[str, Any]
+    alerts: dict[str, Any]
     ema: dict[str, torch.Tensor] | None
     ema_updates: int
     loss_scale: dict[str, Any] | None
@@ -87,7 +87,7 @@ class Session:
     ledger: Ledger
     tracker: Tracker
     recorder: StepRecorder
-    watch: AlertMonitor
+    alerts: AlertMonitor
     position: Position
     peak_flops: float
     """Peak matmul throughput of one process, in FLOP/s."""
@@ -133,7 +133,7 @@ class Session:
         """
         self.tracker.log(step, metrics)
         stop = None
-        for alert in self.watch.check(step, metrics) if self.world.is_main else ():
+        for alert in self.alerts.check(step, metrics) if self.world.is_main else ():
             self.tracker.alert(alert)
             self.ui.warn(str(alert))
             if self.recipe.monitor.alerts.action(alert.name) == "stop":
@@ -179,7 +179,7 @@ def build_session(
         ledger=ledger,
         tracker=open_trackers(recipe.monitor.trackers if world.is_main else (), run, ui),
         recorder=StepRecorder(peak.flops_per_second * world.size, engine.device.type),
-        watch=AlertMonitor(recipe.monitor, _held_out(data)),
+        alerts=AlertMonitor(recipe.monitor, _held_out(data)),
         position=Position(progress, saved.optimizer_state if saved else None),
         peak_flops=peak.flops_per_second,
         writer=CheckpointWriter(run.checkpoints, background=recipe.train.checkpoint.background),
@@ -243,7 +243,7 @@ def _restore(session: Session, saved: Saved) -> None:
         write_best(session.run.path, best.step, best.metric, best.value)
     restore_engine(session.engine, saved)
     session.recorder.load(saved.recorder)
-    session.watch.load(saved.watch)
+    session.alerts.load(saved.alerts)
     session.tracker.rewind(saved.progress.step)
 
 

@@ -28,6 +28,8 @@ Found = TypeVar("Found")
 
 PADDED = ("embedding.tokens", "head")
 """Weights whose last rows may be padding of the vocabulary."""
+LEAK_TOKENS = 256
+"""Length of the row by which a look at later tokens is found."""
 
 
 class Probes:
@@ -52,7 +54,7 @@ class Probes:
             self._first = _in_memory(engine, lambda: measure_norm(gradients, num_targets))
 
     def before_update(self, engine: Engine, batch: Batch, step: int) -> None:
-        """Measure what is due at `step`: its gradients before clipping, its last micro-batch."""
+        """Measure what is due at `step`: its gradients before clipping, its first micro-batch."""
         self._due = self._due_at(step)
         self._measured, self._weights = [], {}
         if self._first is not None:
@@ -76,6 +78,8 @@ class Probes:
     ) -> tuple[dict[str, float], dict[str, Histogram]]:
         """Measure the weights, and their change if the update was applied; return all metrics and
         histograms of the step."""
+        if not self._due:
+            return {}, {}
         depth, weights = engine.settings.depth, engine.named_weights()
         in_fp8 = engine.mixed_precision.precision == "fp8"
         apart = dict(_apart(engine))
@@ -169,3 +173,23 @@ def _in_memory(engine: Engine, measure: Callable[[], Found]) -> Found | None:
             raise
         free()
     return None if engine.world.any(found is None) else found
+
+
+@torch.no_grad()
+def future_leak(engine: Engine, seq_len: int) -> dict[str, float]:
+    """Return how much the hidden states of a row change with its last token: 0 but for a leak.
+
+    All ranks must call it, since a sharded model has to be gathered; only rank 0 measures.
+    """
+    with engine.eval_weights() as model:
+        if not engine.world.is_main or engine.mixed_precision.precision == "fp8":
+            return {}
+        length, num_tokens = min(seq_len, LEAK_TOKENS), model.settings.num_tokens
+        if length < 2:
+            return {}
+        ids_BT = torch.arange(length, device=engine.device).unsqueeze(0) % num_tokens
+        before_BTD = model.hidden(ids_BT)[:, :-1].float()
+        ids_BT[0, -1] = (ids_BT[0, -1] + 1) % num_tokens
+        after_BTD = model.hidden(ids_BT)[:, :-1].float()
+        change, size = (after_BTD - before_BTD).abs().amax(), before_BTD.abs().mean()
+        return {"model/future_leak": float(change / size.clamp(min=1e-9))}

@@ -62,6 +62,21 @@ class JsonlTracker:
             raise YxanulError(f"cannot write {self._path}", got=error) from error
 
 
+def read_metrics(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
+    """Yield the step and the numbers of each line of a metrics.jsonl, null as NaN; lines that are
+    torn, or hold a text or an alert, are left out."""
+    with open(path, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                record = json.loads(line)
+                step = record.pop("step")
+            except (AttributeError, KeyError, TypeError, ValueError):
+                continue
+            metrics = {n: math.nan if v is None else v for n, v in record.items()}
+            if metrics and all(isinstance(value, float | int) for value in metrics.values()):
+                yield step, metrics
+
+
 def _plain(value: float) -> float | None:
     """Return a number as Python int or float; None if not finite."""
     number = value if isinstance(value, int) else float(value)

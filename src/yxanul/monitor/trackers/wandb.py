@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-import json
+import math
 import os
 import uuid
 from collections.abc import Iterator, Mapping
@@ -15,6 +15,7 @@ from yxanul.base.errors import YxanulError, missing_package
 from yxanul.base.files import read_json, write_json
 from yxanul.base.run_folder import RunFolder
 from yxanul.monitor.alerts import Alert
+from yxanul.monitor.trackers.jsonl import read_metrics
 from yxanul.monitor.trackers.tracker import Histogram
 
 SUMMARIES = {
@@ -107,17 +108,14 @@ class WandbTracker:
         return self._run
 
     def _metrics_before(self, step: int) -> Iterator[tuple[int, dict[str, float]]]:
-        """Yield the numbers of the lines of metrics.jsonl before a step."""
+        """Yield the finite metrics of metrics.jsonl before a step."""
         if not self._folder.metrics.is_file():
             return
-        with open(self._folder.metrics, encoding="utf-8") as lines:
-            for line in lines:
-                record = json.loads(line)
-                if (earlier := record.pop("step")) >= step:
-                    return
-                numbers = {n: float(v) for n, v in record.items() if isinstance(v, float | int)}
-                if numbers:
-                    yield earlier, numbers
+        for earlier, metrics in read_metrics(self._folder.metrics):
+            if earlier >= step:
+                return
+            if finite := {n: float(v) for n, v in metrics.items() if math.isfinite(v)}:
+                yield earlier, finite
 
     def _recipe(self) -> Any:
         path = self._folder.recipe

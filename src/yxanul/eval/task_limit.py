@@ -10,7 +10,7 @@ from yxanul.base.interrupt import StopRequest
 from yxanul.base.ui import ProgressTask, SilentUi
 
 
-class TaskWatch(SilentUi):
+class TaskLimit(SilentUi):
     """Ends an evaluation that takes too long, or when the run is asked to stop."""
 
     class Ended(Exception):
@@ -31,7 +31,7 @@ class TaskWatch(SilentUi):
         """Take note of progress; raise Ended if the evaluation has to end."""
         self._done += amount
         if self._stop.signal_number is not None or perf_counter() > self._end:
-            raise TaskWatch.Ended
+            raise TaskLimit.Ended
 
     def expect(self, total: float) -> None:
         """Change the expected total."""
