@@ -7,13 +7,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from yxanul.base.files import atomic_file, sync_folder, write_json
-from yxanul.data.executor import WorkerContext
+from yxanul.base.files import atomic_file, write_json
+from yxanul.data.executor import Worker
 from yxanul.data.manifest import (
     SPLITS,
     DroppedSample,
@@ -42,34 +43,37 @@ HELD_OUT_SEPARATOR = f"\n{END_OF_TEXT}\n".encode()
 class EncodeTask:
     """Task: encode one slice."""
 
-    folder: Path
-    """The source's folder."""
     number: int
     """The slice's index, which names its files."""
     part: SourceSlice
     settings: CommonSettings
     """The source's settings: a worker opens the source from its name and these."""
     header: Header
-    ngrams: Path | None = None
+    ngrams: str | None = None
     """N-gram file of the benchmarks: documents that contain one are dropped."""
-    copies: Path | None = None
+    copies: str | None = None
     """File that lists the slice's duplicate documents."""
     key: str = ""
     """Digest of everything but the text that determines the output."""
 
-    def run(self, context: WorkerContext) -> PartRecord:
+    def outputs(self, folder: Path) -> list[Path]:
+        """Return the files of the slice; the last one is its record."""
+        source = folder / self.header.source
+        shards = [shard_files(source / split, self.number).values() for split in SPLITS]
+        record = record_path(source, self.number)
+        return [*chain.from_iterable(shards), held_out_path(source, self.number), record]
+
+    def run(self, worker: Worker, folder: Path) -> PartRecord:
         """Write the slice's shards and held-out text, and last the record that marks it done."""
-        unmark(record_path(self.folder, self.number))
+        *_, held_out_file, record_file = self.outputs(folder)
         dropped = _DroppedDocuments()
         with contextlib.ExitStack() as files:
             writers: dict[Split, _ShardWriter] = {
-                split: _open_writer(files, self, split) for split in SPLITS
+                split: self._open_writer(files, folder, split) for split in SPLITS
             }
-            held_out = _HeldOutText(
-                files.enter_context(atomic_file(held_out_path(self.folder, self.number)))
-            )
-            for batch in _batches(self._documents(context), dropped):
-                _write(self._encoded(batch, context, dropped), writers, held_out, context)
+            held_out = _HeldOutText(files.enter_context(atomic_file(held_out_file)))
+            for batch in _batches(self._documents(worker), dropped):
+                _write(self._encoded(batch, worker, dropped), writers, held_out)
         record = PartRecord(
             key=self.key,
             part=self.part.name,
@@ -79,14 +83,21 @@ class EncodeTask:
             samples=tuple(dropped.samples),
             shards={split: writer.entry() for split, writer in writers.items()},
         )
-        write_json(record_path(self.folder, self.number), record.model_dump(mode="json"))
+        write_json(record_file, record.model_dump(mode="json"))
         return record
 
-    def _documents(self, context: WorkerContext) -> Iterator[_SplitDocument | Dropped]:
+    def _open_writer(self, files: contextlib.ExitStack, folder: Path, split: Split) -> _ShardWriter:
+        paths = shard_files(folder / self.header.source / split, self.number)
+        opened = {
+            end: _HashedFile(files.enter_context(atomic_file(path))) for end, path in paths.items()
+        }
+        return _ShardWriter(opened, self.header)
+
+    def _documents(self, worker: Worker) -> Iterator[_SplitDocument | Dropped]:
         """Yield the documents that pass the filters, and Dropped for all others and duplicates."""
-        copies = read_copies(self.copies) if self.copies else None
-        source = context.source(self.header.source, self.settings)
-        filters = context.filters(self.header.source, self.settings, self.ngrams)
+        copies = read_copies(worker.file(self.copies)) if self.copies else None
+        source = worker.source(self.header.source, self.settings)
+        filters = worker.filters(self.header.source, self.settings, self.ngrams)
         number = 0
         for item in prepared(source, self.part, filters):
             if isinstance(item, Dropped):
@@ -97,11 +108,11 @@ class EncodeTask:
             yield Dropped(cause, item[1].id, item[1].text) if cause else item
 
     def _encoded(
-        self, batch: Sequence[_SplitDocument], context: WorkerContext, dropped: _DroppedDocuments
+        self, batch: Sequence[_SplitDocument], worker: Worker, dropped: _DroppedDocuments
     ) -> _Encoded:
         """Encode documents, and drop those with too few or too many tokens."""
         texts = [document.text for _, document in batch]
-        ids, ends = context.tokenizer.encode_documents(texts)
+        ids, ends = worker.tokenizer.encode_documents(texts)
         lengths = np.diff(ends, prepend=0)
         least, most = token_bounds(self.settings.filters or ())
         small = lengths - 1 < (least or 0)
@@ -132,7 +143,6 @@ def _write(
     encoded: _Encoded,
     writers: Mapping[Split, _ShardWriter],
     held_out: _HeldOutText,
-    context: WorkerContext,
 ) -> None:
     """Append documents to the shards of their splits."""
     splits = np.array([split for split, _ in encoded.documents])
@@ -148,14 +158,6 @@ def _write(
         held_out.by_position = True
     for index in np.flatnonzero(splits == "validation").tolist():
         held_out.add(raw[index])
-    context.count(documents=len(texts), tokens=len(encoded.ids), text_bytes=int(sizes.sum()))
-
-
-def unmark(record: Path) -> None:
-    """Delete a record: it must never coexist with files written after it."""
-    if record.exists():
-        record.unlink()
-        sync_folder(record.parent)
 
 
 def _batches(
@@ -254,11 +256,3 @@ class _HeldOutText:
     def add(self, text: bytes) -> None:
         self._file.write(self._separator + text)
         self._separator = HELD_OUT_SEPARATOR
-
-
-def _open_writer(files: contextlib.ExitStack, task: EncodeTask, split: Split) -> _ShardWriter:
-    opened = {
-        end: _HashedFile(files.enter_context(atomic_file(path)))
-        for end, path in shard_files(task.folder / split, task.number).items()
-    }
-    return _ShardWriter(opened, task.header)

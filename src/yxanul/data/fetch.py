@@ -24,13 +24,18 @@ def fetch_shards(
     storage = RemoteStorage(address, fetched_folder(address))
     storage.look()
     if names is None:
-        names = storage.sources()
+        names = encoded_sources(storage)
         for manifest in set(storage.folder.glob("*/manifest.json")):
             if manifest.parent.name not in names:
                 manifest.unlink()
     for name in names:
         _fetch_source(storage, name, splits, ui)
     return storage.folder
+
+
+def encoded_sources(storage: RemoteStorage) -> list[str]:
+    """Return the names of the sources that have a manifest in the last listing."""
+    return sorted(path.parent.name for path in storage.files("*/manifest.json"))
 
 
 def _fetch_source(storage: RemoteStorage, name: str, splits: Sequence[Split], ui: Ui) -> None:
@@ -46,17 +51,21 @@ def _fetch_source(storage: RemoteStorage, name: str, splits: Sequence[Split], ui
     known = _known(folder)
     missing = [file for file in digests if not _is_current(file, digests[file], known)]
     if missing:
+        for file in missing:
+            file.unlink(missing_ok=True)
         with ui.task(f"fetch {name}", sum(storage.size(file) or 0 for file in missing), "B") as bar:
-            for file in missing:
-                file.unlink(missing_ok=True)
-            for file in storage.fetch(missing):
+
+            def check(file: Path) -> None:
                 _check(file, digests[file], storage)
                 bar.advance(file.stat().st_size)
+
+            storage.pull(missing, check)
     known |= {str(file): [file.stat().st_mtime_ns, digest] for file, digest in digests.items()}
+    others = [folder / other for other in _OTHER_FILES]
     if not path.is_file() or path.read_bytes() != content:
-        for other in _OTHER_FILES:
-            (folder / other).unlink(missing_ok=True)
-    storage.pull(folder / other for other in _OTHER_FILES)
+        for other in others:
+            other.unlink(missing_ok=True)
+    storage.pull(other for other in others if storage.size(other) is not None)
     write_json(folder / "fetched.json", known)
     with atomic_file(path) as file:
         file.write(content)

@@ -53,7 +53,7 @@ class Job:
 
     def is_whole(self, task: EncodeTask, record: PartRecord) -> bool:
         """Tell whether all files of a slice exist."""
-        return is_done(task.folder, task.number, record, self.header.dtype, self.storage.size)
+        return is_done(self.folder, task.number, record, self.header.dtype, self.storage.size)
 
     @property
     def outline(self) -> Outline:
@@ -94,15 +94,16 @@ def open_job(storage: Storage, header: Header, settings: CommonSettings) -> Job:
     return Job(storage, folder, header, settings, source.synthetic, parts, list(source.notes))
 
 
-def plan_job(job: Job, ngrams: Path | None, copies: list[Path] | None, ui: Ui) -> None:
-    """Set the job's tasks, and mark those that its folder shows as done."""
+def plan_job(job: Job, ngrams: str | None, copies: list[str] | None, ui: Ui) -> None:
+    """Set the job's tasks, and mark those that its folder shows as done. `ngrams` and `copies`, by
+    slice, are names of files."""
     remove_all_leftovers(job.folder)
     keys: list[set[str]] = []
     for number, part in enumerate(job.parts):
         mine = copies[number] if copies else None
-        task = EncodeTask(job.folder, number, part, job.settings, job.header, ngrams, mine)
+        task = EncodeTask(number, part, job.settings, job.header, ngrams, mine)
         # Duplicates depend on other slices and sources, so their digest belongs to the key.
-        others = [sha256_of(mine) if mine else "", ngrams.name if ngrams else ""]
+        others = [sha256_of(job.storage.folder / mine) if mine else "", ngrams or ""]
         words = [job.header.key, *others]
         plain = Split(job.header.validation_fraction, by_position=False)
         split = [] if part.split == plain else [part.split.mark]
@@ -122,7 +123,7 @@ def _digest(words: Sequence[str]) -> str:
 
 def _finished(job: Job, task: EncodeTask, keys: Collection[str]) -> PartRecord | None:
     """Return the record of a slice if it is done with this content under one of these keys."""
-    record = read_record(task.folder, task.number)
+    record = read_record(job.folder, task.number)
     if record is None or record.key not in keys or record.part != task.part.name:
         return None
     if record.fingerprint != task.part.fingerprint:

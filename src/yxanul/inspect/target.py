@@ -11,7 +11,7 @@ from yxanul.base.interrupt import StopRequest
 from yxanul.base.registry import lookup
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import Ui
-from yxanul.data.fetch import fetch_shards
+from yxanul.data.fetch import encoded_sources, fetch_shards
 from yxanul.data.inspect import source_folders
 from yxanul.data.manifest import Header
 from yxanul.data.storage import RemoteStorage
@@ -66,7 +66,7 @@ def find_target(path: Path, ui: Ui) -> Target:
         with StopRequest().handled():
             storage = RemoteStorage(recipe.data.folder, data)
             storage.look()
-            encoded = storage.sources()
+            encoded = encoded_sources(storage)
             names = [name for name in recipe.data.sources if name in encoded]
             fetch_shards(recipe.data.folder, ui, names)
     if not data.is_dir():
