@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from yxanul.cli.pictures import (
@@ -125,15 +125,8 @@ def _splits(splits: Mapping[str, Facts], kept: int) -> list[str]:
 def _first(split: str, documents: list[Facts], full: bool) -> list[str]:
     lines = [f"  first documents of {split}:"] if documents else []
     for document in documents:
-        if document["text"] is None:
-            words = _words(document, full, _BEGIN_CHARS)
-        else:
-            text = safe(document["text"])
-            whole = full or len(text) <= _BEGIN_CHARS
-            words = text if whole else begun(text, _BEGIN_CHARS)
-            words += END_MARK if document["ends"] and whole else ""
-        more = " …" if document["cut"] and not words.endswith("…") else ""
-        lines.append(f"    {document['document']}  {document['tokens']:,} tokens  {words}{more}")
+        words = _words(document, full, lambda text: begun(text, _BEGIN_CHARS))
+        lines.append(f"    {document['document']}  {document['tokens']:,} tokens  {words}")
     return lines
 
 
@@ -141,9 +134,9 @@ def _rows(rows: list[Facts], full: bool) -> list[str]:
     lines: list[str] = []
     for row in rows:
         epoch = "" if row["epoch"] is None else f", epoch {row['epoch']}"
-        begins = row["documents"][0]["begins"]
-        entry = "starts a document" if begins else "continues a document"
-        lines.append(f"row {row['row']}: {row['source']} at {row['position']:,}{epoch}; {entry}")
+        entry = "starts" if row["documents"][0]["begins"] else "continues"
+        place = f"{row['source']} at {row['position']:,}{epoch}"
+        lines.append(f"row {row['row']}: {place}; {entry} a document")
         lines += _stretches(row["documents"], full)
         target = row["target"]
         text = END_MARK if target["ends"] else f"'{safe(target['text'])}'" * bool(target["text"])
@@ -154,32 +147,28 @@ def _rows(rows: list[Facts], full: bool) -> list[str]:
 
 def _stretches(documents: list[Facts], full: bool) -> list[str]:
     """Return the documents of a row, separated by lines."""
-    shown = documents if full or len(documents) <= _STRETCHES else documents[: _STRETCHES - 1]
+    shown = documents if full else documents[:_STRETCHES]
     lines: list[str] = []
-    for number, document in enumerate(shown):
-        if number:
-            lines.append("  ├─")
-        lines.append(f"  │ {_words(document, full, _STRETCH_CHARS)}")
+    for document in shown:
+        words = _words(document, full, lambda text: shortened(text, _STRETCH_CHARS))
+        lines += ["  ├─", f"  │ {words}"]
         if document["text"] is not None and "ids" in document:
             lines.append(f"  │ ids: {_ids(document['ids'], full)}")
-    if len(shown) < len(documents):
-        last = documents[-1]
-        between = len(documents) - len(shown) - 1
-        lines += [f"  ├─ {between:,} documents not shown (--full)", "  ├─"]
-        lines.append(f"  │ {_words(last, full, _STRETCH_CHARS)}")
-    return lines
+    if more := len(documents) - len(shown):
+        lines.append(f"  ├─ {more:,} documents not shown (--full)")
+    return lines[1:]
 
 
-def _words(document: Facts, full: bool, most: int) -> str:
+def _words(document: Facts, full: bool, shorten: Callable[[str], str]) -> str:
     """Return a document's text in one line, or its ids if it is not decoded."""
     end = END_MARK if document["ends"] else ""
     if document["text"] is None:
         return f"ids: {_ids(document['ids'], full)} {end}".rstrip()
     text = safe(document["text"])
-    return (text if full else shortened(text, most)) + end
+    return (text if full else shorten(text)) + end
 
 
 def _ids(ids: list[int], full: bool) -> str:
-    shown = ids if full or len(ids) <= _IDS else ids[:_IDS]
+    shown = ids if full else ids[:_IDS]
     more = f" … {len(ids) - len(shown):,} more" if len(shown) < len(ids) else ""
     return " ".join(map(str, shown)) + more

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yxanul.base.errors import YxanulError
-from yxanul.base.registry import lookup
 from yxanul.data.inspect import Encoded, StreamRow, open_encoded, read_row, stream_rows
 from yxanul.data.manifest import Header, Split, read_record
 from yxanul.data.order import GROUP_TOKENS
@@ -112,20 +111,17 @@ class Look:
             "rows": list(islice(self._step_rows(step, source), most)),
         }
 
-    def dropped(self, source: str | None, cause: str | None) -> dict[str, Any]:
-        """Return counts and samples of dropped documents, for one cause or all."""
-        from yxanul.text.documents import CAUSES
-
-        if cause is not None:
-            lookup(CAUSES, cause, "cause")
-        facts: dict[str, Any] = {"counts": {}, "dropped": {}}
-        for name, folder in self.place.chosen(source).items():
-            encoded = open_encoded(folder)
-            counts = encoded.manifest.dropped
-            facts["counts"][name] = {c: n for c, n in counts.items() if cause in (None, c)}
-            samples = [sample for sample in encoded.dropped() if cause in (None, sample.cause)]
-            facts["dropped"][name] = [sample.model_dump() for sample in samples]
-        return {**self.place.facts, "cause": cause, **facts}
+    def dropped(self, source: str | None) -> dict[str, Any]:
+        """Return counts by cause and samples of dropped documents, by source."""
+        opened = {name: open_encoded(folder) for name, folder in self.place.chosen(source).items()}
+        return {
+            **self.place.facts,
+            "counts": {name: encoded.manifest.dropped for name, encoded in opened.items()},
+            "dropped": {
+                name: [sample.model_dump() for sample in encoded.dropped()]
+                for name, encoded in opened.items()
+            },
+        }
 
     def _source(self, folder: Path, splits: Sequence[Split]) -> dict[str, Any]:
         encoded = open_encoded(folder)
