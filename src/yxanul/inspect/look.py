@@ -12,7 +12,7 @@ from yxanul.base.errors import YxanulError
 from yxanul.data.inspect import Encoded, StreamRow, open_encoded, read_row, stream_rows
 from yxanul.data.manifest import Header, Split, read_record
 from yxanul.data.order import GROUP_TOKENS
-from yxanul.data.report import chars_per_token, lengths_of
+from yxanul.data.report import figures_of
 from yxanul.inspect.target import Target, TokenizerFinder
 
 if TYPE_CHECKING:
@@ -130,24 +130,13 @@ class Look:
             "complete": encoded.complete,
             "parts": encoded.num_parts,
             "parts_done": encoded.parts_done,
-            "synthetic": manifest.synthetic,
             "tokenizer": header.tokenizer,
             "decoded": self.tokenizers.of(header) is not None,
             "vocab_size": header.vocab_size,
             "end_of_text_id": header.end_of_text_id,
             "dtype": header.dtype,
             "validation_fraction": header.validation_fraction,
-            "splits": {
-                split: {
-                    "documents": entry.documents,
-                    "tokens": entry.tokens,
-                    "bytes": entry.bytes,
-                    "chars_per_token": chars_per_token(entry),
-                }
-                for split, entry in manifest.splits.items()
-            },
-            "dropped": manifest.dropped,
-            "lengths": lengths_of(manifest),
+            **figures_of(manifest),
             "first": {split: self._first(encoded, split) for split in splits},
         }
 
