@@ -304,9 +304,18 @@ def test_a_damaged_file_is_never_taken(texts, tmp_path, address, byte_tokenizer)
     assert not (folder / "manifest.json").exists()
 
 
-def test_what_is_not_encoded_is_one_line(texts, tmp_path, address, byte_tokenizer):
-    with pytest.raises(YxanulError, match=r"'tales' is not fully encoded at .*run yxanul prepare"):
-        fetch_shards(address, SilentUi(), ["tales"])
+def test_a_source_that_is_no_more_encoded_is_not_read_from_its_copy(
+    texts, tmp_path, address, byte_tokenizer
+):
+    prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
+    folder = fetch_shards(address, SilentUi())
+    Shards.open(folder, "tales", "train")
+    system, root = remote.file_system(address)
+    system.rm_file(f"{root}/tales/manifest.json")
+    for names in (None, ["tales"]):
+        fetch_shards(address, SilentUi(), names)
+        with pytest.raises(YxanulError, match=r"'tales' is not fully encoded.*run yxanul prepare"):
+            Shards.open(folder, "tales", "train")
 
 
 def test_scratch_folders_go_with_their_process(tmp_path, monkeypatch):
