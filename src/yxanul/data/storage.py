@@ -134,7 +134,7 @@ class RemoteStorage(Storage):
         self.writer = mine["token"]
 
     def resign(self) -> None:
-        """End being the writer."""
+        """Stop being the writer."""
         with contextlib.suppress(YxanulError):
             self.remove([self.folder / _WRITER_FILE])
 
