@@ -36,7 +36,7 @@ def benchmark_ngrams(storage: Storage, benchmarks: Mapping[str, str | None], ui:
     states = {name: _state(name, path) for name, path in sorted(benchmarks.items())}
     file = storage.folder / f"benchmarks-{plain_digest(states)[:16]}.npz"
     if not file.is_file():
-        texts = chain.from_iterable(_texts(*item) for item in benchmarks.items())
+        texts = chain.from_iterable(benchmark_texts(*item) for item in benchmarks.items())
         ngrams = ngrams_of(texts)
         ngrams.save(file)
         storage.push([file])
@@ -52,8 +52,9 @@ def benchmark_texts(name: str, path: str | None = None) -> Iterator[str]:
 
     An unreadable row raises YxanulError: half a test set protects nothing.
     """
-    texts = lookup(BENCHMARKS, name, "benchmark").texts
-    yield from chain.from_iterable(read_benchmark(name, path, lambda row: list(texts(row))))
+    with _named(name):
+        texts = lookup(BENCHMARKS, name, "benchmark").texts
+        yield from chain.from_iterable(read_benchmark(name, path, lambda row: list(texts(row))))
 
 
 @contextlib.contextmanager
@@ -68,11 +69,6 @@ def _named(name: str) -> Iterator[None]:
             expected=error.expected,
             hint=error.hint or "data.decontaminate=null disables decontamination",
         ) from None
-
-
-def _texts(name: str, path: str | None) -> Iterator[str]:
-    with _named(name):
-        yield from benchmark_texts(name, path)
 
 
 def _state(name: str, path: str | None) -> list[Any]:

@@ -198,7 +198,7 @@ def _finish(job: Job) -> Manifest:
 def _check_complete(job: Job) -> None:
     """Raise if shards that workers wrote are not in the storage of this process."""
     missing = [
-        task.part.name for task in job.tasks if not job.is_whole(task, job.done[task.number])
+        task.part.name for task in job.tasks if not job.is_whole(task.number, job.done[task.number])
     ]
     if missing:
         raise YxanulError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
@@ -230,21 +230,6 @@ def read_record(folder: Path, number: int) -> PartRecord | None:
         return PartRecord.model_validate(read_json(record_path(folder, number)))
     except (YxanulError, ValidationError):
         return None
-
-
-def is_done(
-    folder: Path,
-    number: int,
-    record: PartRecord,
-    dtype: str,
-    size_of: Callable[[Path], int | None],
-) -> bool:
-    """Tell whether all files of a slice exist with the sizes in its record."""
-    for split, entry in record.shards.items():
-        files, sizes = shard_files(folder / split, number), shard_sizes(entry, dtype)
-        if not all(size_of(files[end]) == sizes[end] for end in sizes):
-            return False
-    return size_of(held_out_path(folder, number)) is not None
 
 
 def record_path(folder: Path, number: int) -> Path:
