@@ -9,7 +9,7 @@ from pathlib import Path
 from yxanul.base.files import plain_digest, read_json, write_json
 from yxanul.base.ui import Ui
 from yxanul.data.executor import Executor, Worker
-from yxanul.data.manifest import shard_name
+from yxanul.data.manifest import read_record, shard_name
 from yxanul.data.plan import Job
 from yxanul.data.storage import Storage
 from yxanul.text.config import CommonSettings
@@ -103,7 +103,12 @@ def _scans(job: Job, ngrams: str | None, settings: DeduplicateSettings) -> list[
     folder = f"{job.header.source}/fingerprints"
     tasks = []
     for number, part in enumerate(job.parts):
-        digest = plain_digest([*common, part.name, part.fingerprint])
+        words = [*common, part.name, part.fingerprint]
+        record = read_record(job.folder, number)
+        # Passages end where text is held out, except in shards of versions that split by hash.
+        if part.split.by_position and (record is None or record.held_out_below == 1):
+            words.append(part.split.mark)
+        digest = plain_digest(words)
         name = f"{folder}/{shard_name(number)}-{digest[:16]}.bin"
         tasks.append(ScanTask(name, job.header.source, part, job.settings, ngrams, settings))
     current = {job.storage.folder / task.name for task in tasks}
