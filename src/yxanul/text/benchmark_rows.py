@@ -14,7 +14,7 @@ from yxanul.text.documents import CURES, PROBLEMS, Dropped
 from yxanul.text.sources.bytestream import ByteStream
 from yxanul.text.sources.columns import Row
 from yxanul.text.sources.files import File, find_files, with_compressions
-from yxanul.text.sources.hub_files import HubFiles
+from yxanul.text.sources.hub_files import HubAccess
 from yxanul.text.sources.hub_plan import ROWS, find_plan
 from yxanul.text.sources.hub_query import HubQuery
 from yxanul.text.sources.hub_rows import load
@@ -112,8 +112,7 @@ def _hub_rows(name: str) -> Iterator[tuple[str, Row]]:
         if plan.format == ROWS:
             yield from ((f"'{hub.name}'", row) for row in load(query, False))
         else:
-            access = HubFiles(query, streaming=False)
-            access.downloads = True
+            access = HubAccess(query, downloads=True)
             yield from _rows(name, map(access.file, plan.files))
 
 

@@ -196,7 +196,11 @@ def test_streamed_rows_keep_the_fingerprint_of_versions_before():
     """Shards that were written when `HubQuery` was called `Wanted` stay valid."""
     query = repr(QUERY).replace("HubQuery", "Wanted", 1)
     rows = SimpleNamespace(
-        settings=SimpleNamespace(limit=3), _query=QUERY, _columns="columns", _dataset=None
+        settings=SimpleNamespace(limit=3),
+        _query=QUERY,
+        _columns="columns",
+        _dataset=None,
+        _streaming=True,
     )
-    (part,) = hub_rows.StreamedRows.slices(rows)
+    (part,) = hub_rows.HubRows.slices(rows)
     assert part.fingerprint == digest_of(query, repr("columns"))

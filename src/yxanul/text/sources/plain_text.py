@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from operator import itemgetter
 
@@ -12,8 +12,8 @@ from yxanul.text.documents import Document, Dropped, SourceSlice
 from yxanul.text.sources import byte_ranges, chunking
 from yxanul.text.sources.byte_ranges import MAX_LINE_BYTES
 from yxanul.text.sources.bytestream import ByteStream, marked_encoding, split_blocks, split_lines
-from yxanul.text.sources.file_source import FileSlice, FileSource
 from yxanul.text.sources.files import File
+from yxanul.text.sources.reader import FileSlice, StreamReader
 from yxanul.text.split import RUN_BYTES, Sized, cut_by_runs
 
 AUTO_BYTES = 64 << 20
@@ -22,18 +22,14 @@ AUTO_BYTES = 64 << 20
 _FINDERS = {"lines": byte_ranges.find_line, "passages": byte_ranges.find_paragraph}
 
 
-class PlainTextSource(FileSource):
-    """Text files, chunked into documents at separators, passages, lines, or not at all.
+class PlainTextReader(StreamReader):
+    """Reads text files, chunked into documents at separators, passages, lines, or not at all.
 
     A large file is read in ranges, with the same documents as the whole file, except that passages
     restart at the first blank line of each range.
     """
 
     settings: TextSettings
-
-    def __init__(self, name: str, settings: TextSettings, files: Sequence[File] | None = None):
-        super().__init__(name, settings, files)
-        self.suffixes = settings.suffixes
 
     def slices(self) -> list[SourceSlice]:
         """Return a slice per file, per range of a large one, or per group of small ones."""
@@ -91,6 +87,11 @@ class PlainTextSource(FileSource):
             if not isinstance(stream, Dropped) and self._mode(stream) == "passages":
                 size_bytes = sum(map(len, stream))
                 yield Sized(file.name, size_bytes, b"".join(_first(stream, RUN_BYTES)))
+
+    @property
+    def may_have_passages(self) -> bool:
+        """Whether files may be chunked into passages."""
+        return self.settings.split_by in ("auto", "passages")
 
     @property
     def run_bytes(self) -> int:

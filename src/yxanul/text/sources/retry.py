@@ -72,7 +72,7 @@ def retry(
 def is_transient(error: BaseException, target: Target) -> bool:
     """Return whether a retry may help: an overloaded server or a failed connection."""
     causes = list(causes_of(error))
-    status = _status(causes)
+    status = status_of(error)
     if status is not None:
         return status >= 500 or status in _TRANSIENT_STATUS
     if any(
@@ -89,7 +89,7 @@ def is_transient(error: BaseException, target: Target) -> bool:
 
 def is_not_found(error: BaseException) -> bool:
     """Return whether the file system reported that there is no such file."""
-    status = _status(list(causes_of(error)))
+    status = status_of(error)
     if status is not None:
         return status in (404, 410)
     return isinstance(error, FileNotFoundError)
@@ -133,7 +133,7 @@ def to_user_error(error: BaseException, target: Target) -> YxanulError:
         unknown = YxanulError(f"{name} cannot be loaded", got=summary)
         return refusal(target, causes) or unknown
     is_anonymous = any("Credentials" in type(cause).__name__ for cause in causes)
-    if is_anonymous or isinstance(error, PermissionError) or _status(causes) in (401, 403):
+    if is_anonymous or isinstance(error, PermissionError) or status_of(error) in (401, 403):
         hint = _ACCESS_HINTS.get(name.partition("://")[0].lower(), "check its permissions")
         return YxanulError(f"no permission to read {name}", got=summary, hint=hint)
     if is_not_found(error):
@@ -158,9 +158,9 @@ def _summary(causes: Sequence[BaseException]) -> str:
     return f"{type(error).__name__}: {' '.join(lines[:2])}".removesuffix(": ")
 
 
-def _status(causes: Sequence[BaseException]) -> int | None:
-    """Return the HTTP status in an error, whichever library raised it."""
-    for cause in causes:
+def status_of(error: BaseException) -> int | None:
+    """Return the HTTP status in an error or its causes, whichever library raised it."""
+    for cause in causes_of(error):
         response: Any = getattr(cause, "response", None)
         if isinstance(response, dict):
             status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
