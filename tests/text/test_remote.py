@@ -376,11 +376,12 @@ def test_a_file_that_changes_while_it_is_read(web):
         list(items)
 
 
-def test_waiting_between_tries(web):
+def test_waiting_between_tries(web, monkeypatch):
     web.files["/a"] = b"x" * 100
     (file,) = find_files(f"{web.address}/a", ())
     waits = []
-    raw = RemoteFile(file.address, file.size_bytes, file.fingerprint, sleep=waits.append)
+    monkeypatch.setattr(retry.time, "sleep", waits.append)
+    raw = RemoteFile(file.address, file.size_bytes, file.fingerprint)
     web.faults = ["500", "cut"]
     with raw:
         assert raw.read(50) == b"x" * 3

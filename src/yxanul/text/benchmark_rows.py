@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from yxanul.base.errors import YxanulError, missing_package
+from yxanul.base.errors import YxanulError
 from yxanul.base.registry import lookup
 from yxanul.text.benchmarks import BENCHMARKS
 from yxanul.text.config import HubSettings
@@ -119,8 +119,10 @@ def _hub_rows(name: str) -> Iterator[tuple[str, Row]]:
 def _configs(hub: HubSettings) -> Sequence[str | None]:
     if hub.config != "*":
         return [hub.config]
-    try:
+
+    def names() -> list[str]:
         from datasets import get_dataset_config_names
-    except ImportError:
-        raise missing_package("datasets", "data") from None
-    return retry(lambda: get_dataset_config_names(hub.name), HubQuery.of(hub))
+
+        return get_dataset_config_names(hub.name)
+
+    return retry(names, HubQuery.of(hub))

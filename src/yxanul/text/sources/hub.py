@@ -68,7 +68,7 @@ class HubSource:
         """Return the files of a commit and what reads them."""
         if commit not in self._at:
             query = self._query._replace(revision=commit)
-            access = HubAccess(query)
+            access = HubAccess(query, self.settings.streaming)
             self._at[commit] = access, self._reader(find_plan(query), access)
         return self._at[commit]
 

@@ -21,8 +21,10 @@ class HubAccess:
     """Access to the files of one dataset; the revision of the query is a commit."""
 
     query: HubQuery
+    streaming: bool = False
+    """Nothing is kept on disk."""
     downloads: bool = False
-    """Files are downloaded when they are opened. Else only cached ones are read locally."""
+    """Files are downloaded when they are opened; else what is not cached is read by ranges."""
 
     def file(self, entry: Entry) -> HubFile:
         """Return a file of the dataset."""
@@ -40,7 +42,7 @@ class HubFile(File):
         """Open the file as a seekable stream; faults of the hub raise YxanulError."""
         path = self.cached()
         if path is None and self.access.downloads:
-            path = retry(self._download, self.access.query)
+            path = self.download()
         if path is not None:
             return open(path, "rb")
         return io.BufferedReader(_Stream(self), buffer_bytes or remote.BUFFER_BYTES)
@@ -58,6 +60,10 @@ class HubFile(File):
             query.name, self.name, revision=query.revision, repo_type="dataset"
         )
         return path if isinstance(path, str) and _size(path) == self.size_bytes else None
+
+    def download(self) -> str:
+        """Return the path of the downloaded file."""
+        return retry(self._download, self.access.query)
 
     def _download(self) -> str:
         """Download the file; among several processes one does, and the others wait."""
@@ -100,22 +106,23 @@ class _Stream(remote.RetriedFile):
         from huggingface_hub.constants import HF_HUB_DOWNLOAD_TIMEOUT
         from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
-        name, query = self._file.name, self._file.access.query
+        name, access = self._file.name, self._file.access
+        query = access.query
         url = hf_hub_url(query.name, name, revision=query.revision, repo_type="dataset")
         span = f"{self._at}-{self._at + length - 1}"
         headers = build_hf_headers() | {"Range": f"bytes={span}", "Accept-Encoding": "identity"}
         timeout = HF_HUB_DOWNLOAD_TIMEOUT
         with get_session().stream("GET", url, headers=headers, timeout=timeout) as response:
             hf_raise_for_status(response)
-            sent = response.headers.get("Content-Range")
-            if sent != f"bytes {span}/{self._size_bytes}":
-                raise YxanulError(
-                    f"the hub does not support range requests for {name}",
-                    got=sent or "the whole file",
-                    expected=f"bytes {span}/{self._size_bytes}",
-                    hint="download the dataset, and give its folder as the name",
-                )
-            return response.read()
+            if response.headers.get("Content-Range") == f"bytes {span}/{self._size_bytes}":
+                return response.read()
+        if access.streaming:
+            raise YxanulError(
+                f"the hub does not support range requests for {name}", hint="set streaming: false"
+            )
+        with open(self._file.download(), "rb") as whole:
+            whole.seek(self._at)
+            return whole.read(length)
 
 
 def _size(path: str) -> int | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
-from yxanul.base.errors import YxanulError, missing_package, near_miss
+from yxanul.base.errors import YxanulError, near_miss
 from yxanul.base.files import write_json
 from yxanul.text.sources.files import with_compressions
 from yxanul.text.sources.hub_query import HubQuery, is_offline, unknown_choice
@@ -110,11 +110,9 @@ def _plan_at(query: HubQuery, commit: str) -> Plan:
 
 def _builder(query: HubQuery) -> DatasetBuilder:
     """Let `datasets` find configuration, splits and data files."""
-    try:
-        import datasets
-        from datasets.exceptions import DatasetNotFoundError
-    except ImportError:
-        raise missing_package("datasets", "data") from None
+    import datasets
+    from datasets.exceptions import DatasetNotFoundError
+
     # With an empty cache it cannot fall back to rows of another commit.
     with TemporaryDirectory() as empty:
         address = f"hf://datasets/{query.name}"
@@ -170,15 +168,13 @@ def _stored(query: HubQuery) -> Plan | None:
     try:
         commit, kind, files = json.loads(_path(query).read_text())
         return Plan(commit, kind, tuple(Entry(*file) for file in files))
-    except (OSError, ValueError, TypeError):
+    except (ImportError, OSError, ValueError, TypeError):
         return None
 
 
 def _path(query: HubQuery) -> Path:
-    try:
-        from huggingface_hub import constants
-        from huggingface_hub.file_download import repo_folder_name
-    except ImportError:
-        raise missing_package("datasets", "data") from None
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
     folder = repo_folder_name(repo_id=query.name, repo_type="dataset")
     return Path(constants.HF_HUB_CACHE) / folder / "plans" / f"{query.digest}.json"

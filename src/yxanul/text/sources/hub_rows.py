@@ -8,7 +8,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from yxanul.base.errors import missing_package
 from yxanul.text.config import HubSettings
 from yxanul.text.documents import Document, Dropped, SourceSlice
 from yxanul.text.sources.columns import SAMPLE_ROWS, Columns, choose_columns
@@ -26,14 +25,14 @@ def load(query: HubQuery, streaming: bool) -> Any:
 
     The client finds the token itself: HF_TOKEN, or that of `hf auth login`.
     """
-    try:
+
+    def open_dataset() -> Any:
         from datasets import load_dataset
-    except ImportError:
-        raise missing_package("datasets", "data") from None
-    name, config, split = query.name, query.config, query.split
-    return retry(
-        lambda: load_dataset(name, config, split=split, streaming=streaming, **query.options), query
-    )
+
+        options = {"split": query.split, "streaming": streaming, **query.options}
+        return load_dataset(query.name, query.config, **options)
+
+    return retry(open_dataset, query)
 
 
 class HubRows:

@@ -6,10 +6,9 @@ import contextlib
 import io
 import itertools
 import re
-from collections.abc import Callable
 from typing import Any
 
-from yxanul.base.errors import YxanulError, missing_package
+from yxanul.base.errors import YxanulError
 from yxanul.text.sources.retry import Target, retry, to_user_error
 
 CONNECT_SECONDS = 30.0
@@ -44,19 +43,15 @@ def file_system(address: str) -> tuple[Any, str]:
     """Return the file system of an address, and the path in that system."""
     try:
         from fsspec.core import url_to_fs
-    except ImportError:
-        raise missing_package("fsspec", "data") from None
-    try:
+
         return url_to_fs(address, **(_web_options() if is_web(address) else {}))
     except (ImportError, ValueError) as error:
         raise to_user_error(error, address) from None
 
 
 def _web_options() -> dict[str, Any]:
-    try:
-        import aiohttp
-    except ImportError:
-        raise missing_package("aiohttp", "data") from None
+    import aiohttp
+
     # aiohttp's default limits the total time of a response; here only silence times out.
     timeout = aiohttp.ClientTimeout(
         total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
@@ -81,14 +76,9 @@ class RetriedFile(io.RawIOBase):
     A failed read is retried from the same offset; raises YxanulError when retries are exhausted.
     """
 
-    def __init__(
-        self,
-        target: Target,
-        size_bytes: int | None,
-        sleep: Callable[[float], None] | None = None,
-    ):
+    def __init__(self, target: Target, size_bytes: int | None):
         """Errors name `target`."""
-        self._target, self._size_bytes, self._sleep = target, size_bytes, sleep
+        self._target, self._size_bytes = target, size_bytes
         self._at = 0
 
     def fetch(self, length: int, attempt: int) -> bytes:
@@ -127,7 +117,7 @@ class RetriedFile(io.RawIOBase):
             attempt = next(attempts)
             return self.fetch(max(length >> (2 * attempt), 1), attempt)
 
-        data = retry(fetch_less, self._target, self._sleep)
+        data = retry(fetch_less, self._target)
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
@@ -136,14 +126,8 @@ class RetriedFile(io.RawIOBase):
 class RemoteFile(RetriedFile):
     """Raw stream of the file at an fsspec address."""
 
-    def __init__(
-        self,
-        address: str,
-        size_bytes: int | None,
-        fingerprint: str,
-        sleep: Callable[[float], None] | None = None,
-    ):
-        super().__init__(address, size_bytes, sleep)
+    def __init__(self, address: str, size_bytes: int | None, fingerprint: str):
+        super().__init__(address, size_bytes)
         self._address, self._fingerprint = address, fingerprint
         self._system, self._path = file_system(address)
         self._file: Any = None

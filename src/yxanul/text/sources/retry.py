@@ -14,7 +14,8 @@ WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0)
 # The hub's rate limit has windows of five minutes; it sends the time to wait as Retry-After.
 MAX_WAIT_SECONDS = 300.0
 EXTRAS = {
-    "fsspec": "data", "aiohttp": "data", "huggingface_hub": "data", "s3fs": "s3", "gcsfs": "gcs",
+    "fsspec": "data", "aiohttp": "data", "huggingface_hub": "data", "datasets": "data",
+    "s3fs": "s3", "gcsfs": "gcs",
 }  # fmt: skip
 _TRANSIENT_STATUS = (408, 425, 429)
 # Class names by which HTTP libraries and cloud clients report a failed connection.
@@ -47,7 +48,6 @@ class Unreachable(YxanulError):
 def retry(
     action: Callable[[], Result],
     target: Target,
-    sleep: Callable[[float], None] | None = None,
     *,
     max_wait: float = MAX_WAIT_SECONDS,
 ) -> Result:
@@ -65,7 +65,7 @@ def retry(
             hopeless = isinstance(target, HubQuery) and is_offline()
             if wait is None or hopeless or not is_transient(error, target):
                 raise to_user_error(error, target) from error
-            (sleep or time.sleep)(max(wait, min(_retry_after(error), max_wait)))
+            time.sleep(max(wait, min(_retry_after(error), max_wait)))
     raise AssertionError("the last attempt returns or raises")
 
 
