@@ -18,9 +18,9 @@ from yxanul.text.sources.hub_files import HubAccess
 from yxanul.text.sources.hub_plan import ROWS, find_plan
 from yxanul.text.sources.hub_query import HubQuery
 from yxanul.text.sources.hub_rows import load
-from yxanul.text.sources.json_rows import json_rows
 from yxanul.text.sources.parquet import opened, rows_of
 from yxanul.text.sources.retry import retry
+from yxanul.text.sources.rows import json_rows
 
 SUFFIXES = (".jsonl", ".json", ".ndjson", ".parquet")
 Parsed = TypeVar("Parsed")

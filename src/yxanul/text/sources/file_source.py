@@ -16,7 +16,7 @@ from yxanul.text.sources.html import HtmlReader
 from yxanul.text.sources.kinds import SUFFIXES, Kind, kind_of, suffix_of
 from yxanul.text.sources.parquet import ParquetReader
 from yxanul.text.sources.plain_text import PlainTextReader
-from yxanul.text.sources.reader import Reader
+from yxanul.text.sources.reader import Reader, gone
 from yxanul.text.sources.remote import is_remote
 from yxanul.text.sources.rows import CsvReader, JsonReader, RowReader
 from yxanul.text.sources.source import digest_of
@@ -108,7 +108,7 @@ class FileSource:
     def _reader_of(self, part: SourceSlice) -> Reader:
         kind = part.kind if self.settings.kind == "text" else self.settings.kind
         if kind not in self._readers:
-            raise YxanulError(f"'{part.name}' no longer exists in {self.settings.path}")
+            raise gone(part, self.settings.path)
         return self._readers[kind]
 
     @cached_property

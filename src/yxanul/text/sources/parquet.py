@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -135,10 +134,8 @@ class ParquetReader(RowReader):
         return runs
 
     def _run_of(self, part: SourceSlice) -> _RowGroups:
-        match = re.fullmatch(r"(.*):(\d+)-(\d+):(\d+)", part.name, re.DOTALL)
-        file = self.named_file(match, part)
-        assert match is not None
-        return _RowGroups(file, int(match[2]), int(match[3]), int(match[4]), 0)
+        file, (first, stop, rows) = self.parsed(part, r"(.*):(\d+)-(\d+):(\d+)")
+        return _RowGroups(file, int(first), int(stop), int(rows), 0)
 
     def sample(self, file: File, max_rows: int) -> FileSample:
         """Return the columns of a file, and the first rows of its first readable row group."""

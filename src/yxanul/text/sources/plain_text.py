@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from operator import itemgetter
@@ -11,7 +12,7 @@ from yxanul.text.config import TextSettings
 from yxanul.text.documents import Document, Dropped, SourceSlice
 from yxanul.text.sources import byte_ranges, chunking
 from yxanul.text.sources.byte_ranges import MAX_LINE_BYTES
-from yxanul.text.sources.bytestream import ByteStream, marked_encoding, split_blocks, split_lines
+from yxanul.text.sources.bytestream import ByteStream, marked_encoding, split_blocks
 from yxanul.text.sources.files import File
 from yxanul.text.sources.reader import FileSlice, StreamReader
 from yxanul.text.split import RUN_BYTES, Sized, cut_by_runs
@@ -138,16 +139,9 @@ class PlainTextReader(StreamReader):
 
 def has_separator_line(stream: ByteStream, separator: bytes) -> bool:
     """Return whether a line in the first AUTO_BYTES consists of the separator alone."""
-    before = b""
-    for chunk in _first(stream, AUTO_BYTES):
-        window = before + chunk
-        if separator in window:
-            break
-        before = window[-len(separator) :]
-    else:
-        return False
-    lines = split_lines(_first(stream, AUTO_BYTES), MAX_LINE_BYTES)
-    return any(ends and line.strip() == separator for line, ends in lines)
+    line = re.compile(rb"^\s*" + re.escape(separator) + rb"\s*$", re.MULTILINE)
+    blocks = split_blocks(_first(stream, AUTO_BYTES), MAX_LINE_BYTES)
+    return any(ends and separator in block and line.search(block) for block, ends in blocks)
 
 
 def _first(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:

@@ -63,12 +63,18 @@ class Reader(ABC):
                 hint="run the command again when nothing else writes there",
             )
 
-    def named_file(self, match: re.Match[str] | None, part: SourceSlice) -> File:
-        """Return the file with the name in the first group of a parsed slice name."""
+    def parsed(self, part: SourceSlice, pattern: str) -> tuple[File, tuple[str, ...]]:
+        """Return the file that the first group of `pattern` finds in a slice name, and the rest."""
+        match = re.fullmatch(pattern, part.name, re.DOTALL)
         file = next((file for file in self.files if match and file.name == match[1]), None)
-        if file is None:
-            raise YxanulError(f"'{part.name}' no longer exists in {self.settings.path}")
-        return file
+        if match is None or file is None:
+            raise gone(part, self.settings.path)
+        return file, match.groups()[1:]
+
+
+def gone(part: SourceSlice, path: str) -> YxanulError:
+    """Return the error for a slice that a source does not have."""
+    return YxanulError(f"'{part.name}' no longer exists in {path}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +179,8 @@ class StreamReader(Reader):
     def _pieces_of(self, part: SourceSlice) -> list[FileSlice]:
         if part.name in self._groups:
             return self._groups[part.name]
-        match = re.fullmatch(r"(.*)@(\d+)-(\d+) (\w+)", part.name, re.DOTALL)
-        file = self.named_file(match, part)
-        assert match is not None
-        return [FileSlice(file, range(int(match[2]), int(match[3])), match[4])]
+        file, (start, stop, mode) = self.parsed(part, r"(.*)@(\d+)-(\d+) (\w+)")
+        return [FileSlice(file, range(int(start), int(stop)), mode)]
 
     def _size(self, pieces: Sequence[FileSlice]) -> int | None:
         # With a limit, only some of the files are read.

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
+import json
+import re
 from abc import abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import chain, islice
+from typing import Any
 
 from yxanul.text.documents import Document, Dropped
 from yxanul.text.sources import byte_ranges
-from yxanul.text.sources.bytestream import ByteStream, split_blocks
+from yxanul.text.sources.bytestream import ByteStream, split_blocks, split_lines
 from yxanul.text.sources.columns import Columns, FileSample, Row, infer_columns
 from yxanul.text.sources.files import File
-from yxanul.text.sources.json_rows import MAX_VALUE_BYTES, is_by_lines, json_rows, rows_by_lines
 from yxanul.text.sources.kinds import suffix_of
 from yxanul.text.sources.reader import FileSlice, Reader, StreamReader
+
+MAX_VALUE_BYTES = 1 << 26
+_DECODER = json.JSONDecoder()
+_BETWEEN_VALUES = re.compile(r"[\s,]*")
 
 
 class RowReader(Reader):
@@ -49,7 +56,7 @@ class JsonReader(RowReader, StreamReader):
 
     def rows(self, stream: ByteStream, place: str, in_range: bool) -> Iterator[Row | Dropped]:
         """Yield the rows of a file, or of a range of its lines."""
-        return (rows_by_lines if in_range else json_rows)(stream, place)
+        return (_rows_by_lines if in_range else json_rows)(stream, place)
 
     def records(self, piece: FileSlice) -> Iterator[Document | Dropped]:
         """Yield the documents of a file or a range, numbered unless there is an id column."""
@@ -73,7 +80,8 @@ class JsonReader(RowReader, StreamReader):
 
     def range_mode(self, file: File) -> str | None:
         """Return "lines" for one object per line; an array must be read whole."""
-        return "lines" if is_by_lines(ByteStream(file)) else None
+        stream = ByteStream(file)
+        return None if _begins_array(stream) or stream.problem else "lines"
 
     def boundary_finder(self, mode: str) -> byte_ranges.FindStart:
         """Return the function that finds the first line of a range."""
@@ -140,3 +148,123 @@ def _value(cell: object) -> object:
         return float(str(cell))
     except ValueError:
         return cell or None
+
+
+def json_rows(stream: ByteStream, name: str) -> Iterator[Row | Dropped]:
+    """Yield the rows of a file; `name` is used for the positions of dropped rows."""
+    if not _begins_array(stream):
+        yield from _rows_by_lines(stream, name)
+        return
+    yield from _rows_of_array(_Text(stream), stream, name)
+    if stream.problem:
+        yield Dropped(stream.problem, name)
+
+
+def _begins_array(stream: ByteStream) -> bool:
+    return next((text for chunk in stream if (text := chunk.lstrip())), b"").startswith(b"[")
+
+
+def _rows_by_lines(stream: ByteStream, name: str) -> Iterator[Row | Dropped]:
+    """Yield the object of each line of a file or a range of it."""
+    number, skipping = 1, False
+    for line, ends in split_lines(stream, MAX_VALUE_BYTES):
+        if not ends and not skipping:
+            yield Dropped("too_long", f"{name}:{number}")
+        elif not skipping:
+            row = _object_in(line)
+            if not isinstance(row, str):
+                yield row
+            # The last line of a truncated file is not reported separately.
+            elif line.strip() and not stream.problem:
+                yield Dropped(row, f"{name}:{number}")
+        skipping = not ends
+        number += ends
+    if stream.problem:
+        yield Dropped(stream.problem, name)
+
+
+def _object_in(line: bytes) -> Row | str:
+    """Return the object of a line, or the cause why it has none."""
+    try:
+        row = _DECODER.decode(line.decode())
+    except UnicodeDecodeError:
+        return "broken_utf8"
+    except (ValueError, RecursionError):
+        return "bad_json"
+    return row if isinstance(row, dict) else "bad_json"
+
+
+def _rows_of_array(text: _Text, stream: ByteStream, name: str) -> Iterator[Row | Dropped]:
+    number = 0
+    text.peek()
+    text.skip()
+    while (sign := text.peek()) not in ("", "]"):
+        where = f"{name}, item {number}"
+        try:
+            value = text.value()
+        except ValueError:
+            if not stream.problem:
+                yield Dropped(text.failure(), where)
+            return
+        if isinstance(value, str):  # a row with one column
+            value = {"text": value}
+        yield value if isinstance(value, dict) else Dropped("bad_json", where)
+        number += 1
+    if sign == "]":
+        text.skip()
+        if text.peek():
+            yield Dropped("bad_json", f"{name}, content after the array")
+    elif not stream.problem:
+        yield Dropped("truncated", name)
+
+
+class _Text:
+    """Text of a stream, read on demand. Invalid bytes become lone surrogates."""
+
+    def __init__(self, stream: ByteStream):
+        self._texts = codecs.iterdecode(stream, "utf-8", "surrogateescape")
+        self._buffer, self._at = "", 0
+        self._at_end = False
+
+    def peek(self) -> str:
+        """Skip white space and commas and return the next character, "" at the end."""
+        while True:
+            match = _BETWEEN_VALUES.match(self._buffer, self._at)
+            self._at = match.end() if match else self._at
+            if self._at < len(self._buffer):
+                return self._buffer[self._at]
+            if not self._read_more():
+                return ""
+
+    def skip(self) -> None:
+        """Skip one character."""
+        self._at += 1
+
+    def value(self) -> Any:
+        """Return the JSON value that begins here; raise ValueError if there is none."""
+        while True:
+            try:
+                value, self._at = _DECODER.raw_decode(self._buffer, self._at)
+                return value
+            except (ValueError, RecursionError):
+                if not self._read_more():
+                    raise ValueError("no JSON value") from None
+
+    def failure(self) -> str:
+        """Return the cause why the last call of `value` failed."""
+        if not self._at_end:
+            return "too_long"
+        return "bad_json" if self._buffer.rstrip().endswith("]") else "truncated"
+
+    def _read_more(self) -> bool:
+        """Double the buffer; return False at the end or above the limit."""
+        self._buffer, self._at = self._buffer[self._at :], 0
+        if len(self._buffer) > MAX_VALUE_BYTES:
+            return False
+        more, wanted = [], len(self._buffer) + 1
+        while wanted > 0 and (text := next(self._texts, "")):
+            more.append(text)
+            wanted -= len(text)
+        self._buffer += "".join(more)
+        self._at_end = wanted > 0
+        return bool(more)
