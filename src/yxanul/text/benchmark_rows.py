@@ -32,7 +32,7 @@ def read_benchmark(name: str, path: str | None, parse: Callable[[Row], Parsed]) 
     A row that cannot be read or parsed raises YxanulError: half a test set measures and protects
     nothing. `parse` may raise KeyError, or ValueError with what is wrong.
     """
-    rows = _hub_rows(name) if path is None else _file_rows(name, path)
+    rows = _hub_rows(name) if path is None else _rows(name, find_files(path, SUFFIXES))
     number = 0
     for number, (where, row) in enumerate(rows, start=1):
         try:
@@ -69,22 +69,15 @@ def find_benchmark(name: str, folder: Path) -> Path | None:
     return found[0] if found else None
 
 
-def _file_rows(name: str, path: str) -> Iterator[tuple[str, Row]]:
-    return _rows(name, find_files(path, SUFFIXES))
-
-
 def _rows(name: str, files: Iterable[File]) -> Iterator[tuple[str, Row]]:
     for file in files:
-        reader = _parquet_rows if file.name.endswith(".parquet") else _json_rows
-        for row in reader(file):
+        is_parquet = file.name.endswith(".parquet")
+        rows = _parquet_rows(file) if is_parquet else json_rows(ByteStream(file), file.name)
+        for row in rows:
             if isinstance(row, Dropped):
                 what = f"the test set of {name}: {row.where} {PROBLEMS[row.cause]}"
                 raise YxanulError(what, hint=CURES.get(row.cause))
             yield file.name, row
-
-
-def _json_rows(file: File) -> Iterator[Row | Dropped]:
-    return json_rows(ByteStream(file), file.name)
 
 
 def _parquet_rows(file: File) -> Iterator[Row | Dropped]:
