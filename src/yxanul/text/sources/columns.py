@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from yxanul.base.chat import NoChat, render_chat, speaker_of
 from yxanul.base.errors import YxanulError, near_miss
 from yxanul.text.config import ColumnSettings
-from yxanul.text.documents import CURES, PROBLEMS, Document, Dropped
-from yxanul.text.sources.files import File
+from yxanul.text.documents import Document, Dropped
 from yxanul.text.template import Pieces, parse_template
 
 Row: TypeAlias = Mapping[str, Any]
 
 LIKELY_NAMES = ("text", "content")
 SAMPLE_ROWS = 100
-SAMPLE_FILES = 8
-_MIN_ROWS = 10
 
 
 class RowProblem(Exception):
@@ -88,55 +85,6 @@ class Columns:
         return "".join(texts)
 
 
-class FileSample(NamedTuple):
-    """Columns of a file, some of its rows, and its first problem."""
-
-    names: Sequence[str]
-    rows: Sequence[Row]
-    problem: Dropped | None = None
-
-
-def infer_columns(
-    settings: ColumnSettings,
-    files: Sequence[File],
-    sample: Callable[[File, int], FileSample],
-    where: str,
-    expected: str,
-) -> Columns:
-    """Return the columns given by the settings, or a guess from sampled files.
-
-    The first file may be metadata about the others, so files are sampled evenly from first to last,
-    and more of them until all columns are known. `sample` returns at most the given number of rows
-    of a file. Raises YxanulError for a column that no file has and for files without rows.
-    """
-    names: dict[str, None] = {}
-    rows: list[Row] = []
-    problem: Dropped | None = None
-    pieces = _named_pieces(settings)
-    id_column = getattr(settings, "id_column", None)
-    asked = {*(name for _, name in pieces or ()), id_column, *settings.score_columns} - {None}
-    steps = SAMPLE_FILES - 1
-    spread = dict.fromkeys(round((len(files) - 1) * step / steps) for step in range(steps + 1))
-    order = [*spread, *(number for number in range(len(files)) if number not in spread)]
-    min_files = min(len(files), SAMPLE_FILES)
-    for seen, number in enumerate(order, 1):
-        sampled = sample(files[number], max(SAMPLE_ROWS // min_files, _MIN_ROWS))
-        names.update(dict.fromkeys(sampled.names))
-        rows.extend(sampled.rows)
-        problem = problem or sampled.problem
-        is_known = pieces is not None or _guess(list(names), rows) is not None
-        if seen >= min_files and is_known and asked <= names.keys():
-            break
-    if not names or (problem and not rows and pieces is None):
-        raise YxanulError(
-            f"no row could be read from {where}",
-            got=f"{problem.where} {PROBLEMS[problem.cause]}" if problem else "no rows",
-            expected=expected,
-            hint=CURES.get(problem.cause) if problem else None,
-        )
-    return choose_columns(settings, list(names), rows, files[0].name if len(files) == 1 else where)
-
-
 def choose_columns(
     settings: ColumnSettings, names: Sequence[str], rows: Sequence[Row], where: str
 ) -> Columns:
@@ -145,8 +93,8 @@ def choose_columns(
     Raises YxanulError if a column is not in `names`, the available columns.
     """
     note = None
-    if (pieces := _named_pieces(settings)) is None:
-        guess = _guess(names, rows)
+    if (pieces := named_pieces(settings)) is None:
+        guess = guess_column(names, rows)
         if guess is None:
             nested = any(isinstance(value, Mapping) for row in rows for value in row.values())
             raise YxanulError(
@@ -167,14 +115,14 @@ def choose_columns(
     return columns
 
 
-def _named_pieces(settings: ColumnSettings) -> Pieces | None:
+def named_pieces(settings: ColumnSettings) -> Pieces | None:
     """Return the template or text column of the settings; None if it must be guessed."""
     if settings.template is not None:
         return parse_template(settings.template)
     return (("", settings.text_column),) if settings.text_column is not None else None
 
 
-def _guess(names: Sequence[str], rows: Sequence[Row]) -> str | None:
+def guess_column(names: Sequence[str], rows: Sequence[Row]) -> str | None:
     """Return the column that most likely holds the text; None if there is none."""
     values = {name: [row[name] for row in rows if row.get(name) is not None] for name in names}
     written = {name: sum(_is_text(v) or _is_chat(v) for v in values[name]) for name in names}

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from yxanul.base.errors import YxanulError
 from yxanul.text.documents import Document, Dropped, SourceSlice
-from yxanul.text.sources.columns import FileSample, Row
+from yxanul.text.sources.columns import Row
 from yxanul.text.sources.files import File
-from yxanul.text.sources.rows import RowReader
+from yxanul.text.sources.rows import FileSample, RowReader
 from yxanul.text.sources.source import digest_of
 
 if TYPE_CHECKING:

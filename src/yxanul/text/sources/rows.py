@@ -8,22 +8,40 @@ import io
 import json
 import re
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import chain, islice
-from typing import Any
+from typing import Any, NamedTuple
 
-from yxanul.text.documents import Document, Dropped
+from yxanul.base.errors import YxanulError
+from yxanul.text.documents import CURES, PROBLEMS, Document, Dropped
 from yxanul.text.sources import byte_ranges
 from yxanul.text.sources.bytestream import ByteStream, split_blocks, split_lines
-from yxanul.text.sources.columns import Columns, FileSample, Row, infer_columns
+from yxanul.text.sources.columns import (
+    SAMPLE_ROWS,
+    Columns,
+    Row,
+    choose_columns,
+    guess_column,
+    named_pieces,
+)
 from yxanul.text.sources.files import File
 from yxanul.text.sources.kinds import suffix_of
 from yxanul.text.sources.reader import FileSlice, Reader, StreamReader
 
 MAX_VALUE_BYTES = 1 << 26
+SAMPLE_FILES = 8
+_MIN_ROWS = 10
 _DECODER = json.JSONDecoder()
 _BETWEEN_VALUES = re.compile(r"[\s,]*")
+
+
+class FileSample(NamedTuple):
+    """Columns of a file, some of its rows, and its first problem."""
+
+    names: Sequence[str]
+    rows: Sequence[Row]
+    problem: Dropped | None = None
 
 
 class RowReader(Reader):
@@ -39,14 +57,41 @@ class RowReader(Reader):
 
     @cached_property
     def columns(self) -> Columns:
-        """The columns of the text; another file may lead to another guess."""
-        return infer_columns(
-            self.settings, self.files, self.sample, self.settings.path, self.expected
-        )
+        """The columns given by the settings, or guessed from sampled files.
+
+        The first file may be metadata about the others, so files are sampled evenly from first to
+        last, and more of them until all columns are known. Raises YxanulError for a column that no
+        file has and for files without rows.
+        """
+        settings, names, rows = self.settings, dict[str, None](), list[Row]()
+        where, problem = settings.path, None
+        pieces = named_pieces(settings)
+        given = [*(name for _, name in pieces or ()), getattr(settings, "id_column", None)]
+        asked = {*given, *settings.score_columns} - {None}
+        last, steps = len(self.files) - 1, SAMPLE_FILES - 1
+        spread = [round(last * step / steps) for step in range(steps + 1)]
+        min_files = min(len(self.files), SAMPLE_FILES)
+        for seen, number in enumerate(dict.fromkeys([*spread, *range(last + 1)]), 1):
+            sample = self.sample(self.files[number], max(SAMPLE_ROWS // min_files, _MIN_ROWS))
+            names.update(dict.fromkeys(sample.names))
+            rows.extend(sample.rows)
+            problem = problem or sample.problem
+            is_known = pieces is not None or guess_column(list(names), rows) is not None
+            if seen >= min_files and is_known and asked <= names.keys():
+                break
+        if not names or (problem and not rows and pieces is None):
+            raise YxanulError(
+                f"no row could be read from {where}",
+                got=f"{problem.where} {PROBLEMS[problem.cause]}" if problem else "no rows",
+                expected=self.expected,
+                hint=CURES.get(problem.cause) if problem else None,
+            )
+        where = self.files[0].name if len(self.files) == 1 else where
+        return choose_columns(settings, list(names), rows, where)
 
     @abstractmethod
     def sample(self, file: File, max_rows: int) -> FileSample:
-        """Return the first rows of a file and its columns."""
+        """Return the columns of a file and at most `max_rows` of its first rows."""
 
 
 class JsonReader(RowReader, StreamReader):
