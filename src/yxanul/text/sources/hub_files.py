@@ -13,7 +13,7 @@ from yxanul.text.sources import remote
 from yxanul.text.sources.files import File
 from yxanul.text.sources.hub_plan import Entry
 from yxanul.text.sources.hub_query import HubQuery
-from yxanul.text.sources.retry import retry, status_of, to_user_error
+from yxanul.text.sources.retry import retry
 
 
 @dataclass
@@ -63,7 +63,7 @@ class HubFile(File):
 
     def download(self) -> str:
         """Return the path of the downloaded file."""
-        return retry(self._download, self.access.query)
+        return retry(self._download, self.access.query, client_waits=True)
 
     def _download(self) -> str:
         """Download the file; among several processes one does, and the others wait."""
@@ -71,19 +71,14 @@ class HubFile(File):
         from huggingface_hub.utils.tqdm import silent_tqdm
 
         query = self.access.query
-        try:
-            path = hf_hub_download(
-                query.name,
-                self.name,
-                revision=query.revision,
-                repo_type="dataset",
-                # Progress bars of several processes would overwrite each other.
-                tqdm_class=cast(Any, silent_tqdm),
-            )
-        except Exception as error:
-            if status_of(error) == 429:  # the client has waited as often as we would
-                raise to_user_error(error, query) from error
-            raise
+        path = hf_hub_download(
+            query.name,
+            self.name,
+            revision=query.revision,
+            repo_type="dataset",
+            # Progress bars of several processes would overwrite each other.
+            tqdm_class=cast(Any, silent_tqdm),
+        )
         if (size := _size(path)) != self.size_bytes:
             # The client takes any cached file for complete: delete the link and its target.
             for stale in (os.path.realpath(path), path):

@@ -74,7 +74,7 @@ def find_plan(query: HubQuery) -> Plan:
     if stored and stored.commit == commit:
         return stored
     pinned = query._replace(revision=commit)
-    plan = retry(lambda: _plan_at(pinned, commit), query)
+    plan = _plan_at(pinned, commit)
     for key in (query, pinned):
         # A read-only cache only costs some more requests.
         with contextlib.suppress(OSError):
@@ -92,7 +92,7 @@ def _commit_of(query: HubQuery) -> str:
 
 
 def _plan_at(query: HubQuery, commit: str) -> Plan:
-    builder = _builder(query)
+    builder = retry(lambda: _builder(query), query, client_waits=True)
     splits = {str(split): files for split, files in (builder.config.data_files or {}).items()}
     if query.split not in splits:
         # `datasets` has its own syntax for slices and sums of splits.
@@ -105,7 +105,8 @@ def _plan_at(query: HubQuery, commit: str) -> Plan:
     paths = list(dict.fromkeys(file.removeprefix(root) for file in splits[query.split]))
     if not _is_readable(builder, paths):
         return Plan(commit, ROWS)
-    return Plan(commit, builder.name, tuple(_entries(query, paths)))
+    entries = retry(lambda: tuple(_entries(query, paths)), query)
+    return Plan(commit, builder.name, entries)
 
 
 def _builder(query: HubQuery) -> DatasetBuilder:

@@ -32,7 +32,7 @@ def load(query: HubQuery, streaming: bool) -> Any:
         options = {"split": query.split, "streaming": streaming, **query.options}
         return load_dataset(query.name, query.config, **options)
 
-    return retry(open_dataset, query)
+    return retry(open_dataset, query, client_waits=True)
 
 
 class HubRows:

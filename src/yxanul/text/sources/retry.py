@@ -50,11 +50,13 @@ def retry(
     target: Target,
     *,
     max_wait: float = MAX_WAIT_SECONDS,
+    client_waits: bool = False,
 ) -> Result:
     """Call `action`, retrying after transient faults, and return its result.
 
     Any other or persistent fault is raised as YxanulError, lest it look like the end of a file.
-    A Retry-After header is honoured up to `max_wait` seconds.
+    A Retry-After header is honoured up to `max_wait` seconds. `client_waits`: the client honours it
+    itself, so that status 429 means that it has given up.
     """
     for wait in (*WAITS_SECONDS, None):
         try:
@@ -63,6 +65,7 @@ def retry(
             raise
         except Exception as error:
             hopeless = isinstance(target, HubQuery) and is_offline()
+            hopeless = hopeless or (client_waits and status_of(error) == 429)
             if wait is None or hopeless or not is_transient(error, target):
                 raise to_user_error(error, target) from error
             time.sleep(max(wait, min(_retry_after(error), max_wait)))
