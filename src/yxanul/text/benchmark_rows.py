@@ -118,4 +118,4 @@ def _configs(hub: HubSettings) -> Sequence[str | None]:
 
         return get_dataset_config_names(hub.name)
 
-    return retry(names, HubQuery.of(hub))
+    return retry(names, HubQuery.of(hub), client_waits=True)

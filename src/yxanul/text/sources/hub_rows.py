@@ -55,17 +55,18 @@ class HubRows:
     def slices(self) -> list[SourceSlice]:
         """Return a slice per shard or range of rows; of streamed rows with a limit a single one."""
         limit, split, dataset = self.settings.limit, self._query.split, self._dataset
-        if self._streaming:
-            # The class once had another name: the fingerprint, and so the shards, stay valid.
-            version = repr(self._query).replace(type(self._query).__name__, "Wanted", 1)
-            runs = [] if limit else ranges(dataset.num_shards, 1)
-        else:
+        if not self._streaming:
             version = _version_of(dataset)
             runs = ranges(min(len(dataset), limit or len(dataset)), ROWS_A_PART)
+        else:
+            # The class once had another name: the fingerprint, and so the shards, stay valid.
+            version = repr(self._query).replace(type(self._query).__name__, "Wanted", 1)
+            runs = None if limit else ranges(dataset.num_shards, 1)
+        names = (
+            [f"{split}, first {limit}"] if runs is None else [range_name(split, r) for r in runs]
+        )
         mark = digest_of(version, repr(self._columns))
-        if self._streaming and limit:
-            return [SourceSlice(f"{split}, first {limit}", None, mark)]
-        return [SourceSlice(range_name(split, run), None, mark) for run in runs]
+        return [SourceSlice(name, None, mark) for name in names]
 
     def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
         """Yield the documents of a slice."""
