@@ -57,12 +57,8 @@ class PlainTextReader(StreamReader):
         """Return the function that finds the first document of a range."""
         return _FINDERS.get(mode) or byte_ranges.separator_finder(self.settings.separator)
 
-    def records(self, piece: FileSlice) -> Iterator[Document | Dropped]:
+    def records(self, piece: FileSlice, stream: ByteStream) -> Iterator[Document | Dropped]:
         """Yield the documents of one file or one range of it, numbered."""
-        stream = self.stream(piece)
-        if isinstance(stream, Dropped):
-            yield stream
-            return
         place, name, broken, number = piece.place, self.name, 0, -1
         for number, (text, held_out) in enumerate(self._texts(stream, piece)):
             if text is None:
@@ -84,8 +80,8 @@ class PlainTextReader(StreamReader):
     def sized(self) -> Iterator[Sized]:
         """Yield the files that are chunked into passages, reading them whole for their sizes."""
         for file in self.files:
-            stream = self.stream(FileSlice(file))
-            if not isinstance(stream, Dropped) and self._mode(stream) == "passages":
+            stream = self.stream_type(file)
+            if self._mode(stream) == "passages":
                 size_bytes = sum(map(len, stream))
                 yield Sized(file.name, size_bytes, b"".join(_first(stream, RUN_BYTES)))
 
@@ -122,8 +118,8 @@ class PlainTextReader(StreamReader):
         """Yield passages, restarting where a held-out run begins or ends."""
         chars, split = self.settings.passage_chars, piece.split
         blocks = split_blocks(stream, chunking.PASSAGE_LINE_FACTOR * chars)
-        whole = self.stream(FileSlice(piece.file)) if split.needs_beginnings else None
-        beginning = b"".join(_first(whole, RUN_BYTES)) if isinstance(whole, ByteStream) else b""
+        whole = self.stream_type(piece.file) if split.needs_beginnings else ()
+        beginning = b"".join(_first(whole, RUN_BYTES))
         runs = split.runs_of(piece.file.name, beginning, self.run_bytes)
         if runs is None:
             for text in chunking.by_passage(chunking.decode_blocks(blocks), chars):

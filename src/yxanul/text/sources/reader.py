@@ -110,8 +110,11 @@ class StreamReader(Reader):
     stream_type = ByteStream
 
     @abstractmethod
-    def records(self, piece: FileSlice) -> Iterator[Document | Dropped]:
-        """Yield the documents of a file or a range, and in their positions the dropped ones."""
+    def records(self, piece: FileSlice, stream: ByteStream) -> Iterator[Document | Dropped]:
+        """Yield the documents of a file or a range, and in their positions the dropped ones.
+
+        `stream` has its bytes.
+        """
 
     @abstractmethod
     def range_mode(self, file: File) -> str | None:
@@ -142,7 +145,7 @@ class StreamReader(Reader):
     def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
         """Yield the documents of the slice, in order."""
         pieces = (replace(piece, split=part.split) for piece in self._pieces_of(part))
-        return islice(chain.from_iterable(map(self.records, pieces)), self.settings.limit)
+        return islice(chain.from_iterable(map(self._opened, pieces)), self.settings.limit)
 
     def files_of(self, part: SourceSlice) -> list[File]:
         """Return the files in a slice."""
@@ -155,17 +158,18 @@ class StreamReader(Reader):
             return files[0].fingerprint
         return digest_of(key, *(f"{file.name}\t{file.fingerprint}" for file in files))
 
-    def stream(self, piece: FileSlice) -> ByteStream | Dropped:
-        """Return the bytes of a file or a range; a Dropped if it cannot be opened."""
-        if piece.offsets is None:
-            return self.stream_type(piece.file)
-        size, find = piece.file.size_bytes or 0, self.boundary_finder(piece.mode)
-        try:
-            with piece.file.open(_FINDING_BYTES) as file:
-                aligned = byte_ranges.aligned_range(file, piece.offsets, size, find)
-        except OSError:
-            return Dropped("unreadable", piece.place)
-        return ByteStream(piece.file, aligned or byte_ranges.ByteRange(size, size))
+    def _opened(self, piece: FileSlice) -> Iterator[Document | Dropped]:
+        stream = self.stream_type(piece.file)
+        if piece.offsets is not None:
+            size, find = piece.file.size_bytes or 0, self.boundary_finder(piece.mode)
+            try:
+                with piece.file.open(_FINDING_BYTES) as file:
+                    aligned = byte_ranges.aligned_range(file, piece.offsets, size, find)
+            except OSError:
+                yield Dropped("unreadable", piece.place)
+                return
+            stream = ByteStream(piece.file, aligned or byte_ranges.ByteRange(size, size))
+        yield from self.records(piece, stream)
 
     def _ranges(self, file: File) -> list[FileSlice]:
         """Return the ranges of a large file; empty if it is read whole."""

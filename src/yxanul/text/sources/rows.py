@@ -103,12 +103,8 @@ class JsonReader(RowReader, StreamReader):
         """Yield the rows of a file, or of a range of its lines."""
         return (_rows_by_lines if in_range else json_rows)(stream, place)
 
-    def records(self, piece: FileSlice) -> Iterator[Document | Dropped]:
+    def records(self, piece: FileSlice, stream: ByteStream) -> Iterator[Document | Dropped]:
         """Yield the documents of a file or a range, numbered unless there is an id column."""
-        stream = self.stream(piece)
-        if isinstance(stream, Dropped):
-            yield stream
-            return
         document, source, place = self.columns.document, self.name, piece.place
         for number, row in enumerate(self.rows(stream, place, piece.offsets is not None)):
             if isinstance(row, Dropped):
