@@ -36,9 +36,9 @@ def data(job: dict[str, Any]) -> dict[str, Any]:
 
 def many_shards(job: dict[str, Any]) -> dict[str, Any]:
     """Encode a corpus with a shard for every file, however many there are; not timed."""
-    from yxanul.text.sources import file_source
+    from yxanul.text.sources import reader
 
-    file_source.FILES_AS_PARTS = 1 << 20
+    reader.FILES_AS_PARTS = 1 << 20
     return data(job | {"cores": 1})
 
 

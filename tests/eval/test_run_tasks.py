@@ -314,7 +314,7 @@ def test_a_wrong_file_is_one_clear_error(kind, model, tokenizer, tmp_path):
 
 
 def test_an_endless_line_is_refused_in_bounded_memory(model, tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr("yxanul.text.sources.json_rows.MAX_VALUE_BYTES", 1000)
+    monkeypatch.setattr("yxanul.text.sources.rows.MAX_VALUE_BYTES", 1000)
     (tmp_path / "arc_easy.jsonl").write_text('{"query": "' + "x" * 100_000 + '"}')
     with pytest.raises(YxanulError, match="too long for a single JSON value"):
         evaluate(model, tokenizer, ["arc_easy"], tmp_path)

@@ -10,7 +10,7 @@ CHAT = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hel
 
 def choose(rows, **settings):
     names = list(dict.fromkeys(name for row in rows for name in row))
-    return choose_columns(ColumnSettings(**settings), names, lambda: rows, "the file")
+    return choose_columns(ColumnSettings(**settings), names, rows, "the file")
 
 
 def text_of(row, **settings):

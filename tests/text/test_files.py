@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from yxanul.base.errors import YxanulError
-from yxanul.text.sources.file_source import FILES_AS_PARTS, GROUP_BYTES, grouped
 from yxanul.text.sources.files import File, find_files
+from yxanul.text.sources.reader import FILES_AS_PARTS, GROUP_BYTES, grouped
 
 
 @pytest.fixture

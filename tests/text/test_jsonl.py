@@ -109,7 +109,7 @@ def test_packed_files(tmp_path, read, name):
 
 
 def test_an_endless_line_is_left_out(tmp_path, read, monkeypatch):
-    monkeypatch.setattr("yxanul.text.sources.json_rows.MAX_VALUE_BYTES", 1 << 20)
+    monkeypatch.setattr("yxanul.text.sources.rows.MAX_VALUE_BYTES", 1 << 20)
     path = tmp_path / "a.jsonl"
     with open(path, "w") as file:
         file.write('{"text": "one"}\n{"text": "')

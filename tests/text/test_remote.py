@@ -23,6 +23,7 @@ from yxanul.text.sources import byte_ranges, open_source, remote, retry
 from yxanul.text.sources.files import File, find_files
 from yxanul.text.sources.remote import RemoteFile
 from yxanul.text.sources.retry import is_transient, to_user_error
+from yxanul.text.sources.rows import JsonReader
 
 
 @dataclass
@@ -375,11 +376,12 @@ def test_a_file_that_changes_while_it_is_read(web):
         list(items)
 
 
-def test_waiting_between_tries(web):
+def test_waiting_between_tries(web, monkeypatch):
     web.files["/a"] = b"x" * 100
     (file,) = find_files(f"{web.address}/a", ())
     waits = []
-    raw = RemoteFile(file.address, file.size_bytes, file.fingerprint, sleep=waits.append)
+    monkeypatch.setattr(retry.time, "sleep", waits.append)
+    raw = RemoteFile(file.address, file.size_bytes, file.fingerprint)
     web.faults = ["500", "cut"]
     with raw:
         assert raw.read(50) == b"x" * 3
@@ -414,9 +416,7 @@ def test_memory_stays_bounded(web, peak_bytes, monkeypatch):
 def test_a_reader_takes_files_from_elsewhere(tmp_path):
     (tmp_path / "blob").write_bytes(gzip.compress(LINES))
     file = File("data/train.jsonl.gz", str(tmp_path / "blob"), None, "abc")
-    from yxanul.text.sources.jsonl import JsonlSource
-
-    source = JsonlSource("mine", JsonlSettings(path="a set of the hub"), [file])
-    (part,) = source.slices()
+    reader = JsonReader("mine", JsonlSettings(path="a set of the hub"), [file])
+    (part,) = reader.slices()
     assert (part.name, part.size_bytes) == ("data/train.jsonl.gz", None)
-    assert [item.text for item in source.read(part)] == TEXTS
+    assert [item.text for item in reader.read(part)] == TEXTS

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from yxanul.base.errors import YxanulError, missing_package
+from yxanul.base.errors import YxanulError
 from yxanul.base.registry import lookup
 from yxanul.text.benchmarks import BENCHMARKS
 from yxanul.text.config import HubSettings
@@ -14,13 +14,13 @@ from yxanul.text.documents import CURES, PROBLEMS, Dropped
 from yxanul.text.sources.bytestream import ByteStream
 from yxanul.text.sources.columns import Row
 from yxanul.text.sources.files import File, find_files, with_compressions
-from yxanul.text.sources.hub_files import HubFiles
+from yxanul.text.sources.hub_files import HubAccess
 from yxanul.text.sources.hub_plan import ROWS, find_plan
 from yxanul.text.sources.hub_query import HubQuery
 from yxanul.text.sources.hub_rows import load
-from yxanul.text.sources.json_rows import json_rows
 from yxanul.text.sources.parquet import opened, rows_of
 from yxanul.text.sources.retry import retry
+from yxanul.text.sources.rows import json_rows
 
 SUFFIXES = (".jsonl", ".json", ".ndjson", ".parquet")
 Parsed = TypeVar("Parsed")
@@ -32,7 +32,7 @@ def read_benchmark(name: str, path: str | None, parse: Callable[[Row], Parsed]) 
     A row that cannot be read or parsed raises YxanulError: half a test set measures and protects
     nothing. `parse` may raise KeyError, or ValueError with what is wrong.
     """
-    rows = _hub_rows(name) if path is None else _file_rows(name, path)
+    rows = _hub_rows(name) if path is None else _rows(name, find_files(path, SUFFIXES))
     number = 0
     for number, (where, row) in enumerate(rows, start=1):
         try:
@@ -69,22 +69,15 @@ def find_benchmark(name: str, folder: Path) -> Path | None:
     return found[0] if found else None
 
 
-def _file_rows(name: str, path: str) -> Iterator[tuple[str, Row]]:
-    return _rows(name, find_files(path, SUFFIXES))
-
-
 def _rows(name: str, files: Iterable[File]) -> Iterator[tuple[str, Row]]:
     for file in files:
-        reader = _parquet_rows if file.name.endswith(".parquet") else _json_rows
-        for row in reader(file):
+        is_parquet = file.name.endswith(".parquet")
+        rows = _parquet_rows(file) if is_parquet else json_rows(ByteStream(file), file.name)
+        for row in rows:
             if isinstance(row, Dropped):
                 what = f"the test set of {name}: {row.where} {PROBLEMS[row.cause]}"
                 raise YxanulError(what, hint=CURES.get(row.cause))
             yield file.name, row
-
-
-def _json_rows(file: File) -> Iterator[Row | Dropped]:
-    return json_rows(ByteStream(file), file.name)
 
 
 def _parquet_rows(file: File) -> Iterator[Row | Dropped]:
@@ -112,16 +105,17 @@ def _hub_rows(name: str) -> Iterator[tuple[str, Row]]:
         if plan.format == ROWS:
             yield from ((f"'{hub.name}'", row) for row in load(query, False))
         else:
-            access = HubFiles(query, streaming=False)
-            access.downloads = True
+            access = HubAccess(query, downloads=True)
             yield from _rows(name, map(access.file, plan.files))
 
 
 def _configs(hub: HubSettings) -> Sequence[str | None]:
     if hub.config != "*":
         return [hub.config]
-    try:
+
+    def names() -> list[str]:
         from datasets import get_dataset_config_names
-    except ImportError:
-        raise missing_package("datasets", "data") from None
-    return retry(lambda: get_dataset_config_names(hub.name), HubQuery.of(hub))
+
+        return get_dataset_config_names(hub.name)
+
+    return retry(names, HubQuery.of(hub), client_waits=True)

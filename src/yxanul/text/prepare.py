@@ -11,9 +11,9 @@ from yxanul.base.errors import YxanulError
 from yxanul.text.config import HubSettings
 from yxanul.text.documents import CURES, PROBLEMS, Document, Dropped, SourceSlice
 from yxanul.text.filters.filter import Filter
+from yxanul.text.sources.file_source import FileSource
 from yxanul.text.sources.remote import is_remote
 from yxanul.text.sources.source import Source
-from yxanul.text.sources.text_files import TextFiles
 from yxanul.text.split import Split, fraction_for, hash_of, is_held_out
 
 Prepared: TypeAlias = tuple[Literal["train", "validation"], Document] | Dropped
@@ -52,13 +52,10 @@ def split_parts(
     Raises YxanulError for a source without text or with a single document.
     """
     parts = source.slices()
-    if isinstance(source, TextFiles):
-        split = source.split(fraction)
+    if isinstance(source, FileSource):
+        parts = source.split(fraction, parts)
     else:
-        split = Split(fraction, by_position=False)
-    parts = [replace(part, split=split) for part in parts]
-    if isinstance(source, TextFiles) and split.runs is not None:
-        parts = [replace(part, split=split.of(source.files_of(part))) for part in parts]
+        parts = [replace(part, split=Split(fraction, by_position=False)) for part in parts]
     settings = source.settings
     if isinstance(settings, HubSettings) or is_remote(getattr(settings, "path", "")):
         return parts  # a check would read the source twice, for a rare error

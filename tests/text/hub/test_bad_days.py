@@ -78,6 +78,18 @@ def test_what_stays_ends_in_one_line(ask, hub, settings, trouble):
     assert_whole(later)
 
 
+def test_a_busy_hub_is_asked_again_by_the_client_or_by_us(ask, hub, settings):
+    busy = {"status": 429, "headers": {"Retry-After": "300"}}
+    for request in (
+        "/tree/",
+        "GET .*/1.jsonl in a range" if settings["streaming"] else "/1.jsonl$",
+    ):
+        with hub.failing(request, **busy):
+            (answer,) = ask(settings)
+        assert "could not be reached" in answer["error"]
+        assert 1 < sum(seconds >= 300 for seconds in answer["waited"]) < 7
+
+
 def test_no_wait_is_longer_than_the_hub_s_window(ask, hub, tales):
     with hub.failing("/api/", 1, status=429, headers={"Retry-After": "100000"}):
         (answer,) = ask({"name": tales})
@@ -101,6 +113,18 @@ def test_a_large_file_cannot_be_streamed_from_a_server_without_ranges(ask, hub, 
     streamed, downloaded = ask({**settings, "streaming": True}, settings)
     assert "does not support range requests" in streamed["error"]
     assert downloaded["texts"] == ["a tale"] * 20_000
+
+
+def test_every_range_is_the_one_that_was_asked_for(ask, hub, tales, monkeypatch):
+    monkeypatch.setattr(hub, "answers_ranges", True)
+
+    def forget_ranges():
+        hub.answers_ranges = False
+
+    with hub.failing("GET .*/1.jsonl in a range", 1, meanwhile=forget_ranges) as fault:
+        (answer,) = ask({"name": tales, "text_column": "text", "streaming": True})
+    assert fault.times == 0
+    assert "does not support range requests for 1.jsonl" in answer["error"]
 
 
 @pytest.mark.slow

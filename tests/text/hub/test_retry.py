@@ -7,9 +7,9 @@ import pytest
 
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import HubSettings
-from yxanul.text.sources import hub_plan, hub_rows, open_source
+from yxanul.text.sources import hub_plan, hub_rows, open_source, retry
 from yxanul.text.sources.hub_query import HubQuery
-from yxanul.text.sources.retry import MAX_WAIT_SECONDS, WAITS_SECONDS, retry
+from yxanul.text.sources.retry import MAX_WAIT_SECONDS, WAITS_SECONDS
 from yxanul.text.sources.source import digest_of
 
 QUERY = HubQuery("ann/tales")
@@ -38,6 +38,13 @@ class HttpError(Exception):
 def online(monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.delenv("HF_DATASETS_OFFLINE", raising=False)
+
+
+def tried(action, target, sleep, **options):
+    """Retry with another way to sleep."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retry.time, "sleep", sleep)
+        return retry.retry(action, target, **options)
 
 
 def gives(*answers):
@@ -69,7 +76,7 @@ def test_passing_faults_are_tried_again_after_longer_and_longer_waits(fault):
     waits = []
     tries = len(WAITS_SECONDS)
     action, left = gives(*[fault] * tries, "the set")
-    assert retry(action, QUERY, waits.append) == "the set"
+    assert tried(action, QUERY, waits.append) == "the set"
     assert left == []
     assert waits == list(WAITS_SECONDS) == sorted(set(WAITS_SECONDS))
 
@@ -77,7 +84,7 @@ def test_passing_faults_are_tried_again_after_longer_and_longer_waits(fault):
 def test_in_the_end_the_fault_is_told():
     action, left = gives(*[HttpFault(503)] * 9)
     with pytest.raises(YxanulError, match=r"could not be reached.*503 for some address"):
-        retry(action, QUERY, lambda seconds: None)
+        tried(action, QUERY, lambda seconds: None)
     assert len(left) == 9 - len(WAITS_SECONDS) - 1
 
 
@@ -85,7 +92,7 @@ def test_in_the_end_the_fault_is_told():
 def test_the_server_says_how_long_to_wait(asked, waited):
     waits = []
     action, _ = gives(HttpFault(429, {"Retry-After": asked}), HttpFault(503), "the set")
-    retry(action, QUERY, waits.append)
+    tried(action, QUERY, waits.append)
     assert waits == [waited, WAITS_SECONDS[1]]
 
 
@@ -93,21 +100,21 @@ def test_the_server_says_how_long_to_wait(asked, waited):
 def test_other_faults_are_not_tried_again(fault):
     action, left = gives(fault, "the set")
     with pytest.raises(YxanulError, match="'ann/tales' cannot be loaded"):
-        retry(action, QUERY, pytest.fail)
+        tried(action, QUERY, pytest.fail)
     assert left == ["the set"]
 
 
 def test_an_error_in_our_own_words_stays_as_it_is():
     action, _ = gives(YxanulError("no such thing"))
     with pytest.raises(YxanulError, match=r"^no such thing$"):
-        retry(action, QUERY, pytest.fail)
+        tried(action, QUERY, pytest.fail)
 
 
 def test_a_fault_behind_another_counts():
     fault = RuntimeError("download failed")
     fault.__cause__ = HttpFault(502)
     action, _ = gives(fault, "the set")
-    assert retry(action, QUERY, lambda seconds: None) == "the set"
+    assert tried(action, QUERY, lambda seconds: None) == "the set"
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
@@ -116,9 +123,9 @@ def test_a_full_disk_is_told(number):
     fault.__cause__ = OSError(number, "No space left on device")
     action, _ = gives(fault, fault.__cause__)
     with pytest.raises(YxanulError, match=r"disk is full.*HF_HOME.*streaming: true"):
-        retry(action, QUERY, pytest.fail)
+        tried(action, QUERY, pytest.fail)
     with pytest.raises(YxanulError, match="disk is full: s3://b/a does not fit"):
-        retry(action, "s3://b/a", pytest.fail)
+        tried(action, "s3://b/a", pytest.fail)
 
 
 def test_a_token_that_is_not_accepted():
@@ -126,14 +133,14 @@ def test_a_token_that_is_not_accepted():
     fault.args = ("Invalid credentials in Authorization header",)
     action, _ = gives(fault)
     with pytest.raises(YxanulError, match="rejected the token"):
-        retry(action, QUERY, pytest.fail)
+        tried(action, QUERY, pytest.fail)
 
 
 def test_nobody_waits_for_a_hub_that_is_switched_off(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     action, left = gives(ConnectionError("offline"), "the set")
     with pytest.raises(YxanulError, match="unset HF_HUB_OFFLINE"):
-        retry(action, QUERY, pytest.fail)
+        tried(action, QUERY, pytest.fail)
     assert left == ["the set"]
 
 
@@ -169,27 +176,31 @@ def test_a_damaged_data_set_is_no_network_fault(cause):
     for error in (fault, cause):
         action, left = gives(error, "the set")
         with pytest.raises(YxanulError, match="'ann/tales' cannot be loaded"):
-            retry(action, QUERY, pytest.fail)
+            tried(action, QUERY, pytest.fail)
         assert left == ["the set"]
 
 
 def test_a_full_disk_is_known_by_what_datasets_says():
     action, _ = gives(OSError("Not enough disk space. Needed: 9.00 GiB"))
     with pytest.raises(YxanulError, match="disk is full"):
-        retry(action, QUERY, pytest.fail)
+        tried(action, QUERY, pytest.fail)
 
 
 @pytest.mark.parametrize("number", [errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EBUSY])
 def test_a_network_that_is_down_for_a_moment(number):
     action, _ = gives(OSError(number, "unreachable"), "text")
-    assert retry(action, "sftp://host/a", lambda seconds: None) == "text"
+    assert tried(action, "sftp://host/a", lambda seconds: None) == "text"
 
 
 def test_streamed_rows_keep_the_fingerprint_of_versions_before():
     """Shards that were written when `HubQuery` was called `Wanted` stay valid."""
     query = repr(QUERY).replace("HubQuery", "Wanted", 1)
     rows = SimpleNamespace(
-        settings=SimpleNamespace(limit=3), _query=QUERY, _columns="columns", _dataset=None
+        settings=SimpleNamespace(limit=3),
+        _query=QUERY,
+        _columns="columns",
+        _dataset=None,
+        _streaming=True,
     )
-    (part,) = hub_rows.StreamedRows.slices(rows)
+    (part,) = hub_rows.HubRows.slices(rows)
     assert part.fingerprint == digest_of(query, repr("columns"))

@@ -1,8 +1,8 @@
-"""Conversion of rows to documents."""
+"""Conversion of rows to documents, by columns that are named or guessed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -86,11 +86,7 @@ class Columns:
 
 
 def choose_columns(
-    settings: ColumnSettings,
-    names: Sequence[str],
-    rows: Callable[[], Sequence[Row]],
-    where: str,
-    id_column: str | None = None,
+    settings: ColumnSettings, names: Sequence[str], rows: Sequence[Row], where: str
 ) -> Columns:
     """Return the columns given by `settings`, or a guess from some rows.
 
@@ -98,9 +94,9 @@ def choose_columns(
     """
     note = None
     if (pieces := named_pieces(settings)) is None:
-        guess = guess_column(names, some := rows())
+        guess = guess_column(names, rows)
         if guess is None:
-            nested = any(isinstance(value, Mapping) for row in some for value in row.values())
+            nested = any(isinstance(value, Mapping) for row in rows for value in row.values())
             raise YxanulError(
                 f"{where} has no column that holds text",
                 got=_listed(names),
@@ -110,7 +106,8 @@ def choose_columns(
             )
         pieces = (("", guess),)
         note = f"text is taken from the column '{guess}', guessed from: {_listed(names)}"
-    columns = Columns(pieces, id_column, note, tuple(settings.score_columns), settings.chat)
+    id_column, scores = getattr(settings, "id_column", None), tuple(settings.score_columns)
+    columns = Columns(pieces, id_column, note, scores, settings.chat)
     for name in columns.names:
         if name not in names:
             hint = near_miss(name, names)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import io
 import lzma
 import re
 import zlib
@@ -38,30 +37,18 @@ class CorruptData(Exception):
     """Bytes that cannot be decompressed."""
 
 
-class _Reopened(io.RawIOBase):
-    """An open file with its already read first bytes put back."""
-
-    def __init__(self, first: bytes, file: BinaryIO):
-        self._first, self._file = first, file
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Return the next bytes, at most `size`."""
-        some, self._first = self._first[:size], self._first[size:]
-        return some + self._file.read(size - len(some)) if len(some) < size else some
-
-
 def decompressed(file: BinaryIO, name: str) -> Iterator[bytes]:
     """Yield the decompressed bytes of an open file; its magic number or else its name decides.
 
     Raises EOFError at the end of a truncated file and CorruptData for a corrupt one.
     """
     first = file.read(MAGIC_BYTES)
-    again = _Reopened(first, file)
+    file.seek(0)
     named = (suffix for suffix in _DECOMPRESS if name.lower().endswith(suffix))
     if suffix := compression_of(first) or next(named, None):
-        yield from _DECOMPRESS[suffix](again)
+        yield from _DECOMPRESS[suffix](file)
     else:
-        yield from iter(partial(again.read, CHUNK_BYTES), b"")
+        yield from iter(partial(file.read, CHUNK_BYTES), b"")
 
 
 def compression_of(first: bytes) -> str | None:
@@ -69,7 +56,7 @@ def compression_of(first: bytes) -> str | None:
     return next((suffix for suffix, magic in _MAGIC.items() if magic.match(first)), None)
 
 
-def _gzip(file: _Reopened) -> Iterator[bytes]:
+def _gzip(file: BinaryIO) -> Iterator[bytes]:
     try:
         with gzip.GzipFile(fileobj=file, mode="rb") as stream:
             yield from iter(partial(stream.read1, CHUNK_BYTES), b"")
@@ -77,7 +64,7 @@ def _gzip(file: _Reopened) -> Iterator[bytes]:
         raise CorruptData(str(error)) from error
 
 
-def _zstd(file: _Reopened) -> Iterator[bytes]:
+def _zstd(file: BinaryIO) -> Iterator[bytes]:
     try:
         import zstandard
     except ImportError:
@@ -105,7 +92,7 @@ def _zstd(file: _Reopened) -> Iterator[bytes]:
 
 
 def _streams(
-    start: Callable[[], Any], error_type: type[Exception], padding: bytes, file: _Reopened
+    start: Callable[[], Any], error_type: type[Exception], padding: bytes, file: BinaryIO
 ) -> Iterator[bytes]:
     """Yield the bytes of concatenated streams with `padding` between them."""
     stream, packed = None, b""
@@ -131,7 +118,7 @@ def _streams(
         raise EOFError
 
 
-_DECOMPRESS: dict[str, Callable[[_Reopened], Iterator[bytes]]] = {
+_DECOMPRESS: dict[str, Callable[[BinaryIO], Iterator[bytes]]] = {
     ".gz": _gzip,
     ".zst": _zstd,
     # An OSError of the file itself is raised outside of `decompress`.

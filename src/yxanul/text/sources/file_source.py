@@ -1,216 +1,158 @@
-"""Base class of file sources: slicing and reading of files."""
+"""Source of files: it finds them, and each is read by the reader of its kind."""
 
 from __future__ import annotations
 
-import hashlib
-import re
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain, islice
 
 from yxanul.base.errors import YxanulError
-from yxanul.text.config import JsonlSettings, TextSettings
+from yxanul.text.config import JsonlSettings, ParquetSettings, TextSettings
 from yxanul.text.documents import Document, Dropped, SourceSlice
-from yxanul.text.sources import byte_ranges
-from yxanul.text.sources.bytestream import ByteStream
 from yxanul.text.sources.files import File, find_files
-from yxanul.text.sources.source import digest_of, ranges
-from yxanul.text.split import NOTHING_HELD_OUT, Split
+from yxanul.text.sources.html import HtmlReader
+from yxanul.text.sources.kinds import SUFFIXES, Kind, kind_of, suffix_of
+from yxanul.text.sources.parquet import ParquetReader
+from yxanul.text.sources.plain_text import PlainTextReader
+from yxanul.text.sources.reader import Reader, gone
+from yxanul.text.sources.remote import is_remote
+from yxanul.text.sources.rows import CsvReader, JsonReader, RowReader
+from yxanul.text.sources.source import digest_of
+from yxanul.text.split import Split, is_small, runs_of_few
 
-# More files than this are grouped into slices of several, as each slice costs files of its own.
-FILES_AS_PARTS = 256
-GROUP_BYTES = 8 << 20
-_FINDING_BYTES = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class FileSlice:
-    """A file, or the documents that begin in a byte range of it, found in one mode."""
-
-    file: File
-    offsets: range | None = None
-    mode: str = ""
-    split: Split = NOTHING_HELD_OUT
-
-    @property
-    def place(self) -> str:
-        """Prefix of its documents' ids."""
-        return f"{self.file.name}@{self.offsets.start}" if self.offsets else self.file.name
-
-    @property
-    def name(self) -> str:
-        """Name of the source slice; `read` parses range and mode from it."""
-        if not self.offsets:
-            return self.file.name
-        return f"{self.place}-{self.offsets.stop} {self.mode}"
-
-    @property
-    def size_bytes(self) -> int | None:
-        """Size in bytes, if known."""
-        return len(self.offsets) if self.offsets else self.file.size_bytes
+READERS: dict[Kind, type[Reader]] = {
+    "text": PlainTextReader,
+    "html": HtmlReader,
+    "jsonl": JsonReader,
+    "csv": CsvReader,
+    "parquet": ParquetReader,
+}
+# More remote files than this are split by hash, without reading them for their sizes.
+_FEW_REMOTE_FILES = 16
 
 
-class FileSource(ABC):
-    """Source of files; subclasses convert a file to documents."""
+class FileSource:
+    """Source of kind `text` (files of any kind), `jsonl` or `parquet` (files of that kind)."""
 
     synthetic = False
-    suffixes: Sequence[str] = ()
-    stream_type = ByteStream
 
-    def __init__(
-        self,
-        name: str,
-        settings: TextSettings | JsonlSettings,
-        files: Sequence[File] | None = None,
-    ):
-        """`files`, if given, replace the path of the settings."""
+    def __init__(self, name: str, settings: TextSettings | JsonlSettings | ParquetSettings):
         self.name = name
         self.settings = settings
-        self._given = files
 
     @property
     def notes(self) -> list[str]:
-        """Notes for the user."""
-        return []
-
-    @cached_property
-    def files(self) -> list[File]:
-        """Files sorted by name, as of the last call of `parts`."""
-        files = self._given
-        if files is None:
-            files = find_files(self.settings.path, self.suffixes)
-        return sorted(files, key=lambda file: file.name)
+        """Number of files of each kind, and guessed columns."""
+        notes = [note for reader in self._readers.values() for note in reader.notes]
+        if set(self._files) == {"text"} or self.settings.kind != "text":
+            return notes
+        counts = [f"{len(reader.files)} {kind}" for kind, reader in self._readers.items()]
+        left_out = Counter(suffix_of(file.name) or "no suffix" for file in self._left_out)
+        if left_out:
+            others = ", ".join(f"{count} {suffix}" for suffix, count in left_out.items())
+            counts.append(f"skipped as not text: {others}")
+        return [f"files: {', '.join(counts)}", *notes]
 
     def slices(self) -> list[SourceSlice]:
-        """Return a slice per file, per range of a large one, or per group of small ones.
-
-        With a limit there is a single slice.
-        """
-        for cached in ("files", "_groups"):
+        """Return the slices of each kind; with a limit and several kinds a single slice."""
+        for cached in ("_files", "_readers"):
             vars(self).pop(cached, None)
-        key = self.reading_key()
-        plan: dict[str, list[FileSlice]] = {}
-        for name, pieces in self._groups.items():
-            cut = self._ranges(pieces[0].file) if len(pieces) == 1 else []
-            plan.update({piece.name: [piece] for piece in cut} or {name: pieces})
-        return [
-            SourceSlice(name, self._size(pieces), _fingerprint(pieces, key))
-            for name, pieces in plan.items()
+        parts = [
+            replace(part, kind=kind)
+            for kind, reader in self._readers.items()
+            for part in reader.slices()
         ]
+        limit = self.settings.limit
+        if limit is None or len(self._readers) == 1:
+            return parts
+        mark = digest_of(*(f"{part.name}\t{part.fingerprint}" for part in parts))
+        return [SourceSlice(f"first {limit} of all", None, mark)]
 
     def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
-        """Yield the documents of the slice, in order."""
-        pieces = (replace(piece, split=part.split) for piece in self._pieces_of(part))
-        records = chain.from_iterable(map(self.records, pieces))
-        yield from islice(records, self.settings.limit)
-        if self._given is None:
-            self.check_unchanged(part)
+        """Yield the documents of the slice, in order; raise if a local file changed meanwhile."""
+        if part.name == f"first {self.settings.limit} of all":
+            readers = self._readers.values()
+            every = (reader.read(each) for reader in readers for each in reader.slices())
+            yield from islice(chain.from_iterable(every), self.settings.limit)
+            return
+        reader = self._reader_of(part)
+        yield from reader.read(part)
+        reader.check_unchanged(part)
 
-    def check_unchanged(self, part: SourceSlice) -> None:
-        """Raise if a local file of the slice has changed since the slice was listed.
+    def split(self, fraction: float, parts: list[SourceSlice]) -> list[SourceSlice]:
+        """Return the slices with their splits: passages are held out in runs, others by hash."""
+        split = self._split(fraction)
+        if split.runs is None:
+            return [replace(part, split=split) for part in parts]
+        names = ([file.name for file in self._reader_of(part).files_of(part)] for part in parts)
+        return [
+            replace(part, split=split.of(some)) for part, some in zip(parts, names, strict=True)
+        ]
 
-        `read` checks only files that it found itself: given ones may have other fingerprints, so
-        there it is up to the caller.
-        """
-        now = [replace(piece, file=piece.file.refreshed()) for piece in self._pieces_of(part)]
-        if _fingerprint(now, self.reading_key()) != part.fingerprint:
-            raise YxanulError(
-                f"source '{self.name}': {part.name} changed while it was read",
-                hint="run the command again when nothing else writes there",
-            )
+    def _split(self, fraction: float) -> Split:
+        settings = self.settings
+        texts = [r for r in self._readers.values() if isinstance(r, PlainTextReader)]
+        files = [file for reader in texts for file in reader.files]
+        if not texts or settings.limit is not None or not texts[0].may_have_passages:
+            return Split(fraction, by_position=False)
+        run_bytes = texts[0].run_bytes
+        if not is_small(sum(file.size_bytes or 0 for file in files), fraction, run_bytes):
+            return Split(fraction)
+        if is_remote(settings.path) and len(files) > _FEW_REMOTE_FILES:
+            return Split(fraction, by_position=False)
+        sized = [file for reader in texts for file in reader.sized()]
+        return Split(fraction, runs=runs_of_few(sized, fraction, run_bytes))
 
-    def files_of(self, part: SourceSlice) -> list[str]:
-        """Return the names of the files in a slice."""
-        return [piece.file.name for piece in self._pieces_of(part)]
-
-    @abstractmethod
-    def records(self, piece: FileSlice) -> Iterator[Document | Dropped]:
-        """Yield the documents of a file or a range, and in their positions the dropped ones."""
-
-    @abstractmethod
-    def range_mode(self, file: File) -> str | None:
-        """Return the mode for splitting a large file; None if it must be read whole."""
-
-    @abstractmethod
-    def boundary_finder(self, mode: str) -> byte_ranges.FindStart:
-        """Return the function that finds the first document of a range in this mode."""
-
-    def reading_key(self) -> str:
-        """Return what else affects the text, such as a guessed column, for fingerprints."""
-        return ""
-
-    def stream(self, piece: FileSlice) -> ByteStream | Dropped:
-        """Return the bytes of a file or a range; a Dropped if it cannot be opened."""
-        if piece.offsets is None:
-            return self.stream_type(piece.file)
-        size, find = piece.file.size_bytes or 0, self.boundary_finder(piece.mode)
-        try:
-            with piece.file.open(_FINDING_BYTES) as file:
-                aligned = byte_ranges.aligned_range(file, piece.offsets, size, find)
-        except OSError:
-            return Dropped("unreadable", piece.place)
-        return ByteStream(piece.file, aligned or byte_ranges.ByteRange(size, size))
-
-    def _ranges(self, file: File) -> list[FileSlice]:
-        """Return the ranges of a large file; empty if it is read whole."""
-        size = file.size_bytes or 0
-        if size <= byte_ranges.RANGE_BYTES or self.settings.limit is not None or file.is_compressed:
-            return []
-        mode = self.range_mode(file) if file.has_random_access() else None
-        cut = ranges(size, byte_ranges.RANGE_BYTES) if mode is not None else []
-        return [FileSlice(file, offsets, mode or "") for offsets in cut]
-
-    def _pieces_of(self, part: SourceSlice) -> list[FileSlice]:
-        if part.name in self._groups:
-            return self._groups[part.name]
-        match = re.fullmatch(r"(.*)@(\d+)-(\d+) (\w+)", part.name, re.DOTALL)
-        file = next((file for file in self.files if match and file.name == match[1]), None)
-        if match is None or file is None:
-            raise YxanulError(f"'{part.name}' no longer exists in {self.settings.path}")
-        return [FileSlice(file, range(int(match[2]), int(match[3])), match[4])]
-
-    def _size(self, pieces: Sequence[FileSlice]) -> int | None:
-        # With a limit, only some of the files are read.
-        sizes = [piece.size_bytes for piece in pieces]
-        if self.settings.limit is not None or None in sizes:
-            return None
-        return sum(size or 0 for size in sizes)
+    def _reader_of(self, part: SourceSlice) -> Reader:
+        kind = part.kind if self.settings.kind == "text" else self.settings.kind
+        if kind not in self._readers:
+            raise gone(part, self.settings.path)
+        return self._readers[kind]
 
     @cached_property
-    def _groups(self) -> dict[str, list[FileSlice]]:
-        """Files of each slice of whole files, by slice name."""
-        files = self.files
-        if self.settings.limit is not None:
-            return {f"first {self.settings.limit}": [FileSlice(file) for file in files]}
-        groups = [[file] for file in files] if len(files) <= FILES_AS_PARTS else grouped(files)
-        return {
-            group[0].name if len(group) == 1 else f"{group[0].name} to {group[-1].name}": [
-                FileSlice(file) for file in group
-            ]
-            for group in groups
+    def _files(self) -> dict[Kind | None, list[File]]:
+        """Files by kind; None for those that are not text."""
+        settings = self.settings
+        if not isinstance(settings, TextSettings):
+            return {settings.kind: find_files(settings.path, SUFFIXES[settings.kind])}
+        chosen = settings.suffixes
+        if chosen == type(settings).model_fields["suffixes"].default:
+            known = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+            chosen = known if is_remote(settings.path) else ("",)
+        files: dict[Kind | None, list[File]] = {}
+        for file in find_files(settings.path, chosen):
+            files.setdefault(kind_of(file), []).append(file)
+        return files
+
+    @property
+    def _left_out(self) -> list[File]:
+        return self._files.get(None, [])
+
+    @cached_property
+    def _readers(self) -> dict[Kind, Reader]:
+        """The reader of each kind of file."""
+        settings, files = self.settings, self._files
+        if not files.keys() - {None}:
+            some = ", ".join(file.name for file in self._left_out[:3])
+            count = len(self._left_out)
+            raise YxanulError(
+                f"{settings.path} holds nothing that can be read as text",
+                got=f"{count} files ({some} ...)" if count > 1 else some,
+                hint="convert such files to text first, such as with pdftotext or pandoc, "
+                "and unpack archives",
+            )
+        readers = {
+            kind: reader(self.name, settings, files[kind])
+            for kind, reader in READERS.items()
+            if kind in files
         }
-
-
-def grouped(files: Sequence[File]) -> list[list[File]]:
-    """Group small files. Group ends depend on file names, so that a new file changes few groups."""
-    groups: list[list[File]] = [[]]
-    size_bytes = 0
-    for file in files:
-        # A file of unknown size may be a large one.
-        size = GROUP_BYTES if file.size_bytes is None else file.size_bytes
-        ends = hashlib.blake2b(file.name.encode(), digest_size=1).digest() == b"\0"
-        if groups[-1] and (ends or size_bytes + size > GROUP_BYTES):
-            groups.append([])
-            size_bytes = 0
-        groups[-1].append(file)
-        size_bytes += size
-    return groups
-
-
-def _fingerprint(pieces: Sequence[FileSlice], key: str) -> str:
-    files = [piece.file for piece in pieces]
-    if len(files) == 1 and not key:
-        return files[0].fingerprint
-    return digest_of(key, *(f"{file.name}\t{file.fingerprint}" for file in files))
+        has_columns = any(isinstance(reader, RowReader) for reader in readers.values())
+        if (settings.text_column or settings.template) and not has_columns:
+            raise YxanulError(
+                f"the source '{self.name}' has no columns",
+                got=f"plain text in {settings.path}",
+                hint="leave text_column and template out",
+            )
+        return readers

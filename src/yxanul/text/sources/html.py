@@ -10,7 +10,7 @@ from itertools import chain
 
 from yxanul.text.sources.bytestream import ByteStream
 from yxanul.text.sources.files import File
-from yxanul.text.sources.plain_text import PlainTextSource
+from yxanul.text.sources.plain_text import PlainTextReader
 
 _CHARSET = re.compile(rb"""charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
 _HIDDEN = {"script", "style", "template", "noscript", "svg", "math"}
@@ -43,8 +43,8 @@ class HtmlStream(ByteStream):
             yield text.encode()
 
 
-class HtmlSource(PlainTextSource):
-    """HTML files, whose text is chunked into documents like plain text."""
+class HtmlReader(PlainTextReader):
+    """Reads HTML files, whose text is chunked into documents like plain text."""
 
     stream_type = HtmlStream
 

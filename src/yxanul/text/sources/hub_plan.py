@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
-from yxanul.base.errors import YxanulError, missing_package, near_miss
+from yxanul.base.errors import YxanulError, near_miss
 from yxanul.base.files import write_json
 from yxanul.text.sources.files import with_compressions
 from yxanul.text.sources.hub_query import HubQuery, is_offline, unknown_choice
@@ -74,7 +74,7 @@ def find_plan(query: HubQuery) -> Plan:
     if stored and stored.commit == commit:
         return stored
     pinned = query._replace(revision=commit)
-    plan = retry(lambda: _plan_at(pinned, commit), query)
+    plan = _plan_at(pinned, commit)
     for key in (query, pinned):
         # A read-only cache only costs some more requests.
         with contextlib.suppress(OSError):
@@ -92,7 +92,7 @@ def _commit_of(query: HubQuery) -> str:
 
 
 def _plan_at(query: HubQuery, commit: str) -> Plan:
-    builder = _builder(query)
+    builder = retry(lambda: _builder(query), query, client_waits=True)
     splits = {str(split): files for split, files in (builder.config.data_files or {}).items()}
     if query.split not in splits:
         # `datasets` has its own syntax for slices and sums of splits.
@@ -105,16 +105,15 @@ def _plan_at(query: HubQuery, commit: str) -> Plan:
     paths = list(dict.fromkeys(file.removeprefix(root) for file in splits[query.split]))
     if not _is_readable(builder, paths):
         return Plan(commit, ROWS)
-    return Plan(commit, builder.name, tuple(_entries(query, paths)))
+    entries = retry(lambda: tuple(_entries(query, paths)), query)
+    return Plan(commit, builder.name, entries)
 
 
 def _builder(query: HubQuery) -> DatasetBuilder:
     """Let `datasets` find configuration, splits and data files."""
-    try:
-        import datasets
-        from datasets.exceptions import DatasetNotFoundError
-    except ImportError:
-        raise missing_package("datasets", "data") from None
+    import datasets
+    from datasets.exceptions import DatasetNotFoundError
+
     # With an empty cache it cannot fall back to rows of another commit.
     with TemporaryDirectory() as empty:
         address = f"hf://datasets/{query.name}"
@@ -170,15 +169,13 @@ def _stored(query: HubQuery) -> Plan | None:
     try:
         commit, kind, files = json.loads(_path(query).read_text())
         return Plan(commit, kind, tuple(Entry(*file) for file in files))
-    except (OSError, ValueError, TypeError):
+    except (ImportError, OSError, ValueError, TypeError):
         return None
 
 
 def _path(query: HubQuery) -> Path:
-    try:
-        from huggingface_hub import constants
-        from huggingface_hub.file_download import repo_folder_name
-    except ImportError:
-        raise missing_package("datasets", "data") from None
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
     folder = repo_folder_name(repo_id=query.name, repo_type="dataset")
     return Path(constants.HF_HUB_CACHE) / folder / "plans" / f"{query.digest}.json"

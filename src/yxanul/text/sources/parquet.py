@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from yxanul.base.errors import YxanulError
-from yxanul.text.config import ParquetSettings
 from yxanul.text.documents import Document, Dropped, SourceSlice
-from yxanul.text.sources.columns import Columns, Row
-from yxanul.text.sources.files import File, find_files
-from yxanul.text.sources.infer_columns import FileSample, infer_columns
+from yxanul.text.sources.columns import Row
+from yxanul.text.sources.files import File
+from yxanul.text.sources.rows import FileSample, RowReader
 from yxanul.text.sources.source import digest_of
 
 if TYPE_CHECKING:
@@ -46,42 +43,21 @@ class _RowGroups:
         return f"{self.file.name}:{self.first}-{self.stop}:{self.rows}"
 
 
-class ParquetSource:
-    """Rows of parquet files, with the text in one or several columns."""
+class ParquetReader(RowReader):
+    """Reads rows of parquet files."""
 
-    synthetic = False
-
-    def __init__(self, name: str, settings: ParquetSettings, files: Sequence[File] | None = None):
-        """`files`, if given, replace the path of the settings."""
-        self.name = name
-        self.settings = settings
-        self._given = files
-
-    @property
-    def notes(self) -> list[str]:
-        """Note about a guessed column."""
-        return [self._columns.note] if self._columns.note else []
-
-    @cached_property
-    def files(self) -> list[File]:
-        """Files sorted by name, as of the last call of `parts`."""
-        files = self._given
-        if files is None:
-            files = find_files(self.settings.path, (".parquet",))
-        return sorted(files, key=lambda file: file.name)
+    expected = "parquet files with rows"
 
     def slices(self) -> list[SourceSlice]:
         """Return a slice per range of row groups, and one per file that cannot be opened."""
-        vars(self).pop("files", None)
-        key = self._columns.key
         return [
-            SourceSlice(run.name, run.size_bytes, digest_of(run.file.fingerprint, key))
+            SourceSlice(run.name, run.size_bytes, self.fingerprint([run.file]))
             for run in self._limited()
         ]
 
     def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
         """Yield the documents of the slice's row groups."""
-        run = self._run_named(part.name)
+        run = self._run_of(part)
         with opened(run.file) as parquet:
             if isinstance(parquet, str):
                 yield Dropped(parquet, run.file.name)
@@ -90,14 +66,22 @@ class ParquetSource:
             else:
                 yield Dropped("missing_column", run.file.name)
 
+    def files_of(self, part: SourceSlice) -> list[File]:
+        """Return the file of the slice."""
+        return [self._run_of(part).file]
+
+    def fingerprint(self, files: Sequence[File]) -> str:
+        """Return a fingerprint of a file and its columns."""
+        return digest_of(files[0].fingerprint, self.columns.key)
+
     def _has_text(self, parquet: ParquetFile) -> bool:
-        return set(self._columns.text_names) <= set(parquet.schema_arrow.names)
+        return set(self.columns.text_names) <= set(parquet.schema_arrow.names)
 
     def _documents(self, parquet: ParquetFile, run: _RowGroups) -> Iterator[Document | Dropped]:
         import pyarrow as pa
 
         available = set(parquet.schema_arrow.names)
-        names = [name for name in self._columns.names if name in available]
+        names = [name for name in self.columns.names if name in available]
         sizes = [parquet.metadata.row_group(group).num_rows for group in range(run.stop)]
         start = sum(sizes[: run.first])
         end = start + run.rows
@@ -111,7 +95,7 @@ class ParquetSource:
                     if row is None:
                         yield Dropped("broken_utf8", name)
                     else:
-                        yield self._columns.document(row, self.name, name)
+                        yield self.columns.document(row, self.name, name)
             except (OSError, pa.ArrowException):
                 yield Dropped("corrupt", f"{run.file.name}, row group {group}")
             start += sizes[group]
@@ -134,7 +118,7 @@ class ParquetSource:
         with opened(file) as parquet:
             if isinstance(parquet, str) or not self._has_text(parquet):
                 return [_RowGroups(file, 0, 0, 0, file.size_bytes or 0)]
-            needed = set(self._columns.names)
+            needed = set(self.columns.names)
             for group in range(parquet.metadata.num_row_groups):
                 chunk = parquet.metadata.row_group(group)
                 columns = [chunk.column(number) for number in range(chunk.num_columns)]
@@ -149,17 +133,27 @@ class ParquetSource:
                     runs.append(_RowGroups(file, group, group + 1, rows, size_bytes))
         return runs
 
-    def _run_named(self, name: str) -> _RowGroups:
-        match = re.fullmatch(r"(.*):(\d+)-(\d+):(\d+)", name, re.DOTALL)
-        file = next((file for file in self.files if match and file.name == match[1]), None)
-        if match is None or file is None:
-            raise YxanulError(f"'{name}' no longer exists in {self.settings.path}")
-        return _RowGroups(file, int(match[2]), int(match[3]), int(match[4]), 0)
+    def _run_of(self, part: SourceSlice) -> _RowGroups:
+        file, (first, stop, rows) = self.parsed(part, r"(.*):(\d+)-(\d+):(\d+)")
+        return _RowGroups(file, int(first), int(stop), int(rows), 0)
 
-    @cached_property
-    def _columns(self) -> Columns:
-        expected = "parquet files with rows"
-        return infer_columns(self.settings, self.files, _sample, self.settings.path, expected)
+    def sample(self, file: File, max_rows: int) -> FileSample:
+        """Return the columns of a file, and the first rows of its first readable row group."""
+        import pyarrow as pa
+
+        with opened(file) as parquet:
+            if isinstance(parquet, str):
+                return FileSample([], [], Dropped(parquet, file.name))
+            if not parquet.metadata.num_rows:
+                return FileSample([], [])
+            names = parquet.schema_arrow.names
+            texts = text_like(parquet.schema_arrow)
+            for group in range(parquet.metadata.num_row_groups):
+                with contextlib.suppress(OSError, pa.ArrowException):
+                    for batch in _batches(parquet, group, texts, max_rows):
+                        rows = [row for row in rows_of(batch) if row is not None]
+                        return FileSample(names, rows)
+            return FileSample(names, [], Dropped("corrupt", file.name))
 
 
 @contextmanager
@@ -199,23 +193,6 @@ def _batches(
     parquet: ParquetFile, group: int, names: list[str], max_rows: int
 ) -> Iterator[RecordBatch]:
     return parquet.iter_batches(max_rows, row_groups=[group], columns=names, use_threads=False)
-
-
-def _sample(file: File, max_rows: int) -> FileSample:
-    """Return the columns, and the first rows of the first readable row group."""
-    import pyarrow as pa
-
-    with opened(file) as parquet:
-        if isinstance(parquet, str):
-            return FileSample([], [], Dropped(parquet, file.name))
-        if not parquet.metadata.num_rows:
-            return FileSample([], [])
-        names = parquet.schema_arrow.names
-        for group in range(parquet.metadata.num_row_groups):
-            with contextlib.suppress(OSError, pa.ArrowException):
-                for batch in _batches(parquet, group, text_like(parquet.schema_arrow), max_rows):
-                    return FileSample(names, [row for row in rows_of(batch) if row is not None])
-        return FileSample(names, [], Dropped("corrupt", file.name))
 
 
 def rows_of(table: Table | RecordBatch) -> Iterator[Row | None]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from operator import itemgetter
 
@@ -11,9 +12,9 @@ from yxanul.text.config import TextSettings
 from yxanul.text.documents import Document, Dropped, SourceSlice
 from yxanul.text.sources import byte_ranges, chunking
 from yxanul.text.sources.byte_ranges import MAX_LINE_BYTES
-from yxanul.text.sources.bytestream import ByteStream, marked_encoding, split_blocks, split_lines
-from yxanul.text.sources.file_source import FileSlice, FileSource
+from yxanul.text.sources.bytestream import ByteStream, marked_encoding, split_blocks
 from yxanul.text.sources.files import File
+from yxanul.text.sources.reader import FileSlice, StreamReader
 from yxanul.text.split import RUN_BYTES, Sized, cut_by_runs
 
 AUTO_BYTES = 64 << 20
@@ -22,18 +23,14 @@ AUTO_BYTES = 64 << 20
 _FINDERS = {"lines": byte_ranges.find_line, "passages": byte_ranges.find_paragraph}
 
 
-class PlainTextSource(FileSource):
-    """Text files, chunked into documents at separators, passages, lines, or not at all.
+class PlainTextReader(StreamReader):
+    """Reads text files, chunked into documents at separators, passages, lines, or not at all.
 
     A large file is read in ranges, with the same documents as the whole file, except that passages
     restart at the first blank line of each range.
     """
 
     settings: TextSettings
-
-    def __init__(self, name: str, settings: TextSettings, files: Sequence[File] | None = None):
-        super().__init__(name, settings, files)
-        self.suffixes = settings.suffixes
 
     def slices(self) -> list[SourceSlice]:
         """Return a slice per file, per range of a large one, or per group of small ones."""
@@ -60,12 +57,8 @@ class PlainTextSource(FileSource):
         """Return the function that finds the first document of a range."""
         return _FINDERS.get(mode) or byte_ranges.separator_finder(self.settings.separator)
 
-    def records(self, piece: FileSlice) -> Iterator[Document | Dropped]:
+    def records(self, piece: FileSlice, stream: ByteStream) -> Iterator[Document | Dropped]:
         """Yield the documents of one file or one range of it, numbered."""
-        stream = self.stream(piece)
-        if isinstance(stream, Dropped):
-            yield stream
-            return
         place, name, broken, number = piece.place, self.name, 0, -1
         for number, (text, held_out) in enumerate(self._texts(stream, piece)):
             if text is None:
@@ -87,10 +80,15 @@ class PlainTextSource(FileSource):
     def sized(self) -> Iterator[Sized]:
         """Yield the files that are chunked into passages, reading them whole for their sizes."""
         for file in self.files:
-            stream = self.stream(FileSlice(file))
-            if not isinstance(stream, Dropped) and self._mode(stream) == "passages":
+            stream = self.stream_type(file)
+            if self._mode(stream) == "passages":
                 size_bytes = sum(map(len, stream))
                 yield Sized(file.name, size_bytes, b"".join(_first(stream, RUN_BYTES)))
+
+    @property
+    def may_have_passages(self) -> bool:
+        """Whether files may be chunked into passages."""
+        return self.settings.split_by in ("auto", "passages")
 
     @property
     def run_bytes(self) -> int:
@@ -120,8 +118,8 @@ class PlainTextSource(FileSource):
         """Yield passages, restarting where a held-out run begins or ends."""
         chars, split = self.settings.passage_chars, piece.split
         blocks = split_blocks(stream, chunking.PASSAGE_LINE_FACTOR * chars)
-        whole = self.stream(FileSlice(piece.file)) if split.needs_beginnings else None
-        beginning = b"".join(_first(whole, RUN_BYTES)) if isinstance(whole, ByteStream) else b""
+        whole = self.stream_type(piece.file) if split.needs_beginnings else ()
+        beginning = b"".join(_first(whole, RUN_BYTES))
         runs = split.runs_of(piece.file.name, beginning, self.run_bytes)
         if runs is None:
             for text in chunking.by_passage(chunking.decode_blocks(blocks), chars):
@@ -137,16 +135,9 @@ class PlainTextSource(FileSource):
 
 def has_separator_line(stream: ByteStream, separator: bytes) -> bool:
     """Return whether a line in the first AUTO_BYTES consists of the separator alone."""
-    before = b""
-    for chunk in _first(stream, AUTO_BYTES):
-        window = before + chunk
-        if separator in window:
-            break
-        before = window[-len(separator) :]
-    else:
-        return False
-    lines = split_lines(_first(stream, AUTO_BYTES), MAX_LINE_BYTES)
-    return any(ends and line.strip() == separator for line, ends in lines)
+    line = re.compile(rb"^\s*" + re.escape(separator) + rb"\s*$", re.MULTILINE)
+    blocks = split_blocks(_first(stream, AUTO_BYTES), MAX_LINE_BYTES)
+    return any(ends and separator in block and line.search(block) for block, ends in blocks)
 
 
 def _first(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:

@@ -6,10 +6,9 @@ import contextlib
 import io
 import itertools
 import re
-from collections.abc import Callable
 from typing import Any
 
-from yxanul.base.errors import YxanulError, missing_package
+from yxanul.base.errors import YxanulError
 from yxanul.text.sources.retry import Target, retry, to_user_error
 
 CONNECT_SECONDS = 30.0
@@ -44,19 +43,15 @@ def file_system(address: str) -> tuple[Any, str]:
     """Return the file system of an address, and the path in that system."""
     try:
         from fsspec.core import url_to_fs
-    except ImportError:
-        raise missing_package("fsspec", "data") from None
-    try:
+
         return url_to_fs(address, **(_web_options() if is_web(address) else {}))
     except (ImportError, ValueError) as error:
         raise to_user_error(error, address) from None
 
 
 def _web_options() -> dict[str, Any]:
-    try:
-        import aiohttp
-    except ImportError:
-        raise missing_package("aiohttp", "data") from None
+    import aiohttp
+
     # aiohttp's default limits the total time of a response; here only silence times out.
     timeout = aiohttp.ClientTimeout(
         total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
@@ -75,28 +70,23 @@ def size_and_fingerprint(
     return info.get("size"), f"{info.get('size')}-{version}"
 
 
-class RemoteFile(io.RawIOBase):
+class RetriedFile(io.RawIOBase):
     """Raw stream of a remote file; wrap it in `io.BufferedReader` to read in blocks.
 
     A failed read is retried from the same offset; raises YxanulError when retries are exhausted.
     """
 
-    def __init__(
-        self,
-        address: str,
-        size_bytes: int | None,
-        fingerprint: str | None,
-        target: Target | None = None,
-        sleep: Callable[[float], None] | None = None,
-    ):
-        """Errors name `target` or the address. Without a fingerprint, content is constant."""
-        self._address, self._size_bytes, self._fingerprint = address, size_bytes, fingerprint
-        self._target, self._sleep = target or address, sleep
-        self._system, self._path = file_system(address)
+    def __init__(self, target: Target, size_bytes: int | None):
+        """Errors name `target`."""
+        self._target, self._size_bytes = target, size_bytes
         self._at = 0
-        self._file: Any = None
-        self.is_sequential = size_bytes is None
-        """Whether the server sends only whole files."""
+
+    def fetch(self, length: int, attempt: int) -> bytes:
+        """Return at most `length` bytes from the current offset on; empty only at the end.
+
+        `attempt` counts from 0.
+        """
+        raise NotImplementedError
 
     def readable(self) -> bool:
         """Return True."""
@@ -121,21 +111,38 @@ class RemoteFile(io.RawIOBase):
         if length <= 0:
             return 0
         attempts = itertools.count()
-        data = retry(lambda: self._attempt(length, next(attempts)), self._target, self._sleep)
+
+        def fetch_less() -> bytes:
+            # A bad connection may still carry a short response.
+            attempt = next(attempts)
+            return self.fetch(max(length >> (2 * attempt), 1), attempt)
+
+        data = retry(fetch_less, self._target)
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
+
+
+class RemoteFile(RetriedFile):
+    """Raw stream of the file at an fsspec address."""
+
+    def __init__(self, address: str, size_bytes: int | None, fingerprint: str):
+        super().__init__(address, size_bytes)
+        self._address, self._fingerprint = address, fingerprint
+        self._system, self._path = file_system(address)
+        self._file: Any = None
+        self.is_sequential = size_bytes is None
+        """Whether the server sends only whole files."""
 
     def close(self) -> None:
         """Close the connection as well."""
         self._disconnect()
         super().close()
 
-    def _attempt(self, max_length: int, number: int) -> bytes:
-        """Request less in each attempt: a bad connection may still carry a short response."""
-        length = max(max_length >> (2 * number), 1)
+    def fetch(self, length: int, attempt: int) -> bytes:
+        """Return some bytes; raise YxanulError if the file has changed since it was listed."""
         try:
-            if number and self._fingerprint is not None:
+            if attempt:
                 self._check_unchanged()
             try:
                 return self._read(length)
@@ -176,7 +183,6 @@ class RemoteFile(io.RawIOBase):
         return self._system.open(self._path, "rb", **options)
 
     def _check_unchanged(self) -> None:
-        """Raise if the content has changed."""
         self._system.invalidate_cache()
         if size_and_fingerprint(self._system, self._path)[1] != self._fingerprint:
             raise YxanulError(f"{self._address} was changed while it was read", hint="start again")
@@ -189,7 +195,7 @@ class RemoteFile(io.RawIOBase):
                 file.close()
 
 
-def answers_with_ranges(address: str, size_bytes: int | None, fingerprint: str | None) -> bool:
+def answers_with_ranges(address: str, size_bytes: int | None, fingerprint: str) -> bool:
     """Return whether the server supports range requests for the file."""
     if size_bytes is None or not is_web(address):
         return size_bytes is not None

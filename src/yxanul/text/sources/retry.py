@@ -14,7 +14,8 @@ WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0)
 # The hub's rate limit has windows of five minutes; it sends the time to wait as Retry-After.
 MAX_WAIT_SECONDS = 300.0
 EXTRAS = {
-    "fsspec": "data", "aiohttp": "data", "huggingface_hub": "data", "s3fs": "s3", "gcsfs": "gcs",
+    "fsspec": "data", "aiohttp": "data", "huggingface_hub": "data", "datasets": "data",
+    "s3fs": "s3", "gcsfs": "gcs",
 }  # fmt: skip
 _TRANSIENT_STATUS = (408, 425, 429)
 # Class names by which HTTP libraries and cloud clients report a failed connection.
@@ -47,12 +48,14 @@ class Unreachable(YxanulError):
 def retry(
     action: Callable[[], Result],
     target: Target,
-    sleep: Callable[[float], None] | None = None,
+    *,
+    client_waits: bool = False,
 ) -> Result:
     """Call `action`, retrying after transient faults, and return its result.
 
     Any other or persistent fault is raised as YxanulError, lest it look like the end of a file.
-    A Retry-After header is honoured up to MAX_WAIT_SECONDS.
+    A Retry-After header is honoured up to MAX_WAIT_SECONDS. `client_waits`: the client honours it
+    itself, so that status 429 means that it has given up.
     """
     for wait in (*WAITS_SECONDS, None):
         try:
@@ -61,16 +64,17 @@ def retry(
             raise
         except Exception as error:
             hopeless = isinstance(target, HubQuery) and is_offline()
+            hopeless = hopeless or (client_waits and status_of(error) == 429)
             if wait is None or hopeless or not is_transient(error, target):
                 raise to_user_error(error, target) from error
-            (sleep or time.sleep)(max(wait, min(_retry_after(error), MAX_WAIT_SECONDS)))
+            time.sleep(max(wait, min(_retry_after(error), MAX_WAIT_SECONDS)))
     raise AssertionError("the last attempt returns or raises")
 
 
 def is_transient(error: BaseException, target: Target) -> bool:
     """Return whether a retry may help: an overloaded server or a failed connection."""
     causes = list(causes_of(error))
-    status = _status(causes)
+    status = status_of(error)
     if status is not None:
         return status >= 500 or status in _TRANSIENT_STATUS
     if any(
@@ -87,7 +91,7 @@ def is_transient(error: BaseException, target: Target) -> bool:
 
 def is_not_found(error: BaseException) -> bool:
     """Return whether the file system reported that there is no such file."""
-    status = _status(list(causes_of(error)))
+    status = status_of(error)
     if status is not None:
         return status in (404, 410)
     return isinstance(error, FileNotFoundError)
@@ -131,7 +135,7 @@ def to_user_error(error: BaseException, target: Target) -> YxanulError:
         unknown = YxanulError(f"{name} cannot be loaded", got=summary)
         return refusal(target, causes) or unknown
     is_anonymous = any("Credentials" in type(cause).__name__ for cause in causes)
-    if is_anonymous or isinstance(error, PermissionError) or _status(causes) in (401, 403):
+    if is_anonymous or isinstance(error, PermissionError) or status_of(error) in (401, 403):
         hint = _ACCESS_HINTS.get(name.partition("://")[0].lower(), "check its permissions")
         return YxanulError(f"no permission to read {name}", got=summary, hint=hint)
     if is_not_found(error):
@@ -156,9 +160,9 @@ def _summary(causes: Sequence[BaseException]) -> str:
     return f"{type(error).__name__}: {' '.join(lines[:2])}".removesuffix(": ")
 
 
-def _status(causes: Sequence[BaseException]) -> int | None:
-    """Return the HTTP status in an error, whichever library raised it."""
-    for cause in causes:
+def status_of(error: BaseException) -> int | None:
+    """Return the HTTP status in an error or its causes, whichever library raised it."""
+    for cause in causes_of(error):
         response: Any = getattr(cause, "response", None)
         if isinstance(response, dict):
             status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")

@@ -8,17 +8,15 @@ from typing import Any
 from yxanul.base.registry import lookup
 from yxanul.text.config import CommonSettings
 from yxanul.text.sources.builtin_source import BuiltinSource
+from yxanul.text.sources.file_source import FileSource
 from yxanul.text.sources.hub import HubSource
-from yxanul.text.sources.jsonl import JsonlSource
-from yxanul.text.sources.parquet import ParquetSource
 from yxanul.text.sources.source import Source
-from yxanul.text.sources.text_files import TextFiles
 
 SOURCES: dict[str, Callable[[str, Any], Source]] = {
     "builtin": BuiltinSource,
-    "text": TextFiles,
-    "jsonl": JsonlSource,
-    "parquet": ParquetSource,
+    "text": FileSource,
+    "jsonl": FileSource,
+    "parquet": FileSource,
     "hub": HubSource,
 }
 

@@ -258,6 +258,15 @@ def test_what_is_no_file_is_said(tmp_path):
         split_of(tmp_path)
 
 
+@pytest.mark.parametrize("sign", [";", "\t", "|"])
+def test_cells_of_a_csv_file_may_be_separated_otherwise(tmp_path, read, sign):
+    path = tmp_path / "a.csv"
+    path.write_text(f'n{sign}text\n1{sign}"a film, and {sign} more"\n2{sign}tales\n')
+    assert read(TextSettings(path=str(path))).texts == [f"a film, and {sign} more", "tales"]
+    path.write_text(f"n,text\n1,a {sign} film\n")
+    assert read(TextSettings(path=str(path))).texts == [f"a {sign} film"]
+
+
 def test_lines_of_a_csv_file_end_in_any_way(tmp_path, read):
     path = tmp_path / "a.csv"
     for end in ("\n", "\r\n", "\r"):
