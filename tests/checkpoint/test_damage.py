@@ -100,9 +100,7 @@ def test_damage_is_named_and_the_one_before_is_taken(folder, harm):
 
 def test_a_file_that_is_no_safetensors_is_named(folder):
     lying_manifest(folder / "step-00000100")
-    with pytest.raises(
-        CheckpointDamaged, match=r"model\.safetensors: it is not a valid safetensors"
-    ):
+    with pytest.raises(CheckpointDamaged, match=r"model\.safetensors: .*not a valid"):
         read_checkpoint(folder / "step-00000100")
 
 
@@ -153,7 +151,7 @@ def test_no_folder_has_no_checkpoint(tmp_path):
 
 
 def test_an_absent_file_of_tensors_is_named(folder):
-    with pytest.raises(CheckpointDamaged, match=r"ema\.safetensors: it is not in the manifest"):
+    with pytest.raises(CheckpointDamaged, match=r"ema\.safetensors: .*manifest"):
         read_checkpoint(folder / "step-00000100", only=["ema"])
 
 
@@ -226,7 +224,7 @@ except YxanulError as error:
 def test_a_real_write_error_of_the_system_is_one_line(tmp_path):
     command = [sys.executable, "-c", FULL_DISK, str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "step 2 could not be written" in result.stdout and "File too large" in result.stdout
+    assert "step 2 " in result.stdout and "File too large" in result.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
     verify_checkpoint(tmp_path / "step-00000001")
 
@@ -273,9 +271,7 @@ def test_an_unknown_version_is_named_and_not_damage(folder, version):
     rewrite_manifest(folder / "step-00000100", schema_version=version)
     kind = "a newer" if version > 0 else "an unknown"
     for read in (lambda: read_checkpoint(folder / "step-00000100"), lambda: newest_intact(folder)):
-        with pytest.raises(
-            YxanulError, match=f"{kind} version of yxanul; got .* {version};"
-        ) as caught:
+        with pytest.raises(YxanulError, match=f"{kind} version of .* {version};") as caught:
             read()
         assert not isinstance(caught.value, CheckpointDamaged)
         assert caught.value.hint and len(str(caught.value).splitlines()) == 1

@@ -133,7 +133,7 @@ def test_a_prompt_that_is_too_long_costs_its_sample_only(tmp_path):
     short = ("stages.0.budget={steps: 3}", "stages.1.budget={steps: 3}")
     result = yxanul("run", write_tiny(tmp_path), *short, prompts, "--out", tmp_path / "r", "--json")
     assert result.returncode == 0, result.stderr
-    assert "no sample: the prompt is longer than the model's max_seq_len" in result.stderr
+    assert "no sample: " in result.stderr
     (sample,) = json.loads(result.stdout)["samples"]
     assert sample.startswith("Once")
 
@@ -167,7 +167,7 @@ def test_a_failed_gate_has_its_code_and_goes_on_afterwards(tmp_path):
     passed = yxanul("run", recipe, "--out", out, "--json")
     assert passed.returncode == 0, passed.stderr
     assert json.loads(passed.stdout)["steps"] == 24
-    assert "the recipe has changed" in passed.stderr
+    assert "recipe has changed" in passed.stderr
 
 
 def test_another_model_on_the_same_folder_is_refused(finished):
@@ -181,7 +181,7 @@ def test_another_model_on_the_same_folder_is_refused(finished):
     ("arguments", "said"),
     [
         (["run", "quikstart"], "did you mean 'quickstart'"),
-        (["run", "quickstart", "optim.peak_rat=1"], "did you mean 'peak_lr'"),
+        (["run", "quickstart", "optim.peak_rat=1"], "'peak_lr'?"),
         (["eval", "nowhere"], "nowhere"),
         (["generate", "nowhere", "x"], "nowhere"),
         (["show", "yxanul-178m"], "yxanul-178m"),

@@ -183,7 +183,7 @@ def test_a_second_writer_is_refused_while_the_claim_is_fresh(
     texts, tmp_path, address, byte_tokenizer
 ):
     put(address, ".claim.json", claim_of(host="elsewhere", pid=12))
-    with pytest.raises(YxanulError, match=r"in use by another.*process 12 on elsewhere.*wait for"):
+    with pytest.raises(YxanulError, match=r"in use.*process 12 on elsewhere"):
         prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
     assert list(at(address)) == [".claim.json"]
 
@@ -211,7 +211,7 @@ def test_of_two_that_come_at_once_one_goes(texts, tmp_path, address, byte_tokeni
         real(0)
 
     monkeypatch.setattr(lease.time, "sleep", meanwhile)
-    with pytest.raises(YxanulError, match="in use by another"):
+    with pytest.raises(YxanulError, match="in use"):
         prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
     assert json.loads(at(address)[".claim.json"])["host"] == "elsewhere"
 
@@ -227,7 +227,7 @@ def test_a_worker_whose_place_was_taken_over_writes_nothing(
         return run(task, context)
 
     monkeypatch.setattr(StagedTask, "run", overtaken)
-    with pytest.raises(YxanulError, match="lost the write lease on"):
+    with pytest.raises(YxanulError, match="lost the write lease"):
         prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
     assert set(at(address)) == {".claim.json", "tales/outline.json"}
 
@@ -253,7 +253,7 @@ def test_the_claim_is_renewed_and_its_loss_ends_the_work(
         return value
 
     monkeypatch.setattr(StagedTask, "run", slow)
-    with pytest.raises(YxanulError, match="lost the write lease on"):
+    with pytest.raises(YxanulError, match="lost the write lease"):
         prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
     assert len(times) == 3 and times == sorted(set(times))
 
@@ -337,7 +337,7 @@ def test_a_damaged_file_is_never_taken(texts, tmp_path, address, byte_tokenizer)
 
 
 def test_what_is_not_encoded_is_one_line(texts, tmp_path, address, byte_tokenizer):
-    with pytest.raises(YxanulError, match=r"'tales' is not fully encoded at .*run yxanul prepare"):
+    with pytest.raises(YxanulError, match=r"'tales' .*yxanul prepare"):
         fetch_shards(address, SilentUi(), ["tales"])
 
 
