@@ -24,7 +24,7 @@ from yxanul.model.cache import KvCache
 from yxanul.model.compile import compiled
 from yxanul.model.config import ModelSettings
 from yxanul.model.context import ForwardContext
-from yxanul.model.loss import LossConfig, LossSum, capped, linear_cross_entropy, token_losses
+from yxanul.model.loss import LossConfig, LossSum, capped, linear_cross_entropy, token_scores
 
 _OUTPUTS = ("attention.output.weight", "ffn.down.weight")
 """Output projections into the residual stream: initialised smaller, as 2 depth of them add up."""
@@ -104,10 +104,16 @@ class LanguageModel(nn.Module):
         self, ids_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None = None
     ) -> Tensor:
         """Return the cross-entropy per target in nats (BT, fp32, 0 where ignored), no gradient."""
+        return self.token_scores(ids_BT, targets_BT, documents_BT)[0]
+
+    def token_scores(
+        self, ids_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None = None
+    ) -> Tensor:
+        """Return `token_losses`, and 1 for each target that no token is more probable than: 2BT."""
         with torch.no_grad():
             x_NX, weight_VX = self._head(self.hidden(ids_BT, documents_BT))
-        losses_N = token_losses(x_NX, weight_VX, targets_BT.flatten(), self._loss_config())
-        return losses_N.view_as(targets_BT)
+        scores_2N = token_scores(x_NX, weight_VX, targets_BT.flatten(), self._loss_config())
+        return scores_2N.view(2, *targets_BT.shape)
 
     def hidden(
         self,
