@@ -182,7 +182,7 @@ def test_an_error_of_the_thread_is_raised_by_the_next_call_and_once(tmp_path, fu
     writer = CheckpointWriter(tmp_path)
     writer.submit(7, model(), {})
     assert writer._save is not None and writer._save.done.wait(PATIENCE)
-    with pytest.raises(YxanulError, match="step 7 .* no space"):
+    with pytest.raises(YxanulError, match=r"step 7 .* no space"):
         CALLS[method](writer)
     writer.check()
     writer.close()

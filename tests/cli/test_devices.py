@@ -182,6 +182,7 @@ def test_more_and_fewer_processes_go_on(recipe, straight, out, begin, seed):
     assert_close(out, straight)
 
 
+@pytest.mark.slow
 def test_one_that_is_killed_ends_all_in_one_line(endless, out, begin):
     program = begin(endless, "--devices", 2)
     program.until(lambda: step_of(out) > 5)

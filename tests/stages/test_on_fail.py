@@ -96,7 +96,7 @@ def test_replayed_with_its_ledger_it_is_the_same_run(failed, tmp_path):
     assert_same_run(out, straight)
 
 
-@pytest.mark.parametrize("step", [19, 20, 21, 26])
+@pytest.mark.parametrize("step", [pytest.param(19, marks=pytest.mark.slow), 20, 21, 26])
 def test_stopped_around_it_it_is_the_same_run(failed, tmp_path, monkeypatch, step):
     recipe, straight, _ = failed
     out = shutil.copytree(straight.parent / "prepared", tmp_path / "run")

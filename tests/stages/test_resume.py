@@ -109,6 +109,12 @@ def prepared_folder(straight, tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def passed(straight, tmp_path):
+    """A copy of the finished run."""
+    return RunFolder(shutil.copytree(straight.path, tmp_path / "passed"))
+
+
 STOPS = [[1, 6, 7, 1, 8], [3, 10]]
 """After 1, 7, 14, 15 and 23 steps; after 3 and 13: at borders of phases and stages, and beside."""
 ALONE = [[1], [3, 2], [7], [9, 3], [13], [14], [15], [18, 1, 1], [23]]
@@ -264,18 +270,17 @@ def test_each_token_is_trained_on_as_the_mix_says(straight):
     assert positions == {"stories": 14 * 256 + 10 * 64, "math": 30 * 64}
 
 
-def test_a_verdict_without_its_checkpoint_is_not_believed(recipe, straight, prepared_folder):
-    run, ui = go(recipe, prepared_folder), Warnings()
-    newest = checkpoint_path(run.checkpoints, checkpoint_steps(run.checkpoints)[-1])
+def test_a_verdict_without_its_checkpoint_is_not_believed(recipe, straight, passed):
+    ui = Warnings()
+    newest = checkpoint_path(passed.checkpoints, checkpoint_steps(passed.checkpoints)[-1])
     (newest / "model.safetensors").write_bytes(b"")
-    assert_equal_runs(go(recipe, prepared_folder, ui=ui), straight)
+    assert_equal_runs(go(recipe, passed.path, ui=ui), straight)
     assert any("resuming stage 'two'" in line for line in ui.lines)
 
 
-def test_a_ledger_without_any_checkpoint_is_not_believed(recipe, straight, prepared_folder):
-    run = go(recipe, prepared_folder)
-    shutil.rmtree(run.checkpoints)
-    assert_equal_runs(go(recipe, prepared_folder), straight)
+def test_a_ledger_without_any_checkpoint_is_not_believed(recipe, straight, passed):
+    shutil.rmtree(passed.checkpoints)
+    assert_equal_runs(go(recipe, passed.path), straight)
 
 
 def test_nothing_is_begun_anew_over_damaged_checkpoints(recipe, prepared_folder):
@@ -296,13 +301,11 @@ def test_shards_of_other_text_are_refused(recipe, prepared_folder, tmp_path):
         build_session(RunFolder(prepared_folder), other, SilentUi(), StopRequest())
 
 
-def test_a_passed_stage_cannot_be_changed(recipe, prepared_folder, tmp_path):
-    go(recipe, prepared_folder)
-    run = RunFolder(prepared_folder)
+def test_a_passed_stage_cannot_be_changed(straight, tmp_path):
     for override in ("stages.0.budget={steps: 20}", "stages.0.name=uno", "stages.0.mix={math: 1}"):
         other = load_recipe(str(write_tiny(tmp_path)), [override])
         with pytest.raises(YxanulError, match=r"stages\.0\."):
-            reconcile_recipe(run, other, SilentUi())
+            reconcile_recipe(straight, other, SilentUi())
 
 
 def test_a_bound_of_repeats_may_change_until_a_stage_has_passed(recipe, prepared_folder, tmp_path):

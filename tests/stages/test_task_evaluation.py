@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
 
 def recipe_text(folder):
     before, _, _ = TINY.partition("rules: [")
-    settings = f"task_data: {folder}\n  every_steps: 5\n  max_tokens: 512"
+    settings = f"task_data: {folder}\n  every_steps: 5\n  max_tokens: 128"
     return f"{before}{RULES}}}\neval:\n  {settings}{TASKS}"
 
 

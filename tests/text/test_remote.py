@@ -209,7 +209,7 @@ def test_addresses_that_nobody_knows(monkeypatch):
     with pytest.raises(YxanulError, match="Protocol not known: nonsense"):
         find_files("nonsense://a.txt", ())
     monkeypatch.setitem(known_implementations, "nope", {"class": "nopefs.Nope", "err": "no nopefs"})
-    with pytest.raises(YxanulError, match="'nopefs' .*pip install"):
+    with pytest.raises(YxanulError, match=r"'nopefs' .*pip install"):
         find_files("nope://a.txt", ())
     monkeypatch.setitem(known_implementations, "s3x", {"class": "s3fs_.X", "err": "install s3fs"})
     monkeypatch.setattr(retry, "EXTRAS", {"s3fs_": "data"})

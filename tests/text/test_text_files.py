@@ -246,7 +246,7 @@ def test_what_is_no_file_is_said(tmp_path):
         with pytest.raises(YxanulError, match=said):
             split_of(tmp_path / name)
     (tmp_path / "to-pipe").symlink_to("pipe")
-    with pytest.raises(YxanulError, match="to-pipe .*pipe"):
+    with pytest.raises(YxanulError, match=r"to-pipe .*pipe"):
         split_of(tmp_path / "to-pipe")
     (tmp_path / "a.txt").write_text("one")
     with pytest.raises(YxanulError, match=r"a\.txt is a file"):

@@ -49,7 +49,7 @@ def test_forms_that_follow_from_a_word():
     assert (words["o_him"], words["o_his"], words["O_he"]) == ("her", "her", "She")
     assert words["Sound"] == "Meow"
     assert "Seen" not in words
-    with pytest.raises(ValueError, match="'o_he' .*'it'"):
+    with pytest.raises(ValueError, match=r"'o_he' .*'it'"):
         with_forms({"o_he": "it"})
 
 

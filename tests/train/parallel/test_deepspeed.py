@@ -303,7 +303,7 @@ def test_without_the_package_the_extra_is_named(monkeypatch):
 
 
 def test_a_precision_found_by_auto_is_refused_too():
-    with pytest.raises(YxanulError, match="deepspeed .*fp16"):
+    with pytest.raises(YxanulError, match=r"deepspeed .*fp16"):
         STRATEGIES["deepspeed"](spec(World(0, 2), "fp16"))
 
 
