@@ -104,7 +104,7 @@ def test_what_is_no_t80k_is_refused(tmp_path, shared_data):
 
 @pytest.fixture(scope="module")
 def stories(shared_data):
-    text = (shared_data / "stories" / "tinystories.txt").read_text()[:1_500_000]
+    text = (shared_data / "stories" / "tinystories.txt").read_text()[:700_000]
     return text.split("\n<|endoftext|>\n")
 
 

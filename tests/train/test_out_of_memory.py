@@ -35,8 +35,7 @@ def weights(trainer):
     )
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("after", [0, 3])
+@pytest.mark.parametrize(("precision", "after"), [("fp32", 0), ("bf16", 3)])
 def test_the_step_is_repeated_with_half_the_rows(make_trainer, make_phase, precision, after):
     phases = make_phase(rows=8, micro_rows=8), make_phase(index=1, rows=8, first_step=5)
     straight = make_trainer(*phases, precision=precision)
