@@ -1,8 +1,6 @@
 """The verbs as people call them: their output, their JSON, their errors and exit codes."""
 
 import json
-import subprocess
-import sys
 from subprocess import CompletedProcess
 
 import pytest
@@ -21,16 +19,11 @@ def yxanul(*arguments: object, **around) -> CompletedProcess[str]:
     return CompletedProcess(arguments, said.code, said.out, said.err)
 
 
-def in_a_process(*arguments: object) -> CompletedProcess[str]:
-    command = [sys.executable, "-m", "yxanul", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A finished run of the tiny recipe, and what `run --json` said."""
     folder = tmp_path_factory.mktemp("verbs")
-    result = in_a_process("run", write_tiny(folder), "--out", folder / "run", "--json")
+    result = yxanul("run", write_tiny(folder), "--out", folder / "run", "--json")
     assert result.returncode == 0, result.stderr
     return folder / "run", json.loads(result.stdout)
 
@@ -149,7 +142,7 @@ def test_prepare_reports_by_source(tmp_path):
 
 
 def test_train_without_shards_says_what_to_do(tmp_path):
-    result = in_a_process("train", write_tiny(tmp_path), "--out", tmp_path / "run")
+    result = yxanul("train", write_tiny(tmp_path), "--out", tmp_path / "run")
     assert result.returncode == 2
     assert "yxanul prepare" in result.stderr and result.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
