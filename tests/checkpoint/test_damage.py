@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from yxanul.base.errors import YxanulError
+from yxanul.base.files import sha256_of
 from yxanul.checkpoint import layout
 from yxanul.checkpoint import write as write_module
 from yxanul.checkpoint.read import (
@@ -62,10 +63,9 @@ def rewrite_manifest(path, **fields):
 def lying_manifest(path):
     """A truncated file whose size and checksum the manifest has: only safetensors can tell."""
     cut(path / "model.safetensors", 500)
-    manifest = write_module._manifest(path, 100, {})
-    del manifest["files"]["manifest.json"]
-    manifest["checksum"] = layout.manifest_checksum(manifest)
-    (path / "manifest.json").write_text(json.dumps(manifest))
+    files = json.loads((path / "manifest.json").read_text())["files"]
+    files["model.safetensors"] = {"bytes": 500, "sha256": sha256_of(path / "model.safetensors")}
+    rewrite_manifest(path, files=files)
 
 
 HARMS = {
@@ -209,6 +209,7 @@ def test_our_own_bugs_do_not_pass_for_a_full_disk(tmp_path, monkeypatch):
 FULL_DISK = """
 import pathlib, resource, signal, sys, torch
 from yxanul.base.errors import YxanulError
+from yxanul.base.files import sha256_of
 from yxanul.checkpoint.write import write_checkpoint
 folder = pathlib.Path(sys.argv[1])
 write_checkpoint(folder, 1, {"model": {"w": torch.zeros(10)}}, {})
