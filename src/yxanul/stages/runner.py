@@ -118,7 +118,7 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
     Actions that the ledger has from an earlier process are taken again at their steps.
     """
     stage = session.recipe.stages[index]
-    trainer, micro_rows = None, micro_rows_of(plan)
+    trainer, alert, micro_rows = None, None, micro_rows_of(plan)
     while True:
         done = session.progress.stage_step
         action = next((action for action in entry.actions if action.step == done), None)
@@ -133,7 +133,8 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
             trainer = None
         end = min((a.step for a in entry.actions if a.step > done), default=plan.total_steps)
         entry.status = "running"
-        session.ui.say(_headline(session, plan, stage))
+        if alert is None:  # else the stage goes on as it was
+            session.ui.say(_headline(session, plan, stage))
         trainer = trainer or make_trainer(session, index, plan, entry, scorer)
         trainer.plan = with_micro_rows(until(plan, end), micro_rows)
         try:
