@@ -11,8 +11,8 @@ import pytest
 from recipes import TINY, write_tiny
 from running import call
 from yxanul.cli.app import main
+from yxanul.cli.data_text import report
 from yxanul.cli.pictures import END_MARK, length_bars, length_columns, percent, safe, shortened
-from yxanul.cli.prepare import report_table
 from yxanul.data.shards import Shards
 from yxanul.tokenizer.tokenizer import Tokenizer
 
@@ -98,14 +98,17 @@ def counted(made):
 def test_overview_for_people(made, yxanul):
     run, _ = made
     out, _ = yxanul("data", "show", run)
-    blocks = re.split(r"\n\n", out.strip())
+    table, causes, lengths, *blocks = re.split(r"\n\n", out.strip())
+    rows = {line.split()[0]: line for line in table.splitlines()}
+    assert list(rows) == ["source", "stories", "math", "nasty", "total"]
+    assert "(synthetic)" in rows["stories"] and "(synthetic)" not in rows["nasty"]
+    assert f"math  {counted(made)} too_short (" in causes
+    assert "█" in lengths
     assert [block.split(":")[0] for block in blocks] == ["stories", "math", "nasty"]
-    assert "(synthetic)" in blocks[0] and "(synthetic)" not in blocks[2]
-    assert f"left out: {counted(made)} too_short (" in blocks[1]
     assert "257 ids in uint16, end of text 256; tokenizer" in blocks[0]
-    assert "█" in blocks[0] and "validation:" in blocks[0]
+    assert "validation:" in blocks[0]
     only, _ = yxanul("data", "show", run, "--source", "math", "--split", "train")
-    assert only.startswith("math:") and "of validation:" not in only and "stories:" not in only
+    assert "\nmath: " in only and "of validation:" not in only and "stories" not in only
 
 
 def test_a_terminal_is_never_disturbed(made, yxanul):
@@ -216,12 +219,11 @@ def test_dropped_samples(made, yxanul):
     assert facts["counts"]["math"] == {"too_short": counted(made)}
     assert facts["dropped"]["stories"] == []
     assert all(len(one["text"]) < 160 for one in facts["dropped"]["math"])
-    out, _ = yxanul("data", "show", run, "--source", "math", "--dropped", "too_short")
+    out, _ = yxanul("data", "show", run, "--source", "math", "--dropped")
+    assert out.startswith(f"math: left out {counted(made)} too_short\n")
     assert out.count("\n  too_short  math#") == len(facts["dropped"]["math"]) > 0
-    first, _ = yxanul("data", "show", "--dropped", run, "--source", "math")
-    assert first == out
-    none, _ = yxanul("data", "show", run, "--source", "math", "--dropped", "empty")
-    assert none == "math: left out nothing\n"
+    none, _ = yxanul("data", "show", "--dropped", run, "--source", "stories")
+    assert none == "stories: left out nothing\n"
 
 
 @pytest.mark.parametrize(
@@ -244,7 +246,7 @@ def test_dropped_samples(made, yxanul):
         (["--rows", 2], "--rows needs --position or --step"),
         (["--document", 0, "--step", 1], "cannot be combined"),
         (["--split", "valid"], "did you mean 'validation'"),
-        (["--dropped", "too_shor"], "'too_short'?"),
+        (["--dropped", "--document", 0], "cannot be combined"),
         (["--tokenizer", "gpt3"], "'gpt2'?"),
         (["--tokenizer", "no/such/tokenizer.json"], "no/such/tokenizer.json"),
     ],
@@ -377,38 +379,42 @@ def test_the_report_of_prepare(made):
     assert "512" in picture and "█" in picture
 
 
-def report(count):
-    """The plain data of a report on so many sources."""
-    names = [f"source-{number}" for number in range(count)]
+def sources(count):
+    """The figures of so many sources."""
+    figures = {"tokens": 512_345_678, "bytes": 2_512_345_678, "chars_per_token": 4.321}
     return {
-        "documents": {name: 1_000_000 * (place + 1) for place, name in enumerate(names)},
-        "tokens": dict.fromkeys(names, 512_345_678),
-        "bytes": dict.fromkeys(names, 2_512_345_678),
-        "dropped": {name: {"too_short": 12, "empty": 5000} for name in names},
-        "synthetic": dict.fromkeys(names, False),
-        "chars_per_token": dict.fromkeys(names, 4.321),
-        "lengths": {name: {"64": 1, "128": 50, "256": 0, "512": 9} for name in names},
-        "splits": {
-            "documents": {name: {"train": 999_000, "validation": 1_000} for name in names},
-        },
-    }  # fmt: skip
+        f"source-{place}": {
+            "splits": {
+                "train": {"documents": 999_000 * (place + 1), **figures},
+                "validation": {"documents": 1_000 * (place + 1), **figures},
+            },
+            "dropped": {"too_short": 12, "empty": 5000},
+            "synthetic": False,
+            "chars_per_token": 4.321,
+            "lengths": {"64": 1, "128": 50, "256": 0, "512": 9},
+        }
+        for place in range(count)
+    }
 
 
 @pytest.mark.parametrize("count", [1, 2, 10])
-def test_the_report_is_pleasant_for_any_number_of_sources(tmp_path, count):
-    text = report_table(report(count), tmp_path / "r", tmp_path / "r" / "data")
-    figures = text.split("\n\n")[0].splitlines()
+def test_the_report_is_pleasant_for_any_number_of_sources(count):
+    lines = report(sources(count), "samples of them: here")
+    figures = lines[: lines.index("")]
     assert len(figures) == 1 + count + (count > 1)
     assert len({len(line) for line in figures}) == 1, "columns stand under each other"
     assert len(figures[0]) <= 110
-    assert len(text.splitlines()) <= 12 + 3 * count + (4 if count == 1 else 0)
-    assert ("total" in text) == (count > 1)
-    assert "5,000 empty (0.5%), 12 too_short (<0.1%)" in text
+    assert len(lines) <= 12 + 3 * count + (4 if count == 1 else 0)
+    assert figures[-1].startswith("total") == (count > 1)
+    documents = 1_000_000 * count * (count + 1) // 2
+    assert f" {documents:,} " in figures[-1]
+    assert any("5,000 empty (0.5%), 12 too_short (<0.1%)" in line for line in lines)
+    assert "samples of them: here" in lines
 
 
-def test_nothing_left_out_takes_no_lines(tmp_path):
-    plain = report(1) | {"dropped": {"source-0": {}}}
-    assert "dropped.jsonl" not in report_table(plain, tmp_path, tmp_path)
+def test_nothing_left_out_takes_no_lines():
+    (source,) = sources(1).values()
+    assert "samples" not in report({"one": source | {"dropped": {}}}, "samples")
 
 
 def test_pictures_of_lengths():

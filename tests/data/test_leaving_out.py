@@ -163,6 +163,22 @@ def test_a_copy_that_loses_its_original_comes_back(texts, byte_tokenizer):
     assert content_of(out) == content_of(fresh)
 
 
+def test_copies_are_sought_again_if_passages_end_elsewhere(tmp_path, byte_tokenizer):
+    """What is held out begins and ends passages."""
+    book = tmp_path / "book.txt"
+    book.write_text("\n\n".join(f"{n} {TALES[n % 20]}" for n in range(600)))
+    source = {"kind": "text", "path": str(book)}
+    for number, fraction in enumerate((0.2, 0.1, 0.2)):
+        plain = {"sources": {"book": source}, "validation_fraction": fraction, "workers": 1}
+        settings = DataSettings.model_validate(plain | {"deduplicate": {"exact": True}})
+        manifests = [
+            prepare_corpus(settings, byte_tokenizer, tmp_path / out, SilentUi())["book"]
+            for out in ("again", f"fresh{number}")
+        ]
+        assert manifests[0] == manifests[1]
+        assert content_of(tmp_path / "again") == content_of(tmp_path / f"fresh{number}")
+
+
 @pytest.mark.parametrize("name", ["outline.json", "held-out.txt", "dropped.jsonl"])
 def test_a_file_that_is_gone_from_a_finished_source_comes_back(texts, byte_tokenizer, name):
     out = texts / "out"

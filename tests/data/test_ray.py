@@ -17,8 +17,7 @@ from yxanul.base.ui import SilentUi
 from yxanul.data import ray_executor
 from yxanul.data.config import DataSettings
 from yxanul.data.encode import prepare_corpus
-from yxanul.data.executor import Counts
-from yxanul.data.storage import Storage
+from yxanul.data.storage import Storage, open_storage
 
 FILES, WORKERS = 6, 2
 MARK = f"tests-{os.getpid()}"
@@ -139,15 +138,16 @@ def test_a_killed_worker_changes_nothing(texts, tmp_path, undisturbed, byte_toke
 
 
 @dataclass(frozen=True)
-class Counting:
-    """A task that says that it read something."""
+class Negating:
+    """A task that needs no file."""
 
-    tokens: int
+    number: int
 
-    def run(self, context):
-        for _ in range(self.tokens):
-            context.count(documents=1, tokens=1, text_bytes=2)
-        return -self.tokens
+    def run(self, worker, folder):
+        return -self.number
+
+    def outputs(self, folder):
+        return []
 
 
 @dataclass(frozen=True)
@@ -156,10 +156,13 @@ class Dying:
 
     path: Path
 
-    def run(self, context):
+    def run(self, worker, folder):
         with open(self.path, "a") as file:
             file.write("x")
         os.kill(os.getpid(), signal.SIGKILL)
+
+    def outputs(self, folder):
+        return []
 
 
 @pytest.fixture
@@ -171,23 +174,27 @@ def sent_whole(ray):
     ray.cloudpickle.unregister_pickle_by_value(module)
 
 
-def test_counts_are_those_of_all_workers(tmp_path, byte_tokenizer, sent_whole):
-    tasks = [Counting(number) for number in range(1, 9)]
-    with ray_executor.open_ray_executor(WORKERS, byte_tokenizer, Storage(tmp_path)) as engine:
-        results = dict(filter(None, engine.results(tasks)))
-        assert results == {task: -task.tokens for task in tasks}
-        # What the workers have told may not be all yet, and is asked for half a second.
-        wait_until(lambda: engine.counts == Counts(36, 36, 72))
-        again = list(filter(None, engine.results(tasks[:1])))
-    assert again == [(tasks[0], -1)]
+def test_each_task_has_its_result(tmp_path, byte_tokenizer, sent_whole):
+    tasks = [Negating(number) for number in range(1, 9)]
+    for _ in range(2):  # a folder of a cluster that goes on may be prepared again
+        with (
+            open_storage(None, tmp_path, SilentUi()) as storage,
+            ray_executor.ray_executor(WORKERS, byte_tokenizer, storage) as executor,
+        ):
+            results = dict(filter(None, executor.results(tasks)))
+            again = list(filter(None, executor.results(tasks[:1])))
+        assert results == {task: -task.number for task in tasks}
+        assert again == [(tasks[0], -1)]
 
 
 @pytest.mark.slow
 def test_a_part_that_kills_every_worker_is_one_line(tmp_path, byte_tokenizer, sent_whole):
     task = Dying(tmp_path / "tries")
-    engine = ray_executor.open_ray_executor(WORKERS, byte_tokenizer, Storage(tmp_path))
-    with engine as ours, pytest.raises(YxanulError, match=r"died 4 times.*goes on") as caught:
-        list(ours.results([task]))
+    with (
+        pytest.raises(YxanulError, match=r"died 4 times.*to resume") as caught,
+        ray_executor.ray_executor(WORKERS, byte_tokenizer, Storage(tmp_path)) as executor,
+    ):
+        list(executor.results([task]))
     assert task.path.read_text() == "xxxx"
     assert "\n" not in str(caught.value)
 

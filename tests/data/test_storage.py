@@ -2,10 +2,6 @@
 
 import json
 import os
-import platform
-import threading
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,23 +9,26 @@ import pytest
 from yxanul.base.cache import fetched_folder
 from yxanul.base.errors import YxanulError
 from yxanul.base.ui import SilentUi
-from yxanul.data import lease, scratch
+from yxanul.data import storage
 from yxanul.data.config import DataSettings
 from yxanul.data.encode import prepare_corpus
+from yxanul.data.executor import Worker
 from yxanul.data.fetch import fetch_shards
 from yxanul.data.order import TokenStream
 from yxanul.data.shards import Shards
-from yxanul.data.staging import StagedTask
 from yxanul.text.sources import remote, retry
 
 fsspec = pytest.importorskip("fsspec", reason="addresses need fsspec")
 
 
 class Listener(SilentUi):
-    """Remembers how much every task was to do."""
+    """Remembers how much every task was to do, and the warnings."""
 
     def __init__(self):
-        self.totals = {}
+        self.totals, self.warned = {}, []
+
+    def warn(self, line):
+        self.warned.append(line)
 
     def task(self, title, total, unit):
         self.totals[title] = total
@@ -38,7 +37,6 @@ class Listener(SilentUi):
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch):
-    monkeypatch.setattr(lease, "_SETTLE_SECONDS", 0.0)
     monkeypatch.setattr(retry, "WAITS_SECONDS", (0.0,))
 
 
@@ -71,11 +69,6 @@ def put(address, name, content):
     system, root = remote.file_system(address)
     system.makedirs(f"{root}/{name}".rpartition("/")[0], exist_ok=True)
     system.pipe_file(f"{root}/{name}", content)
-
-
-def claim_of(**changes):
-    held = {"host": platform.node(), "pid": os.getpid(), "time": time.time(), "token": "other"}
-    return json.dumps(held | changes).encode()
 
 
 @pytest.fixture
@@ -138,16 +131,16 @@ def test_copies_and_benchmarks_are_left_out_at_an_address(texts, tmp_path, addre
 
 def test_going_on_does_only_what_is_missing(texts, tmp_path, address, byte_tokenizer, monkeypatch):
     done = []
-    run = StagedTask.run
+    run = Worker.run
 
-    def stop(task, context):
+    def stop(worker, task):
         if len(done) == 2:
             raise KeyboardInterrupt
-        done.append(task.task.number)
-        return run(task, context)
+        done.append(task.number)
+        return run(worker, task)
 
     with monkeypatch.context() as patch:
-        patch.setattr(StagedTask, "run", stop)
+        patch.setattr(Worker, "run", stop)
         with pytest.raises(KeyboardInterrupt):
             prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
     assert ".claim.json" not in at(address)
@@ -179,100 +172,75 @@ def test_parts_that_are_no_more_go(texts, tmp_path, address, byte_tokenizer):
     assert at(address) == content_of(tmp_path / "local")
 
 
-def test_a_second_writer_is_refused_while_the_claim_is_fresh(
-    texts, tmp_path, address, byte_tokenizer
-):
-    put(address, ".claim.json", claim_of(host="elsewhere", pid=12))
-    with pytest.raises(YxanulError, match=r"in use.*process 12 on elsewhere"):
-        prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
-    assert list(at(address)) == [".claim.json"]
-
-
-@pytest.mark.parametrize(
-    "held",
-    [
-        claim_of(host="elsewhere", time=time.time() - lease.STALE_SECONDS - 1),
-        claim_of(pid=2**22 + 1),
-        b"{broken",
-    ],
-    ids=["old", "dead", "broken"],
-)
-def test_a_claim_that_nobody_renews_is_taken_over(texts, tmp_path, address, byte_tokenizer, held):
-    put(address, ".claim.json", held)
-    prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
+@pytest.mark.parametrize("content", [b'{"host": "elsewhere", "pid": 12, "token": "x"}', b"{broken"])
+def test_what_a_killed_writer_left_stops_nobody(texts, tmp_path, address, byte_tokenizer, content):
+    put(address, ".claim.json", content)
+    ui = Listener()
+    prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, ui)
     assert "tales/manifest.json" in at(address) and ".claim.json" not in at(address)
+    whole = content != b"{broken"
+    assert [line for line in ui.warned if "process 12 on elsewhere" in line] == ui.warned
+    assert len(ui.warned) == whole
 
 
-def test_of_two_that_come_at_once_one_goes(texts, tmp_path, address, byte_tokenizer, monkeypatch):
-    real = time.sleep
+@pytest.mark.parametrize("changes", [{}, {"validation_fraction": 0.5}])
+@pytest.mark.parametrize("at_task", [0, 2])
+def test_the_later_of_two_writers_finishes_and_the_earlier_one_stops(
+    texts, tmp_path, address, byte_tokenizer, monkeypatch, changes, at_task
+):
+    """The later one comes and goes while the earlier one works, with its settings or others."""
+    run, tasks = Worker.run, []
+    later = settings_for(texts, address, **changes)
 
-    def meanwhile(seconds):
-        put(address, ".claim.json", claim_of(host="elsewhere"))
-        real(0)
+    def meanwhile(worker, task):
+        tasks.append(task)
+        if len(tasks) == at_task + 1:
+            with monkeypatch.context() as patch:
+                patch.setattr(Worker, "run", run)
+                prepare_corpus(later, byte_tokenizer, tmp_path, SilentUi())
+        return run(worker, task)
 
-    monkeypatch.setattr(lease.time, "sleep", meanwhile)
-    with pytest.raises(YxanulError, match="in use"):
-        prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
-    assert json.loads(at(address)[".claim.json"])["host"] == "elsewhere"
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "run", meanwhile)
+        with pytest.raises(YxanulError, match="a later command took over"):
+            prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
+    assert len(tasks) == at_task + 1
+    local = later.model_copy(update={"folder": None})
+    prepare_corpus(local, byte_tokenizer, tmp_path / "local", SilentUi())
+    assert at(address) == content_of(tmp_path / "local")
 
 
-def test_a_worker_whose_place_was_taken_over_writes_nothing(
+def test_the_earlier_writer_stops_though_the_later_one_is_still_at_work(
     texts, tmp_path, address, byte_tokenizer, monkeypatch
 ):
-    """It may be one of a call that is dead, and the settings may have changed."""
-    run = StagedTask.run
+    run = Worker.run
 
-    def overtaken(task, context):
-        put(address, ".claim.json", claim_of(host="elsewhere"))
-        return run(task, context)
+    def overtaken(worker, task):
+        put(address, ".claim.json", b'{"token": "other"}')
+        return run(worker, task)
 
-    monkeypatch.setattr(StagedTask, "run", overtaken)
-    with pytest.raises(YxanulError, match="lost the write lease"):
+    monkeypatch.setattr(Worker, "run", overtaken)
+    with pytest.raises(YxanulError, match="a later command took over"):
         prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
+    assert at(address)[".claim.json"] == b'{"token": "other"}'
     assert set(at(address)) == {".claim.json", "tales/outline.json"}
-
-
-def test_the_claim_is_renewed_and_its_loss_ends_the_work(
-    texts, tmp_path, address, byte_tokenizer, monkeypatch
-):
-    monkeypatch.setattr(lease, "_RENEW_SECONDS", 0.01)
-    run, times = StagedTask.run, []
-
-    def renewed():
-        return json.loads(at(address)[".claim.json"])["time"]
-
-    def slow(task, context):
-        while times and renewed() <= times[-1]:
-            time.sleep(0.01)
-        times.append(renewed())
-        value = run(task, context)
-        # Again and again: what is written once may be renewed before it is read.
-        while len(times) == 3 and any(thread.name == "lease" for thread in threading.enumerate()):
-            put(address, ".claim.json", claim_of(host="elsewhere"))
-            time.sleep(0.01)
-        return value
-
-    monkeypatch.setattr(StagedTask, "run", slow)
-    with pytest.raises(YxanulError, match="lost the write lease"):
-        prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
-    assert len(times) == 3 and times == sorted(set(times))
 
 
 def test_files_that_do_not_arrive_are_noticed(
     texts, tmp_path, address, byte_tokenizer, monkeypatch
 ):
     """A machine may have a folder of its own under the name of the shared one."""
-    run = StagedTask.run
+    run = Worker.run
 
-    def elsewhere(task, context):
-        value = run(task, context)
-        if task.task.number == 2:
+    def elsewhere(worker, task):
+        value = run(worker, task)
+        if task.number == 2:
             system, root = remote.file_system(address)
             system.rm_file(f"{root}/tales/train/00002.ids")
         return value
 
     with monkeypatch.context() as patch:
-        patch.setattr(StagedTask, "run", elsewhere)
+        patch.setattr(Worker, "run", elsewhere)
         with pytest.raises(YxanulError, match=r"1 shards of 'tales' are missing.*02\.jsonl"):
             prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
     assert "tales/manifest.json" not in at(address)
@@ -336,21 +304,38 @@ def test_a_damaged_file_is_never_taken(texts, tmp_path, address, byte_tokenizer)
     assert not (folder / "manifest.json").exists()
 
 
-def test_what_is_not_encoded_is_one_line(texts, tmp_path, address, byte_tokenizer):
-    with pytest.raises(YxanulError, match=r"'tales' .*yxanul prepare"):
-        fetch_shards(address, SilentUi(), ["tales"])
+def test_a_source_that_is_no_more_encoded_is_not_read_from_its_copy(
+    texts, tmp_path, address, byte_tokenizer
+):
+    prepare_corpus(settings_for(texts, address), byte_tokenizer, tmp_path, SilentUi())
+    folder = fetch_shards(address, SilentUi())
+    Shards.open(folder, "tales", "train")
+    system, root = remote.file_system(address)
+    system.rm_file(f"{root}/tales/manifest.json")
+    for names in (None, ["tales"]):
+        fetch_shards(address, SilentUi(), names)
+        with pytest.raises(YxanulError, match=r"'tales' is not fully encoded.*run yxanul prepare"):
+            Shards.open(folder, "tales", "train")
 
 
 def test_scratch_folders_go_with_their_process(tmp_path, monkeypatch):
-    monkeypatch.setattr(scratch.tempfile, "tempdir", str(tmp_path))
-    held = scratch.Scratch()
-    (tmp_path / f"{scratch._NAME}dead").mkdir()
-    for path in tmp_path.iterdir():
-        os.utime(path, (0, 0))
-    (tmp_path / f"{scratch._NAME}new").mkdir()
-    other = scratch.Scratch()
-    left = {held.folder, other.folder, tmp_path / f"{scratch._NAME}new"}
-    assert set(tmp_path.iterdir()) == left
-    held.remove()
-    del other
-    assert list(tmp_path.iterdir()) == [Path(tmp_path / f"{scratch._NAME}new")]
+    monkeypatch.setattr(storage.tempfile, "tempdir", str(tmp_path))
+    dead, new = (tmp_path / f"{storage._SCRATCH_NAME}{name}" for name in ("dead", "new"))
+    dead.mkdir()
+    with storage.scratch_folder() as held:
+        assert dead.exists(), "it may be one that is about to be locked"
+        for path in (dead, held):
+            os.utime(path, (0, 0))
+        new.mkdir()
+        with storage.scratch_folder() as other:
+            assert set(tmp_path.iterdir()) == {held, other, new}
+    assert list(tmp_path.iterdir()) == [new]
+
+
+def test_workers_leave_no_scratch_folder(texts, tmp_path, byte_tokenizer, monkeypatch):
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
+    monkeypatch.setattr(storage.tempfile, "tempdir", None)
+    address = f"file://{tmp_path}/place"
+    prepare_corpus(settings_for(texts, address, 2), byte_tokenizer, tmp_path, SilentUi())
+    assert not list((tmp_path / "scratch").glob(f"{storage._SCRATCH_NAME}*"))

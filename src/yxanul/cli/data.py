@@ -12,5 +12,5 @@ group = typer.Typer(
     help="Inspect and verify encoded text.",
     rich_markup_mode="markdown",
 )
-group.command(data_show.NAME, epilog=data_show.EXAMPLES, cls=data_show.Command)(data_show.command)
+group.command(data_show.NAME, epilog=data_show.EXAMPLES)(data_show.command)
 group.command(data_verify.NAME, epilog=data_verify.EXAMPLES)(data_verify.command)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from yxanul.cli.options import JsonOption, ShardsArgument, TokenizerOption
 
 NAME = "show"
-ALL_CAUSES = "all"
 EXAMPLES = """**Examples**
 
 `yxanul data show runs/quickstart`
@@ -22,20 +19,7 @@ EXAMPLES = """**Examples**
 
 `yxanul data show runs/quickstart --step 500`
 
-`yxanul data show runs/quickstart --dropped too_short`"""
-
-
-class Command(TyperCommand):
-    """The command; the value of `--dropped` is optional."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Give a `--dropped` without a cause the value for all causes."""
-        complete: list[str] = []
-        for index, arg in enumerate(args):
-            following = args[index + 1] if index + 1 < len(args) else "-"
-            alone = following.startswith("-") or Path(following).exists()
-            complete.append(f"{arg}={ALL_CAUSES}" if arg == "--dropped" and alone else arg)
-        return super().parse_args(ctx, complete)
+`yxanul data show runs/quickstart --dropped`"""
 
 
 def command(
@@ -69,8 +53,8 @@ def command(
         str | None, typer.Option(metavar="NAME", help="Number the step within this stage.")
     ] = None,
     dropped: Annotated[
-        str | None, typer.Option(metavar="[CAUSE]", help="Show samples of documents left out.")
-    ] = None,
+        bool, typer.Option("--dropped", metavar="", help="Show samples of documents left out.")
+    ] = False,
     ids: Annotated[
         bool, typer.Option("--ids", metavar="", help="Show the ids as well as the text.")
     ] = False,
@@ -89,7 +73,7 @@ def command(
         document=document,
         position=position,
         step=step,
-        dropped=dropped,
+        dropped=dropped or None,
         rows=rows,
         seq_len=seq_len,
         stage=stage,
@@ -106,9 +90,8 @@ def command(
         shown = None if as_json or full else data_text.ROWS_OF_A_STEP
         facts = look.step(step, stage, source, shown if rows is None else rows)
         text = data_text.step
-    elif dropped is not None:
-        facts = look.dropped(source, None if dropped == ALL_CAUSES else dropped)
-        text = data_text.dropped
+    elif dropped:
+        facts, text = look.dropped(source), data_text.dropped
     else:
         facts, text = look.overview(source, splits), data_text.overview
     if as_json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from yxanul.cli.pictures import (
@@ -10,6 +10,7 @@ from yxanul.cli.pictures import (
     begun,
     left_out,
     length_bars,
+    length_columns,
     percent,
     safe,
     shortened,
@@ -27,14 +28,66 @@ Facts = Mapping[str, Any]
 
 
 def overview(facts: Facts, full: bool) -> str:
-    """Return figures, a histogram of lengths and the first documents of each source."""
-    lines: list[str] = []
-    for name, source in facts["sources"].items():
-        lines += [*_source(name, source, full), ""]
+    """Return the report on all sources, and the first documents of each."""
+    sources = facts["sources"]
+    lines = report(sources) if sources else []
+    for name, source in sources.items():
+        lines += ["", *_source(name, source, full)]
     lines += [f"{name}: not encoded yet; run yxanul prepare" for name in facts["missing"]]
-    if not all(source["decoded"] for source in facts["sources"].values()):
+    if not all(source["decoded"] for source in sources.values()):
         lines.append("no tokenizer to decode with: pass --tokenizer NAME|FILE")
-    return "\n".join(lines).rstrip("\n")
+    return "\n".join(lines)
+
+
+def report(sources: Mapping[str, Facts], samples: str = "") -> list[str]:
+    """Return figures by source, documents left out by cause, and histograms of lengths.
+
+    `samples` says where documents that were left out can be read.
+    """
+    lines = _figures(sources)
+    kept = {name: _total(source, "documents") for name, source in sources.items()}
+    dropped = {name: left_out(source["dropped"], kept[name]) for name, source in sources.items()}
+    if any(dropped.values()):
+        width = max(len(name) for name, causes in dropped.items() if causes)
+        lines += ["", "left out, with the share of all documents:"]
+        lines += [f"  {name:<{width}}  {causes}" for name, causes in dropped.items() if causes]
+        lines += [samples] if samples else []
+    lengths = {name: source["lengths"] for name, source in sources.items()}
+    alone = len(lengths) == 1
+    picture = length_bars(*lengths.values()) if alone else length_columns(lengths)
+    return [*lines, "", "documents by tokens:", *(f"  {line}" for line in picture)]
+
+
+def _figures(sources: Mapping[str, Facts]) -> list[str]:
+    """Return a table with one row per source, and the total of several."""
+
+    def row(name: str, chars: str, *counts: int) -> list[str]:
+        documents, *_, out = counts
+        shown = f"{out:,} ({percent(out, documents + out)})" if out else "0"
+        return [name, *(f"{count:,}" for count in counts[:-1]), chars, shown]
+
+    numbers = [
+        [
+            *(_total(source, count) for count in ("documents", "tokens", "bytes")),
+            *(split["documents"] for split in source["splits"].values()),
+            sum(source["dropped"].values()),
+        ]
+        for source in sources.values()
+    ]
+    rows = [
+        row(
+            name + " (synthetic)" * source["synthetic"], f"{source['chars_per_token']:.2f}", *counts
+        )
+        for (name, source), counts in zip(sources.items(), numbers, strict=True)
+    ]
+    if len(rows) > 1:
+        rows.append(row("total", "", *map(sum, zip(*numbers, strict=True))))
+    header = ("source", "documents", "tokens", "bytes", "train", "held out")
+    return table((*header, "chars/token", "left out"), rows)
+
+
+def _total(source: Facts, count: str) -> int:
+    return sum(split[count] for split in source["splits"].values())
 
 
 def document(facts: Facts, full: bool) -> str:
@@ -89,51 +142,21 @@ def dropped(facts: Facts, full: bool) -> str:
 
 
 def _source(name: str, facts: Facts, full: bool) -> list[str]:
-    kept = sum(split["documents"] for split in facts["splits"].values())
     parts = f"{facts['parts']:,} part{'s' * (facts['parts'] != 1)}"
     if not facts["complete"]:
         parts = f"incomplete: {facts['parts_done']:,} of {parts} prepared"
-    out = left_out(facts["dropped"], kept) or "nothing"
+    ids = f"{facts['vocab_size']:,} ids in {facts['dtype']}, end of text {facts['end_of_text_id']}"
     return [
-        f"{name}: {parts}" + ("  (synthetic)" if facts["synthetic"] else ""),
-        f"  {facts['vocab_size']:,} ids in {facts['dtype']}, end of text"
-        f" {facts['end_of_text_id']}; tokenizer {facts['tokenizer'][:12]}",
-        *(f"  {line}" for line in _splits(facts["splits"], kept)),
-        f"  left out: {out}",
-        "  documents by tokens:",
-        *(f"    {line}" for line in length_bars(facts["lengths"])),
+        f"{name}: {parts}; {ids}; tokenizer {facts['tokenizer'][:12]}",
         *(line for split, first in facts["first"].items() for line in _first(split, first, full)),
     ]
-
-
-def _splits(splits: Mapping[str, Facts], kept: int) -> list[str]:
-    header = ("split", "documents", "", "tokens", "bytes", "chars/token")
-    rows = [
-        (
-            split,
-            f"{figures['documents']:,}",
-            percent(figures["documents"], kept),
-            f"{figures['tokens']:,}",
-            f"{figures['bytes']:,}",
-            f"{figures['chars_per_token']:.2f}",
-        )
-        for split, figures in splits.items()
-    ]
-    return table(header, rows)
 
 
 def _first(split: str, documents: list[Facts], full: bool) -> list[str]:
     lines = [f"  first documents of {split}:"] if documents else []
     for document in documents:
-        if document["text"] is None:
-            words = _words(document, full, _BEGIN_CHARS)
-        else:
-            text = safe(document["text"])
-            whole = full or len(text) <= _BEGIN_CHARS
-            words = text if whole else begun(text, _BEGIN_CHARS)
-            words += END_MARK if document["ends"] and whole else ""
-        more = " …" if document["cut"] and not words.endswith("…") else ""
-        lines.append(f"    {document['document']}  {document['tokens']:,} tokens  {words}{more}")
+        words = _words(document, full, lambda text: begun(text, _BEGIN_CHARS))
+        lines.append(f"    {document['document']}  {document['tokens']:,} tokens  {words}")
     return lines
 
 
@@ -141,9 +164,9 @@ def _rows(rows: list[Facts], full: bool) -> list[str]:
     lines: list[str] = []
     for row in rows:
         epoch = "" if row["epoch"] is None else f", epoch {row['epoch']}"
-        begins = row["documents"][0]["begins"]
-        entry = "starts a document" if begins else "continues a document"
-        lines.append(f"row {row['row']}: {row['source']} at {row['position']:,}{epoch}; {entry}")
+        entry = "starts" if row["documents"][0]["begins"] else "continues"
+        place = f"{row['source']} at {row['position']:,}{epoch}"
+        lines.append(f"row {row['row']}: {place}; {entry} a document")
         lines += _stretches(row["documents"], full)
         target = row["target"]
         text = END_MARK if target["ends"] else f"'{safe(target['text'])}'" * bool(target["text"])
@@ -154,32 +177,28 @@ def _rows(rows: list[Facts], full: bool) -> list[str]:
 
 def _stretches(documents: list[Facts], full: bool) -> list[str]:
     """Return the documents of a row, separated by lines."""
-    shown = documents if full or len(documents) <= _STRETCHES else documents[: _STRETCHES - 1]
+    shown = documents if full else documents[:_STRETCHES]
     lines: list[str] = []
-    for number, document in enumerate(shown):
-        if number:
-            lines.append("  ├─")
-        lines.append(f"  │ {_words(document, full, _STRETCH_CHARS)}")
+    for document in shown:
+        words = _words(document, full, lambda text: shortened(text, _STRETCH_CHARS))
+        lines += ["  ├─", f"  │ {words}"]
         if document["text"] is not None and "ids" in document:
             lines.append(f"  │ ids: {_ids(document['ids'], full)}")
-    if len(shown) < len(documents):
-        last = documents[-1]
-        between = len(documents) - len(shown) - 1
-        lines += [f"  ├─ {between:,} documents not shown (--full)", "  ├─"]
-        lines.append(f"  │ {_words(last, full, _STRETCH_CHARS)}")
-    return lines
+    if more := len(documents) - len(shown):
+        lines.append(f"  ├─ {more:,} documents not shown (--full)")
+    return lines[1:]
 
 
-def _words(document: Facts, full: bool, most: int) -> str:
+def _words(document: Facts, full: bool, shorten: Callable[[str], str]) -> str:
     """Return a document's text in one line, or its ids if it is not decoded."""
     end = END_MARK if document["ends"] else ""
     if document["text"] is None:
         return f"ids: {_ids(document['ids'], full)} {end}".rstrip()
     text = safe(document["text"])
-    return (text if full else shortened(text, most)) + end
+    return (text if full else shorten(text)) + end
 
 
 def _ids(ids: list[int], full: bool) -> str:
-    shown = ids if full or len(ids) <= _IDS else ids[:_IDS]
+    shown = ids if full else ids[:_IDS]
     more = f" … {len(ids) - len(shown):,} more" if len(shown) < len(ids) else ""
     return " ".join(map(str, shown)) + more

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from yxanul.base.errors import YxanulError
@@ -13,6 +12,7 @@ from yxanul.base.files import plain_digest
 from yxanul.base.registry import lookup
 from yxanul.base.ui import Ui
 from yxanul.data.config import DataSettings
+from yxanul.data.storage import Storage
 from yxanul.text.benchmark_rows import SUFFIXES, read_benchmark
 from yxanul.text.benchmarks import BENCHMARKS
 from yxanul.text.decontaminate import ngrams_of
@@ -28,21 +28,23 @@ def comparison_digest(settings: DataSettings) -> str:
     return plain_digest(compared)
 
 
-def benchmark_ngrams(folder: Path, benchmarks: Mapping[str, str | None], ui: Ui) -> Path | None:
-    """Return the n-gram file of the benchmarks, created if missing; None without benchmarks."""
+def benchmark_ngrams(storage: Storage, benchmarks: Mapping[str, str | None], ui: Ui) -> str | None:
+    """Return the name of the n-gram file of the benchmarks, created if missing; None without
+    benchmarks."""
     if not benchmarks:
         return None
     states = {name: _state(name, path) for name, path in sorted(benchmarks.items())}
-    file = folder / f"benchmarks-{plain_digest(states)[:16]}.npz"
+    file = storage.folder / f"benchmarks-{plain_digest(states)[:16]}.npz"
     if not file.is_file():
-        texts = chain.from_iterable(_texts(*item) for item in benchmarks.items())
+        texts = chain.from_iterable(benchmark_texts(*item) for item in benchmarks.items())
         ngrams = ngrams_of(texts)
         ngrams.save(file)
+        storage.push([file])
         ui.say(
             f"decontamination: searching every source for {len(ngrams):,} n-grams of"
             f" {', '.join(benchmarks)}; skipped {ngrams.too_short:,} texts as too short"
         )
-    return file
+    return file.name
 
 
 def benchmark_texts(name: str, path: str | None = None) -> Iterator[str]:
@@ -50,8 +52,9 @@ def benchmark_texts(name: str, path: str | None = None) -> Iterator[str]:
 
     An unreadable row raises YxanulError: half a test set protects nothing.
     """
-    texts = lookup(BENCHMARKS, name, "benchmark").texts
-    yield from chain.from_iterable(read_benchmark(name, path, lambda row: list(texts(row))))
+    with _named(name):
+        texts = lookup(BENCHMARKS, name, "benchmark").texts
+        yield from chain.from_iterable(read_benchmark(name, path, lambda row: list(texts(row))))
 
 
 @contextlib.contextmanager
@@ -66,11 +69,6 @@ def _named(name: str) -> Iterator[None]:
             expected=error.expected,
             hint=error.hint or "data.decontaminate=null disables decontamination",
         ) from None
-
-
-def _texts(name: str, path: str | None) -> Iterator[str]:
-    with _named(name):
-        yield from benchmark_texts(name, path)
 
 
 def _state(name: str, path: str | None) -> list[Any]:

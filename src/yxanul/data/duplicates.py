@@ -8,8 +8,8 @@ from pathlib import Path
 
 from yxanul.base.files import plain_digest, read_json, write_json
 from yxanul.base.ui import Ui
-from yxanul.data.executor import Executor, WorkerContext
-from yxanul.data.manifest import shard_name
+from yxanul.data.executor import Executor, Worker
+from yxanul.data.manifest import read_record, shard_name
 from yxanul.data.plan import Job
 from yxanul.data.storage import Storage
 from yxanul.text.config import CommonSettings
@@ -24,33 +24,37 @@ from yxanul.text.prepare import prepared
 class ScanTask:
     """Task: fingerprint the documents of one slice."""
 
-    path: Path
+    name: str
     """Output file of the fingerprints."""
     source: str
     part: SourceSlice
     settings: CommonSettings
-    ngrams: Path | None
+    ngrams: str | None
     deduplicate: DeduplicateSettings
 
-    def run(self, context: WorkerContext) -> None:
+    def outputs(self, folder: Path) -> list[Path]:
+        """Return the file of the fingerprints."""
+        return [folder / self.name]
+
+    def run(self, worker: Worker, folder: Path) -> None:
         """Write the fingerprints of the documents that pass the filters."""
-        source = context.source(self.source, self.settings)
-        filters = context.filters(self.source, self.settings, self.ngrams)
+        source = worker.source(self.source, self.settings)
+        filters = worker.filters(self.source, self.settings, self.ngrams)
         items = prepared(source, self.part, filters)
         texts = (item[1].text for item in items if not isinstance(item, Dropped))
-        write_fingerprints(texts, self.deduplicate, self.path)
+        write_fingerprints(texts, self.deduplicate, folder / self.name)
 
 
 def find_duplicates(
     settings: DeduplicateSettings | None,
     storage: Storage,
     jobs: Sequence[Job],
-    ngrams: Path | None,
+    ngrams: str | None,
     executor: Executor,
     ui: Ui,
     check: Callable[[], None],
-) -> dict[str, list[Path]]:
-    """Return, by source, one file per slice that lists its duplicate documents.
+) -> dict[str, list[str]]:
+    """Return, by source, the name of a file per slice that lists its duplicate documents.
 
     The first of equal documents is kept: in recipe order, then in source order. `check` is called
     periodically; an exception it raises aborts the work.
@@ -67,12 +71,14 @@ def find_duplicates(
         storage.look()
     copies = {
         job.header.source: [
-            job.folder / "copies" / f"{shard_name(number)}.npy" for number in range(len(job.parts))
+            f"{job.header.source}/copies/{shard_name(number)}.npy"
+            for number in range(len(job.parts))
         ]
         for job in jobs
     }
-    files = [path for paths in copies.values() for path in paths]
-    counts = _decide([task.path for task in tasks], files, settings, storage, check)
+    files = [storage.folder / name for names in copies.values() for name in names]
+    scanned = [storage.folder / task.name for task in tasks]
+    counts = _decide(scanned, files, settings, storage, check)
     if counts is not None:
         ui.say(
             f"{counts.documents:,} documents: {counts.duplicates:,} duplicates,"
@@ -84,23 +90,29 @@ def find_duplicates(
 
 def _is_scanned(task: ScanTask, storage: Storage) -> bool:
     """Tell whether the fingerprints exist; remote files are written whole, and named by key."""
-    if not task.path.is_file() and storage.size(task.path):
+    path = storage.folder / task.name
+    if not path.is_file() and storage.size(path):
         return True
-    return are_written(task.path, task.deduplicate)
+    return are_written(path, task.deduplicate)
 
 
-def _scans(job: Job, ngrams: Path | None, settings: DeduplicateSettings) -> list[ScanTask]:
+def _scans(job: Job, ngrams: str | None, settings: DeduplicateSettings) -> list[ScanTask]:
     """Return one task per slice, and delete stale fingerprints: files are named by a digest of
     everything that determines their content."""
-    common = [job.header.settings, job.header.comparison, ngrams and ngrams.name]
-    common.append(fingerprints_key(settings))
+    common = [job.header.settings, job.header.comparison, ngrams, fingerprints_key(settings)]
+    folder = f"{job.header.source}/fingerprints"
     tasks = []
     for number, part in enumerate(job.parts):
-        digest = plain_digest([*common, part.name, part.fingerprint])
-        path = job.folder / "fingerprints" / f"{shard_name(number)}-{digest[:16]}.bin"
-        tasks.append(ScanTask(path, job.header.source, part, job.settings, ngrams, settings))
-    current = {task.path for task in tasks}
-    existing = job.storage.files(job.folder / "fingerprints", "[0-9]*-*.bin")
+        words = [*common, part.name, part.fingerprint]
+        record = read_record(job.folder, number)
+        # Passages end where text is held out, except in shards of versions that split by hash.
+        if part.split.by_position and (record is None or record.held_out_below == 1):
+            words.append(part.split.mark)
+        digest = plain_digest(words)
+        name = f"{folder}/{shard_name(number)}-{digest[:16]}.bin"
+        tasks.append(ScanTask(name, job.header.source, part, job.settings, ngrams, settings))
+    current = {job.storage.folder / task.name for task in tasks}
+    existing = job.storage.files(f"{folder}/[0-9]*-*.bin")
     job.storage.remove(path for path in existing if path not in current)
     return tasks
 

@@ -20,7 +20,6 @@ from yxanul.data.contamination import benchmark_ngrams, comparison_digest
 from yxanul.data.duplicates import find_duplicates
 from yxanul.data.encode_task import HELD_OUT_SEPARATOR, EncodeTask
 from yxanul.data.executor import Executor
-from yxanul.data.lease import open_storage
 from yxanul.data.manifest import (
     SPLITS,
     DroppedSample,
@@ -34,10 +33,9 @@ from yxanul.data.manifest import (
 )
 from yxanul.data.order import first_order
 from yxanul.data.plan import Job, make_header, open_job, plan_job, remove_all_leftovers
-from yxanul.data.ray_executor import open_ray_executor
-from yxanul.data.staging import staged_executor
-from yxanul.data.storage import Storage
-from yxanul.data.workers import in_process_executor, process_executor, wait_for_orphans
+from yxanul.data.ray_executor import ray_executor
+from yxanul.data.storage import Storage, open_storage
+from yxanul.data.workers import in_process_executor, process_executor
 from yxanul.text.prepare import no_document, nothing_to_train_on
 from yxanul.tokenizer import gigatoken
 from yxanul.tokenizer.tokenizer import Tokenizer
@@ -74,11 +72,8 @@ def prepare_corpus(
     Raises YxanulError if a source has no training documents or no held-out ones.
     """
     comparison = comparison_digest(settings)
-    with open_storage(settings.folder, folder) as storage:
-        wait_for_orphans(storage.folder)
-        ngrams = benchmark_ngrams(storage.folder, settings.benchmarks, ui)
-        if ngrams and storage.size(ngrams) is None:
-            storage.push([ngrams])
+    with open_storage(settings.folder, folder, ui) as storage:
+        ngrams = benchmark_ngrams(storage, settings.benchmarks, ui)
         jobs = [
             open_job(
                 storage,
@@ -89,8 +84,7 @@ def prepare_corpus(
         ]
         hooks = hooks or PrepareHooks()
         try:
-            with _executor(settings, tokenizer, storage, jobs, hooks) as pool:
-                executor = staged_executor(pool, storage)
+            with _executor(settings, tokenizer, storage, jobs, hooks) as executor:
                 copies = find_duplicates(
                     settings.deduplicate, storage, jobs, ngrams, executor, ui, hooks.check
                 )
@@ -106,27 +100,21 @@ def prepare_corpus(
                 remove_all_leftovers(job.folder)
 
 
-@contextlib.contextmanager
 def _executor(
     settings: DataSettings,
     tokenizer: Tokenizer,
     storage: Storage,
     jobs: Sequence[Job],
     hooks: PrepareHooks,
-) -> Iterator[Executor]:
+) -> contextlib.AbstractContextManager[Executor]:
     """Open the executor; with at most one process per slice."""
     if settings.executor == "ray":
-        with open_ray_executor(settings.workers, tokenizer, storage) as executor:
-            yield executor
-        return
+        return ray_executor(settings.workers, tokenizer, storage)
     workers = min(settings.workers or usable_cores(), sum(len(job.parts) for job in jobs))
     early = hooks.process_is_busy and any(len(job.parts) > 1 for job in jobs)
     if workers <= 1 and not early:
-        with in_process_executor(tokenizer) as executor:
-            yield executor
-    else:
-        with process_executor(workers, tokenizer, storage.folder) as executor:
-            yield executor
+        return contextlib.nullcontext(in_process_executor(tokenizer, storage))
+    return process_executor(workers, tokenizer, storage)
 
 
 def _encode(
@@ -136,7 +124,7 @@ def _encode(
     manifests = {job.header.source: _finish(job) for job in jobs if not job.to_do}
     by_name = {job.header.source: job for job in jobs if job.to_do}
     for job in by_name.values():
-        records = [record_path(task.folder, task.number) for task in job.to_do]
+        records = [record_path(job.folder, task.number) for task in job.to_do]
         job.storage.remove([job.folder / "manifest.json", *records])
         job.storage.push([write_outline(job.folder, job.outline)])
         for note in job.notes:
@@ -172,20 +160,19 @@ def _with_progress(
     sizes = [task.part.size_bytes for task in tasks]
     unit, total = ("shards", len(tasks)) if None in sizes else ("B", sum(filter(None, sizes)))
     names = list(dict.fromkeys(task.header.source for task in tasks))
-    started = time.monotonic()
+    started, documents, tokens, note = time.monotonic(), 0, 0, ""
     with ui.task(f"encode {', '.join(names)}", total, unit) as bar:
         for result in executor.results(tasks):
             check()
-            seconds, counts = max(time.monotonic() - started, 1e-9), executor.counts
-            note = (
-                f"{counts.documents / seconds:,.0f} documents/s,"
-                f" {counts.tokens / seconds:,.0f} tokens/s"
-            )
             if result is None:
                 bar.advance(0, note)
                 continue
             task, record = result
             assert isinstance(task, EncodeTask)
+            documents += sum(shard.documents for shard in record.shards.values())
+            tokens += sum(shard.tokens for shard in record.shards.values())
+            seconds = max(time.monotonic() - started, 1e-9)
+            note = f"{documents / seconds:,.0f} documents/s, {tokens / seconds:,.0f} tokens/s"
             bar.advance(1 if unit == "shards" else task.part.size_bytes or 0, note)
             yield task, record
 
@@ -211,7 +198,7 @@ def _finish(job: Job) -> Manifest:
 def _check_complete(job: Job) -> None:
     """Raise if shards that workers wrote are not in the storage of this process."""
     missing = [
-        task.part.name for task in job.tasks if not job.is_whole(task, job.done[task.number])
+        task.part.name for task in job.tasks if not job.is_whole(task.number, job.done[task.number])
     ]
     if missing:
         raise YxanulError(
@@ -250,7 +237,7 @@ def _is_finished(job: Job, manifest: Manifest) -> bool:
 def _remove_surplus(job: Job) -> None:
     """Delete the files of slices that no longer exist."""
     for name in ("parts", *SPLITS):
-        paths = job.storage.files(job.folder / name, "[0-9]*.*")
+        paths = job.storage.files(f"{job.header.source}/{name}/[0-9]*.*")
         job.storage.remove(path for path in paths if int(path.stem) >= len(job.parts))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,45 +18,45 @@ _OTHER_FILES = ("outline.json", "dropped.jsonl", "held-out.txt")
 
 
 def fetch_shards(
-    address: str, ui: Ui, names: Sequence[str] | None = None, splits: Sequence[Split] = SPLITS
+    address: str, ui: Ui, names: Collection[str] | None = None, splits: Sequence[Split] = SPLITS
 ) -> Path:
-    """Fetch splits of sources (default: all), and return their local folder."""
+    """Fetch splits of the sources (default: all) that are fully encoded at the address; return
+    their local folder, which then has no manifest of any other."""
     storage = RemoteStorage(address, fetched_folder(address))
     storage.look()
-    if names is None:
-        names = storage.sources()
-        for manifest in set(storage.folder.glob("*/manifest.json")):
-            if manifest.parent.name not in names:
-                manifest.unlink()
-    for name in names:
-        _fetch_source(storage, name, splits, ui)
+    encoded = sorted(path.parent.name for path in storage.files("*/manifest.json"))
+    for manifest in set(storage.folder.glob("*/manifest.json")):
+        if manifest.parent.name not in encoded:
+            manifest.unlink()
+    for name in encoded:
+        if names is None or name in names:
+            _fetch_source(storage, name, splits, ui)
     return storage.folder
 
 
 def _fetch_source(storage: RemoteStorage, name: str, splits: Sequence[Split], ui: Ui) -> None:
     folder = storage.folder / name
     path = folder / "manifest.json"
-    content = storage.read(path)
-    if content is None:
-        raise YxanulError(
-            f"source '{name}' is not fully encoded at {storage.address}",
-            hint="run yxanul prepare",
-        )
+    content = storage.read(path) or b""
     digests = _files(folder, parse_manifest(_parse(content), path), splits)
     known = _known(folder)
     missing = [file for file in digests if not _is_current(file, digests[file], known)]
     if missing:
+        for file in missing:
+            file.unlink(missing_ok=True)
         with ui.task(f"fetch {name}", sum(storage.size(file) or 0 for file in missing), "B") as bar:
-            for file in missing:
-                file.unlink(missing_ok=True)
-            for file in storage.fetch(missing):
+
+            def check(file: Path) -> None:
                 _check(file, digests[file], storage)
                 bar.advance(file.stat().st_size)
+
+            storage.pull(missing, check)
     known |= {str(file): [file.stat().st_mtime_ns, digest] for file, digest in digests.items()}
+    others = [folder / other for other in _OTHER_FILES]
     if not path.is_file() or path.read_bytes() != content:
-        for other in _OTHER_FILES:
-            (folder / other).unlink(missing_ok=True)
-    storage.pull(folder / other for other in _OTHER_FILES)
+        for other in others:
+            other.unlink(missing_ok=True)
+    storage.pull(other for other in others if storage.size(other) is not None)
     write_json(folder / "fetched.json", known)
     with atomic_file(path) as file:
         file.write(content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -17,21 +18,42 @@ from yxanul.data.shards import Shard
 from yxanul.text.split import is_held_out
 from yxanul.tokenizer.tokenizer import Tokenizer
 
+HeldOut = Mapping[bytes, tuple[str, int]]
+"""Source and document number of every held-out document, by the digest of its ids."""
 
-def index_held_out(sources: Iterable[Encoded]) -> dict[bytes, tuple[Encoded, int]]:
-    """Return (source, document number) of every held-out document by the digest of its ids."""
-    index: dict[bytes, tuple[Encoded, int]] = {}
+
+def index_held_out(sources: Iterable[Encoded]) -> HeldOut:
+    """Return the held-out documents of all sources."""
+    index: dict[bytes, tuple[str, int]] = {}
     for source in sources:
-        first = 0
-        for part, entry in enumerate(source.manifest.splits["validation"].shards):
-            for number, digest in enumerate(digests(source, "validation", part), first):
-                index.setdefault(digest, (source, number))
-            first += entry.documents
+        for part in range(source.num_parts):
+            for number, digest in _digests(source, "validation", part):
+                index.setdefault(digest, (source.name, number))
     return index
 
 
-def digests(source: Encoded, split: Split, part: int) -> Iterator[bytes]:
-    """Yield a digest of every document of a shard; nothing if the shard is damaged.
+def find_copies(source: Encoded, part: int, held_out: HeldOut) -> Iterator[tuple[str, str]]:
+    """Yield the source of each held-out document that is also in a training shard, and which."""
+    for number, digest in _digests(source, "train", part) if held_out else ():
+        if digest in held_out:
+            name, other = held_out[digest]
+            yield name, f"document {number} and held-out document {other} of '{name}'"
+
+
+def excuse_for_copies(source: Encoded, tokenizer: Tokenizer | None) -> str | None:
+    """Return why held-out documents in the training split may be no fault, if so."""
+    if tokenizer is not None and not _is_lossless(tokenizer):
+        return "; this tokenizer maps different texts to the same ids"
+    if any(record.held_out_below == 1 for record in source.records().values()):
+        return (
+            ": passages are held out by position, so repeated text can be in both splits;"
+            " data.deduplicate removes it"
+        )
+    return None
+
+
+def _digests(source: Encoded, split: Split, part: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the number and a digest of every document of a shard; nothing if it is damaged.
 
     Digests differ between sources with another tokenizer or validation fraction: only with the
     same ones do equal texts belong to the same split.
@@ -46,10 +68,22 @@ def digests(source: Encoded, split: Split, part: int) -> Iterator[bytes]:
         return
     kind = f"{header.tokenizer} {header.validation_fraction} "
     prefix = hashlib.blake2b(kind.encode(), digest_size=12)
-    for start, end in pairwise(starts.tolist()):
+    first = source.first_documents[split][part]
+    for number, (start, end) in enumerate(pairwise(starts.tolist()), first):
         digest = prefix.copy()
         digest.update(shard.ids[start:end].data)
-        yield digest.digest()
+        yield number, digest.digest()
+
+
+def _is_lossless(tokenizer: Tokenizer) -> bool:
+    """Tell whether different texts always have different ids (no lossy normalization)."""
+    plain = json.loads(tokenizer.to_json())
+    before = json.dumps(plain.get("pre_tokenizer"))
+    return (
+        tokenizer.is_byte_level
+        and plain.get("normalizer") is None
+        and '"add_prefix_space": true' not in before
+    )
 
 
 def held_out_faults(
@@ -60,10 +94,8 @@ def held_out_faults(
 ) -> Iterator[tuple[Path, str]]:
     """Yield (file, fault) for the held-out text of every slice and the file that joins them: the
     text must match the shards, unless they are `damaged`, and belong to the held-out split."""
-    paths = {
-        number: held_out_path(source.folder, number)
-        for number in (range(source.num_parts) if source.complete else sorted(records))
-    }
+    numbers = range(source.num_parts) if source.complete else sorted(records)
+    paths = {number: held_out_path(source.folder, number) for number in numbers}
     missing = [path for path in paths.values() if not path.is_file()]
     yield from ((path, "it is missing") for path in missing)
     for number, path in paths.items():
@@ -106,16 +138,13 @@ def _count_id_mismatches(texts: list[str], shard: Shard, tokenizer: Tokenizer) -
 
     Decoding is faster, but not every tokenizer round-trips text.
     """
-    documents = [shard.ids[start:end] for start, end in pairwise(shard.starts.tolist())]
     suspects = [
-        (text, ids)
-        for text, ids in zip(texts, documents, strict=True)
-        if not _decodes_to(text, ids[:-1].tolist(), tokenizer)
+        (text, shard.ids[start:end])
+        for text, (start, end) in zip(texts, pairwise(shard.starts.tolist()), strict=True)
+        if not _decodes_to(text, shard.ids[start : end - 1].tolist(), tokenizer)
     ]
-    if not suspects:
-        return 0
     encoded, ends = tokenizer.encode_documents([text for text, _ in suspects])
-    pairs = zip(np.split(encoded, ends[:-1]), suspects, strict=True)
+    pairs = zip(np.split(encoded, ends[:-1]), suspects, strict=True) if suspects else ()
     return sum(not np.array_equal(ours, ids) for ours, (_, ids) in pairs)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from bisect import bisect_right
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cached_property
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,20 +76,27 @@ class Encoded:
         entry = self.manifest.splits[split].shards[part].model_copy(update={"sha256": {}})
         return Shard(self.folder / split, part, entry, self.manifest.header.dtype)
 
+    @cached_property
+    def first_documents(self) -> dict[Split, list[int]]:
+        """The number of each shard's first document, and the number of documents, by split."""
+        return {
+            split: list(accumulate((shard.documents for shard in entry.shards), initial=0))
+            for split, entry in self.manifest.splits.items()
+        }
+
     def document(self, split: Split, number: int) -> OneDocument:
         """Return a document of a split; numbers run on from shard to shard."""
-        first = 0
-        for part, entry in enumerate(self.manifest.splits[split].shards):
-            if 0 <= number - first < entry.documents:
-                shard = Shard(self.folder / split, part, entry, self.manifest.header.dtype)
-                start, end = shard.starts[number - first : number - first + 2].tolist()
-                size = int(shard.document_bytes[number - first])
-                return OneDocument(number, part, shard.ids[start:end].astype(np.int64), size)
-            first += entry.documents
-        raise YxanulError(
-            f"source '{self.name}' has no document {number} in its {split} split",
-            expected=f"0 to {first - 1:,}" if first else "another split; this one is empty",
-        )
+        firsts = self.first_documents[split]
+        if not 0 <= number < firsts[-1]:
+            raise YxanulError(
+                f"source '{self.name}' has no document {number} in its {split} split",
+                expected=f"0 to {firsts[-1] - 1:,}"
+                if firsts[-1]
+                else "another split; this one is empty",
+            )
+        part = bisect_right(firsts, number) - 1
+        shards, local = Shards(self.folder, self.manifest, split, [part]), number - firsts[part]
+        return OneDocument(number, part, shards.document(local), int(shards.document_bytes[local]))
 
     def order(self, seed: int, group_tokens: int = GROUP_TOKENS) -> TokenStream:
         """Return the training stream that a run with this seed reads, as far as it is encoded."""

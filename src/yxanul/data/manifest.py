@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
@@ -53,8 +53,8 @@ class Header(Settings):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
-class ShardEntry(Settings):
-    """Figures of one shard: the documents of one source slice in one split."""
+class Figures(Settings):
+    """Size of some encoded documents."""
 
     documents: int
     """Number of documents."""
@@ -66,6 +66,11 @@ class ShardEntry(Settings):
     """Size of the text in characters."""
     lengths: tuple[int, ...] = ()
     """Histogram: entry n counts documents with 2^n to 2^(n+1) - 1 tokens."""
+
+
+class ShardEntry(Figures):
+    """Figures of one shard: the documents of one source slice in one split."""
+
     sha256: dict[str, str]
     """Checksum of each file, by suffix."""
 
@@ -103,19 +108,9 @@ class PartRecord(Settings):
     """The shard of each split."""
 
 
-class SplitEntry(Settings):
+class SplitEntry(Figures):
     """Figures of one split of a source, and its shards in order."""
 
-    documents: int
-    """Number of documents in all shards."""
-    tokens: int
-    """Number of tokens in all shards."""
-    bytes: int
-    """Size of the text in bytes of UTF-8."""
-    chars: int = 0
-    """Size of the text in characters."""
-    lengths: tuple[int, ...] = ()
-    """Histogram: entry n counts documents with 2^n to 2^(n+1) - 1 tokens."""
     shards: tuple[ShardEntry, ...]
     """Shard n has the file name shard_name(n)."""
 
@@ -235,21 +230,6 @@ def read_record(folder: Path, number: int) -> PartRecord | None:
         return PartRecord.model_validate(read_json(record_path(folder, number)))
     except (YxanulError, ValidationError):
         return None
-
-
-def is_done(
-    folder: Path,
-    number: int,
-    record: PartRecord,
-    dtype: str,
-    size_of: Callable[[Path], int | None],
-) -> bool:
-    """Tell whether all files of a slice exist with the sizes in its record."""
-    for split, entry in record.shards.items():
-        files, sizes = shard_files(folder / split, number), shard_sizes(entry, dtype)
-        if not all(size_of(files[end]) == sizes[end] for end in sizes):
-            return False
-    return size_of(held_out_path(folder, number)) is not None
 
 
 def record_path(folder: Path, number: int) -> Path:

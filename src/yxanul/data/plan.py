@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from yxanul.base.errors import YxanulError
@@ -17,9 +17,11 @@ from yxanul.data.manifest import (
     Header,
     Outline,
     PartRecord,
-    is_done,
+    held_out_path,
     read_manifest,
     read_record,
+    shard_files,
+    shard_sizes,
 )
 from yxanul.data.storage import Storage
 from yxanul.text.config import ColumnSettings, CommonSettings, TextSettings
@@ -51,9 +53,14 @@ class Job:
         """Tasks without a record."""
         return [task for task in self.tasks if task.number not in self.done]
 
-    def is_whole(self, task: EncodeTask, record: PartRecord) -> bool:
-        """Tell whether all files of a slice exist."""
-        return is_done(task.folder, task.number, record, self.header.dtype, self.storage.size)
+    def is_whole(self, number: int, record: PartRecord) -> bool:
+        """Tell whether all files of a slice exist with the sizes in its record."""
+        for split, entry in record.shards.items():
+            files = shard_files(self.folder / split, number)
+            for suffix, size in shard_sizes(entry, self.header.dtype).items():
+                if self.storage.size(files[suffix]) != size:
+                    return False
+        return self.storage.size(held_out_path(self.folder, number)) is not None
 
     @property
     def outline(self) -> Outline:
@@ -94,40 +101,33 @@ def open_job(storage: Storage, header: Header, settings: CommonSettings) -> Job:
     return Job(storage, folder, header, settings, source.synthetic, parts, list(source.notes))
 
 
-def plan_job(job: Job, ngrams: Path | None, copies: list[Path] | None, ui: Ui) -> None:
-    """Set the job's tasks, and mark those that its folder shows as done."""
+def plan_job(job: Job, ngrams: str | None, copies: list[str] | None, ui: Ui) -> None:
+    """Set the job's tasks, and mark those that its folder shows as done. `ngrams` and `copies`, by
+    slice, are names of files."""
     remove_all_leftovers(job.folder)
-    keys: list[set[str]] = []
+    plain = Split(job.header.validation_fraction, by_position=False)
     for number, part in enumerate(job.parts):
         mine = copies[number] if copies else None
-        task = EncodeTask(job.folder, number, part, job.settings, job.header, ngrams, mine)
         # Duplicates depend on other slices and sources, so their digest belongs to the key.
-        others = [sha256_of(mine) if mine else "", ngrams.name if ngrams else ""]
+        others = [sha256_of(job.storage.folder / mine) if mine else "", ngrams or ""]
         words = [job.header.key, *others]
-        plain = Split(job.header.validation_fraction, by_position=False)
-        split = [] if part.split == plain else [part.split.mark]
-        job.tasks.append(replace(task, key=_digest([*words, *split])))
+        key = _digest([*words, *([] if part.split == plain else [part.split.mark])])
+        job.tasks.append(EncodeTask(number, part, job.settings, job.header, ngrams, mine, key))
         # Older versions held out passages by hash rather than in runs: accept their shards.
-        keys.append({_digest([*words, *split]), _digest(words if part.split.by_position else [])})
-    for task, accepted in zip(job.tasks, keys, strict=True):
-        record = _finished(job, task, accepted)
-        if record is not None:
-            job.done[task.number] = record
+        accepted = {key, _digest(words)} if part.split.by_position else {key}
+        record = read_record(job.folder, number)
+        if (
+            record is not None
+            and record.key in accepted
+            and (record.part, record.fingerprint) == (part.name, part.fingerprint)
+            and job.is_whole(number, record)
+        ):
+            job.done[number] = record
     _warn_if_redone(job, ui)
 
 
 def _digest(words: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(words).encode()).hexdigest()
-
-
-def _finished(job: Job, task: EncodeTask, keys: Collection[str]) -> PartRecord | None:
-    """Return the record of a slice if it is done with this content under one of these keys."""
-    record = read_record(task.folder, task.number)
-    if record is None or record.key not in keys or record.part != task.part.name:
-        return None
-    if record.fingerprint != task.part.fingerprint:
-        return None
-    return record if job.is_whole(task, record) else None
 
 
 def _warn_if_redone(job: Job, ui: Ui) -> None:

@@ -1,25 +1,36 @@
-"""Storage of shards: a local folder, or a remote address shared by machines."""
+"""Storage of shards: a local folder, or an address (fsspec) that machines share."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import json
 import os
+import platform
+import shutil
+import tempfile
+import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from yxanul.base.cache import is_address
 from yxanul.base.errors import YxanulError
-from yxanul.base.files import sync_folder
+from yxanul.base.files import folder_lock, is_locked, sync_folder
+from yxanul.base.ui import Ui
 from yxanul.text.sources.remote import file_system, protocol_of
 from yxanul.text.sources.retry import is_not_found, retry
 
-_MAX_WAIT_SECONDS = 8.0
 _NUM_THREADS = 16
 # Object stores write files atomically; elsewhere a temporary file is renamed.
 _ATOMIC_PROTOCOLS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "memory")
+_WRITER_FILE = ".claim.json"
+_SCRATCH_NAME = "yxanul-scratch-"
+_NEW_SECONDS = 60.0
+_ORPHAN_TIMEOUT_SECONDS = 30.0
 
 
 class Storage:
@@ -35,12 +46,12 @@ class Storage:
         """Return the size of a file in bytes, or None if it does not exist."""
         return path.stat().st_size if path.is_file() else None
 
-    def files(self, folder: Path, pattern: str) -> list[Path]:
-        """Return the files in a folder that match a glob pattern."""
-        return list(folder.glob(pattern))
+    def files(self, pattern: str) -> list[Path]:
+        """Return the files whose names relative to the folder match a glob pattern."""
+        return list(self.folder.glob(pattern))
 
     def pull(self, paths: Iterable[Path]) -> None:
-        """Download files that exist there and not yet here."""
+        """Download files that are not here yet."""
 
     def push(self, paths: Iterable[Path]) -> None:
         """Upload files atomically and in order."""
@@ -53,100 +64,111 @@ class Storage:
 
 
 class RemoteStorage(Storage):
-    """A remote address; `folder` holds local copies of the files that this process needs."""
+    """An address; `folder` holds local copies of the files that this process needs."""
 
-    def __init__(self, address: str, folder: Path) -> None:
+    def __init__(self, address: str, folder: Path, writer: str = "") -> None:
+        """Only a storage with the id of the current `writer` may change files there."""
         super().__init__(folder)
-        self.address = address
-        self.check: Callable[[], None] = lambda: None
-        """Raises if the write lease is lost."""
-        self.token = ""
-        """Identifies this process's write lease."""
+        self.address, self.writer = address, writer
         self._system, root = file_system(address)
         self._root = root.rstrip("/")
-        self._sizes: dict[str, dict[str, int]] = {}
+        self._sizes: dict[str, int] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle it without its listing."""
+        return RemoteStorage, (self.address, self.folder, self.writer)
 
     def look(self) -> None:
         """List all names and sizes."""
         self._system.invalidate_cache()
-        listing = self._retry(lambda: self._system.find(self._root, detail=True))
-        self._sizes = {}
-        for name, info in listing.items():
-            folder, _, last = name[len(self._root) + 1 :].rpartition("/")
-            self._sizes.setdefault(folder, {})[last] = info["size"]
+        found = self._retry(lambda: self._system.find(self._root, detail=True))
+        self._sizes = {name[len(self._root) + 1 :]: info["size"] for name, info in found.items()}
 
     def size(self, path: Path) -> int | None:
         """Return the size of a file in the last listing."""
-        return self._listing_of(path).get(path.name)
+        return self._sizes.get(self._name(path))
 
-    def files(self, folder: Path, pattern: str) -> list[Path]:
-        """Return the matching files of a folder in the last listing."""
-        names = self._listing_of(folder / "any")
-        return [folder / name for name in names if fnmatch(name, pattern)]
+    def files(self, pattern: str) -> list[Path]:
+        """Return the matching files of the last listing; `*` matches any number of folders."""
+        return [self.folder / name for name in self._sizes if fnmatch(name, pattern)]
 
-    def sources(self) -> list[str]:
-        """Return the names of the sources that have a manifest."""
-        return sorted(name for name, files in self._sizes.items() if "manifest.json" in files)
-
-    def pull(self, paths: Iterable[Path]) -> None:
-        """Download files that exist there and not yet here."""
-        for _ in self.fetch(path for path in paths if self.size(path) is not None):
-            pass
-
-    def fetch(self, paths: Iterable[Path]) -> Iterator[Path]:
-        """Download files concurrently; yield each in order once complete."""
-        return self._each(self._get, [path for path in paths if not path.exists()])
+    def pull(self, paths: Iterable[Path], then: Callable[[Path], None] = lambda path: None) -> None:
+        """Download files that are not here yet; call `then` for each in order."""
+        self._each(self._get, (path for path in paths if not path.exists()), then)
 
     def push(self, paths: Iterable[Path]) -> None:
         """Upload files in order; existing files are replaced atomically."""
+        self._check_writer()
         for path in paths:
             self._retry(lambda path=path: self._put(path))
-            self._listing_of(path)[path.name] = path.stat().st_size
+            self._sizes[self._name(path)] = path.stat().st_size
 
     def remove(self, paths: Iterable[Path]) -> None:
-        """Delete files there and their local copies."""
-        existing = [
-            path for path in paths if self._listing_of(path).pop(path.name, None) is not None
-        ]
-        for path in self._each(self._delete, existing):
-            path.unlink(missing_ok=True)
+        """Delete files of the last listing, and their local copies."""
+        if listed := [
+            path for path in paths if self._sizes.pop(self._name(path), None) is not None
+        ]:
+            self._check_writer()
+            self._each(self._delete, listed, lambda path: path.unlink(missing_ok=True))
 
     def read(self, path: Path) -> bytes | None:
         """Return the current content of a file, or None if it does not exist."""
         try:
-            return self._retry(lambda: self._system.cat_file(self._name(path)))
+            return self._retry(lambda: self._system.cat_file(self._remote(path)))
         except YxanulError as error:
             if error.__cause__ is not None and is_not_found(error.__cause__):
                 return None
             raise
 
-    def known(self, *suffixes: str) -> list[Path]:
-        """Return all files with these suffixes in the last listing."""
-        return [
-            self.folder / folder / name
-            for folder, names in self._sizes.items()
-            for name in names
-            if name.endswith(suffixes)
-        ]
+    def become_writer(self, ui: Ui) -> None:
+        """Take the address over: a process that began earlier stops when it next writes."""
+        path = self.folder / _WRITER_FILE
+        if before := self._current_writer():
+            ui.warn(
+                f"{self.address}: taking over from process {before.get('pid')} on"
+                f" {before.get('host')}, which stops if it is still running"
+            )
+        mine = {"host": platform.node(), "pid": os.getpid(), "token": uuid.uuid4().hex}
+        path.write_text(json.dumps(mine))
+        self.push([path])
+        self.writer = mine["token"]
 
-    def _listing_of(self, path: Path) -> dict[str, int]:
-        folder = path.parent.relative_to(self.folder).as_posix()
-        return self._sizes.setdefault("" if folder == "." else folder, {})
+    def resign(self) -> None:
+        """Stop being the writer."""
+        with contextlib.suppress(YxanulError):
+            self.remove([self.folder / _WRITER_FILE])
+
+    def _check_writer(self) -> None:
+        if self.writer and self._current_writer().get("token") != self.writer:
+            raise YxanulError(
+                f"a later command took over {self.address}",
+                hint="let only one prepare an address at a time; rerun this one to resume",
+            )
+
+    def _current_writer(self) -> dict[str, Any]:
+        try:
+            writer = json.loads(self.read(self.folder / _WRITER_FILE) or b"{}")
+        except ValueError:
+            return {}
+        return writer if isinstance(writer, dict) else {}
 
     def _name(self, path: Path) -> str:
-        return f"{self._root}/{path.relative_to(self.folder).as_posix()}"
+        return path.relative_to(self.folder).as_posix()
+
+    def _remote(self, path: Path) -> str:
+        return f"{self._root}/{self._name(path)}"
 
     def _get(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
-            self._system.get_file(self._name(path), str(temporary))
+            self._system.get_file(self._remote(path), str(temporary))
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
 
     def _put(self, path: Path) -> None:
-        name = self._name(path)
+        name = self._remote(path)
         if protocol_of(self.address) in _ATOMIC_PROTOCOLS:
             self._system.put_file(str(path), name)
             return
@@ -158,23 +180,83 @@ class RemoteStorage(Storage):
 
     def _delete(self, path: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
-            self._system.rm_file(self._name(path))
+            self._system.rm_file(self._remote(path))
 
-    def _each(self, action: Callable[[Path], None], paths: Sequence[Path]) -> Iterator[Path]:
-        with ThreadPoolExecutor(_NUM_THREADS) as pool:
-            work = {path: pool.submit(self._retry, lambda p=path: action(p)) for path in paths}
-            try:
-                for path, future in work.items():
-                    future.result()
-                    yield path
-            finally:
-                pool.shutdown(cancel_futures=True)
+    def _each(
+        self, action: Callable[[Path], None], paths: Iterable[Path], then: Callable[[Path], None]
+    ) -> None:
+        """Run an action for all paths in threads; call `then` for each in order."""
+
+        def act(path: Path) -> Path:
+            self._retry(lambda: action(path))
+            return path
+
+        pool = ThreadPoolExecutor(_NUM_THREADS)
+        try:
+            for path in pool.map(act, paths):
+                then(path)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _retry(self, action: Callable[[], Any]) -> Any:
         try:
-            # A lease expires while it waits longer.
-            return retry(action, self.address, max_wait=_MAX_WAIT_SECONDS)
+            return retry(action, self.address)
         except YxanulError as error:
             got = error.what if error.got is None else error.got
             what = f"cannot access {self.address}"
             raise YxanulError(what, got=got, hint=error.hint) from error.__cause__
+
+
+@contextlib.contextmanager
+def open_storage(address: str | None, folder: Path, ui: Ui) -> Iterator[Storage]:
+    """Open the storage at `address`, by default the local `folder`, as its only writer."""
+    if address is None or not is_address(address):
+        with folder_lock(folder):
+            _wait_for_orphans(folder)
+            yield Storage(folder)
+        return
+    with scratch_folder() as scratch:
+        storage = RemoteStorage(address, scratch)
+        storage.become_writer(ui)
+        try:
+            storage.look()
+            storage.remove(storage.files("*.partial"))  # left by killed processes
+            storage.pull([*storage.files("*.json"), *storage.files("*.npz")])
+            yield storage
+        finally:
+            storage.resign()
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Context manager: a temporary folder. Those that killed processes left are removed too."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_SCRATCH_NAME}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _NEW_SECONDS and not is_locked(left):
+                shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH_NAME) as name, folder_lock(Path(name)):
+        yield Path(name)
+
+
+def worker_lock(folder: Path) -> IO[str]:
+    """Return an open file: a worker holds it while it may write to the local `folder`."""
+    file = open(folder / ".workers", "a")  # noqa: SIM115 - the caller closes it
+    fcntl.flock(file, fcntl.LOCK_SH)
+    return file
+
+
+def _wait_for_orphans(folder: Path) -> None:
+    """Wait for the workers of a killed process, which exit by themselves."""
+    deadline = time.monotonic() + _ORPHAN_TIMEOUT_SECONDS
+    with open(folder / ".workers", "a") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise YxanulError(
+                        f"workers of an earlier run still write to {folder}",
+                        hint="stop them, or choose another folder",
+                    ) from None
+                time.sleep(0.02)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,13 @@ import numpy as np
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import sha256_of
 from yxanul.base.ui import ProgressTask, Ui
-from yxanul.data.held_out import digests, held_out_faults, index_held_out
+from yxanul.data.held_out import (
+    HeldOut,
+    excuse_for_copies,
+    find_copies,
+    held_out_faults,
+    index_held_out,
+)
 from yxanul.data.inspect import Encoded, name_of, open_encoded
 from yxanul.data.manifest import (
     SPLITS,
@@ -55,6 +61,10 @@ class Check:
     notes: list[str] = field(default_factory=list)
     """Observations that are not faults."""
 
+    def fault(self, where: Path, what: object) -> None:
+        """Add a fault."""
+        self.faults.append(Fault(where, str(what)))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON data."""
         return {
@@ -83,157 +93,119 @@ def verify_sources(folders: Mapping[str, Path], tokenizers: Tokenizers, ui: Ui) 
         try:
             opened[name] = open_encoded(folder)
         except YxanulError as error:
-            checks[name].faults.append(Fault(folder, str(error)))
+            checks[name].fault(folder, error)
     held_out = index_held_out(opened.values())
     for name, source in opened.items():
-        tokenizer = None
+        check, tokenizer = checks[name], None
         try:
             tokenizer = tokenizers(source.manifest.header)
         except YxanulError as error:
-            checks[name].faults.append(Fault(folders[name], str(error)))
-        _Verification(source, tokenizer, held_out, checks[name]).run(ui)
+            check.fault(source.folder, error)
+        check.with_text = tokenizer is not None
+        _verify(source, tokenizer, held_out, check, ui)
     return checks
 
 
-class _Verification:
-    """Verification of one source."""
-
-    def __init__(
-        self,
-        source: Encoded,
-        tokenizer: Tokenizer | None,
-        held_out: Mapping[bytes, tuple[Encoded, int]],
-        check: Check,
-    ) -> None:
-        self.source, self.tokenizer, self.check = source, tokenizer, check
-        self.folder, self.header = source.folder, source.manifest.header
-        self.held_out = held_out
-        self.leaks: dict[str, list[tuple[int, Encoded, int]]] = {}
-        """Training document, and source and number of the equal held-out one, by its source."""
-        self.damaged: set[tuple[Split, int]] = set()
-        self.is_copy = (self.folder / "fetched.json").is_file()
-        check.with_text = tokenizer is not None
-
-    def run(self, ui: Ui) -> None:
-        """Verify all files."""
-        if self.header.source != name_of(self.folder):
-            self.fault(self.folder, f"it contains the shards of '{self.header.source}'")
-        records: dict[int, PartRecord] = {}
-        if self.is_copy:
-            self.check.notes.append("verified local copies of remote shards")
+def _verify(
+    source: Encoded, tokenizer: Tokenizer | None, held_out: HeldOut, check: Check, ui: Ui
+) -> None:
+    """Verify all files of one source."""
+    folder, header = source.folder, source.manifest.header
+    if header.source != name_of(folder):
+        check.fault(folder, f"it contains the shards of '{header.source}'")
+    records: dict[int, PartRecord] = {}
+    is_copy = (folder / "fetched.json").is_file()
+    if is_copy:
+        check.notes.append("verified local copies of remote shards")
+    else:
+        records = source.records()
+        _check_records(source, records, check)
+    shards: list[tuple[Split, int, ShardEntry]] = [
+        (split, number, entry)
+        for split in SPLITS
+        for number, entry in enumerate(source.manifest.splits[split].shards)
+        if number in records or (source.complete and (entry.tokens or not is_copy))
+    ]
+    damaged: set[int] = set()
+    copies, examples = Counter[str](), dict[str, str]()
+    total = sum(sum(shard_sizes(entry, header.dtype).values()) for *_, entry in shards)
+    with ui.task(f"verify {source.name}", total, "B") as bar:
+        for split, number, entry in shards:
+            is_intact = _check_shard(source, split, number, entry, check, bar)
+            if split == "train" and is_intact:
+                for name, which in find_copies(source, number, held_out):
+                    copies[name] += 1
+                    examples.setdefault(name, which)
+            elif not is_intact and split == "validation":
+                damaged.add(number)
+    excuse = excuse_for_copies(source, tokenizer) if copies else None
+    for name, count in copies.items():
+        what = f"{count:,} training documents have the same ids as held-out ones, such as"
+        if excuse is None:
+            check.fault(folder / "train", f"{what} {examples[name]}")
         else:
-            records = self.source.records()
-            self.check_records(records)
-        shards: list[tuple[Split, int, ShardEntry]] = [
-            (split, number, entry)
-            for split in SPLITS
-            for number, entry in enumerate(self.source.manifest.splits[split].shards)
-            if number in records or (self.source.complete and (entry.tokens or not self.is_copy))
-        ]
-        total = sum(sum(shard_sizes(entry, self.header.dtype).values()) for *_, entry in shards)
-        with ui.task(f"verify {self.source.name}", total, "B") as bar:
-            first = dict.fromkeys(SPLITS, 0)
-            for split, number, entry in shards:
-                self.check_shard(split, number, entry, first[split], bar)
-                first[split] += entry.documents
-        self.report_leaks()
-        self.check_dropped()
-        if not self.is_copy:
-            damaged = {number for split, number in self.damaged if split == "validation"}
-            for where, what in held_out_faults(self.source, records, damaged, self.tokenizer):
-                self.fault(where, what)
+            check.notes.append(f"{what} {examples[name]}{excuse}")
+    _check_dropped(source, check)
+    if not is_copy:
+        for where, what in held_out_faults(source, records, damaged, tokenizer):
+            check.fault(where, what)
 
-    def check_records(self, records: Mapping[int, PartRecord]) -> None:
-        """Check that every slice has a record, and the manifest is their sum."""
-        source = self.source
-        for number in range(source.num_parts):
-            path = record_path(self.folder, number)
-            if number not in records and (source.complete or path.exists()):
-                self.fault(path, "it is broken" if path.exists() else "it is missing")
-        if not source.complete:
-            self.fault(
-                self.folder,
-                f"it is incomplete: {source.parts_done} of {source.num_parts} shards are encoded;"
-                " run yxanul prepare",
-            )
-        elif len(records) == source.num_parts:
-            self.compare_manifest(records)
 
-    def compare_manifest(self, records: Mapping[int, PartRecord]) -> None:
-        """Check that the manifest is the sum of the records, and matches the outline."""
-        manifest = self.source.manifest
-        outline = Outline(
-            header=self.header, synthetic=manifest.synthetic, num_parts=self.source.num_parts
-        )
-        if make_manifest(outline, records) != manifest:
-            self.fault(self.folder / "manifest.json", "it is not the sum of the records in parts/")
-        try:
-            if read_outline(self.folder) != outline:
-                self.fault(self.folder / "outline.json", "it does not match the manifest")
-        except YxanulError as error:
-            self.fault(self.folder / "outline.json", str(error))
+def _check_records(source: Encoded, records: Mapping[int, PartRecord], check: Check) -> None:
+    """Check that every slice has a record, and the manifest is their sum."""
+    folder, manifest = source.folder, source.manifest
+    for number in range(source.num_parts):
+        path = record_path(folder, number)
+        if number not in records and (source.complete or path.exists()):
+            check.fault(path, "it is broken" if path.exists() else "it is missing")
+    if not source.complete:
+        done = f"{source.parts_done} of {source.num_parts} shards are encoded"
+        check.fault(folder, f"it is incomplete: {done}; run yxanul prepare")
+        return
+    outline = Outline(
+        header=manifest.header, synthetic=manifest.synthetic, num_parts=source.num_parts
+    )
+    if len(records) == source.num_parts and make_manifest(outline, records) != manifest:
+        check.fault(folder / "manifest.json", "it is not the sum of the records in parts/")
+    try:
+        if read_outline(folder) != outline:
+            check.fault(folder / "outline.json", "it does not match the manifest")
+    except YxanulError as error:
+        check.fault(folder / "outline.json", error)
 
-    def check_shard(
-        self, split: Split, part: int, entry: ShardEntry, first: int, bar: ProgressTask
-    ) -> None:
-        """Verify the files of one shard; `first` is the number of its first document."""
-        files = shard_files(self.folder / split, part)
-        for suffix, size_bytes in shard_sizes(entry, self.header.dtype).items():
-            fault = _file_fault(files[suffix], size_bytes, entry.sha256.get(suffix))
-            bar.advance(size_bytes)
-            if fault is None:
-                self.check.files += 1
-            else:
-                self.fault(files[suffix], fault)
-                self.damaged.add((split, part))
-        self.check.documents += entry.documents
-        self.check.tokens += entry.tokens
-        # Content faults of a damaged file add nothing.
-        if (split, part) in self.damaged or not entry.tokens:
-            return
-        for suffix, what in _content_faults(self.source.shard(split, part), self.header):
-            self.fault(files[suffix], what)
-        if split == "train" and self.held_out:
-            for number, digest in enumerate(digests(self.source, split, part), first):
-                if digest in self.held_out:
-                    source, document = self.held_out[digest]
-                    self.leaks.setdefault(source.name, []).append((number, source, document))
 
-    def report_leaks(self) -> None:
-        """Report held-out documents in the training split: a fault, unless documents are held out
-        by position, or the tokenizer maps different texts to the same ids."""
-        for name, leaks in self.leaks.items():
-            number, source, document = leaks[0]
-            what = (
-                f"{len(leaks):,} training documents have the same ids as held-out ones, such as"
-                f" document {number} and held-out document {document} of '{name}'"
-            )
-            if self.tokenizer is not None and not _is_lossless(self.tokenizer):
-                self.check.notes.append(
-                    f"{what}; this tokenizer maps different texts to the same ids"
-                )
-            elif any(record.held_out_below == 1 for record in source.records().values()):
-                self.check.notes.append(
-                    f"{what}: passages are held out by position, so repeated text can be in both"
-                    " splits; data.deduplicate removes it"
-                )
-            else:
-                self.fault(self.folder / "train", what)
+def _check_shard(
+    source: Encoded, split: Split, part: int, entry: ShardEntry, check: Check, bar: ProgressTask
+) -> bool:
+    """Check one shard; return whether its files are intact."""
+    header, intact = source.manifest.header, True
+    files = shard_files(source.folder / split, part)
+    check.documents += entry.documents
+    check.tokens += entry.tokens
+    for suffix, size_bytes in shard_sizes(entry, header.dtype).items():
+        fault = _file_fault(files[suffix], size_bytes, entry.sha256.get(suffix))
+        bar.advance(size_bytes)
+        if fault is None:
+            check.files += 1
+        else:
+            check.fault(files[suffix], fault)
+            intact = False
+    if intact and entry.tokens:
+        for suffix, what in _content_faults(source.shard(split, part), header):
+            check.fault(files[suffix], what)
+    return intact
 
-    def check_dropped(self) -> None:
-        """Check that samples of dropped documents are readable, and match the counted causes."""
-        path = self.folder / "dropped.jsonl"
-        try:
-            causes = {sample.cause for sample in self.source.dropped()}
-        except YxanulError as error:
-            self.fault(path, str(error))
-            return
-        if causes != {cause for cause, count in self.source.manifest.dropped.items() if count}:
-            self.fault(path, "its causes do not match the manifest")
 
-    def fault(self, where: Path, what: str) -> None:
-        """Note a fault."""
-        self.check.faults.append(Fault(where, what))
+def _check_dropped(source: Encoded, check: Check) -> None:
+    """Check that samples of dropped documents are readable, and match the counted causes."""
+    path = source.folder / "dropped.jsonl"
+    try:
+        causes = {sample.cause for sample in source.dropped()}
+    except YxanulError as error:
+        check.fault(path, error)
+        return
+    if causes != {cause for cause, count in source.manifest.dropped.items() if count}:
+        check.fault(path, "its causes do not match the manifest")
 
 
 def _file_fault(path: Path, size_bytes: int, sha256: str | None) -> str | None:
@@ -274,14 +246,3 @@ def _content_faults(shard: Shard, header: Header) -> Iterator[tuple[str, str]]:
     histogram = np.trim_zeros(np.bincount(np.frexp(lengths)[1] - 1, minlength=1), "b")
     if entry.lengths and histogram.tolist() != list(entry.lengths):
         yield ".offsets", "document lengths do not match the manifest"
-
-
-def _is_lossless(tokenizer: Tokenizer) -> bool:
-    """Tell whether different texts always have different ids (no lossy normalization)."""
-    plain = json.loads(tokenizer.to_json())
-    before = json.dumps(plain.get("pre_tokenizer"))
-    return (
-        tokenizer.is_byte_level
-        and plain.get("normalizer") is None
-        and '"add_prefix_space": true' not in before
-    )

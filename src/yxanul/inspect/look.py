@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yxanul.base.errors import YxanulError
-from yxanul.base.registry import lookup
 from yxanul.data.inspect import Encoded, StreamRow, open_encoded, read_row, stream_rows
 from yxanul.data.manifest import Header, Split, read_record
 from yxanul.data.order import GROUP_TOKENS
-from yxanul.data.report import chars_per_token, lengths_of
+from yxanul.data.report import figures_of
 from yxanul.inspect.target import Target, TokenizerFinder
 
 if TYPE_CHECKING:
@@ -112,20 +111,17 @@ class Look:
             "rows": list(islice(self._step_rows(step, source), most)),
         }
 
-    def dropped(self, source: str | None, cause: str | None) -> dict[str, Any]:
-        """Return counts and samples of dropped documents, for one cause or all."""
-        from yxanul.text.documents import CAUSES
-
-        if cause is not None:
-            lookup(CAUSES, cause, "cause")
-        facts: dict[str, Any] = {"counts": {}, "dropped": {}}
-        for name, folder in self.place.chosen(source).items():
-            encoded = open_encoded(folder)
-            counts = encoded.manifest.dropped
-            facts["counts"][name] = {c: n for c, n in counts.items() if cause in (None, c)}
-            samples = [sample for sample in encoded.dropped() if cause in (None, sample.cause)]
-            facts["dropped"][name] = [sample.model_dump() for sample in samples]
-        return {**self.place.facts, "cause": cause, **facts}
+    def dropped(self, source: str | None) -> dict[str, Any]:
+        """Return counts by cause and samples of dropped documents, by source."""
+        opened = {name: open_encoded(folder) for name, folder in self.place.chosen(source).items()}
+        return {
+            **self.place.facts,
+            "counts": {name: encoded.manifest.dropped for name, encoded in opened.items()},
+            "dropped": {
+                name: [sample.model_dump() for sample in encoded.dropped()]
+                for name, encoded in opened.items()
+            },
+        }
 
     def _source(self, folder: Path, splits: Sequence[Split]) -> dict[str, Any]:
         encoded = open_encoded(folder)
@@ -134,24 +130,13 @@ class Look:
             "complete": encoded.complete,
             "parts": encoded.num_parts,
             "parts_done": encoded.parts_done,
-            "synthetic": manifest.synthetic,
             "tokenizer": header.tokenizer,
             "decoded": self.tokenizers.of(header) is not None,
             "vocab_size": header.vocab_size,
             "end_of_text_id": header.end_of_text_id,
             "dtype": header.dtype,
             "validation_fraction": header.validation_fraction,
-            "splits": {
-                split: {
-                    "documents": entry.documents,
-                    "tokens": entry.tokens,
-                    "bytes": entry.bytes,
-                    "chars_per_token": chars_per_token(entry),
-                }
-                for split, entry in manifest.splits.items()
-            },
-            "dropped": manifest.dropped,
-            "lengths": lengths_of(manifest),
+            **figures_of(manifest),
             "first": {split: self._first(encoded, split) for split in splits},
         }
 

@@ -14,7 +14,6 @@ from yxanul.base.ui import Ui
 from yxanul.data.fetch import fetch_shards
 from yxanul.data.inspect import source_folders
 from yxanul.data.manifest import Header
-from yxanul.data.storage import RemoteStorage
 from yxanul.recipe import Recipe, load_recipe
 from yxanul.tokenizer.load import open_named
 from yxanul.tokenizer.tokenizer import Tokenizer
@@ -64,11 +63,7 @@ def find_target(path: Path, ui: Ui) -> Target:
     data = run.data(recipe.data.folder)
     if recipe.data.folder and is_address(recipe.data.folder):
         with StopRequest().handled():
-            storage = RemoteStorage(recipe.data.folder, data)
-            storage.look()
-            encoded = storage.sources()
-            names = [name for name in recipe.data.sources if name in encoded]
-            fetch_shards(recipe.data.folder, ui, names)
+            fetch_shards(recipe.data.folder, ui, recipe.data.sources)
     if not data.is_dir():
         raise YxanulError(f"{path} has no shards yet", hint="run `yxanul prepare` with its recipe")
     existing = source_folders(data)

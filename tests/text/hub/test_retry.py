@@ -185,13 +185,6 @@ def test_a_network_that_is_down_for_a_moment(number):
     assert retry(action, "sftp://host/a", lambda seconds: None) == "text"
 
 
-def test_who_holds_a_lease_waits_no_longer_than_asked():
-    waits = []
-    action, _ = gives(HttpFault(429, {"Retry-After": "99999"}), "text")
-    retry(action, "s3://b/a", waits.append, max_wait=8.0)
-    assert waits == [8.0]
-
-
 def test_streamed_rows_keep_the_fingerprint_of_versions_before():
     """Shards that were written when `HubQuery` was called `Wanted` stay valid."""
     query = repr(QUERY).replace("HubQuery", "Wanted", 1)

@@ -48,13 +48,11 @@ def retry(
     action: Callable[[], Result],
     target: Target,
     sleep: Callable[[float], None] | None = None,
-    *,
-    max_wait: float = MAX_WAIT_SECONDS,
 ) -> Result:
     """Call `action`, retrying after transient faults, and return its result.
 
     Any other or persistent fault is raised as YxanulError, lest it look like the end of a file.
-    A Retry-After header is honoured up to `max_wait` seconds.
+    A Retry-After header is honoured up to MAX_WAIT_SECONDS.
     """
     for wait in (*WAITS_SECONDS, None):
         try:
@@ -65,7 +63,7 @@ def retry(
             hopeless = isinstance(target, HubQuery) and is_offline()
             if wait is None or hopeless or not is_transient(error, target):
                 raise to_user_error(error, target) from error
-            (sleep or time.sleep)(max(wait, min(_retry_after(error), max_wait)))
+            (sleep or time.sleep)(max(wait, min(_retry_after(error), MAX_WAIT_SECONDS)))
     raise AssertionError("the last attempt returns or raises")
 
 
