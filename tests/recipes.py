@@ -30,7 +30,7 @@ stages:
     curriculum:
       - {seq_len: 64}
     gate: {default_rules: false, rules: [{metric: val/*/perplexity, against: best, at_most: 9}]}
-eval: {every_steps: 5, max_tokens: 512, sample_prompts: ["Once"], sample_tokens: 8}
+eval: {every_steps: 5, max_tokens: 128, sample_prompts: ["Once"], sample_tokens: 8}
 """
 
 

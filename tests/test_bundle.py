@@ -131,7 +131,7 @@ def test_mistakes_are_one_line(folder, yxanul, tmp_path):
         (["generate", bare, "x"], "no tokenizer.json"),
         (["generate", other, "x"], "got BertModel; expected LlamaForCausalLM"),
         (["show", other], "got BertModel"),
-        (["show", folder, "model.depth=2"], "overrides need a recipe"),
+        (["show", folder, "model.depth=2"], "need a recipe"),
         (["eval", tmp_path], "has no checkpoint; give a run folder"),
     ]:
         code, out, err = yxanul(*words)

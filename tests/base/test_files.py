@@ -139,7 +139,7 @@ def take_lock(folder, **pipes):
 def test_a_second_process_is_refused_and_told_who_holds_the_folder(tmp_path):
     with folder_lock(tmp_path / "new"):
         said, _ = take_lock(tmp_path / "new", stdin=subprocess.DEVNULL).communicate()
-        assert "is in use by another process" in said
+        assert "in use" in said
         assert f"got process {os.getpid()}" in said
         assert len(said.splitlines()) == 1
     said, _ = take_lock(tmp_path / "new", stdin=subprocess.DEVNULL).communicate()
@@ -177,7 +177,7 @@ def test_what_json_cannot_hold_leaves_the_old_file(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"{", b"{'a': 1}", b"[1]\n[2]", b'"\xff"'])
 def test_broken_json_is_one_line(tmp_path, content):
     (tmp_path / "x.json").write_bytes(content)
-    with pytest.raises(YxanulError, match=r"x\.json is not valid JSON; got") as caught:
+    with pytest.raises(YxanulError, match=r"x\.json is not valid JSON") as caught:
         read_json(tmp_path / "x.json")
     assert "\n" not in str(caught.value)
 

@@ -182,7 +182,7 @@ def test_an_error_of_the_thread_is_raised_by_the_next_call_and_once(tmp_path, fu
     writer = CheckpointWriter(tmp_path)
     writer.submit(7, model(), {})
     assert writer._save is not None and writer._save.done.wait(PATIENCE)
-    with pytest.raises(YxanulError, match="step 7 could not be written; got no space"):
+    with pytest.raises(YxanulError, match=r"step 7 .* no space"):
         CALLS[method](writer)
     writer.check()
     writer.close()
@@ -220,7 +220,7 @@ def test_an_error_of_what_follows_is_one_line_and_a_bug_stays_a_bug(tmp_path, be
 
     no_space = OSError(errno.ENOSPC, "No space left")
     writer = CheckpointWriter(tmp_path, background=beside)
-    with pytest.raises(YxanulError, match=r"step 1 was written, but not .*No space left") as caught:
+    with pytest.raises(YxanulError, match=r"step 1 was written, but .*No space left") as caught:
         writer.submit(1, model(), {}, lambda: fail(no_space))
         writer.wait()
     assert len(str(caught.value).splitlines()) == 1

@@ -22,7 +22,7 @@ def test_the_best_by_any_figure_of_any_domain(best):
 @pytest.mark.parametrize(
     "best",
     [
-        "", "loss", "val", "val/", "val//loss", "val/accuracy", "val/math", "val/math/",
+        "", "loss", "val", "val/", "val//loss", "val/math", "val/math/",
         "train/loss", "val/a/b/loss", "val/loss ", " val/loss", "val/a b/loss", "val/Loss",
         "val/math/loss\n", "val/*/loss",
     ],

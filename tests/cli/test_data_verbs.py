@@ -106,7 +106,7 @@ def test_overview_for_people(made, yxanul):
     assert "█" in lengths
     assert [block.split(":")[0] for block in blocks] == ["stories", "math", "nasty"]
     assert "257 ids in uint16, end of text 256; tokenizer" in blocks[0]
-    assert "first documents of validation:" in blocks[0]
+    assert "validation:" in blocks[0]
     only, _ = yxanul("data", "show", run, "--source", "math", "--split", "train")
     assert "\nmath: " in only and "of validation:" not in only and "stories" not in only
 
@@ -208,7 +208,7 @@ def test_without_a_tokenizer_there_are_ids(run, yxanul):
     assert "--tokenizer NAME|FILE" in out and "ids: " in out
     assert facts_of(yxanul, *words, "--tokenizer", "byte")["text"].startswith("Question")
     verified, _ = yxanul("data", "verify", bare)
-    assert "no tokenizer: text was not compared" in verified
+    assert "no tokenizer" in verified
     (bare / "tokenizer.json").write_bytes((run.parent / "moved" / "tokenizer.json").read_bytes())
     assert facts_of(yxanul, *words)["text"].startswith("Question")
 
@@ -247,7 +247,7 @@ def test_dropped_samples(made, yxanul):
         (["--document", 0, "--step", 1], "cannot be combined"),
         (["--split", "valid"], "did you mean 'validation'"),
         (["--dropped", "--document", 0], "cannot be combined"),
-        (["--tokenizer", "gpt3"], "did you mean 'gpt2'"),
+        (["--tokenizer", "gpt3"], "'gpt2'?"),
         (["--tokenizer", "no/such/tokenizer.json"], "no/such/tokenizer.json"),
     ],
 )
@@ -268,13 +268,13 @@ def test_folders_that_hold_no_shards(made, yxanul, tmp_path, verb):
 def test_a_run_that_is_not_prepared(run, yxanul):
     shutil.rmtree(run / "data")
     _, err = yxanul("data", "show", run, code=2)
-    assert "has no shards yet" in err and "yxanul prepare" in err
+    assert "no shards" in err and "yxanul prepare" in err
 
 
 def test_steps_are_those_of_a_run(run, yxanul):
     bare = (run / "data").rename(run.parent / "bare")
     _, err = yxanul("data", "show", bare, "--step", 1, code=2)
-    assert "--step needs a run folder" in err
+    assert "--step needs" in err
 
 
 def test_the_wrong_tokenizer(run, yxanul, tmp_path):
@@ -284,12 +284,12 @@ def test_the_wrong_tokenizer(run, yxanul, tmp_path):
     other = tmp_path / "other.json"
     other.write_text(json.dumps(tokenizer))
     _, err = yxanul("data", "show", run, "--tokenizer", other, code=2)
-    assert "encoded with a different tokenizer" in err and err.count("\n") == 1
+    assert "different tokenizer" in err and err.count("\n") == 1
     (run / "tokenizer.json").write_bytes(other.read_bytes())
     _, err = yxanul("data", "show", run, code=2)
-    assert "encoded with a different tokenizer" in err and str(run / "tokenizer.json") in err
+    assert "different tokenizer" in err and str(run / "tokenizer.json") in err
     out, err = yxanul("data", "verify", run, code=2)
-    assert out.count("encoded with a different tokenizer") == 3
+    assert out.count("different tokenizer") == 3
 
 
 def test_a_source_that_is_not_finished(run, yxanul):
@@ -299,13 +299,13 @@ def test_a_source_that_is_not_finished(run, yxanul):
     shutil.rmtree(run / "data" / "nasty")
     out, _ = yxanul("data", "show", run)
     assert "math: incomplete: 0 of 1 part" in out
-    assert "nasty: not encoded yet" in out
+    assert "nasty: not encoded" in out
     out, err = yxanul("data", "verify", run, code=2)
     assert "math: 1 fault" in out and "it is incomplete: 0 of 1 shards" in out
-    assert "nasty: 1 fault" in out and "it is not encoded" in out
-    assert "stories: OK" in out and "got 2 faults in math, nasty" in err
+    assert "nasty: 1 fault" in out and "not encoded" in out
+    assert "stories: OK" in out and "2 faults in math, nasty" in err
     _, err = yxanul("data", "show", run, "--source", "math", "--document", 0, code=2)
-    assert "this one is empty" in err
+    assert "empty" in err
     _, err = yxanul("data", "show", run, "--source", "math", "--position", 0, code=2)
     assert "not fully encoded" in err and err.count("\n") == 1
 
@@ -360,7 +360,7 @@ def test_verify_compares_with_the_recipe(run, yxanul):
         text.replace("validation_fraction: 0.1", "validation_fraction: 0.2")
     )
     out, _ = yxanul("data", "verify", run, code=2)
-    assert out.count("were made from other text or another tokenizer") == 3
+    assert out.count("made from other text") == 3
 
 
 def test_the_report_of_prepare(made):

@@ -141,7 +141,7 @@ def test_generated_answers_stand_beside_the_other_tasks(runs, tmp_path):
     assert [row[0] for row in rows] == ["gsm8k"] * 2 + ["arc_easy"] * 2 + ["triviaqa"] * 2
     assert [row[1] for row in rows] == ["exact", "exact", "acc", "acc_norm", "exact", "exact"]
     assert {row[-1] for row in rows} == {"2"}
-    assert "gsm8k: 2 of 2 prompts lost their beginning" in said.warnings[0]
+    assert "gsm8k: 2 of 2 prompts" in said.warnings[0]
     facts = json.loads(call(*command, "--json").out)["tasks"]
     assert facts["gsm8k"].items() >= {"documents": 2, "chance": 0.0, "cut_prompts": 2}.items()
     assert {"exact_match_flexible", "exact_match_flexible_stderr"} < set(facts["gsm8k"])
@@ -188,19 +188,19 @@ def test_the_suite_of_all_leaves_programs_out_and_says_so(runs):
 
 
 MISTAKES = {
-    "unknown": (("--tasks", "arc_esy"), "did you mean 'arc_easy'"),
-    "none": (("--tasks", ","), "no task to evaluate"),
+    "unknown": (("--tasks", "arc_esy"), "'arc_easy'?"),
+    "none": (("--tasks", ","), "no task"),
     "missing": (("--tasks", "piqa"), "has no test set of piqa; expected piqa as .jsonl"),
     "shots of gsm8k": (
         ("--tasks", "gsm8k"),
-        "has no test set of gsm8k_train; expected gsm8k_train",
+        "expected gsm8k_train",
     ),
     "suite": (("--suite", "smal"), "did you mean 'small'"),
     "both": (("--suite", "small", "--tasks", "piqa"), "exclude each other"),
-    "text": (("--suite", "small", "--text", "a.txt"), "--domains and --worst do not go with tasks"),
+    "text": (("--suite", "small", "--text", "a.txt"), "--domains and --worst"),
     "long": (("--tasks", "arc_easy", "--seq-len", "999"), "max_seq_len; got 999"),
-    "shots": (("--tasks", "arc_easy", "--num-fewshot", "12"), "too few documents for 12 shots"),
-    "limit": (("--suite", "core", "--limit", "9"), "too few documents for 10 shots; got 9"),
+    "shots": (("--tasks", "arc_easy", "--num-fewshot", "12"), "for 12 shots"),
+    "limit": (("--suite", "core", "--limit", "9"), "for 10 shots; got 9"),
 }
 
 
@@ -215,7 +215,7 @@ def test_mistakes_are_one_line(kind, runs):
 def test_options_of_tasks_need_tasks(runs):
     assert "--tasks NAME" in call("eval", runs / "one", "--limit", 3).error
     assert "--tasks NAME" in call("eval", runs / "one", "--allow-code").error
-    assert "--compare takes two runs" in call("eval", runs / "one", "--compare").error
+    assert "--compare takes two" in call("eval", runs / "one", "--compare").error
     assert "pass --compare" in call("eval", runs / "one", runs / "two").error
     assert "CORE needs" in call("eval", runs / "one", "--suite", "core").error
 

@@ -122,7 +122,7 @@ def test_a_signal_saves_and_stops_with_its_code(tmp_path, nursery, many, number,
     assert said.code == code, said.err
     step = step_of(out)
     assert 6 < step < 110
-    assert f"stopped after step {step}; the state is saved" in said.error
+    assert f"stopped after step {step};" in said.error
     assert steps_of(out)[-1] == step
     assert call("run", recipe, "--out", out).code == 0
     assert_same_run(out, straight)
@@ -152,7 +152,7 @@ def test_a_signal_while_a_checkpoint_is_being_written(tmp_path, many, monkeypatc
     assert said.code == 143
     stopped = step_of(out)
     assert stopped > 4 and steps_of(out) == [4, stopped]
-    assert f"stopped after step {stopped}; the state is saved" in said.error
+    assert f"stopped after step {stopped};" in said.error
     assert call("run", recipe, "--out", out).code == 0
     assert_same_run(out, straight)
 
@@ -193,8 +193,8 @@ def test_a_signal_while_it_waits_for_text(tmp_path, nursery):
         *order, out, number=15, seconds=0.5, file=out / "metrics.jsonl", text='"step": 2'
     )
     assert said.code == 143, said.err
-    assert "stopped while waiting for text" in said.error
-    assert "run the same command to resume" in said.error
+    assert "waiting for text" in said.error
+    assert "to resume" in said.error
     assert steps_of(out)[-1] == step_of(out) < 5
     (tmp_path / "stuck").unlink()
     for folder in (out, tmp_path / "straight"):

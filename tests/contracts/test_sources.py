@@ -95,7 +95,7 @@ def test_every_source_has_a_case():
 
 
 def test_an_unknown_kind_is_an_error():
-    with pytest.raises(YxanulError, match="unknown source of text"):
+    with pytest.raises(YxanulError, match="unknown source"):
         open_source("mine", CommonSettings())
 
 

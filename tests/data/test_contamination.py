@@ -83,7 +83,7 @@ def test_a_set_that_is_not_on_the_hub_asks_for_its_file():
 
 
 def test_an_unknown_benchmark_is_an_error_with_the_near_miss():
-    with pytest.raises(YxanulError, match="did you mean 'gsm8k'"):
+    with pytest.raises(YxanulError, match="'gsm8k'"):
         list(benchmark_texts("gsm8"))
 
 
@@ -91,16 +91,16 @@ def test_a_missing_file_and_other_columns_are_errors(tmp_path):
     with pytest.raises(YxanulError, match="nowhere"):
         list(benchmark_texts("gsm8k", str(tmp_path / "nowhere.jsonl")))
     (tmp_path / "a.jsonl").write_text('{"problem": "x", "answer": "y"}')
-    with pytest.raises(YxanulError, match=r"a\.jsonl has no column 'question'"):
+    with pytest.raises(YxanulError, match=r"a\.jsonl .*'question'"):
         list(benchmark_texts("gsm8k", str(tmp_path / "a.jsonl")))
-    with pytest.raises(YxanulError, match=r"a\.jsonl has no column 'question'"):
+    with pytest.raises(YxanulError, match=r"a\.jsonl .*'question'"):
         list(benchmark_texts("triviaqa", str(tmp_path / "a.jsonl")))
 
 
 def test_a_row_that_cannot_be_read_is_an_error(tmp_path):
     lines = [json.dumps(ROWS["gsm8k"][0]), '{"question": "x"', json.dumps(ROWS["gsm8k"][0])]
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
-    with pytest.raises(YxanulError, match=r"the test set of gsm8k: a\.jsonl:2 is not a JSON"):
+    with pytest.raises(YxanulError, match=r"gsm8k: a\.jsonl:2 "):
         list(benchmark_texts("gsm8k", str(tmp_path / "a.jsonl")))
 
 

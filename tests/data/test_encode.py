@@ -172,7 +172,7 @@ def test_another_tokenizer_is_encoded_anew_and_said(jsonl_folder, tmp_path, byte
     prepare_corpus(settings_for(texts), bpe, tmp_path / "fresh", SilentUi())
     assert content_of(tmp_path / "out") == content_of(tmp_path / "fresh")
     assert "tokenizer" in ui.warned[0] and "changed" in ui.warned[0]
-    with pytest.raises(YxanulError, match="encoded with a different tokenizer"):
+    with pytest.raises(YxanulError, match="different tokenizer"):
         Shards.open(tmp_path / "out", "tales", "train", byte_tokenizer.digest)
 
 
@@ -296,9 +296,7 @@ def test_the_digest_of_settings_is_that_of_runs_begun_before(byte_tokenizer):
 def test_a_source_without_documents_is_an_error(tmp_path, byte_tokenizer):
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.jsonl").write_text('{"text": ""}\n{"text": " "}\n')
-    with pytest.raises(
-        YxanulError, match=r"'tales' has no usable document in .*; got dropped: 2 empty"
-    ):
+    with pytest.raises(YxanulError, match=r"'tales' .*dropped: 2 empty"):
         prepare_corpus(settings_for(tmp_path / "texts"), byte_tokenizer, tmp_path, SilentUi())
 
 
@@ -325,7 +323,7 @@ def test_half_a_surrogate_pair_in_a_document_stops_nothing(jsonl_folder, tmp_pat
 
 def test_two_calls_on_one_folder_exclude_each_other(jsonl_folder, tmp_path, byte_tokenizer):
     texts = jsonl_folder(1, 10)
-    with folder_lock(tmp_path / "out"), pytest.raises(YxanulError, match="in use by another"):
+    with folder_lock(tmp_path / "out"), pytest.raises(YxanulError, match="in use"):
         prepare_corpus(settings_for(texts), byte_tokenizer, tmp_path / "out", SilentUi())
 
 

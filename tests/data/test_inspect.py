@@ -40,9 +40,9 @@ def unfinished(corpus, tmp_path):
 def test_sources_are_found_from_both_folders(corpus):
     assert source_folders(corpus) == {"tales": corpus / "tales"}
     assert source_folders(corpus / "tales") == {"tales": corpus / "tales"}
-    with pytest.raises(YxanulError, match="there are no shards in"):
+    with pytest.raises(YxanulError, match="no shards"):
         source_folders(corpus / "tales" / "train")
-    with pytest.raises(YxanulError, match=r"folder .* not found; got a file"):
+    with pytest.raises(YxanulError, match=r"not found; got a file"):
         source_folders(corpus / "tales" / "manifest.json")
     with pytest.raises(YxanulError, match=r"folder .* not found"):
         source_folders(corpus / "poems")
@@ -89,7 +89,7 @@ def test_the_stream_of_an_unfinished_source_goes_as_far_as_its_parts(corpus, unf
     seed = next(s for s in range(99) if whole.order(s, 1).read(0, 1)[0] and first_part(s) != 1)
     here = stream_rows(some.order(seed, 1), "tales", 0, 50, 2)
     assert here == stream_rows(whole.order(seed, 1), "tales", 0, 50, 2)
-    with pytest.raises(YxanulError, match=r"'tales' is not fully encoded.*yxanul prepare"):
+    with pytest.raises(YxanulError, match=r"'tales' .*yxanul prepare"):
         stream_rows(some.order(seed, 1), "tales", 10**6, 50, 1)
 
 

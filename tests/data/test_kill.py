@@ -142,8 +142,8 @@ def test_a_killed_worker_is_an_error_and_the_next_call_goes_on(
     os.kill(worker, signal.SIGKILL)
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 1
-    assert "YxanulError: a worker process that prepared text was killed" in errors
-    assert "rerun the same command to resume" in errors
+    assert "YxanulError: a worker process" in errors
+    assert "to resume" in errors
     done = num_done(out)
     assert done < FILES
     prepare_corpus(settings_for(texts, 1), byte_tokenizer, out, SilentUi())

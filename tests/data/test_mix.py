@@ -147,11 +147,11 @@ def test_shares_are_what_the_decimals_say():
 
 @pytest.mark.parametrize("bad", [-0.1, float("nan"), float("inf")])
 def test_impossible_weights_are_refused(bad):
-    with pytest.raises(YxanulError, match="invalid weight of 'b' in a mix"):
+    with pytest.raises(YxanulError, match="weight of 'b'"):
         plan_rows(MixCursor(), {"a": 1, "b": bad}, 1, 8)
 
 
 @pytest.mark.parametrize("weights", [{}, {"a": 0}])
 def test_a_mix_of_nothing_is_refused(weights):
-    with pytest.raises(YxanulError, match="no source with a positive weight"):
+    with pytest.raises(YxanulError, match="positive weight"):
         plan_rows(MixCursor(), weights, 1, 8)

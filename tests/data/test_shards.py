@@ -57,14 +57,14 @@ def test_a_file_of_the_wrong_size_is_refused_at_once(corpus, suffix):
 
 
 def test_a_source_that_is_not_there(corpus):
-    with pytest.raises(YxanulError, match=r"'poems' is not fully encoded.*run yxanul prepare"):
+    with pytest.raises(YxanulError, match=r"'poems' .*yxanul prepare"):
         Shards.open(corpus, "poems", "train")
 
 
 @pytest.mark.parametrize(
     "change, words",
     [
-        (lambda m: m["header"].update(schema_version=99), "another version of yxanul"),
+        (lambda m: m["header"].update(schema_version=99), "another version"),
         (lambda m: m.pop("splits"), "is broken; got splits"),
     ],
 )

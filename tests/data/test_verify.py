@@ -93,7 +93,7 @@ def test_every_fault_is_named_not_only_the_first(corpus):
     (corpus / "tales" / "dropped.jsonl").write_text("{}\n")
     found = faults_of(corpus)
     for name in ("train/00000.ids", "train/00001.bytes", "validation/00002.offsets"):
-        assert "its checksum is wrong" in found.pop(f"tales/{name}")
+        assert found.pop(f"tales/{name}") == ["its checksum is wrong"]
     assert found.pop("tales/train/00002.ids") == ["it is missing"]
     assert "is broken" in found.pop("tales/dropped.jsonl")[0]
     assert not found
@@ -170,7 +170,7 @@ def test_sizes_and_lengths_are_those_of_the_records(corpus):
     (tales / "manifest.json").write_text(json.dumps(manifest))
     resign(corpus)
     found = faults_of(corpus)
-    assert "do not add up" in found["tales/train/00000.bytes"][0]
+    assert "not add up" in found["tales/train/00000.bytes"][0]
     assert "lengths" in found["tales/train/00000.offsets"][0]
 
 
@@ -280,7 +280,7 @@ def test_a_training_document_among_the_held_out_ones(corpus):
         content = json.loads(record.read_text()) | {"held_out_below": 0.01}
         record.write_text(json.dumps(content))
     found = faults_of(corpus)
-    assert found and all("belong to the training split" in fault for (fault,) in found.values())
+    assert found and all("training split" in fault for (fault,) in found.values())
 
 
 def test_what_is_not_prepared_to_its_end(corpus):
@@ -315,7 +315,7 @@ def test_another_tokenizer_with_the_same_vocabulary_is_seen(sound, tmp_path, wri
     folders = {"tales": tmp_path / "out" / "tales"}
     assert not verify_sources(folders, lambda header: one, SilentUi())["tales"].faults
     (fault,) = verify_sources(folders, lambda header: two, SilentUi())["tales"].faults
-    assert "do not match the shard" in fault.what
+    assert "not match the shard" in fault.what
 
 
 def test_nothing_is_changed(corpus, byte_tokenizer):

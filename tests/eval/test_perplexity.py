@@ -217,7 +217,7 @@ def test_a_file_with_the_name_of_a_source_is_refused(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "math").write_text("1 + 1")
     files, shape = [Path("math")], window_shape(SEQ_LEN)
-    with pytest.raises(YxanulError, match="has the name of a source"):
+    with pytest.raises(YxanulError, match="name of a source"):
         score_each_document(model, tokenizer, {"math": shards}, files, shape, SilentUi())
 
 

@@ -152,11 +152,11 @@ def test_shots_are_other_documents_solved(model, tokenizer, folder, monkeypatch)
     (folder / "wikitext.jsonl").write_text('{"page": "Rain ."}')
     (folder / "triviaqa.jsonl").write_text("")
     for last in ("arc_easy", "triviaqa"):
-        with pytest.raises(YxanulError, match=f"{last} has too few documents for 2 shots; got 2"):
+        with pytest.raises(YxanulError, match=f"{last} .* for 2 shots; got 2"):
             tasks = ["wikitext", last]
             evaluate(model, tokenizer, tasks, folder, TaskOptions(limit=2, num_fewshot=2))
     assert not asked
-    with pytest.raises(YxanulError, match="too few documents for 12 shots"):
+    with pytest.raises(YxanulError, match="for 12 shots"):
         evaluate(model, tokenizer, ["arc_easy"], folder, TaskOptions(num_fewshot=12))
 
 
@@ -283,7 +283,7 @@ def test_mbpp_is_asked_from_its_one_file(model, tokenizer, tmp_path, monkeypatch
     assert result.metrics == {"pass@1": (1, 0), "pass@10": (1, 0)}
     assert len(list(result.samples())) == 20
     write_rows(tmp_path / "mbpp.jsonl", rows[:4])
-    with pytest.raises(YxanulError, match="none of its documents; expected a task_id from 11"):
+    with pytest.raises(YxanulError, match="expected a task_id from 11"):
         evaluate(model, tokenizer, ["mbpp"], tmp_path, options)
     with pytest.raises(YxanulError, match="--allow-code"):
         evaluate(model, tokenizer, ["mbpp"], tmp_path)
@@ -291,7 +291,7 @@ def test_mbpp_is_asked_from_its_one_file(model, tokenizer, tmp_path, monkeypatch
 
 def test_a_wrong_file_of_a_generated_task_is_one_clear_error(model, tokenizer, tmp_path):
     write_rows(tmp_path / "triviaqa.jsonl", [{"context": "1 + 1?", "solution": "2"}])
-    with pytest.raises(YxanulError, match="has no column 'answer'; got context, solution"):
+    with pytest.raises(YxanulError, match="'answer'; got context, solution"):
         evaluate(model, tokenizer, ["triviaqa"], tmp_path)
 
 
@@ -316,7 +316,7 @@ def test_a_wrong_file_is_one_clear_error(kind, model, tokenizer, tmp_path):
 def test_an_endless_line_is_refused_in_bounded_memory(model, tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr("yxanul.text.sources.rows.MAX_VALUE_BYTES", 1000)
     (tmp_path / "arc_easy.jsonl").write_text('{"query": "' + "x" * 100_000 + '"}')
-    with pytest.raises(YxanulError, match="too long for a single JSON value"):
+    with pytest.raises(YxanulError, match="too long"):
         evaluate(model, tokenizer, ["arc_easy"], tmp_path)
 
 
@@ -336,25 +336,25 @@ def test_a_damaged_value_in_a_parquet_file_is_an_error(model, tokenizer, tmp_pat
     at = data.index(CHOICES[0]["query"].encode())
     data[at - 4 : at] = b"\xff" * 4  # its length
     path.write_bytes(data)
-    with pytest.raises(YxanulError, match="cannot be decompressed or read"):
+    with pytest.raises(YxanulError, match="cannot be decompressed"):
         evaluate(model, tokenizer, ["arc_easy"], tmp_path)
 
 
 def test_a_missing_file_says_what_to_put_there(model, tokenizer, tmp_path):
     with pytest.raises(YxanulError, match=r"openbook_qa as \.jsonl, \.jsonl\.gz or \.parquet"):
         evaluate(model, tokenizer, ["openbookqa"], tmp_path)
-    with pytest.raises(YxanulError, match="a folder blimp of"):
+    with pytest.raises(YxanulError, match="folder blimp"):
         evaluate(model, tokenizer, ["blimp"], tmp_path)
     with pytest.raises(YxanulError, match="does not exist"):
         evaluate(model, tokenizer, ["blimp"], tmp_path / "nowhere")
-    with pytest.raises(YxanulError, match="did you mean 'arc_easy'"):
+    with pytest.raises(YxanulError, match=r"'arc_easy'\?"):
         evaluate(model, tokenizer, ["arc_esy"], tmp_path)
 
 
 def test_a_missing_file_is_known_before_anything_is_scored(model, tokenizer, folder, monkeypatch):
     scored = []
     monkeypatch.setattr(CachedModel, "score", lambda *_: scored.append(1))
-    with pytest.raises(YxanulError, match="no test set of piqa"):
+    with pytest.raises(YxanulError, match="test set of piqa"):
         evaluate(model, tokenizer, ["arc_easy", "piqa"], folder)
     assert not scored
 
@@ -376,7 +376,7 @@ def test_without_a_folder_the_hub_is_asked(model, tokenizer, monkeypatch):
         raise YxanulError("cannot reach the hub")
 
     monkeypatch.setattr("yxanul.text.benchmark_rows.find_plan", unreachable)
-    with pytest.raises(YxanulError, match=r"cannot reach the hub.*lambada_openai as .*--task-data"):
+    with pytest.raises(YxanulError, match=r"the hub.*lambada_openai .*--task-data"):
         evaluate(model, tokenizer, ["lambada_openai"])
 
 

@@ -85,7 +85,7 @@ def test_steps_of_one_shape_as_for_a_captured_graph(model, prompts):
 def test_what_cannot_be_continued(model):
     with pytest.raises(YxanulError, match="no tokens"):
         generate_ids(model, [[1], []], GREEDY)
-    with pytest.raises(YxanulError, match="longer than the model's max_seq_len"):
+    with pytest.raises(YxanulError, match="max_seq_len"):
         generate_ids(model, [[1] * 41], GREEDY)
     assert generate_ids(model, [[1] * 38, [2]], GREEDY)[0] == greedy_without_a_cache(
         model, [1] * 38, 2

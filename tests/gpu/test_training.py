@@ -30,9 +30,8 @@ def test_an_update_equals_that_of_the_cpu(build, ids, name):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_resumed_run_is_the_same_run(tmp_path, device, precision):
-    if precision == "bf16" and device.type == "cpu":
-        pytest.skip("needs a GPU; on a CPU tests/stages has it")
+def test_a_resumed_run_is_the_same_run(tmp_path, gpu, precision):
+    """On a CPU tests/stages has it."""
     recipe = write_tiny(tmp_path, TINY.replace("precision: fp32", f"precision: {precision}"))
     said = call(
         "verify-resume", recipe, "--steps", "6", "--stops", "1", "--out", tmp_path / "run", "--json"

@@ -69,9 +69,8 @@ def empty_cache(model, batch, length=LENGTH, is_static=False):
     return cache
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("prompt", [1, 7])
-def test_step_by_step_equals_the_full_pass(model, ids_BT, dtype, prompt):
+@pytest.mark.parametrize(("prompt", "dtype"), [(1, torch.float32), (7, torch.bfloat16)])
+def test_step_by_step_equals_the_full_pass(model, ids_BT, prompt, dtype):
     model = model.to(dtype)
     parts = ids_BT.split([prompt] + [1] * (LENGTH - prompt), 1)
     got = in_parts(model, empty_cache(model, 2), parts)

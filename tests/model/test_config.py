@@ -34,9 +34,9 @@ def test_shapes_that_follow_from_others():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"num_heads": 7}, "width 512 is not divisible by num_heads 7"),
+        ({"num_heads": 7}, "width 512 .* num_heads 7"),
         ({"preset": "micro", "width": 512, "num_heads": 7}, "num_heads 7"),
-        ({"num_kv_heads": 3}, "not a multiple of num_kv_heads 3"),
+        ({"num_kv_heads": 3}, "num_kv_heads 3"),
         ({"head_width": 63}, "head_width 63 is odd"),
         ({"head": "folded"}, "needs embedding_rank"),
         ({"embedding_rank": 64}, "use 'folded'"),

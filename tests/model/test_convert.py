@@ -316,7 +316,7 @@ def test_a_head_written_out_although_tied(tmp_path):
     change_tensors(folder, lambda tensors: tensors.update({"lm_head.weight": table.clone()}))
     assert equal(load(folder).state_dict(), before)
     change_tensors(folder, lambda tensors: tensors.update({"lm_head.weight": table + 1}))
-    with pytest.raises(YxanulError, match=r"lm_head.weight differs from the embedding"):
+    with pytest.raises(YxanulError, match=r"lm_head.weight differs"):
         load(folder)
 
 
@@ -325,7 +325,7 @@ def test_weights_that_are_not_whole(tmp_path):
     weights = folder / "model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-100])
-    with pytest.raises(YxanulError, match="not a complete safetensors file"):
+    with pytest.raises(YxanulError, match="not a complete safetensors"):
         load(folder)
     weights.rename(folder / "pytorch_model.bin")
     with pytest.raises(YxanulError, match=r"pytorch_model.bin; .*save_pretrained"):

@@ -81,7 +81,7 @@ class Server(BaseHTTPRequestHandler):
 def server():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     server.rows = defaultdict(list)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
@@ -141,6 +141,7 @@ def test_offline_the_newest_piece_holds_the_whole_run(run, server, monkeypatch):
     assert not server.rows
     monkeypatch.delenv("WANDB_MODE")
     *_, newest = sorted(run.path.glob("wandb/offline-run-*"))
-    subprocess.run([sys.executable, "-m", "wandb", "sync", newest], check=True, timeout=PATIENCE)
+    sync = [sys.executable, "-m", "wandb", "sync", newest]
+    subprocess.run(sync, check=True, timeout=PATIENCE, cwd=run.path)
     (rows,) = server.rows.values()
     assert losses_of(rows) == [(step, pytest.approx(1.0 / step)) for step in range(1, 13)]

@@ -38,8 +38,8 @@ def test_impossible_settings_are_refused(changes, sentence):
     [
         ({"warmup_steps": 5, "warmup_fraction": 0.1}, "warmup_steps and warmup_fraction"),
         ({"warmup_steps": 0, "warmup_tokens": 0}, "warmup_steps and warmup_tokens"),
-        ({"name": "linear_to_zero", "min_lr": 0.0}, "has no minimum rate"),
-        ({"name": "constant", "min_lr_fraction": 0.1}, "has no minimum rate"),
+        ({"name": "linear_to_zero", "min_lr": 0.0}, "minimum rate"),
+        ({"name": "constant", "min_lr_fraction": 0.1}, "minimum rate"),
         ({"name": "cosine", "min_lr_fraction": 0.1, "min_lr": 1e-5}, "got both"),
         ({"name": "cosine", "decay_fraction": 0.1}, "requires schedule wsd"),
         ({"name": "wsd", "decay_fraction": 0.9, "warmup_fraction": 0.2}, "more than 1"),

@@ -96,7 +96,7 @@ def test_overrides_reach_into_mappings_and_lists():
         ("list.2", "got '2'; expected a number below 2"),
         ("list.-1", "got '-1'"),
         ("list.first", "got 'first'"),
-        ("list.0.b", "'b' cannot be set here"),
+        ("list.0.b", "'b' cannot"),
     ],
 )
 def test_an_override_beside_the_list_says_so(dotted, said):

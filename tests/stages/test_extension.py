@@ -54,7 +54,7 @@ def test_the_rate_rises_to_half_the_peak_and_comes_down_again(failed):
     assert {line["data/sequence_length"] for line in lines[40:]} == {64}
 
 
-@pytest.mark.parametrize("step", [40, 41, 50])
+@pytest.mark.parametrize("step", [40, pytest.param(41, marks=pytest.mark.slow), 50])
 def test_stopped_around_it_it_is_the_same_run(failed, tmp_path, monkeypatch, step):
     recipe, straight = failed
     out = shutil.copytree(straight.parent / "prepared", tmp_path / "run")

@@ -43,9 +43,7 @@ def test_another_version_is_refused(tmp_path, version):
     Ledger(path).write()
     plain = json.loads(path.read_text()) | {"schema_version": version}
     path.write_text(json.dumps(plain))
-    with pytest.raises(
-        YxanulError, match=r"another version of yxanul; got schema version .*, not 1"
-    ):
+    with pytest.raises(YxanulError, match=r"schema version .*, not 1"):
         Ledger.open(path)
 
 
@@ -57,12 +55,12 @@ def spoiled(**changes):
     ("content", "said"),
     [
         ("", "not valid JSON"),
-        ("[1]", "entries in an unknown format"),
-        ("null", "entries in an unknown format"),
+        ("[1]", "unknown format"),
+        ("null", "unknown format"),
         ('{"schema_version": 1}', "no 'stages'"),
         (json.dumps(spoiled(status="done")), "status 'done'"),
-        (json.dumps(spoiled(at_end=None)), "entries in an unknown format"),
-        (json.dumps(spoiled(colour="red")), "entries in an unknown format"),
+        (json.dumps(spoiled(at_end=None)), "unknown format"),
+        (json.dumps(spoiled(colour="red")), "unknown format"),
     ],
 )
 def test_a_damaged_ledger_is_an_error_with_a_way_out(tmp_path, content, said):

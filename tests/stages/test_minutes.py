@@ -21,6 +21,7 @@ TIMED = (
     TINY.replace("budget: {steps: 14}", "budget: {minutes: 0.5}")
     .replace("every_steps: 4", "every_steps: 20")
     .replace("eval: {every_steps: 5", "eval: {every_steps: 500")
+    .replace("width: 32, depth: 2", "width: 16, depth: 1")
 )
 
 
@@ -55,15 +56,26 @@ def rates_of(out, steps):
     return [line["optim/learning_rate"] for line in metrics_of(out) if "train/loss" in line][:steps]
 
 
-@pytest.fixture(autouse=True)
-def _wrong_guess(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def _wrong_guess():
     """Before the first step 400 steps are thought to fit."""
-    monkeypatch.setattr("yxanul.stages.runner.guess_tokens", lambda session, stage: 400 * 256)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("yxanul.stages.runner.guess_tokens", lambda session, stage: 400 * 256)
+        yield
 
 
-def test_a_steady_stage_is_planned_once_and_ends_in_time(recipe, out, monkeypatch):
-    clock = Clock(monkeypatch, lambda step: 0.5)
-    assert call("train", recipe, "--out", out).code == 0
+@pytest.fixture(scope="module")
+def steady(recipe, prepared, tmp_path_factory, _wrong_guess):
+    """A run with steps of half a second, and the clock at its end."""
+    out = shutil.copytree(prepared, tmp_path_factory.mktemp("steady") / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        clock = Clock(patch, lambda step: 0.5)
+        assert call("train", recipe, "--out", out).code == 0
+    return out, clock
+
+
+def test_a_steady_stage_is_planned_once_and_ends_in_time(steady):
+    out, clock = steady
     entry = entry_of(out)
     ((step, _, seconds),) = entry["replans"]
     assert step == replan.FIRST_STEPS + 2  # the first step is not timed, but counts
@@ -93,7 +105,7 @@ ONE_PHASE = "stages.0.curriculum=[{seq_len: 64}]"
 
 @pytest.mark.parametrize(
     ("minutes", "later", "options"),
-    [(60, 1.0, ()), (60, 0.5, ()), (20, 1.4, (ONE_PHASE,)), (20, 0.7, (ONE_PHASE,))],
+    [(60, 0.5, ()), (20, 1.4, (ONE_PHASE,)), (20, 0.7, (ONE_PHASE,))],
 )
 def test_long_stages_and_stages_of_one_phase_end_in_time(
     recipe, out, monkeypatch, minutes, later, options
@@ -108,11 +120,9 @@ def test_long_stages_and_stages_of_one_phase_end_in_time(
 
 
 def test_stopped_or_replayed_with_its_ledger_it_is_the_same_run(
-    recipe, prepared, out, tmp_path, monkeypatch
+    recipe, prepared, steady, tmp_path, monkeypatch
 ):
-    with monkeypatch.context() as patch:
-        Clock(patch, lambda step: 0.5)
-        assert call("train", recipe, "--out", out).code == 0
+    out, _ = steady
     with monkeypatch.context() as patch:
         clock = Clock(patch, lambda step: 0.5)
         clock.hooks[9] = lambda: os.kill(os.getpid(), signal.SIGTERM)
@@ -180,9 +190,8 @@ def test_threads_that_make_the_steps_slower_are_taken_back(recipe, out, monkeypa
     assert clock.now - 10 * seconds(None) == pytest.approx(180, rel=0.1)
 
 
-def test_the_shape_of_any_step_is_found_again(recipe, out, monkeypatch):
-    Clock(monkeypatch, lambda step: 0.5)
-    assert call("train", recipe, "--out", out).code == 0
+def test_the_shape_of_any_step_is_found_again(recipe, steady):
+    out, _ = steady
     run, plain = RunFolder(out), load_recipe(str(recipe))
     lengths = [line["data/sequence_length"] for line in metrics_of(out) if "train/loss" in line]
     assert len(lengths) == entry_of(out)["steps"] + 10

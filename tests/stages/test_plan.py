@@ -42,8 +42,7 @@ def test_an_epoch_ends_when_the_first_source_was_seen_once():
 def test_epochs_by_source_make_the_mix_and_no_passes_leave_a_source_out():
     by_source = Budget(epochs={"a": 1.5, "b": 0})
     one = StageSettings(name="one", budget=by_source, curriculum=({"seq_len": 32},))
-    plan = budget._plan_budget(one, TRAIN, OPTIM, {"a": 2048}, None)
-    assert (plan.total_tokens, plan.phases[0].mix) == (3072, {"a": 3072.0})
+    assert budget.epochs_of(one, {"a": 2048}) == ({"a": 3072.0}, 3072)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

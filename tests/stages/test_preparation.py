@@ -132,7 +132,7 @@ def test_what_goes_wrong_beside_ends_the_training(recipe, tmp_path, then):
         assert preparation.wait_for_start()
         train(run, recipe, preparation)
     (line,) = ui.lines
-    assert "quality" in line and line.endswith("; training continues with the text encoded so far")
+    assert "quality" in line and "training continues" in line
 
 
 def test_a_stop_while_it_waits_for_text_is_saved(recipe, tmp_path, then, monkeypatch):
@@ -149,7 +149,7 @@ def test_a_stop_while_it_waits_for_text_is_saved(recipe, tmp_path, then, monkeyp
     )
     reconcile_recipe(run, longer, SilentUi())
     with (
-        pytest.raises(Interrupted, match="while waiting for text"),
+        pytest.raises(Interrupted, match="waiting for text"),
         prepare_in_background(run, longer, SilentUi(), stop) as preparation,
     ):
         assert preparation.wait_for_start()
@@ -165,7 +165,7 @@ def test_text_that_is_all_left_out_is_one_clear_line(recipe, tmp_path):
     assert starts_early(nothing)
     ui = Warned()
     with (
-        pytest.raises(YxanulError, match=r"'stories' has no usable document; .*too_short"),
+        pytest.raises(YxanulError, match=r"'stories' .*too_short"),
         prepare_in_background(
             RunFolder(tmp_path / "run"), nothing, ui, StopRequest()
         ) as preparation,

@@ -109,6 +109,12 @@ def prepared_folder(straight, tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def passed(straight, tmp_path):
+    """A copy of the finished run."""
+    return RunFolder(shutil.copytree(straight.path, tmp_path / "passed"))
+
+
 STOPS = [[1, 6, 7, 1, 8], [3, 10]]
 """After 1, 7, 14, 15 and 23 steps; after 3 and 13: at borders of phases and stages, and beside."""
 ALONE = [[1], [3, 2], [7], [9, 3], [13], [14], [15], [18, 1, 1], [23]]
@@ -199,7 +205,7 @@ def test_another_recipe_says_what_differs(recipe, straight, prepared_folder, tmp
     gate = ["stages.1.gate.rules.0.at_most=8"]
     reconcile_recipe(run, load_recipe(str(write_tiny(tmp_path)), gate), ui)
     (line,) = ui.lines
-    assert "stages.1.gate.rules.0.at_most: 9.0 -> 8.0; applies to all of stage 'two'" in line
+    assert "stages.1.gate.rules.0.at_most: 9.0 -> 8.0; " in line and "stage 'two'" in line
 
 
 def test_a_change_says_from_which_step_on_it_holds_and_for_which_stages(tmp_path):
@@ -215,7 +221,7 @@ def test_a_change_says_from_which_step_on_it_holds_and_for_which_stages(tmp_path
     assert "not begun" in effect_of("stages.2.budget.steps", recipe, entries, 20)
     assert "no effect" in effect_of("stages.0.gate.rules.0.at_most", recipe, entries, 20)
     assert "from step 21" in effect_of("train.checkpoint.keep", recipe, entries, 20)
-    assert "nothing is trained yet" in effect_of("optim.peak_lr", recipe, [], 0)
+    assert "nothing is trained" in effect_of("optim.peak_lr", recipe, [], 0)
 
 
 def test_what_differs_comes_to_nothing_once_all_is_trained(straight, prepared_folder, tmp_path):
@@ -253,7 +259,7 @@ def test_a_recipe_written_by_hand_is_not_overwritten(tmp_path):
     run.recipe.write_text("extends: ./tiny.yaml\nseed: 1  # mine\n")
     write_tiny(tmp_path)
     reconcile_recipe(run, load_recipe(str(run.recipe)), Warnings())
-    with pytest.raises(YxanulError, match=r"recipe\.yaml would be overwritten"):
+    with pytest.raises(YxanulError, match=r"recipe\.yaml would"):
         reconcile_recipe(run, load_recipe(str(run.recipe), ["seed=2"]), Warnings())
     assert run.recipe.read_text().endswith("# mine\n")
 
@@ -264,18 +270,17 @@ def test_each_token_is_trained_on_as_the_mix_says(straight):
     assert positions == {"stories": 14 * 256 + 10 * 64, "math": 30 * 64}
 
 
-def test_a_verdict_without_its_checkpoint_is_not_believed(recipe, straight, prepared_folder):
-    run, ui = go(recipe, prepared_folder), Warnings()
-    newest = checkpoint_path(run.checkpoints, checkpoint_steps(run.checkpoints)[-1])
+def test_a_verdict_without_its_checkpoint_is_not_believed(recipe, straight, passed):
+    ui = Warnings()
+    newest = checkpoint_path(passed.checkpoints, checkpoint_steps(passed.checkpoints)[-1])
     (newest / "model.safetensors").write_bytes(b"")
-    assert_equal_runs(go(recipe, prepared_folder, ui=ui), straight)
+    assert_equal_runs(go(recipe, passed.path, ui=ui), straight)
     assert any("resuming stage 'two'" in line for line in ui.lines)
 
 
-def test_a_ledger_without_any_checkpoint_is_not_believed(recipe, straight, prepared_folder):
-    run = go(recipe, prepared_folder)
-    shutil.rmtree(run.checkpoints)
-    assert_equal_runs(go(recipe, prepared_folder), straight)
+def test_a_ledger_without_any_checkpoint_is_not_believed(recipe, straight, passed):
+    shutil.rmtree(passed.checkpoints)
+    assert_equal_runs(go(recipe, passed.path), straight)
 
 
 def test_nothing_is_begun_anew_over_damaged_checkpoints(recipe, prepared_folder):
@@ -292,17 +297,15 @@ def test_shards_of_other_text_are_refused(recipe, prepared_folder, tmp_path):
     other = load_recipe(
         str(write_tiny(tmp_path)), ["data.sources.stories.seed=1", f"data.folder={tmp_path}/data"]
     )
-    with pytest.raises(YxanulError, match=r"'stories' .* were made from other text"):
+    with pytest.raises(YxanulError, match=r"'stories' .* other text"):
         build_session(RunFolder(prepared_folder), other, SilentUi(), StopRequest())
 
 
-def test_a_passed_stage_cannot_be_changed(recipe, prepared_folder, tmp_path):
-    go(recipe, prepared_folder)
-    run = RunFolder(prepared_folder)
+def test_a_passed_stage_cannot_be_changed(straight, tmp_path):
     for override in ("stages.0.budget={steps: 20}", "stages.0.name=uno", "stages.0.mix={math: 1}"):
         other = load_recipe(str(write_tiny(tmp_path)), [override])
         with pytest.raises(YxanulError, match=r"stages\.0\."):
-            reconcile_recipe(run, other, SilentUi())
+            reconcile_recipe(straight, other, SilentUi())
 
 
 def test_a_bound_of_repeats_may_change_until_a_stage_has_passed(recipe, prepared_folder, tmp_path):

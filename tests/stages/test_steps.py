@@ -141,7 +141,7 @@ def test_ranges_are_said(trained):
             locate_step(run, recipe, step)
     with pytest.raises(YxanulError, match="stage 'one' has no step 15; expected 1 to 14"):
         locate_step(run, recipe, 15, "one")
-    with pytest.raises(YxanulError, match="did you mean 'three'"):
+    with pytest.raises(YxanulError, match=r"'three'\?"):
         locate_step(run, recipe, 1, "tree")
 
 
@@ -151,7 +151,7 @@ def test_minutes_are_known_once_they_are_measured(trained, tmp_path):
     timed = recipe.stages[1].model_copy(update={"budget": budget})
     changed = recipe.model_copy(update={"stages": (recipe.stages[0], timed)})
     assert locate_step(run, changed, 14).stage == "one"
-    with pytest.raises(YxanulError, match=r"stage 'two' has a budget in minutes.*1 to 14"):
+    with pytest.raises(YxanulError, match=r"stage 'two' .*minutes.*1 to 14"):
         locate_step(run, changed, 15)
     ledger = run.ledger.read_text().replace('"minutes": null', '"minutes": 3.0')
     other = RunFolder(tmp_path)

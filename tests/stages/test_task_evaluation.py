@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
 
 def recipe_text(folder):
     before, _, _ = TINY.partition("rules: [")
-    settings = f"task_data: {folder}\n  every_steps: 5\n  max_tokens: 512"
+    settings = f"task_data: {folder}\n  every_steps: 5\n  max_tokens: 128"
     return f"{before}{RULES}}}\neval:\n  {settings}{TASKS}"
 
 
@@ -229,7 +229,7 @@ def test_a_limit_that_chance_reaches_is_refused_with_the_figures(rule, tasks, sa
         ("{metric: task/blimp/perplexity, at_most: 9}", "expected one of task/blimp/accuracy"),
         ("{metric: task/*/accuracy, at_least: 0.6}", "is not measured"),
         ("{metric: task/humaneval/pass@1, at_least: 0.1}", "eval.allow_code"),
-        ("{metric: task/blimp/accuracy, against: best, at_least: 0.9}", "needs the task in eval"),
+        ("{metric: task/blimp/accuracy, against: best, at_least: 0.9}", "the task in eval"),
         ("{metric: task/gsm8k_gold/bits_per_byte, against: xz, at_most: 1}", "xz"),
         ("{metric: task/blimp/acuracy, at_least: 0.6}", "task/blimp/accuracy"),
     ],
@@ -249,12 +249,12 @@ def test_tasks_that_run_programs_need_permission_except_as_targets():
 
 @pytest.mark.parametrize("tasks", ["[]", "[{name: sciq}]", "[{name: arc_easy, every_steps: 3}]"])
 def test_the_best_checkpoint_is_chosen_by_what_is_measured_on_the_way(tasks):
-    with pytest.raises(RecipeError, match="not measured during training"):
+    with pytest.raises(RecipeError, match="not measured"):
         recipe_with(tasks=tasks, more=[("train.checkpoint.best", "task/sciq/accuracy")])
 
 
 def test_a_missing_file_is_found_before_training(tmp_path, folder):
     text = recipe_text(folder).replace("tasks: [", "tasks: [{name: piqa}, ")
     said = call("train", write_tiny(tmp_path, text), "--out", tmp_path / "run")
-    assert said.code == 2 and "has no test set of piqa" in said.error
+    assert said.code == 2 and "test set of piqa" in said.error
     assert not (tmp_path / "run").exists()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -32,12 +33,14 @@ def trained(recipe, tmp_path_factory):
 def legs_in_this_process(monkeypatch):
     """Train the pieces here: no process has to start."""
 
-    def legs(run, ends, trial):
-        for end in ends:
-            said = call("train", run.recipe, "--out", run.path, "--stop-after", end)
-            assert said.code == 0, said.err
+    def group(command, devices, quiet):
+        given = command[command.index("train") :]
+        return SimpleNamespace(run=lambda: done(call(*given)))
 
-    monkeypatch.setattr(module, "_train_until", legs)
+    def done(said):
+        assert said.code == 0, said.err
+
+    monkeypatch.setattr(module, "WorkerGroup", group)
 
 
 def content(out):
@@ -101,8 +104,8 @@ def test_a_run_that_resumes_wrongly_is_found(recipe, trained, monkeypatch):
     monkeypatch.setattr(session, "_load_newest", forgetful)
     said = call("verify-resume", recipe, "--steps", 12, "--stops", 1, "--out", trained)
     assert said.code == 2
-    assert "differs from the uninterrupted one" in said.error
-    assert "both runs are in" in said.error
+    assert "differs" in said.error
+    assert "both runs" in said.error
     left = trained / "verify-resume"
     assert steps_of(left / "straight")[-1] == steps_of(left / "stopped")[-1] == 12
     assert not json.loads((trained / "verify-resume.json").read_text())["equal"]

@@ -42,7 +42,7 @@ def test_a_named_column_is_no_guess():
 
 
 def test_no_column_of_text_is_an_error():
-    with pytest.raises(YxanulError, match="no column that holds text; got n, tags"):
+    with pytest.raises(YxanulError, match="holds text; got n, tags"):
         choose([{"n": 1, "tags": [1, 2]}])
 
 
@@ -89,7 +89,7 @@ def test_scores_stand_beside_the_text():
     documents = [columns.document(row, "mine", "n") for row in rows]
     assert [(d.text, d.scores) for d in documents] == [("a", {"score": 3.5}), ("b", {}), ("c", {})]
     assert choose(rows).document(rows[0], "mine", "n").scores == {}
-    with pytest.raises(YxanulError, match=r"no column 'score'.*did you mean 'scores'"):
+    with pytest.raises(YxanulError, match=r"'score'.*'scores'\?"):
         choose([{"text": "a", "scores": 1}], filters=filters)
 
 

@@ -159,7 +159,7 @@ def test_a_file_of_another_kind_is_an_error_in_one_line(tmp_path, content):
 
 def test_an_archive_of_other_arrays_is_an_error(tmp_path):
     np.savez(tmp_path / "ngrams.npz", other=np.zeros(3))
-    with pytest.raises(YxanulError, match=r"ngrams\.npz is not a file of benchmark"):
+    with pytest.raises(YxanulError, match=r"ngrams\.npz .*benchmark"):
         Ngrams.load(tmp_path / "ngrams.npz")
 
 

@@ -44,9 +44,9 @@ def test_paths_start_here_and_at_home(folder, monkeypatch):
 
 
 def test_what_is_not_there_is_an_error_with_the_near_miss(folder):
-    with pytest.raises(YxanulError, match=r"did you mean 'b\.txt'"):
+    with pytest.raises(YxanulError, match=r"'b\.txt'\?"):
         find_files(str(folder / "b.tx"), ())
-    with pytest.raises(YxanulError, match="does not exist either"):
+    with pytest.raises(YxanulError, match="not exist either"):
         find_files(str(folder / "nowhere" / "b.txt"), ())
     with pytest.raises(YxanulError, match="no file matches"):
         find_files(str(folder / "*.xyz"), ())
@@ -54,7 +54,7 @@ def test_what_is_not_there_is_an_error_with_the_near_miss(folder):
 
 def test_a_missing_relative_path_says_where_it_starts(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    with pytest.raises(YxanulError, match=f"relative paths start at {folder}"):
+    with pytest.raises(YxanulError, match=f"start at {folder}"):
         find_files("zzzz", ())
 
 

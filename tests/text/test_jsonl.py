@@ -45,7 +45,7 @@ def test_strings_are_rows_of_one_column(jsonl):
 
 
 def test_an_empty_array_has_no_row(jsonl):
-    with pytest.raises(YxanulError, match="no row could be read"):
+    with pytest.raises(YxanulError, match="no row"):
         jsonl("[]")
 
 
@@ -158,7 +158,7 @@ def test_ids_from_a_column(jsonl):
 
 def test_a_column_that_is_not_there_is_an_error_with_the_near_miss(jsonl):
     rows = lines({"content": "a", "url": "b"})
-    with pytest.raises(YxanulError, match=r"'contnet'; got content, url; did you mean 'content'"):
+    with pytest.raises(YxanulError, match=r"'contnet'; got content, url; .*'content'"):
         jsonl(rows, text_column="contnet")
     with pytest.raises(YxanulError, match="'title'"):
         jsonl(rows, template="{title}\n{content}")
@@ -191,7 +191,7 @@ def test_a_first_file_that_is_about_the_others(tmp_path, read):
         assert len(result.notes) == (not settings.keys() & {"text_column", "template"})
     result = read(JsonlSettings(path=str(tmp_path), filters=filters))
     assert result.documents[7].scores == {"token_count": 7}
-    with pytest.raises(YxanulError, match=r"no column 'txt'; got total_.*did you mean 'text'"):
+    with pytest.raises(YxanulError, match=r"'txt'; got total_.*'text'\?"):
         read(JsonlSettings(path=str(tmp_path), text_column="txt"))
     with pytest.raises(YxanulError, match="no column 'tokens'"):
         other = ({"kind": "score", "column": "tokens", "at_least": 3},)
@@ -201,7 +201,7 @@ def test_a_first_file_that_is_about_the_others(tmp_path, read):
 def test_a_column_of_one_file_in_many_is_found(tmp_path, read):
     for number in range(40):
         (tmp_path / f"{number:02}.jsonl").write_text(lines({"n": number}))
-    with pytest.raises(YxanulError, match="no column that holds text; got n"):
+    with pytest.raises(YxanulError, match="holds text; got n"):
         read(JsonlSettings(path=str(tmp_path)))
     (tmp_path / "17.jsonl").write_text(lines({"words": "here"}))
     for settings in ({}, {"text_column": "words"}):

@@ -91,7 +91,7 @@ def test_a_file_of_which_no_row_can_be_read_is_damaged(write, read):
     path = write(text=texts(50))
     data = path.read_bytes()
     path.write_bytes(data[:4] + b"\xff" * 60 + data[64:])
-    with pytest.raises(YxanulError, match="cannot be decompressed or read: it is damaged"):
+    with pytest.raises(YxanulError, match="damaged"):
         read(ParquetSettings(path=str(path)))
 
 
@@ -119,7 +119,7 @@ def test_a_first_file_that_is_about_the_others(write, read, tmp_path):
     for limit in (1, 30):
         limited = read(settings.model_copy(update={"limit": limit}))
         assert limited.items == result.items[:limit]
-    with pytest.raises(YxanulError, match=r"no column 'txt'.*did you mean 'text'"):
+    with pytest.raises(YxanulError, match=r"'txt'.*'text'\?"):
         read(ParquetSettings(path=str(tmp_path), text_column="txt"))
 
 
@@ -141,12 +141,12 @@ def test_views_are_text(write, read):
 
 def test_errors_name_what_is_wrong(write, tmp_path):
     path = write(text=texts(5), url=texts(5))
-    with pytest.raises(YxanulError, match=r"'tetx'; got text, url; did you mean 'text'"):
+    with pytest.raises(YxanulError, match=r"'tetx'; got text, url; .*'text'"):
         open_source("mine", ParquetSettings(path=str(path), text_column="tetx")).slices()
     with pytest.raises(YxanulError, match="no file matches"):
         open_source("mine", ParquetSettings(path=str(tmp_path / "*.pq"))).slices()
     write(text=pa.array([], pa.string()))
-    with pytest.raises(YxanulError, match="no row could be read"):
+    with pytest.raises(YxanulError, match="no row"):
         open_source("mine", ParquetSettings(path=str(path))).slices()
 
 

@@ -182,9 +182,9 @@ def test_folders_and_globs_in_memory(memory):
     assert names("memory://set/e.py", (".txt",)) == ["e.py"]
     assert names("memory://set/*.txt", ()) == ["b.txt"]
     assert names("memory://set/**/*.TXT", ()) == ["sub/c.TXT"]
-    with pytest.raises(YxanulError, match=r"no file matches memory://set/\*\.xyz"):
+    with pytest.raises(YxanulError, match=r"memory://set/\*\.xyz"):
         find_files("memory://set/*.xyz", ())
-    with pytest.raises(YxanulError, match="there is no file or folder memory://nowhere"):
+    with pytest.raises(YxanulError, match="no file or folder memory://nowhere"):
         find_files("memory://nowhere", ())
     with pytest.raises(YxanulError, match=r"got 5 other files.*expected.*\.parquet"):
         find_files("memory://set", (".parquet",))
@@ -210,13 +210,11 @@ def test_addresses_that_nobody_knows(monkeypatch):
     with pytest.raises(YxanulError, match="Protocol not known: nonsense"):
         find_files("nonsense://a.txt", ())
     monkeypatch.setitem(known_implementations, "nope", {"class": "nopefs.Nope", "err": "no nopefs"})
-    with pytest.raises(YxanulError, match="the package 'nopefs' is not installed; pip install"):
+    with pytest.raises(YxanulError, match=r"'nopefs' .*pip install"):
         find_files("nope://a.txt", ())
     monkeypatch.setitem(known_implementations, "s3x", {"class": "s3fs_.X", "err": "install s3fs"})
     monkeypatch.setattr(retry, "EXTRAS", {"s3fs_": "data"})
-    with pytest.raises(
-        YxanulError, match=r"'s3fs_' is not installed; pip install 'yxanul\[data\]'"
-    ):
+    with pytest.raises(YxanulError, match=r"'s3fs_' .*'yxanul\[data\]'"):
         find_files("s3x://a.txt", ())
 
 
@@ -235,13 +233,13 @@ class ClientError(Exception):
 @pytest.mark.parametrize(
     ("error", "transient", "said"),
     [
-        (NoCredentialsError("none"), False, "no permission to read.*AWS_ACCESS_KEY_ID"),
-        (ClientError(403), False, "no permission to read.*FSSPEC_S3_ANON"),
-        (ClientError(404), False, "there is no file or folder s3://b/a"),
-        (ClientError(503), True, "could not be read"),
-        (TimeoutError(), True, "could not be read; got TimeoutError, after 4 tries"),
-        (PermissionError("no"), False, "no permission to read"),
-        (FileNotFoundError("a"), False, "there is no file"),
+        (NoCredentialsError("none"), False, "no permission.*AWS_ACCESS_KEY_ID"),
+        (ClientError(403), False, "no permission.*FSSPEC_S3_ANON"),
+        (ClientError(404), False, "no file or folder s3://b/a"),
+        (ClientError(503), True, "not be read"),
+        (TimeoutError(), True, "TimeoutError, after 4 tries"),
+        (PermissionError("no"), False, "no permission"),
+        (FileNotFoundError("a"), False, "no file"),
     ],
 )
 def test_errors_of_other_libraries(web, error, transient, said):
@@ -269,7 +267,7 @@ def test_a_server_without_ranges(web, read, sized, faults):
         assert result.texts == TEXTS
         assert len(result.parts) == 1
     web.files["/a.parquet"] = kinds()["a.parquet"][1]
-    with pytest.raises(YxanulError, match="sends only whole files; download it first"):
+    with pytest.raises(YxanulError, match="only whole files"):
         read(ParquetSettings(path=f"{web.address}/a.parquet"))
 
 
@@ -282,7 +280,7 @@ def test_a_fault_that_stays_is_an_error_and_no_end_of_the_file(web, read):
         web.always = ""
         texts = [next(items).text for _ in range(100)]
         web.always = always
-        with pytest.raises(YxanulError, match=r"could not be read; got .* after 4 tries"):
+        with pytest.raises(YxanulError, match=r"after 4 tries"):
             texts.extend(item.text for item in items)
         assert texts == TEXTS[: len(texts)]
 
@@ -296,15 +294,15 @@ def test_a_fault_that_stays_under_parquet(web):
     items = source.read(part)
     assert next(items).text == texts[0]
     web.always = "503"
-    with pytest.raises(YxanulError, match=r"could not be read"):
+    with pytest.raises(YxanulError, match=r"not be read"):
         list(items)
 
 
 @pytest.mark.parametrize(
     ("status", "said"),
     [
-        ("404", "there is no file or folder"),
-        ("403", "no permission to read"),
+        ("404", "no file or folder"),
+        ("403", "no permission"),
         ("400", "cannot be read"),
     ],
 )
@@ -318,7 +316,7 @@ def test_what_will_not_change_is_said_at_once(web, read, status, said):
 
 
 def test_a_server_that_is_not_there(web, read):
-    with pytest.raises(YxanulError, match=r"could not be read.*check the network"):
+    with pytest.raises(YxanulError, match=r"check the network"):
         read(JsonlSettings(path="http://127.0.0.1:9/a.jsonl"))
 
 
@@ -372,7 +370,7 @@ def test_a_file_that_changes_while_it_is_read(web):
     next(items)
     web.files["/a.jsonl"] = LINES[::-1]
     web.faults = ["500"]
-    with pytest.raises(YxanulError, match="was changed while it was read"):
+    with pytest.raises(YxanulError, match="changed"):
         list(items)
 
 

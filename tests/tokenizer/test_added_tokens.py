@@ -31,12 +31,12 @@ def build(settings, texts=(STORY,) * 9):
     ("settings", "message"),
     [
         ({"special_tokens": ("<a>", "<a>")}, "duplicate special token"),
-        ({"special_tokens": ("  ",)}, "empty or white space"),
+        ({"special_tokens": ("  ",)}, "white space"),
         ({"special_tokens": ("a\x00",)}, "unprintable"),
         ({"chat_template": "chatmll"}, "did you mean 'chatml'"),
         ({"chat_template": "{% for"}, "not valid Jinja"),
         ({"vocab_size": 258, "chat_template": "chatml"}, "no room"),
-        ({"vocab_size": 300, "transition": 299}, "leaves no tokens for stage two"),
+        ({"vocab_size": 300, "transition": 299}, "stage two"),
     ],
 )
 def test_settings_that_cannot_be(settings, message):

@@ -60,7 +60,7 @@ def test_bpe_reads_no_more_than_its_sample():
 
 
 def test_bpe_without_text_is_an_error():
-    with pytest.raises(YxanulError, match="no text to train the tokenizer on"):
+    with pytest.raises(YxanulError, match="no text"):
         build_tokenizer(BpeSettings(), lambda: [], SilentUi())
 
 
@@ -113,7 +113,7 @@ def test_an_unreachable_hub_is_one_line(settings, monkeypatch):
             raise OSError("no route\nmany more lines")
 
     monkeypatch.setattr(library, "Tokenizer", Offline)
-    with pytest.raises(YxanulError, match="cannot fetch the tokenizer") as caught:
+    with pytest.raises(YxanulError, match="cannot fetch") as caught:
         build_tokenizer(settings, no_text, SilentUi())
     assert "\n" not in str(caught.value)
 
@@ -125,5 +125,5 @@ def test_a_missing_file_is_not_looked_for_on_the_hub(tmp_path):
 
 def test_a_file_that_is_no_tokenizer_is_an_error(tmp_path):
     (tmp_path / "tokenizer.json").write_text(json.dumps({"model": 1}))
-    with pytest.raises(YxanulError, match="is not a tokenizer"):
+    with pytest.raises(YxanulError, match="not a tokenizer"):
         build_tokenizer(FileSettings(path=str(tmp_path)), no_text, SilentUi())

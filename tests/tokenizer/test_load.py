@@ -78,7 +78,7 @@ def test_facts():
     ("name", "message"),
     [
         ("bytes", "unknown tokenizer 'bytes'.*did you mean 'byte'"),
-        ("superbpe", "'superbpe' has no pretrained vocabulary"),
+        ("superbpe", "'superbpe' has no"),
         ("./not/there", "unknown tokenizer"),
         ("", "unknown tokenizer|holds no tokenizer"),
     ],
@@ -90,7 +90,7 @@ def test_what_is_no_tokenizer(name, message, tmp_path, monkeypatch):
 
 
 def test_an_empty_folder(tmp_path):
-    with pytest.raises(YxanulError, match=r"holds no tokenizer; expected tokenizer\.json"):
+    with pytest.raises(YxanulError, match=r"expected tokenizer\.json"):
         open_named(str(tmp_path))
 
 
@@ -115,7 +115,7 @@ def hub(files):
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

@@ -104,7 +104,7 @@ def test_what_is_no_t80k_is_refused(tmp_path, shared_data):
 
 @pytest.fixture(scope="module")
 def stories(shared_data):
-    text = (shared_data / "stories" / "tinystories.txt").read_text()[:1_500_000]
+    text = (shared_data / "stories" / "tinystories.txt").read_text()[:700_000]
     return text.split("\n<|endoftext|>\n")
 
 
@@ -154,7 +154,7 @@ def test_little_text_gives_fewer_tokens_and_says_so():
     assert 257 < made.vocab_size < 400
     assert made.end_of_text_id == made.vocab_size - 1
     assert str(made.vocab_size) in Listener.lines[0]
-    with pytest.raises(YxanulError, match="no text to train the tokenizer on"):
+    with pytest.raises(YxanulError, match="no text"):
         trained(settings, [])
 
 

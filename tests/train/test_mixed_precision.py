@@ -245,7 +245,7 @@ def test_at_the_floor_of_the_scale_bad_steps_stop_the_run(make_trainer, make_pha
     mixed_precision = trainer.engine.mixed_precision
     mixed_precision.scale = LossScale(4.0)
     list(mixed_precision.model.parameters())[3].register_hook(lambda grad: grad * math.nan)
-    with pytest.raises(YxanulError, match="3 consecutive updates were skipped"):
+    with pytest.raises(YxanulError, match="3 consecutive updates"):
         trainer.run()
     assert [report.progress.bad_steps for report in trainer.reports] == [0, 0, 1, 2, 3]
     assert mixed_precision.loss_factor == 1.0

@@ -104,7 +104,7 @@ def test_fp8_that_fails_is_declined_and_bf16_that_fails_is_an_error():
 
     decision = decide.measure_precisions(["bf16", "fp8"], seconds_of)
     assert decision.precision == "bf16"
-    assert decision.line == "fp8 declined: it failed on this device (no kernel for this)"
+    assert decision.line.startswith("fp8 declined: ") and "no kernel for this" in decision.line
     with pytest.raises(RuntimeError):
         decide.measure_precisions(["fp8", "bf16"], seconds_of)
 

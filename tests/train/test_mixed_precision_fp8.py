@@ -224,9 +224,7 @@ def test_sizes_that_do_not_divide_are_refused_by_the_twin_too():
 def test_a_missing_package_is_named_with_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchao", None)
     monkeypatch.setitem(sys.modules, "torchao.float8", None)
-    with pytest.raises(
-        YxanulError, match=r"'torchao' is not installed; pip install 'yxanul\[fp8\]'"
-    ):
+    with pytest.raises(YxanulError, match=r"'yxanul\[fp8\]'"):
         fp8_model()
 
 

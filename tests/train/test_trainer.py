@@ -133,7 +133,7 @@ def test_a_weight_that_is_not_finite_stops_the_run_after_so_many_steps(make_trai
     with torch.no_grad():
         list(trainer.engine.mixed_precision.master_model.parameters())[2].view(-1)[5] = math.nan
     before = weights_of(trainer)
-    with pytest.raises(YxanulError, match=r"^4 consecutive updates were skipped") as caught:
+    with pytest.raises(YxanulError, match=r"^4 consecutive updates") as caught:
         trainer.run()
     assert "optim.peak_lr" in caught.value.hint
     assert same(weights_of(trainer), before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -186,9 +187,11 @@ def _thinned(
     edges = _edges(len(values), points)
     middle = steps[(edges[:-1] + edges[1:] - 1) // 2]
     thinned: dict[str, Any] = {"axis": axes.number(middle, clock)}
+    if len(values) <= points:
+        return thinned | {"y": _figures(values.tolist())}
     parts = [part[np.isfinite(part)] for part in np.split(values, edges[1:-1])]
     thinned["y"] = _figures(float(np.median(part)) if len(part) else None for part in parts)
-    if with_range and len(values) > points:
+    if with_range:
         thinned["low"] = _figures(float(part.min()) if len(part) else None for part in parts)
         thinned["high"] = _figures(float(part.max()) if len(part) else None for part in parts)
     return thinned
@@ -199,7 +202,10 @@ def _edges(count: int, points: int) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 
 def _figures(values: Iterable[float | None]) -> list[float | None]:
-    return [None if value is None else float(f"{value:.4g}") for value in values]
+    return [
+        None if value is None or not math.isfinite(value) else float(f"{value:.4g}")
+        for value in values
+    ]
 
 
 def _heat_maps(metrics: MetricsFile, columns: int, clock: Clock) -> Iterable[dict[str, Any]]:

@@ -32,13 +32,13 @@ def test_what_is_named_is_used():
 
 
 def test_an_unknown_name_is_an_error_with_the_near_miss():
-    with pytest.raises(YxanulError, match=r"unknown attention back end 'sdpaa'.*'sdpa'\?"):
+    with pytest.raises(YxanulError, match=r"'sdpaa'.*'sdpa'\?"):
         choose(SMALL, "sdpaa", trains=True)
 
 
 @pytest.mark.parametrize("name", ["flex", "varlen", "flash"])
 def test_a_back_end_that_cannot_is_an_error_with_the_reason(name, build):
-    with pytest.raises(YxanulError, match=f"'{name}' is not supported here.*without a GPU"):
+    with pytest.raises(YxanulError, match=f"'{name}' .*without a GPU"):
         choose(SMALL, name, trains=False)
     model = build()
     model.attention_backend = name

@@ -49,7 +49,7 @@ def test_forms_that_follow_from_a_word():
     assert (words["o_him"], words["o_his"], words["O_he"]) == ("her", "her", "She")
     assert words["Sound"] == "Meow"
     assert "Seen" not in words
-    with pytest.raises(ValueError, match="'o_he' has to be he or she, not 'it'"):
+    with pytest.raises(ValueError, match=r"'o_he' .*'it'"):
         with_forms({"o_he": "it"})
 
 
@@ -70,14 +70,14 @@ def change(words, key, value):
         ("cast", {"hero": "Mia"}, "the cast has to fill hero, kind, he, friend, friend_full, f_he"),
         ("cast", None, "'cast' is missing"),
         ("choices", None, "'choices' is missing"),
-        ("paragraphs", ["opening", "habit"], "a paragraph has to be a list of moments"),
-        ("fears", "the dark", "'fears' has to be a list"),
-        ("fears", [], "every option of 'fears' has to fill the same fields"),
+        ("paragraphs", ["opening", "habit"], "list of moments"),
+        ("fears", "the dark", "'fears' .*list"),
+        ("fears", [], "'fears' has to fill"),
         ("fears", [{"fear": "bees"}, {"bear": "bees"}], "every option of 'fears' has to fill"),
         ("fears", [{"fear": "bees"}], r"nothing fills \{after\}, \{moment\}, \{step\}, \{why\}"),
         ("frozen", None, "'frozen' is missing"),
-        ("frozen", "", "'frozen' names no way to tell it"),
-        ("frozen", "{hero} [shook|ran.", "in 'frozen', a bracket is left open"),
+        ("frozen", "", "'frozen' names no"),
+        ("frozen", "{hero} [shook|ran.", "'frozen', a bracket"),
         ("frozen", "{nobody} {moment}", r"nothing fills \{nobody\}"),
         ("unheard", "Never told.", "neither choices nor paragraphs name unheard"),
     ],
@@ -93,7 +93,7 @@ def test_a_mistake_in_a_tale(key, value, message):
     ("key", "value", "message"),
     [
         ("questions", None, "'questions' is missing"),
-        ("questions", "{name} and {other} have {a} [apples", "a bracket is left open"),
+        ("questions", "{name} and {other} have {a} [apples", "bracket"),
         ("questions", "{name} has {z} {things}.", "nothing fills z"),
         (
             "numbers",
@@ -101,13 +101,13 @@ def test_a_mistake_in_a_tale(key, value, message):
             r"\['2', 'many'\] is not \[first, last\]",
         ),
         ("numbers", {"a": ["5", "2"], "b": ["2", "3"]}, r"\['5', '2'\] is not \[first, last\]"),
-        ("steps", [{"So": "{a} + {b} = {r1}"}], "a step or a question has to be text"),
-        ("steps", ["Just {a}."] * 2, "the last step is to result in r2, the answer"),
-        ("steps", [""], "a step or a question has to be text"),
+        ("steps", [{"So": "{a} + {b} = {r1}"}], "has to be text"),
+        ("steps", ["Just {a}."] * 2, "r2, the answer"),
+        ("steps", [""], "has to be text"),
         ("words", {"thing/things": "toys"}, "'thing/things' has to be a list of lists, not toys"),
         ("numbers", {"a": ["2", "3"]}, "nothing is called 'b'"),
-        ("work_out", ["r1 = a / b"], "'r1 = a / b' is not a formula such as r1 = a [+] b"),
-        ("work_out", ["r1 = a"], "'r1 = a' is not a formula"),
+        ("work_out", ["r1 = a / b"], "'r1 = a / b' .*formula"),
+        ("work_out", ["r1 = a"], "'r1 = a' .*formula"),
         ("words", {"thing/things": ["planets"]}, "nothing is called 'planets'"),
         ("words", {"thing": ["toys", "food"]}, "not every entry of toys, food fills thing"),
     ],

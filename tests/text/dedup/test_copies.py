@@ -27,7 +27,7 @@ def test_a_file_for_each_part(tmp_path, written):
     assert [first.get(n) for n in range(3)] == [None, None, "duplicate"]
     assert [second.get(n) for n in range(2)] == ["near_duplicate", None]
     assert {"duplicate", "near_duplicate"} <= set(CAUSES)
-    with pytest.raises(YxanulError, match="3 documents; got document number 3"):
+    with pytest.raises(YxanulError, match=r"3 documents; got .* 3"):
         first.get(3)
 
 

@@ -62,7 +62,7 @@ from yxanul.text.filters import open_filters
 open_filters(TextSettings(path="x", filters=({"kind": "language"},)))
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "the package 'py3langid' is not installed; pip install 'yxanul[data]'" in result.stderr
+    assert "'py3langid' is not installed; pip install 'yxanul[data]'" in result.stderr
 
 
 def test_real_english_stays(shared_data):

@@ -71,8 +71,8 @@ def test_what_stays_ends_in_one_line(ask, hub, settings, trouble):
     pattern, how = STAYING[trouble]
     with hub.failing(pattern, **how):
         (answer,) = ask(settings)
-    assert "the hub could not be reached" in answer["error"]
-    assert "5 tries; check the network and start again" in answer["error"]
+    assert "could not be reached" in answer["error"]
+    assert "5 tries; " in answer["error"]
     assert "\n" not in answer["error"]
     (later,) = ask(settings)
     assert_whole(later)
@@ -111,7 +111,7 @@ def test_a_large_file_cannot_be_streamed_from_a_server_without_ranges(ask, hub, 
     monkeypatch.setattr(hub, "answers_ranges", False)
     settings = {"name": "ann/large", "text_column": "text"}
     streamed, downloaded = ask({**settings, "streaming": True}, settings)
-    assert "does not support range requests" in streamed["error"]
+    assert "range requests" in streamed["error"]
     assert downloaded["texts"] == ["a tale"] * 20_000
 
 
@@ -134,7 +134,7 @@ def test_a_hub_that_went_away_leaves_what_was_downloaded(ask_anew, hub, tales):
     assert again["texts"] == first["texts"]
     assert "could not be reached" in again["notes"][0]
     (other,) = ask_anew({"name": "ann/tales"}, HF_ENDPOINT="http://127.0.0.1:9")
-    assert "the hub could not be reached for the dataset 'ann/tales'" in other["error"]
+    assert "the dataset 'ann/tales'" in other["error"]
 
 
 def test_a_bad_day_of_parquet_files(ask, hub):

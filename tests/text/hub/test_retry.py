@@ -83,7 +83,7 @@ def test_passing_faults_are_tried_again_after_longer_and_longer_waits(fault):
 
 def test_in_the_end_the_fault_is_told():
     action, left = gives(*[HttpFault(503)] * 9)
-    with pytest.raises(YxanulError, match=r"could not be reached.*503 for some address"):
+    with pytest.raises(YxanulError, match=r"not be reached.*503 for some address"):
         tried(action, QUERY, lambda seconds: None)
     assert len(left) == 9 - len(WAITS_SECONDS) - 1
 
@@ -124,7 +124,7 @@ def test_a_full_disk_is_told(number):
     action, _ = gives(fault, fault.__cause__)
     with pytest.raises(YxanulError, match=r"disk is full.*HF_HOME.*streaming: true"):
         tried(action, QUERY, pytest.fail)
-    with pytest.raises(YxanulError, match="disk is full: s3://b/a does not fit"):
+    with pytest.raises(YxanulError, match="disk is full: s3://b/a "):
         tried(action, "s3://b/a", pytest.fail)
 
 

@@ -278,7 +278,7 @@ def test_deepspeed_is_silent(zero_pair, under_zero):
 @pytest.mark.slow
 def test_what_deepspeed_does_not_accept_is_one_line(zero_pair, under_zero):
     for _, error in zero_pair.run(what_it_says, under_zero(Run(), 1, no_such_key=3)):
-        assert error.startswith("DeepSpeed rejected its configuration; got")
+        assert error.startswith("DeepSpeed rejected")
         assert "no_such_key" in error and "\n" not in error
 
 
@@ -303,7 +303,7 @@ def test_without_the_package_the_extra_is_named(monkeypatch):
 
 
 def test_a_precision_found_by_auto_is_refused_too():
-    with pytest.raises(YxanulError, match="deepspeed does not support fp16"):
+    with pytest.raises(YxanulError, match=r"deepspeed .*fp16"):
         STRATEGIES["deepspeed"](spec(World(0, 2), "fp16"))
 
 

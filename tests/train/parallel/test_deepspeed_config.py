@@ -177,7 +177,7 @@ def test_a_file_is_read(tmp_path):
 
 def test_settings_that_do_not_go_together_are_refused():
     assert TrainSettings(strategy="deepspeed", deepspeed="ds.json", precision="bf16")
-    with pytest.raises(ValueError, match="needs strategy deepspeed, not ddp"):
+    with pytest.raises(ValueError, match="deepspeed, not ddp"):
         TrainSettings(strategy="ddp", deepspeed="ds.json")
     for precision in ("fp16", "fp8"):
         with pytest.raises(ValueError, match=f"does not support {precision}"):
