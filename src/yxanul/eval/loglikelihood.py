@@ -77,12 +77,13 @@ class _Row:
         )
 
     @property
-    def has_branches(self) -> bool:
+    def needs_mask(self) -> bool:
+        """Whether some token is no ancestor of the last."""
         return self.positions[-1] != len(self.ids) - 1
 
     @property
     def cost(self) -> tuple[bool, int]:
-        return self.has_branches, len(self.ids)
+        return self.needs_mask, len(self.ids)
 
 
 def log_likelihoods(
@@ -139,7 +140,7 @@ def _batches(rows: Iterable[_Row], batch_tokens: int) -> Iterator[list[_Row]]:
     for end in range(1, len(rows) + 1):
         longest = len(rows[start].ids)
         is_full = (end - start + 1) * longest > batch_tokens
-        if end == len(rows) or is_full or rows[end].has_branches != rows[start].has_branches:
+        if end == len(rows) or is_full or rows[end].needs_mask != rows[start].needs_mask:
             yield rows[start:end]
             start = end
 
@@ -155,7 +156,7 @@ def _score(model: LanguageModel, rows: list[_Row]) -> tuple[Tensor, Tensor, Tens
         return torch.tensor(right, device=device)
 
     trees = None
-    if rows[0].has_branches:
+    if rows[0].needs_mask:
         positions_BT = padded(row.positions for row in rows)
         trees = Trees(positions_BT, padded((row.ends for row in rows), length))
     hidden_BTD = model.hidden(padded(row.ids for row in rows), trees=trees)
