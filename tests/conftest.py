@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 # For torch and for every process that a test starts: the models are too small to share.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-COUNTERPARTS = ("transformers", "datasets", "torchao", "lm_eval")
+COUNTERPARTS = ("transformers", "datasets", "torchao", "lm_eval", "wandb")
 """What the tests compare with: under CI a missing one is a failure, elsewhere its tests skip."""
 
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from recipes import TINY, write_tiny
-from running import call, step_of, steps_of
+from running import assert_same_run, call, step_of, steps_of
 from yxanul.train.trainer import Trainer
 
 SPIKES = "monitor.spikes={window_steps: 8}"
@@ -67,6 +67,43 @@ def test_stop_saves_and_ends_with_3_and_the_same_command_goes_on(train, tmp_path
     assert step_of(out) == steps_of(out)[-1] == SPIKE_STEP
     assert train(stop).code == 0
     assert len(alerts_of(out)) == 1
+
+
+ROLLBACK = ("monitor.alerts.loss_spike=rollback", "train.checkpoint.every_steps=5")
+
+
+def test_rollback_returns_to_the_checkpoint_before_and_goes_on(train, tmp_path, monkeypatch):
+    out, before = tmp_path / "run", {}
+    accumulate = Trainer.accumulate
+
+    def spied(trainer, *arguments):
+        weights = trainer.engine.weights()["model"]["embedding.tokens"]
+        before[trainer.progress.step + 1] = weights.clone()
+        return accumulate(trainer, *arguments)
+
+    monkeypatch.setattr(Trainer, "accumulate", spied)
+    said = train(*ROLLBACK)
+    assert said.code == 0 and "loss_spike: returning to the weights of step 10" in said.err
+    (entry, *_) = json.loads((out / "ledger.json").read_text())["stages"]
+    assert entry["rollbacks"] == [{"step": SPIKE_STEP, "from_step": 10, "alert": "loss_spike"}]
+    assert before[SPIKE_STEP + 1].equal(before[11]) and not before[SPIKE_STEP].equal(before[11])
+    assert steps_of(out) == sorted(set(steps_of(out)))
+    assert step_of(out) == entry["first_step"] + 24
+
+
+@pytest.mark.parametrize("stop", [10, 11, 12, 13])
+def test_a_rollback_is_the_same_in_a_run_that_is_stopped_or_repeated(train, tmp_path, stop):
+    assert train(*ROLLBACK, name="straight").code == 0
+    assert train(*ROLLBACK, "--stop-after", stop).code == 0
+    assert train(*ROLLBACK).code == 0
+    assert_same_run(tmp_path / "run", tmp_path / "straight")
+
+
+def test_without_an_earlier_checkpoint_there_is_no_rollback(train, tmp_path):
+    late = ("train.checkpoint={every_steps: 99, phase_ends: false}", "eval.every_steps=99")
+    said = train(ROLLBACK[0], *late)
+    assert said.code == 0 and any("no rollback" in line for line in said.warnings)
+    assert json.loads((tmp_path / "run/ledger.json").read_text())["stages"][0]["rollbacks"] == []
 
 
 def test_off_says_nothing(train, tmp_path):

@@ -146,12 +146,12 @@ class TestTracker:
 
     def test_an_alert_is_kept_and_dropped_by_a_rewind_before_it(self, name, run, wandb):
         tracker = open_trackers([name], run)
-        tracker.alert(Alert("loss_spike", 7, "warn", "a loss", "a batch", "another"))
+        tracker.alert(Alert("loss_spike", 7, "warn", "a loss", "a batch", "another", 7))
         tracker.close()
         seen = READERS[name](run, wandb)
         if name == "jsonl":
             ((step, fields),) = seen["alert"]
-            expected = {"name": "loss_spike", "severity": "warn", "seen": "a loss"}
+            expected = {"name": "loss_spike", "severity": "warn", "seen": "a loss", "since": 7}
             assert step == 7 and fields == expected | {"cause": "a batch", "advice": "another"}
             tracker.rewind(6)
             assert READERS[name](run, wandb) == {}

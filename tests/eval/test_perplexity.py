@@ -85,6 +85,7 @@ def test_figures_of_a_score():
     assert score.perplexity == pytest.approx(16)
     assert score.bits_per_byte == pytest.approx(4 * 50 / 100)
     assert Score.from_dict(score.to_dict()) == score
+    assert "accuracy" not in score.metrics()  # not measured
     assert set(score.to_dict()) == {"loss", "perplexity", "bits_per_byte", "tokens", "bytes"}
 
 
@@ -138,18 +139,19 @@ def test_training_and_evaluation_of_one_batch_are_equal(model, corpus, tokenizer
     model.train()
     trained = model.loss(batch.ids_BT, batch.targets_BT, batch.documents_BT)
     assert trained.total.requires_grad
-    nats, tokens = score_batches(model, [batch])
-    assert tokens == int(trained.count) == batch.num_targets == 4 * SEQ_LEN - (SEQ_LEN - 20)
-    assert nats == trained.total.item()
+    score = score_batches(model, [batch], 1, 1)
+    assert score.tokens == int(trained.count) == batch.num_targets == 4 * SEQ_LEN - (SEQ_LEN - 20)
+    assert score.loss == trained.total.item() / score.tokens
     model.eval()
-    assert score_batches(model, [batch]) == (nats, tokens)
+    assert score_batches(model, [batch], 1, 1) == score
 
 
 def test_validation_windows_are_equal_too_with_document_masking(tokenizer, shards):
     model = make_model(tokenizer.vocab_size, document_masking=True)
     for batch in validation_batches(shards, window_shape(SEQ_LEN)):
         trained = model.loss(batch.ids_BT, batch.targets_BT, batch.documents_BT).total
-        assert score_batches(model, [batch])[0] == pytest.approx(trained.item(), rel=1e-5)
+        score = score_batches(model, [batch], 1, 1)
+        assert score.loss * score.tokens == pytest.approx(trained.item(), rel=1e-5)
 
 
 def test_held_out_text_scores_as_its_shards(model, corpus, shards, tokenizer):
@@ -257,7 +259,8 @@ def test_a_file_is_cut_as_for_training(tmp_path, content):
 
 def test_a_batch_of_ignored_targets_counts_nothing(model):
     ids = torch.zeros(1, 4, dtype=torch.int64)
-    assert score_batches(model, [Batch(ids, torch.full_like(ids, -100), ids)]) == (0.0, 0)
+    some, none = Batch(ids, ids, ids), Batch(ids, torch.full_like(ids, -100), ids)
+    assert score_batches(model, [some, none], 4, 1) == score_batches(model, [some], 4, 1)
 
 
 def test_packed_batches_are_equal_too_with_document_masking(tokenizer):
@@ -265,4 +268,21 @@ def test_packed_batches_are_equal_too_with_document_masking(tokenizer):
     ids = torch.arange(16)[None]
     batch = Batch(ids, ids + 1, (ids >= 8).long())
     trained = model.loss(batch.ids_BT, batch.targets_BT, batch.documents_BT).total
-    assert score_batches(model, [batch])[0] == pytest.approx(trained.item(), rel=1e-6)
+    assert score_batches(model, [batch], 1, 1).loss * 16 == pytest.approx(trained.item(), rel=1e-6)
+
+
+def test_accuracy_and_deviations_are_those_of_the_logits_and_batches(model, shards):
+    shape = WindowShape(SEQ_LEN, 4, SEQ_LEN)
+    right, losses = [], []
+    for batch in validation_batches(shards, shape):
+        logits = model.logits(model.hidden(batch.ids_BT))[..., : model.settings.num_tokens]
+        logits, targets = logits[batch.targets_BT >= 0], batch.targets_BT[batch.targets_BT >= 0]
+        right += (logits.argmax(-1) == targets).tolist()
+        losses.append(torch.nn.functional.cross_entropy(logits, targets))
+    losses = torch.stack(losses)
+    metrics = score_shards(model, shards, shape).metrics()
+    assert len(losses) > 3 and 0 < metrics["accuracy"] == pytest.approx(sum(right) / len(right))
+    assert metrics["num_samples"] == shards.num_documents
+    assert metrics["loss_std"] == pytest.approx(losses.std(correction=0).item(), rel=1e-4)
+    deviation = losses.exp().std(correction=0).item()
+    assert metrics["perplexity_std"] == pytest.approx(deviation, rel=1e-4)

@@ -128,7 +128,7 @@ NEAR_MISSES = [
     {"optim/gradient_norm": 1.1e-6},
     {"dead_neurons/3": 0.1, "weights/first/dead_ratio": 0.1},
     {"update_ratio/ffn": 0.0, "optim/skipped": 1.0},
-    {"update_ratio/norms": 0.0, "optim/learning_rate_norm": 0.0},
+    {"update_ratio/norms": 0.0, "optim/learning_rate/norm": 0.0},
     {"gradient_norm/first": 1e-8, "gradient_norm/last": 1e-7},
     {"attention_entropy_normalized/1": 0.06},
     {"attention_logit_max/0": 999.0},

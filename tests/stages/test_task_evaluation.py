@@ -17,6 +17,7 @@ from yxanul.recipe import RecipeError, check_tree
 from yxanul.recipe.source_map import parse
 from yxanul.stages import callbacks
 from yxanul.stages.callbacks import TaskEvaluation
+from yxanul.train.trainer import Changes
 
 QUESTIONS = [
     {"query": f"Question: What is {n} + 1?\nAnswer:", "choices": [str(n + 1), str(n)], "gold": 0}
@@ -142,7 +143,7 @@ def steps_evaluated(monkeypatch, settings, durations, steps=1000, stop=None):
         world=world,
         ui=SimpleNamespace(say=lines.append),
         stop=stop or SimpleNamespace(signal_number=None),
-        log=lambda *_: None,
+        log=lambda *_: Changes(),
     )
 
     def score_tasks(tasks, ui):

@@ -220,7 +220,7 @@ SAMPLES = {
 def test_confidence_on_a_sample_of_positions(name):
     _, callback = measured(SAMPLES[name])
     for metrics, (batch, _, _, model) in zip(callback.steps, callback.seen, strict=True):
-        settings, rows = model.settings, -(-512 // batch.ids_BT.shape[1])
+        settings, rows = model.settings, -(-256 // batch.ids_BT.shape[1])
         with torch.no_grad():
             x = model.hidden(batch.ids_BT[:rows]).double().flatten(0, 1)
         targets = batch.targets_BT[:rows].flatten()
@@ -228,7 +228,7 @@ def test_confidence_on_a_sample_of_positions(name):
         logits = x @ table[: settings.num_tokens].double().T
         chosen = [
             i
-            for i in {round(float(i)) for i in torch.linspace(0, len(x) - 1, min(512, len(x)))}
+            for i in {round(float(i)) for i in torch.linspace(0, len(x) - 1, min(256, len(x)))}
             if targets[i] >= 0
         ]
         logits, targets = logits[chosen], targets[chosen]

@@ -9,11 +9,13 @@ from pathlib import Path
 from statistics import median_low
 from typing import Any
 
+import torch
+
 from yxanul.base.errors import YxanulError
 from yxanul.base.ui import Ui
 from yxanul.data.batches import WindowBatch, WindowShape, text_batches, validation_batches
 from yxanul.data.shards import Shards
-from yxanul.eval.perplexity import encode_documents, read_documents, score_windows
+from yxanul.eval.perplexity import encode_documents, read_documents, score_batches
 from yxanul.eval.score import Score, surprise_ratios
 from yxanul.model.language_model import LanguageModel
 from yxanul.tokenizer.tokenizer import Tokenizer
@@ -117,12 +119,13 @@ def _domain_score(
     sizes: Sequence[int],
     text_of: Callable[[int], str],
 ) -> DomainScore:
-    nats, nats_N = score_windows(model, batches, len(lengths))
+    nats_N = torch.zeros(len(lengths), dtype=torch.float64)
+    score = score_batches(model, batches, sum(sizes), len(sizes), nats_N)
     documents = [
         Score(own / tokens, tokens, num_bytes)
         for own, tokens, num_bytes in zip(nats_N.tolist(), lengths, sizes, strict=True)
     ]
-    return DomainScore(Score(nats / sum(lengths), sum(lengths), sum(sizes)), documents, text_of)
+    return DomainScore(score, documents, text_of)
 
 
 @dataclass(frozen=True, slots=True)

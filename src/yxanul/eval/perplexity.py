@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 
@@ -20,7 +19,6 @@ from yxanul.text.sources import open_source
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 BATCH_TOKENS = 8_192
-AnyBatch = TypeVar("AnyBatch", bound=Batch)
 
 
 def window_shape(seq_len: int, stride: int | None = None) -> WindowShape:
@@ -28,38 +26,29 @@ def window_shape(seq_len: int, stride: int | None = None) -> WindowShape:
     return WindowShape(seq_len, max(1, BATCH_TOKENS // seq_len), stride or max(1, seq_len // 2))
 
 
-def score_batches(model: LanguageModel, batches: Iterable[Batch]) -> tuple[float, int]:
-    """Return the summed loss in nats over all targets, and the number of targets."""
-    nats, tokens = 0.0, 0
-    for batch, losses_BT in _losses(model, batches):
-        nats += float(losses_BT.sum())
-        tokens += batch.num_targets
-    return nats, tokens
-
-
-def score_windows(
-    model: LanguageModel, batches: Iterable[WindowBatch], count: int
-) -> tuple[float, torch.Tensor]:
-    """Return the summed loss in nats as `score_batches` does, and that of each of `count`
-    documents, float64."""
-    nats, nats_N = 0.0, torch.zeros(count, dtype=torch.float64)
-    for batch, losses_BT in _losses(model, batches):
-        nats += float(losses_BT.sum())
-        nats_N.index_add_(0, batch.numbers_B, losses_BT.sum(1).double().cpu())
-    return nats, nats_N
-
-
-def _losses(
-    model: LanguageModel, batches: Iterable[AnyBatch]
-) -> Iterator[tuple[AnyBatch, torch.Tensor]]:
-    """Yield each batch with the loss of each target in nats, BT, 0 where there is none."""
+def score_batches(
+    model: LanguageModel,
+    batches: Iterable[Batch],
+    num_bytes: int,
+    num_samples: int,
+    nats_N: torch.Tensor | None = None,
+) -> Score:
+    """Score batches of text with `num_bytes` bytes and `num_samples` documents; add the nats of
+    each document to `nats_N`, if given (float64; the batches are then windows of documents)."""
     device = next(model.parameters()).device
+    nats, right, tokens, batch_losses = 0.0, 0.0, 0, []
     for batch in batches:
-        on_device = batch.to(device)
-        yield (
-            batch,
-            model.token_losses(on_device.ids_BT, on_device.targets_BT, on_device.documents_BT),
-        )
+        here = batch.to(device)
+        scores_2BT = model.token_scores(here.ids_BT, here.targets_BT, here.documents_BT)
+        losses, hits = scores_2BT.sum((1, 2)).tolist()
+        nats, right, tokens = nats + losses, right + hits, tokens + batch.num_targets
+        if batch.num_targets:
+            batch_losses.append(losses / batch.num_targets)
+        if nats_N is not None:
+            assert isinstance(batch, WindowBatch)
+            nats_N.index_add_(0, batch.numbers_B, scores_2BT[0].sum(1).double().cpu())
+    accuracy = right / tokens
+    return Score(nats / tokens, tokens, num_bytes, accuracy, num_samples, tuple(batch_losses))
 
 
 def score_shards(
@@ -69,10 +58,9 @@ def score_shards(
     documents: Sequence[int] | None = None,
 ) -> Score:
     """Score a domain's documents: all, or those given by index."""
-    nats, tokens = score_batches(model, validation_batches(shards, shape, documents))
-    sizes = shards.document_bytes
-    num_bytes = int((sizes if documents is None else sizes[list(documents)]).sum())
-    return Score(nats / tokens, tokens, num_bytes)
+    sizes = shards.document_bytes if documents is None else shards.document_bytes[list(documents)]
+    batches = validation_batches(shards, shape, documents)
+    return score_batches(model, batches, int(sizes.sum()), len(sizes))
 
 
 def score_domains(
@@ -101,8 +89,8 @@ def score_file(model: LanguageModel, tokenizer: Tokenizer, path: Path, shape: Wi
     """Score a file, split into documents like a text source."""
     documents = read_documents(path)
     encoded = encode_documents(tokenizer, documents)
-    nats, tokens = score_batches(model, text_batches(encoded, tokenizer.bos_id, shape))
-    return Score(nats / tokens, tokens, sum(len(text.encode()) for text in documents))
+    batches = text_batches(encoded, tokenizer.bos_id, shape)
+    return score_batches(model, batches, sum(len(t.encode()) for t in documents), len(documents))
 
 
 def encode_documents(tokenizer: Tokenizer, documents: Iterable[str]) -> list[list[int]]:

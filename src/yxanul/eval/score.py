@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,12 @@ class Score:
     """Tokens scored, including the end-of-text token of each document."""
     bytes: int
     """UTF-8 bytes of the text, excluding end-of-text tokens."""
+    accuracy: float | None = None
+    """Share of the tokens that no other token is more probable than; None: not measured."""
+    num_samples: int | None = None
+    """Documents scored."""
+    batch_losses: tuple[float, ...] = ()
+    """Nats per token of each batch."""
 
     @classmethod
     def pooled(cls, scores: Iterable[Score]) -> Score:
@@ -27,7 +34,16 @@ class Score:
         scores = list(scores)
         tokens = sum(score.tokens for score in scores)
         nats = sum(score.loss * score.tokens for score in scores)
-        return cls(nats / tokens, tokens, sum(score.bytes for score in scores))
+        right = [s.accuracy * s.tokens for s in scores if s.accuracy is not None]
+        samples = [s.num_samples for s in scores if s.num_samples is not None]
+        return cls(
+            loss=nats / tokens,
+            tokens=tokens,
+            bytes=sum(score.bytes for score in scores),
+            accuracy=sum(right) / tokens if len(right) == len(scores) else None,
+            num_samples=sum(samples) if len(samples) == len(scores) else None,
+            batch_losses=tuple(loss for score in scores for loss in score.batch_losses),
+        )
 
     @property
     def perplexity(self) -> float:
@@ -39,20 +55,29 @@ class Score:
         """Bits per byte: comparable between tokenizers, and with compressors."""
         return self.loss * self.tokens / math.log(2) / self.bytes
 
+    def metrics(self) -> dict[str, float]:
+        """Return what was measured, by name; deviations are those of the batches."""
+        metrics = {n: getattr(self, n) for n in ("loss", "perplexity", "bits_per_byte")}
+        metrics |= {"accuracy": self.accuracy, "num_samples": self.num_samples}
+        if self.batch_losses:
+            perplexities = map(perplexity, self.batch_losses)
+            metrics["loss_std"] = _deviation(self.batch_losses)
+            metrics["perplexity_std"] = _deviation(tuple(perplexities))
+        return {name: value for name, value in metrics.items() if value is not None}
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the metrics under their public names."""
-        return {
-            "loss": self.loss,
-            "perplexity": self.perplexity,
-            "bits_per_byte": self.bits_per_byte,
-            "tokens": self.tokens,
-            "bytes": self.bytes,
-        }
+        """Return the metrics under their public names, and the size of the text."""
+        return self.metrics() | {"tokens": self.tokens, "bytes": self.bytes}
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Score:
-        """Read what `to_dict` returned."""
+        """Return loss and size of what `to_dict` returned."""
         return cls(plain["loss"], plain["tokens"], plain["bytes"])
+
+
+def _deviation(values: tuple[float, ...]) -> float:
+    """Return the population standard deviation; NaN if a value is not finite."""
+    return statistics.pstdev(values) if all(map(math.isfinite, values)) else math.nan
 
 
 def surprise_ratios(scores: Mapping[str, Score]) -> dict[str, float]:
@@ -91,9 +116,9 @@ def named(scores: Mapping[str, Score]) -> dict[str, float]:
     by_name = {"val": Score.pooled(_counted(scores))} if scores else {}
     by_name |= {f"val/{domain}": score for domain, score in scores.items()}
     metrics = {
-        f"{name}/{metric}": getattr(score, metric)
+        f"{name}/{metric}": value
         for name, score in by_name.items()
-        for metric in ("loss", "perplexity", "bits_per_byte")
+        for metric, value in score.metrics().items()
     }
     ratios = surprise_ratios(scores)
     metrics |= {f"val/{domain}/surprise_ratio": ratio for domain, ratio in ratios.items()}

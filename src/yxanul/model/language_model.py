@@ -30,7 +30,7 @@ from yxanul.model.loss import (
     capped,
     linear_cross_entropy,
     target_scores,
-    token_losses,
+    token_scores,
 )
 
 _OUTPUTS = ("attention.output.weight", "ffn.down.weight")
@@ -111,10 +111,16 @@ class LanguageModel(nn.Module):
         self, ids_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None = None
     ) -> Tensor:
         """Return the cross-entropy per target in nats (BT, fp32, 0 where ignored), no gradient."""
+        return self.token_scores(ids_BT, targets_BT, documents_BT)[0]
+
+    def token_scores(
+        self, ids_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None = None
+    ) -> Tensor:
+        """Return `token_losses`, and 1 for each target that no token is more probable than: 2BT."""
         with torch.no_grad():
             x_NX, weight_VX = self._head(self.hidden(ids_BT, documents_BT))
-        losses_N = token_losses(x_NX, weight_VX, targets_BT.flatten(), self._loss_config())
-        return losses_N.view_as(targets_BT)
+        scores_2N = token_scores(x_NX, weight_VX, targets_BT.flatten(), self._loss_config())
+        return scores_2N.view(2, *targets_BT.shape)
 
     def hidden(
         self,

@@ -92,14 +92,23 @@ def token_losses(
     hidden_NX: Tensor, weight_VX: Tensor, targets_N: Tensor, loss_config: LossConfig
 ) -> Tensor:
     """Return the cross-entropy per row in nats, fp32, 0 where the target is `IGNORE`."""
+    return token_scores(hidden_NX, weight_VX, targets_N, loss_config)[0]
+
+
+@torch.no_grad()
+def token_scores(
+    hidden_NX: Tensor, weight_VX: Tensor, targets_N: Tensor, loss_config: LossConfig
+) -> Tensor:
+    """Return the cross-entropy per row in nats, and 1 where no token is more probable than the
+    target: 2N, fp32, 0 where the target is `IGNORE`."""
     rows = chunk_rows(weight_VX.shape[0], hidden_NX.device, hidden_NX.dtype)
-    losses_N = hidden_NX.new_zeros(len(targets_N), dtype=torch.float32)
+    scores_2N = hidden_NX.new_zeros(2, len(targets_N), dtype=torch.float32)
     for chunk in _slices(len(targets_N), rows.product):
         logits = hidden_NX[chunk] @ weight_VX.T
-        losses_N[chunk] = _losses_in_place(
+        scores_2N[:, chunk] = _losses_in_place(
             logits, targets_N[chunk], loss_config, rows.softmax, False
-        )[0]
-    return losses_N
+        )
+    return scores_2N
 
 
 @torch.no_grad()
@@ -218,7 +227,8 @@ def _losses_in_place(
 ) -> Tensor:
     """Return the losses of `rows_with_gradient`, faster on a CPU: in chunks that stay in cache.
 
-    Overwrites the logits: with the gradient if `with_gradient`, else with intermediate values.
+    Overwrites the logits: with the gradient if `with_gradient`, else with intermediate values, and
+    the second row has `token_scores` instead of the z-loss.
     """
     losses = logits.new_zeros(2, len(logits), dtype=torch.float32)
     casts, parts = logits.dtype != torch.float32, _slices(len(logits), softmax_rows)
@@ -237,7 +247,9 @@ def _losses_in_place(
         normaliser = z.sub_(top).exp_().sum(-1, keepdim=True)
         log_sum = normaliser.log() + top
         losses[0, part] = ((log_sum - at_target) * scored).squeeze(1)
-        if loss_config.z_loss:
+        if not with_gradient:
+            losses[1, part] = ((at_target == top) * scored).squeeze(1).float()
+        elif loss_config.z_loss:
             losses[1, part] = (loss_config.z_loss * log_sum.square() * scored).squeeze(1)
         if with_gradient:
             d_log_sum = scored * (1 + 2 * loss_config.z_loss * log_sum) / normaliser

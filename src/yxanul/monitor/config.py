@@ -17,16 +17,20 @@ def _without_bool(value: Any) -> Any:
 
 Action = Annotated[Literal["off", "warn", "stop"], BeforeValidator(_without_bool)]
 """What an alert does; YAML reads an unquoted off as false."""
-SpikeAction = Annotated[Literal["off", "warn", "skip", "stop"], BeforeValidator(_without_bool)]
+Repair = Annotated[Literal["off", "warn", "rollback", "stop"], BeforeValidator(_without_bool)]
+SpikeAction = Annotated[
+    Literal["off", "warn", "skip", "rollback", "stop"], BeforeValidator(_without_bool)
+]
 
 
 class AlertSettings(Settings):
-    """What each alert does: off, warn (a line and a record), or stop: save the state and end with
+    """What each alert does: off; warn (a line and a record); rollback: return to the weights and
+    optimizer state of the newest checkpoint from before it; or stop: save the state and end with
     exit code 3; the same command then resumes. docs/alerts.md has the rules."""
 
     all: Action = "warn"
     """Action of the alerts that are not named."""
-    not_finite: Action | None = None
+    not_finite: Repair | None = None
     """NaN or infinity in a loss or gradient; such an update is always skipped."""
     too_good: Action | None = None
     """A loss that no honest model has so early, or targets equal to the inputs."""
@@ -57,7 +61,7 @@ class AlertSettings(Settings):
     loss_spike: SpikeAction | None = None
     """A loss far above the recent ones; skip: do not apply such an update (nor one whose gradient
     norm is far above)."""
-    spike_stays: Action | None = None
+    spike_stays: Repair | None = None
     """A loss that has not returned 100 updates after a spike."""
     frequent_spikes: Action | None = None
     """Spikes in more than 0.1 % of 10,000 updates."""

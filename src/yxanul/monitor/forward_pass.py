@@ -25,7 +25,7 @@ from yxanul.monitor.histograms import SHARE_EDGES, histogram_counts
 from yxanul.monitor.sums import FIGURES, Measurement, sums_of
 from yxanul.monitor.trackers.tracker import Histogram
 
-SAMPLE = 512
+SAMPLE = 256
 """Positions of the confidence sample, at most."""
 SAMPLE_CHUNK = 128
 """Positions whose logits exist at a time."""

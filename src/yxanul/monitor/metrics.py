@@ -137,7 +137,7 @@ class StepRecorder:
             self._clipped.add(float(after < facts.gradient_norm))
         return {
             "optim/learning_rate": facts.learning_rate,
-            **{f"optim/learning_rate_{role}": lr for role, lr in facts.lr_by_role.items()},
+            **{f"optim/learning_rate/{role}": lr for role, lr in facts.lr_by_role.items()},
             "optim/gradient_norm": facts.gradient_norm,
             "optim/gradient_norm_after_clip": after,
             "optim/clip_rate": self._clipped.mean if len(self._clipped) else 0.0,

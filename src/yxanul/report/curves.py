@@ -50,7 +50,7 @@ CHARTS = (
     Chart(
         "Learning rate",
         "",
-        ("optim/learning_rate_*", "optim/learning_rate"),
+        ("optim/learning_rate/*", "optim/learning_rate"),
         compared="optim/learning_rate",
     ),
     Chart(
@@ -130,10 +130,10 @@ def other_charts(names: Sequence[str]) -> list[dict[str, Any]]:
 
 def label_of(name: str) -> str:
     """Return the part of a metric's name that tells it from the others of its chart."""
+    name = name.removeprefix("optim/learning_rate/")
     if match := re.fullmatch(r"[^/]+/(.+)/[^/]+", name):
         return match[1]
-    last = re.sub(r"_(time|gb)$", "", name.partition("/")[2] or name)
-    return last.removeprefix("learning_rate_").replace("_", " ")
+    return re.sub(r"_(time|gb)$", "", name.partition("/")[2] or name).replace("_", " ")
 
 
 def curves_of(metrics: MetricsFile, points: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar, cast
@@ -75,7 +76,7 @@ class Recording(Callback):
         self._probes.before_update(trainer.engine, batch, trainer.progress.step + 1)
 
     def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
-        """Log the step; return a stop if an alert asks for it."""
+        """Log the step; return what alerts ask for."""
         session = self._session
         metrics = session.recorder.metrics(step_facts(report, trainer))
         if report.progress.step == 1:
@@ -86,13 +87,13 @@ class Recording(Callback):
         )
         metrics |= session.alerts.batches.metrics()
         metrics |= stage_metrics(session, self._index, self._entry, report)
-        stop = session.log(report.progress.step, metrics)
+        changes = session.log(report.progress.step, metrics)
         for name, histogram in histograms.items():
             session.tracker.histogram(report.progress.step, name, histogram)
         if not session.startup.ended:
             session.startup.end("first step")
             session.ui.say(str(session.startup))
-        return Changes(stop=stop)
+        return changes
 
 
 def stage_metrics(
@@ -103,7 +104,7 @@ def stage_metrics(
     done, positions = progress.stage_step - 1, progress.cursor.positions
     metrics: dict[str, float] = {
         "curriculum/stage": index,
-        "curriculum/attempt": sum(action.step <= done for action in entry.actions),
+        "curriculum/attempt": sum(a.step <= done for a in (*entry.actions, *entry.rollbacks)),
         "data/epochs": max(data.orders[name].epochs_before(at) for name, at in positions.items()),
     }
     if done == 0:
@@ -136,14 +137,14 @@ class Evaluation(Callback):
         if done == trainer.plan.total_steps:
             shown |= self._session.recorder.stage_metrics(self._number, metrics)
         shown |= mix_metrics(scores, report.phase.mix)
-        stop = self._session.log(step, shown)
+        changes = self._session.log(step, shown)
         bits = ", ".join(f"{name} {score.bits_per_byte:.4f}" for name, score in scores.items())
         most = max(score.tokens for score in scores.values())
         self._session.ui.say(
             f"step {step}: bits per byte on a held-out sample ({most:,} tokens): {bits}"
         )
         self._write_samples(step)
-        return Changes(best=new_best(self._session, trainer, metrics), stop=stop)
+        return replace(changes, best=new_best(self._session, trainer, metrics))
 
     def _write_samples(self, step: int) -> None:
         session, settings = self._session, self._session.recipe.eval
@@ -195,9 +196,9 @@ class TaskEvaluation(Callback):
             return None
         share = self._spent / (perf_counter() - self._began)
         step = report.progress.step
-        stop = self._session.log(step, metrics | {"perf/task_share": share})
+        changes = self._session.log(step, metrics | {"perf/task_share": share})
         self._session.ui.say(f"step {step}: {described(metrics)} ({share:.1%} of the time)")
-        return Changes(best=new_best(self._session, trainer, metrics), stop=stop)
+        return replace(changes, best=new_best(self._session, trainer, metrics))
 
     def _has_time(self, task: TaskSettings) -> bool:
         """Whether evaluating a task takes, with what was spent, at most the share of the time."""
@@ -318,9 +319,12 @@ class Saving(Callback):
         self.stage = session.recipe.stages[index].name
         self.seq_len = max(map(longest_row, session.recipe.stages[: index + 1]))
         self._cadence = Cadence(session.recipe.train.checkpoint)
+        self._planned = -1
+        """Step of the last checkpoint that was not written because of a stop."""
 
     def after_step(self, trainer: Trainer, report: StepReport) -> None:
-        """Save when the recipe's cadence says so; at the end of the stage, wait for the write."""
+        """Save when the recipe's cadence says so, but no weights that an alert wants to be rid of;
+        at the end of the stage, wait for the write."""
         self.session.writer.check()
         progress, plan = trainer.progress, trainer.plan
         moment = Moment(
@@ -330,10 +334,12 @@ class Saving(Callback):
             stage_end=progress.stage_step == plan.total_steps,
             is_best=progress.best is not None and progress.best.step == progress.step,
         )
-        why = self.session.world.broadcast(self._cadence.due(moment))
+        due = self._cadence.due(moment) if trainer.rollback is None else None
+        why = self.session.world.broadcast(due)
         if moment.stage_end:
             self.on_stop(trainer)
         elif why is not None:
+            self._planned = progress.step
             self._submit(trainer)
 
     def on_stop(self, trainer: Trainer) -> None:
@@ -389,5 +395,6 @@ class Saving(Callback):
             "micro_rows": {str(i): rows for i, rows in micro_rows_of(trainer.plan).items()},
             "recorder": session.recorder.to_dict(),
             "watch": session.alerts.to_dict(),
+            "planned": trainer.progress.step == self._planned,
         }
         return state if engine.ema is None else state | {"ema_updates": engine.ema.num_updates}

@@ -40,6 +40,18 @@ class Action:
     """Findings of the gate that failed."""
 
 
+@dataclass(frozen=True)
+class Rollback:
+    """A return to earlier weights and optimizer state that an alert asked for; text, steps and
+    schedule go on."""
+
+    step: int
+    """Steps of the stage done by then."""
+    from_step: int
+    """Step of the stage returned to."""
+    alert: str
+
+
 @dataclass
 class Entry:
     """Ledger entry of one stage."""
@@ -77,6 +89,8 @@ class Entry:
     """Total steps before that request; a changed budget cancels the cooldown."""
     actions: list[Action] = field(default_factory=list)
     """Actions after failed gates."""
+    rollbacks: list[Rollback] = field(default_factory=list)
+    """Rollbacks for alerts."""
     at_end: dict[str, float] = field(default_factory=dict)
     """Metrics of all domains so far, at the gate."""
     verdict: dict[str, Any] | None = None
@@ -100,7 +114,7 @@ class Entry:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-compatible data."""
-        return self.__dict__ | {"actions": [asdict(action) for action in self.actions]}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Entry:
@@ -116,6 +130,7 @@ class Entry:
         fields["actions"] = [
             Action(**{**one, "failures": tuple(one["failures"])}) for one in plain["actions"]
         ]
+        fields["rollbacks"] = [Rollback(**one) for one in plain.get("rollbacks", ())]
         fields["micro_rows"] = {int(i): rows for i, rows in plain.get("micro_rows", {}).items()}
         fields["verdict"] = plain.get("verdict") and Verdict.from_dict(plain["verdict"]).to_dict()
         return cls(**fields)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from yxanul.base.errors import GateFailed, YxanulError
 from yxanul.base.metric_names import domain_of, matching, task_of
-from yxanul.checkpoint.layout import checkpoint_path
-from yxanul.checkpoint.read import CheckpointDamaged
+from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
+from yxanul.checkpoint.read import CheckpointDamaged, read_checkpoint
 from yxanul.eval.score import named
 from yxanul.eval.task_limit import described
+from yxanul.monitor.alerts import Alert
 from yxanul.monitor.loss_history import LossHistory
 from yxanul.optim.schedules import check_schedule
 from yxanul.optim.sophia import Sophia
@@ -17,7 +19,7 @@ from yxanul.report.page import write_report
 from yxanul.stages.callbacks import Scorer, stage_callbacks
 from yxanul.stages.config import Extend, RaiseReplay, StageSettings, stage_optim
 from yxanul.stages.gates import Evidence, Verdict, judge
-from yxanul.stages.ledger import Action, Entry
+from yxanul.stages.ledger import Action, Entry, Rollback
 from yxanul.stages.measure import use_threads
 from yxanul.stages.micro_batches import fit
 from yxanul.stages.plan import bounds_of, later_work, repeated_from, repeats, resolve_plan
@@ -116,7 +118,7 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
     Actions that the ledger has from an earlier process are taken again at their steps.
     """
     stage = session.recipe.stages[index]
-    trainer, micro_rows = None, micro_rows_of(plan)
+    trainer, alert, micro_rows = None, None, micro_rows_of(plan)
     while True:
         done = session.progress.stage_step
         action = next((action for action in entry.actions if action.step == done), None)
@@ -126,11 +128,13 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
                 return
             plan = record_plan(session, stage, entry)
         if action is not None and action.kind == "rollback":
-            roll_back(session, entry, action)
+            assert action.from_step is not None
+            roll_back(session, entry, action.from_step)
             trainer = None
         end = min((a.step for a in entry.actions if a.step > done), default=plan.total_steps)
         entry.status = "running"
-        session.ui.say(_headline(session, plan, stage))
+        if alert is None:  # else the stage goes on as it was
+            session.ui.say(_headline(session, plan, stage))
         trainer = trainer or make_trainer(session, index, plan, entry, scorer)
         trainer.plan = with_micro_rows(until(plan, end), micro_rows)
         try:
@@ -140,6 +144,9 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
         micro_rows = micro_rows_of(trainer.plan)
         if end == plan.total_steps:
             plan = trainer.plan  # it may have been replanned or cut
+        alert = session.world.broadcast(trainer.rollback)
+        if alert is not None and session.progress.stage_step < trainer.plan.total_steps:
+            trainer = None if roll_back_for(session, entry, alert) else trainer
 
 
 def _headline(session: Session, plan: Plan, stage: StageSettings) -> str:
@@ -297,17 +304,47 @@ def _described(action: Action, stage: StageSettings) -> str:
     return f"{what} ({attempt})"
 
 
-def roll_back(session: Session, entry: Entry, action: Action) -> None:
+def roll_back_for(session: Session, entry: Entry, alert: Alert) -> bool:
+    """Return to the newest checkpoint of the stage from before what an alert has seen, as the
+    restarts of PaLM (arXiv 2204.02311, section 5.1); return whether there was one."""
+    done, folder = session.progress.stage_step, session.run.checkpoints
+    event = next((one for one in entry.rollbacks if one.step == done), None)
+    if event is None:
+        session.writer.wait()
+        steps = [s for s in checkpoint_steps(folder) if entry.first_step < s < alert.since]
+        # Not one that only a stop has written: the run would not be the same without the stop.
+        planned = [s for s in steps if _is_planned(checkpoint_path(folder, s))]
+        newest = session.world.broadcast(max(planned or steps, default=None))
+        if newest is None:
+            session.ui.warn(f"no rollback: stage '{entry.name}' had no checkpoint before it")
+            return False
+        event = Rollback(done, newest - entry.first_step, alert.name)
+        entry.rollbacks.append(event)
+        session.ledger.write()
+    session.ui.say(
+        f"{alert.name}: returning to the weights of step {event.from_step:,} of the stage; text and"
+        " schedule go on"
+    )
+    roll_back(session, entry, event.from_step)
+    return True
+
+
+def _is_planned(path: Path) -> bool:
+    _, state = read_checkpoint(path, only=())
+    return state.get("planned", True)
+
+
+def roll_back(session: Session, entry: Entry, from_step: int) -> None:
     """Restore the weights and optimizer state of an earlier step; the data streams continue."""
-    assert action.from_step is not None
-    path = checkpoint_path(session.run.checkpoints, entry.first_step + action.from_step)
+    path = checkpoint_path(session.run.checkpoints, entry.first_step + from_step)
     try:
         weights, saved = load_checkpoint(path)
     except CheckpointDamaged as error:
         raise YxanulError(
-            f"cannot return to the best checkpoint of stage '{entry.name}'",
+            f"stage '{entry.name}' cannot return to its step {from_step:,}",
             got=error,
-            hint="set on_fail of the stage to stop, and run the same command to resume",
+            hint="set what asks for the rollback (on_fail of the stage, or an alert of"
+            " monitor.alerts) to stop, and run the same command to resume",
         ) from None
     session.engine.load_weights(weights)
     restore_engine(session.engine, saved)

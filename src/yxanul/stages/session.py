@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ from yxanul.train.mixed_precision.weights import choose_device
 from yxanul.train.parallel.strategies import EngineSpec, make_engine
 from yxanul.train.parallel.world import World
 from yxanul.train.progress import Progress
+from yxanul.train.trainer import Changes
 
 
 @dataclass
@@ -126,19 +127,22 @@ class Session:
         """Model settings with the vocabulary size resolved."""
         return self.engine.mixed_precision.master_model.settings
 
-    def log(self, step: int, metrics: Mapping[str, float]) -> str | None:
-        """Send metrics to the trackers, record and show alerts; return one whose action is stop.
+    def log(self, step: int, metrics: Mapping[str, float]) -> Changes:
+        """Send metrics to the trackers, record and show alerts; return what their actions ask for.
 
         Only rank 0 sees alerts: the others have other times and rows.
         """
         self.tracker.log(step, metrics)
-        stop = None
+        changes = Changes()
         for alert in self.alerts.check(step, metrics) if self.world.is_main else ():
             self.tracker.alert(alert)
             self.ui.warn(str(alert))
-            if self.recipe.monitor.alerts.action(alert.name) == "stop":
-                stop = str(alert)
-        return stop
+            match self.recipe.monitor.alerts.action(alert.name):
+                case "stop":
+                    changes = replace(changes, stop=str(alert))
+                case "rollback":
+                    changes = replace(changes, rollback=alert)
+        return changes
 
     def stop_if_asked(self, what: str, hint: str) -> None:
         """Raise `Interrupted` on all ranks if one of them received a stop signal."""

@@ -80,12 +80,13 @@ class Probes:
         histograms of the step."""
         if not self._due:
             return {}, {}
-        depth, weights = engine.settings.depth, engine.named_weights()
+        depth, due = engine.settings.depth, self._due & {"weights", "histograms"}
+        weights = engine.named_weights() if due else {}
         in_fp8 = engine.mixed_precision.precision == "fp8"
-        apart = dict(_apart(engine))
-        if weights and "weights" in self._due:
+        apart = dict(_apart(engine)) if weights else {}
+        if weights and "weights" in due:
             self._add(engine, lambda: measure_weights(apart, depth, in_fp8))
-        if weights and "histograms" in self._due:
+        if weights and "histograms" in due:
             self._add(engine, lambda: measure_histograms("weights", apart, depth, weight_groups))
         if self._weights and applied:
             self._add(engine, lambda: measure_updates(self._weights, weights, depth))

@@ -15,6 +15,7 @@ from yxanul.base.interrupt import StopRequest
 from yxanul.base.ui import ProgressTask, Ui
 from yxanul.data.batches import Batch, BatchLoader
 from yxanul.data.mix import MixCursor, Row, plan_rows
+from yxanul.monitor.alerts import Alert
 from yxanul.monitor.config import SpikeSettings
 from yxanul.monitor.memory import added_memory
 from yxanul.optim.config import OptimSettings
@@ -63,6 +64,8 @@ class Changes:
     best: Best | None = None
     stop: str | None = None
     """Why training must stop after this step, as an alert says."""
+    rollback: Alert | None = None
+    """Alert that asks for earlier weights."""
 
 
 class Callback:
@@ -105,6 +108,8 @@ class Trainer:
         self._stalls = StallWatch(self.ui)
         self._estimated: int | None = None
         self._alert: str | None = None
+        self.rollback: Alert | None = None
+        """The alert that ended `run` before the end of the plan; known to rank 0 only."""
         self._trained = (0, 0.0)
         self._forward_bytes = 0.0
 
@@ -114,7 +119,9 @@ class Trainer:
         return self.engine.world
 
     def run(self) -> None:
-        """Train to the end of the plan; on a signal, save and raise `Interrupted`."""
+        """Train to the end of the plan, or until an alert asks for earlier weights; on a signal,
+        save and raise `Interrupted`."""
+        self.rollback = None
         done = self.progress.stage_step
         total = self.plan.total_tokens - self.plan.tokens_after(done)
         title, plan = f"train {self.progress.stage}", self.plan
@@ -127,6 +134,8 @@ class Trainer:
                 if self.plan is not plan:  # shortened, or with other micro-batches
                     plan = self.plan
                     bar.expect(plan.total_tokens - plan.tokens_after(done))
+                if self.world.any(self.rollback is not None):
+                    return
                 self._stop_if_asked()
                 self._refuse_to_diverge()
 
@@ -294,6 +303,7 @@ class Trainer:
             self.plan = changes.plan or self.plan
             self.progress = replace(self.progress, best=changes.best or self.progress.best)
             self._alert = self._alert or changes.stop
+            self.rollback = self.rollback or changes.rollback
 
     def _save(self) -> None:
         for callback in self.callbacks:

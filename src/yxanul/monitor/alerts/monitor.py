@@ -39,6 +39,8 @@ class Alert:
     seen: str
     cause: str
     advice: str
+    since: int
+    """Step at which it began: that of a spike from which the loss has not returned."""
 
     def __str__(self) -> str:
         what = f"step {self.step}: {self.name}: {self.seen}"
@@ -81,6 +83,7 @@ class AlertMonitor:
         """
         history = self._history
         history.begin(step, metrics)
+        since = min(step, history.spike.step) if history.spike else step
         alerts = []
         for name, rule in self._rules.items():
             seen, raised = rule.check(metrics, history), self._raised.get(name)
@@ -94,7 +97,7 @@ class AlertMonitor:
             self._raised[name] = _Raised(step)
             if not is_old:
                 advice = rule.advice.format(**self.advice)
-                alerts.append(Alert(name, step, rule.severity, seen, rule.cause, advice))
+                alerts.append(Alert(name, step, rule.severity, seen, rule.cause, advice, since))
         history.end(metrics)
         return alerts
 

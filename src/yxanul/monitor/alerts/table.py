@@ -88,7 +88,7 @@ ALERTS: dict[str, AlertRule] = {
         "error",
         loss_rules.spike_stays,
         "weights that a spike has damaged",
-        "an earlier checkpoint, with monitor.alerts.loss_spike=skip and {lower_lr}",
+        "monitor.alerts.spike_stays=rollback, with monitor.alerts.loss_spike=skip and {lower_lr}",
         silences=("plateau", "train_validation_gap"),
     ),
     "frequent_spikes": AlertRule(

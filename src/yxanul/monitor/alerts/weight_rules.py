@@ -159,7 +159,7 @@ def _named(metrics: Metrics, prefix: str) -> Iterator[tuple[str, float]]:
 def _should_learn(name: str, metrics: Metrics) -> bool:
     """Return whether a group has a learning rate."""
     role = ROLES.get(name.partition("/")[2], "matrix")
-    return metrics.get(f"optim/learning_rate_{role}", 1.0) > 0
+    return metrics.get(f"optim/learning_rate/{role}", 1.0) > 0
 
 
 def _largest_gradient(metrics: Metrics) -> float | None:
