@@ -17,8 +17,6 @@ from torch.autograd.function import once_differentiable
 
 IGNORE = -100
 """ignore_index of the targets (as in PyTorch)."""
-
-
 TILE_LOGITS = {"cpu": 1 << 18, "cuda": 1 << 28}
 """Logits of a tile by type of device: on a CPU, few enough to stay in cache."""
 
@@ -117,7 +115,8 @@ def target_scores(
 ) -> tuple[Tensor, Tensor]:
     """Return log softmax(hidden W^T)[row, target], U in fp32, and whether it is its row's largest.
 
-    Logits exist for one tile of the vocabulary at a time.
+    Logits exist for one tile of the vocabulary at a time; its width is a multiple of 64, as products
+    of others are slower.
     """
     width = 64 * max(1, TILE_LOGITS[hidden_NX.device.type] // (64 * len(hidden_NX)))
     starts = range(0, loss_config.num_tokens, width)
