@@ -115,8 +115,8 @@ def target_scores(
 ) -> tuple[Tensor, Tensor]:
     """Return log softmax(hidden W^T)[row, target], U in fp32, and whether it is its row's largest.
 
-    Logits exist for one tile of the vocabulary at a time; 64 divides its width, as products of other
-    widths are slower.
+    Logits exist for one tile of the vocabulary at a time; 64 divides its width, as other products
+    are slower.
     """
     width = 64 * max(1, TILE_LOGITS[hidden_NX.device.type] // (64 * len(hidden_NX)))
     starts = range(0, loss_config.num_tokens, width)
