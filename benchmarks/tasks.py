@@ -6,7 +6,8 @@ Both score the same texts with the same fp32 weights: yxanul through its model i
 (`HarnessModel`), the peer being lm-eval's `hf` model on the exported folder with each of several
 batch sizes. They take turns in one process, tokenizing included; a ratio is our speed over the
 peer's best batch size in the same round, given as median and range. Largest difference between two
-log-likelihoods is told too.
+log-likelihoods is told too. With `--clock cpu` seconds are those of the processor, for one thread
+of a machine that others use too.
 """
 
 from __future__ import annotations
@@ -37,12 +38,14 @@ from yxanul.model.language_model import LanguageModel
 DOCUMENTS = {"hellaswag": 500, "arc_easy": 500, "blimp": 67 * 50}
 BATCH_SIZES = (1, 8, 32, 64)
 GPT2_SIZE = 50_257
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 Score = Callable[[list[Any]], list[tuple[float, bool]]]
 
 
-def questions_of(task: str, folder: Path) -> list[Question]:
-    """Return a task's questions; of BLiMP as many from each of its sets."""
-    rows, count = read_rows(TASKS[task].benchmark, folder, TASKS[task].parse), DOCUMENTS[task]
+def questions_of(task: str, folder: Path, share: float) -> list[Question]:
+    """Return a share of a task's questions; of BLiMP as many from each of its sets."""
+    rows = read_rows(TASKS[task].benchmark, folder, TASKS[task].parse)
+    count = round(share * DOCUMENTS[task])
     if task != "blimp":
         return limited(rows, count)
     by_set: dict[str, list[Question]] = {}
@@ -51,10 +54,10 @@ def questions_of(task: str, folder: Path) -> list[Question]:
     return [one for rows in by_set.values() for one in rows[: count // len(by_set)]]
 
 
-def requests_of(task: str, folder: Path) -> list[Any]:
+def requests_of(task: str, folder: Path, share: float = 1.0) -> list[Any]:
     """Return what is asked of the models."""
     delimiter, found = TASKS[task].delimiter, []
-    for question in questions_of(task, folder):
+    for question in questions_of(task, folder, share):
         for choice in range(question.num_choices):
             context, continuation = question.choice(choice)
             pair = (context, f"{delimiter}{continuation}")
@@ -72,10 +75,12 @@ def tokenizer_of(vocab_size: int, shared: Path) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=raw._tokenizer, eos_token="</s>")
 
 
-def contenders(preset: str, vocab_size: int, shared: Path, folder: Path) -> dict[str, Score]:
+def contenders(
+    shape: dict[str, Any], vocab_size: int, shared: Path, folder: Path
+) -> dict[str, Score]:
     """Return both models by name, with the same weights."""
     tokenizer = tokenizer_of(vocab_size, shared)
-    shape = {"preset": preset, "head": "tied", "max_seq_len": 1024}
+    shape = {**shape, "head": "tied", "max_seq_len": 1024}
     model = LanguageModel(ModelSettings(**shape, vocab_size=len(tokenizer)))
     model.init_weights(torch.Generator().manual_seed(0))
     write_pretrained(model, folder)
@@ -91,15 +96,17 @@ def contenders(preset: str, vocab_size: int, shared: Path, folder: Path) -> dict
     return {"yxanul": lambda requests: ours.loglikelihood(requests, disable_tqdm=True), **named}
 
 
-def rounds(scores: dict[str, Score], requests: list[Any], count: int) -> Iterator[dict[str, Any]]:
+def rounds(
+    scores: dict[str, Score], requests: list[Any], count: int, clock: Callable[[], float]
+) -> Iterator[dict[str, Any]]:
     """Yield, by round, the seconds of each contender; the order is reversed each time."""
     names = list(scores)
     for number in range(count):
         seconds, found = {}, {}
         for name in names if number % 2 == 0 else reversed(names):
-            began = time.perf_counter()
+            began = clock()
             found[name] = scores[name](requests)
-            seconds[name] = time.perf_counter() - began
+            seconds[name] = clock() - began
         pairs = zip(found[names[0]], found[names[1]], strict=True)
         yield {"seconds": seconds, "difference": max(abs(a - b) for (a, _), (b, _) in pairs)}
 
@@ -111,23 +118,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--presets", nargs="+", default=["nano"])
     parser.add_argument("--vocab-sizes", type=int, nargs="+", default=[4096, GPT2_SIZE])
     parser.add_argument("--tasks", nargs="+", choices=list(DOCUMENTS), default=list(DOCUMENTS))
+    parser.add_argument("--depth", type=int, help="layers, if not those of the preset")
+    parser.add_argument("--share", type=float, default=1.0, help="of the questions of each task")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads or torch.get_num_threads())
     found, rows = [], []
     for preset, vocab_size in product(options.presets, options.vocab_sizes):
+        shape = {"preset": preset} | ({"depth": options.depth} if options.depth else {})
         with tempfile.TemporaryDirectory() as name:
-            scores = contenders(preset, vocab_size, options.shared, Path(name) / "model")
+            scores = contenders(shape, vocab_size, options.shared, Path(name) / "model")
         for task in options.tasks:
-            requests = requests_of(task, options.shared)
-            timed = list(rounds(scores, requests, options.rounds))
+            requests = requests_of(task, options.shared, options.share)
+            timed = list(rounds(scores, requests, options.rounds, CLOCKS[options.clock]))
             times = {one: [r["seconds"][one] for r in timed] for one in scores}
             medians = {one: statistics.median(values) for one, values in times.items()}
             best = min(list(scores)[1:], key=medians.__getitem__)
             each = [r["seconds"][best] / r["seconds"]["yxanul"] for r in timed]
             ratio = {"median": statistics.median(each), "min": min(each), "max": max(each)}
-            facts = {"preset": preset, "vocab_size": vocab_size, "task": task}
-            facts |= {"requests": len(requests), "seconds": times}
+            facts = {**shape, "vocab_size": vocab_size, "task": task}
+            facts |= {"requests": len(requests), "clock": options.clock, "seconds": times}
             worst = max(r["difference"] for r in timed)
             found.append(facts | {"best_peer": best, "ratio": ratio, "difference": worst})
             figures = [f"{medians['yxanul']:.1f}", f"{medians[best]:.1f}", best]

@@ -61,6 +61,7 @@ def draw_requests(model, seed):
         requests += [Request(context, ids(1, 1)) for _ in range(2)]
         if length < 30:
             requests.append(Request(context, greedy_continuation(model, context, 4)))
+            requests += [requests[-1]] * 2
     draw.shuffle(requests)
     return requests
 
@@ -82,19 +83,48 @@ def test_together_is_one_at_a_time(family, batch_tokens):
     assert {score.is_greedy for score in scores.values()} == {True, False}
 
 
-def test_a_context_is_computed_once(monkeypatch):
+@pytest.fixture
+def seen(monkeypatch):
+    """A model, and the shapes of what it reads."""
     model = model_of("Llama")
-    seen, hidden = [], model.hidden
+    shapes, hidden = [], model.hidden
 
     def counted(ids_BT, **options):
-        seen.append(ids_BT.shape)
+        shapes.append(tuple(ids_BT.shape))
         return hidden(ids_BT, **options)
 
     monkeypatch.setattr(model, "hidden", counted)
+    return model, shapes
+
+
+def test_a_context_is_computed_once(seen):
+    model, shapes = seen
     requests = [Request([1, 2, 3, 4], [number]) for number in range(5)]
     requests += [Request([1, 2, 3, 4], [number, 7, 8]) for number in range(4)]
     list(log_likelihoods(model, requests, SEQ_LEN))
-    assert seen == [(1, 4 + 4 * 2)]
+    assert shapes == [(1, 4 + 4 * 2)]
+
+
+def test_beginnings_are_computed_once_wherever_they_are(seen):
+    model, shapes = seen
+    texts = [[0, a, b, c, 9] for a in range(2) for b in range(3) for c in range(4)]
+    random.Random(0).shuffle(texts)
+    list(log_likelihoods(model, [Request(text[:1], text[1:]) for text in texts], SEQ_LEN))
+    assert shapes == [(1, 1 + 2 + 6 + 24)]
+
+
+def test_short_requests_fill_rows(seen):
+    model, shapes = seen
+    requests = [Request([n], [1, 2, 3, 4]) for n in range(48)]
+    list(log_likelihoods(model, requests, SEQ_LEN))
+    assert shapes == [(2, 128 // 4 * 4)]
+
+
+def test_what_shares_a_long_context_stays_together_up_to_the_model_s_length(seen):
+    model, shapes = seen
+    context = list(range(30))
+    list(log_likelihoods(model, [Request(context, [n, 1, 2]) for n in range(40)], SEQ_LEN))
+    assert shapes == [(8, 30 + 5 * 2)]
 
 
 def test_a_continuation_longer_than_the_model_is_scored_in_pieces():

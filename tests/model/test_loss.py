@@ -3,7 +3,14 @@ import torch
 import torch.nn.functional as F
 
 from yxanul.model import loss
-from yxanul.model.loss import IGNORE, ChunkRows, LossConfig, linear_cross_entropy, token_losses
+from yxanul.model.loss import (
+    IGNORE,
+    ChunkRows,
+    LossConfig,
+    linear_cross_entropy,
+    target_scores,
+    token_losses,
+)
 
 CHUNK_ROWS = loss.chunk_rows
 
@@ -96,6 +103,37 @@ def test_token_losses_are_the_parts_of_the_sum():
         quiet = linear_cross_entropy(hidden, weight, targets, LossConfig(50))
     torch.testing.assert_close(quiet.total, losses.sum())
     assert not quiet.total.requires_grad
+
+
+@pytest.mark.parametrize("soft_cap", [None, 3.0])
+@pytest.mark.parametrize("num_tokens", [64, 150])
+def test_targets_are_scored_in_tiles_as_in_whole_rows(monkeypatch, num_tokens, soft_cap):
+    monkeypatch.setitem(loss.TILE_LOGITS, "cpu", 1)  # tiles of 64 tokens
+    hidden, weight, _ = example(stored=192)
+    weight.data[num_tokens:] = 100.0  # padding, which must never win
+    logits = hidden @ weight[:num_tokens].T
+    logits = logits if soft_cap is None else soft_cap * torch.tanh(logits / soft_cap)
+    row_U = torch.arange(50).repeat_interleave(num_tokens)
+    target_U = torch.arange(num_tokens).repeat(50)
+    order_U = torch.randperm(50 * num_tokens, generator=torch.Generator().manual_seed(0))
+    row_U, target_U = row_U[order_U], target_U[order_U]
+    found, is_top = target_scores(
+        hidden, weight, row_U, target_U, LossConfig(num_tokens, soft_cap=soft_cap)
+    )
+    expected = logits.log_softmax(1)[row_U, target_U]
+    assert not found.requires_grad
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-5, atol=1e-5)
+    assert torch.equal(is_top, logits.argmax(1)[row_U] == target_U)
+
+
+def test_the_first_of_equal_logits_is_the_most_likely(monkeypatch):
+    monkeypatch.setitem(loss.TILE_LOGITS, "cpu", 1)
+    weight = torch.zeros(200, 1)
+    weight[[5, 9, 70, 130]] = 1.0  # two in the first tile, one in each of the next
+    target_U = torch.tensor([130, 9, 5, 70, 0])
+    row_U = torch.zeros_like(target_U)
+    _, is_top = target_scores(torch.ones(1, 1), weight, row_U, target_U, LossConfig(200))
+    assert is_top.tolist() == [False, False, True, False, False]
 
 
 def test_a_frozen_weight_gets_no_gradient():

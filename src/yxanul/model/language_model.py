@@ -14,7 +14,7 @@ from yxanul.base.errors import YxanulError
 from yxanul.model.activation_checkpointing import checkpointed
 from yxanul.model.attention.backend import AttentionContext, Shape
 from yxanul.model.attention.choice import choose
-from yxanul.model.attention.mask import Branches, MaskSpec, document_positions
+from yxanul.model.attention.mask import MaskSpec, Trees, document_positions
 from yxanul.model.attention.sdpa import MaskedAttention
 from yxanul.model.blocks.block import Block
 from yxanul.model.blocks.embedding import Embedding
@@ -24,7 +24,14 @@ from yxanul.model.cache import KvCache
 from yxanul.model.compile import compiled
 from yxanul.model.config import ModelSettings
 from yxanul.model.context import ForwardContext
-from yxanul.model.loss import LossConfig, LossSum, capped, linear_cross_entropy, token_scores
+from yxanul.model.loss import (
+    LossConfig,
+    LossSum,
+    capped,
+    linear_cross_entropy,
+    target_scores,
+    token_scores,
+)
 
 _OUTPUTS = ("attention.output.weight", "ffn.down.weight")
 """Output projections into the residual stream: initialised smaller, as 2 depth of them add up."""
@@ -120,18 +127,18 @@ class LanguageModel(nn.Module):
         ids_BT: Tensor,
         documents_BT: Tensor | None = None,
         cache: KvCache | None = None,
-        branches: Branches | None = None,
+        trees: Trees | None = None,
     ) -> Tensor:
         """Return the hidden states after the final norm, BTD.
 
         `documents_BT` numbers the documents of packed rows; it is used only with
-        document_masking. With a cache, `ids_BT` continue the cached tokens. With branches, rows
-        hold several continuations of their context.
+        document_masking. With a cache, `ids_BT` continue the cached tokens. With trees, rows hold
+        several texts that share their beginnings.
         """
-        if branches is None:
+        if trees is None:
             positions, context = self.forward_context(ids_BT, documents_BT, cache)
         else:
-            positions, context = branches.positions_BT, self._branch_context(branches)
+            positions, context = trees.positions_BT, self._tree_context(trees)
         x_BTD = self.embedding(ids_BT, positions)
         trains = torch.is_grad_enabled()
         run = compiled(run_block) if self.compiles and trains else run_block
@@ -146,6 +153,15 @@ class LanguageModel(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """Return fp32 logits over the vocabulary (without padding) for `hidden[..., D]`."""
         return capped(self.uncapped_logits(hidden), self.settings.logit_soft_cap)
+
+    def target_scores(
+        self, hidden_ND: Tensor, row_U: Tensor, target_U: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the log-probability of each target after the hidden state of its row, U in fp32,
+        and whether it is the most likely token; no gradient."""
+        with torch.no_grad():
+            x_NX, weight_VX = self._head(hidden_ND)
+        return target_scores(x_NX, weight_VX, row_U, target_U, self._loss_config())
 
     def uncapped_logits(self, hidden: Tensor) -> Tensor:
         """Return the logits before soft-capping, in fp32."""
@@ -192,14 +208,14 @@ class LanguageModel(nn.Module):
         }
         return positions, ForwardContext(ropes, attention, cache)
 
-    def _branch_context(self, branches: Branches) -> ForwardContext:
-        positions_BT, weight = branches.positions_BT, self.embedding.tokens
+    def _tree_context(self, trees: Trees) -> ForwardContext:
+        positions_BT, weight = trees.positions_BT, self.embedding.tokens
         end = int(positions_BT.max()) + 1
         self._check_length(end)
         return ForwardContext(
             {kind: rope.at(positions_BT, end, weight) for kind, rope in self._ropes.items()},
             {
-                kind: MaskedAttention(branches.mask(self._window(kind)))
+                kind: MaskedAttention(trees.mask(self._window(kind)))
                 for kind in set(self.settings.layer_kinds)
             },
         )

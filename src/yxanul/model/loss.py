@@ -1,7 +1,7 @@
 """Fused output projection and cross-entropy: logits exist for one chunk of tokens at a time.
 
 Letters: N rows (tokens), X input features of the projection (width, or rank when folded),
-V vocabulary as stored, padding included.
+V vocabulary as stored, padding included, U targets, of which a row may have several, K tiles.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from torch.autograd.function import once_differentiable
 
 IGNORE = -100
 """ignore_index of the targets (as in PyTorch)."""
+TILE_LOGITS = {"cpu": 1 << 18, "cuda": 1 << 28}
+"""Logits of a tile by type of device: on a CPU, few enough to stay in cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,38 @@ def token_scores(
             logits, targets_N[chunk], loss_config, rows.softmax, False
         )
     return scores_2N
+
+
+@torch.no_grad()
+def target_scores(
+    hidden_NX: Tensor, weight_VX: Tensor, row_U: Tensor, target_U: Tensor, loss_config: LossConfig
+) -> tuple[Tensor, Tensor]:
+    """Return log softmax(hidden W^T)[row, target], U in fp32, and whether it is its row's largest.
+
+    Logits exist for one tile of the vocabulary at a time; 64 divides its width, as other products
+    are slower.
+    """
+    width = 64 * max(1, TILE_LOGITS[hidden_NX.device.type] // (64 * len(hidden_NX)))
+    starts = range(0, loss_config.num_tokens, width)
+    tile_U = target_U // width
+    order_U = tile_U.argsort()
+    counts = torch.bincount(tile_U, minlength=len(starts)).tolist()
+    tops, sums, at_target, is_top = [], [], [], []
+    for start, uses in zip(starts, order_U.split(counts), strict=True):
+        tile = hidden_NX @ weight_VX[start : min(start + width, loss_config.num_tokens)].T
+        tile = capped(tile.float(), loss_config.soft_cap)
+        tops.append(tile.amax(1))
+        rows, targets = row_U[uses], target_U[uses] - start
+        at_target.append(tile[rows, targets])
+        largest = at_target[-1] == tops[-1][rows]
+        first = tile[rows[largest]].argmax(1) == targets[largest]  # of several equal ones
+        is_top.append(largest.masked_scatter(largest, first))
+        sums.append(tile.sub_(tops[-1].unsqueeze(1)).exp_().sum(1))
+    tops_KN = torch.stack(tops)
+    log_sum_N = (tops_KN + torch.stack(sums).log()).logsumexp(0)
+    back_U = order_U.argsort()
+    at_target_U, is_top_U = (torch.cat(x)[back_U] for x in (at_target, is_top))
+    return at_target_U - log_sum_N[row_U], is_top_U & (tops_KN.argmax(0)[row_U] == tile_U)
 
 
 def capped(logits: Tensor, soft_cap: float | None) -> Tensor:

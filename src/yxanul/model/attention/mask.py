@@ -38,20 +38,20 @@ class MaskSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Branches:
-    """Continuations of one context side by side in a row: tokens attend to the context and to their
-    own continuation, and have the positions that they would have without the others."""
+class Trees:
+    """Rows of trees of tokens, depth first: texts that share their beginnings. A token attends to
+    itself and its ancestors, and has the position that it would have in its text alone."""
 
     positions_BT: Tensor
-    branch_BT: Tensor
-    """Number of the continuation a token belongs to, from 1; 0: the context, which comes first."""
+    """Depth of each token in its tree."""
+    ends_BT: Tensor
+    """Index after the last descendant of each token."""
 
     def mask(self, window: int | None) -> Tensor:
         """Return the boolean mask, true where a query attends to a key, B1TT."""
-        length, device = self.branch_BT.shape[1], self.branch_BT.device
-        index_T = torch.arange(length, device=device)
-        query_BT1, key_B1T = self.branch_BT.unsqueeze(2), self.branch_BT.unsqueeze(1)
-        mask_BTT = (index_T <= index_T.unsqueeze(1)) & ((key_B1T == 0) | (key_B1T == query_BT1))
+        index_T = torch.arange(self.ends_BT.shape[1], device=self.ends_BT.device)
+        index_T1 = index_T.unsqueeze(1)
+        mask_BTT = (index_T <= index_T1) & (index_T1 < self.ends_BT.unsqueeze(1))
         if window is not None:
             distance_BTT = self.positions_BT.unsqueeze(2) - self.positions_BT.unsqueeze(1)
             mask_BTT &= distance_BTT < window
