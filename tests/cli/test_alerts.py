@@ -135,6 +135,15 @@ def test_doctor_says_so_when_nothing_is_wrong(train, tmp_path):
     assert said.code == 2 and "has no metrics.jsonl" in said.error
 
 
+def test_doctor_names_a_failed_gate(train, tmp_path):
+    gate = "stages.0.gate={rules: [{metric: val/*/loss, at_most: 1.0e-9}]}"
+    assert train(gate).code == 3
+    said = call("doctor", tmp_path / "run").out
+    assert "stage 'one' failed its gate: val/stories/loss" in said and "nothing" not in said
+    found = json.loads(call("doctor", tmp_path / "run", "--json").out)
+    assert list(found["failed_gates"]) == ["one"]
+
+
 @pytest.mark.parametrize(
     ("override", "instead"),
     [

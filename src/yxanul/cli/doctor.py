@@ -62,10 +62,14 @@ def command(
 
 
 def diagnosis_text(diagnosis: Diagnosis) -> str:
-    """Return a diagnosis as text, four lines an alert."""
-    count = len(diagnosis.alerts)
-    found = f"{count} alert{'s' if count > 1 else ''}" if count else "nothing looks wrong"
+    """Return a diagnosis as text: a line a failed gate, four lines an alert."""
+    count, failed = len(diagnosis.alerts), diagnosis.failed_gates
+    found = f"{count} alert{'' if count == 1 else 's'}"
+    if not (count or failed):
+        found = "nothing looks wrong"
     lines = [f"{diagnosis.run}: {found} in {diagnosis.steps:,} updates"]
+    for stage, failures in failed.items():
+        lines.append(f"error: stage '{stage}' failed its gate: {'; '.join(failures)}")
     for alert in diagnosis.alerts:
         lines += [
             f"{alert.severity}: {alert.name}, step {alert.step:,}",

@@ -13,6 +13,8 @@ from yxanul.monitor.config import MonitorSettings
 from yxanul.monitor.trackers.jsonl import read_metrics
 from yxanul.recipe import load_recipe
 from yxanul.recipe.advice import advice_values
+from yxanul.stages.gates import Verdict
+from yxanul.stages.ledger import Ledger
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,14 @@ class Diagnosis:
     steps: int
     """Updates in the metrics."""
     alerts: list[Alert]
+    failed_gates: dict[str, list[str]]
+    """Rules that do not hold, by stage."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON data."""
         alerts = [alert.to_dict() for alert in self.alerts]
-        return {"run": str(self.run), "steps": self.steps, "alerts": alerts}
+        facts = {"run": str(self.run), "steps": self.steps, "alerts": alerts}
+        return facts | {"failed_gates": self.failed_gates}
 
 
 def diagnose(run: RunFolder) -> Diagnosis:
@@ -43,4 +48,9 @@ def diagnose(run: RunFolder) -> Diagnosis:
             monitor.advice = advice_values(recipe, stage)
         steps = max(steps, step)
         alerts += monitor.check(step, metrics)
-    return Diagnosis(run.path, steps, alerts)
+    failed = {
+        entry.name: list(map(str, Verdict.from_dict(entry.verdict).failures))
+        for entry in Ledger.open(run.ledger).entries
+        if entry.status == "failed" and entry.verdict is not None
+    }
+    return Diagnosis(run.path, steps, alerts, failed)

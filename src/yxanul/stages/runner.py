@@ -256,8 +256,9 @@ def pass_gate(
         raise GateFailed(
             f"stage '{entry.name}' failed its gate",
             got="; ".join(map(str, verdict.failures)),
-            hint=f"raise stages.{index}.budget or loosen stages.{index}.gate, and run the same"
-            " command to resume",
+            hint=f"raise stages.{index}.budget above its {plan.total_steps:,} steps"
+            f" ({plan.total_tokens:,} tokens), or loosen stages.{index}.gate, and run it again to"
+            " resume",
             facts=stage_facts(session) | {"verdict": verdict.to_dict()},
         )
     return action
@@ -316,7 +317,10 @@ def roll_back_for(session: Session, entry: Entry, alert: Alert) -> bool:
         planned = [s for s in steps if _is_planned(checkpoint_path(folder, s))]
         newest = session.world.broadcast(max(planned or steps, default=None))
         if newest is None:
-            session.ui.warn(f"no rollback: stage '{entry.name}' had no checkpoint before it")
+            session.ui.warn(
+                f"no rollback: stage '{entry.name}' had no checkpoint before it; lower"
+                " train.checkpoint.every_steps"
+            )
             return False
         event = Rollback(done, newest - entry.first_step, alert.name)
         entry.rollbacks.append(event)
