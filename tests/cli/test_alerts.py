@@ -2,11 +2,14 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
 from recipes import TINY, write_tiny
 from running import assert_same_run, call, step_of, steps_of
+from yxanul.recipe import load_recipe
+from yxanul.stages.session import Session
 from yxanul.train.trainer import Trainer
 
 SPIKES = "monitor.spikes={window_steps: 8}"
@@ -98,6 +101,43 @@ def test_a_rollback_is_the_same_in_a_run_that_is_stopped_or_repeated(train, tmp_
         assert train(*ROLLBACK, "--stop-after", stop, name=name).code == 0
         assert train(*ROLLBACK, name=name).code == 0
         assert_same_run(tmp_path / name, tmp_path / "straight")
+
+
+def test_checkpoints_of_stops_do_not_push_out_the_one_to_return_to(train, tmp_path):
+    keep = (*ROLLBACK, "train.checkpoint.keep=1")
+    assert train(*keep, name="straight").code == 0
+    assert train(*keep, "--stop-after", 11).code == 0
+    assert train(*keep).code == 0
+    assert_same_run(tmp_path / "run", tmp_path / "straight")
+
+
+def test_the_best_checkpoint_is_one_that_was_saved(train, tmp_path):
+    said = train(
+        *ROLLBACK,
+        f"eval.every_steps={SPIKE_STEP}",
+        "stages.0.gate={rules: [{metric: val/*/loss, at_most: 1.0e-9}]}",
+        "stages.0.on_fail={rollback: {}}",
+    )
+    assert said.code == 3, said.err
+    best = json.loads((tmp_path / "run" / "best").read_text())["step"]
+    assert best in steps_of(tmp_path / "run") and best != SPIKE_STEP
+
+
+@pytest.mark.parametrize(("spike", "kept"), [(None, [40, 50]), (25, [20, 40, 50])])
+def test_the_checkpoint_before_a_spike_is_kept_until_the_loss_has_returned(spike, kept):
+    session = SimpleNamespace(planned=[], alerts=SimpleNamespace(spike_step=spike))
+    session.recipe = load_recipe("quickstart", ["train.checkpoint.keep=2"])
+    for step in (10, 20, 30, 40, 50):
+        Session.plan_checkpoint(session, step)
+    assert session.planned == kept
+
+
+def test_a_damaged_checkpoint_is_passed_over(train, tmp_path):
+    assert train(*ROLLBACK, "--stop-after", 10).code == 0
+    (tmp_path / "run" / "checkpoints" / "step-00000007" / "state.json").write_text("{")
+    assert train(*ROLLBACK).code == 0
+    straight = json.loads((tmp_path / "run" / "ledger.json").read_text())["stages"][0]
+    assert straight["rollbacks"][0]["from_step"] == 10
 
 
 def test_without_an_earlier_checkpoint_there_is_no_rollback(train, tmp_path):

@@ -40,9 +40,15 @@ def steps_to_delete(
 
 
 def rotate(
-    folder: Path, *, keep: int, best: int | None, keep_every: int | None = None
+    folder: Path,
+    *,
+    keep: int,
+    best: int | None,
+    keep_every: int | None = None,
+    also: Collection[int] = (),
 ) -> list[Path]:
-    """Delete the checkpoints of `folder` that need not be kept; return their paths.
+    """Delete the checkpoints of `folder` that need not be kept, as those of `also` are; return
+    their paths.
 
     One with missing or truncated files does not count, and is deleted once a complete one is newer.
     Each is renamed before it is deleted, so that none is ever found half deleted.
@@ -56,6 +62,7 @@ def rotate(
     paths = [
         checkpoint_path(folder, step)
         for step in sorted(steps_to_delete(whole, keep, best, keep_every) + broken)
+        if step not in also
     ]
     for path in paths:
         _delete(path)

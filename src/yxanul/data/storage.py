@@ -98,8 +98,8 @@ class RemoteStorage(Storage):
 
     def push(self, paths: Iterable[Path]) -> None:
         """Upload files in order; existing files are replaced atomically."""
-        self._check_writer()
         for path in paths:
+            self._check_writer()
             self._retry(lambda path=path: self._put(path))
             self._sizes[self._name(path)] = path.stat().st_size
 

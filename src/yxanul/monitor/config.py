@@ -136,6 +136,11 @@ class MonitorSettings(Settings):
         return self.spikes if self.alerts.action("loss_spike") == "skip" else None
 
     @property
+    def rolls_back(self) -> bool:
+        """Whether an alert may return to an earlier checkpoint."""
+        return "rollback" in self.alerts.model_dump().values()
+
+    @property
     def cadences(self) -> Cadences:
         """The cadences; without histograms if no tracker shows them."""
         shown = set(self.trackers) - {"jsonl"}

@@ -319,12 +319,9 @@ class Saving(Callback):
         self.stage = session.recipe.stages[index].name
         self.seq_len = max(map(longest_row, session.recipe.stages[: index + 1]))
         self._cadence = Cadence(session.recipe.train.checkpoint)
-        self._planned = -1
-        """Step of the last checkpoint that was not written because of a stop."""
 
     def after_step(self, trainer: Trainer, report: StepReport) -> None:
-        """Save when the recipe's cadence says so, but no weights that an alert wants to be rid of;
-        at the end of the stage, wait for the write."""
+        """Save when due, but not what a rollback undoes; at the stage's end, wait for the write."""
         self.session.writer.check()
         progress, plan = trainer.progress, trainer.plan
         moment = Moment(
@@ -336,10 +333,11 @@ class Saving(Callback):
         )
         due = self._cadence.due(moment) if trainer.rollback is None else None
         why = self.session.world.broadcast(due)
+        if why is not None:
+            self.session.plan_checkpoint(progress.step)
         if moment.stage_end:
             self.on_stop(trainer)
         elif why is not None:
-            self._planned = progress.step
             self._submit(trainer)
 
     def on_stop(self, trainer: Trainer) -> None:
@@ -357,10 +355,11 @@ class Saving(Callback):
         if session.world.is_main:
             state = self._state(trainer, optimizer_state.plain)
             best = progress.best
-            session.writer.submit(progress.step, files, state, lambda: self._tidy(best))
+            kept = set(session.planned) if session.recipe.monitor.rolls_back else set()
+            session.writer.submit(progress.step, files, state, lambda: self._tidy(best, kept))
         self._cadence.saved()
 
-    def _tidy(self, best: Best | None) -> None:
+    def _tidy(self, best: Best | None, kept: Collection[int]) -> None:
         run, settings = self.session.run, self.session.recipe.train.checkpoint
         if best is not None:
             write_best(run.path, best.step, best.metric, best.value)
@@ -370,6 +369,7 @@ class Saving(Callback):
             keep=settings.keep,
             keep_every=settings.keep_every_steps,
             best=named.step if named else None,
+            also=kept,
         )
 
     def _note_micro_rows(self, trainer: Trainer) -> None:
@@ -395,6 +395,6 @@ class Saving(Callback):
             "micro_rows": {str(i): rows for i, rows in micro_rows_of(trainer.plan).items()},
             "recorder": session.recorder.to_dict(),
             "watch": session.alerts.to_dict(),
-            "planned": trainer.progress.step == self._planned,
+            "planned": list(session.planned),
         }
         return state if engine.ema is None else state | {"ema_updates": engine.ema.num_updates}

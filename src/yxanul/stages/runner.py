@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from yxanul.base.errors import GateFailed, YxanulError
 from yxanul.base.metric_names import domain_of, matching, task_of
-from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
-from yxanul.checkpoint.read import CheckpointDamaged, read_checkpoint
+from yxanul.checkpoint.layout import checkpoint_path
+from yxanul.checkpoint.read import CheckpointDamaged
 from yxanul.eval.score import named
 from yxanul.eval.task_limit import described
-from yxanul.monitor.alerts import Alert
 from yxanul.monitor.loss_history import LossHistory
 from yxanul.optim.schedules import check_schedule
 from yxanul.optim.sophia import Sophia
@@ -118,7 +116,7 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
     Actions that the ledger has from an earlier process are taken again at their steps.
     """
     stage = session.recipe.stages[index]
-    trainer, alert, micro_rows = None, None, micro_rows_of(plan)
+    trainer, asked, micro_rows = None, None, micro_rows_of(plan)
     while True:
         done = session.progress.stage_step
         action = next((action for action in entry.actions if action.step == done), None)
@@ -133,7 +131,7 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
             trainer = None
         end = min((a.step for a in entry.actions if a.step > done), default=plan.total_steps)
         entry.status = "running"
-        if alert is None:  # else the stage goes on as it was
+        if asked is None:  # else the stage goes on as it was
             session.ui.say(_headline(session, plan, stage))
         trainer = trainer or make_trainer(session, index, plan, entry, scorer)
         trainer.plan = with_micro_rows(until(plan, end), micro_rows)
@@ -144,9 +142,12 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
         micro_rows = micro_rows_of(trainer.plan)
         if end == plan.total_steps:
             plan = trainer.plan  # it may have been replanned or cut
-        alert = session.world.broadcast(trainer.rollback)
-        if alert is not None and session.progress.stage_step < trainer.plan.total_steps:
-            trainer = None if roll_back_for(session, entry, alert) else trainer
+        asked = session.world.broadcast(trainer.rollback)
+        if asked is not None:
+            roll_back_for(session, entry, *asked)
+            stop_alert = trainer.stop_alert
+            trainer = make_trainer(session, index, plan, entry, scorer)
+            trainer.stop_alert = stop_alert
 
 
 def _headline(session: Session, plan: Plan, stage: StageSettings) -> str:
@@ -305,37 +306,20 @@ def _described(action: Action, stage: StageSettings) -> str:
     return f"{what} ({attempt})"
 
 
-def roll_back_for(session: Session, entry: Entry, alert: Alert) -> bool:
-    """Return to the newest checkpoint of the stage from before what an alert has seen, as the
-    restarts of PaLM (arXiv 2204.02311, section 5.1); return whether there was one."""
-    done, folder = session.progress.stage_step, session.run.checkpoints
+def roll_back_for(session: Session, entry: Entry, alert: str, target: int) -> None:
+    """Return to a checkpoint from before what an alert has seen, as the restarts of PaLM (arXiv
+    2204.02311, section 5.1); in a repeated run, to the step in its ledger."""
+    done = session.progress.stage_step
     event = next((one for one in entry.rollbacks if one.step == done), None)
     if event is None:
-        session.writer.wait()
-        steps = [s for s in checkpoint_steps(folder) if entry.first_step < s < alert.since]
-        # Not one that only a stop has written: the run would not be the same without the stop.
-        planned = [s for s in steps if _is_planned(checkpoint_path(folder, s))]
-        newest = session.world.broadcast(max(planned or steps, default=None))
-        if newest is None:
-            session.ui.warn(
-                f"no rollback: stage '{entry.name}' had no checkpoint before it; lower"
-                " train.checkpoint.every_steps"
-            )
-            return False
-        event = Rollback(done, newest - entry.first_step, alert.name)
+        event = Rollback(done, target - entry.first_step, alert)
         entry.rollbacks.append(event)
         session.ledger.write()
     session.ui.say(
-        f"{alert.name}: returning to the weights of step {event.from_step:,} of the stage; text and"
+        f"{alert}: returning to the weights of step {event.from_step:,} of the stage; text and"
         " schedule go on"
     )
     roll_back(session, entry, event.from_step)
-    return True
-
-
-def _is_planned(path: Path) -> bool:
-    _, state = read_checkpoint(path, only=())
-    return state.get("planned", True)
 
 
 def roll_back(session: Session, entry: Entry, from_step: int) -> None:

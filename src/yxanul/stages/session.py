@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -21,13 +22,18 @@ from yxanul.base.ui import Ui
 from yxanul.bundle import open_bundle
 from yxanul.checkpoint.background import CheckpointWriter
 from yxanul.checkpoint.keep import write_best
-from yxanul.checkpoint.layout import checkpoint_steps
-from yxanul.checkpoint.read import newest_intact, read_checkpoint
+from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
+from yxanul.checkpoint.read import (
+    CheckpointDamaged,
+    newest_intact,
+    read_checkpoint,
+    verify_checkpoint,
+)
 from yxanul.data.batches import BatchLoader
 from yxanul.data.mix import MixCursor
 from yxanul.model.config import ModelSettings, free_settings
 from yxanul.model.language_model import LanguageModel
-from yxanul.monitor.alerts import AlertMonitor
+from yxanul.monitor.alerts import Alert, AlertMonitor
 from yxanul.monitor.metrics import StepRecorder
 from yxanul.monitor.peak_flops import Peak
 from yxanul.monitor.trackers import Tracker, open_trackers
@@ -60,6 +66,7 @@ class Saved:
     optimizer_state: OptimizerState
     recorder: dict[str, Any]
     alerts: dict[str, Any]
+    planned: list[int]
     ema: dict[str, torch.Tensor] | None
     ema_updates: int
     loss_scale: dict[str, Any] | None
@@ -94,6 +101,9 @@ class Session:
     """Peak matmul throughput of one process, in FLOP/s."""
     writer: CheckpointWriter
     startup: Startup
+    planned: list[int]
+    """Steps of the stage's checkpoints that a rollback may return to: not those that only a stop
+    has written, as a run has to be the same without the stop."""
 
     def close(self) -> None:
         """Flush pending checkpoints and metrics."""
@@ -105,6 +115,7 @@ class Session:
     def start_stage(self, name: str) -> None:
         """Enter the next stage, starting from the weights the last gate scored (EMA if enabled)."""
         self.position.progress = self.progress.in_stage(name)
+        self.planned.clear()
         self.engine.load_ema_into_weights()
 
     @property
@@ -140,9 +151,32 @@ class Session:
             match self.recipe.monitor.alerts.action(alert.name):
                 case "stop":
                     changes = replace(changes, stop=str(alert))
+                case "rollback" if (target := self._rollback_target(alert)) is not None:
+                    changes = replace(changes, rollback=(alert.name, target))
                 case "rollback":
-                    changes = replace(changes, rollback=alert)
+                    self.ui.warn(
+                        f"no rollback for {alert.name}: the stage has no checkpoint from before it;"
+                        " lower train.checkpoint.every_steps"
+                    )
         return changes
+
+    def plan_checkpoint(self, step: int) -> None:
+        """Add a checkpoint to those that a rollback may return to: as many as are kept, and the
+        last one before a spike from which the loss has not returned."""
+        spike = self.alerts.spike_step
+        before = [one for one in self.planned if spike is not None and one < spike]
+        newest = [*self.planned, step][-self.recipe.train.checkpoint.keep :]
+        self.planned[:] = sorted({*before[-1:], *newest})
+
+    def _rollback_target(self, alert: Alert) -> int | None:
+        """Return the step of the newest intact checkpoint from before what an alert has seen."""
+        self.writer.wait()
+        for step in reversed(self.planned):
+            with contextlib.suppress(CheckpointDamaged):
+                if step < alert.since:
+                    verify_checkpoint(checkpoint_path(self.run.checkpoints, step))
+                    return step
+        return None
 
     def stop_if_asked(self, what: str, hint: str) -> None:
         """Raise `Interrupted` on all ranks if one of them received a stop signal."""
@@ -188,6 +222,7 @@ def build_session(
         peak_flops=peak.flops_per_second,
         writer=CheckpointWriter(run.checkpoints, background=recipe.train.checkpoint.background),
         startup=startup or Startup(),
+        planned=saved.planned if saved else [],
     )
     if saved is None:
         session.tracker.rewind(0)
@@ -285,6 +320,7 @@ def load_checkpoint(path: Path) -> tuple[Mapping[str, torch.Tensor], Saved]:
         OptimizerState(tensors["optimizer"], state["optimizer"]),
         state["recorder"],
         state["watch"],
+        state.get("planned", []),
         tensors.get("ema"),
         state.get("ema_updates", 0),
         state["loss_scale"],

@@ -15,7 +15,6 @@ from yxanul.base.interrupt import StopRequest
 from yxanul.base.ui import ProgressTask, Ui
 from yxanul.data.batches import Batch, BatchLoader
 from yxanul.data.mix import MixCursor, Row, plan_rows
-from yxanul.monitor.alerts import Alert
 from yxanul.monitor.config import SpikeSettings
 from yxanul.monitor.memory import added_memory
 from yxanul.optim.config import OptimSettings
@@ -64,8 +63,8 @@ class Changes:
     best: Best | None = None
     stop: str | None = None
     """Why training must stop after this step, as an alert says."""
-    rollback: Alert | None = None
-    """Alert that asks for earlier weights."""
+    rollback: tuple[str, int] | None = None
+    """Name of an alert that asks for earlier weights, and the step of their checkpoint."""
 
 
 class Callback:
@@ -107,9 +106,10 @@ class Trainer:
     def __post_init__(self) -> None:
         self._stalls = StallWatch(self.ui)
         self._estimated: int | None = None
-        self._alert: str | None = None
-        self.rollback: Alert | None = None
-        """The alert that ended `run` before the end of the plan; known to rank 0 only."""
+        self.stop_alert: str | None = None
+        """The alert that asks for a stop after the current step."""
+        self.rollback: tuple[str, int] | None = None
+        """What ended `run` before the end of the plan; known to rank 0 only."""
         self._trained = (0, 0.0)
         self._forward_bytes = 0.0
 
@@ -127,7 +127,7 @@ class Trainer:
         title, plan = f"train {self.progress.stage}", self.plan
         with self.stop.deferred(), self.ui.task(title, total, "tokens") as bar:
             while self.progress.stage_step < self.plan.total_steps:
-                report = self.step()
+                best, report = self.progress.best, self.step()
                 self._show(bar, report)
                 for callback in self.callbacks:
                     self._take(callback.after_step(self, report))
@@ -135,6 +135,7 @@ class Trainer:
                     plan = self.plan
                     bar.expect(plan.total_tokens - plan.tokens_after(done))
                 if self.world.any(self.rollback is not None):
+                    self.progress = replace(self.progress, best=best)  # a new one is not saved
                     return
                 self._stop_if_asked()
                 self._refuse_to_diverge()
@@ -302,8 +303,9 @@ class Trainer:
         if changes is not None:
             self.plan = changes.plan or self.plan
             self.progress = replace(self.progress, best=changes.best or self.progress.best)
-            self._alert = self._alert or changes.stop
-            self.rollback = self.rollback or changes.rollback
+            self.stop_alert = self.stop_alert or changes.stop
+            if self.progress.stage_step < self.plan.total_steps:  # else the gate judges
+                self.rollback = self.rollback or changes.rollback
 
     def _save(self) -> None:
         for callback in self.callbacks:
@@ -312,11 +314,11 @@ class Trainer:
     def _stop_if_asked(self) -> None:
         last = self.stop.after_step
         reached = last is not None and self.progress.step >= last
-        is_stopped = self.stop.signal_number is not None or self._alert is not None
+        is_stopped = self.stop.signal_number is not None or self.stop_alert is not None
         asked = self.world.any(reached or is_stopped)
         if asked:
             self._save()
-            if (alert := self.world.broadcast(self._alert)) is not None:
+            if (alert := self.world.broadcast(self.stop_alert)) is not None:
                 raise StoppedByAlert(
                     "stopped by an alert; the state is saved",
                     got=alert,

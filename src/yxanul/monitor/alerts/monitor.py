@@ -83,7 +83,7 @@ class AlertMonitor:
         """
         history = self._history
         history.begin(step, metrics)
-        since = min(step, history.spike.step) if history.spike else step
+        since = step if self.spike_step is None else min(step, self.spike_step)
         alerts = []
         for name, rule in self._rules.items():
             seen, raised = rule.check(metrics, history), self._raised.get(name)
@@ -100,6 +100,11 @@ class AlertMonitor:
                 alerts.append(Alert(name, step, rule.severity, seen, rule.cause, advice, since))
         history.end(metrics)
         return alerts
+
+    @property
+    def spike_step(self) -> int | None:
+        """Step of the spike from which the loss has not returned."""
+        return self._history.spike and self._history.spike.step
 
     def _is_silenced(self, name: str, step: int) -> bool:
         return any(
