@@ -125,11 +125,11 @@ def test_the_best_checkpoint_is_one_that_was_saved(train, tmp_path):
 
 @pytest.mark.parametrize(("spike", "kept"), [(None, [40, 50]), (25, [20, 40, 50])])
 def test_the_checkpoint_before_a_spike_is_kept_until_the_loss_has_returned(spike, kept):
-    session = SimpleNamespace(planned=[], alerts=SimpleNamespace(spike_step=spike))
+    session = SimpleNamespace(rollback_steps=[], alerts=SimpleNamespace(spike_step=spike))
     session.recipe = load_recipe("quickstart", ["train.checkpoint.keep=2"])
     for step in (10, 20, 30, 40, 50):
-        Session.plan_checkpoint(session, step)
-    assert session.planned == kept
+        Session.add_rollback_step(session, step)
+    assert session.rollback_steps == kept
 
 
 def test_a_damaged_checkpoint_is_passed_over(train, tmp_path):

@@ -9,6 +9,7 @@ from typing import get_args
 
 import pytest
 
+from tracking import LOSSES, log_and_resume, log_steps
 from yxanul.base.errors import YxanulError
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import SilentUi
@@ -259,25 +260,13 @@ def test_an_unknown_tracker_is_named(run):
         open_trackers(["jsonk"], run)
 
 
-def log_steps(tracker, first, last):
-    for step in range(first, last + 1):
-        tracker.log(step, {"train/loss": float(step)})
-
-
 @pytest.mark.parametrize("resumed_from", [9, 5])
 def test_an_offline_piece_of_wandb_that_a_resume_begins_holds_the_whole_run(
     run, wandb, resumed_from
 ):
     wandb.offline = True
-    first = open_trackers(["wandb", "jsonl"], run)
-    log_steps(first, 1, 9)
-    first.text(9, "samples", "a text")
-    first.close()
-    second = open_trackers(["wandb", "jsonl"], run)
-    second.rewind(resumed_from)
-    log_steps(second, resumed_from + 1, 12)
-    second.close()
-    assert read_wandb(run, wandb)["train/loss"] == [(step, float(step)) for step in range(1, 13)]
+    log_and_resume(["wandb", "jsonl"], run, resumed_from)
+    assert read_wandb(run, wandb)["train/loss"] == LOSSES
 
 
 def test_wandb_has_the_recipe_and_the_best_values_of_a_run(run, wandb):

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from running import PATIENCE
+from tracking import LOSSES, log_and_resume
 from yxanul.base.run_folder import RunFolder
 from yxanul.monitor.trackers import Histogram, open_trackers
 
@@ -99,31 +100,14 @@ def run(server, tmp_path, monkeypatch):
     wandb.teardown()  # else W&B keeps the settings of its first run
 
 
-def log_steps(tracker, first, last):
-    for step in range(first, last + 1):
-        tracker.log(step, {"train/loss": 1.0 / step})
-
-
-def trained(run, resumed_from):
-    """Log nine steps, and after a resume from an earlier one three more."""
-    first = open_trackers(["wandb", "jsonl"], run)
-    log_steps(first, 1, 9)
-    first.text(9, "samples", "a text")
-    first.close()
-    second = open_trackers(["wandb", "jsonl"], run)
-    second.rewind(resumed_from)
-    log_steps(second, resumed_from + 1, 12)
-    second.close()
-
-
 def losses_of(rows):
     return [(row["_step"], row["train/loss"]) for row in rows if "train/loss" in row]
 
 
 def test_online_each_step_is_there_once(run, server):
-    trained(run, resumed_from=5)
+    log_and_resume(["wandb", "jsonl"], run, resumed_from=5)
     (rows,) = server.rows.values()
-    assert losses_of(rows) == [(step, pytest.approx(1.0 / step)) for step in range(1, 13)]
+    assert losses_of(rows) == LOSSES
 
 
 def test_online_a_histogram_arrives(run, server):
@@ -137,11 +121,11 @@ def test_online_a_histogram_arrives(run, server):
 
 def test_offline_the_newest_piece_holds_the_whole_run(run, server, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    trained(run, resumed_from=5)
+    log_and_resume(["wandb", "jsonl"], run, resumed_from=5)
     assert not server.rows
     monkeypatch.delenv("WANDB_MODE")
     *_, newest = sorted(run.path.glob("wandb/offline-run-*"))
     sync = [sys.executable, "-m", "wandb", "sync", newest]
     subprocess.run(sync, check=True, timeout=PATIENCE, cwd=run.path)
     (rows,) = server.rows.values()
-    assert losses_of(rows) == [(step, pytest.approx(1.0 / step)) for step in range(1, 13)]
+    assert losses_of(rows) == LOSSES

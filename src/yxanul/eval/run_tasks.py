@@ -198,6 +198,15 @@ def named_results(
     return metrics, intervals
 
 
+def described(metrics: Mapping[str, float]) -> str:
+    """Return what `named_results` returned as text, with standard errors."""
+    return ", ".join(
+        f"{name.removeprefix('task/')} {value:.4g} +- {metrics[f'{name}_stderr']:.2g}"
+        for name, value in metrics.items()
+        if f"{name}_stderr" in metrics
+    )
+
+
 def check_possible(
     tasks: Iterable[Task | GeneratedTask], folder: Path | None, options: TaskOptions
 ) -> None:

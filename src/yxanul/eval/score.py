@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,9 +60,8 @@ class Score:
         metrics = {n: getattr(self, n) for n in ("loss", "perplexity", "bits_per_byte")}
         metrics |= {"accuracy": self.accuracy, "num_samples": self.num_samples}
         if self.batch_losses:
-            perplexities = map(perplexity, self.batch_losses)
             metrics["loss_std"] = _deviation(self.batch_losses)
-            metrics["perplexity_std"] = _deviation(tuple(perplexities))
+            metrics["perplexity_std"] = _deviation([perplexity(loss) for loss in self.batch_losses])
         return {name: value for name, value in metrics.items() if value is not None}
 
     def to_dict(self) -> dict[str, Any]:
@@ -75,7 +74,7 @@ class Score:
         return cls(plain["loss"], plain["tokens"], plain["bytes"])
 
 
-def _deviation(values: tuple[float, ...]) -> float:
+def _deviation(values: Sequence[float]) -> float:
     """Return the population standard deviation; NaN if a value is not finite."""
     return statistics.pstdev(values) if all(map(math.isfinite, values)) else math.nan
 

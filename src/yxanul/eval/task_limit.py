@@ -1,9 +1,9 @@
-"""Evaluation of tasks beside training: when it has to end, and its results as text."""
+"""When an evaluation of tasks beside training has to end."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from time import perf_counter
 
 from yxanul.base.interrupt import StopRequest
@@ -40,12 +40,3 @@ class TaskLimit(SilentUi):
     def estimate(self, seconds: float) -> float:
         """Return how long the evaluation would take that was ended after so many seconds."""
         return seconds * self._total / max(self._done, 1.0)
-
-
-def described(metrics: Mapping[str, float]) -> str:
-    """Return the metrics of tasks as text, with standard errors."""
-    return ", ".join(
-        f"{name.removeprefix('task/')} {value:.4g} +- {metrics[f'{name}_stderr']:.2g}"
-        for name, value in metrics.items()
-        if f"{name}_stderr" in metrics
-    )

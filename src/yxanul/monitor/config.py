@@ -17,7 +17,9 @@ def _without_bool(value: Any) -> Any:
 
 Action = Annotated[Literal["off", "warn", "stop"], BeforeValidator(_without_bool)]
 """What an alert does; YAML reads an unquoted off as false."""
-Repair = Annotated[Literal["off", "warn", "rollback", "stop"], BeforeValidator(_without_bool)]
+RollbackAction = Annotated[
+    Literal["off", "warn", "rollback", "stop"], BeforeValidator(_without_bool)
+]
 SpikeAction = Annotated[
     Literal["off", "warn", "skip", "rollback", "stop"], BeforeValidator(_without_bool)
 ]
@@ -30,7 +32,7 @@ class AlertSettings(Settings):
 
     all: Action = "warn"
     """Action of the alerts that are not named."""
-    not_finite: Repair | None = None
+    not_finite: RollbackAction | None = None
     """NaN or infinity in a loss or gradient; such an update is always skipped."""
     too_good: Action | None = None
     """A loss that no honest model has so early, or targets equal to the inputs."""
@@ -61,7 +63,7 @@ class AlertSettings(Settings):
     loss_spike: SpikeAction | None = None
     """A loss far above the recent ones; skip: do not apply such an update (nor one whose gradient
     norm is far above)."""
-    spike_stays: Repair | None = None
+    spike_stays: RollbackAction | None = None
     """A loss that has not returned 100 updates after a spike."""
     frequent_spikes: Action | None = None
     """Spikes in more than 0.1 % of 10,000 updates."""

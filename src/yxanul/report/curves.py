@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -202,10 +201,7 @@ def _edges(count: int, points: int) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 
 def _figures(values: Iterable[float | None]) -> list[float | None]:
-    return [
-        None if value is None or not math.isfinite(value) else float(f"{value:.4g}")
-        for value in values
-    ]
+    return [None if value is None else float(f"{value:.4g}") for value in values]
 
 
 def _heat_maps(metrics: MetricsFile, columns: int, clock: Clock) -> Iterable[dict[str, Any]]:

@@ -43,7 +43,8 @@ class RunReader:
         self._metrics = MetricsFile(self.run.metrics)
 
     def facts(self, points: int = POINTS) -> dict[str, Any]:
-        """Return all facts of the run, curves with at most `points` points."""
+        """Return all facts of the run, curves with at most `points` points; null for figures that
+        are not finite."""
         run = self.run
         recipe, text = read_recipe(run.recipe)
         ledger, _ = self._ledger()
@@ -54,7 +55,7 @@ class RunReader:
         sources = recipe.get("data", {}).get("sources", {})
         read = state.get("progress", {}).get("cursor", {}).get("positions", {})
         folder = run.data(recipe.get("data", {}).get("folder"))
-        return {
+        facts = {
             "name": run.name,
             "folder": str(run.path),
             "description": recipe.get("description", ""),
@@ -76,6 +77,7 @@ class RunReader:
             "recipe": text,
             "settings": {key: str(value) for key, value in flattened(recipe).items()},
         }
+        return finite(facts)
 
     def status(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Return the run's status with a sentence that says it, and the facts of its stages."""
@@ -111,9 +113,8 @@ class RunReader:
 
 
 def report_facts(readers: Sequence[RunReader], points: int = POINTS) -> dict[str, Any]:
-    """Return the facts of one or several runs, and where their recipes differ; null for figures
-    that are not finite."""
-    runs = [finite(reader.facts(max(30, points // len(readers)))) for reader in readers]
+    """Return the facts of one or several runs, and where their recipes differ."""
+    runs = [reader.facts(max(30, points // len(readers))) for reader in readers]
     names, others = (
         list(dict.fromkeys(name for run in runs for name in run["curves"][kind]))
         for kind in ("series", "others")

@@ -22,11 +22,12 @@ from yxanul.eval.run_tasks import (
     ALL_TASKS,
     PreparedTask,
     TaskOptions,
+    described,
     named_results,
     prepare_task,
 )
 from yxanul.eval.score import Score, mix_metrics, named
-from yxanul.eval.task_limit import TaskLimit, described
+from yxanul.eval.task_limit import TaskLimit
 from yxanul.generate.config import SampleSettings
 from yxanul.optim.table import usual_lr
 from yxanul.recipe.advice import advice_values
@@ -334,7 +335,7 @@ class Saving(Callback):
         due = self._cadence.due(moment) if trainer.rollback is None else None
         why = self.session.world.broadcast(due)
         if why is not None:
-            self.session.plan_checkpoint(progress.step)
+            self.session.add_rollback_step(progress.step)
         if moment.stage_end:
             self.on_stop(trainer)
         elif why is not None:
@@ -354,8 +355,7 @@ class Saving(Callback):
         files = {**session.engine.weights(), "optimizer": optimizer_state.tensors}
         if session.world.is_main:
             state = self._state(trainer, optimizer_state.plain)
-            best = progress.best
-            kept = set(session.planned) if session.recipe.monitor.rolls_back else set()
+            best, kept = progress.best, set(session.rollback_steps)
             session.writer.submit(progress.step, files, state, lambda: self._tidy(best, kept))
         self._cadence.saved()
 
@@ -369,7 +369,7 @@ class Saving(Callback):
             keep=settings.keep,
             keep_every=settings.keep_every_steps,
             best=named.step if named else None,
-            also=kept,
+            also=kept if self.session.recipe.monitor.rolls_back else (),
         )
 
     def _note_micro_rows(self, trainer: Trainer) -> None:
@@ -395,6 +395,6 @@ class Saving(Callback):
             "micro_rows": {str(i): rows for i, rows in micro_rows_of(trainer.plan).items()},
             "recorder": session.recorder.to_dict(),
             "watch": session.alerts.to_dict(),
-            "planned": list(session.planned),
+            "rollback_steps": list(session.rollback_steps),
         }
         return state if engine.ema is None else state | {"ema_updates": engine.ema.num_updates}

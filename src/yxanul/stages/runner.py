@@ -8,8 +8,8 @@ from yxanul.base.errors import GateFailed, YxanulError
 from yxanul.base.metric_names import domain_of, matching, task_of
 from yxanul.checkpoint.layout import checkpoint_path
 from yxanul.checkpoint.read import CheckpointDamaged
+from yxanul.eval.run_tasks import described
 from yxanul.eval.score import named
-from yxanul.eval.task_limit import described
 from yxanul.monitor.loss_history import LossHistory
 from yxanul.optim.schedules import check_schedule
 from yxanul.optim.sophia import Sophia
@@ -116,7 +116,7 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
     Actions that the ledger has from an earlier process are taken again at their steps.
     """
     stage = session.recipe.stages[index]
-    trainer, asked, micro_rows = None, None, micro_rows_of(plan)
+    trainer, rollback, micro_rows = None, None, micro_rows_of(plan)
     while True:
         done = session.progress.stage_step
         action = next((action for action in entry.actions if action.step == done), None)
@@ -131,7 +131,7 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
             trainer = None
         end = min((a.step for a in entry.actions if a.step > done), default=plan.total_steps)
         entry.status = "running"
-        if asked is None:  # else the stage goes on as it was
+        if rollback is None:  # else the stage goes on as it was
             session.ui.say(_headline(session, plan, stage))
         trainer = trainer or make_trainer(session, index, plan, entry, scorer)
         trainer.plan = with_micro_rows(until(plan, end), micro_rows)
@@ -142,9 +142,9 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
         micro_rows = micro_rows_of(trainer.plan)
         if end == plan.total_steps:
             plan = trainer.plan  # it may have been replanned or cut
-        asked = session.world.broadcast(trainer.rollback)
-        if asked is not None:
-            roll_back_for(session, entry, *asked)
+        rollback = session.world.broadcast(trainer.rollback)
+        if rollback is not None:
+            roll_back_for(session, entry, *rollback)
             stop_alert = trainer.stop_alert
             trainer = make_trainer(session, index, plan, entry, scorer)
             trainer.stop_alert = stop_alert

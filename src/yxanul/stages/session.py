@@ -66,7 +66,7 @@ class Saved:
     optimizer_state: OptimizerState
     recorder: dict[str, Any]
     alerts: dict[str, Any]
-    planned: list[int]
+    rollback_steps: list[int]
     ema: dict[str, torch.Tensor] | None
     ema_updates: int
     loss_scale: dict[str, Any] | None
@@ -101,7 +101,7 @@ class Session:
     """Peak matmul throughput of one process, in FLOP/s."""
     writer: CheckpointWriter
     startup: Startup
-    planned: list[int]
+    rollback_steps: list[int]
     """Steps of the stage's checkpoints that a rollback may return to: not those that only a stop
     has written, as a run has to be the same without the stop."""
 
@@ -115,7 +115,7 @@ class Session:
     def start_stage(self, name: str) -> None:
         """Enter the next stage, starting from the weights the last gate scored (EMA if enabled)."""
         self.position.progress = self.progress.in_stage(name)
-        self.planned.clear()
+        self.rollback_steps.clear()
         self.engine.load_ema_into_weights()
 
     @property
@@ -160,18 +160,18 @@ class Session:
                     )
         return changes
 
-    def plan_checkpoint(self, step: int) -> None:
+    def add_rollback_step(self, step: int) -> None:
         """Add a checkpoint to those that a rollback may return to: as many as are kept, and the
         last one before a spike from which the loss has not returned."""
         spike = self.alerts.spike_step
-        before = [one for one in self.planned if spike is not None and one < spike]
-        newest = [*self.planned, step][-self.recipe.train.checkpoint.keep :]
-        self.planned[:] = sorted({*before[-1:], *newest})
+        before = [one for one in self.rollback_steps if spike is not None and one < spike]
+        newest = [*self.rollback_steps, step][-self.recipe.train.checkpoint.keep :]
+        self.rollback_steps[:] = sorted({*before[-1:], *newest})
 
     def _rollback_target(self, alert: Alert) -> int | None:
         """Return the step of the newest intact checkpoint from before what an alert has seen."""
         self.writer.wait()
-        for step in reversed(self.planned):
+        for step in reversed(self.rollback_steps):
             with contextlib.suppress(CheckpointDamaged):
                 if step < alert.since:
                     verify_checkpoint(checkpoint_path(self.run.checkpoints, step))
@@ -222,7 +222,7 @@ def build_session(
         peak_flops=peak.flops_per_second,
         writer=CheckpointWriter(run.checkpoints, background=recipe.train.checkpoint.background),
         startup=startup or Startup(),
-        planned=saved.planned if saved else [],
+        rollback_steps=saved.rollback_steps if saved else [],
     )
     if saved is None:
         session.tracker.rewind(0)
@@ -320,7 +320,7 @@ def load_checkpoint(path: Path) -> tuple[Mapping[str, torch.Tensor], Saved]:
         OptimizerState(tensors["optimizer"], state["optimizer"]),
         state["recorder"],
         state["watch"],
-        state.get("planned", []),
+        state.get("rollback_steps", []),
         tensors.get("ema"),
         state.get("ema_updates", 0),
         state["loss_scale"],
