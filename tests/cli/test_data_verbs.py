@@ -10,8 +10,8 @@ import pytest
 
 from recipes import TINY, write_tiny
 from running import call
-from yxanul.cli.app import main
 from yxanul.cli.data_text import report
+from yxanul.cli.entry import run as main
 from yxanul.cli.pictures import END_MARK, length_bars, length_columns, percent, safe, shortened
 from yxanul.data.shards import Shards
 from yxanul.tokenizer.tokenizer import Tokenizer

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import groupby
 from typing import Any
 
 from yxanul.inspect.plan import StagePlan, plan_facts
@@ -13,7 +12,7 @@ from yxanul.recipe import Recipe, dump_recipe
 from yxanul.report.facts import model_facts
 from yxanul.report.verdicts import finding_facts
 from yxanul.stages.config import Rule, StageSettings
-from yxanul.train.curriculum import planned_lr
+from yxanul.train.curriculum import Phase, planned_lr
 
 POINTS_PER_STAGE = 200
 
@@ -87,10 +86,9 @@ class _Axes:
         return len(self.found) - 1
 
 
-def _phases(plan: StagePlan) -> Iterator[tuple[Any, int]]:
+def _phases(plan: StagePlan) -> Iterator[tuple[Phase, int]]:
     """Yield each phase's first part, and the stage's step after its last one."""
-    for _, group in groupby(plan.plan.phases, key=lambda phase: phase.index):
-        parts = list(group)
+    for parts in plan.parts():
         yield parts[0], parts[-1].first_step + parts[-1].num_steps
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from yxanul.base.clock import Startup
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import write_json
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.seeds import derive_seed
-from yxanul.base.startup import Startup
 from yxanul.base.ui import Ui
 from yxanul.bundle import open_bundle
 from yxanul.checkpoint.background import CheckpointWriter
@@ -73,15 +73,6 @@ class Saved:
 
 
 @dataclass
-class Position:
-    """Mutable part of a session: how far the run has progressed."""
-
-    progress: Progress
-    optimizer_state: OptimizerState | None
-    """Optimizer state from the loaded checkpoint, until a trainer takes it."""
-
-
-@dataclass(frozen=True)
 class Session:
     """State of a run that outlives a stage."""
 
@@ -96,7 +87,10 @@ class Session:
     tracker: Tracker
     recorder: StepRecorder
     alerts: AlertMonitor
-    position: Position
+    progress: Progress
+    """Position in the run, the stage and every data stream."""
+    optimizer_state: OptimizerState | None
+    """Optimizer state from the loaded checkpoint, until a trainer takes it."""
     peak_flops: float
     """Peak matmul throughput of one process, in FLOP/s."""
     writer: CheckpointWriter
@@ -114,14 +108,9 @@ class Session:
 
     def start_stage(self, name: str) -> None:
         """Enter the next stage, starting from the weights the last gate scored (EMA if enabled)."""
-        self.position.progress = self.progress.in_stage(name)
+        self.progress = self.progress.in_stage(name)
         self.rollback_steps.clear()
         self.engine.load_ema_into_weights()
-
-    @property
-    def progress(self) -> Progress:
-        """Position in the run, the stage and every data stream."""
-        return self.position.progress
 
     @property
     def world(self) -> World:
@@ -204,8 +193,9 @@ def build_session(
     world.barrier()  # rank 0 writes only after all ranks have read the ledger
     model, saved = _weights(run, recipe, data.tokenizer, ledger, world, ui)
     engine, peak = _engine(model, recipe, ledger, world, ui)
-    _write_environment(run, peak, world)
-    progress = saved.progress if saved else Progress("", 0, 0, 0, MixCursor())
+    if world.is_main:
+        about = {"peak_flops": peak._asdict(), "devices": world.size}
+        write_json(run.environment, describe_environment() | about)
     session = Session(
         run=run,
         recipe=recipe,
@@ -218,7 +208,8 @@ def build_session(
         tracker=open_trackers(recipe.monitor.trackers if world.is_main else (), run, ui),
         recorder=StepRecorder(peak.flops_per_second * world.size, engine.device.type),
         alerts=AlertMonitor(recipe.monitor, _held_out(data)),
-        position=Position(progress, saved.optimizer_state if saved else None),
+        progress=saved.progress if saved else Progress("", 0, 0, 0, MixCursor()),
+        optimizer_state=saved.optimizer_state if saved else None,
         peak_flops=peak.flops_per_second,
         writer=CheckpointWriter(run.checkpoints, background=recipe.train.checkpoint.background),
         startup=startup or Startup(),
@@ -266,12 +257,6 @@ def _held_out(data: RunData) -> Iterator[np.ndarray]:
     for sample in data.samples.values():
         numbers = sample.documents or range(sample.shards.num_documents)
         yield from (sample.shards.document(number) for number in numbers)
-
-
-def _write_environment(run: RunFolder, peak: Peak, world: World) -> None:
-    if world.is_main:
-        about = {"peak_flops": peak._asdict(), "devices": world.size}
-        write_json(run.environment, describe_environment() | about)
 
 
 def _restore(session: Session, saved: Saved) -> None:
