@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from yxanul.base import startup as module
+from yxanul.base import clock as module
 from yxanul.base.clock import Startup
 
 
