@@ -34,12 +34,18 @@ def test_steps_and_tokens_become_plans_with_the_clip_of_the_recipe():
     assert budget.make_stage_plan(RECIPE, stage(), tokens=257).total_steps == 2
 
 
-def test_an_epoch_ends_when_the_first_source_was_seen_once():
-    available = {"a": 1000, "b": 400, "c": 10}
-    assert budget.epoch_tokens({"a": 1.0}, available) == 1000
-    assert budget.epoch_tokens({"a": 0.5, "b": 0.5}, available) == 800
-    assert budget.epoch_tokens({"a": 3, "b": 1}, available) == 1333
-    assert budget.epoch_tokens({"a": 1.0, "c": 0.0}, available) == 1000
+@pytest.mark.parametrize(
+    ("mix", "tokens"),
+    [
+        ({"a": 1.0}, 1000),
+        ({"a": 0.5, "b": 0.5}, 800),
+        ({"a": 3, "b": 1}, 1333),
+        ({"a": 1.0, "c": 0.0}, 1000),
+    ],
+)
+def test_an_epoch_ends_when_the_first_source_was_seen_once(mix, tokens):
+    one = stage().model_copy(update={"mix": mix, "budget": Budget(epochs=1)})
+    assert budget.epochs_of(one, {"a": 1000, "b": 400, "c": 10}) == (mix, tokens)
 
 
 def test_epochs_by_source_make_the_mix_and_no_passes_leave_a_source_out():

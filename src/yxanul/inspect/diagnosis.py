@@ -11,7 +11,6 @@ from yxanul.monitor.config import MonitorSettings
 from yxanul.monitor.trackers.jsonl import read_metrics
 from yxanul.recipe import load_recipe
 from yxanul.recipe.advice import advice_values
-from yxanul.stages.gates import Verdict
 from yxanul.stages.ledger import Ledger
 
 
@@ -33,7 +32,7 @@ def diagnose(run: RunFolder) -> dict[str, Any]:
         steps = max(steps, step)
         alerts += [alert.to_dict() for alert in monitor.check(step, metrics)]
     failed = {
-        entry.name: list(map(str, Verdict.from_dict(entry.verdict).failures))
+        entry.name: list(map(str, entry.verdict.failures))
         for entry in Ledger.open(run.ledger).entries
         if entry.status == "failed" and entry.verdict is not None
     }

@@ -63,26 +63,30 @@ class StagePlan:
     def curve(self) -> list[dict[str, Any]]:
         """Return points of the learning-rate curve.
 
-        They are evenly spaced, plus the end of the warm-up and both ends of each phase. `step`
-        counts the stage's steps from 1, None if the budget is not known yet; `done` is the
+        `step` counts the stage's steps from 1, None if the budget is not known yet; `done` is the
         fraction of the stage completed after that step.
         """
-        plan, schedule = self.plan, self.optim.schedule
-        last = plan.total_steps - 1
-        steps = {round(last * number / (CURVE_POINTS - 1)) for number in range(CURVE_POINTS)}
-        if schedule.clock == "steps":
-            steps.add(min(last, max(0, warmup_length(schedule, plan.total_steps) - 1)))
-        steps |= {phase.first_step for phase in plan.phases}
-        steps |= {phase.first_step + phase.num_steps - 1 for phase in plan.phases}
         return [
             {
                 "stage": self.stage.name,
                 "step": step + 1 if self.counted else None,
-                "done": (step + 1) / plan.total_steps,
-                "rate": planned_lr(plan, self.optim, step),
+                "done": (step + 1) / self.plan.total_steps,
+                "rate": planned_lr(self.plan, self.optim, step),
             }
-            for step in sorted(steps)
+            for step in self.steps(CURVE_POINTS)
         ]
+
+    def steps(self, count: int) -> list[int]:
+        """Return `count` evenly spaced steps from 0, the end of the warm-up and both ends of each
+        phase."""
+        plan, schedule = self.plan, self.optim.schedule
+        last = plan.total_steps - 1
+        steps = {round(last * number / (count - 1)) for number in range(count)}
+        if schedule.clock == "steps":
+            steps.add(min(last, max(0, warmup_length(schedule, plan.total_steps) - 1)))
+        steps |= {phase.first_step for phase in plan.phases}
+        steps |= {phase.first_step + phase.num_steps - 1 for phase in plan.phases}
+        return sorted(steps)
 
     def rates(self, count: int) -> list[float]:
         """Return the learning rate at the middle of each of `count` equal slices of the stage."""

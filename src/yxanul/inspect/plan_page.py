@@ -107,11 +107,7 @@ def _spans(plan: StagePlan, axes: _Axes) -> Iterator[dict[str, Any]]:
 def _rates(plans: Sequence[StagePlan], axes: _Axes) -> dict[str, Any]:
     positions, rates = [], []
     for plan in plans:
-        total = plan.plan.total_steps
-        steps = {round(n * (total - 1) / POINTS_PER_STAGE) for n in range(POINTS_PER_STAGE + 1)}
-        steps |= {phase.first_step for phase, _ in _phases(plan)}
-        steps |= {end - 1 for _, end in _phases(plan)}
-        for step in sorted(steps):
+        for step in plan.steps(POINTS_PER_STAGE):
             positions.append(axes.at(plan.stage.name, step + 1))
             rates.append(float(f"{planned_lr(plan.plan, plan.optim, step):.4g}"))
     return {"axis": axes.add(positions), "y": rates}

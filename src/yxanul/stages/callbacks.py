@@ -345,7 +345,10 @@ class Saving(Callback):
     def _submit(self, trainer: Trainer) -> None:
         """Submit the full training state to the writer, which then deletes old checkpoints."""
         session, progress = self.session, trainer.progress
-        self._note_micro_rows(trainer)
+        entry, rows = session.ledger.entry(self.stage), micro_rows_of(trainer.plan)
+        if entry is not None and entry.micro_rows != rows:  # reduced after an out-of-memory error
+            entry.micro_rows = rows
+            session.ledger.write()
         optimizer_state = session.engine.optimizer_state()
         files = {**session.engine.weights(), "optimizer": optimizer_state.tensors}
         if session.world.is_main:
@@ -366,14 +369,6 @@ class Saving(Callback):
             best=named.step if named else None,
             also=kept if self.session.recipe.monitor.rolls_back else (),
         )
-
-    def _note_micro_rows(self, trainer: Trainer) -> None:
-        """Record micro-batch sizes reduced by out-of-memory errors, so that a resume uses them."""
-        entry = self.session.ledger.entry(self.stage)
-        rows = micro_rows_of(trainer.plan)
-        if entry is not None and entry.micro_rows != rows:
-            entry.micro_rows = rows
-            self.session.ledger.write()
 
     def _state(self, trainer: Trainer, optimizer: Any) -> dict[str, Any]:
         session, engine = self.session, self.session.engine

@@ -140,14 +140,9 @@ def later_work(recipe: Recipe, index: int, available: Mapping[str, int]) -> tupl
     return tokens, seconds
 
 
-def epoch_tokens(mix: Mapping[str, float], available: Mapping[str, int]) -> int:
-    """Return the tokens after which the first source of a mix has been read once."""
-    total = sum(mix.values())
-    return round(min(available[name] * total / weight for name, weight in mix.items() if weight))
-
-
 def epochs_of(stage: StageSettings, available: Mapping[str, int]) -> tuple[dict[str, float], int]:
-    """Return the mix and the tokens of a stage whose budget is in epochs."""
+    """Return the mix and the tokens of a stage whose budget is in epochs; one is over when the
+    first source of a mix has been read once."""
     epochs = stage.budget.epochs
     assert epochs is not None
     mix = stage.mix
@@ -155,7 +150,9 @@ def epochs_of(stage: StageSettings, available: Mapping[str, int]) -> tuple[dict[
         mix = {name: passes * available[name] for name, passes in epochs.items() if passes}
         tokens = sum(mix.values())
     else:
-        tokens = epochs * epoch_tokens(mix, available)
+        total = sum(mix.values())
+        first = min(available[name] * total / weight for name, weight in mix.items() if weight)
+        tokens = epochs * round(first)
     return mix, max(1, round(tokens / (1 - stage.replay)))
 
 

@@ -64,12 +64,9 @@ class Saved:
 
     progress: Progress
     optimizer_state: OptimizerState
-    recorder: dict[str, Any]
-    alerts: dict[str, Any]
-    rollback_steps: list[int]
     ema: dict[str, torch.Tensor] | None
-    ema_updates: int
-    loss_scale: dict[str, Any] | None
+    state: dict[str, Any]
+    """All that `Saving` has written besides tensors."""
 
 
 @dataclass
@@ -213,7 +210,7 @@ def build_session(
         peak_flops=peak.flops_per_second,
         writer=CheckpointWriter(run.checkpoints, background=recipe.train.checkpoint.background),
         startup=startup or Startup(),
-        rollback_steps=saved.rollback_steps if saved else [],
+        rollback_steps=saved.state.get("rollback_steps", []) if saved else [],
     )
     if saved is None:
         session.tracker.rewind(0)
@@ -266,17 +263,17 @@ def _restore(session: Session, saved: Saved) -> None:
     if best is not None and best.step in steps and session.world.is_main:
         write_best(session.run.path, best.step, best.metric, best.value)
     restore_engine(session.engine, saved)
-    session.recorder.load(saved.recorder)
-    session.alerts.load(saved.alerts)
+    session.recorder.load(saved.state["recorder"])
+    session.alerts.load(saved.state["watch"])
     session.tracker.rewind(saved.progress.step)
 
 
 def restore_engine(engine: Engine, saved: Saved) -> None:
     """Load the EMA and the loss scale of a checkpoint."""
     if saved.ema is not None:
-        engine.load_mean(saved.ema, saved.ema_updates)
-    if saved.loss_scale is not None and engine.mixed_precision.scale is not None:
-        engine.mixed_precision.scale = LossScale.from_dict(saved.loss_scale)
+        engine.load_mean(saved.ema, saved.state["ema_updates"])
+    if saved.state["loss_scale"] is not None and engine.mixed_precision.scale is not None:
+        engine.mixed_precision.scale = LossScale.from_dict(saved.state["loss_scale"])
 
 
 def _load_newest(run: RunFolder, model: LanguageModel, ui: Ui) -> Saved | None:
@@ -300,16 +297,9 @@ def _load_newest(run: RunFolder, model: LanguageModel, ui: Ui) -> Saved | None:
 def load_checkpoint(path: Path) -> tuple[Mapping[str, torch.Tensor], Saved]:
     """Return the weights of a checkpoint, and the rest of it; raise CheckpointDamaged."""
     tensors, state = read_checkpoint(path)
-    return tensors["model"], Saved(
-        Progress.from_dict(state["progress"]),
-        OptimizerState(tensors["optimizer"], state["optimizer"]),
-        state["recorder"],
-        state["watch"],
-        state.get("rollback_steps", []),
-        tensors.get("ema"),
-        state.get("ema_updates", 0),
-        state["loss_scale"],
-    )
+    optimizer_state = OptimizerState(tensors["optimizer"], state["optimizer"])
+    progress = Progress.from_dict(state["progress"])
+    return tensors["model"], Saved(progress, optimizer_state, tensors.get("ema"), state)
 
 
 def load_initial(
