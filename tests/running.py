@@ -53,7 +53,7 @@ class Said:
 
 def call(*arguments, cwd=".", stdin=""):
     """Run the program in this process."""
-    from yxanul.cli.app import main
+    from yxanul.cli.entry import run as main
 
     out, err, code = io.StringIO(), io.StringIO(), 0
     argv = ["yxanul", *map(str, arguments)]
@@ -210,8 +210,8 @@ def assert_all_finite(out):
 
 NURSERY = """
 import json, os, signal, sys, time
-import torch._dynamo, yxanul.cli.train, yxanul.stages.runner, yxanul.stages.resume
-from yxanul.cli.app import main
+import torch._dynamo, yxanul.cli.app, yxanul.stages.runner, yxanul.stages.resume
+from yxanul.cli.entry import run as main
 
 def live(order):
     os.setsid()

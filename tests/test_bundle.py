@@ -10,7 +10,7 @@ import torch
 from pairs import build_ours, settings_of, train_tokenizer
 from yxanul.base.errors import YxanulError
 from yxanul.bundle import open_bundle
-from yxanul.cli.app import main
+from yxanul.cli.entry import run as main
 from yxanul.model.convert import write_pretrained
 from yxanul.model.count import count_parameters
 

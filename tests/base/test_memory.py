@@ -8,7 +8,7 @@ import pytest
 
 FAULTS = """
 import resource, torch
-from yxanul.base.memory import keep_freed_memory
+from yxanul.base.machine import keep_freed_memory
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(20):

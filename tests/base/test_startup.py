@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from yxanul.base import startup as module
-from yxanul.base.startup import Startup
+from yxanul.base import clock as module
+from yxanul.base.clock import Startup
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_where_the_system_does_not_say_the_age_it_is_none(monkeypatch):
 def test_it_counts_from_the_birth_of_the_process():
     code = (
         "import time\n"
-        "from yxanul.base.startup import Startup\n"
+        "from yxanul.base.clock import Startup\n"
         "print(time.process_time(), Startup().seconds['python'])"
     )
     began = time.monotonic()

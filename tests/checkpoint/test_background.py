@@ -7,17 +7,17 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 
 import pytest
 import torch
 
 from yxanul.base.errors import YxanulError
 from yxanul.checkpoint import background
-from yxanul.checkpoint.background import CheckpointWriter
+from yxanul.checkpoint.background import CheckpointWriter, Snapshot
 from yxanul.checkpoint.keep import read_best, rotate, write_best
 from yxanul.checkpoint.layout import checkpoint_steps
 from yxanul.checkpoint.read import read_checkpoint, verify_checkpoint
-from yxanul.checkpoint.snapshot import Snapshot
 from yxanul.checkpoint.write import write_checkpoint
 
 PATIENCE = 240  # seconds until a test that waits for something gives up
@@ -106,7 +106,7 @@ def test_the_files_are_those_of_the_foreground_to_the_bit(tmp_path):
     state = {"step": 3, "nested": {"a": [1, 2.5, None, float("inf")]}}
     write_checkpoint(tmp_path / "plain", 3, odd_tensors(), state)
     for name, beside in (("beside", True), ("before", False)):
-        with CheckpointWriter(tmp_path / name, background=beside) as writer:
+        with closing(CheckpointWriter(tmp_path / name, background=beside)) as writer:
             for _ in range(2):  # the second from buffers that were used before
                 writer.submit(3, odd_tensors(), state)
         assert content(tmp_path / name) == content(tmp_path / "plain")
@@ -114,7 +114,7 @@ def test_the_files_are_those_of_the_foreground_to_the_bit(tmp_path):
 
 def test_submit_returns_before_the_write_and_what_changes_then_does_not_count(tmp_path, gate):
     tensors, state = model(1.0), {"losses": [1.0]}
-    with CheckpointWriter(tmp_path) as writer:
+    with closing(CheckpointWriter(tmp_path)) as writer:
         writer.submit(1, tensors, state)
         gate.wait_for([1])
         assert checkpoint_steps(tmp_path) == []
@@ -126,7 +126,7 @@ def test_submit_returns_before_the_write_and_what_changes_then_does_not_count(tm
 
 
 def test_a_second_save_waits_for_the_first(tmp_path, gate):
-    with CheckpointWriter(tmp_path) as writer:
+    with closing(CheckpointWriter(tmp_path)) as writer:
         writer.submit(1, model(1.0), {})
         gate.wait_for([1])
         before = writer.seconds_held
@@ -140,7 +140,7 @@ def test_a_second_save_waits_for_the_first(tmp_path, gate):
 
 
 def test_wait_means_on_the_disk_and_check_waits_for_nothing(tmp_path, gate):
-    with CheckpointWriter(tmp_path) as writer:
+    with closing(CheckpointWriter(tmp_path)) as writer:
         writer.wait()
         writer.submit(1, model(), {})
         writer.check()
@@ -159,7 +159,7 @@ def test_what_follows_runs_in_the_thread_with_the_checkpoint_on_disk(tmp_path):
         write_best(tmp_path, step, "val/loss", 1 / step)
         rotate(tmp_path / "c", keep=1, best=2)
 
-    with CheckpointWriter(tmp_path / "c") as writer:
+    with closing(CheckpointWriter(tmp_path / "c")) as writer:
         for step in (1, 2, 3, 4):
             writer.submit(step, model(), {}, lambda step=step: after(step))
     assert seen == [(False, step) for step in (1, 2, 3, 4)]
@@ -173,7 +173,6 @@ CALLS = {
     "wait": CheckpointWriter.wait,
     "check": CheckpointWriter.check,
     "close": CheckpointWriter.close,
-    "exit": lambda writer: writer.__exit__(None, None, None),
 }
 
 
@@ -189,7 +188,7 @@ def test_an_error_of_the_thread_is_raised_by_the_next_call_and_once(tmp_path, fu
 
 
 def test_after_an_error_the_writer_still_writes(tmp_path, full_disk, monkeypatch):
-    with CheckpointWriter(tmp_path) as writer:
+    with closing(CheckpointWriter(tmp_path)) as writer:
         writer.submit(1, model(), {})
         with pytest.raises(YxanulError, match="step 1"):
             writer.wait()
@@ -199,14 +198,17 @@ def test_after_an_error_the_writer_still_writes(tmp_path, full_disk, monkeypatch
 
 
 def test_a_save_that_failed_outranks_what_ended_the_block(tmp_path, full_disk):
-    with pytest.raises(YxanulError, match="step 1") as caught, CheckpointWriter(tmp_path) as writer:
+    with (
+        pytest.raises(YxanulError, match="step 1") as caught,
+        closing(CheckpointWriter(tmp_path)) as writer,
+    ):
         writer.submit(1, model(), {})
         raise KeyError("the cause")
     assert isinstance(caught.value.__context__, KeyError)
 
 
 def test_what_ends_the_block_waits_for_the_save(tmp_path, gate):
-    with pytest.raises(KeyError), CheckpointWriter(tmp_path) as writer:
+    with pytest.raises(KeyError), closing(CheckpointWriter(tmp_path)) as writer:
         writer.submit(1, model(), {})
         once_waiting(gate.opened.set)
         raise KeyError
@@ -231,7 +233,7 @@ def test_an_error_of_what_follows_is_one_line_and_a_bug_stays_a_bug(tmp_path, be
 
 
 def test_a_state_that_is_not_plain_is_refused_at_once(tmp_path):
-    with CheckpointWriter(tmp_path) as writer, pytest.raises(TypeError, match="state"):
+    with closing(CheckpointWriter(tmp_path)) as writer, pytest.raises(TypeError, match="state"):
         writer.submit(1, model(), {"a": {1, 2}})
     assert list(tmp_path.iterdir()) == []
 
@@ -241,7 +243,7 @@ def test_where_no_thread_is_to_be_had_it_is_written_all_the_same(tmp_path, monke
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    with CheckpointWriter(tmp_path) as writer:
+    with closing(CheckpointWriter(tmp_path)) as writer:
         writer.submit(1, model(), {})
     verify_checkpoint(tmp_path / "step-00000001")
 

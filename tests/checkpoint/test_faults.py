@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
 
 import pytest
 import torch
@@ -29,7 +30,7 @@ def tensors_of(step, size=1000):
 
 
 def save(folder, step, beside):
-    with CheckpointWriter(folder, background=beside) as writer:
+    with closing(CheckpointWriter(folder, background=beside)) as writer:
         writer.submit(step, tensors_of(step), {"step": step})
 
 
@@ -147,6 +148,7 @@ def test_what_was_put_aside_and_is_damaged_is_named(tmp_path):
 IN_OWN_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]
 REAL_DISK = """
 import pathlib, subprocess, sys, torch
+from contextlib import closing
 from yxanul.base.errors import YxanulError
 from yxanul.checkpoint.background import CheckpointWriter
 from yxanul.checkpoint.read import newest_intact
@@ -158,7 +160,7 @@ mount("-t", "tmpfs", "-o", "size=1m", "none")
 
 def save(step, size, beside):
     try:
-        with CheckpointWriter(folder / "checkpoints", background=beside) as writer:
+        with closing(CheckpointWriter(folder / "checkpoints", background=beside)) as writer:
             writer.submit(step, {"model": {"w": torch.zeros(size)}}, {"step": step})
     except YxanulError as error:
         print("refused:", error)
@@ -197,10 +199,11 @@ def test_a_real_disk_that_is_full_and_then_read_only(tmp_path):
 
 FILE_LIMIT = """
 import pathlib, resource, signal, sys, torch
+from contextlib import closing
 from yxanul.base.errors import YxanulError
 from yxanul.checkpoint.background import CheckpointWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-with CheckpointWriter(pathlib.Path(sys.argv[1])) as writer:
+with closing(CheckpointWriter(pathlib.Path(sys.argv[1]))) as writer:
     writer.submit(1, {"model": {"w": torch.zeros(10)}}, {})
     writer.wait()
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
@@ -230,6 +233,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
 
 NURSERY = """
 import os, pathlib, signal, sys, time, torch
+from contextlib import closing
 from yxanul.checkpoint.background import CheckpointWriter
 from yxanul.checkpoint.keep import rotate, write_best
 from yxanul.checkpoint.layout import checkpoint_steps
@@ -245,7 +249,7 @@ def live(pipe):
         write_best(run, step, "val/loss", 1 / step)
         rotate(folder, keep=2, best=None, keep_every=50)
         os.write(pipe, b"%d\\n" % step)
-    with CheckpointWriter(folder) as writer:
+    with closing(CheckpointWriter(folder)) as writer:
         while True:
             step += 1
             table.add_(1.0)  # in place, as an optimizer does, while the last one is being written

@@ -7,8 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from yxanul.checkpoint import layout, migrate
-from yxanul.checkpoint.read import newest_intact, read_checkpoint, read_manifest
+from yxanul.checkpoint import layout
+from yxanul.checkpoint.read import (
+    MIGRATIONS,
+    migrated,
+    newest_intact,
+    read_checkpoint,
+    read_manifest,
+)
 from yxanul.checkpoint.write import write_checkpoint
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "checkpoint-v1"
@@ -54,14 +60,14 @@ def test_an_old_one_is_checked_like_a_new_one(tmp_path):
 
 
 def test_every_older_version_has_its_step():
-    assert sorted(migrate.MIGRATIONS) == list(range(1, layout.SCHEMA_VERSION))
+    assert sorted(MIGRATIONS) == list(range(1, layout.SCHEMA_VERSION))
 
 
 @pytest.mark.parametrize("state", [None, 3, [1]])
 def test_a_state_of_another_kind_stays_as_it_is(state):
-    assert migrate.migrated(state, 1) == state
+    assert migrated(state, 1) == state
 
 
 def test_a_state_of_today_is_not_touched():
-    assert migrate.migrated({"x": 1}, layout.SCHEMA_VERSION) == {"x": 1}
-    assert migrate.migrated({"devices": 4}, 1) == NEW_KEYS | {"devices": 4}
+    assert migrated({"x": 1}, layout.SCHEMA_VERSION) == {"x": 1}
+    assert migrated({"devices": 4}, 1) == NEW_KEYS | {"devices": 4}

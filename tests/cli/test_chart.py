@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yxanul.cli.chart import area, bars, columns, parts_bar, shades_of
+from yxanul.cli.pictures import area, bars, parts_bar, shades_of
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -47,12 +47,7 @@ def test_bars_are_true_to_an_eighth_of_a_letter(values, width):
 def test_nothing_to_draw(values):
     lines = bars([("x", value) for value in values], 5, lambda _: "!")
     assert lines == ["x  !"] * len(values)
-    assert columns(values) == [" "] * len(values)
-
-
-def test_columns():
-    assert columns([0, 1, 4, 8]) == [" ", "▂", "▅", "█"]
-    assert columns([1, 1000]) == ["▁", "█"]
+    assert area(values, 1) == [" " * len(values)]
 
 
 def test_an_area_stands_on_its_floor():

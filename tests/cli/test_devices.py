@@ -31,7 +31,7 @@ from running import (
 from yxanul.base.errors import Interrupted, YxanulError
 from yxanul.base.interrupt import StopRequest
 from yxanul.checkpoint.read import read_checkpoint
-from yxanul.cli.launch import Order, _error_of, num_devices, start_children
+from yxanul.cli.run import Order, _error_of, num_devices, start_children
 from yxanul.model.config import ModelSettings
 from yxanul.model.count import flops_per_token
 from yxanul.train.parallel import world

@@ -5,7 +5,6 @@ import json
 import shlex
 import sys
 from contextlib import redirect_stderr
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,12 +16,13 @@ from yxanul.base.errors import YxanulError
 from yxanul.base.files import folder_lock
 from yxanul.base.ui import SilentUi
 from yxanul.cli.options import with_device
-from yxanul.cli.output import LogUi
+from yxanul.cli.output import log_ui
 from yxanul.cli.run import SAMPLE_LINES, readable, summary
 from yxanul.cli.show_plan import show_recipe
 from yxanul.cli.show_run import show_run
 from yxanul.cli.tokenizer_train import checked_out
 from yxanul.stages.ledger import Entry, Ledger
+from yxanul.stages.summary import Outcome, opening_words
 from yxanul.tokenizer.build import build_byte
 from yxanul.tokenizer.config import ByteSettings
 
@@ -40,13 +40,9 @@ def test_a_run_ends_with_commands_that_work_in_the_same_shell(
 ):
     monkeypatch.setattr("sys.argv", [argument, "run"])
     monkeypatch.setattr("shutil.which", lambda name: installed)
-    outcome = SimpleNamespace(
-        samples=["It's\n\n\n\n\nlong"],
-        stages=[],
-        scores={},
-        run=Path("my runs/x"),
-        prompt='It\'s $5 "now"',
-    )
+    samples = ["It's\n\n\n\n\nlong"]
+    facts = {"run": "my runs/x", "stages": [], "held_out": {}, "samples": samples}
+    outcome = Outcome(facts, prompt='It\'s $5 "now"')
     *_, sample, _, _, _, more, last = summary(outcome).splitlines()
     assert sample == "long"
     told = ["generate", "my runs/x", outcome.prompt, "--temperature", "0.3", "--samples", "4"]
@@ -81,8 +77,6 @@ def session_with(texts, tokenizer):
     ],
 )
 def test_the_prompt_is_the_beginning_of_a_held_out_document(texts, prompt):
-    from yxanul.stages.summary import opening_words
-
     assert (
         opening_words(session_with(texts, build_byte(ByteSettings(), list, SilentUi()))) == prompt
     )
@@ -96,14 +90,14 @@ def test_scoring_names_every_domain(monkeypatch):
     said = io.StringIO()
     with redirect_stderr(said):
         domains = {name: SimpleNamespace(num_tokens=10) for name in ("stories", "math")}
-        perplexity.score_domains(None, domains, dict.fromkeys(domains), LogUi())
+        perplexity.score_domains(None, domains, dict.fromkeys(domains), log_ui())
     assert "stories 1.443, math 1.443 bits per byte" in said.getvalue()
 
 
 def test_progress_is_said_once(monkeypatch):
     monkeypatch.setattr("yxanul.cli.output.SECONDS_BETWEEN_LINES", 0.0)
     said = io.StringIO()
-    with redirect_stderr(said), LogUi().task("score files", 2, "files") as task:
+    with redirect_stderr(said), log_ui().task("score files", 2, "files") as task:
         task.advance(1, "a.txt")
         task.advance(1, "b.txt")
     lines = said.getvalue().splitlines()

@@ -12,8 +12,8 @@ import typer
 
 from running import call
 from yxanul.base.errors import GateFailed, Interrupted, YxanulError
-from yxanul.cli import app as program
-from yxanul.cli import signals
+from yxanul.cli import entry, signals
+from yxanul.cli.app import app
 from yxanul.cli.errors import error_facts
 from yxanul.cli.output import print_json
 
@@ -31,7 +31,7 @@ ERRORS = {
 
 def verbs(group=None, path=()):
     """Return every verb's words and command."""
-    group = group or typer.main.get_command(program.app)
+    group = group or typer.main.get_command(app)
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from verbs(command, (*path, name))
@@ -89,7 +89,7 @@ def test_a_bug_is_one_object_before_its_traceback(does, verb, capsys, monkeypatc
     does(raising(ZeroDivisionError("division by zero")))
     monkeypatch.setattr(sys, "argv", ["yxanul", *asked(verb)])
     with pytest.raises(ZeroDivisionError):
-        program.main()
+        entry.run()
     answer = json.loads(capsys.readouterr().out)
     assert answer["exit_code"] == 1
     assert "ZeroDivisionError" in answer["error"]["message"]

@@ -4,7 +4,7 @@ import pytest
 
 from recipes import TINY, write_tiny
 from yxanul.cli.show_plan import CURVE_HEIGHT, show_recipe
-from yxanul.recipe.files import installed_recipes
+from yxanul.recipe.files import installed_files
 
 
 def test_the_curve_begins_in_the_warm_up_and_has_the_peak(tmp_path):
@@ -60,7 +60,7 @@ def test_smaller_steps_at_the_end_of_a_phase_are_part_of_it():
     assert all(a["from_step"] + a["steps"] == b["from_step"] for a, b in pairwise(phases))
 
 
-@pytest.mark.parametrize("name", sorted(set(installed_recipes()) - {"base"}))
+@pytest.mark.parametrize("name", sorted(set(installed_files("recipe")) - {"base"}))
 def test_every_installed_recipe_is_drawn(name):
     facts, text = show_recipe(name, [])
     assert facts["curve"] and facts["phases"]

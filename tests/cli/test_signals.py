@@ -32,7 +32,7 @@ WITH_A_THREAD_IN_A_LIBRARY = """
 import os, signal, time
 import tokenizers, yxanul.cli
 from yxanul.base.interrupt import StopRequest
-from yxanul.cli import app
+from yxanul.cli import entry
 from yxanul.tokenizer.train_bpe import learn_bpe
 
 class Late:
@@ -50,7 +50,7 @@ def verb():
         learn_bpe(tokenizers.Tokenizer(tokenizers.models.BPE()), endless(), 300)
 
 time.late = Late()
-app.run_verb = verb
+entry.run_verb = verb
 yxanul.cli.main()
 """
 

@@ -145,7 +145,7 @@ def test_compare_the_held_out_text_of_a_recipe(place):
     ],
 )
 def test_a_mistake_is_one_line(place, words, message, capsys, monkeypatch):
-    from yxanul.cli.app import main
+    from yxanul.cli.entry import run as main
 
     monkeypatch.chdir(place)
     (place / "config.json").write_text("{}")
@@ -163,7 +163,7 @@ def test_without_matplotlib_nothing_is_measured(place, monkeypatch):
     import importlib.util
 
     from yxanul.base.errors import YxanulError
-    from yxanul.cli.tokenizer_picture import check_picture
+    from yxanul.cli.tokenizer_compare import check_picture
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(YxanulError, match=r"pip install 'yxanul\[plot\]'"):

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from yxanul.recipe import Recipe, dump_recipe, load_recipe
-from yxanul.recipe.files import find_curriculum, installed_curricula, installed_recipes
+from yxanul.recipe.files import find_file, installed_files
 from yxanul.stages.config import DEFAULT_RULES, StageSettings, stage_optim
 from yxanul.stages.resume import differences
 from yxanul.train.curriculum import Plan, make_plan, planned_lr
 
-NAMES = sorted(set(installed_recipes()) - {"base"})
+NAMES = sorted(set(installed_files("recipe")) - {"base"})
 PROMISED = {
     "quickstart",
     "own-text",
@@ -184,9 +184,9 @@ def test_a_stage_by_itself_is_that_of_all_four(number):
     )
 
 
-@pytest.mark.parametrize("name", installed_curricula())
+@pytest.mark.parametrize("name", installed_files("curriculum"))
 def test_a_recipe_of_ones_own_takes_a_curriculum(name, tmp_path):
-    assert find_curriculum(name) == installed_curricula()[name]
+    assert find_file("curriculum", name, Path()) == installed_files("curriculum")[name]
     budget = "budget: {tokens: 9_000_000_000}" if name == "plain" else ""
     text = f"""
 extends: progressive-1b

@@ -14,7 +14,7 @@ from yxanul.recipe import (
     dump_recipe,
     load_recipe,
 )
-from yxanul.recipe.files import installed_recipes
+from yxanul.recipe.files import installed_files
 from yxanul.stages.config import stage_optim
 from yxanul.stages.resume import differences
 
@@ -409,7 +409,7 @@ def test_an_unknown_recipe_names_the_near_miss():
         load_recipe("quikstart")
 
 
-@pytest.mark.parametrize("name", sorted(set(installed_recipes()) - {"base"}))
+@pytest.mark.parametrize("name", sorted(set(installed_files("recipe")) - {"base"}))
 def test_installed_recipes_are_valid(name):
     assert load_recipe(name).description
 

@@ -14,7 +14,7 @@ from yxanul.model.config import ModelSettings
 from yxanul.model.count import count_parameters
 from yxanul.model.zoo import PRESETS
 from yxanul.recipe import load_recipe
-from yxanul.recipe.files import installed_recipes
+from yxanul.recipe.files import installed_files
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -110,7 +110,7 @@ def test_the_table_of_presets_is_exact():
 
 
 def test_recipes_and_paths_exist():
-    names = set(installed_recipes()) - {"base"}
+    names = set(installed_files("recipe")) - {"base"}
     assert all(f"`{name}`" in README for name in names)
     for name in re.findall(r"^  ([a-z_]+(?:/|\.py))", BLOCKS[-1], re.MULTILINE):
         assert (ROOT / "src" / "yxanul" / name).exists(), name

@@ -76,7 +76,7 @@ def test_a_verdict_is_kept_with_its_metrics(passed, status):
     judged, metrics = entry("one"), {"val/wiki/loss": 1.0}
     judged.judged(metrics, verdict(passed))
     assert (judged.status, judged.at_end) == (status, metrics)
-    assert judged.verdict == verdict(passed).to_dict()
+    assert judged.verdict == verdict(passed)
 
 
 def test_entries_are_found_by_name():

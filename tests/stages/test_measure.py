@@ -8,9 +8,9 @@ import torch
 
 from recipes import TINY, write_tiny
 from running import assert_same_run, call
+from yxanul.base.clock import Startup
 from yxanul.base.errors import Interrupted, YxanulError
 from yxanul.base.run_folder import RunFolder
-from yxanul.base.startup import Startup
 from yxanul.base.ui import SilentUi
 from yxanul.model.count import flops_per_token
 from yxanul.model.zoo import PRESETS

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -11,8 +13,9 @@ from yxanul.train.config import TrainSettings
 from yxanul.train.engine import Engine
 from yxanul.train.mixed_precision.weights import MixedPrecision
 
-OPTIM = OptimSettings(peak_lr=1e-2, grad_clip=0.9)
-TRAIN = TrainSettings(batch_tokens=256)
+RECIPE = SimpleNamespace(
+    optim=OptimSettings(peak_lr=1e-2, grad_clip=0.9), train=TrainSettings(batch_tokens=256)
+)
 
 
 def stage(*curriculum):
@@ -25,18 +28,24 @@ def stage(*curriculum):
 
 
 def test_steps_and_tokens_become_plans_with_the_clip_of_the_recipe():
-    plan = budget.plan_steps(stage(), TRAIN, OPTIM, 7)
+    plan = budget.make_stage_plan(RECIPE, stage(), steps=7)
     assert (plan.total_steps, plan.total_tokens) == (7, 7 * 256)
     assert plan.phases[0].clip == 0.9
-    assert budget.plan_tokens(stage(), TRAIN, OPTIM, 257).total_steps == 2
+    assert budget.make_stage_plan(RECIPE, stage(), tokens=257).total_steps == 2
 
 
-def test_an_epoch_ends_when_the_first_source_was_seen_once():
-    available = {"a": 1000, "b": 400, "c": 10}
-    assert budget.epoch_tokens({"a": 1.0}, available) == 1000
-    assert budget.epoch_tokens({"a": 0.5, "b": 0.5}, available) == 800
-    assert budget.epoch_tokens({"a": 3, "b": 1}, available) == 1333
-    assert budget.epoch_tokens({"a": 1.0, "c": 0.0}, available) == 1000
+@pytest.mark.parametrize(
+    ("mix", "tokens"),
+    [
+        ({"a": 1.0}, 1000),
+        ({"a": 0.5, "b": 0.5}, 800),
+        ({"a": 3, "b": 1}, 1333),
+        ({"a": 1.0, "c": 0.0}, 1000),
+    ],
+)
+def test_an_epoch_ends_when_the_first_source_was_seen_once(mix, tokens):
+    one = stage().model_copy(update={"mix": mix, "budget": Budget(epochs=1)})
+    assert budget.epochs_of(one, {"a": 1000, "b": 400, "c": 10}) == (mix, tokens)
 
 
 def test_epochs_by_source_make_the_mix_and_no_passes_leave_a_source_out():
@@ -54,7 +63,7 @@ def test_timing_a_step_leaves_the_model_as_it_was(precision, optimizer):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     random = torch.get_rng_state()
     optim = OptimSettings(name=optimizer, peak_lr=1.0)
-    (phase,) = budget.plan_steps(stage(), TRAIN, optim, 1).phases
+    (phase,) = budget.make_stage_plan(RECIPE, stage(), steps=1).phases
     copy = Engine(MixedPrecision(model, precision)).copy_of_model()
     assert measure.step_seconds(copy, optim, phase, seconds=0.0) > 0
     for name, value in model.state_dict().items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 
@@ -41,11 +42,9 @@ class YxanulError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Pickle does not support keyword-only arguments.
-        return _rebuild, (type(self), self.what, self.got, self.expected, self.hint)
-
-
-def _rebuild(kind, what, got, expected, hint):  # pragma: no cover - called by pickle
-    return kind(what, got=got, expected=expected, hint=hint)
+        return partial(type(self), got=self.got, expected=self.expected, hint=self.hint), (
+            self.what,
+        )
 
 
 class GateFailed(YxanulError):
@@ -72,11 +71,8 @@ class Interrupted(BaseException):
         self.exit_code = 128 + signal_number
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild_interrupted, (self.what, self.signal_number, self.hint)
-
-
-def _rebuild_interrupted(what, signal_number, hint):  # pragma: no cover - called by pickle
-    return Interrupted(what, signal_number=signal_number, hint=hint)
+        again = partial(Interrupted, signal_number=self.signal_number, hint=self.hint)
+        return again, (self.what,)
 
 
 @contextlib.contextmanager

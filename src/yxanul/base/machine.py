@@ -1,10 +1,15 @@
-"""Hardware identification."""
+"""What the hardware is, and how this process uses its memory."""
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import platform
+import sys
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+_LARGEST = 2**31 - 1
 
 
 @functools.cache
@@ -21,3 +26,22 @@ def processor_name() -> str:
 def usable_cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def keep_freed_memory() -> bool:
+    """Make glibc keep freed memory for the next allocation; return whether that succeeded.
+
+    By default glibc returns every large tensor to the system, and the next one of that size causes
+    a page fault per 4 KiB: a tenth of the time of training on a CPU. No effect without glibc.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        set_option = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    # Older versions reject more than 32 MiB. The other options alone would make matters worse.
+    if not any(set_option(_M_MMAP_THRESHOLD, most) == 1 for most in (_LARGEST, 2**25)):
+        return False
+    options = ((_M_TRIM_THRESHOLD, _LARGEST), (_M_TOP_PAD, 2**26))
+    return all([set_option(option, value) == 1 for option, value in options])

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from yxanul.base.cache import fetched_folder, is_address
 from yxanul.base.files import expand_home
 
 
-@dataclass(frozen=True)
 class RunFolder:
     """Paths in `runs/<name>/`."""
 
-    path: Path
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe = path / "recipe.yaml"
+        """The resolved recipe."""
+        self.environment = path / "environment.json"
+        """Hardware, versions and the settings chosen for them."""
+        self.tokenizer = path / "tokenizer.json"
+        """The tokenizer in the format of the `tokenizers` library."""
+        self.metrics = path / "metrics.jsonl"
+        """Metrics, one JSON object per line."""
+        self.ledger = path / "ledger.json"
+        """Stages, budgets and gate verdicts."""
+        self.checkpoints = path / "checkpoints"
+        """Checkpoints, one folder each."""
+        self.evaluations = path / "evaluations"
+        """Scores of tasks, by weights and requests."""
+        self.samples = path / "samples"
+        """Samples generated during training."""
 
     @property
     def name(self) -> str:
@@ -21,52 +36,12 @@ class RunFolder:
         return self.path.resolve().name
 
     @property
-    def recipe(self) -> Path:
-        """The resolved recipe."""
-        return self.path / "recipe.yaml"
-
-    @property
-    def environment(self) -> Path:
-        """Hardware, versions and the settings chosen for them."""
-        return self.path / "environment.json"
-
-    @property
-    def tokenizer(self) -> Path:
-        """The tokenizer in the format of the `tokenizers` library."""
-        return self.path / "tokenizer.json"
+    def has_begun(self) -> bool:
+        """Whether there is a checkpoint to resume from."""
+        return any(self.checkpoints.glob("step-*"))
 
     def data(self, shared: str | None) -> Path:
         """Folder of the shards: in the run, or `shared`; for a remote address, its local cache."""
         if shared and is_address(shared):
             return fetched_folder(shared)
         return expand_home(shared) if shared else self.path / "data"
-
-    @property
-    def metrics(self) -> Path:
-        """Metrics, one JSON object per line."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def ledger(self) -> Path:
-        """Stages, budgets and gate verdicts."""
-        return self.path / "ledger.json"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Checkpoints, one folder each."""
-        return self.path / "checkpoints"
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether there is a checkpoint to resume from."""
-        return any(self.checkpoints.glob("step-*"))
-
-    @property
-    def evaluations(self) -> Path:
-        """Scores of tasks, by weights and requests."""
-        return self.path / "evaluations"
-
-    @property
-    def samples(self) -> Path:
-        """Samples generated during training."""
-        return self.path / "samples"

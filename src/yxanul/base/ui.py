@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
-_LINE_SECONDS = 30.0
+from yxanul.base.figures import format_seconds
 
 
 class ProgressTask(Protocol):
@@ -23,10 +23,10 @@ class ProgressTask(Protocol):
 class Ui(Protocol):
     """Interface for messages to the user."""
 
-    def say(self, line: str) -> None:
+    def say(self, line: str, /) -> None:
         """Show one informational line."""
 
-    def warn(self, line: str) -> None:
+    def warn(self, line: str, /) -> None:
         """Show one warning line."""
 
     def task(
@@ -59,31 +59,52 @@ class SilentUi:
         yield _SilentTask()
 
 
-class BackgroundUi:
-    """`Ui` for background work: occasional lines instead of a bar, which training occupies."""
+class LineUi:
+    """`Ui` with occasional lines instead of a bar, as for a log, or while training has the bar."""
 
-    def __init__(self, ui: Ui) -> None:
-        self.say, self.warn = ui.say, ui.warn
+    def __init__(
+        self, say: Callable[[str], None], warn: Callable[[str], None], seconds: float
+    ) -> None:
+        self.say, self.warn, self._seconds = say, warn, seconds
 
     @contextlib.contextmanager
     def task(self, title: str, total: float, unit: str) -> Iterator[ProgressTask]:
-        """Print a line every 30 seconds and one at the end."""
-        task = _BackgroundTask(self, title, total)
+        """Show a line of progress every so many seconds, and one at the end."""
+        task = _LineTask(self.say, self._seconds, title, total, unit)
         yield task
-        self.say(f"{title}: done")
+        if task.done != task.reported:
+            task.report(ended=True)
 
 
-class _BackgroundTask:
-    def __init__(self, ui: BackgroundUi, title: str, total: float) -> None:
-        self._ui, self._title, self._total = ui, title, total
-        self._done, self._last_line = 0.0, time.monotonic()
-
-    def expect(self, total: float) -> None:
-        self._total = total
+class _LineTask:
+    def __init__(
+        self, say: Callable[[str], None], seconds: float, title: str, total: float, unit: str
+    ):
+        self.say, self.seconds = say, seconds
+        self.title, self.total, self.unit = title, total, unit
+        self.done, self.note = 0.0, ""
+        self.reported: float | None = None
+        self.start = self.last = time.monotonic()
 
     def advance(self, amount: float, note: str = "") -> None:
-        self._done += amount
-        if time.monotonic() - self._last_line >= _LINE_SECONDS:
-            self._last_line = time.monotonic()
-            share = self._done / max(self._total, 1)
-            self._ui.say(f"{self._title}: {share:.0%}, {note}")
+        self.done += amount
+        self.note = note or self.note
+        now = time.monotonic()
+        if now - self.last >= self.seconds:
+            self.last = now
+            self.report()
+
+    def expect(self, total: float) -> None:
+        self.total = total
+
+    def report(self, ended: bool = False) -> None:
+        self.reported = self.done
+        seconds = max(time.monotonic() - self.start, 1e-9)
+        speed = self.done / seconds
+        parts = [f"{self.title}: {self.done:,.0f}/{self.total:,.0f} {self.unit}"]
+        parts.append(f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.2g}/s")
+        if not ended and self.done < self.total and speed:
+            parts.append(f"{format_seconds((self.total - self.done) / speed)} left")
+        else:
+            parts.append(f"took {format_seconds(seconds)}")
+        self.say(", ".join([*parts, self.note] if self.note else parts))

@@ -1,4 +1,4 @@
-"""Asynchronous checkpoint saves."""
+"""Asynchronous checkpoint saves, from copies of the tensors."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 
 from yxanul.base.errors import YxanulError
-from yxanul.checkpoint.snapshot import Snapshot
-from yxanul.checkpoint.write import check_plain, write_checkpoint
+from yxanul.checkpoint.write import check_plain, place_of, write_checkpoint
+
+Tensors = Mapping[str, Mapping[str, torch.Tensor]]
+"""Tensors by file and by name."""
 
 
 class CheckpointWriter:
@@ -37,7 +38,7 @@ class CheckpointWriter:
     def submit(
         self,
         step: int,
-        tensors: Mapping[str, Mapping[str, torch.Tensor]],
+        tensors: Tensors,
         state: Any,
         after: Callable[[], None] | None = None,
     ) -> None:
@@ -83,25 +84,8 @@ class CheckpointWriter:
             if self._save is None:
                 self._snapshot.forget()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        # An error of the save replaces `error`, which becomes its context: a failed save must not
-        # be reported as "interrupted; all is saved".
-        self.close()
-
     def _write(
-        self,
-        step: int,
-        tensors: Mapping[str, Mapping[str, torch.Tensor]],
-        state: Any,
-        after: Callable[[], None] | None,
+        self, step: int, tensors: Tensors, state: Any, after: Callable[[], None] | None
     ) -> None:
         check_finite(step, tensors)
         write_checkpoint(self.folder, step, tensors, state)
@@ -116,7 +100,7 @@ class CheckpointWriter:
             ) from error
 
 
-def check_finite(step: int, tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+def check_finite(step: int, tensors: Tensors) -> None:
     """Raise YxanulError if a tensor contains NaN or infinity."""
     for stem, named in tensors.items():
         for name, tensor in named.items():
@@ -153,3 +137,47 @@ class _Save:
         finally:
             self._work = None
             self.done.set()
+
+
+class Snapshot:
+    """CPU buffers for one set of tensors, reused by later copies of the same set.
+
+    Holds one copy of each tensor, whatever the number of saves. GPU tensors are copied into pinned
+    memory asynchronously, with one wait at the end.
+    """
+
+    def __init__(self) -> None:
+        self._buffers: dict[tuple[str, str], torch.Tensor] = {}
+
+    def take(self, tensors: Tensors) -> dict[str, dict[str, torch.Tensor]]:
+        """Return copies of the tensors, valid until the next call.
+
+        Tied weights stay tied: one copy under several names.
+        """
+        before, self._buffers = self._buffers, {}
+        copies: dict[str, dict[str, torch.Tensor]] = {stem: {} for stem in tensors}
+        first_of: dict[object, torch.Tensor] = {}
+        devices: set[torch.device] = set()
+        flat = ((stem, *one) for stem, named in tensors.items() for one in named.items())
+        for stem, name, tensor in flat:
+            key = place_of(tensor) if tensor.numel() else (stem, name)
+            if key not in first_of:
+                buffer = _fitting(before.pop((stem, name), None), tensor)
+                buffer.copy_(tensor.detach(), non_blocking=tensor.is_cuda)
+                first_of[key] = self._buffers[stem, name] = buffer
+                devices |= {tensor.device} if tensor.is_cuda else set()
+            copies[stem][name] = first_of[key]
+        for device in devices:
+            torch.cuda.current_stream(device).synchronize()
+        return copies
+
+    def forget(self) -> None:
+        """Free the buffers."""
+        self._buffers = {}
+
+
+def _fitting(buffer: torch.Tensor | None, tensor: torch.Tensor) -> torch.Tensor:
+    """Return the buffer if its shape and dtype match `tensor`, or else a new one."""
+    if buffer is not None and (buffer.shape, buffer.dtype) == (tensor.shape, tensor.dtype):
+        return buffer
+    return torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=tensor.is_cuda)

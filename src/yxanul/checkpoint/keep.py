@@ -1,4 +1,4 @@
-"""Checkpoint rotation: keep the newest and the best, and at least one."""
+"""When to save checkpoints, and which of them to keep: the newest, the best, at least one."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import contextlib
 import math
 import os
 import shutil
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import read_json, remove_leftovers, write_json
+from yxanul.checkpoint.config import CheckpointSettings
 from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
 from yxanul.checkpoint.read import looks_whole
 
@@ -27,6 +29,44 @@ class BestCheckpoint:
     metric: str
     """Name of the metric, such as val/perplexity."""
     value: float
+
+
+class Cadence:
+    """Decides whether a checkpoint is due: call `due` after every step, `saved` after every save.
+
+    Elapsed time is the sum of the clock's forward movements since the last save, so a clock that
+    is set back neither hastens nor prevents a checkpoint. The wall clock is never used.
+    """
+
+    def __init__(
+        self, settings: CheckpointSettings, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._seen = clock()
+        self._seconds = 0.0
+
+    def due(self, step: int, stage_step: int, *, phase_end: bool = False) -> bool:
+        """Return whether a checkpoint is due after `step` steps of the run, `stage_step` of the
+        stage."""
+        self._update_elapsed()
+        settings = self.settings
+        return bool(
+            (phase_end and settings.phase_ends)
+            or (settings.keep_every_steps and step % settings.keep_every_steps == 0)
+            or (settings.every_steps and stage_step % settings.every_steps == 0)
+            or (settings.every_minutes and self._seconds >= settings.every_minutes * 60)
+        )
+
+    def saved(self) -> None:
+        """Restart the timer."""
+        self._update_elapsed()
+        self._seconds = 0.0
+
+    def _update_elapsed(self) -> None:
+        now = self._clock()
+        self._seconds += max(now - self._seen, 0.0)
+        self._seen = now
 
 
 def steps_to_delete(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from yxanul.base.errors import YxanulError
 from yxanul.base.files import put_aside, sha256_of
 from yxanul.checkpoint.layout import (
     MANIFEST,
+    SCHEMA_VERSION,
     STATE,
     TENSORS_SUFFIX,
     checkpoint_path,
@@ -22,7 +24,6 @@ from yxanul.checkpoint.layout import (
     manifest_checksum,
     step_of,
 )
-from yxanul.checkpoint.migrate import check_version, migrated
 
 
 class CheckpointDamaged(YxanulError):
@@ -112,37 +113,70 @@ def _stems(manifest: dict[str, Any]) -> list[str]:
 
 def _verify_file(path: Path, name: str, files: dict[str, Any]) -> None:
     entry = files[name]
-    try:
+    with _damage_in(path, name):
         size = (path / name).stat().st_size
         if size != entry["bytes"]:
             raise _damaged(path, name, f"{size:,} bytes instead of {entry['bytes']:,}")
         if sha256_of(path / name) != entry["sha256"]:
             raise _damaged(path, name, "its checksum does not match the manifest")
-    except FileNotFoundError:
-        raise _damaged(path, name, "it is missing") from None
-    except OSError as error:
-        raise _damaged(path, name, f"it cannot be read ({error})") from error
 
 
 def _read_json(path: Path, name: str) -> Any:
-    try:
+    with _damage_in(path, name):
         return json.loads((path / name).read_text())
+
+
+def _load(path: Path, stem: str, aliases: dict[str, str]) -> dict[str, torch.Tensor]:
+    with _damage_in(path, name := stem + TENSORS_SUFFIX):
+        tensors = load_file(path / name)
+        return tensors | {alias: tensors[target] for alias, target in aliases.items()}
+
+
+@contextlib.contextmanager
+def _damage_in(path: Path, name: str) -> Iterator[None]:
+    """Context manager: an error of reading a file means that the checkpoint is damaged."""
+    try:
+        yield
     except FileNotFoundError:
         raise _damaged(path, name, "it is missing") from None
     except OSError as error:
         raise _damaged(path, name, f"it cannot be read ({error})") from error
+    except SafetensorError as error:
+        raise _damaged(path, name, f"it is not a valid safetensors file ({error})") from error
     except ValueError as error:
         raise _damaged(path, name, f"it is not valid JSON ({error})") from None
 
 
-def _load(path: Path, stem: str, aliases: dict[str, str]) -> dict[str, torch.Tensor]:
-    name = stem + TENSORS_SUFFIX
-    try:
-        tensors = load_file(path / name)
-        return tensors | {alias: tensors[target] for alias, target in aliases.items()}
-    except (SafetensorError, OSError) as error:
-        raise _damaged(path, name, f"it is not a valid safetensors file ({error})") from error
-
-
 def _damaged(path: Path, name: str, reason: str) -> CheckpointDamaged:
     return CheckpointDamaged(f"the checkpoint {path} is damaged: {name}: {reason}")
+
+
+def _add_devices_and_scale(state: Any) -> Any:
+    """Add the keys of version 2: loss scale (fp16), devices, and micro-batch rows per phase."""
+    if not isinstance(state, Mapping):
+        return state
+    return {"loss_scale": None, "devices": 1, "micro_rows": {}} | dict(state)
+
+
+MIGRATIONS: dict[int, Callable[[Any], Any]] = {1: _add_devices_and_scale}
+"""By version: maps its state to the next version's. The tensors never changed so far."""
+
+
+def migrated(state: Any, version: int) -> Any:
+    """Return the state of a checkpoint of `version`, migrated to the current version."""
+    for old in range(version, SCHEMA_VERSION):
+        state = MIGRATIONS[old](state)
+    return state
+
+
+def check_version(path: Path, version: int) -> None:
+    """Raise YxanulError if checkpoints of `version` cannot be read."""
+    if version == SCHEMA_VERSION or version in MIGRATIONS:
+        return
+    writer = "a newer" if version > SCHEMA_VERSION else "an unknown"
+    raise YxanulError(
+        f"the checkpoint {path} was written by {writer} version of yxanul",
+        got=f"schema version {version}",
+        expected=f"{min(MIGRATIONS)} to {SCHEMA_VERSION}",
+        hint="install the version that wrote it, or choose another run folder with --out",
+    )

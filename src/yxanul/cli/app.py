@@ -1,15 +1,14 @@
-"""The typer application and its subcommands."""
+"""The typer application: a table of its subcommands."""
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from typing import Annotated
 
 import typer
 
 from yxanul.cli import (
-    data,
+    data_show,
+    data_verify,
     doctor,
     evaluate,
     generate,
@@ -18,13 +17,24 @@ from yxanul.cli import (
     run,
     schema,
     show,
-    tokenizer,
+    tokenizer_compare,
+    tokenizer_show,
+    tokenizer_train,
     train,
     verify_resume,
     watch,
 )
-from yxanul.cli.errors import guarded
-from yxanul.cli.output import only_json_on_stdout
+
+VERBS = (
+    run, prepare, train, evaluate, generate, show, watch, report, schema, doctor, verify_resume,
+)  # fmt: skip
+GROUPS = {
+    "tokenizer": (
+        "Train, show and compare tokenizers.",
+        (tokenizer_train, tokenizer_show, tokenizer_compare),
+    ),
+    "data": ("Inspect and verify encoded text.", (data_show, data_verify)),
+}
 
 app = typer.Typer(
     name="yxanul",
@@ -33,13 +43,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
 )
-verbs_alone = (
-    run, prepare, train, evaluate, generate, show, watch, report, schema, doctor, verify_resume,
-)  # fmt: skip
-for verb in verbs_alone:
+for verb in VERBS:
     app.command(verb.NAME, epilog=verb.EXAMPLES)(verb.command)
-for verbs in (tokenizer, data):
-    app.add_typer(verbs.group, name=verbs.NAME)
+for name, (about, verbs) in GROUPS.items():
+    group = typer.Typer(name=name, help=about, rich_markup_mode="markdown")
+    for verb in verbs:
+        group.command(verb.NAME, epilog=verb.EXAMPLES)(verb.command)
+    app.add_typer(group)
 
 
 def print_version(given: bool) -> None:
@@ -61,18 +71,3 @@ def options(
     ] = False,
 ) -> None:
     """Declare the options of the program itself."""
-
-
-def main() -> None:
-    """Run the command line; turn errors into one line or object and an exit code."""
-    as_json = "--json" in sys.argv
-    with only_json_on_stdout() if as_json else contextlib.nullcontext(), guarded(as_json):
-        run_verb()
-
-
-def run_verb() -> None:
-    """Parse the command line and run its subcommand; errors propagate."""
-    command = typer.main.get_command(app)
-    with command.make_context("yxanul", sys.argv[1:] or ["--help"]) as context:
-        command.invoke(context)
-        context.exit()

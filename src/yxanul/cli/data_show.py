@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from yxanul.base.errors import YxanulError, near_miss
 from yxanul.cli.options import JsonOption, ShardsArgument, TokenizerOption
+from yxanul.cli.output import make_ui, print_json, print_text
 
 NAME = "show"
 EXAMPLES = """**Examples**
@@ -64,7 +66,6 @@ def command(
 ) -> None:
     """Show figures and documents of encoded text, or rows exactly as the model sees them."""
     from yxanul.cli import data_text
-    from yxanul.cli.output import make_ui, print_json, print_text
     from yxanul.inspect.look import Look
     from yxanul.inspect.target import TokenizerFinder, find_target
 
@@ -102,8 +103,6 @@ def command(
 
 def check_options(**options: Any) -> None:
     """Raise if the options that are given cannot be combined."""
-    from yxanul.base.errors import YxanulError, near_miss
-
     given = {name: value for name, value in options.items() if value is not None}
     split = given.get("split", "train")
     if split not in ("train", "validation"):

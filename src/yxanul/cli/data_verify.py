@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from yxanul.base.errors import YxanulError
+from yxanul.base.interrupt import StopRequest
 from yxanul.cli.options import JsonOption, ShardsArgument, TokenizerOption
+from yxanul.cli.output import make_ui, print_json, print_text
 
 NAME = "verify"
 EXAMPLES = """**Examples**
@@ -18,12 +21,9 @@ def command(
     shards: ShardsArgument, tokenizer: TokenizerOption = None, as_json: JsonOption = False
 ) -> None:
     """Check every file: checksums, ids, documents, held-out text; report every fault."""
-    from yxanul.base.errors import YxanulError
-    from yxanul.base.interrupt import StopRequest
-    from yxanul.cli.output import make_ui, print_json, print_text
     from yxanul.cli.pictures import safe
+    from yxanul.inspect.look import verify
     from yxanul.inspect.target import TokenizerFinder, find_target
-    from yxanul.inspect.verify import verify
 
     ui = make_ui()
     place = find_target(shards, ui)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
+from yxanul.base.interrupt import StopRequest
+from yxanul.base.run_folder import RunFolder
 from yxanul.cli.options import JsonOption
-
-if TYPE_CHECKING:
-    from yxanul.inspect.diagnosis import Diagnosis
+from yxanul.cli.output import make_ui, print_json, print_result, print_text
 
 NAME = "doctor"
 EXAMPLES = """**Examples**
@@ -35,18 +35,13 @@ def command(
 ) -> None:
     """Test and time devices, dtypes, attention and compile back ends, and give advice; or apply
     the alert rules to a run's metrics."""
-    from yxanul.cli.output import print_result
-
     if run is not None:
-        from yxanul.base.run_folder import RunFolder
         from yxanul.inspect.diagnosis import diagnose
 
-        diagnosis = diagnose(RunFolder(run))
-        print_result(diagnosis.to_dict(), diagnosis_text(diagnosis), as_json)
+        facts = diagnose(RunFolder(run))
+        print_result(facts, diagnosis_text(facts), as_json)
         return
 
-    from yxanul.base.interrupt import StopRequest
-    from yxanul.cli.output import make_ui, print_json, print_text
     from yxanul.plan.doctor import examine
 
     with StopRequest().handled():
@@ -61,20 +56,20 @@ def command(
             print_text(f"  {name:<28}{value}".rstrip())
 
 
-def diagnosis_text(diagnosis: Diagnosis) -> str:
+def diagnosis_text(diagnosis: dict[str, Any]) -> str:
     """Return a diagnosis as text: a line a failed gate, four lines an alert."""
-    count, failed = len(diagnosis.alerts), diagnosis.failed_gates
+    count, failed = len(diagnosis["alerts"]), diagnosis["failed_gates"]
     found = f"{count} alert{'' if count == 1 else 's'}"
     if not (count or failed):
         found = "nothing looks wrong"
-    lines = [f"{diagnosis.run}: {found} in {diagnosis.steps:,} updates"]
+    lines = [f"{diagnosis['run']}: {found} in {diagnosis['steps']:,} updates"]
     for stage, failures in failed.items():
         lines.append(f"error: stage '{stage}' failed its gate: {'; '.join(failures)}")
-    for alert in diagnosis.alerts:
+    for alert in diagnosis["alerts"]:
         lines += [
-            f"{alert.severity}: {alert.name}, step {alert.step:,}",
-            f"  seen    {alert.seen}",
-            f"  likely  {alert.cause}",
-            f"  try     {alert.advice}",
+            f"{alert['severity']}: {alert['name']}, step {alert['step']:,}",
+            f"  seen    {alert['seen']}",
+            f"  likely  {alert['cause']}",
+            f"  try     {alert['advice']}",
         ]
     return "\n".join(lines)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from yxanul.base.errors import YxanulError
 from yxanul.cli.options import CheckpointOption, DeviceOption, JsonOption
 
 NAME = "eval"
@@ -114,8 +115,6 @@ def command(
     RUN may be a `transformers` folder (Llama, Qwen3, Gemma 3), which requires --text or tasks.
     Scores of tasks are kept: the same command resumes.
     """
-    from yxanul.base.errors import YxanulError
-
     if len(runs) != 1 + compare:
         hint = "--compare takes two runs" if compare else "pass --compare to compare two"
         raise YxanulError(f"eval of {len(runs)} runs", hint=hint)

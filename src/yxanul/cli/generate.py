@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from yxanul.base.errors import YxanulError
 from yxanul.cli.options import CheckpointOption, DeviceOption, JsonOption, RunArgument
+from yxanul.cli.output import print_json, print_text
 
 NAME = "generate"
 EXAMPLES = """**Examples**
@@ -77,7 +79,6 @@ def command(
     """Continue a prompt; a single sample is streamed."""
     from yxanul.base.settings import checked
     from yxanul.bundle import open_bundle
-    from yxanul.cli.output import print_json, print_text
     from yxanul.generate.config import SampleSettings
     from yxanul.generate.decode import complete, stream
     from yxanul.train.mixed_precision.weights import choose_device
@@ -114,8 +115,6 @@ def command(
 
 def read_prompt(prompt: str | None, prompt_file: Path | None) -> str:
     """Return the prompt from the command line, a file or standard input."""
-    from yxanul.base.errors import YxanulError
-
     if prompt_file is not None:
         if prompt is not None:
             raise YxanulError("two prompts", got="PROMPT and --prompt-file", expected="only one")

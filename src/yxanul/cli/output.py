@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from yxanul.base.figures import finite, format_seconds
-from yxanul.base.ui import ProgressTask, Ui
+from yxanul.base.figures import finite
+from yxanul.base.ui import LineUi, ProgressTask, Ui
 from yxanul.cli import signals
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -48,59 +48,17 @@ def print_result(facts: dict[str, Any], text: str, as_json: bool) -> None:
 
 def make_ui() -> Ui:
     """Return progress bars for a terminal, plain lines for a log."""
-    return TerminalUi() if sys.stderr.isatty() else LogUi()
+    return TerminalUi() if sys.stderr.isatty() else log_ui()
 
 
-class LogUi:
-    """Plain lines on stderr."""
+def log_ui() -> LineUi:
+    """Return a user interface that writes plain lines to stderr."""
 
-    def say(self, line: str) -> None:
-        """Write the line."""
+    def say(line: str) -> None:
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
 
-    def warn(self, line: str) -> None:
-        """Write the line with the prefix "warning: "."""
-        self.say(f"warning: {line}")
-
-    @contextlib.contextmanager
-    def task(self, title: str, total: float, unit: str) -> Iterator[ProgressTask]:
-        """Write progress lines every 10 seconds, and one at the end."""
-        task = _LogTask(self, title, total, unit)
-        yield task
-        if task.done != task.reported:
-            task.report(ended=True)
-
-
-class _LogTask:
-    def __init__(self, ui: LogUi, title: str, total: float, unit: str):
-        self.ui, self.title, self.total, self.unit = ui, title, total, unit
-        self.done, self.note = 0.0, ""
-        self.reported: float | None = None
-        self.start = self.last = time.monotonic()
-
-    def advance(self, amount: float, note: str = "") -> None:
-        self.done += amount
-        self.note = note or self.note
-        now = time.monotonic()
-        if now - self.last >= SECONDS_BETWEEN_LINES:
-            self.last = now
-            self.report()
-
-    def expect(self, total: float) -> None:
-        self.total = total
-
-    def report(self, ended: bool = False) -> None:
-        self.reported = self.done
-        seconds = max(time.monotonic() - self.start, 1e-9)
-        speed = self.done / seconds
-        parts = [f"{self.title}: {self.done:,.0f}/{self.total:,.0f} {self.unit}"]
-        parts.append(f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.2g}/s")
-        if not ended and self.done < self.total and speed:
-            parts.append(f"{format_seconds((self.total - self.done) / speed)} left")
-        else:
-            parts.append(f"took {format_seconds(seconds)}")
-        self.ui.say(", ".join([*parts, self.note] if self.note else parts))
+    return LineUi(say, lambda line: say(f"warning: {line}"), SECONDS_BETWEEN_LINES)
 
 
 class TerminalUi:

@@ -1,16 +1,18 @@
-"""Tables, histograms and safely escaped text for a terminal."""
+"""Tables, charts of block characters and safely escaped text for a terminal."""
 
 from __future__ import annotations
 
+import math
 import unicodedata
-from collections.abc import Mapping, Sequence
-
-from yxanul.cli.chart import bars, columns
+from collections.abc import Callable, Mapping, Sequence
 
 END_MARK = "⟨end of text⟩"
 _BIDI = set("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _UNSAFE = ("Cc", "Cs", "Zl", "Zp")
 _COLUMN = 5
+_PARTS = " ▏▎▍▌▋▊▉"
+_COLUMNS = " ▁▂▃▄▅▆▇█"
+_SHADES = "█▒░▓▚╳"
 
 
 def safe(text: str, keep: str = "") -> str:
@@ -18,12 +20,11 @@ def safe(text: str, keep: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(
-        char if char in keep or not _is_unsafe(char) else _escaped(char) for char in text
+        _escaped(char)
+        if char not in keep and (char in _BIDI or unicodedata.category(char) in _UNSAFE)
+        else char
+        for char in text
     )
-
-
-def _is_unsafe(char: str) -> bool:
-    return char in _BIDI or unicodedata.category(char) in _UNSAFE
 
 
 def _escaped(char: str) -> str:
@@ -73,7 +74,7 @@ def length_columns(by_source: Mapping[str, Mapping[str, int]]) -> list[str]:
     name_width = max(map(len, by_source))
     lines = [" " * name_width + "".join(f"{_short(least):>{_COLUMN}}" for least in bins)]
     for name, lengths in by_source.items():
-        blocks = columns([lengths.get(str(least), 0) for least in bins])
+        (blocks,) = area([lengths.get(str(least), 0) for least in bins], 1)
         cells = "".join(f"{3 * block:>{_COLUMN}}" for block in blocks)
         lines.append(f"{name:<{name_width}}{cells}".rstrip())
     return lines
@@ -103,3 +104,59 @@ def _short(number: int) -> str:
         if number >= size:
             return f"{number // size}{suffix}"
     return str(number)
+
+
+def bars(
+    rows: Sequence[tuple[str, float]],
+    width: int = 40,
+    format: Callable[[float], str] = "{:,}".format,
+) -> list[str]:
+    """Return one line for each (label, value): label, bar, value.
+
+    The largest value has a bar of `width` characters; a positive value has at least a sliver.
+    """
+    labels = max((len(label) for label, _ in rows), default=0)
+    most = max((value for _, value in rows if math.isfinite(value)), default=0.0)
+    lines = []
+    for label, value in rows:
+        bar = _bar(value / most, width) if most > 0 and math.isfinite(value) else ""
+        lines.append(f"{label:<{labels}}  {bar}{' ' if bar else ''}{format(value)}")
+    return lines
+
+
+def area(values: Sequence[float], height: int) -> list[str]:
+    """Return `height` lines in which each value is a column; the largest fills the height.
+
+    A positive value has at least the lowest block.
+    """
+    most = max((value for value in values if math.isfinite(value)), default=0.0)
+    tall = [_eighths(value / most, height) if most > 0 else 0 for value in values]
+    return [
+        "".join(_COLUMNS[min(8, max(0, eighths - 8 * floor))] for eighths in tall)
+        for floor in reversed(range(height))
+    ]
+
+
+def parts_bar(shares: Mapping[str, float], shades: Mapping[str, str], width: int) -> str:
+    """Return a stacked bar of `width` characters; each share has the shade of its name."""
+    total, done, bar = math.fsum(shares.values()), 0.0, ""
+    for name, share in shares.items():
+        done += share
+        bar += shades[name] * (round(width * done / total) - len(bar))
+    return bar
+
+
+def shades_of(names: Sequence[str]) -> dict[str, str]:
+    """Return a fill character for each name of a stacked bar; they repeat after six."""
+    return {name: _SHADES[i % len(_SHADES)] for i, name in enumerate(names)}
+
+
+def _eighths(share: float, length: int) -> int:
+    if not share > 0 or math.isinf(share):
+        return 0
+    return min(8 * length, max(1, round(8 * length * share)))
+
+
+def _bar(share: float, width: int) -> str:
+    full, rest = divmod(_eighths(share, width), 8)
+    return "█" * full + _PARTS[rest].strip()

@@ -6,7 +6,13 @@ from typing import Annotated
 
 import typer
 
+from yxanul.base.cache import is_address
+from yxanul.base.files import folder_lock
+from yxanul.base.interrupt import StopRequest
+from yxanul.base.run_folder import RunFolder
 from yxanul.cli.options import JsonOption, OutOption, Overrides, RecipeArgument, run_folder_of
+from yxanul.cli.output import make_ui, print_json, print_text
+from yxanul.cli.run import load_for_run
 
 NAME = "prepare"
 EXAMPLES = """**Examples**
@@ -35,13 +41,7 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Build the tokenizer and encode all text into shards; resume an interrupted call."""
-    from yxanul.base.cache import is_address
-    from yxanul.base.files import folder_lock
-    from yxanul.base.interrupt import StopRequest
-    from yxanul.base.run_folder import RunFolder
     from yxanul.cli.data_text import report
-    from yxanul.cli.launch import load_for_run
-    from yxanul.cli.output import make_ui, print_json, print_text
     from yxanul.data.report import figures_of, report_on
     from yxanul.plan import preflight
     from yxanul.stages.data import prepare

@@ -8,7 +8,10 @@ from typing import Annotated
 
 import typer
 
+from yxanul.base.errors import YxanulError
+from yxanul.base.files import write_text
 from yxanul.cli.options import JsonOption
+from yxanul.cli.output import print_result
 
 NAME = "report"
 EXAMPLES = """**Examples**
@@ -54,9 +57,6 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Write a report of runs: verdicts, curves, data, samples, cost, how to reproduce them."""
-    from yxanul.base.errors import YxanulError
-    from yxanul.base.files import write_text
-    from yxanul.cli.output import print_result
     from yxanul.report.facts import RunReader
     from yxanul.report.page import rendered
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
 import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from yxanul.base.clock import Startup
+from yxanul.base.errors import GateFailed, Interrupted, YxanulError
+from yxanul.base.files import is_locked
+from yxanul.base.run_folder import RunFolder
+from yxanul.base.ui import SilentUi, Ui
 from yxanul.cli.options import (
     CooldownOption,
     DeviceOption,
@@ -24,10 +33,13 @@ from yxanul.cli.options import (
     run_folder_of,
     with_device,
 )
+from yxanul.cli.output import make_ui, print_result, print_text
 
 if TYPE_CHECKING:
-    from yxanul.cli.launch import Order
+    from yxanul.base.settings import Misfit
+    from yxanul.recipe import Recipe
     from yxanul.stages.summary import Outcome
+    from yxanul.train.parallel.worker_group import ExitReport
 
 NAME = "run"
 EXAMPLES = """**Examples**
@@ -56,8 +68,6 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Run a recipe: tokenizer, shards, every stage and its gate, then samples and scores."""
-    from yxanul.cli.launch import Order
-
     order = Order(
         NAME,
         recipe,
@@ -76,48 +86,61 @@ def command(
 
 def run_recipe(order: Order) -> None:
     """Execute `run` or `train`, here or in several processes, and show the outcome."""
-    from yxanul.cli.launch import launched
-    from yxanul.cli.output import print_result, print_text
+    startup, recipe = Startup(), order.load()
+    if order.cooldown_now and order.ask_for_cooldown(recipe):
+        return
+    if order.resume and not order.last_step():
+        order.ui().say(f"{order.out} has no checkpoint yet; training starts at its first step")
+    startup.lap("recipe")
+    if (size := num_devices(order, recipe)) > 1:
+        start_children(order, size)
+        return
 
-    outcome = None
-    with launched(order) as session:
-        if session is not None:
-            from yxanul.base.errors import GateFailed
-            from yxanul.stages.runner import run_stages
-            from yxanul.stages.summary import summarize
+    from yxanul.stages.resume import open_run
 
-            try:
-                run_stages(session)
-            except GateFailed as failure:
-                if outcome := summarize(session):
-                    failure.facts = outcome.to_dict() | failure.facts
-                    if not order.as_json:
-                        print_text(summary(outcome))
-                raise
-            outcome = summarize(session)
+    with open_run(
+        recipe,
+        order.run,
+        order.ui(),
+        startup,
+        with_preset=order.with_preset,
+        with_prepare=order.verb == "run",
+        stop_after=order.stop_after,
+    ) as session:
+        from yxanul.stages.runner import run_stages
+        from yxanul.stages.summary import summarize
+
+        try:
+            run_stages(session)
+        except GateFailed as failure:
+            if outcome := summarize(session):
+                failure.facts = outcome.facts | failure.facts
+                if not order.as_json:
+                    print_text(summary(outcome))
+            raise
+        outcome = summarize(session)
     if outcome is not None:
-        print_result(outcome.to_dict(), summary(outcome), order.as_json)
+        print_result(outcome.facts, summary(outcome), order.as_json)
 
 
 def summary(outcome: Outcome) -> str:
     """Return a finished run's summary: samples, held-out scores, its folder, the next commands."""
     from yxanul.stages.summary import SAMPLING
 
-    lines = [""]
-    for sample in outcome.samples:
+    lines, facts = [""], outcome.facts
+    for sample in facts["samples"]:
         lines += [readable(sample), ""]
-    for entry in outcome.stages:
-        lines.append(f"stage '{entry.name}': {entry.status}, {entry.tokens:,} tokens")
+    for stage in facts["stages"]:
+        lines.append(f"stage '{stage['name']}': {stage['status']}, {stage['tokens']:,} tokens")
     lines.append("held-out bits per byte:")
-    for domain, score in outcome.scores.items():
-        needed = outcome.xz[domain]
+    for domain, score in facts["held_out"].items():
+        needed, after = score["xz_bits_per_byte"], score["xz_after_training_bits_per_byte"]
         xz = f"xz -9e of the same text: {needed:.3f}" if needed else ""
-        if after := outcome.xz_after_training[domain]:
-            xz += f"; after the training text: {after:.3f}"
+        xz += f"; after the training text: {after:.3f}" if after else ""
         xz = f"  ({xz})" if xz else ""
-        note = "  synthetic" if domain in outcome.synthetic else ""
-        lines.append(f"  {domain:<16}{score.bits_per_byte:.3f}{xz}{note}")
-    run, program = str(outcome.run), own_command()
+        note = "  synthetic" if score["synthetic"] else ""
+        lines.append(f"  {domain:<16}{score['bits_per_byte']:.3f}{xz}{note}")
+    run, program = facts["run"], own_command()
     more = ["generate", run, outcome.prompt, "--temperature", f"{SAMPLING.temperature:g}"]
     lines.append(f"the run is in {run}, its report in {run}/report.html; what to type next:")
     lines += [
@@ -143,3 +166,154 @@ def readable(sample: str) -> str:
     text = safe(re.sub(r"\s*\n\s*\n\s*", "\n\n", sample.strip()), keep="\n")
     shown = "\n".join(text.splitlines()[:SAMPLE_LINES])[:SAMPLE_CHARS]
     return shown if shown == text else f"{shown.rstrip()} ..."
+
+
+@dataclass(frozen=True)
+class Order:
+    """The arguments of `run` and `train`."""
+
+    verb: str
+    recipe: str
+    overrides: tuple[str, ...]
+    out: Path
+    devices: int | None = None
+    strategy: str | None = None
+    restarts: int = 0
+    resume: bool = False
+    disable_fp8: bool = False
+    cooldown_now: bool = False
+    stop_after: int | None = None
+    as_json: bool = False
+
+    @property
+    def run(self) -> RunFolder:
+        """The run folder."""
+        return RunFolder(self.out)
+
+    def last_step(self) -> int:
+        """Return the step of the newest checkpoint; 0 if there is none."""
+        from yxanul.checkpoint.layout import checkpoint_steps
+
+        return max(checkpoint_steps(self.run.checkpoints), default=0)
+
+    def load(self) -> Recipe:
+        """Return the resolved recipe with flags applied; raise if this machine cannot run it."""
+        from yxanul.train.parallel.deepspeed_config import read_config
+
+        recipe = load_for_run(self.recipe, self._with_flags, self.run, self._misfits)
+        if recipe.train.deepspeed is not None:
+            read_config(recipe.train.deepspeed)  # so that a bad file fails before any work
+        return recipe
+
+    def with_preset(self, preset: str) -> Recipe:
+        """Return the resolved recipe with another model preset."""
+        from yxanul.recipe import load_with_preset
+
+        return load_with_preset(self.recipe, self._with_flags, self.run, preset)
+
+    @cached_property
+    def _with_flags(self) -> list[str]:
+        """The overrides, including those that flags imply."""
+        from yxanul.recipe import load_recipe
+
+        overrides = list(self.overrides)
+        if self.disable_fp8:
+            is_fp8 = load_recipe(self.recipe, overrides, self.run).train.precision == "fp8"
+            overrides += ["train.precision=bf16"] * is_fp8 + ["train.fp8.engine=none"]
+        if self.strategy:
+            overrides.append(f"train.strategy={self.strategy}")
+        return overrides
+
+    def _misfits(self, recipe: Recipe) -> Iterator[Misfit]:
+        from yxanul.plan import preflight
+
+        processes = int(os.environ.get("WORLD_SIZE", num_devices(self, recipe)))
+        yield from preflight.of_training(recipe, processes)
+        if self.verb == "run":
+            yield from preflight.of_text(recipe)
+
+    def ui(self) -> Ui:
+        """Return the user interface; silent on every rank but 0."""
+        return make_ui() if os.environ.get("RANK", "0") == "0" else SilentUi()
+
+    def arguments(self) -> list[str]:
+        """Return the command-line arguments for the child processes."""
+        flags = ["--resume"] * self.resume + ["--disable-fp8"] * self.disable_fp8
+        flags += ["--strategy", self.strategy] if self.strategy else []
+        flags += ["--stop-after", str(self.stop_after)] if self.stop_after else []
+        flags += ["--json"] * self.as_json
+        return [self.verb, self.recipe, *self.overrides, "--out", str(self.out), *flags]
+
+    def ask_for_cooldown(self, recipe: Recipe) -> bool:
+        """Request an early cool-down; True if a running process will carry it out."""
+        from yxanul.stages.replan import ask
+
+        ask(self.run, recipe)
+        if not is_locked(self.out):
+            return False
+        text = f"asked the process that trains {self.out} to cool down and end"
+        print_result({"run": str(self.out), "asked": True}, text, self.as_json)
+        return True
+
+
+def load_for_run(
+    name: str,
+    overrides: Sequence[str],
+    run: RunFolder,
+    misfits: Callable[[Recipe], Iterable[Misfit]],
+) -> Recipe:
+    """Read the recipe of a run and refuse its `misfits`.
+
+    A preset of auto becomes the one the run was started with; a new run keeps auto.
+    """
+    from yxanul.recipe import check_tree, load_recipe, load_with_preset, read_tree, refuse
+
+    tree = read_tree(name, overrides, run)
+    recipe = check_tree(tree)
+    refuse(tree, [*misfits(recipe)])
+    if recipe.model.preset == "auto" and run.recipe.exists():
+        begun = load_recipe(str(run.recipe)).model.preset
+        return load_with_preset(name, overrides, run, begun) if begun else recipe
+    return recipe
+
+
+def num_devices(order: Order, recipe: Recipe) -> int:
+    """Return the number of processes to start; 1 inside a worker."""
+    if "WORLD_SIZE" in os.environ:
+        return 1
+    if order.devices is not None:
+        return order.devices
+    if recipe.train.device == "cpu" or not Path("/dev/nvidiactl").exists():
+        return 1  # known without importing torch
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
+def start_children(order: Order, size: int) -> None:
+    """Run the order in several processes; raise the error of one that failed."""
+    from yxanul.train.parallel.worker_group import WorkerGroup, command_of
+
+    ui, cores = order.ui(), os.cpu_count() or 1
+    if size > cores:
+        ui.warn(f"{size} processes share {cores} cores: fewer would train faster")
+    for attempt in range(order.restarts + 1):
+        ending = WorkerGroup(command_of(order.arguments()), size).run()
+        if ending is None:
+            return
+        if attempt == order.restarts or not ending.is_accident:
+            raise _error_of(ending)
+        ui.warn(
+            f"{ending.text}; restarting from the last checkpoint"
+            f" ({attempt + 1} of {order.restarts})"
+        )
+
+
+def _error_of(ending: ExitReport) -> YxanulError | Interrupted:
+    if ending.exit_code >= 128:
+        return Interrupted(ending.text, signal_number=ending.exit_code - 128)
+    hint = "the same command resumes from the last checkpoint" if ending.is_accident else None
+    facts = None if ending.is_accident else ending.facts
+    error = YxanulError(ending.text, hint=hint, facts=facts)
+    error.exit_code = ending.exit_code
+    return error

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from yxanul.base.errors import YxanulError
 from yxanul.cli.options import JsonOption
+from yxanul.cli.output import print_json, print_text
 
 NAME = "schema"
 EXAMPLES = """**Examples**
@@ -26,8 +28,6 @@ def command(
     ] = False,
 ) -> None:
     """Print the JSON schema of recipes, for completion and checks in editors."""
-    from yxanul.base.errors import YxanulError
-    from yxanul.cli.output import print_json, print_text
     from yxanul.recipe import recipe_schema
 
     if markdown and as_json:

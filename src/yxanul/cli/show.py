@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from yxanul.base.errors import YxanulError, near_miss
 from yxanul.cli.options import JsonOption, Overrides
+from yxanul.cli.output import print_result
 
 if TYPE_CHECKING:
     from yxanul.model.config import ModelSettings
@@ -44,12 +46,10 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Show a recipe's plan, a preset's exact parameter counts, or a run's state."""
-    from yxanul.base.errors import YxanulError, near_miss
-    from yxanul.cli.output import print_result
     from yxanul.cli.show_plan import show_recipe
     from yxanul.cli.show_run import show_run
     from yxanul.model.zoo import PRESETS
-    from yxanul.recipe.files import installed_recipes
+    from yxanul.recipe.files import installed_files
 
     folder = Path(what)
     is_folder = (folder / "config.json").is_file()
@@ -66,7 +66,7 @@ def command(
         facts, text = show_preset(what)
     elif is_folder:
         facts, text = show_folder(folder)
-    elif what not in installed_recipes() and (hint := near_miss(what, PRESETS)):
+    elif what not in installed_files("recipe") and (hint := near_miss(what, PRESETS)):
         raise YxanulError(f"unknown recipe, preset or run '{what}'", hint=hint)
     else:
         facts, text = show_recipe(what, overrides or [], full, html)

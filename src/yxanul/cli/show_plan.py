@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from yxanul.base.files import write_text
-from yxanul.cli.chart import area, parts_bar, shades_of
 from yxanul.cli.output import make_ui
-from yxanul.cli.pictures import table
+from yxanul.cli.pictures import area, parts_bar, shades_of, table
 from yxanul.inspect.plan import StagePlan, plan_facts, stage_plan
 from yxanul.plan import preflight
 from yxanul.recipe import (

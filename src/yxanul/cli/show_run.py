@@ -59,7 +59,8 @@ def stage_lines(entry: Entry) -> list[str]:
     """Return a stage's ledger entry as lines."""
     planned = f"{entry.steps:,} steps, {entry.tokens:,} tokens planned"
     lines = [f"stage '{entry.name}': {entry.status}, {planned}"]
-    lines += [f"  gate: {line}" for line in entry.findings()]
+    findings = entry.verdict.findings if entry.verdict else ()
+    lines += [f"  gate: {finding}" for finding in findings]
     for domain in filter(None, dict.fromkeys(map(domain_of, entry.at_end))):
         perplexity, bits = (
             entry.at_end[f"val/{domain}/{n}"] for n in ("perplexity", "bits_per_byte")

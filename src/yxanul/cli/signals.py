@@ -17,11 +17,6 @@ _STOPPED = (
 )
 
 
-def _speaks() -> bool:
-    """Return whether this process owns stdout: no launcher or other rank reports for it."""
-    return "YXANUL_REPORT" not in os.environ and os.environ.get("RANK", "0") == "0"
-
-
 def end_by_signals() -> None:
     """Make SIGINT and SIGTERM end this process at once, silently, with exit code 128 + signal.
 
@@ -30,9 +25,11 @@ def end_by_signals() -> None:
     """
 
     def end(number: int, frame: FrameType | None) -> None:
-        if "--json" in sys.argv and _speaks():
+        # Unless a launcher or another rank answers for this process.
+        answers = "YXANUL_REPORT" not in os.environ and os.environ.get("RANK", "0") == "0"
+        if "--json" in sys.argv and answers:
             if json_is_out:
-                return  # the object is out, and the process is about to exit
+                return  # the process is about to exit
             with contextlib.suppress(OSError):
                 os.write(1, _STOPPED % (128 + number))
         os._exit(128 + number)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from yxanul.base.errors import YxanulError, missing_package
+from yxanul.base.files import atomic_file
+from yxanul.base.interrupt import StopRequest
 from yxanul.cli.options import JsonOption
+from yxanul.cli.output import make_ui, print_result
+from yxanul.cli.pictures import bars, table
 
 if TYPE_CHECKING:
     from yxanul.base.ui import Ui
@@ -53,26 +60,19 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Measure bytes per token of several tokenizers on the same text, by domain."""
-    from yxanul.base.interrupt import StopRequest
-    from yxanul.cli.output import make_ui, print_result
-    from yxanul.cli.tokenizer_picture import bars, check_picture, draw
-
     if picture is not None:
         check_picture(picture)
     with StopRequest().handled():
         ui, opened = make_ui(), open_all(tokenizers)
         texts = read_texts(text or [], recipe, sample_bytes, ui)
         lengths = measure_all(opened, texts, ui)
-        figures = figures_of(lengths)
         if picture is not None:
-            draw(picture, figures)
-    text_of_all = "\n\n".join([table(lengths), bars(figures)])
-    print_result(compare_facts(opened, lengths), text_of_all, as_json)
+            draw(picture, figures_of(lengths))
+    print_result(compare_facts(opened, lengths), lengths_text(lengths), as_json)
 
 
 def open_all(names: Sequence[str]) -> dict[str, Tokenizer]:
     """Open the tokenizers; raise on a duplicate name."""
-    from yxanul.base.errors import YxanulError
     from yxanul.tokenizer.load import open_named
 
     if twice := [name for name in names if names.count(name) > 1]:
@@ -82,7 +82,6 @@ def open_all(names: Sequence[str]) -> dict[str, Tokenizer]:
 
 def read_texts(given: Sequence[str], recipe: str | None, max_bytes: int, ui: Ui) -> Texts:
     """Return the texts of each domain in memory; raise if a domain has none."""
-    from yxanul.base.errors import YxanulError
     from yxanul.data.texts import held_out_texts, take_bytes, texts_of_path
     from yxanul.recipe import load_recipe
 
@@ -107,8 +106,6 @@ def read_texts(given: Sequence[str], recipe: str | None, max_bytes: int, ui: Ui)
 
 def domain_and_path(given: str) -> tuple[str, str]:
     """Split DOMAIN=PATH; the domain of a path alone is its stem."""
-    from yxanul.base.errors import YxanulError
-
     domain, equals, path = given.partition("=")
     if Path(given).exists() or not equals:
         return Path(given).stem, given
@@ -157,18 +154,51 @@ def compare_facts(tokenizers: Mapping[str, Tokenizer], lengths: Lengths) -> dict
     return {"tokenizers": facts}
 
 
-def table(lengths: Lengths) -> str:
-    """Return bytes per token and tokens by domain, one column per tokenizer."""
+def lengths_text(lengths: Lengths) -> str:
+    """Return bytes per token and tokens by domain as tables, and bytes per token as bars."""
     figures = figures_of(lengths)
-    width = max(14, *(len(name) + 2 for name in lengths))
-    first = max(16, *(len(domain) + 2 for domain in figures))
-    header = "".join(f"{name:>{width}}" for name in lengths)
-    lines = [f"{'bytes per token':<{first}}{header}"]
-    for domain, by_name in figures.items():
-        cells = "".join(f"{value:>{width}.3f}" for value in by_name.values())
-        lines.append(f"{domain:<{first}}{cells}")
-    lines += ["", f"{'tokens':<{first}}{header}"]
-    for domain in figures:
-        cells = "".join(f"{own[domain].tokens:>{width},}" for own in lengths.values())
-        lines.append(f"{domain:<{first}}{cells}")
-    return "\n".join(lines)
+    per_token = [[domain, *(f"{n:.3f}" for n in own.values())] for domain, own in figures.items()]
+    tokens = [
+        [domain, *(f"{own[domain].tokens:,}" for own in lengths.values())] for domain in figures
+    ]
+    rows = [
+        (f"{domain}  {name}", value)
+        for domain, by_name in figures.items()
+        for name, value in by_name.items()
+    ]
+    lines = [*table(("bytes per token", *lengths), per_token), ""]
+    lines += [*table(("tokens", *lengths), tokens), ""]
+    return "\n".join([*lines, "bytes per token", *bars(rows, format="{:.2f}".format)])
+
+
+def check_picture(file: Path) -> None:
+    """Raise if the file cannot be drawn, before anything is measured."""
+    if file.suffix.lower() not in (".svg", ".png"):
+        raise YxanulError(f"--picture {file}", expected="a file that ends in .svg or .png")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise missing_package("matplotlib", "plot")
+
+
+def draw(file: Path, figures: Mapping[str, Mapping[str, float]]) -> None:
+    """Write a bar chart grouped by domain as an .svg or .png file."""
+    from matplotlib.figure import Figure
+
+    names = list(next(iter(figures.values())))
+    share = 0.8 / len(names)
+    figure = Figure(figsize=(max(6.0, 0.5 * len(names) * len(figures) + 2), 4), layout="tight")
+    axes = figure.subplots()
+    for index, name in enumerate(names):
+        shift = (index - (len(names) - 1) / 2) * share
+        values = [by_name[name] for by_name in figures.values()]
+        positions = [number + shift for number in range(len(figures))]
+        drawn = axes.bar(positions, values, share, label=name)
+        axes.bar_label(drawn, fmt="%.2f", fontsize=7)
+    axes.set_xticks(range(len(figures)), list(figures))
+    axes.set_ylabel("bytes per token")
+    axes.legend(fontsize=8)
+    kind = file.suffix.lower()[1:]
+    # Without a date the file is reproducible.
+    image = BytesIO()
+    figure.savefig(image, format=kind, metadata={"Date": None} if kind == "svg" else None)
+    with atomic_file(file) as out:
+        out.write(image.getvalue())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from yxanul.cli.options import JsonOption
+from yxanul.cli.output import print_result
 
 if TYPE_CHECKING:
     from yxanul.tokenizer.load import Description
@@ -36,7 +37,6 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Show kind, size and special tokens, or with --text the ids and tokens of that text."""
-    from yxanul.cli.output import print_result
     from yxanul.tokenizer.load import describe, open_named
 
     tokenizer = open_named(name)

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from yxanul.base.errors import YxanulError
+from yxanul.base.interrupt import StopRequest
+from yxanul.base.registry import lookup
 from yxanul.cli.options import JsonOption, check_folder, folder_named
+from yxanul.cli.output import make_ui, print_result
 
 if TYPE_CHECKING:
     from yxanul.data.config import DataSettings
@@ -84,8 +88,6 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Train a tokenizer on text, and measure it on held-out text."""
-    from yxanul.base.interrupt import StopRequest
-    from yxanul.cli.output import make_ui, print_result
     from yxanul.data.texts import say_notes
     from yxanul.data.tokenizer_text import training_texts
     from yxanul.tokenizer.build import build_tokenizer
@@ -113,8 +115,6 @@ def command(
 
 def checked_out(out: Path | None, force: bool) -> Path:
     """Return the output folder; raise if it holds a model, or a tokenizer without `force`."""
-    from yxanul.base.errors import YxanulError
-
     if out is None:
         raise YxanulError("no output folder for the tokenizer", expected="--out DIR")
     check_folder(out)
@@ -135,8 +135,6 @@ def checked_out(out: Path | None, force: bool) -> Path:
 
 def kind_and_paths(kind: str | None, paths: Sequence[str]) -> tuple[str | None, Sequence[str]]:
     """Return the kind, which may also precede the paths (./bpe is a path), and the paths."""
-    from yxanul.base.errors import YxanulError
-
     if not paths or paths[0] not in ("bpe", "superbpe"):
         return kind, paths
     if kind not in (None, paths[0]):
@@ -148,7 +146,6 @@ def what_to_train(
     kind: str | None, paths: Sequence[str], recipe: str | None, given: Mapping[str, Any]
 ) -> tuple[DataSettings, Trained]:
     """Return the text sources and the settings; a recipe fills in what no option sets."""
-    from yxanul.base.errors import YxanulError
     from yxanul.data.texts import data_of_paths
     from yxanul.recipe import load_recipe
     from yxanul.tokenizer.config import TrainedSettings
@@ -173,8 +170,6 @@ def trained_settings(kind: str, given: Mapping[str, Any]) -> Trained:
     """Return validated settings of a trainable kind."""
     from pydantic import ValidationError
 
-    from yxanul.base.errors import YxanulError
-    from yxanul.base.registry import lookup
     from yxanul.tokenizer.config import BpeSettings, SuperBpeSettings
 
     kinds: dict[str, type[Trained]] = {"bpe": BpeSettings, "superbpe": SuperBpeSettings}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from yxanul.base.errors import Interrupted, YxanulError
 from yxanul.cli.options import (
     CooldownOption,
     DeviceOption,
@@ -24,9 +22,8 @@ from yxanul.cli.options import (
     run_folder_of,
     with_device,
 )
-
-if TYPE_CHECKING:
-    from yxanul.cli.launch import Order
+from yxanul.cli.output import print_json
+from yxanul.cli.run import Order, run_recipe
 
 NAME = "train"
 EXAMPLES = """**Examples**
@@ -54,10 +51,6 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Train every stage of a recipe whose shards are prepared; resume where it stopped."""
-    from yxanul.base.errors import YxanulError
-    from yxanul.cli.launch import Order
-    from yxanul.cli.run import run_recipe
-
     if eval_only and cooldown_now:
         raise YxanulError("--eval-only and --cooldown-now cannot be combined")
     order = Order(
@@ -82,27 +75,16 @@ def command(
     if stop_after is not None and order.last_step() >= stop_after:
         show_stop(order, f"{order.out} is already at step {order.last_step()}")
         return
-    with stopping_after(order):
-        run_recipe(order)
-
-
-@contextlib.contextmanager
-def stopping_after(order: Order) -> Iterator[None]:
-    """Context manager: report a stop at the step of --stop-after as success."""
-    from yxanul.base.errors import Interrupted
-
     try:
-        yield
+        run_recipe(order)
     except Interrupted as stop:
-        if order.stop_after is None or order.last_step() < order.stop_after:
+        if stop_after is None or order.last_step() < stop_after:
             raise
         show_stop(order, stop.what)
 
 
 def show_stop(order: Order, text: str) -> None:
     """Report the run's last step."""
-    from yxanul.cli.output import print_json
-
     order.ui().say(text)
     if order.as_json and os.environ.get("RANK", "0") == "0":
         print_json({"run": str(order.out), "step": order.last_step()})

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from yxanul.base.errors import YxanulError
+from yxanul.base.files import folder_lock
+from yxanul.base.interrupt import StopRequest
+from yxanul.base.run_folder import RunFolder
 from yxanul.cli.options import (
     DeviceOption,
     JsonOption,
@@ -15,6 +20,8 @@ from yxanul.cli.options import (
     run_folder_of,
     with_device,
 )
+from yxanul.cli.output import make_ui, print_result
+from yxanul.cli.run import load_for_run
 
 if TYPE_CHECKING:
     from yxanul.base.settings import Misfit
@@ -46,20 +53,12 @@ def command(
 
     The text is prepared in the run folder if needed; the run itself is left unchanged.
     """
-    from functools import partial
-
-    from yxanul.base.errors import YxanulError
-    from yxanul.base.files import folder_lock
-    from yxanul.base.interrupt import StopRequest
-    from yxanul.base.run_folder import RunFolder
-    from yxanul.cli.launch import load_for_run
-    from yxanul.cli.output import make_ui, print_result
     from yxanul.plan import preflight
     from yxanul.recipe import load_with_preset
     from yxanul.stages.data import prepare
     from yxanul.stages.measure import best_preset, compare_presets
     from yxanul.stages.resume import reconcile_recipe
-    from yxanul.stages.verify_resume import Trial, save_proof, verify_resume
+    from yxanul.stages.verify_resume import verify_resume
 
     run, ui = RunFolder(run_folder_of(recipe, out)), make_ui()
 
@@ -74,8 +73,7 @@ def command(
     with StopRequest().handled(), folder_lock(run.path):
         reconcile_recipe(run, resolved, ui)
         prepare(run, resolved, ui)
-        proof = verify_resume(run, resolved, Trial(steps, stops, devices), ui)
-        path = save_proof(run, proof)
+        proof = verify_resume(run, resolved, ui, steps=steps, num_stops=stops, devices=devices)
     facts = {"run": str(run.path)} | proof.to_dict()
     if proof.differences:
         count = len(proof.differences)
@@ -88,6 +86,7 @@ def command(
         )
     text = (
         f"bit-identical: {proof.tensors} tensors and {proof.values:,} values after"
-        f" {proof.steps} steps, interrupted after {', '.join(map(str, proof.stops))} ({path})"
+        f" {proof.steps} steps, interrupted after {', '.join(map(str, proof.stops))}"
+        f" ({run.path / 'verify-resume.json'})"
     )
     print_result(facts, text, as_json)

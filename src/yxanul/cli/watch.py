@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from yxanul.base.errors import Interrupted, YxanulError
+from yxanul.base.interrupt import StopRequest
 from yxanul.cli.options import JsonOption
+from yxanul.cli.output import make_ui, print_json, print_text
 
 if TYPE_CHECKING:
     from yxanul.report.facts import RunReader
@@ -39,12 +45,6 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Follow runs until they end, or until Ctrl-C, which stops the watching only."""
-    import contextlib
-    import sys
-
-    from yxanul.base.errors import Interrupted
-    from yxanul.base.interrupt import StopRequest
-    from yxanul.cli.output import print_json
     from yxanul.report.facts import RunReader
     from yxanul.report.live import live_facts
 
@@ -63,8 +63,6 @@ def command(
 
 def _draw(readers: list[RunReader], once: bool) -> None:
     """Draw the runs in place, again and again until they have ended."""
-    import time
-
     from rich.console import Console
     from rich.live import Live
 
@@ -87,9 +85,6 @@ def _draw(readers: list[RunReader], once: bool) -> None:
 
 def _log(readers: list[RunReader]) -> None:
     """Print a line for each run that has moved, at most every ten seconds."""
-    import time
-
-    from yxanul.cli.output import print_text
     from yxanul.cli.watch_screen import line
     from yxanul.report.live import live_facts
 
@@ -111,8 +106,6 @@ def _have_ended(facts: list[dict[str, Any]]) -> bool:
 
 def _serve(readers: list[RunReader], port: int, as_json: bool) -> None:
     """Serve the page until a signal comes."""
-    from yxanul.base.errors import YxanulError
-    from yxanul.cli.output import make_ui, print_json, print_text
     from yxanul.report.server import PageServer
 
     try:

@@ -8,9 +8,8 @@ from typing import Any
 
 from rich.text import Text
 
-from yxanul.cli.chart import area
-from yxanul.cli.output import format_seconds
-from yxanul.cli.pictures import begun, safe
+from yxanul.base.figures import format_seconds
+from yxanul.cli.pictures import area, begun, safe
 
 STYLES = {"passed": "green", "failed": "red", "running": "cyan", "stopped": "yellow"}
 CURVE_HEIGHT, BAR_WIDTH, LABEL_WIDTH, WIDEST = 5, 24, 9, 100

@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yxanul.base.errors import YxanulError
+from yxanul.base.ui import Ui
 from yxanul.data.inspect import Encoded, StreamRow, open_encoded, read_row, stream_rows
-from yxanul.data.manifest import Header, Split, read_record
+from yxanul.data.manifest import Header, Split, read_outline, read_record
 from yxanul.data.order import GROUP_TOKENS
 from yxanul.data.report import figures_of
+from yxanul.data.verify import Check, Fault, verify_sources
 from yxanul.inspect.target import Target, TokenizerFinder
+from yxanul.stages.config import longest_row
+from yxanul.stages.data import check_header
+from yxanul.tokenizer.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from yxanul.stages.replay import PlannedStep
@@ -62,8 +67,6 @@ class Look:
         self, source: str | None, position: int, seq_len: int | None, count: int
     ) -> dict[str, Any]:
         """Return rows of a source's training stream, starting at a position."""
-        from yxanul.stages.config import longest_row
-
         name, folder = self.place.only(source, "a position")
         encoded, recipe = open_encoded(folder), self.place.recipe
         seed, group_tokens, longest = 0, GROUP_TOKENS, _SEQ_LEN
@@ -153,9 +156,6 @@ class Look:
 
     def _step_rows(self, step: PlannedStep, source: str | None) -> Iterator[dict[str, Any]]:
         """Yield the rows of a step, by micro-batch."""
-        from yxanul.stages.data import check_header
-        from yxanul.tokenizer.tokenizer import Tokenizer
-
         run, recipe = self.place.run, self.place.recipe
         assert run is not None and recipe is not None
         data, tokenizer = run.data(recipe.data.folder), Tokenizer.load(run.tokenizer)
@@ -206,3 +206,34 @@ class Look:
         if tokenizer is None:
             return None
         return tokenizer.decode([i for i in ids if i != header.end_of_text_id])
+
+
+def verify(place: Target, tokenizers: TokenizerFinder, ui: Ui) -> dict[str, Any]:
+    """Verify every file of a target's sources; return the results as JSON data."""
+    checks = verify_sources(place.folders, tokenizers.of, ui)
+    _compare_with_recipe(place, checks)
+    sources = {name: check.to_dict() for name, check in checks.items()}
+    ok = all(source["ok"] for source in sources.values())
+    return {**place.facts, "ok": ok, "sources": sources}
+
+
+def _compare_with_recipe(place: Target, checks: dict[str, Check]) -> None:
+    """Add a fault for each source of a run whose shards do not match its recipe."""
+    run, recipe = place.run, place.recipe
+    if run is None or recipe is None or place.path != run.path:
+        return
+    data = run.data(recipe.data.folder)
+    for name in place.missing:
+        checks[name] = Check(faults=[Fault(data / name, "it is not encoded; run yxanul prepare")])
+    if not run.tokenizer.is_file():
+        checks[next(iter(checks))].faults.append(Fault(run.tokenizer, "it is missing"))
+        return
+    tokenizer = Tokenizer.load(run.tokenizer)
+    for name, folder in place.folders.items():
+        try:
+            header = read_outline(folder).header
+            if header.tokenizer != tokenizer.digest:
+                continue  # already reported
+            check_header(header, data, name, recipe, tokenizer)
+        except YxanulError as error:
+            checks[name].faults.append(Fault(folder, str(error)))

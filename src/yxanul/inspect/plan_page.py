@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import groupby
 from typing import Any
 
 from yxanul.inspect.plan import StagePlan, plan_facts
@@ -13,7 +12,7 @@ from yxanul.recipe import Recipe, dump_recipe
 from yxanul.report.facts import model_facts
 from yxanul.report.verdicts import finding_facts
 from yxanul.stages.config import Rule, StageSettings
-from yxanul.train.curriculum import planned_lr
+from yxanul.train.curriculum import Phase, planned_lr
 
 POINTS_PER_STAGE = 200
 
@@ -87,10 +86,9 @@ class _Axes:
         return len(self.found) - 1
 
 
-def _phases(plan: StagePlan) -> Iterator[tuple[Any, int]]:
+def _phases(plan: StagePlan) -> Iterator[tuple[Phase, int]]:
     """Yield each phase's first part, and the stage's step after its last one."""
-    for _, group in groupby(plan.plan.phases, key=lambda phase: phase.index):
-        parts = list(group)
+    for parts in plan.parts():
         yield parts[0], parts[-1].first_step + parts[-1].num_steps
 
 
@@ -109,11 +107,7 @@ def _spans(plan: StagePlan, axes: _Axes) -> Iterator[dict[str, Any]]:
 def _rates(plans: Sequence[StagePlan], axes: _Axes) -> dict[str, Any]:
     positions, rates = [], []
     for plan in plans:
-        total = plan.plan.total_steps
-        steps = {round(n * (total - 1) / POINTS_PER_STAGE) for n in range(POINTS_PER_STAGE + 1)}
-        steps |= {phase.first_step for phase, _ in _phases(plan)}
-        steps |= {end - 1 for _, end in _phases(plan)}
-        for step in sorted(steps):
+        for step in plan.steps(POINTS_PER_STAGE):
             positions.append(axes.at(plan.stage.name, step + 1))
             rates.append(float(f"{planned_lr(plan.plan, plan.optim, step):.4g}"))
     return {"axis": axes.add(positions), "y": rates}

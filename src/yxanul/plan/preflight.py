@@ -92,7 +92,7 @@ def of_schedules(recipe: Recipe) -> Iterator[Misfit]:
     """Yield warm-ups that do not fit into their stage, where its length is already known."""
     for index, stage in enumerate(recipe.stages):
         budget, optim = stage.budget, stage_optim(recipe.optim, stage)
-        if (plan := counted_plan(stage, recipe.train, optim)) is None:
+        if (plan := counted_plan(recipe, stage)) is None:
             continue
         try:
             check_schedule(optim, total_steps=plan.total_steps, total_tokens=plan.total_tokens)

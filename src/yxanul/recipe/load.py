@@ -7,7 +7,7 @@ are applied last. All mistakes are reported at once, each with its position in t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from yxanul.base.run_folder import RunFolder
 from yxanul.base.settings import Misfit
 from yxanul.model.config import ModelSettings, merge_with_weights
 from yxanul.model.zoo import AUTO_PRESET, PRESETS
-from yxanul.recipe.files import find_curriculum, find_recipe, installed_recipes
+from yxanul.recipe.files import find_file, installed_files
 from yxanul.recipe.recipe import Recipe
 from yxanul.recipe.renamed_keys import with_current_names
 from yxanul.recipe.source_map import SourceMap, read
@@ -57,8 +57,9 @@ def read_tree(name: str, overrides: Sequence[str] = (), run: RunFolder | None = 
     given = SourceMap({})
     _override(given, [one for one in overrides if one.startswith("model")])
     from_weights = _init_from(given) is not None
-    tree = _read_with_ancestors(find_recipe(name), (), from_weights=from_weights)
-    if from_weights and name in installed_recipes():
+    path = find_file("recipe", name, Path())
+    tree = _read_with_ancestors(path, "recipe", (), from_weights=from_weights)
+    if from_weights and name in installed_files("recipe"):
         _drop_model(tree)
     _override(tree, overrides)
     _take_shape(tree, run)
@@ -130,10 +131,7 @@ def _without_null_rate(recipe: Any) -> Any:
 
 
 def _read_with_ancestors(
-    path: Path,
-    children: tuple[Path, ...],
-    find: Callable[[str, Path], Path] = find_recipe,
-    from_weights: bool = False,
+    path: Path, kind: str, children: tuple[Path, ...], from_weights: bool = False
 ) -> SourceMap:
     tree = read(path)
     if not isinstance(tree.value, dict):
@@ -142,17 +140,17 @@ def _read_with_ancestors(
     if path.name == "recipe.yaml" and RunFolder(path.parent).tokenizer.exists():
         tree.value = with_current_names(tree.value)
     _take_curricula(tree, path)
-    return _over_parent(tree, path, (*children, path.resolve()), find, from_weights)
+    return _over_parent(tree, path, kind, (*children, path.resolve()), from_weights)
 
 
 def _over_parent(
     tree: SourceMap,
     path: Path,
+    kind: str,
     children: tuple[Path, ...],
-    find: Callable[[str, Path], Path],
     from_weights: bool = False,
 ) -> SourceMap:
-    """Merge a mapping over the file that it extends, if any.
+    """Merge a mapping over the file of a kind that it extends, if any.
 
     With `model.init_from`, the parents' model and tokenizer are ignored.
     """
@@ -163,11 +161,11 @@ def _over_parent(
     if not isinstance(parent, str):
         raise RecipeError(position, got=in_yaml(parent), expected="a name")
     with errors_at(position):
-        parent_path = find(parent, path.parent)
+        parent_path = find_file(kind, parent, path.parent)
     if parent_path.resolve() in children:
         cycle = " -> ".join(map(str, (*children, parent_path.resolve())))
         raise RecipeError(f"{position}: a recipe extends itself", got=cycle)
-    base = _read_with_ancestors(parent_path, children, find)
+    base = _read_with_ancestors(parent_path, kind, children)
     if from_weights or _init_from(tree) is not None:
         _drop_model(base)
     return tree.merged_over(base)
@@ -184,4 +182,4 @@ def _take_curricula(tree: SourceMap, path: Path) -> None:
     for index, stage in enumerate(stages if isinstance(stages, list) else ()):
         if isinstance(stage, dict) and "extends" in stage:
             keys = ("stages", index)
-            tree.put(keys, _over_parent(tree.below(keys), path, (), find_curriculum))
+            tree.put(keys, _over_parent(tree.below(keys), path, "curriculum", ()))

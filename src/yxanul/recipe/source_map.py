@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,7 +91,7 @@ class SourceMap:
     def _holds(self, keys: Keys) -> bool:
         node = self.value
         for key in keys:
-            if key not in (node if isinstance(node, dict) else range(_length(node))):
+            if key not in keys_of(node):
                 return False
             node = node[key]
         return True
@@ -247,8 +247,11 @@ class _Tree:
         return YxanulError(f"{self._place(node)}: {problem}", hint=hint)
 
 
-def _length(value: Any) -> int:
-    return len(value) if isinstance(value, list) else 0
+def keys_of(value: Any) -> Collection[str | int]:
+    """Return the keys or indices of a value; none of a scalar."""
+    if isinstance(value, dict):
+        return value.keys()
+    return range(len(value)) if isinstance(value, list) else ()
 
 
 def _merge(base: Any, top: Any, keys: Keys, marks: dict[Keys, Mark]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from yxanul.base.errors import near_miss
 from yxanul.base.settings import Misfit, Misfits, Settings
 from yxanul.recipe.keys import Key, keys_at, kind_of, walk
 from yxanul.recipe.other_names import OTHER_VALUES, our_keys, why_without_key
-from yxanul.recipe.source_map import Keys, SourceMap
+from yxanul.recipe.source_map import Keys, SourceMap, keys_of
 
 _NO_KIND, _WRONG_KIND = "union_tag_not_found", "union_tag_invalid"
 _FOLLOWS = "default_factory_not_called"
@@ -264,16 +264,9 @@ def _keys_in_tree(value: Any, loc: Sequence[str | int], kind: str) -> Keys:
     """Convert a pydantic location to keys of the tree; locations also name union members."""
     keys: list[str | int] = []
     for part in loc:
-        if part in _keys_of(value):
+        if part in keys_of(value):
             value = value[part]
             keys.append(part)
     if kind in ("missing", _NO_KIND):
         keys.append(loc[-1])
     return tuple(keys)
-
-
-def _keys_of(value: Any) -> Collection[str | int]:
-    """Return the keys or indices of a value."""
-    if isinstance(value, dict):
-        return value.keys()
-    return range(len(value)) if isinstance(value, list) else ()

@@ -80,13 +80,10 @@ def in_words(error: yaml.YAMLError, text: str) -> tuple[str, str]:
         mark = begun if re.search(_BEGUN, context) and begun else mark
         line, column = (mark.line, mark.column) if mark else (-1, -1)
     for at, words in enumerate(text.split("\n")[: line + 1]):
-        if at >= line - 1 and (odd := _odd_line(words)):
+        causes = (cause for pattern, cause in _ODD_LINES if re.match(pattern, words))
+        if at >= line - 1 and (odd := next(causes, None)):
             return odd, f":{at + 1}:1"
     return _sentence(error, context, begun), f":{line + 1}:{column + 1}" if line >= 0 else ""
-
-
-def _odd_line(line: str) -> str | None:
-    return next((cause for pattern, cause in _ODD_LINES if re.match(pattern, line)), None)
 
 
 def _sentence(error: yaml.YAMLError, context: str, begun: yaml.Mark | None) -> str:

@@ -12,8 +12,7 @@ from typing import Any, TypeVar, cast
 from yxanul.base.files import expand_home, write_text
 from yxanul.base.metric_names import is_better
 from yxanul.base.ui import SilentUi, Ui
-from yxanul.checkpoint.cadence import Cadence, Moment
-from yxanul.checkpoint.keep import read_best, rotate, write_best
+from yxanul.checkpoint.keep import Cadence, read_best, rotate, write_best
 from yxanul.data.batches import Batch, WindowShape
 from yxanul.eval.cached_model import CachedModel
 from yxanul.eval.config import TaskSettings
@@ -325,20 +324,16 @@ class Saving(Callback):
         """Save when due, but not what a rollback undoes; at the stage's end, wait for the write."""
         self.session.writer.check()
         progress, plan = trainer.progress, trainer.plan
-        moment = Moment(
-            progress.step,
-            progress.stage_step,
-            phase_end=plan.is_phase_end(progress.stage_step),
-            stage_end=progress.stage_step == plan.total_steps,
-            is_best=progress.best is not None and progress.best.step == progress.step,
-        )
-        due = self._cadence.due(moment) if trainer.rollback is None else None
-        why = self.session.world.broadcast(due)
-        if why is not None:
-            self.session.add_rollback_step(progress.step)
-        if moment.stage_end:
+        step, done = progress.step, progress.stage_step
+        is_due = self._cadence.due(step, done, phase_end=plan.is_phase_end(done))
+        is_due |= progress.best is not None and progress.best.step == step
+        is_due = (is_due or done == plan.total_steps) and trainer.rollback is None
+        is_due = self.session.world.broadcast(is_due)
+        if is_due:
+            self.session.add_rollback_step(step)
+        if done == plan.total_steps:
             self.on_stop(trainer)
-        elif why is not None:
+        elif is_due:
             self._submit(trainer)
 
     def on_stop(self, trainer: Trainer) -> None:
@@ -350,7 +345,10 @@ class Saving(Callback):
     def _submit(self, trainer: Trainer) -> None:
         """Submit the full training state to the writer, which then deletes old checkpoints."""
         session, progress = self.session, trainer.progress
-        self._note_micro_rows(trainer)
+        entry, rows = session.ledger.entry(self.stage), micro_rows_of(trainer.plan)
+        if entry is not None and entry.micro_rows != rows:  # reduced after an out-of-memory error
+            entry.micro_rows = rows
+            session.ledger.write()
         optimizer_state = session.engine.optimizer_state()
         files = {**session.engine.weights(), "optimizer": optimizer_state.tensors}
         if session.world.is_main:
@@ -371,14 +369,6 @@ class Saving(Callback):
             best=named.step if named else None,
             also=kept if self.session.recipe.monitor.rolls_back else (),
         )
-
-    def _note_micro_rows(self, trainer: Trainer) -> None:
-        """Record micro-batch sizes reduced by out-of-memory errors, so that a resume uses them."""
-        entry = self.session.ledger.entry(self.stage)
-        rows = micro_rows_of(trainer.plan)
-        if entry is not None and entry.micro_rows != rows:
-            entry.micro_rows = rows
-            self.session.ledger.write()
 
     def _state(self, trainer: Trainer, optimizer: Any) -> dict[str, Any]:
         session, engine = self.session, self.session.engine

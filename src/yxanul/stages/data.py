@@ -15,7 +15,7 @@ from yxanul.base.files import expand_home
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.seeds import derive_seed
-from yxanul.base.ui import BackgroundUi, Ui
+from yxanul.base.ui import LineUi, Ui
 from yxanul.data.contamination import comparison_digest
 from yxanul.data.encode import PrepareHooks, prepare_corpus
 from yxanul.data.fetch import fetch_shards
@@ -35,21 +35,8 @@ _LEAVE_OUT = "leave out the tokenizer section (tokenizer=null)"
 
 def prepare(run: RunFolder, recipe: Recipe, ui: Ui) -> dict[str, Manifest]:
     """Create a run's tokenizer and shards; finished work of an interrupted call is kept."""
-    return encode(run, recipe, make_tokenizer(run, recipe, ui), ui)
-
-
-def encode(
-    run: RunFolder, recipe: Recipe, tokenizer: Tokenizer, ui: Ui, hooks: PrepareHooks | None = None
-) -> dict[str, Manifest]:
-    """Create the shards of a run."""
-    return prepare_corpus(
-        recipe.data,
-        tokenizer,
-        run.data(recipe.data.folder),
-        ui,
-        seed=recipe.seed,
-        hooks=hooks,
-    )
+    tokenizer, folder = make_tokenizer(run, recipe, ui), run.data(recipe.data.folder)
+    return prepare_corpus(recipe.data, tokenizer, folder, ui, seed=recipe.seed)
 
 
 def make_tokenizer(run: RunFolder, recipe: Recipe, ui: Ui) -> Tokenizer:
@@ -164,13 +151,6 @@ def draw_sample(shards: Shards, recipe: Recipe) -> Sample:
     return Sample(some, some.sample(tokens, derive_seed(recipe.seed, "sample", shards.source)))
 
 
-def train_tokens(run: RunFolder, recipe: Recipe) -> dict[str, int]:
-    """Return the training tokens of each source; all text must be encoded."""
-    folder = run.data(recipe.data.folder)
-    manifests = {name: read_manifest(folder / name) for name in used_sources(recipe)}
-    return {name: manifest.splits["train"].tokens for name, manifest in manifests.items()}
-
-
 def check_header(
     header: Header, folder: Path, name: str, recipe: Recipe, tokenizer: Tokenizer
 ) -> None:
@@ -184,6 +164,8 @@ def check_header(
 
 
 _POLL_SECONDS = 0.1
+_LINE_SECONDS = 30.0
+"""Seconds between lines about encoding in the background."""
 _CANCEL_SECONDS = 3.0
 _MAX_IDLE_POLLS = 50
 
@@ -333,13 +315,17 @@ class Preparation:
 
     def _work(self) -> None:
         hooks = PrepareHooks(self._planned.set, self._check, process_is_busy=True)
-        ui = BackgroundUi(self._ui) if starts_early(self._recipe) else self._ui
+        folder = self._run.data(self._recipe.data.folder)
+        early = starts_early(self._recipe)  # training has the progress bar then
+        ui = LineUi(self._ui.say, self._ui.warn, _LINE_SECONDS) if early else self._ui
         try:
-            tell(encode(self._run, self._recipe, self._tokenizer, ui, hooks), self._ui)
+            data, seed = self._recipe.data, self._recipe.seed
+            tell(
+                prepare_corpus(data, self._tokenizer, folder, ui, seed=seed, hooks=hooks), self._ui
+            )
         except _Cancelled:
             pass
         except OSError as error:
-            folder = self._run.data(self._recipe.data.folder)
             self._fail(YxanulError(f"cannot write encoded text to {folder}", got=error.strerror))
         except BaseException as error:
             self._fail(error)
@@ -368,6 +354,7 @@ class RunData:
         self, run: RunFolder, recipe: Recipe, ui: Ui, preparation: Preparation | None = None
     ) -> None:
         self._run, self._recipe, self._ui, self._preparation = run, recipe, ui, preparation
+        self.folder = run.data(recipe.data.folder)
         self.tokenizer = load_tokenizer(run, recipe)
         self.train_tokens: dict[str, int] = {}
         """Training tokens of each source; empty until all text is encoded."""
@@ -395,6 +382,7 @@ class RunData:
             self._open_whole()
 
     def _open_whole(self) -> None:
-        run, recipe = self._run, self._recipe
-        self.held_out = open_shards(run, recipe, "validation", self.tokenizer, self._ui)
-        self.train_tokens = train_tokens(run, recipe)
+        self.held_out = open_shards(self._run, self._recipe, "validation", self.tokenizer, self._ui)
+        self.train_tokens = {
+            name: one.manifest.splits["train"].tokens for name, one in self.held_out.items()
+        }

@@ -93,12 +93,11 @@ class Entry:
     """Rollbacks for alerts."""
     at_end: dict[str, float] = field(default_factory=dict)
     """Metrics of all domains so far, at the gate."""
-    verdict: dict[str, Any] | None = None
-    """Gate verdict, as `Verdict.to_dict`."""
+    verdict: Verdict | None = None
 
     def judged(self, metrics: dict[str, float], verdict: Verdict) -> None:
         """Record a verdict and the metrics it is based on."""
-        self.at_end, self.verdict = metrics, verdict.to_dict()
+        self.at_end, self.verdict = metrics, verdict
         self.status = "passed" if verdict.passed else "failed"
 
     @property
@@ -106,15 +105,9 @@ class Entry:
         """Planned target tokens without those of actions."""
         return self.tokens - sum(action.tokens for action in self.actions)
 
-    def findings(self) -> list[str]:
-        """Return the gate's findings, one line each."""
-        if self.verdict is None:
-            return []
-        return [str(finding) for finding in Verdict.from_dict(self.verdict).findings]
-
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-compatible data."""
-        return asdict(self)
+        return asdict(self) | {"verdict": self.verdict and self.verdict.to_dict()}
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Entry:
@@ -132,7 +125,7 @@ class Entry:
         ]
         fields["rollbacks"] = [Rollback(**one) for one in plain.get("rollbacks", ())]
         fields["micro_rows"] = {int(i): rows for i, rows in plain.get("micro_rows", {}).items()}
-        fields["verdict"] = plain.get("verdict") and Verdict.from_dict(plain["verdict"]).to_dict()
+        fields["verdict"] = plain.get("verdict") and Verdict.from_dict(plain["verdict"])
         return cls(**fields)
 
 

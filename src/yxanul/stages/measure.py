@@ -25,9 +25,9 @@ from yxanul.model.scaling_law import SCALING_LAW
 from yxanul.model.zoo import AUTO_PRESET, AUTO_PRESETS
 from yxanul.optim.config import OptimSettings
 from yxanul.recipe import Recipe, RecipeError
-from yxanul.stages.config import longest_row, stage_optim
+from yxanul.stages.config import longest_row
 from yxanul.stages.ledger import Ledger
-from yxanul.stages.plan import plan_steps
+from yxanul.stages.plan import make_stage_plan
 from yxanul.train.config import PRECISIONS_OF
 from yxanul.train.curriculum import Phase
 from yxanul.train.engine import Engine, make_mixed_precision
@@ -229,10 +229,7 @@ def _seconds(model: LanguageModel, recipe: Recipe, precision: str) -> float:
 
 def _largest_phase(recipe: Recipe) -> Phase:
     phases = [
-        largest_phase(
-            plan_steps(stage, recipe.train, stage_optim(recipe.optim, stage), _MANY_STEPS)
-        )
-        for stage in recipe.stages
+        largest_phase(make_stage_plan(recipe, stage, steps=_MANY_STEPS)) for stage in recipe.stages
     ]
     return max(phases, key=lambda phase: (phase.micro_rows * phase.seq_len, phase.seq_len))
 

@@ -9,12 +9,10 @@ from fractions import Fraction
 
 from yxanul.base.errors import YxanulError
 from yxanul.data.mix import exact_shares
-from yxanul.optim.config import OptimSettings
 from yxanul.recipe import Recipe
-from yxanul.stages.config import StageSettings, stage_optim
+from yxanul.stages.config import StageSettings
 from yxanul.stages.ledger import Action, Entry
 from yxanul.text.config import CommonSettings
-from yxanul.train.config import TrainSettings
 from yxanul.train.curriculum import Phase, Plan, make_plan
 from yxanul.train.plan_changes import cut_plan, extend, repeat_from, replan
 
@@ -32,13 +30,14 @@ def resolve_plan(
     `available` has the training tokens of its sources: needed for epochs and `max_epochs`.
     With `bounded=False`, `max_epochs` is ignored.
     """
-    train, optim = recipe.train, stage_optim(recipe.optim, stage)
-    plan = _plan_budget(stage, train, optim, available, entry.minutes_tokens)
+    plan = _plan_budget(recipe, stage, entry, available)
     for step, tokens, _ in entry.replans:
-        whole = plan_tokens(stage, train, optim, tokens)
+        whole = make_stage_plan(recipe, stage, tokens=tokens)
         plan = replan(plan, whole, step, by_share=stage.curriculum[-1].share is not None)
     # A cooldown and actions of a budget that has changed since are ignored.
-    plan, replay = _cooled(plan, entry), {0: stage.replay}
+    if entry.cooldown_steps is not None and entry.cooldown_of == plan.total_steps:
+        plan = cut_plan(plan, entry.cooldown_steps)
+    replay = {0: stage.replay}
     for number, action in enumerate(entry.actions):
         if action.step == plan.total_steps:
             plan = _after(plan, action, entry.actions[:number])
@@ -48,13 +47,6 @@ def resolve_plan(
         plan = replace(plan, phases=tuple(_with_replay(p, replay, earlier) for p in plan.phases))
     bounds = bounds_of(plan, recipe.data.sources) if bounded else {}
     return cap_epochs(plan, bounds, available, entry.positions) if bounds else plan
-
-
-def _cooled(plan: Plan, entry: Entry) -> Plan:
-    """Apply an early cooldown, if it was requested for a plan of this length."""
-    if entry.cooldown_steps is None or entry.cooldown_of != plan.total_steps:
-        return plan
-    return cut_plan(plan, entry.cooldown_steps)
 
 
 def _after(plan: Plan, action: Action, earlier: Sequence[Action]) -> Plan:
@@ -77,16 +69,12 @@ def _earlier_mix(
     stages = recipe.stages[: [one.name for one in recipe.stages].index(stage.name)]
     weighted: list[tuple[Fraction, Mapping[str, Fraction]]] = []
     for one in stages:
-        mixes = _mixes(one, available)
+        if isinstance(one.budget.epochs, dict):
+            mixes = [epochs_of(one, available)[0]]
+        else:
+            mixes = [phase.mix or one.mix for phase in one.curriculum]
         weighted += [(Fraction(1, len(stages) * len(mixes)), exact_shares(m)) for m in mixes]
     return _weighted(weighted)
-
-
-def _mixes(stage: StageSettings, available: Mapping[str, int]) -> list[dict[str, float]]:
-    """Return the mixes of a stage's phases, without replay."""
-    if isinstance(stage.budget.epochs, dict):
-        return [epochs_of(stage, available)[0]]
-    return [phase.mix or stage.mix for phase in stage.curriculum]
 
 
 def _with_replay(
@@ -106,46 +94,35 @@ def _weighted(mixes: list[tuple[Fraction, Mapping[str, Fraction]]]) -> dict[str,
     return {name: weight for name, weight in summed.items() if weight}
 
 
-def plan_steps(
-    stage: StageSettings, train: TrainSettings, optim: OptimSettings, steps: int
+def make_stage_plan(
+    recipe: Recipe, stage: StageSettings, *, steps: int | None = None, tokens: int | None = None
 ) -> Plan:
-    """Return the plan of a stage that lasts `steps` optimizer steps."""
-    return make_plan(stage.curriculum, stage.mix, train, clip=optim.grad_clip, steps=steps)
+    """Return the plan of a stage that lasts `steps` optimizer steps or `tokens` target tokens."""
+    clip = recipe.optim.grad_clip
+    return make_plan(
+        stage.curriculum, stage.mix, recipe.train, clip=clip, steps=steps, tokens=tokens
+    )
 
 
-def plan_tokens(
-    stage: StageSettings, train: TrainSettings, optim: OptimSettings, tokens: int
-) -> Plan:
-    """Return the plan of a stage that lasts `tokens` target tokens."""
-    return make_plan(stage.curriculum, stage.mix, train, clip=optim.grad_clip, tokens=tokens)
-
-
-def counted_plan(stage: StageSettings, train: TrainSettings, optim: OptimSettings) -> Plan | None:
+def counted_plan(recipe: Recipe, stage: StageSettings) -> Plan | None:
     """Return the plan of a budget in steps or tokens; None for epochs and minutes, which depend on
     the data or the machine."""
-    if stage.budget.steps is not None:
-        return plan_steps(stage, train, optim, stage.budget.steps)
-    if stage.budget.tokens is not None:
-        return plan_tokens(stage, train, optim, stage.budget.tokens)
-    return None
+    steps, tokens = stage.budget.steps, stage.budget.tokens
+    counted = steps is not None or tokens is not None
+    return make_stage_plan(recipe, stage, steps=steps, tokens=tokens) if counted else None
 
 
 def _plan_budget(
-    stage: StageSettings,
-    train: TrainSettings,
-    optim: OptimSettings,
-    available: Mapping[str, int],
-    minutes_tokens: int | None,
+    recipe: Recipe, stage: StageSettings, entry: Entry, available: Mapping[str, int]
 ) -> Plan:
-    """Return the plan of a stage's budget; `minutes_tokens` is the first estimate of the
-    tokens its minutes allow."""
-    if (plan := counted_plan(stage, train, optim)) is not None:
+    """Return the plan of a stage's budget; for minutes, by the first estimate of their tokens."""
+    if (plan := counted_plan(recipe, stage)) is not None:
         return plan
+    tokens = entry.minutes_tokens
     if stage.budget.epochs is not None:
         mix, tokens = epochs_of(stage, available)
-        return plan_tokens(stage.model_copy(update={"mix": mix}), train, optim, tokens)
-    assert minutes_tokens is not None
-    return plan_tokens(stage, train, optim, minutes_tokens)
+        stage = stage.model_copy(update={"mix": mix})
+    return make_stage_plan(recipe, stage, tokens=tokens)
 
 
 def later_work(recipe: Recipe, index: int, available: Mapping[str, int]) -> tuple[int, float]:
@@ -153,7 +130,7 @@ def later_work(recipe: Recipe, index: int, available: Mapping[str, int]) -> tupl
     `index`; epochs count once all text is encoded."""
     tokens, seconds = 0, 0.0
     for stage in recipe.stages[index + 1 :]:
-        plan = counted_plan(stage, recipe.train, stage_optim(recipe.optim, stage))
+        plan = counted_plan(recipe, stage)
         if stage.budget.minutes is not None:
             seconds += 60 * stage.budget.minutes
         elif plan is not None:
@@ -163,14 +140,9 @@ def later_work(recipe: Recipe, index: int, available: Mapping[str, int]) -> tupl
     return tokens, seconds
 
 
-def epoch_tokens(mix: Mapping[str, float], available: Mapping[str, int]) -> int:
-    """Return the tokens after which the first source of a mix has been read once."""
-    total = sum(mix.values())
-    return round(min(available[name] * total / weight for name, weight in mix.items() if weight))
-
-
 def epochs_of(stage: StageSettings, available: Mapping[str, int]) -> tuple[dict[str, float], int]:
-    """Return the mix and the tokens of a stage whose budget is in epochs."""
+    """Return the mix and the tokens of a stage whose budget is in epochs; one is over when the
+    first source of a mix has been read once."""
     epochs = stage.budget.epochs
     assert epochs is not None
     mix = stage.mix
@@ -178,7 +150,9 @@ def epochs_of(stage: StageSettings, available: Mapping[str, int]) -> tuple[dict[
         mix = {name: passes * available[name] for name, passes in epochs.items() if passes}
         tokens = sum(mix.values())
     else:
-        tokens = epochs * epoch_tokens(mix, available)
+        total = sum(mix.values())
+        first = min(available[name] * total / weight for name, weight in mix.items() if weight)
+        tokens = epochs * round(first)
     return mix, max(1, round(tokens / (1 - stage.replay)))
 
 

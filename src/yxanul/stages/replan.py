@@ -84,26 +84,19 @@ class MinutesBudget(Callback):
         # The plan of a stage that has been judged is final: its ledger is followed.
         if entry.verdict is not None or done <= max(event[0] for event in events):
             return None
-        world = self._session.world
-        due = world.broadcast(self._due(trainer, now) if world.is_main else None)
-        if due is None:
-            return None
-        what, number = due
-        if what == "tokens":
-            return self._replan(trainer, number, now - self._began)
-        entry.threads.append((done, number))
-        self._session.ledger.write()
-        use_threads(self._session.ledger, entry.name, done)
-        self._session.ui.say(f"training with {number} CPU threads from here on")
-        self._marks = deque([self._marks[-1]])
+        world, threads, tokens = self._session.world, None, None
+        if world.is_main and (threads := self._new_threads(now)) is None:
+            tokens = self._tokens(trainer, now)
+        threads, tokens = world.broadcast((threads, tokens))
+        if tokens is not None:
+            return self._replan(trainer, tokens, now - self._began)
+        if threads is not None:
+            entry.threads.append((done, threads))
+            self._session.ledger.write()
+            use_threads(self._session.ledger, entry.name, done)
+            self._session.ui.say(f"training with {threads} CPU threads from here on")
+            self._marks = deque([self._marks[-1]])
         return None
-
-    def _due(self, trainer: Trainer, now: float) -> tuple[str, int] | None:
-        """Return a new number of threads, or else of tokens, if one is due."""
-        if (threads := self._new_threads(now)) is not None:
-            return "threads", threads
-        tokens = self._tokens(trainer, now)
-        return None if tokens is None else ("tokens", tokens)
 
     def _replan(self, trainer: Trainer, tokens: int, seconds: float) -> Changes:
         """Record an estimate in the ledger; return the new plan."""
@@ -278,7 +271,9 @@ class Cooldown(Callback):
         request = request_of(session.run)
         if not session.world.any(session.world.is_main and request.exists()):
             return None
-        is_meant = session.world.broadcast(_stage_of(request) == entry.name)
+        # The stage that is named may have ended since.
+        is_meant = request.exists() and request.read_text().strip() == entry.name
+        is_meant = session.world.broadcast(is_meant)
         done, total = report.progress.stage_step, trainer.plan.total_steps
         if is_meant and entry.actions:
             session.ui.warn(f"stage '{entry.name}' failed its gate before: no early cooldown")
@@ -299,8 +294,3 @@ class Cooldown(Callback):
         if session.world.is_main:
             request.unlink(missing_ok=True)
         return Changes(cut)
-
-
-def _stage_of(request: Path) -> str | None:
-    """Return the stage named by a request file; it may have ended since."""
-    return request.read_text().strip() if request.exists() else None

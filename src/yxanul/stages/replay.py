@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from yxanul.base.errors import YxanulError, near_miss
@@ -50,10 +50,10 @@ def locate_step(run: RunFolder, recipe: Recipe, step: int, stage: str | None = N
             expected=f"one of {', '.join(names)}",
             hint=near_miss(stage, names),
         )
-    plans, anchors = _Plans(run, recipe), _checkpoint_progress(run)
+    anchors = _checkpoint_progress(run)
     cursor, before = MixCursor(), 0
     for one in recipe.stages:
-        plan = plans.of(one, cursor.positions, before)
+        plan = _plan_of(run, recipe, one, cursor.positions, before)
         here = step if stage is not None else step - before
         if one.name == stage or (stage is None and step > 0 and here <= plan.total_steps):
             _check_range(f"stage '{one.name}'", here, plan.total_steps)
@@ -79,18 +79,13 @@ def skip_rows(cursor: MixCursor, phase: Phase, num_rows: int) -> MixCursor:
         count = min(chunk, num_rows)
         _, after = plan_rows(cursor, phase.mix, count, phase.seq_len)
         times = num_rows // count if after.debts == cursor.debts else 1
-        cursor = _repeated(cursor, after, times)
+        positions = {
+            source: at + (times - 1) * (at - cursor.positions.get(source, 0))
+            for source, at in after.positions.items()
+        }
+        cursor = MixCursor(positions, after.debts)
         num_rows -= count * times
     return cursor
-
-
-def _repeated(before: MixCursor, after: MixCursor, times: int) -> MixCursor:
-    """Return the cursor after `times` chunks, the first of which led from `before` to `after`."""
-    positions = {
-        source: at + (times - 1) * (at - before.positions.get(source, 0))
-        for source, at in after.positions.items()
-    }
-    return MixCursor(positions, after.debts)
 
 
 def _advance(plan: Plan, steps: int, cursor: MixCursor, anchors: list[Progress]) -> MixCursor:
@@ -120,36 +115,25 @@ def _checkpoint_progress(run: RunFolder) -> dict[str, list[Progress]]:
     return by_stage
 
 
-class _Plans:
-    """Plans of a run's stages, from its recipe, ledger and shards."""
-
-    def __init__(self, run: RunFolder, recipe: Recipe) -> None:
-        self._recipe = recipe
-        self._folder = run.data(recipe.data.folder)
-        self._ledger = Ledger.open(run.ledger)
-
-    def of(self, stage: StageSettings, positions: Mapping[str, int], before: int) -> Plan:
-        """Return the plan of a stage that begins at `positions`, after `before` steps."""
-        budget, entry = stage.budget, self._ledger.entry(stage.name)
-        if budget.minutes is not None and (entry is None or entry.minutes != budget.minutes):
-            raise YxanulError(
-                f"stage '{stage.name}' has a budget in minutes and has not begun",
-                expected=f"a step from 1 to {before:,}" if before else None,
-                hint="its plan is known once the stage has begun",
-            )
-        entry = entry or Entry(stage.name, "running", 0, 0, before, {}, dict(positions))
-        stages = self._recipe.stages[: self._recipe.stages.index(stage) + 1]
-        names = {name for one in stages for name in one.domains()}
-        needs_all = any(one.budget.epochs is not None for one in stages)
-        bounded = {name for name in names if self._recipe.data.sources[name].max_epochs}
-        available = self._available(names if needs_all else bounded)
-        plan = resolve_plan(self._recipe, stage, entry, available)
-        return with_micro_rows(plan, entry.micro_rows)
-
-    def _available(self, names: Iterable[str]) -> dict[str, int]:
-        """Return the training tokens of sources; all their text must be encoded."""
-        manifests = {name: read_manifest(self._folder / name) for name in names}
-        return {name: one.splits["train"].tokens for name, one in manifests.items()}
+def _plan_of(
+    run: RunFolder, recipe: Recipe, stage: StageSettings, positions: Mapping[str, int], before: int
+) -> Plan:
+    """Return the plan of a stage that begins at `positions`, after `before` steps."""
+    budget, entry = stage.budget, Ledger.open(run.ledger).entry(stage.name)
+    if budget.minutes is not None and (entry is None or entry.minutes != budget.minutes):
+        raise YxanulError(
+            f"stage '{stage.name}' has a budget in minutes and has not begun",
+            expected=f"a step from 1 to {before:,}" if before else None,
+            hint="its plan is known once the stage has begun",
+        )
+    entry = entry or Entry(stage.name, "running", 0, 0, before, {}, dict(positions))
+    stages = recipe.stages[: recipe.stages.index(stage) + 1]
+    names = {name for one in stages for name in one.domains()}
+    if all(one.budget.epochs is None for one in stages):  # then only bounded sources are counted
+        names = {name for name in names if recipe.data.sources[name].max_epochs}
+    folder = run.data(recipe.data.folder)
+    available = {name: read_manifest(folder / name).splits["train"].tokens for name in names}
+    return with_micro_rows(resolve_plan(recipe, stage, entry, available), entry.micro_rows)
 
 
 def _check_range(where: str, step: int, last: int) -> None:

@@ -7,11 +7,11 @@ from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from yxanul.base.clock import Startup
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import folder_lock, write_text
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
-from yxanul.base.startup import Startup
 from yxanul.base.ui import Ui
 from yxanul.checkpoint.layout import checkpoint_steps
 from yxanul.recipe import Recipe, dump_recipe, load_recipe

@@ -138,7 +138,7 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
         try:
             trainer.run()
         finally:
-            session.position.progress = trainer.progress
+            session.progress = trainer.progress
         micro_rows = micro_rows_of(trainer.plan)
         if end == plan.total_steps:
             plan = trainer.plan  # it may have been replanned or cut
@@ -202,17 +202,17 @@ def _warn_of_bounds(session: Session, asked: Plan, entry: Entry) -> None:
 
 def make_trainer(session: Session, index: int, plan: Plan, entry: Entry, scorer: Scorer) -> Trainer:
     """Build a stage's trainer; within a stage the optimizer state comes from the checkpoint."""
-    engine, position = session.engine, session.position
+    engine, progress = session.engine, session.progress
     optim = stage_optim(session.recipe.optim, session.recipe.stages[index])
-    engine.init_optimizer(optim, position.optimizer_state if position.progress.stage_step else None)
+    engine.init_optimizer(optim, session.optimizer_state if progress.stage_step else None)
     session.startup.lap("model")
-    position.optimizer_state = None
+    session.optimizer_state = None
     return Trainer(
         engine=engine,
         loader=WatchedLoader(session.loader, session.alerts.batches),
         plan=plan,
         optim=optim,
-        progress=session.progress,
+        progress=progress,
         max_skipped_steps=session.recipe.train.max_skipped_steps,
         ui=session.ui,
         stop=session.stop,
@@ -336,9 +336,8 @@ def roll_back(session: Session, entry: Entry, from_step: int) -> None:
         ) from None
     session.engine.load_weights(weights)
     restore_engine(session.engine, saved)
-    position = session.position
-    position.optimizer_state = saved.optimizer_state
-    position.progress = replace(position.progress, bad_steps=0, recent=LossHistory())
+    session.optimizer_state = saved.optimizer_state
+    session.progress = replace(session.progress, bad_steps=0, recent=LossHistory())
 
 
 def gather_evidence(session: Session, index: int, entry: Entry, scorer: Scorer) -> Evidence:
@@ -346,13 +345,15 @@ def gather_evidence(session: Session, index: int, entry: Entry, scorer: Scorer) 
     *earlier, stage = session.recipe.stages[: index + 1]
     of_tasks, intervals = score_tasks(session, scorer)
     metrics = named(scorer.score(scorer.domains)) | of_tasks
-    folder = session.run.data(session.recipe.data.folder)
     against_xz = [rule.metric for rule in stage.gate.rules if rule.against == "xz"]
     xz_metrics = {metric for pattern in against_xz for metric in matching(pattern, metrics)}
     references = {
         "start": entry.at_start,
         "best": session.ledger.best_metrics(before=entry.name),
-        "xz": {metric: xz_bits_per_byte(folder / str(domain_of(metric))) for metric in xz_metrics},
+        "xz": {
+            metric: xz_bits_per_byte(session.data.folder / str(domain_of(metric)))
+            for metric in xz_metrics
+        },
     }
     known = {domain for one in earlier for domain in one.domains()}
     return Evidence(metrics, references, set(stage.domains()) - known, intervals)

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from yxanul.base.clock import Startup
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import write_json
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.seeds import derive_seed
-from yxanul.base.startup import Startup
 from yxanul.base.ui import Ui
 from yxanul.bundle import open_bundle
 from yxanul.checkpoint.background import CheckpointWriter
@@ -64,24 +64,12 @@ class Saved:
 
     progress: Progress
     optimizer_state: OptimizerState
-    recorder: dict[str, Any]
-    alerts: dict[str, Any]
-    rollback_steps: list[int]
     ema: dict[str, torch.Tensor] | None
-    ema_updates: int
-    loss_scale: dict[str, Any] | None
+    state: dict[str, Any]
+    """All that `Saving` has written besides tensors."""
 
 
 @dataclass
-class Position:
-    """Mutable part of a session: how far the run has progressed."""
-
-    progress: Progress
-    optimizer_state: OptimizerState | None
-    """Optimizer state from the loaded checkpoint, until a trainer takes it."""
-
-
-@dataclass(frozen=True)
 class Session:
     """State of a run that outlives a stage."""
 
@@ -96,7 +84,10 @@ class Session:
     tracker: Tracker
     recorder: StepRecorder
     alerts: AlertMonitor
-    position: Position
+    progress: Progress
+    """Position in the run, the stage and every data stream."""
+    optimizer_state: OptimizerState | None
+    """Optimizer state from the loaded checkpoint, until a trainer takes it."""
     peak_flops: float
     """Peak matmul throughput of one process, in FLOP/s."""
     writer: CheckpointWriter
@@ -114,14 +105,9 @@ class Session:
 
     def start_stage(self, name: str) -> None:
         """Enter the next stage, starting from the weights the last gate scored (EMA if enabled)."""
-        self.position.progress = self.progress.in_stage(name)
+        self.progress = self.progress.in_stage(name)
         self.rollback_steps.clear()
         self.engine.load_ema_into_weights()
-
-    @property
-    def progress(self) -> Progress:
-        """Position in the run, the stage and every data stream."""
-        return self.position.progress
 
     @property
     def world(self) -> World:
@@ -204,8 +190,9 @@ def build_session(
     world.barrier()  # rank 0 writes only after all ranks have read the ledger
     model, saved = _weights(run, recipe, data.tokenizer, ledger, world, ui)
     engine, peak = _engine(model, recipe, ledger, world, ui)
-    _write_environment(run, peak, world)
-    progress = saved.progress if saved else Progress("", 0, 0, 0, MixCursor())
+    if world.is_main:
+        about = {"peak_flops": peak._asdict(), "devices": world.size}
+        write_json(run.environment, describe_environment() | about)
     session = Session(
         run=run,
         recipe=recipe,
@@ -218,11 +205,12 @@ def build_session(
         tracker=open_trackers(recipe.monitor.trackers if world.is_main else (), run, ui),
         recorder=StepRecorder(peak.flops_per_second * world.size, engine.device.type),
         alerts=AlertMonitor(recipe.monitor, _held_out(data)),
-        position=Position(progress, saved.optimizer_state if saved else None),
+        progress=saved.progress if saved else Progress("", 0, 0, 0, MixCursor()),
+        optimizer_state=saved.optimizer_state if saved else None,
         peak_flops=peak.flops_per_second,
         writer=CheckpointWriter(run.checkpoints, background=recipe.train.checkpoint.background),
         startup=startup or Startup(),
-        rollback_steps=saved.rollback_steps if saved else [],
+        rollback_steps=saved.state.get("rollback_steps", []) if saved else [],
     )
     if saved is None:
         session.tracker.rewind(0)
@@ -268,12 +256,6 @@ def _held_out(data: RunData) -> Iterator[np.ndarray]:
         yield from (sample.shards.document(number) for number in numbers)
 
 
-def _write_environment(run: RunFolder, peak: Peak, world: World) -> None:
-    if world.is_main:
-        about = {"peak_flops": peak._asdict(), "devices": world.size}
-        write_json(run.environment, describe_environment() | about)
-
-
 def _restore(session: Session, saved: Saved) -> None:
     """Rewind EMA, loss scale, metrics and best checkpoint to the loaded checkpoint."""
     best, steps = saved.progress.best, checkpoint_steps(session.run.checkpoints)
@@ -281,17 +263,17 @@ def _restore(session: Session, saved: Saved) -> None:
     if best is not None and best.step in steps and session.world.is_main:
         write_best(session.run.path, best.step, best.metric, best.value)
     restore_engine(session.engine, saved)
-    session.recorder.load(saved.recorder)
-    session.alerts.load(saved.alerts)
+    session.recorder.load(saved.state["recorder"])
+    session.alerts.load(saved.state["watch"])
     session.tracker.rewind(saved.progress.step)
 
 
 def restore_engine(engine: Engine, saved: Saved) -> None:
     """Load the EMA and the loss scale of a checkpoint."""
     if saved.ema is not None:
-        engine.load_mean(saved.ema, saved.ema_updates)
-    if saved.loss_scale is not None and engine.mixed_precision.scale is not None:
-        engine.mixed_precision.scale = LossScale.from_dict(saved.loss_scale)
+        engine.load_mean(saved.ema, saved.state["ema_updates"])
+    if saved.state["loss_scale"] is not None and engine.mixed_precision.scale is not None:
+        engine.mixed_precision.scale = LossScale.from_dict(saved.state["loss_scale"])
 
 
 def _load_newest(run: RunFolder, model: LanguageModel, ui: Ui) -> Saved | None:
@@ -315,16 +297,9 @@ def _load_newest(run: RunFolder, model: LanguageModel, ui: Ui) -> Saved | None:
 def load_checkpoint(path: Path) -> tuple[Mapping[str, torch.Tensor], Saved]:
     """Return the weights of a checkpoint, and the rest of it; raise CheckpointDamaged."""
     tensors, state = read_checkpoint(path)
-    return tensors["model"], Saved(
-        Progress.from_dict(state["progress"]),
-        OptimizerState(tensors["optimizer"], state["optimizer"]),
-        state["recorder"],
-        state["watch"],
-        state.get("rollback_steps", []),
-        tensors.get("ema"),
-        state.get("ema_updates", 0),
-        state["loss_scale"],
-    )
+    optimizer_state = OptimizerState(tensors["optimizer"], state["optimizer"])
+    progress = Progress.from_dict(state["progress"])
+    return tensors["model"], Saved(progress, optimizer_state, tensors.get("ema"), state)
 
 
 def load_initial(

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -30,8 +29,7 @@ TIMED = ("perf/", "memory/", "epoch/avg_tokens_per_second", "task/")
 compared."""
 
 
-@dataclass(frozen=True)
-class Proof:
+class Proof(NamedTuple):
     """Result of the comparison."""
 
     steps: int
@@ -46,38 +44,33 @@ class Proof:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-compatible data."""
-        return self.__dict__ | {"equal": not self.differences}
+        return self._asdict() | {"equal": not self.differences}
 
 
-@dataclass(frozen=True)
-class Trial:
-    """Parameters of the check."""
-
-    steps: int
-    num_stops: int
-    devices: int
-
-
-def verify_resume(prepared: RunFolder, recipe: Recipe, trial: Trial, ui: Ui) -> Proof:
+def verify_resume(
+    prepared: RunFolder, recipe: Recipe, ui: Ui, *, steps: int, num_stops: int, devices: int
+) -> Proof:
     """Train the first steps of a prepared run twice, once with random stops, and compare.
 
-    Both runs are written to a folder in the run folder, which is deleted if they are equal.
+    Both runs are written to a folder in the run folder, which is deleted if they are equal; the
+    result is written beside it.
     """
     folder = prepared.path / "verify-resume"
     shutil.rmtree(folder, ignore_errors=True)
-    straight = _copy_of(prepared, folder / "straight", recipe, trial.steps)
-    stopped = _copy_of(prepared, folder / "stopped", recipe, trial.steps)
-    ui.say(f"training {trial.steps} steps without interruption")
-    _train_until(straight, [trial.steps], trial)
+    straight = _copy_of(prepared, folder / "straight", recipe, steps)
+    stopped = _copy_of(prepared, folder / "stopped", recipe, steps)
+    ui.say(f"training {steps} steps without interruption")
+    _train_until(straight, [steps], devices)
     steps = checkpoint_steps(straight.checkpoints)[-1]  # the recipe may have fewer steps
-    chosen = sorted(random.Random().sample(range(1, steps), min(trial.num_stops, steps - 1)))
+    chosen = sorted(random.Random().sample(range(1, steps), min(num_stops, steps - 1)))
     decisions = Ledger.open(straight.ledger).decisions  # measured decisions may vary between runs
     Ledger(stopped.ledger, decisions).write()
     ui.say(f"training again, stopped after steps {', '.join(map(str, chosen))}")
-    _train_until(stopped, [*chosen, steps], trial)
+    _train_until(stopped, [*chosen, steps], devices)
     proof = compare(straight, stopped, steps, chosen)
     if not proof.differences:
         shutil.rmtree(folder)
+    write_json(prepared.path / "verify-resume.json", {"schema_version": 1} | proof.to_dict())
     return proof
 
 
@@ -86,7 +79,10 @@ def compare(straight: RunFolder, stopped: RunFolder, steps: int, stops: list[int
     (ours, our_state), (theirs, their_state) = (
         read_checkpoint(checkpoint_path(run.checkpoints, steps)) for run in (straight, stopped)
     )
-    ours_flat, theirs_flat = dict(_flat(ours)), dict(_flat(theirs))
+    ours_flat, theirs_flat = (
+        {f"{stem}: {name}": one for stem, named in files.items() for name, one in named.items()}
+        for files in (ours, theirs)
+    )
     differences = [
         f"{name} differs"
         for name in sorted(ours_flat.keys() | theirs_flat.keys())
@@ -119,12 +115,6 @@ def metrics_of(run: RunFolder) -> list[dict[str, Any]]:
     ]
 
 
-def _flat(files: dict[str, dict[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
-    for stem, tensors in files.items():
-        for name, tensor in tensors.items():
-            yield f"{stem}: {name}", tensor
-
-
 def _copy_of(prepared: RunFolder, folder: Path, recipe: Recipe, steps: int) -> RunFolder:
     """Create a run with the same recipe, text and tokenizer; budgets in minutes become steps, since
     their length varies."""
@@ -142,20 +132,13 @@ def _copy_of(prepared: RunFolder, folder: Path, recipe: Recipe, steps: int) -> R
     return run
 
 
-def _train_until(run: RunFolder, ends: Sequence[int], trial: Trial) -> None:
+def _train_until(run: RunFolder, ends: Sequence[int], devices: int) -> None:
     """Train up to each of the steps in turn, each time in new processes."""
     for end in ends:
         options = ["--out", str(run.path), "--stop-after", str(end)]
         command = command_of(["train", str(run.recipe), *options])
-        ending = WorkerGroup(command, trial.devices, quiet=True).run()
+        ending = WorkerGroup(command, devices, quiet=True).run()
         if ending is not None and ending.exit_code >= 128:
             raise Interrupted(ending.text, signal_number=ending.exit_code - 128)
         if ending is not None:
             raise YxanulError(f"training up to step {end} failed: {ending.text}")
-
-
-def save_proof(run: RunFolder, proof: Proof) -> Path:
-    """Write the result to the run folder; return its path."""
-    path = run.path / "verify-resume.json"
-    write_json(path, {"schema_version": 1} | proof.to_dict())
-    return path

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from yxanul.base.memory import keep_freed_memory
+from yxanul.base.machine import keep_freed_memory
 from yxanul.base.ui import Ui
 from yxanul.data.batches import Batch
 from yxanul.model.compile import compile_unsupported_reason
