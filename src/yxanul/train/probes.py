@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 
 from yxanul.data.batches import IGNORE, Batch
+from yxanul.model.count import count_parameters
 from yxanul.monitor.config import Cadences
 from yxanul.monitor.forward_pass import measure_confidence, measure_layers
 from yxanul.monitor.sums import Measurement
@@ -174,6 +175,18 @@ def _in_memory(engine: Engine, measure: Callable[[], Found]) -> Found | None:
             raise
         free()
     return None if engine.world.any(found is None) else found
+
+
+def first_metrics(engine: Engine) -> dict[str, float]:
+    """Return the metrics of a model that are logged once."""
+    weights = engine.mixed_precision.master_model.parameters()
+    num_parameters = count_parameters(engine.settings)
+    num_frozen = sum(weight.numel() for weight in weights if not weight.requires_grad)
+    return {
+        "model/num_parameters": num_parameters,
+        "model/num_trainable": num_parameters - num_frozen,
+        "fp8/enabled": float(engine.mixed_precision.precision == "fp8"),
+    }
 
 
 @torch.no_grad()
