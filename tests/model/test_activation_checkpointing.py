@@ -167,7 +167,7 @@ def test_compiled_layers_are_recomputed_too(build, ids, kind, dtype):
         pytest.skip(f"torch.compile does not work here: {reason}")
     torch._dynamo.reset()
     model = build(depth=DEPTH, init_std=0.1, **KINDS[kind]).to(dtype)
-    model.compile_blocks()
+    model.compiles = True
     expected = loss_and_gradients(model, ids, None)
     for every in (1, 2):
         assert_same(loss_and_gradients(model, ids, every), expected)

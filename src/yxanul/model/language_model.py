@@ -59,7 +59,7 @@ class LanguageModel(nn.Module):
         if settings.head == "untied":
             self.head = nn.Parameter(torch.empty(settings.num_stored_tokens, settings.width))
         self.attention_backend = "auto"
-        self.compiles = False
+        self.compiles = False  # the layers and (on a GPU) the loss, once per training shape
         self.checkpoint_every: int | None = None  # activation checkpointing of every n-th layer
         self._ropes = _rope_tables(settings)
 
@@ -89,10 +89,6 @@ class LanguageModel(nn.Module):
     def layers(self) -> list[Block]:
         """Return the blocks, first to last."""
         return [cast(Block, block) for block in self.blocks]
-
-    def compile_blocks(self) -> None:
-        """Compile the layers and the loss (on a GPU), lazily, once per training shape."""
-        self.compiles = True
 
     def parameter_roles(self) -> dict[str, Role]:
         """Map every parameter's name to its role, by which the optimizer groups them.

@@ -218,6 +218,6 @@ def set_up(model: LanguageModel, settings: TrainSettings, ui: Ui) -> None:
     if settings.compile is True or (settings.compile == "auto" and device == "cuda"):
         reason = compile_unsupported_reason(device)
         if reason is None:
-            model.compile_blocks()
+            model.compiles = True
         else:
             ui.warn(f"torch.compile is not available, training without it: {reason}")

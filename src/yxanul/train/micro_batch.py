@@ -59,10 +59,9 @@ def halved(plan: Plan, phase_index: int) -> Plan:
     """Return the plan with a phase's micro-batch halved; YxanulError if it has only one row."""
     micro_rows = micro_rows_of(plan)[phase_index]
     if micro_rows == 1:
-        seq_len = max(phase.seq_len for phase in plan.phases if phase.index == phase_index)
         raise YxanulError(
             f"phase {phase_index} ran out of memory with the smallest micro-batch",
-            got=f"1 row of {seq_len} tokens",
+            got=f"1 row of {plan.widest(phase_index).seq_len} tokens",
             hint="try train.gradient_checkpointing=full, or a shorter seq_len",
         )
     return with_micro_rows(plan, {phase_index: micro_rows // 2})
@@ -87,7 +86,7 @@ def find_micro_rows(
     """Return the largest micro-batch that fits on this GPU, in rows, by phase index."""
     free()
     best: dict[int, int] = {}
-    for phase in _widest(plan):
+    for phase in map(plan.widest, micro_rows_of(plan)):
         rows, room = process_rows(phase, world.size), world.broadcast(_room(engine.device))
 
         def is_too_large(micro_rows: int, phase: Phase = phase, room: int = room) -> bool:
@@ -102,16 +101,6 @@ def find_micro_rows(
             raise too_large(replace(phase, micro_rows=1), engine.device)
         best[phase.index] = evened(rows, candidates[num_fitting - 1])
     return best
-
-
-def _widest(plan: Plan) -> list[Phase]:
-    """Return each phase in the shape of its largest steps."""
-    by_index: dict[int, Phase] = {}
-    for phase in plan.phases:
-        other = by_index.get(phase.index)
-        if other is None or phase.step_tokens > other.step_tokens:
-            by_index[phase.index] = phase
-    return list(by_index.values())
 
 
 def _room(device: torch.device) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
@@ -92,7 +92,9 @@ class Probes:
         if self._weights and applied:
             self._add(engine, lambda: measure_updates(self._weights, weights, depth))
         measured, self._measured, self._weights = self._measured, [], {}
-        return _split(finished(measured, engine))
+        found = finished(measured, engine).items()
+        metrics = {name: one for name, one in found if not isinstance(one, Histogram)}
+        return metrics, {name: one for name, one in found if isinstance(one, Histogram)}
 
     def _due_at(self, step: int) -> set[str]:
         return {name for name, steps in self._every if steps and step % steps == 0}
@@ -114,19 +116,6 @@ class Probes:
     def _add(self, engine: Engine, measure: Callable[[], Measurement]) -> None:
         if (measured := _in_memory(engine, measure)) is not None:
             self._measured.append(measured)
-
-
-def _split(
-    found: Mapping[str, float | Histogram],
-) -> tuple[dict[str, float], dict[str, Histogram]]:
-    metrics: dict[str, float] = {}
-    histograms: dict[str, Histogram] = {}
-    for name, one in found.items():
-        if isinstance(one, Histogram):
-            histograms[name] = one
-        else:
-            metrics[name] = one
-    return metrics, histograms
 
 
 def _gradients(engine: Engine) -> dict[str, torch.Tensor]:
