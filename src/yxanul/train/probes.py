@@ -93,7 +93,9 @@ class Probes:
             self._add(engine, lambda: measure_updates(self._weights, weights, depth))
         measured, self._measured, self._weights = self._measured, [], {}
         found = finished(measured, engine).items()
-        metrics = {name: one for name, one in found if not isinstance(one, Histogram)}
+        metrics: dict[str, float] = {
+            name: one for name, one in found if not isinstance(one, Histogram)
+        }
         return metrics, {name: one for name, one in found if isinstance(one, Histogram)}
 
     def _due_at(self, step: int) -> set[str]:
