@@ -16,7 +16,7 @@ from peers import Trainee
 from peers.folder import load_tensors
 from yxanul.base.ui import SilentUi
 from yxanul.generate.config import SampleSettings
-from yxanul.generate.ids import generate_ids
+from yxanul.generate.ids import next_tokens
 from yxanul.model.convert.architectures import GEMMA3, LLAMA, Architecture
 from yxanul.model.convert.names import tensor_names, to_ours, to_theirs
 from yxanul.model.convert.write import config_for
@@ -51,9 +51,12 @@ def decode(job: dict[str, Any]) -> Callable[[list[list[int]], int], list[list[in
     model = build_model(job).eval()
     if job["precision"] == "bf16":
         model = model.to(torch.bfloat16)
-    return lambda prompts, num_new: generate_ids(
-        model, prompts, SampleSettings(temperature=0, max_tokens=num_new)
-    )
+
+    def continued(prompts: list[list[int]], num_new: int) -> list[list[int]]:
+        steps = next_tokens(model, prompts, SampleSettings(temperature=0, max_tokens=num_new))
+        return [list(row) for row in zip(*steps, strict=True)]
+
+    return continued
 
 
 def build_model(job: dict[str, Any]) -> LanguageModel:

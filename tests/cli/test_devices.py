@@ -34,8 +34,8 @@ from yxanul.checkpoint.read import read_checkpoint
 from yxanul.cli.run import Order, _error_of, num_devices, start_children
 from yxanul.model.config import ModelSettings
 from yxanul.model.count import flops_per_token
+from yxanul.train.micro_batch import micro_batches
 from yxanul.train.parallel import world
-from yxanul.train.parallel.micro_batches import micro_batches
 from yxanul.train.parallel.worker_group import ExitReport, WorkerGroup, end_with_parent
 
 STEPS = 40

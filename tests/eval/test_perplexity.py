@@ -73,7 +73,7 @@ def nats_by_hand(model, document, end, seq_len, stride):
         until = min(len(document), seq_len if done == 0 else done + stride)
         first = max(0, until - seq_len)
         inputs, targets = ids[first:until], ids[first + 1 : until + 1]
-        row = model.token_losses(torch.tensor([inputs]), torch.tensor([targets]))[0]
+        row = model.token_scores(torch.tensor([inputs]), torch.tensor([targets]))[0][0]
         losses += row[done - first :].tolist()
         done = until
     assert len(losses) == len(document)

@@ -5,8 +5,8 @@ import torch
 
 from yxanul.base.errors import YxanulError
 from yxanul.generate.config import SampleSettings
-from yxanul.generate.ids import generate_ids, read_prompts
-from yxanul.generate.steps import EagerStep, make_static
+from yxanul.generate.ids import next_tokens, read_prompts
+from yxanul.generate.steps import eager_step, make_static
 from yxanul.model.config import ModelSettings
 from yxanul.model.language_model import LanguageModel
 
@@ -40,53 +40,46 @@ def greedy_without_a_cache(model, prompt, num_new):
     return ids[len(prompt) :]
 
 
+def continued(model, prompts, settings=GREEDY):
+    return [list(row) for row in zip(*next_tokens(model, prompts, settings), strict=True)]
+
+
 def test_prompts_of_different_lengths_are_continued_as_if_alone(model):
-    together = generate_ids(model, PROMPTS, GREEDY)
+    together = continued(model, PROMPTS)
     for prompt, found in zip(PROMPTS, together, strict=True):
         assert found == greedy_without_a_cache(model, prompt, 12)
 
 
 def test_equal_prompts_and_equal_lengths(model):
     pair = [PROMPTS[2], [9, 9, 9]]
-    assert generate_ids(model, pair, GREEDY) == [generate_ids(model, [p], GREEDY)[0] for p in pair]
-    twice = generate_ids(model, [PROMPTS[1]] * 2, GREEDY)
+    assert continued(model, pair) == [continued(model, [p])[0] for p in pair]
+    twice = continued(model, [PROMPTS[1]] * 2)
     assert twice[0] == twice[1] == greedy_without_a_cache(model, PROMPTS[1], 12)
 
 
 def test_a_rows_neighbours_do_not_change_what_is_drawn_or_penalised(model):
     settings = SampleSettings(max_tokens=8, temperature=1.0, repetition_penalty=3.0, seed=4)
-    together = generate_ids(model, [PROMPTS[0], PROMPTS[1]], settings)
-    assert together[0] == generate_ids(model, [PROMPTS[0]], settings)[0]
-
-
-def test_the_end_ends_a_row_and_is_left_out(model):
-    free = generate_ids(model, PROMPTS, GREEDY)
-    end = free[1][5]
-    ended = generate_ids(model, PROMPTS, GREEDY, end=end)
-    for whole, short in zip(free, ended, strict=True):
-        assert short == (whole[: whole.index(end)] if end in whole else whole)
+    together = continued(model, [PROMPTS[0], PROMPTS[1]], settings)
+    assert together[0] == continued(model, [PROMPTS[0]], settings)[0]
 
 
 @pytest.mark.parametrize("prompts", [PROMPTS, PROMPTS[1:2], [PROMPTS[1]] * 2], ids=len)
 def test_steps_of_one_shape_as_for_a_captured_graph(model, prompts):
-    steps, scores = [], []
+    scores = []
     for static in (False, True):
         logits_BV, cache = read_prompts(model, prompts, 10)
         if static:
             make_static(cache, torch.device("cpu"))
-        step, found = EagerStep(model, cache), [logits_BV]
+        found = [logits_BV]
         for _ in range(10):
-            found.append(step(found[-1].argmax(-1, keepdim=True)))
-        steps.append(step)
+            found.append(eager_step(model, cache, found[-1].argmax(-1, keepdim=True)))
         scores.append(torch.stack(found))
     torch.testing.assert_close(scores[0], scores[1], rtol=1e-5, atol=1e-5)
 
 
 def test_what_cannot_be_continued(model):
     with pytest.raises(YxanulError, match="no tokens"):
-        generate_ids(model, [[1], []], GREEDY)
+        continued(model, [[1], []])
     with pytest.raises(YxanulError, match="max_seq_len"):
-        generate_ids(model, [[1] * 41], GREEDY)
-    assert generate_ids(model, [[1] * 38, [2]], GREEDY)[0] == greedy_without_a_cache(
-        model, [1] * 38, 2
-    )
+        continued(model, [[1] * 41])
+    assert continued(model, [[1] * 38, [2]])[0] == greedy_without_a_cache(model, [1] * 38, 2)

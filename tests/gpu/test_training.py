@@ -7,9 +7,8 @@ import torch
 
 from recipes import TINY, write_tiny
 from running import call
-from yxanul.model.roles import parameter_roles
-from yxanul.optim.build import build_optimizer
 from yxanul.optim.config import OptimSettings
+from yxanul.optim.groups import build_optimizer
 from yxanul.optim.table import OPTIMIZERS
 from yxanul.stages.measure import describe_environment
 
@@ -18,7 +17,7 @@ from yxanul.stages.measure import describe_environment
 def test_an_update_equals_that_of_the_cpu(build, ids, name):
     models = [build(), build().cpu()]
     for model in models:
-        settings, roles = OptimSettings(name=name, peak_lr=1e-3), parameter_roles(model)
+        settings, roles = OptimSettings(name=name, peak_lr=1e-3), model.parameter_roles()
         optimizer = build_optimizer(model.named_parameters(), roles, settings)
         for _ in range(3):
             rows = ids.to(model.embedding.tokens.device)

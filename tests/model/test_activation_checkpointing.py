@@ -143,7 +143,7 @@ def test_only_named_layers_run_twice_and_only_in_training(build, ids):
     assert counted(2, training) == [1, 2, 1, 2, 1]
     assert counted(5, training) == [1, 1, 1, 1, 2]
     assert counted(6, training) == [1] * 5
-    assert counted(1, lambda: model.token_losses(ids, ids)) == [1] * 5
+    assert counted(1, lambda: model.token_scores(ids, ids)[0]) == [1] * 5
 
     def cached():
         model.hidden(ids, cache=KvCache(model.settings, 2, 32, torch.float32, "cpu")).sum()
@@ -167,7 +167,7 @@ def test_compiled_layers_are_recomputed_too(build, ids, kind, dtype):
         pytest.skip(f"torch.compile does not work here: {reason}")
     torch._dynamo.reset()
     model = build(depth=DEPTH, init_std=0.1, **KINDS[kind]).to(dtype)
-    model.compile_blocks()
+    model.compiles = True
     expected = loss_and_gradients(model, ids, None)
     for every in (1, 2):
         assert_same(loss_and_gradients(model, ids, every), expected)

@@ -4,11 +4,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from yxanul.model.config import ModelSettings
 from yxanul.model.count import (
+    block_parameters,
     count_parameters,
     flops_per_token,
     kv_bytes_per_token,
     kv_cache_bytes,
-    layer_parameters,
     parameter_table,
     weight_bytes,
 )
@@ -84,7 +84,7 @@ def test_exact_counts_by_arithmetic_and_by_building(name):
 
 
 def test_parts_of_177m():
-    assert layer_parameters(YXANUL_177M) == 6_096_384
+    assert block_parameters(YXANUL_177M) == 28 * 6_096_384
     assert parameter_table(YXANUL_177M) == {
         "embedding": 6_531_200,
         "attention x 28": 28 * (589_824 + 196_608 + 589_824),
@@ -111,14 +111,14 @@ def test_parts_of_gemma3():
     assert parts["attention x 18"] == 18 * (2 * 640 * 1024 + 2 * 640 * 256 + 2 * 256)
     assert parts["feed-forward x 18"] == 18 * 3 * 640 * 2048
     assert parts["norms"] == 18 * 4 * 640 + 640
-    assert layer_parameters(settings) * 18 + 640 == 100_326_016
+    assert block_parameters(settings) + 640 == 100_326_016
 
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_layers_are_what_was_built(name):
     settings = ModelSettings(**KNOWN[name][0])
-    for block in built_on_meta(settings).blocks:
-        assert sum(p.numel() for p in block.parameters()) == layer_parameters(settings)
+    built = sum(p.numel() for p in built_on_meta(settings).blocks.parameters())
+    assert built == block_parameters(settings)
 
 
 @pytest.mark.parametrize(

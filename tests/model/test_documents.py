@@ -68,7 +68,7 @@ def test_packed_documents_train_as_documents_alone(
     documents = torch.stack(
         [torch.arange(len(row)).repeat_interleave(torch.tensor(row)) for row in lengths]
     )
-    packed = model.token_losses(ids, targets, documents)
+    packed = model.token_scores(ids, targets, documents)[0]
     model.loss(ids, targets, documents).total.backward()
     gradients = [parameter.grad.clone() for parameter in model.parameters()]
     model.zero_grad()
@@ -76,7 +76,7 @@ def test_packed_documents_train_as_documents_alone(
         start = 0
         for length in cuts:
             part = (slice(row, row + 1), slice(start, start + length))
-            alone = model.token_losses(ids[part], targets[part])
+            alone = model.token_scores(ids[part], targets[part])[0]
             torch.testing.assert_close(packed[part], alone, rtol=1e-5, atol=1e-5)
             model.loss(ids[part], targets[part]).total.backward()
             start += length

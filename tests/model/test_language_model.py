@@ -10,7 +10,6 @@ from yxanul.model.blocks.rope import RopeTables, rope_tables
 from yxanul.model.config import ModelSettings
 from yxanul.model.language_model import LanguageModel
 from yxanul.model.loss import IGNORE
-from yxanul.model.roles import parameter_roles
 
 HEADS = {
     "tied": {"head": "tied"},
@@ -39,7 +38,7 @@ def test_loss_is_cross_entropy_of_the_logits(build, generator, kind):
     ours = torch.autograd.grad(loss.total, parameters)
     for got, wanted in zip(ours, torch.autograd.grad(expected, parameters), strict=True):
         assert (got - wanted).norm() <= 1e-5 * wanted.norm()
-    each = model.token_losses(ids, targets)
+    each = model.token_scores(ids, targets)[0]
     assert each.shape == (2, 20) and each[0, :7].eq(0).all() and not each.requires_grad
     torch.testing.assert_close(each.sum(), loss.total.detach(), rtol=1e-5, atol=1e-5)
 
@@ -63,7 +62,7 @@ def test_padding_of_the_vocabulary_takes_no_part(build, generator, kind):
 @pytest.mark.parametrize("kind", HEADS)
 def test_roles(build, kind):
     model = build(**HEADS[kind], positions="rope+learned", qk_norm=True, ffn="gelu")
-    roles = parameter_roles(model)
+    roles = model.parameter_roles()
     tables = {"embedding.tokens", "embedding.positions"} | ({"head"} if "untied" in kind else set())
     assert {name for name, role in roles.items() if role == "embedding"} == tables
     for name, parameter in model.named_parameters():
@@ -112,7 +111,7 @@ def test_loss_at_the_start_is_that_of_guessing(fields, generator):
     ids, targets = (random_ids(generator, num_tokens, (2, 128)) for _ in range(2))
     with torch.no_grad():
         spread = model.logits(model.hidden(ids)).std().item()
-    loss = model.token_losses(ids, targets).mean().item()
+    loss = model.token_scores(ids, targets)[0].mean().item()
     assert loss == pytest.approx(math.log(num_tokens) + spread**2 / 2, abs=0.05)
 
 

@@ -39,7 +39,7 @@ def train(model, draw, generator):
 
 def fresh_loss(model, draw, generator):
     rows = torch.cat([draw(generator) for _ in range(16)])
-    return model.token_losses(rows[:, :-1], rows[:, 1:]).mean().item()
+    return model.token_scores(rows[:, :-1], rows[:, 1:])[0].mean().item()
 
 
 PAIRS = [("tied", "windows"), ("untied", "global"), ("folded", "windows")]

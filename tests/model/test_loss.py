@@ -9,7 +9,7 @@ from yxanul.model.loss import (
     LossConfig,
     linear_cross_entropy,
     target_scores,
-    token_losses,
+    token_scores,
 )
 
 CHUNK_ROWS = loss.chunk_rows
@@ -87,13 +87,13 @@ def test_weight_gradient_is_summed_in_fp32():
 
 def test_losses_far_below_one_float_step_stay_finite():
     hidden, weight = torch.tensor([[1.0]]), torch.tensor([[0.0], [200.0]] + [[0.0]] * 14)
-    losses = token_losses(hidden, weight, torch.tensor([0]), LossConfig(16))
+    losses, _ = token_scores(hidden, weight, torch.tensor([0]), LossConfig(16))
     assert losses.tolist() == [200.0]
 
 
 def test_token_losses_are_the_parts_of_the_sum():
     hidden, weight, targets = example()
-    losses = token_losses(hidden, weight, targets, LossConfig(50))
+    losses, _ = token_scores(hidden, weight, targets, LossConfig(50))
     expected = F.cross_entropy(
         hidden @ weight[:50].T, targets, ignore_index=IGNORE, reduction="none"
     )

@@ -49,7 +49,7 @@ def test_no_operation_makes_what_is_too_large(build, batch, kind):
     model = build(width=WIDTH, vocab_size=VOCAB, **HEADS[kind])
     with Shapes() as shapes:
         model.loss(*batch).total.backward()
-        model.token_losses(*batch)
+        model.token_scores(*batch)[0]
         with torch.no_grad():
             model.logits(model.hidden(batch[0])[:, -1])
     large = shapes.with_vocabulary()
@@ -115,7 +115,7 @@ def test_padding_gets_neither_probability_nor_gradient(build, batch, kind, loss_
         logits = model.logits(model.hidden(batch[0, :1]))
         assert logits.shape[-1] == VOCAB
         assert all(table.grad[VOCAB:].eq(0).all() for table in tables)
-        each = model.token_losses(*batch[:, :2])
+        each = model.token_scores(*batch[:, :2])[0]
         results.append([loss.total, logits, each, *(p.grad.clone() for p in model.parameters())])
     for zeros, fifties in zip(*results, strict=True):
         assert torch.equal(zeros, fifties)

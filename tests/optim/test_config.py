@@ -40,7 +40,10 @@ def test_impossible_settings_are_refused(changes, sentence):
         ({"warmup_steps": 0, "warmup_tokens": 0}, "warmup_steps and warmup_tokens"),
         ({"name": "linear_to_zero", "min_lr": 0.0}, "minimum rate"),
         ({"name": "constant", "min_lr_fraction": 0.1}, "minimum rate"),
-        ({"name": "cosine", "min_lr_fraction": 0.1, "min_lr": 1e-5}, "got both"),
+        (
+            {"name": "cosine", "min_lr_fraction": 0.1, "min_lr": 1e-5},
+            "got min_lr and min_lr_fraction",
+        ),
         ({"name": "cosine", "decay_fraction": 0.1}, "requires schedule wsd"),
         ({"name": "wsd", "decay_fraction": 0.9, "warmup_fraction": 0.2}, "more than 1"),
         ({"warmup_steps": 5, "schedule_unit": "tokens"}, "schedule_unit steps"),

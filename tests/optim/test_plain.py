@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from yxanul.optim.build import build_optimizer
 from yxanul.optim.config import OptimSettings
-from yxanul.optim.groups import set_lr
+from yxanul.optim.groups import build_optimizer, set_lr
 from yxanul.optim.state import load_optimizer, optimizer_tensors
 
 ROLES = {"table": "embedding", "matrix": "matrix", "gain": "norm"}

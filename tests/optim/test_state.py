@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from yxanul.base.errors import YxanulError
-from yxanul.optim.build import build_optimizer
 from yxanul.optim.config import OptimSettings
+from yxanul.optim.groups import build_optimizer
 from yxanul.optim.state import load_optimizer, optimizer_tensors
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from yxanul.base.errors import YxanulError
@@ -15,7 +15,6 @@ from yxanul.train.micro_batch import (
     evened,
     find_micro_rows,
     halved,
-    largest_fitting,
     micro_rows_of,
     sizes,
     with_micro_rows,
@@ -75,50 +74,6 @@ class TestPlans:
         assert sizes(4, 1_000_000) == [1]
 
 
-class Gpu:
-    """Bytes are the larger of two lines, as of an update and of a backward pass."""
-
-    def __init__(self, room, fixed=0, growth=1.0, update=0):
-        self.room, self.fixed, self.growth, self.update = room, fixed, growth, update
-        self.trials = []
-
-    def peak(self, rows):
-        return max(self.update, self.fixed + self.growth * rows)
-
-    def __call__(self, rows):
-        assert rows not in self.trials
-        self.trials.append(rows)
-        return self.peak(rows) if self.peak(rows) <= self.room else None
-
-
-class TestSearch:
-    @settings(max_examples=300)
-    @given(
-        st.integers(0, 2000), st.integers(0, 300), st.floats(0.1, 50), st.integers(0, 900),
-        st.integers(1, 600), st.integers(0, 12),
-    )  # fmt: skip
-    def test_it_is_what_trying_all_would_find(self, room, fixed, growth, update, rows, first):
-        gpu, candidates = Gpu(room, fixed, growth, update), sizes(rows, 256)
-        first = min(first, len(candidates) - 1)
-        fitting = [rows for rows in candidates if gpu.peak(rows) <= room]
-        found = largest_fitting(candidates, gpu, room, first)
-        assert found == max(fitting, default=None)
-        assert len(gpu.trials) <= 7
-
-    def test_growth_says_where_to_go(self):
-        gpu = Gpu(room=300, fixed=10, growth=1)
-        assert largest_fitting(sizes(4096, 1), gpu, 300, first=5) == 256
-        assert gpu.trials == [32, 64, 256]
-
-    def test_a_large_update_hides_the_growth(self):
-        gpu = Gpu(room=100, growth=1, update=80)
-        assert largest_fitting(sizes(1024, 1), gpu, 100) == 64
-        assert gpu.trials[:3] == [1, 2, 1024] and len(gpu.trials) <= 6
-
-    def test_nothing_fits(self):
-        assert largest_fitting([1, 2, 4], Gpu(room=5, fixed=10), 5, first=2) is None
-
-
 @pytest.fixture
 def gpu(monkeypatch, make_engine):
     """An engine on a made-up GPU: what torch says of its memory follows the size of the batch."""
@@ -136,11 +91,8 @@ def gpu(monkeypatch, make_engine):
     return engine
 
 
-def found(engine, plan, **fields):
-    def make():
-        return engine.make_optimizer(OptimSettings(peak_lr=1e-2))
-
-    return find_micro_rows(engine, plan, make, torch.Generator().manual_seed(0), **fields)
+def found(engine, plan, world=None):
+    return find_micro_rows(engine, plan, OptimSettings(peak_lr=1e-2), world or World())
 
 
 class TestFind:

@@ -10,8 +10,7 @@ import torch
 from steps import ROWS, Steps, counting, gather, gradients, make_model, same
 from yxanul.base.errors import YxanulError
 from yxanul.model.loss import LossConfig, linear_cross_entropy
-from yxanul.train.mixed_precision.scale import CEILING, LossScale
-from yxanul.train.mixed_precision.weights import DTYPES, MixedPrecision
+from yxanul.train.mixed_precision.weights import CEILING, DTYPES, LossScale, MixedPrecision
 
 LOW = ["bf16", "fp16", "fp8"]
 
@@ -186,7 +185,7 @@ def test_the_scale_resumes_exactly(cut):
     resumed.mixed_precision.master_model.load_state_dict(straight.weights())
     resumed.optimizer.load_state_dict(copy.deepcopy(straight.optimizer.state_dict()))
     resumed.mixed_precision.refresh()
-    resumed.mixed_precision.scale, resumed.done = LossScale.from_dict(plain), cut
+    resumed.mixed_precision.scale, resumed.done = LossScale(**plain), cut
     for run in (straight, resumed):
         for _ in range(10 - cut):
             run.step()

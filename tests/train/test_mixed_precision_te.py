@@ -13,10 +13,10 @@ from steps import Steps, counting, gradients, make_model
 from yxanul.base.errors import YxanulError
 from yxanul.train.mixed_precision import fp8
 from yxanul.train.mixed_precision.config import Fp8Settings
-from yxanul.train.mixed_precision.projections import projection_modules
 from yxanul.train.mixed_precision.weights import MixedPrecision
 
 SETTINGS = Fp8Settings(engine="transformer_engine")
+PROJECTIONS = fp8.projection_modules(make_model())
 
 
 class Standin:
@@ -92,7 +92,7 @@ def test_forward_runs_inside_of_autocast_and_backward_outside(standin, checkpoin
     mixed_precision = MixedPrecision(make_model(), "fp8", SETTINGS)
     mixed_precision.model.checkpoint_every = checkpoint_every
     gradients(mixed_precision, *counting(0), parts=2)
-    layers = 2 * len(projection_modules(mixed_precision.model.settings))
+    layers = 2 * len(PROJECTIONS)
     assert kinds(standin, "forward") == [True] * layers * (2 if checkpoint_every else 1)
     assert kinds(standin, "backward") == [False] * layers
     assert set(standin.entered) == {(True, "current")} and standin.on == 0
@@ -107,17 +107,15 @@ def test_the_engine_keeps_backward_outside(standin, make_trainer):
     engine.init_optimizer(optim)
     trainer = make_trainer(engine=engine, optim=optim)
     assert trainer.step().applied
-    layers = len(projection_modules(engine.mixed_precision.model.settings))
+    layers = len(PROJECTIONS)
     assert kinds(standin, "forward") == [True] * layers
     assert kinds(standin, "backward") == [False] * layers
 
 
 def test_evaluation_computes_in_bf16(standin):
     mixed_precision = MixedPrecision(make_model(), "fp8", SETTINGS)
-    mixed_precision.model.token_losses(*counting(0))
-    assert kinds(standin, "forward") == [False] * len(
-        projection_modules(mixed_precision.model.settings)
-    )
+    mixed_precision.model.token_scores(*counting(0))[0]
+    assert kinds(standin, "forward") == [False] * len(PROJECTIONS)
 
 
 def test_its_layers_stand_where_ours_were_with_the_same_weights(standin):
@@ -126,7 +124,7 @@ def test_its_layers_stand_where_ours_were_with_the_same_weights(standin):
     found = [
         name for name, module in mixed_precision.model.named_modules() if isinstance(module, linear)
     ]
-    assert found == projection_modules(mixed_precision.model.settings)
+    assert found == PROJECTIONS
     plain = MixedPrecision(make_model(), "bf16")
     pairs = zip(
         mixed_precision.model.named_parameters(), plain.model.named_parameters(), strict=True

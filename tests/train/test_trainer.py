@@ -172,7 +172,7 @@ def test_the_lr_scale_of_a_phase_holds_on_each_of_its_steps(make_trainer, make_p
         multiplier = scale * lr_multiplier(
             optim, step=done + 1, total_steps=10, tokens=tokens, total_tokens=total
         )
-        assert report.lr == pytest.approx(multiplier * optim.peak_lr)
+        assert report.learning_rate == pytest.approx(multiplier * optim.peak_lr)
         assert used == pytest.approx([multiplier * group["base_lr"] for group in groups])
         assert report.lr_by_role == dict(zip(("matrix", "embedding", "norm"), used, strict=True))
     assert rates[0][0] != rates[1][0]
@@ -338,7 +338,7 @@ def test_the_step_that_ends_a_warmup_in_tokens_has_the_peak(make_trainer, make_p
     optim = OptimSettings(peak_lr=1e-2, schedule=schedule)
     trainer = make_trainer(*phases, optim=optim)
     trainer.run()  # 8 tokens a step, then 64: the fifth step goes from 32 to 96
-    assert [report.lr == 1e-2 for report in trainer.reports].index(True) == 4
+    assert [report.learning_rate == 1e-2 for report in trainer.reports].index(True) == 4
 
 
 def test_a_z_loss_is_trained_on_but_not_reported(make_trainer):

@@ -19,32 +19,13 @@ from yxanul.model.cache import KvCache
 from yxanul.model.language_model import LanguageModel
 
 
-def generate_ids(
-    model: LanguageModel,
-    prompts: Sequence[Sequence[int]],
-    settings: SampleSettings,
-    end: int | None = None,
-) -> list[list[int]]:
-    """Return the continuation of each prompt: at most `max_tokens` ids, up to but without `end`.
-
-    Rows do not influence each other. Raises YxanulError if a prompt is empty or too long.
-    """
-    completions: list[list[int]] = [[] for _ in prompts]
-    ended = [False] * len(prompts)
-    for new_B in next_tokens(model, prompts, settings):
-        for row, token in enumerate(new_B):
-            ended[row] = ended[row] or token == end
-            if not ended[row]:
-                completions[row].append(token)
-        if all(ended):
-            break
-    return completions
-
-
 def next_tokens(
     model: LanguageModel, prompts: Sequence[Sequence[int]], settings: SampleSettings
 ) -> Iterator[list[int]]:
-    """Yield the next id of every row until `max_tokens` or the model's max_seq_len."""
+    """Yield the next id of every row until `max_tokens` or the model's max_seq_len.
+
+    Rows do not influence each other. Raises YxanulError if a prompt is empty or too long.
+    """
     _check(prompts, model.settings.max_seq_len)
     room = model.settings.max_seq_len - max(map(len, prompts))
     num_new = min(settings.max_tokens, room)

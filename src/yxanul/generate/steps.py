@@ -6,6 +6,7 @@ Letters: B rows, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -25,17 +26,10 @@ def make_step(model: LanguageModel, cache: KvCache) -> Step:
     return CpuDecoder(model, cache)
 
 
-class EagerStep:
-    """Eager step."""
-
-    def __init__(self, model: LanguageModel, cache: KvCache):
-        self._model = model
-        self._cache = cache
-
-    @torch.inference_mode()
-    def __call__(self, ids_B1: Tensor) -> Tensor:
-        """Return the logits BV of the tokens after `ids_B1`."""
-        return self._model.logits(self._model.hidden(ids_B1, cache=self._cache)[:, -1])
+@torch.inference_mode()
+def eager_step(model: LanguageModel, cache: KvCache, ids_B1: Tensor) -> Tensor:
+    """Return the logits BV of the tokens after `ids_B1`."""
+    return model.logits(model.hidden(ids_B1, cache=cache)[:, -1])
 
 
 class GraphStep:
@@ -46,7 +40,7 @@ class GraphStep:
     """
 
     def __init__(self, model: LanguageModel, cache: KvCache):
-        self._eager = EagerStep(model, cache)
+        self._eager = partial(eager_step, model, cache)
         self._cache = cache
         self._graph: torch.cuda.CUDAGraph | None = None
         make_static(cache, model.embedding.tokens.device)

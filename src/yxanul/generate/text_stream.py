@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from yxanul.tokenizer.tokenizer import Tokenizer
 
 BROKEN = "\ufffd"
 """Replacement character, decoded from invalid or incomplete bytes."""
-
-
-class Decodes(Protocol):
-    """The part of a tokenizer needed for decoding."""
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of `ids`; invalid bytes become U+FFFD."""
-        ...
-
-    def is_open(self, token: int) -> bool:
-        """Return whether the next id may change the text of `token`."""
-        ...
 
 
 class TextStream:
@@ -30,7 +21,7 @@ class TextStream:
     an id may depend on the previous one.
     """
 
-    def __init__(self, tokenizer: Decodes, prompt: Sequence[int]):
+    def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int]):
         self._tokenizer = tokenizer
         start = max(len(prompt) - 4, 0)
         while start and tokenizer.is_open(prompt[start]):  # do not start inside a run of bytes

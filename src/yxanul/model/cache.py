@@ -61,11 +61,6 @@ class KvCache:
         """Number of rows."""
         return len(self._layers[0])
 
-    @property
-    def num_bytes(self) -> int:
-        """Allocated memory in bytes."""
-        return sum(kv_BSNK.nbytes for kv_BSNK in self._layers)
-
     def positions(self, num_new: int) -> Tensor | slice:
         """Return the positions of the next tokens: a slice, or an index BT if rows differ."""
         if self.lengths_B is None or not self.num_seen:

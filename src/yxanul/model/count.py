@@ -32,14 +32,9 @@ def count_parameters(settings: ModelSettings) -> int:
     return sum(parameter_table(settings).values())
 
 
-def layer_parameters(settings: ModelSettings) -> int:
-    """Return the parameter count of one layer."""
-    return _attention(settings) + _ffn(settings) + _norms(settings)
-
-
 def block_parameters(settings: ModelSettings) -> int:
     """Return the parameter count of all layers: without embeddings, head and final norm."""
-    return settings.depth * layer_parameters(settings)
+    return settings.depth * (_attention(settings) + _ffn(settings) + _norms(settings))
 
 
 @dataclass(frozen=True, slots=True)

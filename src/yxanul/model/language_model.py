@@ -5,13 +5,15 @@ Letters: B batch, T time, D width, V vocabulary, N = B T, X input features of th
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from yxanul.base.errors import YxanulError
-from yxanul.model.activation_checkpointing import checkpointed
 from yxanul.model.attention.backend import AttentionContext, Shape
 from yxanul.model.attention.choice import choose
 from yxanul.model.attention.mask import MaskSpec, Trees, document_positions
@@ -33,6 +35,10 @@ from yxanul.model.loss import (
     token_scores,
 )
 
+Role = Literal["matrix", "embedding", "norm"]
+
+RunBlock = Callable[[Block, Tensor, ForwardContext], Tensor]
+
 _OUTPUTS = ("attention.output.weight", "ffn.down.weight")
 """Output projections into the residual stream: initialised smaller, as 2 depth of them add up."""
 
@@ -53,7 +59,7 @@ class LanguageModel(nn.Module):
         if settings.head == "untied":
             self.head = nn.Parameter(torch.empty(settings.num_stored_tokens, settings.width))
         self.attention_backend = "auto"
-        self.compiles = False
+        self.compiles = False  # the layers and (on a GPU) the loss, once per training shape
         self.checkpoint_every: int | None = None  # activation checkpointing of every n-th layer
         self._ropes = _rope_tables(settings)
 
@@ -84,14 +90,17 @@ class LanguageModel(nn.Module):
         """Return the blocks, first to last."""
         return [cast(Block, block) for block in self.blocks]
 
-    def compile_blocks(self) -> None:
-        """Compile the layers and the loss (on a GPU), lazily, once per training shape."""
-        self.compiles = True
+    def parameter_roles(self) -> dict[str, Role]:
+        """Map every parameter's name to its role, by which the optimizer groups them.
 
-    def tables(self) -> list[nn.Parameter]:
-        """Return the parameters with one row per token or position."""
-        tables = (self.embedding.tokens, self.embedding.positions, self.head)
-        return [table for table in tables if table is not None]
+        `embedding`: one row per token or position (embedding, learned positions, untied head);
+        `norm`: gains of norms; `matrix`: everything else, all of it two-dimensional.
+        """
+        tables = ("embedding.tokens", "embedding.positions", "head")
+        return {
+            name: "embedding" if name in tables else "norm" if parameter.ndim == 1 else "matrix"
+            for name, parameter in self.named_parameters()
+        }
 
     def forward(
         self, ids_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None = None
@@ -107,16 +116,11 @@ class LanguageModel(nn.Module):
         x_NX, weight_VX = self._head(self.hidden(ids_BT, documents_BT))
         return linear_cross_entropy(x_NX, weight_VX, targets_BT.flatten(), self._loss_config())
 
-    def token_losses(
-        self, ids_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None = None
-    ) -> Tensor:
-        """Return the cross-entropy per target in nats (BT, fp32, 0 where ignored), no gradient."""
-        return self.token_scores(ids_BT, targets_BT, documents_BT)[0]
-
     def token_scores(
         self, ids_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None = None
     ) -> Tensor:
-        """Return `token_losses`, and 1 for each target that no token is more probable than: 2BT."""
+        """Return the cross-entropy per target in nats, and 1 where no token is more probable than
+        the target: 2BT, fp32, 0 where ignored; no gradient."""
         with torch.no_grad():
             x_NX, weight_VX = self._head(self.hidden(ids_BT, documents_BT))
         scores_2N = token_scores(x_NX, weight_VX, targets_BT.flatten(), self._loss_config())
@@ -144,8 +148,8 @@ class LanguageModel(nn.Module):
         run = compiled(run_block) if self.compiles and trains else run_block
         every = self.checkpoint_every if trains and cache is None else None
         for number, block in enumerate(self.layers(), start=1):
-            keeps = every is None or number % every
-            x_BTD = (run if keeps else checkpointed(run))(block, x_BTD, context)
+            layer = run if every is None or number % every else partial(_checkpointed, run)
+            x_BTD = layer(block, x_BTD, context)
         if cache is not None:
             cache.advance(ids_BT.shape[1])
         return self.norm(x_BTD)
@@ -260,6 +264,15 @@ def run_block(block: Block, x_BTD: Tensor, context: ForwardContext) -> Tensor:
     layers: compiling takes seconds, not minutes.
     """
     return block(x_BTD, context)
+
+
+def _checkpointed(run: RunBlock, block: Block, x_BTD: Tensor, context: ForwardContext) -> Tensor:
+    """Run a layer, keeping only its input: the backward pass recomputes its activations (activation
+    checkpointing, Chen et al. 2016, arXiv 1604.06174).
+
+    No RNG state is saved: nothing in a layer is random, so recomputation is bitwise equal.
+    """
+    return checkpoint(run, block, x_BTD, context, use_reentrant=False, preserve_rng_state=False)
 
 
 def _rope_tables(settings: ModelSettings) -> dict[str, RopeTables]:

@@ -81,16 +81,8 @@ def linear_cross_entropy(
             hidden_NX, weight_VX, targets_N, loss_config
         )
     else:
-        total = cross_entropy = token_losses(hidden_NX, weight_VX, targets_N, loss_config).sum()
+        total = cross_entropy = token_scores(hidden_NX, weight_VX, targets_N, loss_config)[0].sum()
     return LossSum(total, cross_entropy, count)
-
-
-@torch.no_grad()
-def token_losses(
-    hidden_NX: Tensor, weight_VX: Tensor, targets_N: Tensor, loss_config: LossConfig
-) -> Tensor:
-    """Return the cross-entropy per row in nats, fp32, 0 where the target is `IGNORE`."""
-    return token_scores(hidden_NX, weight_VX, targets_N, loss_config)[0]
 
 
 @torch.no_grad()

@@ -23,8 +23,8 @@ LARGEST_UPDATE = 1.0
 class Adafactor(GroupwiseOptimizer):
     """Adafactor without momentum."""
 
-    def __init__(self, groups: list[dict[str, Any]], *, eps: float):
-        super().__init__(groups, {"eps": eps})
+    def __init__(self, groups: list[dict[str, Any]], settings: OptimSettings):
+        super().__init__(groups, {"eps": settings.used_eps})
 
     def _step(self, params: list[torch.Tensor], group: dict[str, Any]) -> None:
         for param in params:
@@ -62,6 +62,4 @@ def _inverse_root(state: dict[str, torch.Tensor]) -> torch.Tensor:
     return (rows / rows.mean(-2, keepdim=True)).rsqrt() * columns.rsqrt()
 
 
-def build(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.Optimizer:
-    """Return Adafactor over `groups`."""
-    return Adafactor(groups, eps=settings.used_eps)
+build = Adafactor

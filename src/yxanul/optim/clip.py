@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable
 import torch
 
 
+@torch.no_grad()
 def clip_gradients(
-    parameters: Iterable[torch.nn.Parameter],
+    gradients: Iterable[torch.Tensor | None],
     max_norm: float | None,
     total: Callable[[float], float] | None = None,
 ) -> float:
@@ -22,17 +23,7 @@ def clip_gradients(
     scaled and the update must not be applied. If gradients are sharded, `total` sums a number over
     all ranks.
     """
-    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    return clip_tensors(grads, max_norm, total)
-
-
-@torch.no_grad()
-def clip_tensors(
-    grads: list[torch.Tensor],
-    max_norm: float | None,
-    total: Callable[[float], float] | None = None,
-) -> float:
-    """Like `clip_gradients`, for gradients split in any way."""
+    grads = [gradient for gradient in gradients if gradient is not None]
     norm = 0.0
     if grads:
         norms = torch._foreach_norm(grads, 2, dtype=torch.float32)

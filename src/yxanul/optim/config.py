@@ -27,6 +27,18 @@ else:
     OptimizerName = Literal[tuple(OPTIMIZERS)]
 
 
+def check_at_most_one(settings: Settings, *names: str) -> list[str]:
+    """Return which of the settings is given, in a list; raise Misfit if there are several."""
+    given = [name for name in names if getattr(settings, name) is not None]
+    if len(given) > 1:
+        raise Misfit(
+            f"set only one of {', '.join(names)}, got {' and '.join(given)}"
+            " (set the others to null)",
+            *given,
+        )
+    return given
+
+
 class ScheduleSettings(Settings):
     """Learning-rate schedule."""
 
@@ -56,14 +68,7 @@ class ScheduleSettings(Settings):
 
     @model_validator(mode="after")
     def _check_warmup(self) -> ScheduleSettings:
-        names = ("warmup_steps", "warmup_tokens", "warmup_fraction")
-        given = [name for name in names if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise Misfit(
-                f"set only one of warmup_steps, warmup_tokens and warmup_fraction,"
-                f" got {' and '.join(given)} (set the others to null)",
-                *given,
-            )
+        check_at_most_one(self, "warmup_steps", "warmup_tokens", "warmup_fraction")
         for unit in ("steps", "tokens"):
             if getattr(self, f"warmup_{unit}") is not None and self.clock != unit:
                 raise Misfit(
@@ -75,14 +80,7 @@ class ScheduleSettings(Settings):
 
     @model_validator(mode="after")
     def _check_end(self) -> ScheduleSettings:
-        if self.min_lr is not None and self.min_lr_fraction is not None:
-            raise Misfit(
-                "set only one of min_lr and min_lr_fraction, got both (set the other to null)",
-                "min_lr",
-                "min_lr_fraction",
-            )
-        floors = ("min_lr", "min_lr_fraction")
-        given = [name for name in floors if getattr(self, name) is not None]
+        given = check_at_most_one(self, "min_lr", "min_lr_fraction")
         if given and self.name not in WITH_FLOOR:
             raise Misfit(
                 f"schedule {self.name} has no minimum rate; linear, cosine and wsd do",

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 
@@ -18,10 +18,8 @@ class Ema:
     forgotten.
     """
 
-    def __init__(
-        self, named_parameters: Iterable[tuple[str, torch.nn.Parameter]], decay: float
-    ) -> None:
-        self._weights = dict(named_parameters)
+    def __init__(self, weights: Mapping[str, torch.nn.Parameter], decay: float) -> None:
+        self._weights = weights
         self._decay = decay
         self.averages = {name: weight.detach().clone() for name, weight in self._weights.items()}
         self.num_updates = 0
@@ -41,6 +39,12 @@ class Ema:
             weight.copy_(self.averages[name])
         self.num_updates = 0
 
+    def over(self, weights: Mapping[str, torch.nn.Parameter]) -> Ema:
+        """Return an EMA of other weights after as many updates; its averages are these weights."""
+        other = Ema(weights, self._decay)
+        other.num_updates = self.num_updates
+        return other
+
     @contextlib.contextmanager
     def in_place(self, refresh: Callable[[], None]) -> Iterator[None]:
         """Context manager: swap the averages into the weights, restoring them bit for bit on exit.
@@ -54,15 +58,6 @@ class Ema:
         finally:
             self._exchange()
             refresh()
-
-    def tensors(self, model: torch.nn.Module) -> dict[str, torch.Tensor]:
-        """Return the model's state dict with averages for weights; tied weights stay tied."""
-        mean_of = {id(weight): self.averages[name] for name, weight in self._weights.items()}
-        state: dict[str, torch.Tensor] = model.state_dict(keep_vars=True)
-        return {
-            name: mean_of[id(value)] if id(value) in mean_of else value.detach()
-            for name, value in state.items()
-        }
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, torch.Tensor], num_updates: int) -> None:

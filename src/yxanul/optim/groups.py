@@ -1,14 +1,25 @@
-"""Parameter groups by role, and their learning rates."""
+"""Optimizer factory: parameter groups by role, and their learning rates."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from typing import Any, get_args
 
 import torch
 
 from yxanul.base.errors import near_miss
 from yxanul.optim.config import OptimSettings, Role
+
+
+def build_optimizer(
+    named_parameters: Iterable[tuple[str, torch.nn.Parameter]],
+    roles: Mapping[str, Role],
+    settings: OptimSettings,
+) -> torch.optim.Optimizer:
+    """Return the optimizer of `settings` over parameters grouped by `roles`."""
+    groups = parameter_groups(named_parameters, roles, settings)
+    return import_module(f"yxanul.optim.{settings.name}").build(groups, settings)
 
 
 def parameter_groups(

@@ -20,8 +20,8 @@ from yxanul.optim.config import OptimSettings
 class Lion(GroupwiseOptimizer):
     """Lion; its state, one momentum per element, is half of AdamW's."""
 
-    def __init__(self, groups: list[dict[str, Any]], *, betas: tuple[float, float]):
-        super().__init__(groups, {"betas": betas})
+    def __init__(self, groups: list[dict[str, Any]], settings: OptimSettings):
+        super().__init__(groups, {"betas": settings.used_betas})
 
     def _step(self, params: list[torch.Tensor], group: dict[str, Any]) -> None:
         for param in params:
@@ -37,6 +37,4 @@ class Lion(GroupwiseOptimizer):
         torch._foreach_lerp_(momenta, grads, 1 - beta2)
 
 
-def build(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.Optimizer:
-    """Return Lion over `groups`."""
-    return Lion(groups, betas=settings.used_betas)
+build = Lion

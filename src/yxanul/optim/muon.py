@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim.adamw import adamw
 
 from yxanul.optim.adamw import FUSED_DEVICES
 from yxanul.optim.base import GroupwiseOptimizer
 from yxanul.optim.config import OptimSettings
-from yxanul.optim.sharding import TensorGather
 
 MOMENTUM = 0.95
 UPDATE_SIZE = 0.2
@@ -32,6 +32,22 @@ RATE_RATIO = 4.0
 NUM_ITERATIONS = 5
 QUINTIC = (3.4445, -4.7750, 2.0315)
 """Coefficients of the odd polynomial that maps singular values in (0, 1] near 1 in five rounds."""
+
+
+class TensorGather:
+    """No-op for unsharded parameters; overridden in `train/parallel/fsdp.py`."""
+
+    def shape(self, param: Tensor) -> torch.Size:
+        """Return the full shape of a parameter."""
+        return param.shape
+
+    def joined(self, params: Sequence[Tensor], values: Sequence[Tensor]) -> list[Tensor]:
+        """Gather values that belong to parameters of one shape."""
+        return list(values)
+
+    def own(self, whole: Tensor) -> Tensor:
+        """Return this rank's shard of a full tensor."""
+        return whole
 
 
 class Muon(GroupwiseOptimizer):

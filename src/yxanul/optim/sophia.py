@@ -63,6 +63,4 @@ class Sophia(GroupwiseOptimizer):
         return state
 
 
-def build(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.Optimizer:
-    """Return Sophia over `groups`."""
-    return Sophia(groups, settings)
+build = Sophia

@@ -36,9 +36,8 @@ from yxanul.stages.replan import Cooldown, MinutesBudget
 from yxanul.stages.session import Session
 from yxanul.stages.summary import continued
 from yxanul.train.micro_batch import micro_rows_of
-from yxanul.train.probes import Probes, future_leak
+from yxanul.train.probes import Probes, first_metrics, future_leak
 from yxanul.train.progress import Best
-from yxanul.train.step_facts import first_metrics, step_facts
 from yxanul.train.trainer import Callback, Changes, StepReport, Trainer
 
 Metrics = Mapping[str, float]
@@ -78,7 +77,7 @@ class Recording(Callback):
     def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
         """Log the step; return what alerts ask for."""
         session = self._session
-        metrics = session.recorder.metrics(step_facts(report, trainer))
+        metrics = session.recorder.metrics(report)
         if report.progress.step == 1:
             metrics |= first_metrics(trainer.engine)
         measured, histograms = self._probes.after_update(trainer.engine, report.applied)
@@ -111,7 +110,7 @@ def stage_metrics(
         domains = session.recipe.stages[index].domains()
         optim = stage_optim(session.recipe.optim, session.recipe.stages[index])
         metrics["optim/usual_lr"] = usual_lr(optim.name, session.model_settings.width)
-        metrics |= future_leak(session.engine, report.phase.seq_len)
+        metrics |= future_leak(session.engine, report.seq_len)
         metrics["model/vocab_size"] = session.model_settings.num_tokens
         metrics["model/from_scratch"] = float(index == 0 and session.recipe.model.init_from is None)
         metrics["data/synthetic"] = float(
@@ -136,7 +135,7 @@ class Evaluation(Callback):
         shown = dict(metrics)
         if done == trainer.plan.total_steps:
             shown |= self._session.recorder.stage_metrics(self._number, metrics)
-        shown |= mix_metrics(scores, report.phase.mix)
+        shown |= mix_metrics(scores, report.mix)
         changes = self._session.log(step, shown)
         bits = ", ".join(f"{name} {score.bits_per_byte:.4f}" for name, score in scores.items())
         most = max(score.tokens for score in scores.values())

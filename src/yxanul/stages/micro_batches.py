@@ -6,7 +6,6 @@ import torch
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.machine import processor_name
-from yxanul.base.seeds import derive_seed
 from yxanul.optim.config import OptimSettings
 from yxanul.stages.config import StageSettings
 from yxanul.stages.ledger import Entry
@@ -41,14 +40,7 @@ def _rehearse(session: Session, plan: Plan, optim: OptimSettings) -> None:
     failure, done = None, session.progress.stage_step
     with session.engine.probe() as engine:
         try:
-            dry_run(
-                engine,
-                plan,
-                lambda: session.engine.make_optimizer(optim),
-                _generator(session),
-                steps_done=done,
-                processes=session.world.size,
-            )
+            dry_run(engine, plan, optim, steps_done=done, processes=session.world.size)
         except YxanulError as error:
             failure = error
     if session.world.any(failure is not None):
@@ -77,13 +69,7 @@ def _find_rows(
     model, compiles = engine.mixed_precision.model, engine.mixed_precision.model.compiles
     model.compiles = False  # compiling takes minutes per size and needs no more memory
     try:
-        return find_micro_rows(
-            engine,
-            plan,
-            lambda: session.engine.make_optimizer(optim),
-            _generator(session),
-            world=session.world,
-        )
+        return find_micro_rows(engine, plan, optim, session.world)
     finally:
         model.compiles = compiles
 
@@ -98,7 +84,3 @@ def _cache_key(session: Session, plan: Plan) -> str:
         f"{session.engine.mixed_precision.precision}, checkpointing {train.gradient_checkpointing}"
     )
     return f"{train.micro_batch_size} of {shapes} in {how} on {world.size} x {device}"
-
-
-def _generator(session: Session) -> torch.Generator:
-    return torch.Generator().manual_seed(derive_seed(session.recipe.seed, "dry run"))

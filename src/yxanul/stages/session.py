@@ -50,8 +50,7 @@ from yxanul.stages.measure import decide_precision, decide_threads, describe_env
 from yxanul.tokenizer.tokenizer import Tokenizer
 from yxanul.train.engine import Engine, OptimizerState
 from yxanul.train.mixed_precision.decide import caveat, precision_peak
-from yxanul.train.mixed_precision.scale import LossScale
-from yxanul.train.mixed_precision.weights import choose_device
+from yxanul.train.mixed_precision.weights import LossScale, choose_device
 from yxanul.train.parallel.strategies import EngineSpec, make_engine
 from yxanul.train.parallel.world import World
 from yxanul.train.progress import Progress
@@ -273,7 +272,7 @@ def restore_engine(engine: Engine, saved: Saved) -> None:
     if saved.ema is not None:
         engine.load_mean(saved.ema, saved.state["ema_updates"])
     if saved.state["loss_scale"] is not None and engine.mixed_precision.scale is not None:
-        engine.mixed_precision.scale = LossScale.from_dict(saved.state["loss_scale"])
+        engine.mixed_precision.scale = LossScale(**saved.state["loss_scale"])
 
 
 def _load_newest(run: RunFolder, model: LanguageModel, ui: Ui) -> Saved | None:

@@ -8,6 +8,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from yxanul.base.settings import Misfit, Settings
 from yxanul.checkpoint.config import CheckpointSettings
+from yxanul.optim.config import check_at_most_one
 from yxanul.train.mixed_precision.config import Fp8Settings
 
 PRECISIONS_OF = {
@@ -57,14 +58,7 @@ class PhaseSettings(Settings):
                 "grad_accum_steps and devices need device_batch_size",
                 "grad_accum_steps" if self.grad_accum_steps > 1 else "devices",
             )
-        names = ("share", "from_step", "from_tokens", "tokens")
-        given = [name for name in names if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise Misfit(
-                f"a phase has one of share, from_step, from_tokens and tokens, got"
-                f" {' and '.join(given)}",
-                *given[1:],
-            )
+        check_at_most_one(self, "share", "from_step", "from_tokens", "tokens")
         return self
 
 

@@ -106,6 +106,11 @@ class Plan:
                 return phase
         raise IndexError(steps_done)
 
+    def widest(self, index: int) -> Phase:
+        """Return the phase of that index in the shape of its largest steps."""
+        shapes = (phase for phase in self.phases if phase.index == index)
+        return max(shapes, key=lambda phase: phase.step_tokens)
+
     def is_phase_end(self, steps_done: int) -> bool:
         """Return whether step number `steps_done` was the last of a phase."""
         return any(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,12 +16,10 @@ from yxanul.data.batches import Batch
 from yxanul.model.compile import compile_unsupported_reason
 from yxanul.model.config import ModelSettings
 from yxanul.model.language_model import LanguageModel
-from yxanul.model.roles import parameter_roles
-from yxanul.optim.build import build_optimizer
 from yxanul.optim.clip import clip_gradients
 from yxanul.optim.config import EmaSettings, OptimSettings
 from yxanul.optim.ema import Ema
-from yxanul.optim.groups import set_lr
+from yxanul.optim.groups import build_optimizer, set_lr
 from yxanul.optim.muon import Muon
 from yxanul.optim.state import load_optimizer, optimizer_tensors
 from yxanul.train.config import TrainSettings
@@ -60,7 +57,7 @@ class Engine:
         self.mixed_precision, self.world = mixed_precision, world or World()
         self.module: nn.Module = mixed_precision.model
         """Called on a batch: the model, or its distributed wrapper."""
-        self.ema = Ema(self.trained().items(), ema.decay) if ema else None
+        self.ema = Ema(self.trained(), ema.decay) if ema else None
         self.optimizer: torch.optim.Optimizer
 
     @property
@@ -101,7 +98,7 @@ class Engine:
 
     def make_optimizer(self, optim: OptimSettings) -> torch.optim.Optimizer:
         """Return an optimizer over the weights that this process updates."""
-        roles = parameter_roles(self.mixed_precision.master_model)
+        roles = self.mixed_precision.master_model.parameter_roles()
         optimizer = build_optimizer(self.trained().items(), roles, optim)
         if isinstance(optimizer, Muon):
             optimizer.in_fp32 = self.mixed_precision.precision == "fp32"
@@ -129,7 +126,8 @@ class Engine:
 
     def clip(self, max_norm: float | None) -> float:
         """Clip the gradients to a global norm; return the norm before clipping."""
-        return clip_gradients(self.trained().values(), max_norm)
+        grads = (weight.grad for weight in self.trained().values())
+        return clip_gradients(grads, max_norm, self.world.sum if self.is_sharded else None)
 
     def set_lr(self, multiplier: float) -> dict[str, float]:
         """Set the learning rates of the next update; return them by role."""
@@ -138,10 +136,14 @@ class Engine:
     def step(self) -> None:
         """Apply the update and clear the gradients."""
         self.optimizer.step()
-        self.mixed_precision.refresh()
+        self.refresh()
         if self.ema is not None:
             self.ema.update()
         self.zero_grad()
+
+    def refresh(self) -> None:
+        """Cast the fp32 weights into the model."""
+        self.mixed_precision.refresh()
 
     def zero_grad(self) -> None:
         """Clear the gradients of the step."""
@@ -158,43 +160,41 @@ class Engine:
         if self.ema is None:
             yield self.mixed_precision.model
             return
-        with self.ema.in_place(self.mixed_precision.refresh):
+        with self.ema.in_place(self.refresh):
             yield self.mixed_precision.model
 
     def load_ema_into_weights(self) -> None:
         """Continue training from the EMA weights, if enabled."""
         if self.ema is not None:
             self.ema.adopt()
-            self.mixed_precision.refresh()
-
-    def copy_of_model(self) -> MixedPrecision:
-        """Return a copy that can be trained for a measurement without affecting the run."""
-        return copy.deepcopy(self.mixed_precision)
+            self.refresh()
 
     def weights(self) -> dict[str, Tensors]:
         """Return the full fp32 weights by file: "model", and "ema" if enabled.
 
         Collective: all ranks call it; only rank 0's result is used.
         """
-        master = self.mixed_precision.master_model
-        files: dict[str, Tensors] = {
-            "model": {name: value.detach() for name, value in master.state_dict().items()}
-        }
+        files = {"model": self.full(self.trained())}
         if self.ema is not None:
-            files["ema"] = self.ema.tensors(master)
+            files["ema"] = self.full(self.ema.averages)
         return files
 
     def optimizer_state(self) -> OptimizerState:
         """Return the full optimizer state; collective, like `weights`."""
-        return OptimizerState(*optimizer_tensors(self.optimizer))
+        tensors, plain = optimizer_tensors(self.optimizer)
+        return OptimizerState(self.full(tensors), plain)
+
+    def full(self, tensors: Tensors) -> Tensors:
+        """Return the full tensors of which this process may hold only a part. Collective."""
+        return {name: tensor.detach() for name, tensor in tensors.items()}
 
     def load_weights(self, tensors: Tensors) -> None:
         """Load full fp32 weights; `init_optimizer` must follow."""
         self.mixed_precision.master_model.load_state_dict(tensors)
-        self.mixed_precision.refresh()
+        self.refresh()
 
     def load_mean(self, tensors: Tensors, num_updates: int) -> None:
-        """Load the EMA weights that `weights` returned."""
+        """Load the EMA weights that `weights` returned; `init_optimizer` must follow."""
         if self.ema is not None:
             self.ema.load(tensors, num_updates)
 
@@ -218,6 +218,6 @@ def set_up(model: LanguageModel, settings: TrainSettings, ui: Ui) -> None:
     if settings.compile is True or (settings.compile == "auto" and device == "cuda"):
         reason = compile_unsupported_reason(device)
         if reason is None:
-            model.compile_blocks()
+            model.compiles = True
         else:
             ui.warn(f"torch.compile is not available, training without it: {reason}")

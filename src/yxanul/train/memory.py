@@ -5,15 +5,16 @@ from __future__ import annotations
 import gc
 import os
 import resource
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 
 from yxanul.base.errors import YxanulError, causes_of
 from yxanul.data.batches import Batch
+from yxanul.optim.config import OptimSettings
 from yxanul.optim.groups import set_lr
 from yxanul.train.curriculum import Phase, Plan
+from yxanul.train.engine import Engine
 from yxanul.train.mixed_precision.weights import MixedPrecision
 
 DOCUMENTS_IN_ROW = 4
@@ -27,34 +28,6 @@ _OOM_MESSAGES = (
     "cublas_status_alloc_failed",
     "cudnn_status_alloc_failed",
 )
-
-MakeOptimizer = Callable[[], torch.optim.Optimizer]
-
-
-class Computes(Protocol):
-    """The parts of an engine that a dry run needs; the optimizer is not among them."""
-
-    @property
-    def mixed_precision(self) -> MixedPrecision:
-        """The model and its master weights."""
-        ...
-
-    @property
-    def device(self) -> torch.device:
-        """The model's device."""
-        ...
-
-    def loss(self, batch: Batch, last: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the training loss and the cross-entropy."""
-        ...
-
-    def backward(self, loss: torch.Tensor, last: bool) -> None:
-        """Accumulate a micro-batch's gradients."""
-        ...
-
-    def clip(self, max_norm: float | None) -> float:
-        """Clip the gradients of the step."""
-        ...
 
 
 class Demand(NamedTuple):
@@ -114,13 +87,7 @@ def largest_phase(plan: Plan, steps_done: int = 0, processes: int = 1) -> Phase:
 
 
 def dry_run(
-    engine: Computes,
-    plan: Plan,
-    make_optimizer: MakeOptimizer,
-    generator: torch.Generator,
-    *,
-    steps_done: int = 0,
-    processes: int = 1,
+    engine: Engine, plan: Plan, optim: OptimSettings, *, steps_done: int = 0, processes: int = 1
 ) -> Phase | None:
     """Try the largest phase ahead; raise YxanulError if it does not fit into memory.
 
@@ -130,7 +97,7 @@ def dry_run(
     phase = largest_phase(plan, steps_done, processes)
     if demand(plan.phase_at(steps_done), processes) == demand(phase, processes):
         return None
-    if not fits(engine, phase, make_optimizer, generator, processes):
+    if not fits(engine, phase, optim, processes):
         raise too_large(phase, engine.device, processes)
     return phase
 
@@ -147,13 +114,7 @@ def too_large(phase: Phase, device: torch.device, processes: int = 1) -> YxanulE
     )
 
 
-def fits(
-    engine: Computes,
-    phase: Phase,
-    make_optimizer: MakeOptimizer,
-    generator: torch.Generator,
-    processes: int = 1,
-) -> bool:
+def fits(engine: Engine, phase: Phase, optim: OptimSettings, processes: int = 1) -> bool:
     """Run the most memory-hungry part of a step; return whether it fit.
 
     Leaves nothing behind: no gradients, no optimizer, no change of weights or RNG state.
@@ -161,7 +122,7 @@ def fits(
     device = engine.device
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            _compute(engine, phase, make_optimizer, generator, processes)
+            _compute(engine, phase, optim, processes)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -176,23 +137,17 @@ def fits(
     return fitted
 
 
-def _compute(
-    engine: Computes,
-    phase: Phase,
-    make_optimizer: MakeOptimizer,
-    generator: torch.Generator,
-    processes: int,
-) -> None:
+def _compute(engine: Engine, phase: Phase, optim: OptimSettings, processes: int) -> None:
     """Run a phase's second step, the first one with the optimizer's state in memory.
 
     An update with zero gradients comes first, since it allocates that state.
     """
-    optimizer = make_optimizer()
+    optimizer = engine.make_optimizer(optim)
     _update_nothing(optimizer)
     forget_gradients(engine.mixed_precision)
     rows = process_rows(phase, processes)
     micro_rows = min(rows, phase.micro_rows)
-    num_tokens = engine.mixed_precision.master_model.settings.num_tokens
+    generator, num_tokens = torch.Generator().manual_seed(0), engine.settings.num_tokens
     batch = random_batch(micro_rows, phase.seq_len, num_tokens, generator).to(engine.device)
     count = min(2, -(-rows // micro_rows))
     for number in range(count):

@@ -58,8 +58,7 @@ def extend(plan: Plan, tokens: int) -> Plan:
     They have their own schedule: warm-up to half the peak over 2 %, then the usual decay. (The
     rate may have decayed to zero, at which nothing is learned.)
     """
-    last_phase = [phase for phase in plan.phases if phase.index == plan.phases[-1].index]
-    shape = max(last_phase, key=lambda phase: phase.step_tokens)
+    shape = plan.widest(plan.phases[-1].index)
     steps = max(1, round(tokens / shape.step_tokens))
     more = replace(shape, first_step=plan.total_steps, num_steps=steps)
     curve = LrCurve(plan.total_steps, steps, more.num_tokens, lr_scale=0.5, warmup_fraction=0.02)

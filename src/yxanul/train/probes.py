@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
 
 from yxanul.data.batches import IGNORE, Batch
+from yxanul.model.count import count_parameters
 from yxanul.monitor.config import Cadences
 from yxanul.monitor.forward_pass import measure_confidence, measure_layers
 from yxanul.monitor.sums import Measurement
@@ -91,7 +92,11 @@ class Probes:
         if self._weights and applied:
             self._add(engine, lambda: measure_updates(self._weights, weights, depth))
         measured, self._measured, self._weights = self._measured, [], {}
-        return _split(finished(measured, engine))
+        found = finished(measured, engine).items()
+        metrics: dict[str, float] = {
+            name: one for name, one in found if not isinstance(one, Histogram)
+        }
+        return metrics, {name: one for name, one in found if isinstance(one, Histogram)}
 
     def _due_at(self, step: int) -> set[str]:
         return {name for name, steps in self._every if steps and step % steps == 0}
@@ -113,19 +118,6 @@ class Probes:
     def _add(self, engine: Engine, measure: Callable[[], Measurement]) -> None:
         if (measured := _in_memory(engine, measure)) is not None:
             self._measured.append(measured)
-
-
-def _split(
-    found: Mapping[str, float | Histogram],
-) -> tuple[dict[str, float], dict[str, Histogram]]:
-    metrics: dict[str, float] = {}
-    histograms: dict[str, Histogram] = {}
-    for name, one in found.items():
-        if isinstance(one, Histogram):
-            histograms[name] = one
-        else:
-            metrics[name] = one
-    return metrics, histograms
 
 
 def _gradients(engine: Engine) -> dict[str, torch.Tensor]:
@@ -174,6 +166,18 @@ def _in_memory(engine: Engine, measure: Callable[[], Found]) -> Found | None:
             raise
         free()
     return None if engine.world.any(found is None) else found
+
+
+def first_metrics(engine: Engine) -> dict[str, float]:
+    """Return the metrics of a model that are logged once."""
+    weights = engine.mixed_precision.master_model.parameters()
+    num_parameters = count_parameters(engine.settings)
+    num_frozen = sum(weight.numel() for weight in weights if not weight.requires_grad)
+    return {
+        "model/num_parameters": num_parameters,
+        "model/num_trainable": num_parameters - num_frozen,
+        "fp8/enabled": float(engine.mixed_precision.precision == "fp8"),
+    }
 
 
 @torch.no_grad()

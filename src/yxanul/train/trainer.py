@@ -15,44 +15,27 @@ from yxanul.base.interrupt import StopRequest
 from yxanul.base.ui import ProgressTask, Ui
 from yxanul.data.batches import Batch, BatchLoader
 from yxanul.data.mix import MixCursor, Row, plan_rows
+from yxanul.model.count import count_parameters, flops_per_token
 from yxanul.monitor.config import SpikeSettings
 from yxanul.monitor.memory import added_memory
+from yxanul.monitor.metrics import StepFacts
 from yxanul.optim.config import OptimSettings
 from yxanul.train.curriculum import Phase, Plan, planned_multiplier
 from yxanul.train.engine import Engine
 from yxanul.train.hessian import HessianEstimator
 from yxanul.train.memory import forget_gradients, free, is_out_of_memory, too_large
-from yxanul.train.micro_batch import halved, micro_rows_of
-from yxanul.train.parallel.micro_batches import micro_batches
+from yxanul.train.micro_batch import halved, micro_batches, micro_rows_of
 from yxanul.train.parallel.world import World
 from yxanul.train.progress import Best, Progress
 from yxanul.train.stall import StallWatch
 
 
-@dataclass(frozen=True)
-class StepReport:
-    """Result of one step: the input to its metrics."""
+@dataclass(frozen=True, kw_only=True)
+class StepReport(StepFacts):
+    """Result of one step: what its metrics are computed from, and where it leaves the run."""
 
     progress: Progress
-    phase: Phase
-    loss: float
-    """Mean over the target tokens of the step, in nats."""
-    lr: float
-    """Learning rate: the schedule's share of `optim.peak_lr`, times the phase's scale."""
-    lr_by_role: Mapping[str, float]
-    """Learning rate of each parameter group."""
-    gradient_norm: float
-    """Before clipping."""
-    clip: float | None
-    applied: bool
-    """False if the update was skipped: non-finite values or an outlier."""
-    excused: bool
-    """True if it was skipped because fp16 lowered its loss scale."""
-    num_targets: int
-    seconds: dict[str, float]
-    """Step time by section: data, forward, backward, metrics, optimizer."""
-    forward_bytes: float
-    """Memory that the largest forward pass has added at its peak."""
+    mix: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -160,19 +143,30 @@ class Trainer:
         self.progress = self.progress.after_step(
             phase.step_tokens, cursor, applied, excused, recent
         )
+        model, progress = self.engine.settings, self.progress
         return StepReport(
-            progress=self.progress,
-            phase=phase,
             loss=loss,
-            lr=self.optim.peak_lr * multiplier,
+            learning_rate=self.optim.peak_lr * multiplier,
             lr_by_role=lr_by_role,
             gradient_norm=norm,
             clip=phase.clip,
             applied=applied,
             excused=excused,
+            lr_scale=phase.lr_scale,
+            phase=phase.index,
+            rows=phase.rows,
+            seq_len=phase.seq_len,
             num_targets=num_targets,
+            tokens_seen=progress.tokens_seen,
             seconds=watch.laps,
+            flops_per_token=flops_per_token(model, phase.seq_len).total,
+            num_parameters=count_parameters(model),
+            tokens_left=self.plan.total_tokens - self.plan.tokens_after(progress.stage_step),
+            stage_step=progress.stage_step,
             forward_bytes=self._forward_bytes,
+            skipped_total=progress.skipped_steps,
+            progress=progress,
+            mix=phase.mix,
         )
 
     def gradients(self, watch: Stopwatch) -> tuple[float, int, MixCursor, Batch] | None:
@@ -294,8 +288,8 @@ class Trainer:
         left = (plan.tokens_after(plan.total_steps) - plan.tokens_after(done)) + later_tokens
         run_left = left * seconds / max(1, tokens) + later_seconds
         bar.advance(
-            report.phase.step_tokens,
-            f"loss {report.loss:.3f}, phase {report.phase.index + 1}/{plan.phases[-1].index + 1},"
+            report.rows * report.seq_len,
+            f"loss {report.loss:.3f}, phase {report.phase + 1}/{plan.phases[-1].index + 1},"
             f" run {format_seconds(run_left)} left, step {done}/{plan.total_steps}",
         )
 

@@ -124,12 +124,12 @@ def make_trainer(world, run):
     )
     engine.mixed_precision.model.checkpoint_every = run.checkpoint_every
     begun, progress = run.begin_from, Progress("one", 0, 0, 0, MixCursor())
-    engine.init_optimizer(
-        optim, OptimizerState(tensors(begun.optimizer_state), begun.plain) if begun else None
-    )
     if begun is not None:
         progress = Progress.from_dict(begun.progress)
         engine.load_mean(tensors(begun.mean), begun.mean_updates)
+    engine.init_optimizer(
+        optim, OptimizerState(tensors(begun.optimizer_state), begun.plain) if begun else None
+    )
     phases, start = [], 0
     for index, changes in enumerate(run.phases):
         phase = Phase(**{**PHASE, "index": index, "first_step": start, **changes})

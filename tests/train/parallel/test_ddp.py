@@ -1,7 +1,6 @@
 """Two processes with the whole model each, against one."""
 
 from dataclasses import replace
-from functools import partial
 from unittest.mock import patch
 
 import numpy as np
@@ -156,9 +155,7 @@ def after_a_trial(world, run):
                 raise torch.OutOfMemoryError("CUDA out of memory")
 
         alone.backward = short
-        generator = torch.Generator().manual_seed(1)
-        make = partial(engine.make_optimizer, trainer.optim)
-        fitted = fits(alone, phase, make, generator, world.size)
+        fitted = fits(alone, phase, trainer.optim, world.size)
     return {"fitted": fitted} | first_step(world, run, trainer)
 
 

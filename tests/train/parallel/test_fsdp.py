@@ -108,33 +108,29 @@ def test_a_run_goes_on_with_more_or_fewer_processes(pair, optimizer):
 
 
 @pytest.mark.parametrize(("precision", "ema"), [("fp32", True), ("bf16", False)])
-def test_whole_models_are_shown_and_copied(pair, precision, ema):
+def test_whole_models_are_shown(pair, precision, ema):
     run = replace(FSDP, precision=precision, ema=ema)
-    for shown, copied, done in pair.run(look_inside, run):
+    for shown, done in pair.run(look_inside, run):
         if done.weights:
             first = done
-        for found, wanted in ((shown, first.mean or first.weights), (copied, first.weights)):
-            assert found.keys() == wanted.keys()
-            for name, value in wanted.items():
-                cast = torch.from_numpy(value)
-                if precision == "bf16" and found is shown:
-                    cast = cast.bfloat16().float()
-                np.testing.assert_array_equal(found[name], cast)
+        wanted = first.mean or first.weights
+        assert shown.keys() == wanted.keys()
+        for name, value in wanted.items():
+            cast = torch.from_numpy(value)
+            if precision == "bf16":
+                cast = cast.bfloat16().float()
+            np.testing.assert_array_equal(shown[name], cast)
 
 
 def look_inside(world, run):
-    """Return the weights that are shown, those of a copy, and what all came to in the end."""
+    """Return the weights that are shown, and what all came to in the end."""
     trainer = make_trainer(world, run)
     trainer.step()
-    engine, copied = trainer.engine, trainer.engine.copy_of_model()
     batch = trainer.fetch(trainer.plan.phases[0])[0][0]
-    with engine.eval_weights() as model:
+    with trainer.engine.eval_weights() as model:
         shown = arrays({name: value.float() for name, value in model.state_dict().items()})
         assert torch.isfinite(model.loss(batch.ids_BT, batch.targets_BT).total)
-    loss = copied.model.loss(batch.ids_BT, batch.targets_BT).total
-    loss.backward()
-    assert copied.precision == run.precision and copied.is_master == (run.precision == "fp32")
-    return shown, arrays(copied.master_model.state_dict()), train(world, replace(run, stop_after=1))
+    return shown, train(world, replace(run, stop_after=1))
 
 
 def test_the_mean_is_adopted(pair):
@@ -177,9 +173,8 @@ def load_again(world, run):
 
 
 def test_what_it_cannot_do_is_refused_in_one_line(pair):
-    for refused in ({"optimizer": "sophia"}, {"optimizer": "adafactor"}, {"precision": "fp8"}):
-        for line in pair.run(refusal, replace(FSDP, **refused)):
-            assert "fsdp " in line and " ddp" in line and "\n" not in line
+    for line in pair.run(refusal, replace(FSDP, precision="fp8")):
+        assert "fsdp " in line and " ddp" in line and "\n" not in line
 
 
 def refusal(world, run):

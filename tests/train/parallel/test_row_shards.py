@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from yxanul.train.parallel.row_shards import RowShards
+from yxanul.train.parallel.fsdp import RowShards
 from yxanul.train.parallel.world import World
 
 

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 
 from yxanul.base.errors import YxanulError
+from yxanul.model.blocks.linear import Linear
 from yxanul.model.language_model import LanguageModel
 from yxanul.train.mixed_precision import ao, te
 from yxanul.train.mixed_precision.config import FP8_MULTIPLE, Fp8Settings, fp8_misfit
-from yxanul.train.mixed_precision.projections import projection_modules
 
 Context = Callable[[], AbstractContextManager[Any]]
 
@@ -36,13 +36,19 @@ def is_installed(engine: str) -> bool:
     return engine != "none" and find_spec(engine) is not None
 
 
+def projection_modules(model: LanguageModel) -> list[str]:
+    """Return the names of the modules that fp8 computes: all linear layers of the blocks."""
+    linear = (name for name, module in model.named_modules() if isinstance(module, Linear))
+    return [name for name in linear if name.startswith("blocks.")]
+
+
 def to_fp8(model: LanguageModel, settings: Fp8Settings) -> Context:
     """Replace the model's projections by fp8 layers; return the context for its forward pass.
 
     On hardware without fp8, torchao's layers are emulated: correct, but slower than bf16.
     """
     device = model.embedding.tokens.device
-    misfit, names = fp8_misfit(model.settings), projection_modules(model.settings)
+    misfit, names = fp8_misfit(model.settings), projection_modules(model)
     if misfit is not None:
         raise YxanulError(
             f"fp8 requires dimensions divisible by {FP8_MULTIPLE}", got=f"model.{misfit}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -19,7 +20,6 @@ from yxanul.model.language_model import LanguageModel
 from yxanul.monitor.peak_flops import has_bf16_units, matmul_peak
 from yxanul.train.mixed_precision.config import Fp8Settings
 from yxanul.train.mixed_precision.fp8 import Context, to_fp8
-from yxanul.train.mixed_precision.scale import LossScale
 
 DTYPES = {
     "fp32": torch.float32,
@@ -31,6 +31,42 @@ DTYPES = {
 
 WORTH_BF16 = 1.3
 """Minimum speedup of bf16 matrix products over fp32 at which `auto` chooses bf16."""
+
+
+FLOOR, CEILING = 1.0, 2.0**24
+"""Limits of the loss scale."""
+
+
+@dataclass(frozen=True)
+class LossScale:
+    """Loss scale, halved on non-finite gradients and doubled after enough finite steps in a row.
+
+    As in Micikevicius et al. 2018 (arXiv 1710.03740). Always a power of two, so that scaling and
+    unscaling are exact.
+    """
+
+    value: float = 65536.0
+    growth_steps: int = 2000
+    """Consecutive steps with finite gradients after which the value is doubled."""
+    good_steps: int = 0
+    """Steps with finite gradients since the value last changed."""
+
+    def after_step(self, finite: bool) -> LossScale:
+        """Return the scale for the next step, after one whose gradients were finite or not."""
+        if not finite:
+            return replace(self, value=max(FLOOR, self.value / 2), good_steps=0)
+        if self.good_steps + 1 < self.growth_steps:
+            return replace(self, good_steps=self.good_steps + 1)
+        return replace(self, value=min(CEILING, self.value * 2), good_steps=0)
+
+    @property
+    def at_floor(self) -> bool:
+        """Whether it cannot be lowered further."""
+        return self.value <= FLOOR
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data: the arguments of another."""
+        return asdict(self)
 
 
 class MixedPrecision:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 import torch
-from torch import nn
+import torch.distributed as dist
+from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
@@ -15,15 +16,10 @@ from torch.distributed.tensor import DTensor
 from yxanul.base.errors import YxanulError
 from yxanul.data.batches import Batch
 from yxanul.model.language_model import LanguageModel
-from yxanul.optim.clip import clip_gradients
 from yxanul.optim.config import EmaSettings, OptimSettings
-from yxanul.optim.muon import Muon
-from yxanul.optim.state import optimizer_tensors
-from yxanul.optim.table import divided_by
+from yxanul.optim.muon import Muon, TensorGather
 from yxanul.train.engine import Engine, OptimizerState, Tensors
-from yxanul.train.mixed_precision.scale import LossScale
-from yxanul.train.mixed_precision.weights import DTYPES, MixedPrecision
-from yxanul.train.parallel.row_shards import RowShards
+from yxanul.train.mixed_precision.weights import DTYPES, LossScale, MixedPrecision
 from yxanul.train.parallel.world import World
 
 
@@ -67,6 +63,46 @@ def _shard(model: LanguageModel, dtype: torch.dtype, world: World) -> FSDPModule
     return cast(FSDPModule, model)
 
 
+class RowShards(TensorGather):
+    """Shards and gathers tensors as FSDP does, like `torch.chunk`: each rank holds consecutive rows
+    of every weight, in rank order.
+
+    Letters: W ranks, G tensors of one shape, R rows of the whole tensor, P rows of a shard (the
+    last shards may have fewer).
+    """
+
+    def __init__(self, shapes: Mapping[Tensor, torch.Size], world: World):
+        """Initialize with the full shapes, by this rank's shard."""
+        self._shapes, self._world = shapes, world
+
+    def shape(self, param: Tensor) -> torch.Size:
+        """Return the full shape of a sharded parameter."""
+        return self._shapes[param]
+
+    def own(self, whole: Tensor) -> Tensor:
+        """Return this rank's shard of a full tensor."""
+        rows = self._rows(len(whole))
+        return whole[self._world.rank * rows :][:rows]
+
+    def first_row(self, param: Tensor) -> int:
+        """Return which row of the full parameter is this rank's first."""
+        return self._world.rank * self._rows(self._shapes[param][0])
+
+    def joined(self, params: Sequence[Tensor], values: Sequence[Tensor]) -> list[Tensor]:
+        """Gather values that belong to parameters of one shape. Collective."""
+        num_rows, *rest = self._shapes[params[0]]
+        rows, size = self._rows(num_rows), self._world.size
+        mine_GP = values[0].new_zeros(len(values), rows, *rest)
+        for slot, value in zip(mine_GP, values, strict=True):
+            slot[: len(value)] = value
+        all_WGP = mine_GP.new_empty(size, *mine_GP.shape)
+        dist.all_gather(list(all_WGP), mine_GP)
+        return list(all_WGP.transpose(0, 1).reshape(len(values), -1, *rest)[:, :num_rows])
+
+    def _rows(self, num_rows: int) -> int:
+        return -(-num_rows // self._world.size)
+
+
 class FsdpEngine(Engine):
     """Trains this rank's shards (rows) as plain tensors, so that any element-wise optimizer gives
     the same result as in one process.
@@ -107,12 +143,6 @@ class FsdpEngine(Engine):
 
     def make_optimizer(self, optim: OptimSettings) -> torch.optim.Optimizer:
         """Return an optimizer over this rank's shards."""
-        if optim.name not in divided_by("fsdp"):
-            raise YxanulError(
-                f"strategy fsdp does not support optim.name {optim.name}",
-                expected=", ".join(divided_by("fsdp")),
-                hint="or set train.strategy to ddp",
-            )
         optimizer = super().make_optimizer(optim)
         if isinstance(optimizer, Muon):
             optimizer.parts = self._shards
@@ -155,40 +185,24 @@ class FsdpEngine(Engine):
                 if weight.grad is not None:
                     self._own[name].grad, weight.grad = _local(weight.grad), None
 
-    def clip(self, max_norm: float | None) -> float:
-        """Clip the gradients to the global norm over all ranks; return the norm before clipping."""
-        return clip_gradients(self._own.values(), max_norm, self.world.sum)
-
     @contextlib.contextmanager
     def eval_weights(self) -> Iterator[LanguageModel]:
         """Context manager: a separate model with the full evaluation weights. Collective."""
         weights = self.trained() if self.ema is None else self.ema.averages
         yield self._plain(weights, DTYPES[self.mixed_precision.precision])
 
-    def copy_of_model(self) -> MixedPrecision:
-        """Return an unsharded copy that one process can train for a measurement."""
-        mixed_precision = MixedPrecision(
-            self._plain(self.trained(), torch.float32), self.mixed_precision.precision
-        )
-        ours = self.mixed_precision.model
-        mixed_precision.model.attention_backend, mixed_precision.model.compiles = (
-            ours.attention_backend,
-            ours.compiles,
-        )
-        mixed_precision.model.checkpoint_every = ours.checkpoint_every
-        return mixed_precision
+    @torch.no_grad()
+    def full(self, tensors: Tensors) -> Tensors:
+        """Gather tensors whose keys end in a weight's name, on rank 0's CPU; empty on other ranks.
 
-    def weights(self) -> dict[str, Tensors]:
-        """Like `Engine.weights`: on rank 0, on the CPU; empty on other ranks."""
-        files: dict[str, Tensors] = {"model": self._saved(self.trained())}
-        if self.ema is not None:
-            files["ema"] = self._saved(self.ema.averages)
-        return files
-
-    def optimizer_state(self) -> OptimizerState:
-        """Return the full optimizer state on rank 0; only the plain data on other ranks."""
-        tensors, plain = optimizer_tensors(self.optimizer)
-        return OptimizerState(self._saved(tensors), plain)
+        Scalars are equal on all ranks.
+        """
+        wholes = {}
+        for key, shard in tensors.items():
+            whole = self._whole(self._name(key), shard) if shard.ndim else shard
+            if self.world.is_main:
+                wholes[key] = whole.cpu()
+        return wholes
 
     @torch.no_grad()
     def load_weights(self, tensors: Tensors) -> None:
@@ -199,16 +213,6 @@ class FsdpEngine(Engine):
     def load_mean(self, tensors: Tensors, num_updates: int) -> None:
         """Load this rank's shards of the EMA weights."""
         super().load_mean(self._own_rows(tensors), num_updates)
-
-    @torch.no_grad()
-    def _saved(self, shards: Mapping[str, torch.Tensor]) -> Tensors:
-        """Gather tensors whose keys end in a weight's name; scalars are equal on all ranks."""
-        wholes = {}
-        for key, shard in shards.items():
-            whole = self._whole(self._name(key), shard) if shard.ndim else shard
-            if self.world.is_main:
-                wholes[key] = whole.cpu()
-        return wholes
 
     def _whole(self, name: str, shard: torch.Tensor) -> torch.Tensor:
         return self._shards.joined([self._own[name]], [shard])[0]
