@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from yxanul.eval import questions
-from yxanul.eval.questions import Question, Row
+from yxanul.eval.questions import Question, Row, num_words
 from yxanul.eval.requests import Ask, ask, ask_rolling
-from yxanul.eval.wikitext import num_words
 
 CHOICE = ("accuracy", "accuracy_norm")
 ANSWER = ("accuracy", "perplexity")
