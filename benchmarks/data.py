@@ -114,16 +114,10 @@ def judge(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "peak bytes of preparing": max(one["peak_bytes"] for one in ours),
         "peak bytes of reading": max(map(max, figures(reading, "peak_bytes").values())),
     }
-    judged: dict[str, dict[str, Any]] = {}
-    for name, figure in measured.items():
-        judged[name] = {"found": figure}
-        if name in WANTED:
-            how, bound = WANTED[name]
-            judged[name] |= {
-                "wanted": f"{how} {bound:g}",
-                "reached": report.meets(figure, WANTED[name]),
-            }
-    return judged
+    return {
+        name: report.judge(figure, WANTED[name]) if name in WANTED else {"found": figure}
+        for name, figure in measured.items()
+    }
 
 
 def show(found: dict[str, Any]) -> None:
@@ -140,10 +134,10 @@ def show(found: dict[str, Any]) -> None:
         f"text to token ids, {found['text']['text_bytes'] / 1e6:,.0f} MB", columns, lines
     )
     rows = [
-        [name, f"{one['found']:,.4g}", str(one.get("wanted", "")), str(one.get("reached", ""))]
+        [name, f"{one['found']:,.4g}", str(one.get("wanted", "")), str(one.get("met", ""))]
         for name, one in found["figures"].items()
     ]
-    report.show_table("what is asked for", ["", "found", "wanted", "reached"], rows)
+    report.show_table("what is asked for", ["", "found", "wanted", "met"], rows)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -178,8 +172,7 @@ def main() -> int:
             return 1
     found["figures"] = judge(found)
     show(found)
-    machine = report.describe_machine(options.threads)
-    report.write_results(options.out, "data", "cpu", {"machine": machine, **found})
+    report.write_results(options, "data", found)
     return 0
 
 

@@ -139,7 +139,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, help="calls a round, instead of --seconds")
     parser.add_argument("--prompt-tokens", type=int, default=64)
     parser.add_argument("--new-tokens", type=int, default=128)
-    return compare.compare_all("decode", DECODE_SHAPES, parser.parse_args(), compare_decoding)
+    return compare.compare_all("decode", DECODE_SHAPES, report.parse(parser), compare_decoding)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,7 @@ that every arm of a seed has the same stage 1. Arms differ in stage 2 only:
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -26,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import report
-from harness.process import ContenderFailed, environment
+from harness.process import yxanul
 from harness.seeds import mean_of
 
 RECIPE = """
@@ -63,11 +60,8 @@ def train(folder: Path, text: str) -> dict[str, Any]:
     """Run a recipe in a folder, or go on with it; return what it says of itself."""
     recipe = folder / "recipe.yaml"
     recipe.write_text(text)
-    command = [sys.executable, "-m", "yxanul", "run", str(recipe), "--out", str(folder / "run")]
-    done = subprocess.run([*command, "--json"], env=environment(), capture_output=True, text=True)
-    if done.returncode not in (0, 3):  # 3: the gate failed for good, which is a result
-        raise ContenderFailed(done.stderr[-2000:])
-    return json.loads(done.stdout)
+    # 3: the gate failed for good, which is a result.
+    return yxanul("run", str(recipe), "--out", str(folder / "run"), codes=(0, 3))[0]
 
 
 def figures_of(answer: dict[str, Any]) -> dict[str, Any]:
@@ -126,13 +120,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = [[arm, *(str(means[arm][figure]) for figure in figures)] for arm in found]
     report.show_table("held-out bits per byte", ["arm", *figures], rows)
     results = {
-        "machine": report.describe_machine(options.threads),
         "text": "TinyStories" if path.is_file() else "synthetic stories",
-        "seeds": options.seeds,
         "runs": found,
         "means": {arm: {f: asdict(mean) for f, mean in one.items()} for arm, one in means.items()},
     }
-    report.write_results(options.out, "forgetting", "cpu", results)
+    report.write_results(options, "forgetting", results)
 
 
 if __name__ == "__main__":

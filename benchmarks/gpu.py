@@ -86,7 +86,7 @@ def main() -> int:
         return 2
     import tempfile
 
-    from harness.report import describe_machine, make_parser, write_results
+    from harness.report import make_parser, write_results
 
     parser = make_parser(__doc__)
     parser.add_argument("--part", type=int, choices=(1, 2, 3, 4), required=True)
@@ -105,8 +105,8 @@ def main() -> int:
         ]
     device = "dry-run" if options.dry_run else "cuda"
     optional = {name: find_spec(name) is not None for name in ("torchao", "datasets", "flash_attn")}
-    summary = {"machine": describe_machine(None), "optional": optional, "commands": done}
-    write_results(options.out, f"gpu-part-{options.part}", device, summary)
+    summary = {"optional": optional, "commands": done}
+    write_results(options, f"gpu-part-{options.part}", summary, device)
     return int(any(one["exit_code"] != 0 for one in done))
 
 

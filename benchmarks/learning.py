@@ -26,10 +26,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from harness import report
 from harness.contenders import Contenders, run_whole
@@ -107,7 +106,8 @@ def run_recipe(study: Study, options: argparse.Namespace) -> Results:
             break
         if job.dataset not in ready:
             ready[job.dataset] = prepared(job.dataset, shape, options)
-        found = do_job(job, shape, ready[job.dataset], options)
+        do = partial(do_job, job, shape, ready[job.dataset], options)
+        found = report.kept(result_path(options.work, job), do)
         report.say(f"{datetime.now():%H:%M:%S} {job.dataset} {job.key}: {found['loss']:.4f}"
             f" nats, {found['seconds']:.0f} s")  # fmt: skip
         results = known(study, options.work)
@@ -117,7 +117,6 @@ def run_recipe(study: Study, options: argparse.Namespace) -> Results:
 def prepared(name: str, shape: Shape, options: argparse.Namespace) -> Prepared:
     """Return a dataset with its tokenizer and shards, and the recipe of all its jobs."""
     own, dataset = options.work / name, DATASETS[name]
-    own.mkdir(parents=True, exist_ok=True)
     checkpoints = {"every_steps": None, "keep": 1}
     train = {"precision": options.precision, "checkpoint": checkpoints}
     sources = dataset.sources(options.shared, own)
@@ -146,7 +145,7 @@ def is_late(until: str | None) -> bool:
 
 
 def do_job(job: Job, shape: Shape, ready: Prepared, options: argparse.Namespace) -> dict[str, Any]:
-    """Train and score; the result is on disk before this returns."""
+    """Train and score; return what was found."""
     folder = options.work / job.dataset / "runs" / job.key
     start = time.perf_counter()
     if job.is_peer:
@@ -162,11 +161,6 @@ def do_job(job: Job, shape: Shape, ready: Prepared, options: argparse.Namespace)
     mix, trained = list(DATASETS[job.dataset].mix), folder / "out" if job.is_peer else folder
     found = asdict(job) | facts | score(trained, not job.is_peer, ready.shards, mix, shape.seq_len)
     found["seconds"] = seconds
-    path = result_path(options.work, job)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(found, indent=2) + "\n")
-    partial.replace(path)
     shutil.rmtree(folder, ignore_errors=True)
     return found
 
@@ -323,7 +317,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--work", type=Path, default=ROOT.parent / "runs" / "learning", help="folder of the jobs"
     )
     parser.add_argument("--shared", type=Path, default=report.SHARED, help="folder of real text")
-    return parser.parse_args(arguments)
+    return report.parse(parser, arguments)
 
 
 def main() -> int:
@@ -339,8 +333,6 @@ def main() -> int:
         tuple(options.peer_rates),
         tuple(options.adamw_rates),
     )
-    if options.threads:
-        torch.set_num_threads(options.threads)
     results = run_recipe(study, options)
     shape = SCALES[options.scale]
     scale = {
@@ -353,16 +345,14 @@ def main() -> int:
         results, key=lambda job: (job.dataset, job.arm, job.steps, job.rate or 0, job.seed)
     )
     found = {
-        "machine": report.describe_machine(options.threads),
         "study": asdict(study) | {"scale": scale},
-        "precision": options.precision,
         "claims": show(study, results),
         "jobs": [results[job] for job in order],
         "missing": [
             asdict(job) for job in dict.fromkeys(planned(study, results)) if job not in results
         ],
     }
-    report.write_results(options.out, "learning", "cpu", found)
+    report.write_results(options, "learning", found)
     return 0
 
 

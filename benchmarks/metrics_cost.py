@@ -21,8 +21,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from harness import report
 from harness.contenders import alternating, ratio
 from harness.shapes import STEP_SHAPES
@@ -155,25 +153,20 @@ def parse() -> argparse.Namespace:
     add("--seed", type=int, default=0)
     add("--megabytes", type=float, default=12.0, help="of text")
     add("--shared", type=Path, default=report.SHARED, help="folder of the shared texts")
-    return parser.parse_args()
+    return report.parse(parser)
 
 
 def main() -> None:
     """Measure every shape and write the results."""
     options, found = parse(), {}
-    if options.threads:
-        torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         for name in options.shape:
             bench = Bench(name, options, Path(folder) / name)
             costs, overall = bench.costs(), bench.overall() if options.steps else {}
             show(name, costs, overall)
-            share = total_share(costs)
-            found[name] = {"costs": costs, "share": share, "met": report.meets(share, WANTED)}
-            found[name] |= {"overall": overall}
-    settings = {key: str(v) for key, v in vars(options).items() if not isinstance(v, Path)}
-    machine = {"machine": report.describe_machine(options.threads), "options": settings}
-    report.write_results(options.out, "metrics-cost", "cpu", machine | found)
+            share = report.judge(total_share(costs), WANTED)
+            found[name] = {"costs": costs, "share": share, "overall": overall}
+    report.write_results(options, "metrics-cost", found)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from harness import report
 from yxanul.bundle import open_bundle
 from yxanul.generate.decode import complete
@@ -63,9 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--prompt", default="Once upon a time")
     parser.add_argument("--samples", type=int, default=40, help="stories of each run")
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    options = report.parse(parser, arguments)
     found = {"synthetic text": judged([stories.document(n, options.seed) for n in range(1000)])}
     for run in options.runs:
         told = told_by(run, options.prompt, options.samples, options.seed)
@@ -73,13 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     figures = ("stories", "keep their names")
     rows = [[name, *(str(one[figure]) for figure in figures)] for name, one in found.items()]
     report.show_table("names", ["", *figures], rows)
-    results = {
-        "machine": report.describe_machine(options.threads),
-        "prompt": options.prompt,
-        "seed": options.seed,
-        "texts": found,
-    }
-    report.write_results(options.out, "names", "cpu", results)
+    report.write_results(options, "names", {"texts": found})
 
 
 if __name__ == "__main__":

@@ -18,22 +18,18 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch.nn.functional import huber_loss
 
 from harness import report
-from harness.process import environment, yxanul
-from harness.texts import split_at_titles, write_jsonl
-from yxanul.base.run_folder import RunFolder
+from harness.texts import Prepared, prepare, stories, wiki
 from yxanul.model.config import ModelSettings
 from yxanul.model.count import block_parameters
 from yxanul.model.scaling_law import SCALING_LAW
@@ -75,18 +71,15 @@ class Job:
 def recipe_of(text: str, folder: Path, shared: Path) -> dict[str, Any]:
     """Return the recipe of a text: the shipped one's tokenizer, batch, rates and curriculum."""
     curriculum = [{"seq_len": 64, "share": 0.2}, {"seq_len": 256, "share": 0.8}]
-    own = {"extends": "base"}
+    own: dict[str, Any] = {"extends": "base"}
     if text == "synthetic":
         source = {"kind": "builtin", "domain": "stories", "documents": 9000}
         own |= {"tokenizer": {"kind": "bpe", "vocab_size": 2048, "sample_bytes": 1000000}}
         own |= {"optim": {"grad_clip": 2.0}, "train": {"batch_tokens": 1024}}
     elif text == "tinystories":
-        source = {"kind": "text", "path": str(shared / "stories" / "tinystories.txt")}
+        source = stories(shared, folder)["stories"]
     else:
-        wiki = (shared / "wiki" / "articles_30.txt").read_text(encoding="utf-8").splitlines()
-        wiki += split_at_titles((shared / "wiki" / "wikitext2_valid.txt").read_text("utf-8"))
-        write_jsonl(folder / "wiki.jsonl", ({"text": one} for one in wiki if one.strip()))
-        source = {"kind": "jsonl", "path": str(folder / "wiki.jsonl"), "text_column": "text"}
+        source = wiki(shared, folder)["wiki"]
     train = {"precision": "auto", "checkpoint": {"every_steps": None, "keep": 1}}
     stage = {"name": "language", "mix": {text: 1}, "budget": {"steps": 1}}
     return own | {
@@ -98,35 +91,14 @@ def recipe_of(text: str, folder: Path, shared: Path) -> dict[str, Any]:
     }
 
 
-def prepared(text: str, options: argparse.Namespace) -> Path:
-    """Train the tokenizer and encode the text, once; return the folder."""
-    folder = options.work / text
-    if not (folder / "made").is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        recipe = recipe_of(text, folder, options.shared)
-        (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
-        yxanul("prepare", str(folder / "recipe.yaml"), "--out", str(folder / "made"))
-    return folder
-
-
-def train(job: Job, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+def train(job: Job, ready: Prepared, options: argparse.Namespace) -> dict[str, Any]:
     """Train one job; return its result."""
-    run, start = folder / job.key, time.perf_counter()
-    shutil.rmtree(run, ignore_errors=True)
-    run.mkdir()
-    shutil.copy(RunFolder(folder / "made").tokenizer, RunFolder(run).tokenizer)
-    given = (f"model.preset={job.preset}", f"seed={job.seed}")
     budget = f"stages.0.budget={{tokens: {job.tokens}}}"
-    recipe = str(folder / "recipe.yaml")
-    env = environment(options.threads or 1)
-    found, _ = yxanul("train", recipe, *given, budget, "--out", str(run), env=env)
-    at_end = found["stages"][0]["at_end"]
-    shutil.rmtree(run)
-    return asdict(job) | {
-        "bits_per_byte": at_end[f"val/{job.text}/bits_per_byte"],
-        "loss": at_end[f"val/{job.text}/loss"],
-        "seconds": round(time.perf_counter() - start, 1),
-    }
+    given = (f"model.preset={job.preset}", f"seed={job.seed}", budget)
+    stage = ready.train(ready.recipe.parent / job.key, given, options.threads or 1)
+    figures = ("bits_per_byte", "loss")
+    found = {name: stage["at_end"][f"val/{job.text}/{name}"] for name in figures}
+    return asdict(job) | found | {"seconds": stage["seconds"]}
 
 
 def jobs(options: argparse.Namespace) -> Iterator[Job]:
@@ -268,14 +240,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         told = {"machine": machine, "tokens_per_second": speeds_here()}
         options.speeds.write_text(json.dumps(told, indent=2))
         return
-    results = options.work / "results"
-    results.mkdir(parents=True, exist_ok=True)
+    results, ready = options.work / "results", {}
     for job in () if options.report else jobs(options):
-        path = results / f"{job.key}.json"
-        if not path.exists():
-            found = train(job, prepared(job.text, options), options)
-            path.write_text(json.dumps(found))
-            report.say(f"{job.key}: {found['bits_per_byte']:.4f}, {found['seconds']} s")
+        if job.text not in ready:
+            folder = options.work / job.text
+            ready[job.text] = prepare(folder, recipe_of(job.text, folder, options.shared))
+        do = partial(train, job, ready[job.text], options)
+        found = report.kept(results / f"{job.key}.json", do)
+        report.say(f"{job.key}: {found['bits_per_byte']:.4f}, {found['seconds']} s")
     runs = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
     law, machines = fit(runs), [json.loads(path.read_text()) for path in options.with_speeds]
     for one in machines:
@@ -290,8 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ],
         )
     report.say(json.dumps(law))
-    found = {"machine": report.describe_machine(options.threads), "law": law}
-    report.write_results(options.out, "sizes", "cpu", found | {"runs": runs, "choices": machines})
+    report.write_results(options, "sizes", {"law": law, "runs": runs, "choices": machines})
 
 
 def _share(number: float | None) -> str:

@@ -235,7 +235,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, help="steps a round, instead of --seconds")
     parser.add_argument("--seq-len", type=int, help="default: the shape's")
     parser.add_argument("--tokens", type=int, help="tokens a step; default: the shape's")
-    options = parser.parse_args()
+    options = report.parse(parser)
     if options.device == "cuda":
         options.precisions = options.precisions or ["bf16"]
     return compare.compare_all("step", STEP_SHAPES, options, compare_steps)

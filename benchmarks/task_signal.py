@@ -13,23 +13,18 @@ documents, else more documents are needed to see it. Perplexities are compared i
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
-import shutil
 import statistics
-import time
 from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harness import report
-from harness.process import environment, yxanul
-from harness.texts import split_at_titles, write_jsonl
+from harness.texts import Prepared, jsonl_source, prepare, stories, wiki
 from yxanul.base.metric_names import is_better
-from yxanul.base.run_folder import RunFolder
 
 LIMITS = {
     "blimp": 1340, "lambada_openai": 400, "sciq": 500, "arc_easy": 500, "arc_challenge": 500,
@@ -45,16 +40,12 @@ LEAST_SIGNAL = 3.0
 
 def recipe_of(folder: Path, shared: Path) -> dict[str, Any]:
     """Return the recipe of all runs."""
-    wiki = (shared / "wiki" / "articles_30.txt").read_text(encoding="utf-8").splitlines()
-    wiki += split_at_titles((shared / "wiki" / "wikitext2_valid.txt").read_text("utf-8"))
-    write_jsonl(folder / "wiki.jsonl", ({"text": one} for one in wiki if one.strip()))
     solved = "Question: {question}\nAnswer: {answer}"
     gsm8k = {"kind": "jsonl", "path": str(shared / "math" / "gsm8k_train.jsonl")}
-    web = {"kind": "jsonl", "path": str(shared / "web" / "c4_200.jsonl"), "text_column": "text"}
     sources = {
-        "stories": {"kind": "text", "path": str(shared / "stories" / "tinystories.txt")},
-        "wiki": {"kind": "jsonl", "path": str(folder / "wiki.jsonl"), "text_column": "text"},
-        "web": web,
+        **stories(shared, folder),
+        **wiki(shared, folder),
+        "web": jsonl_source(shared / "web" / "c4_200.jsonl"),
         "math": gsm8k | {"template": solved},
         "python": {"kind": "builtin", "domain": "python", "documents": 400},
     }
@@ -76,33 +67,14 @@ def recipe_of(folder: Path, shared: Path) -> dict[str, Any]:
     }
 
 
-def prepared(options: argparse.Namespace) -> Path:
-    """Train the tokenizer and encode the text, once; return the folder."""
-    folder: Path = options.work
-    if not (folder / "made").is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        recipe = recipe_of(folder, options.shared)
-        (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
-        yxanul("prepare", str(folder / "recipe.yaml"), "--out", str(folder / "made"))
-    return folder
-
-
-def train(preset: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+def train(preset: str, seed: int, ready: Prepared, threads: int) -> dict[str, Any]:
     """Train one model; return the metrics of its tasks at the start and at the end."""
-    folder, began = prepared(options), time.perf_counter()
-    run = folder / f"{preset}-{seed}"
-    shutil.rmtree(run, ignore_errors=True)
-    run.mkdir()
-    shutil.copy(RunFolder(folder / "made").tokenizer, RunFolder(run).tokenizer)
-    tokens = PRESETS[preset]
-    given = (f"model.preset={preset}", f"seed={seed}", f"stages.0.budget={{tokens: {tokens}}}")
-    env = environment(options.threads or 1)
-    found, _ = yxanul("train", str(folder / "recipe.yaml"), *given, "--out", str(run), env=env)
-    stage = found["stages"][0]
-    shutil.rmtree(run)
+    budget = f"stages.0.budget={{tokens: {PRESETS[preset]}}}"
+    given = (f"model.preset={preset}", f"seed={seed}", budget)
+    stage = ready.train(ready.recipe.parent / f"{preset}-{seed}", given, threads)
     facts = {"preset": preset, "seed": seed, "tokens": stage["tokens"]}
-    seconds = round(time.perf_counter() - began, 1)
-    return facts | {"start": stage["at_start"], "end": stage["at_end"], "seconds": seconds}
+    ends = {"start": stage["at_start"], "end": stage["at_end"]}
+    return facts | ends | {"seconds": stage["seconds"]}
 
 
 def signals(runs: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -134,6 +106,7 @@ def signals(runs: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do the runs that are not done yet, and show the table."""
     parser = report.make_parser(__doc__)
+    parser.set_defaults(threads=1)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--shared", type=Path, default=report.SHARED)
     parser.add_argument("--presets", nargs="+", choices=list(PRESETS), default=list(PRESETS))
@@ -141,14 +114,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--report", action="store_true", help="train nothing")
     options = parser.parse_args(arguments)
     results = options.work / "results"
-    results.mkdir(parents=True, exist_ok=True)
-    for preset in () if options.report else options.presets:
-        for seed in options.seeds:
-            path = results / f"{preset}-{seed}.json"
-            if not path.exists():
-                found = train(preset, seed, options)
-                path.write_text(json.dumps(found))
-                report.say(f"{path.stem}: {found['seconds']} s")
+    if not options.report:
+        ready = prepare(options.work, recipe_of(options.work, options.shared))
+        for preset, seed in product(options.presets, options.seeds):
+            do = partial(train, preset, seed, ready, options.threads)
+            found = report.kept(results / f"{preset}-{seed}.json", do)
+            report.say(f"{preset}-{seed}: {found['seconds']} s")
     known = [results / f"{preset}-{seed}.json" for preset in PRESETS for seed in options.seeds]
     runs = [json.loads(path.read_text()) for path in known if path.exists()]
     found = list(signals(runs))
@@ -160,9 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if one["preset"] == preset
         ]
         report.show_table(preset, ["metric", *figures, "shown"], rows)
-    machine = report.describe_machine(options.threads or 1)
-    told = {"machine": machine, "limits": LIMITS, "runs": runs, "signals": found}
-    report.write_results(options.out, "task-signal", "cpu", told)
+    told = {"limits": LIMITS, "runs": runs, "signals": found}
+    report.write_results(options, "task-signal", told)
 
 
 if __name__ == "__main__":

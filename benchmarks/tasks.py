@@ -15,7 +15,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import GPT2TokenizerFast, PreTrainedTokenizerFast
 
 from harness import report
+from harness.contenders import alternating, ratio
 from yxanul.bundle import open_bundle
 from yxanul.eval.lm_harness import HarnessModel
 from yxanul.eval.questions import Question
@@ -98,17 +99,17 @@ def contenders(
 
 def rounds(
     scores: dict[str, Score], requests: list[Any], count: int, clock: Callable[[], float]
-) -> Iterator[dict[str, Any]]:
-    """Yield, by round, the seconds of each contender; the order is reversed each time."""
-    names = list(scores)
-    for number in range(count):
-        seconds, found = {}, {}
-        for name in names if number % 2 == 0 else reversed(names):
-            began = clock()
-            found[name] = scores[name](requests)
-            seconds[name] = clock() - began
-        pairs = zip(found[names[0]], found[names[1]], strict=True)
-        yield {"seconds": seconds, "difference": max(abs(a - b) for (a, _), (b, _) in pairs)}
+) -> tuple[dict[str, list[float]], float]:
+    """Return each contender's seconds by round, and the largest difference between the first two's
+    log-likelihoods."""
+    seconds: dict[str, list[float]] = {name: [] for name in scores}
+    found: dict[str, list[tuple[float, bool]]] = {}
+    for _, name in alternating(list(scores), count):
+        began = clock()
+        found[name] = scores[name](requests)
+        seconds[name].append(clock() - began)
+    ours, theirs, *_ = (found[name] for name in scores)
+    return seconds, max(abs(a - b) for (a, _), (b, _) in zip(ours, theirs, strict=True))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -122,8 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of the questions of each task")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads or torch.get_num_threads())
+    options = report.parse(parser, arguments)
     found, rows = [], []
     for preset, vocab_size in product(options.presets, options.vocab_sizes):
         shape = {"preset": preset} | ({"depth": options.depth} if options.depth else {})
@@ -131,30 +131,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
             scores = contenders(shape, vocab_size, options.shared, Path(name) / "model")
         for task in options.tasks:
             requests = requests_of(task, options.shared, options.share)
-            timed = list(rounds(scores, requests, options.rounds, CLOCKS[options.clock]))
-            times = {one: [r["seconds"][one] for r in timed] for one in scores}
+            clock = CLOCKS[options.clock]
+            times, worst = rounds(scores, requests, options.rounds, clock)
             medians = {one: statistics.median(values) for one, values in times.items()}
             best = min(list(scores)[1:], key=medians.__getitem__)
-            each = [r["seconds"][best] / r["seconds"]["yxanul"] for r in timed]
-            ratio = {"median": statistics.median(each), "min": min(each), "max": max(each)}
+            faster = ratio(times[best], times["yxanul"])
             facts = {**shape, "vocab_size": vocab_size, "task": task}
             facts |= {"requests": len(requests), "clock": options.clock, "seconds": times}
-            worst = max(r["difference"] for r in timed)
-            found.append(facts | {"best_peer": best, "ratio": ratio, "difference": worst})
+            found.append(facts | {"best_peer": best, "ratio": faster, "difference": worst})
             figures = [f"{medians['yxanul']:.1f}", f"{medians[best]:.1f}", best]
             rows.append(
                 [
                     f"{preset}, {vocab_size} tokens: {task}",
                     *figures,
-                    report.spread(ratio),
+                    report.spread(faster),
                     f"{worst:.1e}",
                 ]
             )
             report.say(" ".join(rows[-1]))
     columns = ["", "yxanul s", "lm-eval s", "best batch", "ratio", "largest difference"]
     report.show_table("log-likelihoods", columns, rows)
-    machine = report.describe_machine(torch.get_num_threads())
-    report.write_results(options.out, "tasks", "cpu", {"machine": machine, "runs": found})
+    report.write_results(options, "tasks", {"runs": found})
 
 
 if __name__ == "__main__":

@@ -288,10 +288,8 @@ def judge(found: Mapping[str, Any]) -> dict[str, Row]:
     for row in itertools.chain.from_iterable(found.get(part, ()) for part in PARTS):
         for name, measured in asked_of(row).items():
             if name in WANTED:
-                met = report.meets(measured, WANTED[name])
-                wanted = "{} {}: {}".format(*WANTED[name], "met" if met else "NOT MET")
                 key = f"{name}, {row['shape']} {row['precision']}"
-                judged[key] = {"measured": measured, "wanted": wanted, "met": met}
+                judged[key] = report.judge(measured, WANTED[name])
     return judged
 
 
@@ -385,10 +383,9 @@ def main() -> int:
         found = measure(options, Path(folder))
     judged = judge(found)
     for name, one in judged.items():
-        report.say(f"{name}: {one['measured']} ({one['wanted']})")
-    settings = {key: str(v) for key, v in vars(options).items() if not isinstance(v, Path)}
-    machine = {"machine": report.describe_machine(options.threads), "options": settings}
-    report.write_results(options.out, "trainer", "cpu", machine | {"judged": judged} | found)
+        met = "met" if one["met"] else "NOT MET"
+        report.say(f"{name}: {one['found']} ({one['wanted']}: {met})")
+    report.write_results(options, "trainer", {"judged": judged} | found)
     return int(any(row.get("absent") for part in "AD" for row in found.get(part, ())))
 
 

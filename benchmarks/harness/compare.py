@@ -69,9 +69,7 @@ def compare_all(
 ) -> int:
     """Compare in every shape and precision, and write a result file for each shape; return 1 if a
     comparison had no result."""
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    machine, failed = report.describe_machine(options.threads), False
+    failed = False
     for name in options.shapes or default_shapes(shapes, options.device):
         rows: list[Row] = []
         for precision in options.precisions or report.PRECISIONS:
@@ -79,6 +77,5 @@ def compare_all(
             failed |= not found
             rows += found
         if rows:
-            results = {"machine": machine, "rows": rows}
-            report.write_results(options.out, f"{work}-{name}", options.device, results)
+            report.write_results(options, f"{work}-{name}", {"rows": rows}, options.device)
     return int(failed)

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -109,8 +110,11 @@ class Finished:
     """The most memory that it and its children held together."""
 
 
-def run_command(command: list[str], env: dict[str, str] | None = None) -> Finished:
-    """Run a command to its end; raise ContenderFailed with the end of its log if it fails."""
+def run_command(
+    command: list[str], env: dict[str, str] | None = None, codes: Collection[int] = (0,)
+) -> Finished:
+    """Run a command to its end; raise ContenderFailed with the end of its log if its exit code is
+    none of `codes`."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as log:
         start, peak = time.perf_counter(), 0
         process = subprocess.Popen(
@@ -128,7 +132,7 @@ def run_command(command: list[str], env: dict[str, str] | None = None) -> Finish
         seconds = time.perf_counter() - start
         out.seek(0)
         printed = out.read()
-        if process.returncode:
+        if process.returncode not in codes:
             raise ContenderFailed(f"{' '.join(command[:6])} failed: {_tail(log)}")
         if command[: len(_SERVE)] == _SERVE:
             _answer(printed, log)
@@ -149,9 +153,11 @@ def run_function(
     return json.loads(done.printed) | told
 
 
-def yxanul(*arguments: str, env: dict[str, str] | None = None) -> tuple[dict[str, Any], float]:
+def yxanul(
+    *arguments: str, env: dict[str, str] | None = None, codes: Collection[int] = (0,)
+) -> tuple[dict[str, Any], float]:
     """Run a verb of ours as a person does; return what it says with --json, and its seconds."""
-    done = run_command([sys.executable, "-m", "yxanul", *arguments, "--json"], env)
+    done = run_command([sys.executable, "-m", "yxanul", *arguments, "--json"], env, codes)
     return json.loads(done.printed), done.seconds
 
 

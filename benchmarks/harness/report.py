@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,6 +34,16 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, help="threads of each contender; default: all cores")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result file")
     return parser
+
+
+def parse(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None
+) -> argparse.Namespace:
+    """Read the command line; this process then has the threads of the contenders, if given."""
+    options = parser.parse_args(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    return options
 
 
 def add_contenders(parser: argparse.ArgumentParser, table: Mapping[str, Any], rounds: int) -> None:
@@ -82,18 +92,33 @@ def mebibytes(number: float) -> str:
     return f"{number / 2**20:,.0f}"
 
 
-def meets(figure: float, wanted: tuple[str, float]) -> bool:
-    """Tell whether a figure is what the project asks of itself: "at least", "at most" or "below"
-    a bound."""
+def judge(figure: float, wanted: tuple[str, float]) -> dict[str, Any]:
+    """Return a figure beside what the project asks of it, "at least", "at most" or "below" a bound,
+    and whether it is met."""
     how, bound = wanted
-    if how == "at least":
-        return figure >= bound
-    return figure <= bound if how == "at most" else figure < bound
+    met = {"at least": figure >= bound, "at most": figure <= bound, "below": figure < bound}[how]
+    return {"found": figure, "wanted": f"{how} {bound:g}", "met": met}
 
 
-def write_results(folder: Path, what: str, device: str, found: dict[str, Any]) -> None:
-    """Write a file named after the day, what was measured and the device."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{date.today()}-{what}-{device}.json"
-    path.write_text(json.dumps(found, indent=2) + "\n")
+def write_results(
+    options: argparse.Namespace, what: str, found: dict[str, Any], device: str = "cpu"
+) -> None:
+    """Write a file named after the day, what was measured and the device: the machine, the options
+    of the command line but for paths, and what was found."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / f"{date.today()}-{what}-{device}.json"
+    given = {key: str(v) for key, v in vars(options).items() if not isinstance(v, Path)}
+    told = {"machine": describe_machine(options.threads), "options": given} | found
+    path.write_text(json.dumps(told, indent=2) + "\n")
     say(f"written to {path}")
+
+
+def kept(path: Path, do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return the result in a file; if there is none, do the work and write the file whole."""
+    if not path.exists():
+        found = do()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(found, indent=2) + "\n")
+        partial.replace(path)
+    return json.loads(path.read_text())

@@ -9,14 +9,15 @@ import random
 import re
 import shutil
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from harness.process import yxanul
+from harness.process import environment, yxanul
 from harness.shapes import Shape
 from yxanul.base.run_folder import RunFolder
 
@@ -156,18 +157,28 @@ def stories(shared: Path, own: Path) -> Sources:
     return {"stories": {"kind": "text", "path": str(shared / "stories" / "tinystories.txt")}}
 
 
+def written(path: Path, documents: Iterable[str]) -> dict[str, Any]:
+    """Write documents as JSON lines, empty ones left out; return them as a source of a recipe."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_jsonl(path, ({"text": one} for one in documents if one.strip()))
+    return jsonl_source(path)
+
+
+def wiki(shared: Path, own: Path) -> Sources:
+    """Articles of Wikipedia and WikiText. Whole documents, each once."""
+    articles = (shared / "wiki" / "articles_30.txt").read_text(encoding="utf-8").splitlines()
+    text = (shared / "wiki" / "wikitext2_valid.txt").read_text(encoding="utf-8")
+    return {"wiki": written(own / "wiki.jsonl", articles + split_at_titles(text))}
+
+
 def wiki_and_web(shared: Path, own: Path) -> Sources:
     """Articles of Wikipedia and WikiText; C4 and FineWeb-Edu. Whole documents, each once."""
     import pyarrow.parquet as parquet
 
-    wiki = (shared / "wiki" / "articles_30.txt").read_text(encoding="utf-8").splitlines()
-    wiki += split_at_titles((shared / "wiki" / "wikitext2_valid.txt").read_text(encoding="utf-8"))
     web = [row["text"] for row in read_jsonl(shared / "web" / "c4_200.jsonl")]
     table = parquet.read_table(shared / "web" / "fineweb_edu_150_scored.parquet", columns=["text"])
-    texts = {"wiki": wiki, "web": web + table.column("text").to_pylist()}
-    for name, documents in texts.items():
-        write_jsonl(own / f"{name}.jsonl", ({"text": one} for one in documents if one.strip()))
-    return {name: jsonl_source(own / f"{name}.jsonl") for name in texts}
+    web += table.column("text").to_pylist()
+    return wiki(shared, own) | {"web": written(own / "web.jsonl", web)}
 
 
 def made_up(shared: Path, own: Path) -> Sources:
@@ -202,9 +213,20 @@ class Prepared:
         shutil.copy(self.tokenizer, RunFolder(run).tokenizer)
         return run
 
+    def train(self, run: Path, overrides: Sequence[str], threads: int) -> dict[str, Any]:
+        """Train in a folder that is removed before and after; return what the first stage came
+        to, and the seconds of it all."""
+        began = time.perf_counter()
+        shutil.rmtree(run, ignore_errors=True)
+        command = ("train", str(self.recipe), *overrides, "--out", str(self.new_run(run)))
+        told, _ = yxanul(*command, env=environment(threads))
+        shutil.rmtree(run)
+        return told["stages"][0] | {"seconds": round(time.perf_counter() - began, 1)}
+
 
 def prepare(folder: Path, recipe: dict[str, Any]) -> Prepared:
     """Write the recipe, train its tokenizer and encode its text; what is there is kept."""
+    folder.mkdir(parents=True, exist_ok=True)
     ready, text = Prepared(folder), yaml.safe_dump(recipe, sort_keys=False)
     if not ready.recipe.exists() or ready.recipe.read_text() != text:
         for made in (ready.made.path, ready.shards):

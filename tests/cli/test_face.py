@@ -120,7 +120,10 @@ def run(tmp_path):
     ledger.write()
     (folder / "recipe.yaml").write_text(write_tiny(tmp_path).read_text())
     step = {"data/actual_tokens": 100, "perf/total_step_time": 0.5}
-    lines = [{"step": n, "train/loss": 5 - n / 10, **step} for n in range(1, 21)]
+    lines = [
+        {"step": n, "train/loss": 5 - n / 10, "perf/seconds_left": (50 - n) / 2, **step}
+        for n in range(1, 21)
+    ]
     lines.insert(15, {"step": 15, "val/loss": 3.0})
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (folder / "metrics.jsonl").write_text(text + '{"step": 21, "train/lo')
@@ -133,7 +136,7 @@ def test_show_says_how_far_a_run_is_that_trains(run):
     assert facts["alive"] and facts["process"] and facts["status"] == "running"
     assert (facts["stage"], facts["stage_step"], facts["stage_steps"]) == ("two", 10, 40)
     assert facts["step"] == 20 and facts["loss"] == 3.0 and facts["tokens_per_second"] == 200
-    assert facts["seconds_left"] == 3000 / 200
+    assert facts["seconds_left"] == 15
     for part in ("'two'", "10 of 40", "3.000", "200 tokens/s", "0:15 left", str(facts["process"])):
         assert part in text, part
 

@@ -312,8 +312,8 @@ def test_a_tracker_that_fails_is_warned_of_once_and_left_out(run, wandb, monkeyp
 def test_a_tracker_that_hangs_holds_nobody_up(run, wandb, monkeypatch):
     until = threading.Event()
     monkeypatch.setattr(wandb, "init", lambda **_: until.wait())
-    monkeypatch.setattr("yxanul.monitor.trackers.background.CLOSE_SECONDS", 0.0)
-    monkeypatch.setattr("yxanul.monitor.trackers.background.MOST_WAITING", 3)
+    monkeypatch.setattr("yxanul.monitor.trackers.multi.CLOSE_SECONDS", 0.0)
+    monkeypatch.setattr("yxanul.monitor.trackers.multi.MOST_WAITING", 3)
     ui = Warnings()
     tracker = open_trackers(["wandb", "jsonl"], run, ui)
     log_steps(tracker, 1, 9)

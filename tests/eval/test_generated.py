@@ -8,13 +8,13 @@ import torch
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.ui import SilentUi
-from yxanul.eval import generate_answers
+from yxanul.eval import cached_model
 from yxanul.eval.generated import (
     GENERATED_TASKS,
     Completions,
     GeneratedTask,
     build_prompts,
-    run_generated,
+    score_answers,
 )
 from yxanul.eval.sandbox import ProgramResult, isolation_problem, run_programs
 from yxanul.generate.config import SampleSettings
@@ -47,7 +47,7 @@ def model(tokenizer):
 def answers_of(model, tokenizer, settings, task, prompts):
     """Return the answers in the order of the prompts."""
     todo, answers = dict(enumerate(prompts)), {}
-    for batch in generate_answers.generate_answers(
+    for batch in cached_model.generate_answers(
         model, tokenizer, settings, model.settings.max_seq_len, task, todo
     ):
         answers |= batch
@@ -63,7 +63,7 @@ def alone(model, tokenizer, prompt, settings, task=PLAIN):
 
 @pytest.mark.parametrize("batch_tokens", [1, 60, 10_000])
 def test_greedy_answers_are_those_of_each_prompt_alone(model, tokenizer, batch_tokens, monkeypatch):
-    monkeypatch.setattr(generate_answers, "BATCH_TOKENS", batch_tokens)
+    monkeypatch.setattr(cached_model, "ANSWER_BATCH_TOKENS", batch_tokens)
     answers = answers_of(model, tokenizer, GREEDY, PLAIN, PROMPTS)
     assert [a.texts for a in answers] == [alone(model, tokenizer, p, GREEDY) for p in PROMPTS]
     assert len({a.texts for a in answers}) > 2
@@ -107,9 +107,10 @@ def test_greedy_samples_are_refused(model, tokenizer):
         answers_of(model, tokenizer, SampleSettings(temperature=0, num_samples=2), PLAIN, ["x"])
 
 
-def say(*texts_of_documents):
-    """Generate the given answers, whatever the prompts."""
-    return lambda task, prompts: [Completions(texts) for texts in texts_of_documents]
+def result_of(task, documents, texts, shots=(), num_fewshot=0, execute=None):
+    """Score the given texts as the answers to the documents."""
+    prompts = build_prompts(task, documents, shots, num_fewshot)
+    return score_answers(task, documents, prompts, [Completions(one) for one in texts], execute)
 
 
 GSM8K = [{"question": f"{n} + {n}?", "answer": f"Think.\n#### {2 * n}"} for n in range(12)]
@@ -118,7 +119,7 @@ GSM8K = [{"question": f"{n} + {n}?", "answer": f"Think.\n#### {2 * n}"} for n in
 def test_gsm8k_from_prompt_to_score():
     shots = [{"question": f"s{n}", "answer": f"#### {n}"} for n in range(40)]
     answers = [(" #### 0",), (" 2",), (" 5",)]
-    result = run_generated(GENERATED_TASKS["gsm8k"], GSM8K[:3], say(*answers), shots)
+    result = result_of(GENERATED_TASKS["gsm8k"], GSM8K[:3], answers, shots, 5)
     assert [record.scores["exact_match_strict"] for record in result.records] == [1, 0, 0]
     assert [record.scores["exact_match_flexible"] for record in result.records] == [1, 1, 0]
     assert result.metrics["exact_match_strict"] == (pytest.approx(1 / 3), pytest.approx(1 / 3))
@@ -133,29 +134,30 @@ def test_gsm8k_from_prompt_to_score():
 
 
 def test_a_document_is_not_its_own_shot():
-    task = replace(GENERATED_TASKS["gsm8k"], num_fewshot=len(GSM8K) - 1)
-    for document, prompt in zip(GSM8K, build_prompts(task, GSM8K, GSM8K), strict=True):
+    prompts, again = (
+        build_prompts(GENERATED_TASKS["gsm8k"], GSM8K, GSM8K, len(GSM8K) - 1) for _ in range(2)
+    )
+    for document, prompt in zip(GSM8K, prompts, strict=True):
         assert prompt.count(f"Question: {document['question']}\n") == 1
         assert prompt.endswith(f"Question: {document['question']}\nAnswer:")
         assert prompt.count("Question:") == len(GSM8K)
-    assert build_prompts(task, GSM8K, GSM8K) == build_prompts(task, GSM8K, GSM8K)
+    assert prompts == again
 
 
 def test_too_few_shots_are_one_line():
     with pytest.raises(YxanulError, match="got 4; expected 5"):
-        build_prompts(GENERATED_TASKS["gsm8k"], GSM8K[4:], GSM8K[:4])
+        build_prompts(GENERATED_TASKS["gsm8k"], GSM8K[4:], GSM8K[:4], 5)
     with pytest.raises(YxanulError, match="got 4; expected 5"):
-        build_prompts(GENERATED_TASKS["gsm8k"], GSM8K[:5], GSM8K[:5])
+        build_prompts(GENERATED_TASKS["gsm8k"], GSM8K[:5], GSM8K[:5], 5)
     with pytest.raises(YxanulError, match="got 1; expected 3"):
-        build_prompts(GENERATED_TASKS["mbpp"], [mbpp(11)], [mbpp(3), mbpp(5)])
+        build_prompts(GENERATED_TASKS["mbpp"], [mbpp(11)], [mbpp(3), mbpp(5)], 3)
 
 
 def test_triviaqa_of_both_layouts():
     file_row = {"context": "Question: Which?\nAnswer:", "answer": "Onion", "aliases": ["Onions"]}
     hub_row = {"question": "Which", "answer": {"value": "Onion", "aliases": ["Onions"]}}
-    task = replace(GENERATED_TASKS["triviaqa"], num_fewshot=1)
-    rows, generate = [file_row, hub_row], say((" onions",), (" the onion",))
-    result = run_generated(task, rows, generate, rows)
+    rows, answers = [file_row, hub_row], [(" onions",), (" the onion",)]
+    result = result_of(GENERATED_TASKS["triviaqa"], rows, answers, rows, 1)
     shot, question = "Question: Which?\nAnswer: Onion\n\n", "Question: Which?\nAnswer:"
     assert [record.prompt for record in result.records] == [shot + question] * 2
     assert [record.scores["exact_match"] for record in result.records] == [1, 0]
@@ -172,7 +174,8 @@ def mbpp(number):
 
 
 def test_mbpp_has_its_three_shots():
-    (prompt,) = build_prompts(GENERATED_TASKS["mbpp"], [mbpp(11)], [mbpp(n) for n in range(11)])
+    shots = [mbpp(n) for n in range(11)]
+    (prompt,) = build_prompts(GENERATED_TASKS["mbpp"], [mbpp(11)], shots, 3)
     shots = prompt.split("\n\nYou are")
     assert [shot[shot.index("task: ") :].splitlines()[0] for shot in shots] == [
         f"task: Write a function {n}. Your code should pass these tests:" for n in (2, 3, 4, 11)
@@ -187,10 +190,8 @@ def test_pass_rates_of_several_samples():
         return [ProgramResult("passed" if "return 11" in p else "failed", "") for p in programs]
 
     right, wrong = "def f(): return 11", "def f(): return 0"
-    task = GENERATED_TASKS["mbpp"]
-    generate = say((right, *[wrong] * 9), (wrong,) * 10)
-    shots = [mbpp(n) for n in range(10)]
-    result = run_generated(task, [mbpp(11), mbpp(12)], generate, shots, execute)
+    answers, rows = [(right, *[wrong] * 9), (wrong,) * 10], [mbpp(11), mbpp(12)]
+    result = result_of(GENERATED_TASKS["mbpp"], rows, answers, execute=execute)
     assert result.records[0].scores == {"pass@1": pytest.approx(0.1), "pass@10": 1.0}
     assert result.records[1].scores == {"pass@1": 0.0, "pass@10": 0.0}
     assert result.metrics["pass@1"] == (pytest.approx(0.05), pytest.approx(0.05))
@@ -205,8 +206,7 @@ def test_humaneval_in_the_sandbox(shared_data):
     solutions = [document["canonical_solution"] for document in documents]
     answers = [(solutions[0],), (solutions[0],), (solutions[2] + "\nprint('no more')",)]
     execute = partial(run_programs, workers=2, seconds=60.0)
-    task = GENERATED_TASKS["humaneval"]
-    result = run_generated(task, documents, say(*answers), execute=execute)
+    result = result_of(GENERATED_TASKS["humaneval"], documents, answers, execute=execute)
     assert [record.scores["pass@1"] for record in result.records] == [1, 0, 1]
     assert result.records[1].outcomes[0].reason
     assert [record.prompt for record in result.records] == [d["prompt"] for d in documents]
@@ -224,9 +224,11 @@ def test_a_tiny_model_goes_through_every_task(name, model, tokenizer):
     def execute(programs):
         return [ProgramResult("failed", "not run") for _ in programs]
 
-    generate = partial(answers_of, model, tokenizer, GREEDY)
+    task = GENERATED_TASKS[name]
     shots = [*rows[name], *[mbpp(n) for n in range(2, 5)]] if name == "mbpp" else rows[name]
-    result = run_generated(GENERATED_TASKS[name], rows[name], generate, shots, execute)
+    prompts = build_prompts(task, rows[name], shots, task.num_fewshot or 0)
+    answers = answers_of(model, tokenizer, GREEDY, task, prompts)
+    result = score_answers(task, rows[name], prompts, answers, execute)
     assert len(result.records) == len(rows[name])
     assert all(0 <= mean <= 1 for mean, _ in result.metrics.values())
     assert set(result.records[0].scores) == set(result.metrics)

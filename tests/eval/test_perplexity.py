@@ -19,7 +19,6 @@ from yxanul.eval.perplexity import (
     read_documents,
     score_batches,
     score_domains,
-    score_file,
     score_shards,
     window_shape,
 )
@@ -156,10 +155,11 @@ def test_validation_windows_are_equal_too_with_document_masking(tokenizer, shard
 
 def test_held_out_text_scores_as_its_shards(model, corpus, shards, tokenizer):
     shape = window_shape(SEQ_LEN)
-    file = score_file(model, tokenizer, corpus / "math" / "held-out.txt", shape)
+    path = corpus / "math" / "held-out.txt"
+    (file,) = score_each_document(model, tokenizer, {}, [path], shape, SilentUi()).values()
     whole = score_shards(model, shards, shape)
-    assert (file.tokens, file.bytes) == (whole.tokens, whole.bytes)
-    assert file.loss == pytest.approx(whole.loss, rel=1e-6)
+    assert (file.score.tokens, file.score.bytes) == (whole.tokens, whole.bytes)
+    assert file.score.loss == pytest.approx(whole.loss, rel=1e-6)
 
 
 def test_a_model_that_knows_nothing_has_the_log_of_the_vocabulary(tokenizer, shards):
@@ -196,7 +196,6 @@ def test_each_document_has_the_score_it_has_alone(model, corpus, shards, tokeniz
     domains = score_each_document(model, tokenizer, {"math": shards}, [file], shape, SilentUi())
     held_out, text = domains["math"], domains[str(file)]
     assert held_out.score == score_shards(model, shards, shape)
-    assert text.score == score_file(model, tokenizer, file, shape)
     pooled = Score.pooled(held_out.documents)
     assert (pooled.tokens, pooled.bytes) == (shards.num_tokens, shards.num_bytes)
     assert pooled.loss == pytest.approx(held_out.score.loss, rel=1e-6)

@@ -12,10 +12,9 @@ from yxanul.eval import TaskOptions, evaluate
 from yxanul.eval.cached_model import CachedModel
 from yxanul.eval.compare import paired_bootstrap
 from yxanul.eval.loglikelihood import crop
-from yxanul.eval.questions import wikitext
+from yxanul.eval.questions import detokenized, num_words, wikitext
 from yxanul.eval.requests import Request, RollingRequest
 from yxanul.eval.tasks import Estimate, estimate, interval
-from yxanul.eval.wikitext import detokenized, num_words
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 PAGES = [

@@ -10,7 +10,7 @@ from report.made_runs import entry, loss_at, make_run, step_line, whole_run, wri
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import folder_lock
 from yxanul.report.facts import RunReader, differences, report_facts
-from yxanul.report.metrics_file import MetricsFile
+from yxanul.report.files import MetricsFile
 
 GOLDEN = SRC.parents[1] / "tests" / "golden" / "run-0.1"
 

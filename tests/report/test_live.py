@@ -19,11 +19,12 @@ from yxanul.report.server import PageServer
 
 def test_where_a_run_stands(tmp_path):
     stages = [entry("one", 0, 50), entry("two", 50, 100, "running")]
-    run = make_run(tmp_path / "run", stages, map(step_line, range(1, 76)))
+    lines = [step_line(n, **{"perf/seconds_left": (150 - n) / 2}) for n in range(1, 76)]
+    run = make_run(tmp_path / "run", stages, lines)
     with folder_lock(run):
         facts = live_facts(RunReader(run))
     assert (facts["stage"], facts["stage_step"], facts["share"]) == ("two", 25, 0.25)
-    assert facts["seconds_left"] == pytest.approx(75 * 0.5)  # 100 tokens a step, 200 a second
+    assert facts["seconds_left"] == 75 * 0.5
     assert len(facts["losses"]) == 75 and facts["losses"][0] > facts["losses"][-1]
 
 

@@ -19,7 +19,7 @@ from yxanul.model.blocks.rope import rotate
 from yxanul.model.compile import compile_unsupported_reason
 from yxanul.monitor import sums
 from yxanul.monitor.config import Cadences, MonitorSettings
-from yxanul.monitor.histograms import SIGNED_EDGES, histogram_counts
+from yxanul.monitor.sums import SIGNED_EDGES, histogram_counts
 from yxanul.monitor.trackers.jsonl import JsonlTracker
 from yxanul.monitor.weights import measure_weights
 from yxanul.train.parallel.world import World

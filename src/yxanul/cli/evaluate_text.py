@@ -19,7 +19,7 @@ from yxanul.data.batches import WindowShape
 from yxanul.data.fetch import fetch_shards
 from yxanul.data.shards import Shards
 from yxanul.eval.domains import DomainScore, Surprise, score_each_document, surprises
-from yxanul.eval.perplexity import open_held_out, score_domains, score_files, window_shape
+from yxanul.eval.perplexity import open_held_out, score_domains, window_shape
 from yxanul.eval.score import Score, loss_variance, named
 from yxanul.train.mixed_precision.weights import choose_device
 
@@ -59,7 +59,9 @@ def score_text(asked: TextRequest, as_json: bool) -> None:
     with StopRequest().handled():
         ui, (bundle, shape) = make_ui(), asked.open()
         if asked.files:
-            scores = score_files(bundle.model, bundle.tokenizer, asked.files, shape, ui)
+            model, tokenizer = bundle.model, bundle.tokenizer
+            files = score_each_document(model, tokenizer, {}, asked.files, shape, ui)
+            scores = {name: one.score for name, one in files.items()}
         else:
             held_out = _held_out(asked, bundle, ui)
             scores = score_domains(bundle.model, held_out, dict.fromkeys(held_out, shape), ui)

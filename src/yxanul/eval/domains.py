@@ -15,7 +15,7 @@ from yxanul.base.errors import YxanulError
 from yxanul.base.ui import Ui
 from yxanul.data.batches import WindowBatch, WindowShape, text_batches, validation_batches
 from yxanul.data.shards import Shards
-from yxanul.eval.perplexity import encode_documents, read_documents, score_batches
+from yxanul.eval.perplexity import read_documents, score_batches
 from yxanul.eval.score import Score, surprise_ratios
 from yxanul.model.language_model import LanguageModel
 from yxanul.tokenizer.tokenizer import Tokenizer
@@ -106,7 +106,7 @@ def _score_shards(
 def _score_texts(
     model: LanguageModel, tokenizer: Tokenizer, texts: Sequence[str], shape: WindowShape
 ) -> DomainScore:
-    encoded = encode_documents(tokenizer, texts)
+    encoded = [[*tokenizer.encode(text), tokenizer.end_of_text_id] for text in texts]
     batches = text_batches(encoded, tokenizer.bos_id, shape)
     sizes = [len(text.encode()) for text in texts]
     return _domain_score(model, batches, list(map(len, encoded)), sizes, texts.__getitem__)

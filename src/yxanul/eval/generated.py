@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from statistics import fmean
@@ -129,30 +129,20 @@ class GeneratedResult:
         return metric_facts(self.metrics) | counts | {"cut_prompts": self.num_cut}
 
 
-Generate = Callable[[GeneratedTask, Sequence[str]], Sequence[Completions]]
-Execute = Callable[[Sequence[str]], Sequence[ProgramResult]]
-
-
-def run_generated(
+def score_answers(
     task: GeneratedTask,
     documents: Sequence[Row],
-    generate: Generate,
-    shots: Sequence[Row] = (),
-    execute: Execute | None = None,
+    prompts: Sequence[str],
+    answers: Sequence[Completions],
+    execute: Callable[[Sequence[str]], Iterable[ProgramResult]],
 ) -> GeneratedResult:
-    """Generate and score the answers to all documents.
-
-    Shots are taken from `shots`, which may be the documents themselves: none is its own shot.
-    `execute` runs the programs of a task that has some. Raises YxanulError if shots are too few.
-    """
-    prompts = build_prompts(task, documents, shots)
-    answers = generate(task, prompts)
+    """Score the answers to all documents; `execute` runs the programs of a task that has some."""
+    outcomes: list[tuple[ProgramResult, ...]] = [()] * len(answers)
     asked = list(zip(documents, answers, strict=True))
-    outcomes: list[tuple[ProgramResult, ...]] = [()] * len(asked)
     if task.score is not None:
         scores = [_mean([task.score(doc, text) for text in own.texts]) for doc, own in asked]
     else:
-        assert task.program and execute, "a task has scores or programs, and programs have to run"
+        assert task.program, "a task has scores or programs"
         ran = iter(execute([task.program(doc, text) for doc, own in asked for text in own.texts]))
         outcomes = [tuple(islice(ran, len(own.texts))) for own in answers]
         scores = [_pass_rates(own) for own in outcomes]
@@ -162,24 +152,24 @@ def run_generated(
 
 
 def build_prompts(
-    task: GeneratedTask, documents: Sequence[Row], shots: Sequence[Row] = ()
+    task: GeneratedTask, documents: Sequence[Row], shots: Sequence[Row], num_fewshot: int
 ) -> list[str]:
-    """Return the prompt of each document, after shots drawn from `shots` or those of `shot_ids`."""
+    """Return the prompt of each document, after other documents of `shots`: some that are drawn, or
+    those of `shot_ids`. YxanulError if there are too few."""
+    if not num_fewshot:
+        return [task.prompt(document) for document in documents]
     if task.shot_ids:
         by_id = {shot.get("task_id"): shot for shot in shots}
         shots = [by_id[number] for number in task.shot_ids if number in by_id]
-    generator, count = random.Random(SHOT_SEED), task.num_fewshot or 0
-    prompts: list[str] = []
-    if not count:
-        return [task.prompt(document) for document in documents]
+    generator, prompts = random.Random(SHOT_SEED), []
     for document in documents:
         others = [shot for shot in shots if shot is not document]
-        if len(others) < count:
+        if len(others) < num_fewshot:
             what = f"{task.benchmark} has too few documents for its shots"
-            raise YxanulError(what, got=len(others), expected=count)
-        drawn = others if task.shot_ids else generator.sample(others, count)
+            raise YxanulError(what, got=len(others), expected=num_fewshot)
+        drawn = others[:num_fewshot] if task.shot_ids else generator.sample(others, num_fewshot)
         before = [f"{task.prompt(shot)}{task.target(shot)}\n\n" for shot in drawn]
-        prompts.append("".join(before[:count]) + task.prompt(document))
+        prompts.append("".join(before) + task.prompt(document))
     return prompts
 
 

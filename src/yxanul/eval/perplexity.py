@@ -9,7 +9,7 @@ import torch
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.ui import Ui
-from yxanul.data.batches import Batch, WindowBatch, WindowShape, text_batches, validation_batches
+from yxanul.data.batches import Batch, WindowBatch, WindowShape, validation_batches
 from yxanul.data.shards import Shards, source_names
 from yxanul.eval.score import Score
 from yxanul.model.language_model import LanguageModel
@@ -83,31 +83,6 @@ def open_held_out(folder: Path, tokenizer: Tokenizer) -> dict[str, Shards]:
     if not names:
         raise YxanulError(f"no shards in {folder}", hint="run `yxanul prepare`")
     return {name: Shards.open(folder, name, "validation", tokenizer.digest) for name in names}
-
-
-def score_file(model: LanguageModel, tokenizer: Tokenizer, path: Path, shape: WindowShape) -> Score:
-    """Score a file, split into documents like a text source."""
-    documents = read_documents(path)
-    encoded = encode_documents(tokenizer, documents)
-    batches = text_batches(encoded, tokenizer.bos_id, shape)
-    return score_batches(model, batches, sum(len(t.encode()) for t in documents), len(documents))
-
-
-def encode_documents(tokenizer: Tokenizer, documents: Iterable[str]) -> list[list[int]]:
-    """Return the ids of each document, with the end of text."""
-    return [[*tokenizer.encode(text), tokenizer.end_of_text_id] for text in documents]
-
-
-def score_files(
-    model: LanguageModel, tokenizer: Tokenizer, paths: Sequence[Path], shape: WindowShape, ui: Ui
-) -> dict[str, Score]:
-    """Score each file; return the scores by path."""
-    scores: dict[str, Score] = {}
-    with ui.task("score files", len(paths), "files") as bar:
-        for path in paths:
-            scores[str(path)] = score_file(model, tokenizer, path, shape)
-            bar.advance(1, path.name)
-    return scores
 
 
 def read_documents(path: Path) -> list[str]:

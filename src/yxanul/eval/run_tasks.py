@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -13,10 +13,10 @@ from yxanul.base.registry import lookup
 from yxanul.base.ui import SilentUi, Ui
 from yxanul.eval.generated import (
     GENERATED_TASKS,
-    Completions,
     GeneratedResult,
     GeneratedTask,
-    run_generated,
+    build_prompts,
+    score_answers,
 )
 from yxanul.eval.questions import Question, Row
 from yxanul.eval.sandbox import ProgramResult, check_code_allowed, run_programs
@@ -74,6 +74,10 @@ class TaskOptions:
     """Whether programs that the model writes may run, isolated."""
     unsafe_code: bool = False
     """Whether they may run without isolation where the machine has none."""
+
+    def shots(self, task: Task | GeneratedTask) -> int:
+        """Return the number of solved documents before each question of a task."""
+        return self.num_fewshot if task.num_fewshot is None else task.num_fewshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,10 +228,9 @@ def check_shots(tasks: Mapping[str, Task | GeneratedTask], options: TaskOptions,
     """Raise YxanulError for a task that `limit` leaves too few documents for its shots; warn of
     those that `num_fewshot` does not change."""
     for name, task in tasks.items():
-        shots = options.num_fewshot if task.num_fewshot is None else task.num_fewshot
         has_own_set = isinstance(task, GeneratedTask) and task.shots is not None
         if options.limit is not None and not has_own_set:
-            _check_count(name, options.limit, shots)
+            _check_count(name, options.limit, options.shots(task))
     fixed = [n for n, task in tasks.items() if task.num_fewshot not in (None, options.num_fewshot)]
     if options.num_fewshot and fixed:
         ui.warn(f"--num-fewshot does not apply to tasks of fixed shots: {', '.join(fixed)}")
@@ -261,10 +264,9 @@ def _prepare(
     name: str, task: Task, tokenizer: Tokenizer, folder: Path | None, options: TaskOptions
 ) -> PreparedTask:
     questions = limited(read_rows(task.benchmark, folder, task.parse), options.limit)
-    num_fewshot = options.num_fewshot if task.num_fewshot is None else task.num_fewshot
     shots = [
         "".join(f"{_solved(questions[n], task.delimiter)}\n\n" for n in numbers)
-        for numbers in shots_by_document(len(questions), num_fewshot, name)
+        for numbers in shots_by_document(len(questions), options.shots(task), name)
     ]
     requests = [
         task.ask(tokenizer, question, text, task.delimiter)
@@ -297,20 +299,17 @@ def _prepare_generated(
             raise YxanulError(what, expected=f"a task_id from {first} to {last}")
     rows = limited(rows, options.limit)
     shots = rows if task.shots is None else read_rows(task.shots, folder, task.checked)
-    if task.num_fewshot is None:
-        task = replace(task, num_fewshot=options.num_fewshot)
+    prompts = build_prompts(task, rows, shots, options.shots(task))
 
     def run(cached: CachedModel, ui: Ui) -> GeneratedResult:
-        def generate(task: GeneratedTask, prompts: Sequence[str]) -> list[Completions]:
-            with ui.task(name, len(prompts), "documents") as bar:
-                return cached.answer(tokenizer, options.sampling, task, prompts, bar)
-
         def execute(programs: Sequence[str]) -> list[ProgramResult]:
             isolated = check_code_allowed(options.allow_code, options.unsafe_code)
             with ui.task(f"{name}: run programs", len(programs), "programs") as bar:
                 return run_programs(programs, isolated=isolated, bar=bar)
 
-        result = run_generated(task, rows, generate, shots, execute)
+        with ui.task(name, len(prompts), "documents") as bar:
+            answers = cached.answer(tokenizer, options.sampling, task, prompts, bar)
+        result = score_answers(task, rows, prompts, answers, execute)
         if result.num_cut:
             said = f"{result.num_cut} of {len(rows)} prompts lost their beginning"
             ui.warn(f"{name}: {said}: a context of {cached.seq_len} tokens has no room for them")

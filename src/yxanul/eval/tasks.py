@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from yxanul.eval import questions
-from yxanul.eval.questions import Question, Row
+from yxanul.eval.questions import Question, Row, num_words
 from yxanul.eval.requests import Ask, ask, ask_rolling
-from yxanul.eval.wikitext import num_words
 
 CHOICE = ("accuracy", "accuracy_norm")
 ANSWER = ("accuracy", "perplexity")
@@ -108,23 +107,16 @@ def _accuracy(answer: Answer) -> float:
 def _accuracy_norm(answer: Answer) -> float:
     question = answer.question
     lengths = [len(question.choice(n)[1]) for n in range(question.num_choices)]
-    return best_share(_divided(answer.nats, lengths), question.gold)
+    return _accuracy_by_length(answer, lengths)
 
 
-def _accuracy_per_token(answer: Answer) -> float:
-    return best_share(_divided(answer.nats, answer.num_tokens), answer.question.gold)
-
-
-def _divided(nats: Sequence[float], lengths: Sequence[int]) -> list[float]:
-    return [one / length for one, length in zip(nats, lengths, strict=True)]
+def _accuracy_by_length(answer: Answer, lengths: Sequence[int]) -> float:
+    scores = [nats / length for nats, length in zip(answer.nats, lengths, strict=True)]
+    return best_share(scores, answer.question.gold)
 
 
 def _gold_nats(answer: Answer) -> float:
     return -answer.nats[answer.question.gold]
-
-
-def _nats_per_word(answer: Answer) -> float:
-    return _gold_nats(answer) / num_words(answer.question.page)
 
 
 def _nats_per_byte(answer: Answer) -> float:
@@ -133,18 +125,14 @@ def _nats_per_byte(answer: Answer) -> float:
     return _gold_nats(answer) / len(text.encode())
 
 
-def _bits_per_byte(answer: Answer) -> float:
-    return _nats_per_byte(answer) / math.log(2)
-
-
 METRICS: Mapping[str, Callable[[Answer], float]] = {
     "accuracy": _accuracy,
     "accuracy_norm": _accuracy_norm,
-    "accuracy_per_token": _accuracy_per_token,
+    "accuracy_per_token": lambda answer: _accuracy_by_length(answer, answer.num_tokens),
     "perplexity": _gold_nats,
-    "word_perplexity": _nats_per_word,
+    "word_perplexity": lambda answer: _gold_nats(answer) / num_words(answer.question.page),
     "byte_perplexity": _nats_per_byte,
-    "bits_per_byte": _bits_per_byte,
+    "bits_per_byte": lambda answer: _nats_per_byte(answer) / math.log(2),
 }
 """Value of a document by metric; over documents it is the mean, of perplexities exp of the mean.
 

@@ -25,8 +25,7 @@ def progress_of(run: RunFolder, entries: Sequence[Entry]) -> dict[str, Any]:
     done = max(0, step - entry.first_step) if entry else 0
     seconds = sum(line["perf/total_step_time"] for line in last)
     speed = sum(line["data/actual_tokens"] for line in last) / seconds if seconds else None
-    left = (entry.tokens * (1 - done / entry.steps)) if entry and entry.steps else None
-    running = alive and entry is not None and entry.status == "running"
+    is_training = alive and done and entry and entry.status == "running"
     return {
         "alive": alive,
         "process": _owner(run.path) if alive else None,
@@ -37,7 +36,7 @@ def progress_of(run: RunFolder, entries: Sequence[Entry]) -> dict[str, Any]:
         "stage_steps": entry.steps if entry else None,
         "loss": last[-1]["train/loss"] if last else None,
         "tokens_per_second": speed,
-        "seconds_left": left / speed if running and left is not None and speed else None,
+        "seconds_left": last[-1].get("perf/seconds_left") if is_training else None,
     }
 
 

@@ -21,8 +21,7 @@ from yxanul.model.blocks.attention import Attention
 from yxanul.model.context import ForwardContext
 from yxanul.model.language_model import LanguageModel
 from yxanul.model.loss import IGNORE, capped
-from yxanul.monitor.histograms import SHARE_EDGES, histogram_counts
-from yxanul.monitor.sums import FIGURES, Measurement, sums_of
+from yxanul.monitor.sums import FIGURES, SHARE_EDGES, Measurement, histogram_counts, sums_of
 from yxanul.monitor.trackers.tracker import Histogram
 
 SAMPLE = 256

@@ -10,7 +10,6 @@ from typing import Any
 
 from yxanul.base.figures import perplexity
 from yxanul.monitor.memory import GIB, memory_metrics
-from yxanul.monitor.noise_scale import MICRO_BATCH, NoiseScale
 from yxanul.monitor.rolling import Rolling
 
 LOSS_WINDOW = 50
@@ -18,6 +17,9 @@ CLIP_WINDOW = 100
 SPEED_WINDOW = 50
 GAP_WINDOW = 100
 OUTLIER_STDS = 2.0
+NOISE_SMOOTHING = 0.99
+MICRO_BATCH = ("micro_batch/gradient_norm", "micro_batch/num_targets")
+"""Names under which a step's first micro-batch is measured; they are not logged."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class StepRecorder:
         self._clipped = Rolling(CLIP_WINDOW)
         self._speeds = Rolling(SPEED_WINDOW)  # of this process: not saved
         self._stage = StageSums()
-        self.noise_scale = NoiseScale()
+        self._noise_scale = NoiseScale()
 
     def metrics(self, facts: StepFacts) -> dict[str, float]:
         """Return all metrics of a step by name."""
@@ -92,8 +94,8 @@ class StepRecorder:
         norm, targets = (metrics.pop(name, 0.0) for name in MICRO_BATCH)
         if 0 < targets < num_targets and math.isfinite(norm + gradient_norm):
             share = targets / num_targets
-            self.noise_scale.add(targets, norm / share, num_targets, gradient_norm)
-            metrics["optim/gradient_noise_scale"] = self.noise_scale.tokens
+            self._noise_scale.add(targets, norm / share, num_targets, gradient_norm)
+            metrics["optim/gradient_noise_scale"] = self._noise_scale.tokens
         return metrics
 
     def stage_metrics(self, number: int, val: Mapping[str, float]) -> dict[str, float]:
@@ -107,7 +109,7 @@ class StepRecorder:
             "losses": self._losses.to_list(),
             "clipped": self._clipped.to_list(),
             "stage": self._stage.to_dict(),
-            "noise_scale": self.noise_scale.to_dict(),
+            "noise_scale": asdict(self._noise_scale),
         }
 
     def load(self, plain: Mapping[str, Any]) -> None:
@@ -116,7 +118,7 @@ class StepRecorder:
         self._clipped = Rolling(CLIP_WINDOW, plain["clipped"])
         if "stage" in plain:  # a checkpoint of version 0.1 has none
             self._stage = StageSums(**plain["stage"])
-            self.noise_scale.load(plain["noise_scale"])
+            self._noise_scale = NoiseScale(**plain["noise_scale"])
 
     def _loss(self, facts: StepFacts) -> dict[str, float]:
         limit = self._losses.median + OUTLIER_STDS * self._losses.std
@@ -131,18 +133,20 @@ class StepRecorder:
         }
 
     def _optim(self, facts: StepFacts) -> dict[str, float]:
-        after = clipped_norm(facts.gradient_norm, facts.clip)
-        finite = math.isfinite(facts.loss) and math.isfinite(facts.gradient_norm)
+        norm, is_finite = facts.gradient_norm, math.isfinite(facts.gradient_norm)
+        after = norm if facts.clip is None or not is_finite else min(norm, facts.clip)
         if facts.applied:
-            self._clipped.add(float(after < facts.gradient_norm))
+            self._clipped.add(float(after < norm))
         return {
             "optim/learning_rate": facts.learning_rate,
             **{f"optim/learning_rate/{role}": lr for role, lr in facts.lr_by_role.items()},
-            "optim/gradient_norm": facts.gradient_norm,
+            "optim/gradient_norm": norm,
             "optim/gradient_norm_after_clip": after,
             "optim/clip_rate": self._clipped.mean if len(self._clipped) else 0.0,
             "optim/skipped": float(not facts.applied),
-            "optim/skipped_outlier": float(not facts.applied and finite),
+            "optim/skipped_outlier": float(
+                not facts.applied and is_finite and math.isfinite(facts.loss)
+            ),
             "optim/skipped_excused": float(facts.excused),
             "optim/skipped_updates": float(facts.skipped_total),
         }
@@ -150,7 +154,7 @@ class StepRecorder:
     def _speed(self, facts: StepFacts) -> dict[str, float]:
         total = sum(facts.seconds.values())
         tokens_per_second = facts.num_targets / total if total else 0.0
-        mfu = model_flops_utilization(tokens_per_second, facts.flops_per_token, self._peak_flops)
+        mfu = tokens_per_second * facts.flops_per_token / self._peak_flops  # PaLM, arXiv 2204.02311
         self._speeds.add(tokens_per_second)
         usual = self._speeds.median
         laps = ("data", "forward", "backward", "metrics", "optimizer")
@@ -214,16 +218,32 @@ class StageSums:
         return plain
 
 
-def clipped_norm(norm: float, clip: float | None) -> float:
-    """Return the gradient norm after clipping at `clip`; non-finite norms are not clipped."""
-    return norm if clip is None or not math.isfinite(norm) else min(norm, clip)
+@dataclass
+class NoiseScale:
+    """Batch size at which averaging more gradients stops paying off.
 
+    B = tr(S) / |G|^2, with S the covariance of a token's gradient and G the true gradient, from
+    gradients of two batch sizes (McCandlish et al. 2018, arXiv 1812.06162, appendix A).
+    """
 
-def model_flops_utilization(
-    tokens_per_second: float, flops_per_token: float, peak_flops: float
-) -> float:
-    """Return MFU: the model's FLOP/s as a share of the peak (PaLM, arXiv 2204.02311)."""
-    return tokens_per_second * flops_per_token / peak_flops
+    trace: float = 0.0
+    signal: float = 0.0
+
+    def add(self, small: float, small_norm: float, large: float, large_norm: float) -> None:
+        """Add the norms of the mean gradients of a small and a larger batch of so many tokens.
+
+        Both estimates are unbiased but noisy: they are smoothed before they are divided.
+        """
+        trace = (small_norm**2 - large_norm**2) / (1 / small - 1 / large)
+        signal = (large * large_norm**2 - small * small_norm**2) / (large - small)
+        self.trace += (1 - NOISE_SMOOTHING) * (trace - self.trace)
+        self.signal += (1 - NOISE_SMOOTHING) * (signal - self.signal)
+
+    @property
+    def tokens(self) -> float:
+        """The noise scale in tokens; NaN as long as it cannot be estimated."""
+        known = self.trace > 0 and self.signal > 0
+        return self.trace / self.signal if known else math.nan
 
 
 def _data(facts: StepFacts) -> dict[str, float]:

@@ -1,4 +1,5 @@
-"""Sums over the elements of tensors, from which mean, deviation, norm and extremes follow.
+"""Sums over the elements of tensors, from which mean, deviation, norm and extremes follow, and
+histograms with fixed edges, so that those of several tensors and ranks add up.
 
 Measured values stay on the device until all of a step's are moved to the host at once.
 """
@@ -9,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,8 +49,8 @@ class Sums(NamedTuple):
     def combined(cls, parts: Iterable[Sums]) -> Sums:
         """Return the sums over the elements of all parts; there must be one."""
         columns = zip(*parts, strict=True)
-        how = (sum, sum, sum, _highest, _lowest, sum, sum, sum)
-        return cls(*(combine(column) for combine, column in zip(how, columns, strict=True)))
+        how = (sum, sum, sum, np.max, np.min, sum, sum, sum)
+        return cls(*(float(combine(one)) for combine, one in zip(how, columns, strict=True)))
 
     @property
     def mean(self) -> float:
@@ -56,14 +58,9 @@ class Sums(NamedTuple):
         return self.total / self.length if self.length else math.nan
 
     @property
-    def mean_square(self) -> float:
-        """Mean of the squared elements; NaN without elements."""
-        return self.squares / self.length if self.length else math.nan
-
-    @property
     def std(self) -> float:
-        """Standard deviation, dividing by the number of elements."""
-        variance = self.mean_square - self.mean**2
+        """Standard deviation, dividing by the number of elements; NaN without elements."""
+        variance = self.squares / self.length - self.mean**2 if self.length else math.nan
         return 0.0 if variance < 0 else math.sqrt(variance)
 
     @property
@@ -76,6 +73,12 @@ FIGURES = ("mean", "std", "max", "min")
 """Statistics of a vector that metrics show."""
 NUM_SUMS = len(Sums._fields)
 NOTHING = Sums(0, 0, 0, -math.inf, math.inf, 0, 0, 0)
+_MAGNITUDES = tuple(2.0 ** (quarter / 4) for quarter in range(-4 * 30, 4 * 6 + 1))
+SIGNED_EDGES = (*(-edge for edge in reversed(_MAGNITUDES)), *_MAGNITUDES)
+"""From -64 to 64, in steps of a quarter of a power of two; values beyond are in the outermost
+bins."""
+SHARE_EDGES = tuple(bin / 50 for bin in range(51))
+"""From 0 to 1."""
 
 
 @torch.no_grad()
@@ -88,6 +91,17 @@ def sums_of(tensors: Sequence[Tensor]) -> Tensor:
     sums = table.sum(0)
     sums[3], sums[4] = table[:, 3].amax(), table[:, 4].amin()
     return sums
+
+
+def histogram_counts(tensors: Sequence[Tensor], edges: tuple[float, ...]) -> Tensor:
+    """Return how many finite elements lie in each bin, float64, on their device."""
+    device = tensors[0].device
+    boundaries = torch.tensor(edges, dtype=torch.float32, device=device)
+    counts = torch.zeros(len(edges) - 1, dtype=torch.float64, device=device)
+    for piece in pieces(tensors):
+        bins = torch.bucketize(piece, boundaries).clamp(1, len(edges) - 1) - 1
+        counts.index_add_(0, bins, piece.isfinite().double())
+    return counts
 
 
 def pieces(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -129,11 +143,3 @@ def _not_finite(piece: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
         nothing = torch.zeros_like(total)
         return nothing, nothing
     return piece.isinf().sum(), piece.isnan().sum()
-
-
-def _highest(values: Sequence[float]) -> float:
-    return math.nan if any(map(math.isnan, values)) else max(values)
-
-
-def _lowest(values: Sequence[float]) -> float:
-    return math.nan if any(map(math.isnan, values)) else min(values)

@@ -13,9 +13,17 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from yxanul.monitor.histograms import SIGNED_EDGES, histogram_counts
-from yxanul.monitor.noise_scale import MICRO_BATCH
-from yxanul.monitor.sums import FIGURES, NUM_SUMS, Measurement, Sums, pieces, sums_of
+from yxanul.monitor.metrics import MICRO_BATCH
+from yxanul.monitor.sums import (
+    FIGURES,
+    NUM_SUMS,
+    SIGNED_EDGES,
+    Measurement,
+    Sums,
+    histogram_counts,
+    pieces,
+    sums_of,
+)
 from yxanul.monitor.trackers.tracker import Histogram
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from yxanul.base.metric_names import matching
-from yxanul.report.metrics_file import Clock, MetricsFile
+from yxanul.report.files import Clock, MetricsFile
 
 HEAT_MAP_COLUMNS, OTHER_POINTS, MOST_OTHERS = 100, 100, 60
 _LAYERED = re.compile(r"(?P<kind>(?!val/|task/).+?)/(?P<layer>\d+)(?:/(?P<rest>.+))?")
@@ -235,17 +235,17 @@ def spans_of(metrics: MetricsFile, stages: Sequence[dict[str, Any]]) -> list[dic
     changes = np.flatnonzero((keys[:, 1:] != keys[:, :-1]).any(axis=0)) + 1
     begins = np.append(0, changes)
     ends = np.append(changes, len(clock.steps)) - 1
-    befores = np.append(0, clock.steps[ends[:-1]])
-    froms, tos = clock.at(befores), clock.at(clock.steps[ends])
+    froms = clock.places(np.append(0, clock.steps[ends[:-1]]))
+    tos = clock.places(clock.steps[ends])
     return [
         {
             "stage": stages[int(stage_at[first])]["name"] if stages else "",
             "phase": int(phases[first]),
             "seq_len": int(lengths[first]),
-            "from": {unit: values[number] for unit, values in froms.items()},
-            "to": {unit: values[number] for unit, values in tos.items()},
+            "from": begin,
+            "to": end,
         }
-        for number, first in enumerate(begins)
+        for first, begin, end in zip(begins, froms, tos, strict=True)
     ]
 
 

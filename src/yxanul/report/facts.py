@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,10 +18,7 @@ from yxanul.base.run_folder import RunFolder
 from yxanul.model.config import ModelSettings
 from yxanul.model.count import parameter_table
 from yxanul.report.curves import chart_list, curves_of, other_charts, spans_of
-from yxanul.report.files import flattened, read_mapping, read_recipe
-from yxanul.report.metrics_file import MetricsFile
-from yxanul.report.reproduce import reproduction
-from yxanul.report.samples import samples_of
+from yxanul.report.files import MetricsFile, flattened, read_mapping, read_recipe
 from yxanul.report.sources import source_facts
 from yxanul.report.tasks import tasks_of
 from yxanul.report.verdicts import headline, stage_facts
@@ -28,6 +26,8 @@ from yxanul.report.verdicts import headline, stage_facts
 SCHEMA_VERSION = 1
 POINTS = 600
 MOST_ALERTS = 100
+MOST_STEPS, MOST_PROMPTS, MOST_CHARS = 12, 6, 1_000
+"""Of the samples that are shown."""
 
 
 class RunReader:
@@ -47,7 +47,7 @@ class RunReader:
         are not finite."""
         run = self.run
         recipe, text = read_recipe(run.recipe)
-        ledger, _ = self._ledger()
+        ledger = read_mapping(run.ledger)
         status, stages = self.status()
         metrics = self._metrics
         state = self._newest_state()
@@ -66,13 +66,13 @@ class RunReader:
             "data": source_facts(sources, folder, read),
             "curves": curves_of(metrics, points),
             "alerts": _alerts(metrics),
-            "samples": samples_of(metrics, recipe.get("eval", {}).get("sample_prompts") or []),
+            "samples": _samples(metrics, recipe.get("eval", {}).get("sample_prompts") or []),
             "tasks": tasks_of(metrics, stages, run.evaluations),
             "cost": _cost(metrics, environment),
             "environment": environment,
             "decisions": ledger.get("decisions", {}),
             "checksums": _checksums(run),
-            "reproduce": reproduction(run, recipe, ledger, environment),
+            "reproduce": _reproduction(run, recipe, ledger, environment),
             "reproduces_exactly": not any(stage["minutes"] for stage in stages),
             "recipe": text,
             "settings": {key: str(value) for key, value in flattened(recipe).items()},
@@ -83,10 +83,10 @@ class RunReader:
         """Return the run's status with a sentence that says it, and the facts of its stages."""
         metrics, recipe = self.update(), read_recipe(self.run.recipe)[0]
         clock = metrics.clock()
-        stages = [stage_facts(entry, clock) for entry in self._ledger()[1]]
+        entries = read_mapping(self.run.ledger).get("stages", [])
+        stages = [stage_facts(entry, clock) for entry in entries if isinstance(entry, dict)]
         planned = [str(stage.get("name")) for stage in recipe.get("stages", [])]
-        step = int(clock.last.get("step", 0))
-        return headline(stages, planned, self._alive(), step), stages
+        return headline(stages, planned, self._alive(), int(clock.last["step"])), stages
 
     def _alive(self) -> bool:
         return is_locked(self.run.path) if self._is_running is None else self._is_running
@@ -101,10 +101,6 @@ class RunReader:
         """Return the metrics, read to their end."""
         self._metrics.update()
         return self._metrics
-
-    def _ledger(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        ledger = read_mapping(self.run.ledger)
-        return ledger, [entry for entry in ledger.get("stages", []) if isinstance(entry, dict)]
 
     def _newest_state(self) -> dict[str, Any]:
         """Return the newest checkpoint's state, without its tensors."""
@@ -169,12 +165,11 @@ def model_facts(model: ModelSettings, tokenizer: str | None) -> dict[str, Any]:
 
 def _alerts(metrics: MetricsFile) -> list[dict[str, Any]]:
     """Return the first alerts, each with its place on every axis."""
-    alerts = metrics.alerts[:MOST_ALERTS]
-    at = metrics.clock().at([alert["step"] for alert in alerts])
+    alerts, keys = metrics.alerts[:MOST_ALERTS], ("name", "severity", "seen", "cause", "advice")
+    places = metrics.clock().places([alert["step"] for alert in alerts])
     return [
-        {key: str(alert.get(key, "")) for key in ("name", "severity", "seen", "cause", "advice")}
-        | {unit: values[number] for unit, values in at.items()}
-        for number, alert in enumerate(alerts)
+        {key: str(alert.get(key, "")) for key in keys} | place
+        for alert, place in zip(alerts, places, strict=True)
     ]
 
 
@@ -186,11 +181,11 @@ def _cost(metrics: MetricsFile, environment: Mapping[str, Any]) -> dict[str, Any
     flops = None
     if peak and len(timed) == len(used):
         flops = float(np.nansum(seconds * mfu)) * peak * devices
-    total = last.get("seconds", 0)
+    total = last["seconds"]
     memory = metrics.series("memory/max_allocated_gb")[1]
     return {
-        "steps": last.get("step", 0),
-        "tokens": last.get("tokens", 0),
+        "steps": last["step"],
+        "tokens": last["tokens"],
         "seconds": total,
         "tokens_per_second": last["tokens"] / total if total else None,
         "devices": devices,
@@ -223,3 +218,76 @@ def _checksums(run: RunFolder) -> list[dict[str, Any]]:
             size, digest = path.stat().st_size, sha256_of(path)
             rows.append({"file": path.name, "note": "", "bytes": size, "sha256": digest})
     return rows
+
+
+def _samples(metrics: MetricsFile, prompts: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the samples of a few steps for each prompt: first and last, and evenly between."""
+    texts = {step: text for step, name, text in metrics.notes
+             if name == "samples" and isinstance(text, str)}  # fmt: skip
+    steps = sorted(texts)
+    if len(steps) > MOST_STEPS:
+        last = len(steps) - 1
+        steps = [steps[round(n * last / (MOST_STEPS - 1))] for n in range(MOST_STEPS)]
+    prompts = [prompt for prompt in prompts if prompt][:MOST_PROMPTS]
+    found = {prompt: [] for prompt in prompts or [""]}
+    tokens = metrics.clock().at(steps)["tokens"]
+    for step, seen in zip(steps, tokens, strict=True):
+        for prompt, text in _by_prompt(texts[step], prompts).items():
+            found[prompt].append({"step": step, "tokens": seen, "text": text})
+    return [{"prompt": prompt, "texts": texts} for prompt, texts in found.items() if texts]
+
+
+def _by_prompt(text: str, prompts: Sequence[str]) -> dict[str, str]:
+    """Split the samples of a step, each of which begins with its prompt; drop the prompts."""
+    if not prompts:
+        return {"": _cut(text)}
+    begins, at = [], 0
+    for prompt in prompts:
+        found = text.find(prompt if at == 0 else f"\n\n{prompt}", at)
+        if found < 0:
+            continue
+        found += 0 if at == 0 else 2
+        begins.append((found, prompt))
+        at = found + len(prompt)
+    ends = [begin for begin, _ in begins[1:]] + [len(text)]
+    return {
+        prompt: _cut(text[begin + len(prompt) : end].rstrip())
+        for (begin, prompt), end in zip(begins, ends, strict=True)
+    }
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_CHARS else text[:MOST_CHARS] + " ..."
+
+
+def _reproduction(
+    run: RunFolder,
+    recipe: Mapping[str, Any],
+    ledger: Mapping[str, Any],
+    environment: Mapping[str, Any],
+) -> list[str]:
+    """Return three lines for a shell that train the same model again.
+
+    What was measured on the machine, such as the tokens that minutes came to, is fixed by
+    overrides.
+    """
+    versions = [
+        f"{package}=={environment[package]}"
+        for package in ("yxanul", "torch")
+        if environment.get(package)
+    ]
+    again = f"{run.name}-again"
+    overrides = []
+    if precision := ledger.get("decisions", {}).get("precision"):
+        overrides.append(f"train.precision={precision}")
+    measured = {stage.get("name"): stage for stage in ledger.get("stages", [])}
+    for index, stage in enumerate(recipe.get("stages", [])):
+        entry = measured.get(stage.get("name"))
+        if entry and (stage.get("budget") or {}).get("minutes") is not None:
+            overrides.append(f"stages.{index}.budget={{tokens: {entry.get('tokens')}}}")
+    command = ["yxanul", "run", f"{again}.yaml", *overrides, "--out", f"runs/{again}"]
+    return [
+        shlex.join(["pip", "install", *(versions or ["yxanul"])]).replace("+cpu", ""),
+        f"# {again}.yaml: the recipe below, which is the run's recipe.yaml",
+        shlex.join(command),
+    ]

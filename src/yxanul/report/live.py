@@ -9,7 +9,7 @@ import numpy as np
 from yxanul.base.metric_names import matching
 from yxanul.report.curves import label_of, spans_of
 from yxanul.report.facts import RunReader
-from yxanul.report.metrics_file import MetricsFile
+from yxanul.report.files import MetricsFile
 
 RECENT_STEPS, CURVE_POINTS, LAST_ALERTS = 20, 400, 3
 
@@ -19,34 +19,31 @@ def live_facts(reader: RunReader) -> dict[str, Any]:
     status, stages = reader.status()
     metrics = reader.update()
     last, losses = metrics.clock().last, metrics.series("train/loss")[1]
-    speed = _recent(metrics, "perf/tokens_per_second")
-    stage = stages[-1] if stages else None
-    step = int(last.get("step", 0))
+    stage, step = stages[-1] if stages else {}, int(last["step"])
     done = max(0, step - stage["first_step"]) if stage else 0
-    share = min(1.0, done / stage["steps"]) if stage and stage["steps"] else 0.0
-    left = None
-    if stage and speed and status["status"] == "running":
-        left = (stage["tokens"] or 0) * (1 - share) / speed
+    share = min(1.0, done / stage["steps"]) if stage.get("steps") else 0.0
+    is_training = done and status["status"] == "running"
     spans = spans_of(metrics, stages)
+    span = spans[-1] if spans else {}
     held_out = matching("val/*/bits_per_byte", metrics.names)
     return {
         "name": reader.run.name,
         **status,
-        "stage": stage["name"] if stage else None,
+        "stage": stage.get("name"),
         "stage_number": len(stages),
         "stage_step": done,
-        "stage_steps": stage["steps"] if stage else None,
+        "stage_steps": stage.get("steps"),
         "share": share,
-        "phase": spans[-1]["phase"] + 1 if spans else None,
-        "seq_len": spans[-1]["seq_len"] if spans else None,
+        "phase": span["phase"] + 1 if span else None,
+        "seq_len": span.get("seq_len"),
         "step": step,
-        "tokens": last.get("tokens", 0),
-        "seconds": last.get("seconds", 0.0),
-        "seconds_left": left,
+        "tokens": last["tokens"],
+        "seconds": last["seconds"],
+        "seconds_left": _recent(metrics, "perf/seconds_left", 1) if is_training else None,
         "loss": _recent(metrics, "train/loss"),
         "losses": _thinned(losses),
         "held_out": {label_of(name): float(metrics.series(name)[1][-1]) for name in held_out},
-        "tokens_per_second": speed,
+        "tokens_per_second": _recent(metrics, "perf/tokens_per_second"),
         "mfu": _recent(metrics, "perf/mfu"),
         "memory_gib": _recent(metrics, "memory/allocated_gb"),
         "alerts": [
@@ -56,9 +53,9 @@ def live_facts(reader: RunReader) -> dict[str, Any]:
     }
 
 
-def _recent(metrics: MetricsFile, name: str) -> float | None:
+def _recent(metrics: MetricsFile, name: str, count: int = RECENT_STEPS) -> float | None:
     """Return the median of a metric's last records."""
-    values = metrics.series(name)[1][-RECENT_STEPS:]
+    values = metrics.series(name)[1][-count:]
     finite = values[np.isfinite(values)]
     return float(np.median(finite)) if len(finite) else None
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from yxanul.report.files import read_mapping
-from yxanul.report.metrics_file import MetricsFile
+from yxanul.report.files import MetricsFile, read_mapping
 
 _NO_METRIC = ("documents", "chance", "groups")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from yxanul.base.metric_names import GATES_OF_0_1, domain_of
-from yxanul.report.metrics_file import Clock
+from yxanul.report.files import Clock
 
 FIGURES = {
     "bits_per_byte": "bits per byte",
@@ -53,7 +53,7 @@ def stage_facts(entry: Mapping[str, Any], clock: Clock) -> dict[str, Any]:
     verdict = entry.get("verdict") or {}
     at_start, at_end = (_scores(entry.get(key) or {}) for key in ("at_start", "at_end"))
     first, steps = int(entry.get("first_step") or 0), int(entry.get("steps") or 0)
-    begin, end = (_place(clock, step) for step in (first, first + steps))
+    begin, end = clock.places([first, first + steps])
     return {
         "name": str(entry.get("name", "")),
         "status": entry.get("status", "running"),
@@ -75,10 +75,6 @@ def stage_facts(entry: Mapping[str, Any], clock: Clock) -> dict[str, Any]:
             if name.startswith("task/")
         },
     }
-
-
-def _place(clock: Clock, step: int) -> dict[str, float]:
-    return {name: values[0] for name, values in clock.at([step]).items()}
 
 
 def _scores(metrics: Mapping[str, Any]) -> dict[str, float]:

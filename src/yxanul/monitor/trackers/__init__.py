@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 from yxanul.base.registry import lookup
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import SilentUi, Ui
-from yxanul.monitor.trackers.background import BackgroundTracker
 from yxanul.monitor.trackers.jsonl import JsonlTracker
-from yxanul.monitor.trackers.multi import MultiTracker
+from yxanul.monitor.trackers.multi import BackgroundTracker, MultiTracker
 from yxanul.monitor.trackers.tensorboard import TensorboardTracker
 from yxanul.monitor.trackers.tracker import Histogram, Tracker
 from yxanul.monitor.trackers.wandb import WandbTracker
@@ -29,9 +28,7 @@ def open_trackers(names: Sequence[str], run: RunFolder, ui: Ui | None = None) ->
     when one fails, `ui` warns and the run goes on.
     """
     warn = (ui or SilentUi()).warn
-    opened: list[Tracker] = []
-    for name in sorted(names, key=lambda name: name != "jsonl"):
-        tracker = lookup(TRACKERS, name, "tracker")(run)
-        is_record = isinstance(tracker, JsonlTracker)
-        opened.append(tracker if is_record else BackgroundTracker(name, tracker, warn))
-    return MultiTracker(opened)
+    opened = {name: lookup(TRACKERS, name, "tracker")(run) for name in names}
+    records = [opened.pop(name) for name in names if name == "jsonl"]
+    shown = [BackgroundTracker(name, tracker, warn) for name, tracker in opened.items()]
+    return MultiTracker(records, shown)

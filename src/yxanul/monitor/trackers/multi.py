@@ -1,45 +1,99 @@
-"""Several trackers as one."""
+"""Several trackers as one: the record of a run, and others that must neither end nor slow it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
 
 from yxanul.monitor.alerts import Alert
 from yxanul.monitor.trackers.tracker import Histogram, Tracker
 
+MOST_WAITING = 10_000
+"""Calls that may wait for a slow tracker."""
+CLOSE_SECONDS = 60.0
+
+_Call = Callable[[Tracker], None]
+
 
 class MultiTracker:
-    """Forwards every call to each of `trackers`, in order."""
+    """Makes every call to `records` at once, then to each of `shown` in its thread."""
 
-    def __init__(self, trackers: Sequence[Tracker]):
-        self._trackers = trackers
+    def __init__(self, records: Sequence[Tracker], shown: Sequence[BackgroundTracker]):
+        self._records, self._shown = records, shown
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Log to all trackers."""
-        for tracker in self._trackers:
-            tracker.log(step, metrics)
+        own = dict(metrics)
+        self._each(lambda tracker: tracker.log(step, own))
 
     def text(self, step: int, name: str, text: str) -> None:
         """Log a text to all trackers."""
-        for tracker in self._trackers:
-            tracker.text(step, name, text)
+        self._each(lambda tracker: tracker.text(step, name, text))
 
     def histogram(self, step: int, name: str, histogram: Histogram) -> None:
         """Log a histogram to all trackers."""
-        for tracker in self._trackers:
-            tracker.histogram(step, name, histogram)
+        self._each(lambda tracker: tracker.histogram(step, name, histogram))
 
     def alert(self, alert: Alert) -> None:
         """Log an alert to all trackers."""
-        for tracker in self._trackers:
-            tracker.alert(alert)
+        self._each(lambda tracker: tracker.alert(alert))
 
     def rewind(self, step: int) -> None:
         """Rewind all trackers."""
-        for tracker in self._trackers:
-            tracker.rewind(step)
+        self._each(lambda tracker: tracker.rewind(step))
 
     def close(self) -> None:
-        """Close all trackers."""
-        for tracker in self._trackers:
+        """Close all trackers; one that hangs is left after a minute."""
+        for tracker in (*self._records, *self._shown):
             tracker.close()
+
+    def _each(self, call: _Call) -> None:
+        for tracker in self._records:
+            call(tracker)
+        for tracker in self._shown:
+            tracker.submit(call)
+
+
+class BackgroundTracker:
+    """Calls a tracker in a thread; after its first failure it is warned of and left alone."""
+
+    def __init__(self, name: str, tracker: Tracker, warn: Callable[[str], None]):
+        self._name, self._tracker, self._warn = name, tracker, warn
+        self._calls: queue.Queue[tuple[_Call, threading.Event | None]] = queue.Queue(MOST_WAITING)
+        self._has_failed = False
+        threading.Thread(target=self._work, name=f"tracker {name}", daemon=True).start()
+
+    def submit(self, call: _Call, done: threading.Event | None = None) -> None:
+        """Have the thread make a call, and set `done` after it."""
+        if self._has_failed:
+            return
+        try:
+            self._calls.put_nowait((call, done))
+        except queue.Full:
+            self._fail(f"{MOST_WAITING:,} calls are waiting for it")
+
+    def close(self) -> None:
+        """Close the tracker; one that hangs is left after a minute."""
+        closed = threading.Event()
+        self.submit(lambda tracker: tracker.close(), closed)
+        if not self._has_failed and not closed.wait(CLOSE_SECONDS):
+            self._fail("it does not close")
+
+    def _work(self) -> None:
+        while True:
+            call, done = self._calls.get()
+            try:
+                if not self._has_failed:
+                    call(self._tracker)
+            except Exception as error:  # whatever a foreign package may raise
+                self._fail(f"{type(error).__name__}: {error}")
+            finally:
+                if done is not None:
+                    done.set()
+
+    def _fail(self, why: str) -> None:
+        if self._has_failed:
+            return
+        self._has_failed = True
+        self._warn(f"tracker {self._name} has failed and is left out from here on: {why}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,9 +28,10 @@ class TensorboardTracker:
         self._writer: Any = None
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Log each metric as a scalar."""
+        """Log each finite metric as a scalar."""
         for name, value in metrics.items():
-            self._open().add_scalar(name, value, step)
+            if math.isfinite(value):
+                self._open().add_scalar(name, value, step)
 
     def text(self, step: int, name: str, text: str) -> None:
         """Log the text."""

@@ -48,8 +48,8 @@ class WandbTracker:
         self._run: Any = None
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Log the metrics of `step`, unless W&B has that step already."""
-        self._send(step, dict(metrics))
+        """Log the finite metrics of `step`, unless W&B has that step already."""
+        self._send(step, _finite(metrics))
 
     def text(self, step: int, name: str, text: str) -> None:
         """Log the text verbatim."""
@@ -114,7 +114,7 @@ class WandbTracker:
         for earlier, metrics in read_metrics(self._folder.metrics):
             if earlier >= step:
                 return
-            if finite := {n: float(v) for n, v in metrics.items() if math.isfinite(v)}:
+            if finite := _finite(metrics):
                 yield earlier, finite
 
     def _recipe(self) -> Any:
@@ -126,3 +126,7 @@ class WandbTracker:
         if not path.exists():
             write_json(path, {"schema_version": 1, "id": uuid.uuid4().hex[:12]})
         return str(read_json(path)["id"])
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
