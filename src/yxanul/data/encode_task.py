@@ -28,7 +28,7 @@ from yxanul.data.manifest import (
 from yxanul.text.config import CommonSettings
 from yxanul.text.dedup.copies import read_copies
 from yxanul.text.documents import Document, Dropped, SourceSlice
-from yxanul.text.filters.length import token_bounds
+from yxanul.text.filters.columns import token_bounds
 from yxanul.text.prepare import prepared
 from yxanul.tokenizer.end_of_text import END_OF_TEXT
 
@@ -115,10 +115,9 @@ class EncodeTask:
         too few or too many tokens."""
         ids, ends = worker.tokenizer.encode_documents([document.text for _, document in batch])
         lengths = np.diff(ends, prepend=0)
-        least, most = token_bounds(self.settings.filters or ())
-        small = lengths - 1 < (least or 0)
-        big = lengths - 1 > most if most is not None else np.zeros_like(small)
-        kept = ~(small | big)
+        least, most = token_bounds(self.settings.filters)
+        small = lengths - 1 < least
+        kept = ~small & (lengths - 1 <= most)
         if kept.all():
             return batch, ids, lengths
         for index in np.flatnonzero(~kept).tolist():

@@ -12,8 +12,7 @@ from typing import Any, Protocol
 from yxanul.data.storage import RemoteStorage, Storage, scratch_folder
 from yxanul.text.config import CommonSettings
 from yxanul.text.decontaminate import Decontaminate, Ngrams
-from yxanul.text.filters.filter import Filter
-from yxanul.text.filters.table import open_filters
+from yxanul.text.filters.table import Filter, open_filters
 from yxanul.text.sources import Source, open_source
 from yxanul.tokenizer.tokenizer import Tokenizer
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from yxanul.base.seeds import derive_seed
 from yxanul.data.config import DataSettings
-from yxanul.text.filters import open_filters
+from yxanul.text.filters.table import open_filters
 from yxanul.text.prepare import prepared, split_parts
 from yxanul.text.sources import open_source
 

@@ -68,6 +68,13 @@ class Runs:
         return (self._sums[starts + length] - self._sums[starts]) * self._inverse[starts]
 
 
+def are_in(numbers: Numbers, some: Numbers) -> NDArray[np.bool_]:
+    """Return for each number whether it is in the sorted array `some`."""
+    if not len(some):
+        return np.zeros(len(numbers), np.bool_)
+    return some[np.minimum(np.searchsorted(some, numbers), len(some) - 1)] == numbers
+
+
 def pieces_of(text: str, ends: re.Pattern[str]) -> Iterator[str]:
     """Split a long text after matches of `ends` to bound the memory for its words."""
     start = 0

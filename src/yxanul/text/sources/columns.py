@@ -52,7 +52,7 @@ class Columns:
         """Key of this mapping, for fingerprints."""
         return repr((self.pieces, self.id_column, self.score_columns, self.chat))
 
-    def document(self, row: Row, source: str, number: str) -> Document | Dropped:
+    def document(self, row: Row, number: str) -> Document | Dropped:
         """Return the document of a row; `number` is its id without an id column."""
         try:
             text = self._text(row)
@@ -69,7 +69,7 @@ class Columns:
             name = str(value).encode(errors="replace").decode()
         if self.score_columns:
             scores = {c: row[c] for c in self.score_columns if row.get(c) is not None}
-        return Document(name, source, text, scores)
+        return Document(name, text, scores)
 
     def _text(self, row: Row) -> str:
         pieces = self.pieces
