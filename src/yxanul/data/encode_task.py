@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from yxanul.base.errors import YxanulError
 from yxanul.base.files import atomic_file, sha256_of, write_json
 from yxanul.data.executor import Worker
 from yxanul.data.manifest import (
@@ -104,7 +105,12 @@ class EncodeTask:
             if isinstance(item, Dropped):
                 yield item
                 continue
-            cause = copies.get(number) if copies else None
+            if copies is not None and number == len(copies):
+                raise YxanulError(
+                    f"'{self.part.name}' has more documents than the {number:,} that were compared",
+                    hint="run the command again when the text and its filters no longer change",
+                )
+            cause = copies[number] if copies else None
             number += 1
             yield Dropped(cause, item[1].id, item[1].text) if cause else item
 

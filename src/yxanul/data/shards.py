@@ -20,9 +20,18 @@ from yxanul.data.manifest import (
     shard_files,
     shard_sizes,
 )
-from yxanul.data.permutation import permutation
+from yxanul.text.words import mixed
 
 _SPARE_FILES = 256
+
+
+def permutation(count: int, seed: int) -> np.ndarray:
+    """Return a permutation of 0..count-1, the same for a `seed` on any machine: int64 [count].
+
+    Numbers are sorted by a hash of theirs that is a bijection, so there are no ties.
+    """
+    numbers = np.arange(1, count + 1, dtype=np.uint64)
+    return np.argsort(mixed(numbers * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed)))
 
 
 def source_names(folder: Path) -> list[str]:

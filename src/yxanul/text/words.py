@@ -75,6 +75,13 @@ def are_in(numbers: Numbers, some: Numbers) -> NDArray[np.bool_]:
     return some[np.minimum(np.searchsorted(some, numbers), len(some) - 1)] == numbers
 
 
+def mixed(numbers: Numbers) -> Numbers:
+    """Mix the bits of 64-bit hashes with the finalizer of SplitMix64 (Steele et al. 2014)."""
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ (numbers >> np.uint64(31))
+
+
 def pieces_of(text: str, ends: re.Pattern[str]) -> Iterator[str]:
     """Split a long text after matches of `ends` to bound the memory for its words."""
     start = 0
