@@ -31,7 +31,7 @@ from yxanul.text.dedup.copies import read_copies
 from yxanul.text.documents import Document, Dropped, SourceSlice
 from yxanul.text.filters.columns import token_bounds
 from yxanul.text.prepare import prepared
-from yxanul.tokenizer.end_of_text import END_OF_TEXT
+from yxanul.tokenizer.tokenizer_config import END_OF_TEXT
 
 _BATCH_CHARS = 1_000_000
 _SAMPLES_PER_CAUSE = 3

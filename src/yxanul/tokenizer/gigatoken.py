@@ -32,7 +32,7 @@ import tokenizers as library
 
 from yxanul.base.cache import cache_folder
 from yxanul.base.errors import YxanulError
-from yxanul.tokenizer.byte_alphabet import byte_symbols, token_bytes
+from yxanul.tokenizer.pre_tokenizers import byte_symbols, token_bytes
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
 """One library's batch encode function: texts to ids."""

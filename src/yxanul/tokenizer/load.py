@@ -20,10 +20,10 @@ from yxanul.tokenizer.config import (
     SuperBpeT80kSettings,
     TokenizerSettings,
 )
-from yxanul.tokenizer.end_of_text import END_OF_TEXT, USUAL_NAMES
 from yxanul.tokenizer.pre_tokenizers import byte_level, has_superwords, superword_level
 from yxanul.tokenizer.superbpe.train import T80K_TOKENS, read_bpe
 from yxanul.tokenizer.tokenizer import Tokenizer
+from yxanul.tokenizer.tokenizer_config import END_OF_TEXT, USUAL_NAMES
 
 UNTRAINED: dict[str, TokenizerSettings] = {
     "byte": ByteSettings(),
