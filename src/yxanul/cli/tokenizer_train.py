@@ -86,8 +86,7 @@ def command(
     """Train a tokenizer on text, and measure it on held-out text."""
     from yxanul.base.interrupt import StopRequest
     from yxanul.cli.output import make_ui, print_result
-    from yxanul.data.texts import say_notes
-    from yxanul.data.tokenizer_text import training_texts
+    from yxanul.data.texts import say_notes, training_texts
     from yxanul.tokenizer.build import build_tokenizer
 
     folder = checked_out(out, force)

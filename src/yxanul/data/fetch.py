@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ def _fetch_source(storage: RemoteStorage, name: str, splits: Sequence[Split], ui
     folder = storage.folder / name
     path = folder / "manifest.json"
     content = storage.read(path) or b""
-    digests = _files(folder, parse_manifest(_parse(content), path), splits)
+    digests = _files(folder, parse_manifest(content, path), splits)
     known = _known(folder)
     missing = [file for file in digests if not _is_current(file, digests[file], known)]
     if missing:
@@ -71,13 +70,6 @@ def _files(folder: Path, manifest: Manifest, splits: Sequence[Split]) -> dict[Pa
         for end, path in shard_files(folder / split, number).items()
         if entry.tokens
     }
-
-
-def _parse(content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except ValueError:
-        return None
 
 
 def _known(folder: Path) -> dict[str, Any]:
