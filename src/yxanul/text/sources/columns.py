@@ -8,9 +8,8 @@ from typing import Any, TypeAlias
 
 from yxanul.base.chat import NoChat, render_chat, speaker_of
 from yxanul.base.errors import YxanulError, near_miss
-from yxanul.text.config import ColumnSettings
+from yxanul.text.config import ColumnSettings, Pieces, parse_template
 from yxanul.text.documents import Document, Dropped
-from yxanul.text.template import Pieces, parse_template
 
 Row: TypeAlias = Mapping[str, Any]
 
