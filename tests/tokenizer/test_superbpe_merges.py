@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from yxanul.base.ui import SilentUi
 from yxanul.tokenizer.pre_tokenizers import count_words
-from yxanul.tokenizer.superbpe import pair_counts
+from yxanul.tokenizer.superbpe import merges as merges_module
 from yxanul.tokenizer.superbpe.merges import StageTwo
 from yxanul.tokenizer.superbpe.token_array import BORDER, TokenText
 from yxanul.tokenizer.superbpe.train import train_superbpe
@@ -101,7 +101,7 @@ def test_a_run_is_merged_from_its_beginning(length):
 def test_sorting_in_small_ranges_changes_nothing(monkeypatch):
     generator = random.Random(0)
     pieces = [[generator.randrange(9) for _ in range(60)] for _ in range(20)]
-    monkeypatch.setattr(pair_counts, "_POSITIONS_AT_ONCE", 7)
+    monkeypatch.setattr(merges_module, "_POSITIONS_AT_ONCE", 7)
     ours, wanted = both(pieces, ALPHABET, 60)
     assert ours == wanted
 

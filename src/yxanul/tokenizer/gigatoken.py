@@ -199,7 +199,12 @@ class FastEncoder:
             text = text[start : start + _SPOT_CHARS]
             row = self._fast(text)
         if row.tolist() != self._slow([text])[0]:
-            raise _disagreement(text)
+            versions = f"{PACKAGE} {version(PACKAGE)}, tokenizers {version('tokenizers')}"
+            raise YxanulError(
+                f"the package {PACKAGE} gives different token ids than tokenizers",
+                got=f"{versions}, for {text[:60]!a}",
+                hint=f"set {SWITCH}=0 in the environment to encode with tokenizers only",
+            )
 
     def _limit_memory(self, chars: int) -> None:
         """Recreate the fast encoder when the package's unbounded cache of words became large."""
@@ -270,14 +275,6 @@ def _agree_on_tokens(content: str, tokens: Iterable[str]) -> bool:
             texts.append(token_bytes(token).decode())
     slow, fast = both_encoders(content)
     return slow(texts) == fast(texts)
-
-
-def _disagreement(text: str) -> YxanulError:
-    return YxanulError(
-        f"the package {PACKAGE} gives different token ids than tokenizers",
-        got=f"{PACKAGE} {version(PACKAGE)}, tokenizers {version('tokenizers')}, for {text[:60]!a}",
-        hint=f"set {SWITCH}=0 in the environment to encode with tokenizers only",
-    )
 
 
 def _resident_bytes() -> int:

@@ -55,6 +55,12 @@ def superword_level(model: models.Model) -> library.Tokenizer:
     return raw
 
 
+def with_inferred_split(model: models.Model, add_prefix_space: bool = False) -> library.Tokenizer:
+    """Return the tokenizer of a vocabulary; its tokens tell whether they may span spaces."""
+    raw = superword_level(model)
+    return raw if has_superwords(raw.get_vocab()) else byte_level(model, add_prefix_space)
+
+
 def cut_at_digits(and_words: bool) -> pre_tokenizers.PreTokenizer:
     """Return SuperBPE's pre-tokenizer: 1234567 is 1, 234, 567; `and_words` splits words too."""
     return pre_tokenizers.Sequence(

@@ -10,7 +10,7 @@ import tokenizers as library
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import read_json
-from yxanul.tokenizer.pre_tokenizers import byte_level, has_superwords, superword_level
+from yxanul.tokenizer.pre_tokenizers import with_inferred_split
 from yxanul.tokenizer.superbpe.train import read_bpe
 from yxanul.tokenizer.tokenizer import Tokenizer, read_library_tokenizer
 from yxanul.tokenizer.tokenizer_config import (
@@ -55,10 +55,7 @@ def _read(folder: Path) -> library.Tokenizer:
     settings = _read_object(folder / CONFIG)
     if vocab.is_file() and merges.is_file() and settings.get("tokenizer_class") in _GPT2_CLASSES:
         model = read_bpe(vocab, merges, "GPT-2")
-        raw = superword_level(model)
-        if has_superwords(raw.get_vocab()):
-            return raw
-        return byte_level(model, bool(settings.get("add_prefix_space", False)))
+        return with_inferred_split(model, bool(settings.get("add_prefix_space", False)))
     others = [name for name in ("tokenizer.model", *_GPT2_FILES) if (folder / name).is_file()]
     raise YxanulError(
         f"{folder} has no tokenizer.json",

@@ -6,12 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from yxanul.text.sources.builtin.draws import Draws, take_distinct
-from yxanul.text.sources.builtin.puzzles.puzzle import (
-    Puzzle,
-    PuzzleKind,
-    listed,
-    people_sizes,
-)
+from yxanul.text.sources.builtin.puzzles.puzzle import Puzzle, PuzzleKind, listed, people_sizes
 from yxanul.text.sources.builtin.word_files import names
 
 

@@ -7,12 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from yxanul.text.sources.builtin.draws import Draws, take_distinct
-from yxanul.text.sources.builtin.puzzles.puzzle import (
-    Puzzle,
-    PuzzleKind,
-    listed,
-    people_sizes,
-)
+from yxanul.text.sources.builtin.puzzles.puzzle import Puzzle, PuzzleKind, listed, people_sizes
 from yxanul.text.sources.builtin.word_files import names
 
 
