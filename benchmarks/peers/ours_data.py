@@ -58,9 +58,9 @@ def gpt2_tokenizer(folder: str) -> Any:
 
 def token_bytes(token: str) -> bytes:
     """Return the bytes of a token as GPT-2's files write it."""
-    from yxanul.tokenizer import byte_alphabet
+    from yxanul.tokenizer import pre_tokenizers
 
-    return byte_alphabet.token_bytes(token)
+    return pre_tokenizers.token_bytes(token)
 
 
 def read_batches(shards: str, seq_len: int) -> dict[str, Any]:

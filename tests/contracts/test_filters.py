@@ -14,8 +14,8 @@ from yxanul.base.errors import YxanulError
 from yxanul.text.config import TextSettings
 from yxanul.text.decontaminate import Decontaminate, Ngrams, ngrams_of
 from yxanul.text.documents import CHOICES, Document
-from yxanul.text.filters import FILTERS, open_filters
 from yxanul.text.filters.config import FilterSettings
+from yxanul.text.filters.table import FILTERS, open_filters
 
 ONE = TypeAdapter(FilterSettings)
 LONG = " ".join(f"word{n}" for n in range(60))
@@ -48,20 +48,20 @@ def quality(folder):
 CASES = {
     "length": (
         lambda _: {"min_chars": 3, "max_chars": 1000},
-        Document("d", "s", "ab"),
+        Document("d", "ab"),
         "too_short",
     ),
-    "score": (lambda _: {"column": "n", "at_least": 5}, Document("d", "s", "a", {"n": 4}), "score"),
+    "score": (lambda _: {"column": "n", "at_least": 5}, Document("d", "a", {"n": 4}), "score"),
     "value": (
         lambda _: {"column": "n", "one_of": [5, "math"]},
-        Document("d", "s", "a", {"n": "web"}),
+        Document("d", "a", {"n": "web"}),
         "value",
     ),
-    "language": (lambda _: {"languages": ["en"]}, Document("d", "s", GERMAN), "language"),
-    "repetition": (lambda _: {}, Document("d", "s", "again and again\n" * 9), "repetition"),
-    "quality": (quality, Document("d", "s", "short"), "quality"),
+    "language": (lambda _: {"languages": ["en"]}, Document("d", GERMAN), "language"),
+    "repetition": (lambda _: {}, Document("d", "again and again\n" * 9), "repetition"),
+    "quality": (quality, Document("d", "short"), "quality"),
 }
-STAYS = Document("d", "s", "She walked home in the rain, slowly, and thought of him.", {"n": 5})
+STAYS = Document("d", "She walked home in the rain, slowly, and thought of him.", {"n": 5})
 
 
 def settings_of(kind, folder):
@@ -78,14 +78,14 @@ def documents():
         for _ in range(40)
     ]
     texts += [GERMAN, STAYS.text, LONG, *ODD]
-    return [Document(f"d{n}", "s", text, {"n": n % 9}) for n, text in enumerate(texts)]
+    return [Document(f"d{n}", text, {"n": n % 9}) for n, text in enumerate(texts)]
 
 
 @pytest.fixture(params=[*FILTERS, "decontaminate"])
 def case(request, tmp_path):
     """A filter, and a document that it drops with the cause."""
     if request.param == "decontaminate":
-        return Decontaminate(ngrams_of([LONG])), Document("d", "s", LONG), "contaminated"
+        return Decontaminate(ngrams_of([LONG])), Document("d", LONG), "contaminated"
     if request.param == "language":
         pytest.importorskip("py3langid")
     settings, goes, cause = settings_of(request.param, tmp_path)
@@ -122,7 +122,7 @@ def test_one_document_stays_and_another_goes_for_the_cause(case):
 
 def test_odd_texts_are_answered(case):
     for text in ODD:
-        assert case[0].cause(Document("d", "s", text)) in (None, *CHOICES)
+        assert case[0].cause(Document("d", text)) in (None, *CHOICES)
 
 
 def test_the_order_of_the_documents_does_not_matter(case):
@@ -145,7 +145,7 @@ from pydantic import TypeAdapter
 from yxanul.text.config import TextSettings
 from yxanul.text.decontaminate import Decontaminate, Ngrams
 from yxanul.text.documents import Document
-from yxanul.text.filters import open_filters
+from yxanul.text.filters.table import open_filters
 documents = [Document(*fields) for fields in json.load(sys.stdin)]
 filters = TypeAdapter(TextSettings).validate_json(sys.argv[1])
 opened = [*open_filters(filters), Decontaminate(Ngrams.load(Path(sys.argv[2])))]
@@ -161,7 +161,7 @@ def test_another_process_gives_the_same_answers(tmp_path):
     ngrams = ngrams_of([LONG])
     ngrams.save(tmp_path / "ngrams.npz")
     some = documents()
-    fields = [[one.id, one.source, one.text, one.scores] for one in some]
+    fields = [[one.id, one.text, one.scores] for one in some]
     result = subprocess.run(
         [sys.executable, "-c", WORKER, settings.model_dump_json(), str(tmp_path / "ngrams.npz")],
         input=json.dumps(fields), capture_output=True, text=True, check=True,

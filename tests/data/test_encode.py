@@ -18,8 +18,8 @@ from yxanul.data.report import report_on
 from yxanul.data.shards import Shards
 from yxanul.text.split import is_held_out
 from yxanul.tokenizer.build import build_tokenizer
-from yxanul.tokenizer.byte_alphabet import byte_symbols
 from yxanul.tokenizer.config import BpeSettings
+from yxanul.tokenizer.pre_tokenizers import byte_symbols
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 

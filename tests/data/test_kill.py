@@ -13,7 +13,7 @@ import pytest
 from yxanul.base.ui import SilentUi
 from yxanul.data.config import DataSettings
 from yxanul.data.encode import prepare_corpus
-from yxanul.data.workers import _without_interrupts
+from yxanul.data.executor import _without_interrupts
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
 

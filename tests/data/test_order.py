@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from yxanul.base.seeds import derive_seed
 from yxanul.data.order import TokenStream, first_order
-from yxanul.data.permutation import permutation
+from yxanul.data.shards import permutation
 
 END = 0
 quick = settings(

@@ -2,7 +2,7 @@ import itertools
 import json
 
 from yxanul.data.config import DataSettings
-from yxanul.data.tokenizer_text import training_texts
+from yxanul.data.texts import training_texts
 from yxanul.text.split import is_held_out
 
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yxanul.base.errors import YxanulError
-from yxanul.data.windows import cut_windows, group_windows
+from yxanul.data.batches import cut_windows, group_windows
 
 lengths = st.lists(st.integers(0, 60), max_size=12)
 

@@ -14,7 +14,7 @@ def choose(rows, **settings):
 
 
 def text_of(row, **settings):
-    item = choose([row], **settings).document(row, "mine", "n#0")
+    item = choose([row], **settings).document(row, "n#0")
     return item.text if isinstance(item, Document) else item
 
 
@@ -53,8 +53,8 @@ def test_a_template_fills_in_values():
 
 def test_a_template_without_its_value_drops_the_row():
     columns = choose([{"q": "a", "a": "b"}], template="{q}{a}")
-    assert columns.document({"q": "x"}, "mine", "n#1") == Dropped("missing_column", "n#1")
-    assert columns.document({"q": "x", "a": None}, "s", "n#2") == Dropped("missing_column", "n#2")
+    assert columns.document({"q": "x"}, "n#1") == Dropped("missing_column", "n#1")
+    assert columns.document({"q": "x", "a": None}, "n#2") == Dropped("missing_column", "n#2")
 
 
 def test_a_chat_becomes_paragraphs():
@@ -86,9 +86,9 @@ def test_scores_stand_beside_the_text():
     rows = [{"text": "a", "score": 3.5, "lang": "en"}, {"text": "b", "score": None}, {"text": "c"}]
     columns = choose(rows, filters=filters)
     assert columns.names == ["text", "score"]
-    documents = [columns.document(row, "mine", "n") for row in rows]
+    documents = [columns.document(row, "n") for row in rows]
     assert [(d.text, d.scores) for d in documents] == [("a", {"score": 3.5}), ("b", {}), ("c", {})]
-    assert choose(rows).document(rows[0], "mine", "n").scores == {}
+    assert choose(rows).document(rows[0], "n").scores == {}
     with pytest.raises(YxanulError, match=r"'score'.*'scores'\?"):
         choose([{"text": "a", "scores": 1}], filters=filters)
 

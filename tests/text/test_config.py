@@ -1,8 +1,7 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from yxanul.text.config import JsonlSettings, SourceSettings, TextSettings
-from yxanul.text.template import parse_template
+from yxanul.text.config import JsonlSettings, SourceSettings, TextSettings, parse_template
 
 ANY = TypeAdapter(SourceSettings)
 

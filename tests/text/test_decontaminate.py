@@ -16,7 +16,7 @@ OTHER = [f"other{n}" for n in range(40)]
 
 
 def is_hit(texts, document):
-    cause = Decontaminate(ngrams_of(texts)).cause(Document("d", "s", document))
+    cause = Decontaminate(ngrams_of(texts)).cause(Document("d", document))
     assert cause in (None, "contaminated")
     return cause is not None
 
@@ -90,7 +90,7 @@ def test_the_fast_search_is_the_slow_one_on_random_texts(monkeypatch):
         documents = [" ".join(draw.choices("ab", k=draw.randint(0, 60))) for _ in range(8)]
         one = Decontaminate(ngrams_of(texts))
         for document in documents:
-            found = one.cause(Document("d", "s", document)) is not None
+            found = one.cause(Document("d", document)) is not None
             assert found == slow_hit(texts, document)
             hits += found
     assert 100 < hits < 1100
@@ -132,15 +132,18 @@ def test_saved_and_loaded_it_is_the_same(tmp_path):
         ngrams.save(path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     loaded = Ngrams.load(paths[0])
-    assert loaded.digest == ngrams.digest != ngrams_of([" ".join(TEST)]).digest
+    loaded.save(tmp_path / "three.npz")
+    assert (tmp_path / "three.npz").read_bytes() == paths[0].read_bytes()
     assert (len(loaded), loaded.too_short) == (len(ngrams), 1) == (28 + 1, 1)
-    assert Decontaminate(loaded).cause(Document("d", "s", planted(OTHER[:9]))) == "contaminated"
+    assert Decontaminate(loaded).cause(Document("d", planted(OTHER[:9]))) == "contaminated"
     assert loaded.by_length.keys() == {9, 13}
 
 
-def test_the_order_of_the_texts_does_not_matter():
+def test_the_order_of_the_texts_does_not_matter(tmp_path):
     texts = [" ".join(TEST[n : n + 15]) for n in range(20)]
-    assert ngrams_of(texts).digest == ngrams_of(texts[::-1]).digest
+    for name, some in (("one", texts), ("two", texts[::-1])):
+        ngrams_of(some).save(tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
 def test_nothing_to_hunt_finds_nothing():
@@ -169,17 +172,17 @@ def test_real_problems_for_training_against_those_of_the_test(shared_data):
     one = Decontaminate(ngrams_of(texts))
     rows = map(json.loads, (folder / "gsm8k_train.jsonl").read_text().splitlines())
     documents = [f"{row['question']}\n{row['answer']}" for row in rows]
-    hits = [one.cause(Document("d", "s", text)) is not None for text in documents]
+    hits = [one.cause(Document("d", text)) is not None for text in documents]
     wanted = slow_wanted(texts)
     assert hits == [slow_hit(texts, text, wanted) for text in documents]
     assert sum(hits) == 10
     for text in texts[::100]:
-        assert one.cause(Document("d", "s", f"Before it.\n{text} After it.")) == "contaminated"
+        assert one.cause(Document("d", f"Before it.\n{text} After it.")) == "contaminated"
 
 
 def test_real_stories_are_clean(shared_data):
     texts = list(benchmark_texts("triviaqa", str(shared_data / "benchmarks/triviaqa_1500.jsonl")))
     one = Decontaminate(ngrams_of(texts))
     text = (shared_data / "stories" / "tinystories.txt").read_text()
-    documents = [Document("d", "s", story) for story in text.split("<|endoftext|>")[:3000]]
+    documents = [Document("d", story) for story in text.split("<|endoftext|>")[:3000]]
     assert {one.cause(document) for document in documents} == {None}

@@ -28,7 +28,6 @@ def test_documents_between_separator_lines(plain):
     result = plain(text)
     assert result.texts == ["one\n\nstill one", "two", "three"]
     assert [document.id for document in result.documents] == ["a.txt#0", "a.txt#1", "a.txt#2"]
-    assert {document.source for document in result.documents} == {"mine"}
 
 
 def test_separators_at_the_ends_make_no_documents(plain):

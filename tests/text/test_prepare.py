@@ -27,7 +27,7 @@ class ListedSource:
 
 
 def documents(*texts):
-    return [Document(f"d#{n}", "listed", text) for n, text in enumerate(texts)]
+    return [Document(f"d#{n}", text) for n, text in enumerate(texts)]
 
 
 def test_each_document_has_the_side_that_its_text_decides():

@@ -17,8 +17,8 @@ from yxanul.tokenizer.config import (
     SuperBpeSettings,
 )
 from yxanul.tokenizer.pretrained import load_pretrained_tokenizer
-from yxanul.tokenizer.sample import cut_at
 from yxanul.tokenizer.tokenizer import Tokenizer
+from yxanul.tokenizer.train_bpe import cut_at
 
 STORY = "The little fox ran over the little hill and the little river. "
 

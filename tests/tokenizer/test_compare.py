@@ -3,7 +3,7 @@ from yxanul.tokenizer import compare
 from yxanul.tokenizer.build import build_tokenizer
 from yxanul.tokenizer.compare import Length, measure
 from yxanul.tokenizer.config import BpeSettings, ByteSettings
-from yxanul.tokenizer.sample import in_batches
+from yxanul.tokenizer.train_bpe import in_batches
 
 TEXTS = ["The little fox", "naïve 日本", "", "x" * 50]
 
@@ -11,7 +11,7 @@ TEXTS = ["The little fox", "naïve 日本", "", "x" * 50]
 def test_lengths_are_those_of_the_texts_alone(monkeypatch):
     tokenizer = build_tokenizer(ByteSettings(), tuple, SilentUi())
     size = sum(len(text.encode()) for text in TEXTS)
-    wanted = Length(size, size, sum(map(len, TEXTS)), len(TEXTS))
+    wanted = Length(len(TEXTS), size, size, sum(map(len, TEXTS)))
     assert measure(tokenizer, iter(TEXTS)) == wanted
     monkeypatch.setattr(compare, "in_batches", lambda texts: in_batches(texts, chars=5))
     assert measure(tokenizer, iter(TEXTS)) == wanted

@@ -11,7 +11,6 @@ import pytest
 import tokenizers as library
 from tokenizers import Regex, pre_tokenizers
 
-from yxanul.tokenizer.byte_alphabet import byte_symbols
 from yxanul.tokenizer.gigatoken import (
     COMPARED,
     PACKAGE,
@@ -19,6 +18,7 @@ from yxanul.tokenizer.gigatoken import (
     minimal_json,
     unlike_code_points,
 )
+from yxanul.tokenizer.pre_tokenizers import byte_symbols
 
 SURROGATES = range(0xD800, 0xE000)
 CHUNK = 256

@@ -11,7 +11,6 @@ from yxanul.base.errors import YxanulError
 from yxanul.base.ui import SilentUi
 from yxanul.text.split import is_held_out
 from yxanul.tokenizer.build import build_tokenizer
-from yxanul.tokenizer.byte_alphabet import token_bytes
 from yxanul.tokenizer.compare import measure
 from yxanul.tokenizer.config import (
     BpeSettings,
@@ -19,7 +18,7 @@ from yxanul.tokenizer.config import (
     SuperBpeSettings,
     SuperBpeT80kSettings,
 )
-from yxanul.tokenizer.pre_tokenizers import count_words, has_superwords
+from yxanul.tokenizer.pre_tokenizers import count_words, has_superwords, token_bytes
 from yxanul.tokenizer.superbpe import train
 
 

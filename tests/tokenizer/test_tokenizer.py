@@ -7,8 +7,8 @@ from tokenizers import decoders, models, pre_tokenizers, processors
 from yxanul.base.errors import YxanulError
 from yxanul.base.ui import SilentUi
 from yxanul.tokenizer.build import build_tokenizer
-from yxanul.tokenizer.byte_alphabet import byte_symbols
 from yxanul.tokenizer.config import BpeSettings, ByteSettings, FileSettings, Gpt2Settings
+from yxanul.tokenizer.pre_tokenizers import byte_symbols
 from yxanul.tokenizer.tokenizer import Tokenizer
 
 

@@ -88,8 +88,7 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Train a tokenizer on text, and measure it on held-out text."""
-    from yxanul.data.texts import say_notes
-    from yxanul.data.tokenizer_text import training_texts
+    from yxanul.data.texts import say_notes, training_texts
     from yxanul.tokenizer.build import build_tokenizer
 
     folder = checked_out(out, force)

@@ -133,7 +133,7 @@ def _decide(
     storage.remove([digest_file])
     storage.pull(fingerprints)
     scratch = storage.folder / ".comparing"
-    counts = write_copies(fingerprints, copies, settings, scratch, lambda done, total: check())
+    counts = write_copies(fingerprints, copies, settings, scratch, check)
     storage.push(copies)
     write_json(digest_file, digest)
     storage.push([digest_file])

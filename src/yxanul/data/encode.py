@@ -19,7 +19,7 @@ from yxanul.data.config import DataSettings
 from yxanul.data.contamination import benchmark_ngrams, comparison_digest
 from yxanul.data.duplicates import find_duplicates
 from yxanul.data.encode_task import HELD_OUT_SEPARATOR, EncodeTask
-from yxanul.data.executor import Executor
+from yxanul.data.executor import Executor, in_process_executor, process_executor
 from yxanul.data.manifest import (
     SPLITS,
     DroppedSample,
@@ -35,7 +35,6 @@ from yxanul.data.order import first_order
 from yxanul.data.plan import Job, make_header, open_job, plan_job, remove_all_leftovers
 from yxanul.data.ray_executor import ray_executor
 from yxanul.data.storage import Storage, open_storage
-from yxanul.data.workers import in_process_executor, process_executor
 from yxanul.text.prepare import no_document, nothing_to_train_on
 from yxanul.tokenizer import gigatoken
 from yxanul.tokenizer.tokenizer import Tokenizer

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from yxanul.base.errors import YxanulError
 from yxanul.base.files import atomic_file, sha256_of, write_json
 from yxanul.data.executor import Worker
 from yxanul.data.manifest import (
@@ -28,9 +29,9 @@ from yxanul.data.manifest import (
 from yxanul.text.config import CommonSettings
 from yxanul.text.dedup.copies import read_copies
 from yxanul.text.documents import Document, Dropped, SourceSlice
-from yxanul.text.filters.length import token_bounds
+from yxanul.text.filters.columns import token_bounds
 from yxanul.text.prepare import prepared
-from yxanul.tokenizer.end_of_text import END_OF_TEXT
+from yxanul.tokenizer.tokenizer_config import END_OF_TEXT
 
 _BATCH_CHARS = 1_000_000
 _SAMPLES_PER_CAUSE = 3
@@ -104,7 +105,12 @@ class EncodeTask:
             if isinstance(item, Dropped):
                 yield item
                 continue
-            cause = copies.get(number) if copies else None
+            if copies is not None and number == len(copies):
+                raise YxanulError(
+                    f"'{self.part.name}' has more documents than the {number:,} that were compared",
+                    hint="run the command again when the text and its filters no longer change",
+                )
+            cause = copies[number] if copies else None
             number += 1
             yield Dropped(cause, item[1].id, item[1].text) if cause else item
 
@@ -115,10 +121,9 @@ class EncodeTask:
         too few or too many tokens."""
         ids, ends = worker.tokenizer.encode_documents([document.text for _, document in batch])
         lengths = np.diff(ends, prepend=0)
-        least, most = token_bounds(self.settings.filters or ())
-        small = lengths - 1 < (least or 0)
-        big = lengths - 1 > most if most is not None else np.zeros_like(small)
-        kept = ~(small | big)
+        least, most = token_bounds(self.settings.filters)
+        small = lengths - 1 < least
+        kept = ~small & (lengths - 1 <= most)
         if kept.all():
             return batch, ids, lengths
         for index in np.flatnonzero(~kept).tolist():

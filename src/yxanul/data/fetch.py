@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,8 +37,10 @@ def _fetch_source(storage: RemoteStorage, name: str, splits: Sequence[Split], ui
     folder = storage.folder / name
     path = folder / "manifest.json"
     content = storage.read(path) or b""
-    digests = _files(folder, parse_manifest(_parse(content), path), splits)
-    known = _known(folder)
+    digests = _files(folder, parse_manifest(content, path), splits)
+    # The modification time and checksum of each file when it was last fetched.
+    record = folder / "fetched.json"
+    known: dict[str, Any] = read_json(record) if record.is_file() else {}
     missing = [file for file in digests if not _is_current(file, digests[file], known)]
     if missing:
         for file in missing:
@@ -57,7 +58,7 @@ def _fetch_source(storage: RemoteStorage, name: str, splits: Sequence[Split], ui
         for other in others:
             other.unlink(missing_ok=True)
     storage.pull(other for other in others if storage.size(other) is not None)
-    write_json(folder / "fetched.json", known)
+    write_json(record, known)
     with atomic_file(path) as file:
         file.write(content)
 
@@ -71,19 +72,6 @@ def _files(folder: Path, manifest: Manifest, splits: Sequence[Split]) -> dict[Pa
         for end, path in shard_files(folder / split, number).items()
         if entry.tokens
     }
-
-
-def _parse(content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except ValueError:
-        return None
-
-
-def _known(folder: Path) -> dict[str, Any]:
-    """Return the modification time and checksum of each file when it was last fetched."""
-    path = folder / "fetched.json"
-    return read_json(path) if path.is_file() else {}
 
 
 def _is_current(path: Path, digest: str, known: dict[str, Any]) -> bool:

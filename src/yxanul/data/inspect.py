@@ -27,8 +27,7 @@ from yxanul.data.manifest import (
 )
 from yxanul.data.mix import Row
 from yxanul.data.order import GROUP_TOKENS, TokenStream
-from yxanul.data.partial_shards import PartialShards
-from yxanul.data.shards import Shard, Shards
+from yxanul.data.shards import PartialShards, Shard, Shards
 
 LAST_POSITION = 1 << 60
 """Highest valid stream position: streams are endless, but positions must fit into int64."""

@@ -189,16 +189,16 @@ def read_manifest(folder: Path) -> Manifest:
             got=f"no {path}",
             hint="run yxanul prepare",
         )
-    return parse_manifest(read_json(path), path)
+    return parse_manifest(path.read_bytes(), path)
 
 
-def parse_manifest(content: object, path: Path) -> Manifest:
-    """Return the manifest with this JSON content, read from the file `path`."""
+def parse_manifest(content: bytes, path: Path) -> Manifest:
+    """Return the manifest with this content, read from the file `path`."""
     try:
-        manifest = Manifest.model_validate(content)
+        manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        where = ".".join(map(str, first["loc"])) or "manifest"
         raise YxanulError(f"{path} is broken", got=f"{where}: {first['msg']}") from None
     if manifest.header.schema_version != SCHEMA_VERSION:
         raise YxanulError(
@@ -243,11 +243,9 @@ def held_out_path(folder: Path, number: int) -> Path:
 
 
 def _sum_split(entries: list[ShardEntry]) -> SplitEntry:
+    counts = ("documents", "tokens", "bytes", "chars")
     return SplitEntry(
-        documents=sum(entry.documents for entry in entries),
-        tokens=sum(entry.tokens for entry in entries),
-        bytes=sum(entry.bytes for entry in entries),
-        chars=sum(entry.chars for entry in entries),
+        **{name: sum(getattr(entry, name) for entry in entries) for name in counts},
         lengths=tuple(map(sum, zip_longest(*(entry.lengths for entry in entries), fillvalue=0))),
         shards=tuple(entries),
     )

@@ -15,8 +15,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from yxanul.base.seeds import derive_seed
-from yxanul.data.permutation import permutation
-from yxanul.data.shards import Shard
+from yxanul.data.shards import Shard, permutation
 
 GROUP_TOKENS = 1 << 25
 _EPOCHS_KEPT = 2

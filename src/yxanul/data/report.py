@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import zip_longest
+from itertools import product, zip_longest
 from typing import Any
 
 from yxanul.data.manifest import Manifest, SplitEntry
@@ -17,22 +17,15 @@ def report_on(manifests: Mapping[str, Manifest]) -> dict[str, Any]:
     `splits` has the first three by split.
     """
     sources = {name: figures_of(manifest) for name, manifest in manifests.items()}
-    splits = {
-        count: {
-            name: {split: figures[count] for split, figures in source["splits"].items()}
-            for name, source in sources.items()
-        }
-        for count in _COUNTS
-    }
-    totals = {
-        count: {name: sum(by_split.values()) for name, by_split in splits[count].items()}
-        for count in _COUNTS
-    }
-    others = {
-        key: {name: source[key] for name, source in sources.items()}
-        for key in ("dropped", "synthetic", "chars_per_token", "lengths")
-    }
-    return totals | others | {"splits": splits}
+    report: dict[str, Any] = {count: {} for count in _COUNTS}
+    for key in ("dropped", "synthetic", "chars_per_token", "lengths"):
+        report[key] = {name: source[key] for name, source in sources.items()}
+    report["splits"] = {count: {} for count in _COUNTS}
+    for count, (name, source) in product(_COUNTS, sources.items()):
+        by_split = {split: figures[count] for split, figures in source["splits"].items()}
+        report["splits"][count][name] = by_split
+        report[count][name] = sum(by_split.values())
+    return report
 
 
 def figures_of(manifest: Manifest) -> dict[str, Any]:

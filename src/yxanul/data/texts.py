@@ -1,16 +1,19 @@
-"""Raw texts of files, folders, or the held-out split of a source, read without shards."""
+"""Raw texts of files, folders and the splits of sources, read without shards."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from yxanul.base.seeds import derive_seed
 from yxanul.base.settings import checked
 from yxanul.base.ui import Ui
 from yxanul.data.config import DataSettings
 from yxanul.text.config import CommonSettings, TextSettings
+from yxanul.text.documents import SourceSlice
+from yxanul.text.filters.table import Filter, open_filters
 from yxanul.text.prepare import prepared, split_parts
-from yxanul.text.sources import open_source
+from yxanul.text.sources import Source, open_source
 
 _WHOLE_FILE_BYTES = 1 << 26
 
@@ -27,13 +30,14 @@ def texts_of_path(path: str, ui: Ui) -> Iterator[str]:
     say_notes([settings], ui)
     if _is_one_text(Path(path), settings.separator):
         settings = settings.model_copy(update={"split_by": "file"})
-    yield from _documents(path, settings, held_out_fraction=0.0, split="train")
+    source = open_source(path, settings)
+    yield from _documents(source, source.slices(), "train")
 
 
 def held_out_texts(data: DataSettings, name: str) -> Iterator[str]:
     """Yield the held-out documents of a source."""
-    fraction = data.validation_fraction
-    yield from _documents(name, data.sources[name], fraction, split="validation")
+    source = open_source(name, data.sources[name])
+    yield from _documents(source, split_parts(source, data.validation_fraction), "validation")
 
 
 def say_notes(sources: Iterable[CommonSettings], ui: Ui) -> None:
@@ -55,13 +59,37 @@ def take_bytes(texts: Iterator[str], max_bytes: int) -> list[str]:
     return taken
 
 
+def training_texts(settings: DataSettings) -> Iterator[str]:
+    """Yield training documents, balanced by bytes across sources until each is exhausted.
+
+    Slices of a source come in hashed order, so that a prefix is a sample of the whole. Filters
+    apply; deduplication and decontamination do not yet.
+    """
+    streams = {name: _training_texts(name, settings) for name in settings.sources}
+    taken_bytes = dict.fromkeys(streams, 0)
+    while streams:
+        name = min(streams, key=taken_bytes.__getitem__)
+        text = next(streams[name], None)
+        if text is None:
+            del streams[name]
+            continue
+        taken_bytes[name] += len(text.encode())
+        yield text
+
+
+def _training_texts(name: str, data: DataSettings) -> Iterator[str]:
+    settings = data.source(name)
+    source, filters = open_source(name, settings), open_filters(settings)
+    parts = split_parts(source, data.validation_fraction, filters)
+    parts.sort(key=lambda part: derive_seed(0, part.name))
+    yield from _documents(source, parts, "train", filters)
+
+
 def _documents(
-    name: str, settings: CommonSettings, held_out_fraction: float, split: str
+    source: Source, parts: Iterable[SourceSlice], split: str, filters: Sequence[Filter] = ()
 ) -> Iterator[str]:
-    source = open_source(name, settings)
-    fraction = held_out_fraction
-    for part in split_parts(source, fraction) if fraction else source.slices():
-        for item in prepared(source, part):
+    for part in parts:
+        for item in prepared(source, part, filters):
             if isinstance(item, tuple) and item[0] == split:
                 yield item[1].text
 

@@ -21,10 +21,9 @@ from yxanul.data.encode import PrepareHooks, prepare_corpus
 from yxanul.data.fetch import fetch_shards
 from yxanul.data.manifest import Header, Manifest, Split, read_manifest
 from yxanul.data.order import ShardSet, TokenStream, first_order
-from yxanul.data.partial_shards import PartialShards, sampled_parts
 from yxanul.data.plan import make_header
-from yxanul.data.shards import Shards
-from yxanul.data.tokenizer_text import training_texts
+from yxanul.data.shards import PartialShards, Shards, sampled_parts
+from yxanul.data.texts import training_texts
 from yxanul.recipe import Recipe
 from yxanul.tokenizer.build import build_tokenizer
 from yxanul.tokenizer.tokenizer import Tokenizer

@@ -7,11 +7,9 @@ N-grams without a letter, such as counting, are not matched.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -21,7 +19,7 @@ from numpy.typing import NDArray
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import atomic_file
 from yxanul.text.documents import Document
-from yxanul.text.words import Numbers, Runs, numbers_of, pieces_of
+from yxanul.text.words import Numbers, Runs, are_in, numbers_of, pieces_of
 
 MAX_WORDS = 13
 MIN_WORDS = 8
@@ -52,14 +50,6 @@ class Ngrams:
 
     def __len__(self) -> int:
         return sum(map(len, self.by_length.values()))
-
-    @cached_property
-    def digest(self) -> str:
-        """Digest of the n-grams."""
-        digest = hashlib.blake2b(digest_size=16)
-        for length, numbers in sorted(self.by_length.items()):
-            digest.update(b"%d:" % length + np.ascontiguousarray(numbers).tobytes())
-        return digest.hexdigest()
 
     def save(self, path: Path) -> None:
         """Write an .npz file atomically; equal n-grams give equal files."""
@@ -127,10 +117,10 @@ class Decontaminate:
         runs = Runs(numbers)
         beginnings = runs.all(MIN_WORDS)
         starts = np.flatnonzero(self._may_begin[beginnings >> self._shift])
-        starts = starts[_are_in(beginnings[starts], self._ngrams.beginnings)]
+        starts = starts[are_in(beginnings[starts], self._ngrams.beginnings)]
         for length, ngrams in self._ngrams.by_length.items() if len(starts) else ():
             fitting = starts[starts + length <= len(numbers)]
-            if _are_in(runs.at(fitting, length), ngrams).any():
+            if are_in(runs.at(fitting, length), ngrams).any():
                 return True
         return False
 
@@ -143,10 +133,3 @@ def _with_letters(words: list[str], length: int) -> NDArray[np.bool_]:
 
 def _distinct(numbers: list[Numbers]) -> Numbers:
     return np.unique(np.concatenate([np.zeros(0, np.uint64), *numbers]))
-
-
-def _are_in(numbers: Numbers, some: Numbers) -> NDArray[np.bool_]:
-    """Return for each number whether it is in the sorted array `some`."""
-    if not len(some):
-        return np.zeros(len(numbers), np.bool_)
-    return some[np.minimum(np.searchsorted(some, numbers), len(some) - 1)] == numbers

@@ -55,7 +55,6 @@ class Document:
     """A text with an id that is unique in its source."""
 
     id: str
-    source: str
     text: str
     scores: Mapping[str, Any] = field(default_factory=dict)
     """Values of the columns that filters read."""

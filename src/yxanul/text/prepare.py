@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import HubSettings
 from yxanul.text.documents import CURES, PROBLEMS, Document, Dropped, SourceSlice
-from yxanul.text.filters.filter import Filter
+from yxanul.text.filters.table import Filter
 from yxanul.text.sources.file_source import FileSource
 from yxanul.text.sources.remote import is_remote
 from yxanul.text.sources.source import Source

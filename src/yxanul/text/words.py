@@ -68,6 +68,20 @@ class Runs:
         return (self._sums[starts + length] - self._sums[starts]) * self._inverse[starts]
 
 
+def are_in(numbers: Numbers, some: Numbers) -> NDArray[np.bool_]:
+    """Return for each number whether it is in the sorted array `some`."""
+    if not len(some):
+        return np.zeros(len(numbers), np.bool_)
+    return some[np.minimum(np.searchsorted(some, numbers), len(some) - 1)] == numbers
+
+
+def mixed(numbers: Numbers) -> Numbers:
+    """Mix the bits of 64-bit hashes with the finalizer of SplitMix64 (Steele et al. 2014)."""
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ (numbers >> np.uint64(31))
+
+
 def pieces_of(text: str, ends: re.Pattern[str]) -> Iterator[str]:
     """Split a long text after matches of `ends` to bound the memory for its words."""
     start = 0

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import tokenizers as library
 from tokenizers import models
 
+from yxanul.base.chat import source_of
 from yxanul.base.errors import YxanulError
 from yxanul.base.registry import lookup
 from yxanul.base.ui import Ui
-from yxanul.tokenizer.added_tokens import with_added
-from yxanul.tokenizer.byte_alphabet import byte_symbols
 from yxanul.tokenizer.config import (
     BpeSettings,
     ByteSettings,
+    CommonTokenizerSettings,
     FileSettings,
     Gpt2Settings,
     SuperBpeSettings,
@@ -26,17 +27,14 @@ from yxanul.tokenizer.config import (
     TokenizerSettings,
     TrainedSettings,
 )
-from yxanul.tokenizer.end_of_text import END_OF_TEXT
-from yxanul.tokenizer.pre_tokenizers import byte_level
-from yxanul.tokenizer.sample import take_sample
+from yxanul.tokenizer.pre_tokenizers import byte_level, byte_symbols
 from yxanul.tokenizer.superbpe.train import T80K_TOKENS, read_bpe, read_t80k, train_superbpe
 from yxanul.tokenizer.tokenizer import Tokenizer
-from yxanul.tokenizer.train_bpe import learn_bpe
+from yxanul.tokenizer.tokenizer_config import END_OF_TEXT
+from yxanul.tokenizer.train_bpe import learn_bpe, take_sample
 
 Texts = Callable[[], Iterable[str]]
 
-HUB_NAMES = {"gpt2": "openai-community/gpt2", "superbpe-t80k": "UW/OLMo2-8B-SuperBPE-t80k"}
-"""Hub repositories of the pretrained kinds, used if no path is given."""
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?<!\.json)")
 
 
@@ -84,7 +82,7 @@ def _trained(raw: library.Tokenizer, settings: TrainedSettings, ui: Ui) -> Token
 def build_gpt2(settings: Gpt2Settings, texts: Texts, ui: Ui) -> Tokenizer:
     """Load GPT-2's vocabulary from a folder or the hub."""
     if settings.path is None:
-        return with_added(_from_hub(HUB_NAMES["gpt2"]), END_OF_TEXT, settings)
+        return with_added(_from_hub("openai-community/gpt2"), END_OF_TEXT, settings)
     folder = Path(settings.path)
     model = read_bpe(folder / "encoder.json", folder / "vocab.bpe", "GPT-2")
     return with_added(byte_level(model), END_OF_TEXT, settings)
@@ -93,7 +91,7 @@ def build_gpt2(settings: Gpt2Settings, texts: Texts, ui: Ui) -> Tokenizer:
 def build_superbpe_t80k(settings: SuperBpeT80kSettings, texts: Texts, ui: Ui) -> Tokenizer:
     """Load the published SuperBPE from a folder or the hub."""
     if settings.path is None:
-        raw = _from_hub(HUB_NAMES["superbpe-t80k"])
+        raw = _from_hub("UW/OLMo2-8B-SuperBPE-t80k")
     else:
         raw = read_t80k(Path(settings.path))
     end = raw.id_to_token(T80K_TOKENS + 4)
@@ -110,8 +108,8 @@ def build_file(settings: FileSettings, texts: Texts, ui: Ui) -> Tokenizer:
     """Load a tokenizer.json from a path or the hub."""
     path = Path(settings.path)
     if not path.exists() and is_hub_name(settings.path):
-        json = _from_hub(settings.path).to_str()
-        tokenizer = Tokenizer.from_json(json, settings.end_of_text)
+        text = _from_hub(settings.path).to_str()
+        tokenizer = Tokenizer.from_json(text, settings.end_of_text)
     else:
         tokenizer = Tokenizer.load(path, settings.end_of_text)
     template = tokenizer.chat_template
@@ -120,6 +118,39 @@ def build_file(settings: FileSettings, texts: Texts, ui: Ui) -> Tokenizer:
         tokenizer = with_added(raw, tokenizer.end_of_text, settings)
         tokenizer.chat_template = tokenizer.chat_template or template
     return tokenizer
+
+
+def with_added(
+    raw: library.Tokenizer, end_of_text: str, settings: CommonTokenizerSettings
+) -> Tokenizer:
+    """Return the tokenizer with end of text and the tokens of `settings` after its vocabulary."""
+    added = settings.added_tokens
+    if end_of_text in added:
+        raise YxanulError(
+            f"tokenizer.special_tokens contains '{end_of_text}'",
+            hint="it is already the end of text",
+        )
+    raw.add_special_tokens([library.AddedToken(end_of_text, special=True, normalized=False)])
+    if added:
+        raw = _found_in_text(raw, added)
+        raw.add_tokens(
+            [library.AddedToken(name, special=False, normalized=False) for name in added]
+        )
+    tokenizer = Tokenizer(raw, end_of_text)
+    if settings.chat_template is not None:
+        tokenizer.chat_template = source_of(settings.chat_template)
+    return tokenizer
+
+
+def _found_in_text(raw: library.Tokenizer, names: Sequence[str]) -> library.Tokenizer:
+    """Return the tokenizer with special tokens in `names` made ordinary, to be matched in text."""
+    content = json.loads(raw.to_str())
+    special = [t for t in content["added_tokens"] if t["special"] and t["content"] in names]
+    if not special:
+        return raw
+    for token in special:
+        token.update(special=False, normalized=False)
+    return library.Tokenizer.from_str(json.dumps(content))
 
 
 TOKENIZERS: dict[str, Callable[[Any, Texts, Ui], Tokenizer]] = {

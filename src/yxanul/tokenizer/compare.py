@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 
 from yxanul.base.ui import ProgressTask
-from yxanul.tokenizer.sample import in_batches
 from yxanul.tokenizer.tokenizer import Tokenizer
+from yxanul.tokenizer.train_bpe import in_batches
 
 
 @dataclass(frozen=True)
 class Length:
     """A text's length in tokens (excluding end-of-text tokens), bytes and characters."""
 
+    documents: int = 0
     tokens: int = 0
     bytes: int = 0
     characters: int = 0
-    documents: int = 0
 
     def __add__(self, other: Length) -> Length:
-        return Length(
-            self.tokens + other.tokens,
-            self.bytes + other.bytes,
-            self.characters + other.characters,
-            self.documents + other.documents,
-        )
+        return Length(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
     @property
     def bytes_per_token(self) -> float:
@@ -39,10 +34,8 @@ class Length:
 
     def to_dict(self) -> dict[str, float]:
         """Return plain data."""
-        counts = {name: getattr(self, name) for name in ("documents", "tokens", "bytes")}
         return {
-            **counts,
-            "characters": self.characters,
+            **asdict(self),
             "bytes_per_token": self.bytes_per_token,
             "characters_per_token": self.characters_per_token,
         }
@@ -54,7 +47,7 @@ def measure(tokenizer: Tokenizer, texts: Iterable[str], task: ProgressTask | Non
     for batch in in_batches(texts):
         ids, _ = tokenizer.encode_documents(batch)
         size = sum(len(text.encode()) for text in batch)
-        total += Length(len(ids) - len(batch), size, sum(map(len, batch)), len(batch))
+        total += Length(len(batch), len(ids) - len(batch), size, sum(map(len, batch)))
         if task is not None:
             task.advance(size)
     return total

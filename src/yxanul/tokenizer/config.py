@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from yxanul.base.chat import check_chat_template, special_tokens_of
 from yxanul.base.errors import YxanulError
 from yxanul.base.settings import Misfit, Settings
-from yxanul.tokenizer.end_of_text import END_OF_TEXT
+from yxanul.tokenizer.tokenizer_config import END_OF_TEXT
 
 NUM_BYTES = 256
 TRANSITION_SHARE = 0.5

@@ -32,7 +32,7 @@ import tokenizers as library
 
 from yxanul.base.cache import cache_folder
 from yxanul.base.errors import YxanulError
-from yxanul.tokenizer.byte_alphabet import byte_symbols, token_bytes
+from yxanul.tokenizer.pre_tokenizers import byte_symbols, token_bytes
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
 """One library's batch encode function: texts to ids."""
@@ -199,7 +199,12 @@ class FastEncoder:
             text = text[start : start + _SPOT_CHARS]
             row = self._fast(text)
         if row.tolist() != self._slow([text])[0]:
-            raise _disagreement(text)
+            versions = f"{PACKAGE} {version(PACKAGE)}, tokenizers {version('tokenizers')}"
+            raise YxanulError(
+                f"the package {PACKAGE} gives different token ids than tokenizers",
+                got=f"{versions}, for {text[:60]!a}",
+                hint=f"set {SWITCH}=0 in the environment to encode with tokenizers only",
+            )
 
     def _limit_memory(self, chars: int) -> None:
         """Recreate the fast encoder when the package's unbounded cache of words became large."""
@@ -270,14 +275,6 @@ def _agree_on_tokens(content: str, tokens: Iterable[str]) -> bool:
             texts.append(token_bytes(token).decode())
     slow, fast = both_encoders(content)
     return slow(texts) == fast(texts)
-
-
-def _disagreement(text: str) -> YxanulError:
-    return YxanulError(
-        f"the package {PACKAGE} gives different token ids than tokenizers",
-        got=f"{PACKAGE} {version(PACKAGE)}, tokenizers {version('tokenizers')}, for {text[:60]!a}",
-        hint=f"set {SWITCH}=0 in the environment to encode with tokenizers only",
-    )
 
 
 def _resident_bytes() -> int:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tokenizers as library
-
 from yxanul.base.errors import YxanulError, near_miss
 from yxanul.base.files import expand_home
 from yxanul.base.ui import SilentUi
@@ -20,10 +18,10 @@ from yxanul.tokenizer.config import (
     SuperBpeT80kSettings,
     TokenizerSettings,
 )
-from yxanul.tokenizer.end_of_text import END_OF_TEXT, USUAL_NAMES
-from yxanul.tokenizer.pre_tokenizers import byte_level, has_superwords, superword_level
+from yxanul.tokenizer.pre_tokenizers import has_superwords, with_inferred_split
 from yxanul.tokenizer.superbpe.train import T80K_TOKENS, read_bpe
 from yxanul.tokenizer.tokenizer import Tokenizer
+from yxanul.tokenizer.tokenizer_config import END_OF_TEXT, USUAL_NAMES
 
 UNTRAINED: dict[str, TokenizerSettings] = {
     "byte": ByteSettings(),
@@ -121,19 +119,11 @@ def _from_folder(folder: Path) -> Tokenizer:
 
 def _from_vocabulary(folder: Path) -> Tokenizer:
     """Load vocab.json and merges.txt; infer the pre-tokenizer, which they lack, from the tokens."""
-    vocab = read_bpe(folder / "vocab.json", folder / "merges.txt", "BPE")
-    raw = superword_level(vocab)
+    raw = with_inferred_split(read_bpe(folder / "vocab.json", folder / "merges.txt", "BPE"))
     tokens = raw.get_vocab()
-    if not has_superwords(tokens):
-        return Tokenizer(byte_level(vocab), _end_of(raw))
-    if len(tokens) == T80K_TOKENS:
+    if len(tokens) == T80K_TOKENS and has_superwords(tokens):
         return _build(SuperBpeT80kSettings(path=str(folder)))
-    return Tokenizer(raw, _end_of(raw))
-
-
-def _end_of(raw: library.Tokenizer) -> str:
-    tokens = raw.get_vocab()
-    return next((name for name in USUAL_NAMES if name in tokens), END_OF_TEXT)
+    return Tokenizer(raw, next((name for name in USUAL_NAMES if name in tokens), END_OF_TEXT))
 
 
 def _build(settings: TokenizerSettings) -> Tokenizer:

@@ -1,17 +1,41 @@
-"""Pre-tokenization: where text is split before merges apply, and what counts as a word."""
+"""Byte-level vocabularies: their alphabet, and where text is split before merges apply."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 import tokenizers as library
 from tokenizers import Regex, decoders, models, pre_tokenizers
 
-from yxanul.tokenizer.byte_alphabet import token_bytes
-
 MAX_WORDS = 4
 """Maximum words in a superword that training may learn."""
 _THREES_FROM_THE_RIGHT = r"(?=(\d{3})+(?!\d))"
+
+
+@cache
+def byte_symbols() -> tuple[str, ...]:
+    """Return the printable character that stands for each byte 0..255, as in GPT-2.
+
+    It is the byte itself if that is printable, else a character from U+0100 upwards.
+    """
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    spare = iter(range(0x100, 0x200))
+    return tuple(chr(byte) if byte in printable else chr(next(spare)) for byte in range(256))
+
+
+@cache
+def _byte_of_symbol() -> dict[str, int]:
+    return {symbol: byte for byte, symbol in enumerate(byte_symbols())}
+
+
+def token_bytes(token: str) -> bytes:
+    """Return the bytes of a byte-level token; any other token is encoded as UTF-8."""
+    table = _byte_of_symbol()
+    try:
+        return bytes([table[symbol] for symbol in token])
+    except KeyError:
+        return token.encode()
 
 
 def byte_level(model: models.Model, add_prefix_space: bool = False) -> library.Tokenizer:
@@ -29,6 +53,12 @@ def superword_level(model: models.Model) -> library.Tokenizer:
     raw.pre_tokenizer = cut_at_digits(and_words=False)
     raw.decoder = decoders.ByteLevel()
     return raw
+
+
+def with_inferred_split(model: models.Model, add_prefix_space: bool = False) -> library.Tokenizer:
+    """Return the tokenizer of a vocabulary; its tokens tell whether they may span spaces."""
+    raw = superword_level(model)
+    return raw if has_superwords(raw.get_vocab()) else byte_level(model, add_prefix_space)
 
 
 def cut_at_digits(and_words: bool) -> pre_tokenizers.PreTokenizer:

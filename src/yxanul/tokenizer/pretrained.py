@@ -10,11 +10,15 @@ import tokenizers as library
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import read_json
-from yxanul.tokenizer.end_of_text import find_end_of_text
-from yxanul.tokenizer.pre_tokenizers import byte_level, has_superwords, superword_level
+from yxanul.tokenizer.pre_tokenizers import with_inferred_split
 from yxanul.tokenizer.superbpe.train import read_bpe
 from yxanul.tokenizer.tokenizer import Tokenizer, read_library_tokenizer
-from yxanul.tokenizer.tokenizer_config import declared_chat_template
+from yxanul.tokenizer.tokenizer_config import (
+    CONFIG,
+    declared_chat_template,
+    declared_token,
+    find_end_of_text,
+)
 
 _IDS_FROM = ("generation_config.json", "config.json")
 _GPT2_FILES = ("vocab.json", "merges.txt")
@@ -48,13 +52,10 @@ def _read(folder: Path) -> library.Tokenizer:
     if (folder / "tokenizer.json").is_file():
         return read_library_tokenizer(folder / "tokenizer.json")
     vocab, merges = (folder / name for name in _GPT2_FILES)
-    settings = _read_object(folder / "tokenizer_config.json")
+    settings = _read_object(folder / CONFIG)
     if vocab.is_file() and merges.is_file() and settings.get("tokenizer_class") in _GPT2_CLASSES:
         model = read_bpe(vocab, merges, "GPT-2")
-        raw = superword_level(model)
-        if has_superwords(raw.get_vocab()):
-            return raw
-        return byte_level(model, bool(settings.get("add_prefix_space", False)))
+        return with_inferred_split(model, bool(settings.get("add_prefix_space", False)))
     others = [name for name in ("tokenizer.model", *_GPT2_FILES) if (folder / name).is_file()]
     raise YxanulError(
         f"{folder} has no tokenizer.json",
@@ -77,11 +78,9 @@ def _declared(folder: Path, raw: library.Tokenizer, word: str) -> Iterator[str]:
                 continue
             if (token := raw.id_to_token(number)) is not None:
                 yield token
-    for file in ("tokenizer_config.json", "special_tokens_map.json"):
-        token = _read_object(folder / file).get(f"{word}_token")
-        if isinstance(token, dict):  # older files store the token with its flags
-            token = token.get("content")
-        if isinstance(token, str) and raw.token_to_id(token) is not None:
+    for file in (CONFIG, "special_tokens_map.json"):
+        token = declared_token(folder / file, f"{word}_token")
+        if token is not None and raw.token_to_id(token) is not None:
             yield token
 
 

@@ -14,10 +14,9 @@ import tokenizers as library
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import write_text
-from yxanul.tokenizer.byte_alphabet import token_bytes
-from yxanul.tokenizer.end_of_text import find_end_of_text
 from yxanul.tokenizer.gigatoken import PACKAGE, FastEncoder, fast_encoder
-from yxanul.tokenizer.tokenizer_config import declared_chat_template, write_beside
+from yxanul.tokenizer.pre_tokenizers import token_bytes
+from yxanul.tokenizer.tokenizer_config import declared_chat_template, find_end_of_text, write_beside
 
 _CHUNK_CHARS = 1 << 20
 _FALLBACK_BYTE = re.compile("<0x[0-9A-Fa-f]{2}>")

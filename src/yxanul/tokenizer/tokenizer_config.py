@@ -1,18 +1,62 @@
-"""tokenizer_config.json as in `transformers`: end of text and chat template."""
+"""The end of text (eos) and the chat template of a tokenizer, as `transformers` stores them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
+from yxanul.base.errors import YxanulError, near_miss
 from yxanul.base.files import write_json
-from yxanul.tokenizer.end_of_text import USUAL_NAMES
 
 CONFIG = "tokenizer_config.json"
 _TEMPLATE_FILE = "chat_template.jinja"
 _END, _TEMPLATE = "eos_token", "chat_template"
+
+END_OF_TEXT = "<|endoftext|>"
+"""The end of text of tokenizers built here."""
+
+USUAL_NAMES = (
+    END_OF_TEXT,
+    "<|end_of_text|>",
+    "</s>",
+    "<eos>",
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<｜end▁of▁sentence｜>",
+    "[EOS]",
+)
+"""Common names of the end of text, in order of preference."""
+
+
+def find_end_of_text(vocab: Mapping[str, int], beside: Path | None, wanted: str | None) -> str:
+    """Return the end of text: `wanted`, else the `eos_token` declared in the folder `beside`, else
+    the first usual name; raise if there is none."""
+    if wanted is not None:
+        if wanted not in vocab:
+            raise YxanulError(
+                f"the vocabulary has no end of text '{wanted}'",
+                hint=near_miss(wanted, vocab),
+            )
+        return wanted
+    declared = declared_token(beside / CONFIG, _END) if beside is not None else None
+    for name in (declared, *USUAL_NAMES):
+        if name is not None and name in vocab:
+            return name
+    raise YxanulError(
+        "the tokenizer has no end of text",
+        expected="one of " + ", ".join(USUAL_NAMES),
+        hint="set tokenizer.end_of_text",
+    )
+
+
+def declared_token(file: Path, key: str) -> str | None:
+    """Return a token that a tokenizer_config.json (or a file like it) declares, or None."""
+    token = _read(file).get(key)
+    if isinstance(token, dict):  # older files store the token with its flags
+        token = token.get("content")
+    return token if isinstance(token, str) else None
 
 
 def write_beside(
@@ -23,7 +67,7 @@ def write_beside(
     config = file.with_name(CONFIG)
     if usual == end_of_text and chat_template is None and not config.exists():
         return
-    before = _read(file.parent)
+    before = _read(config)
     after = {key: value for key, value in before.items() if key != _TEMPLATE}
     after[_END] = end_of_text
     if chat_template is not None:
@@ -37,17 +81,17 @@ def declared_chat_template(folder: Path) -> str | None:
     try:
         return (folder / _TEMPLATE_FILE).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        template = _read(folder).get(_TEMPLATE)
+        template = _read(folder / CONFIG).get(_TEMPLATE)
     if isinstance(template, list):  # several, by name
         entries = [entry for entry in template if isinstance(entry, dict)]
         template = {e.get("name"): e.get("template") for e in entries}.get("default")
     return template if isinstance(template, str) else None
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    """Return tokenizer_config.json, or {} if it is missing or broken."""
+def _read(file: Path) -> dict[str, Any]:
+    """Return a file's JSON object, or {} if it is missing or broken."""
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return config if isinstance(config, dict) else {}

@@ -2,8 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from yxanul.text.sources.builtin.draws import Draws
-from yxanul.text.sources.builtin.plans import Plans, digits, permuted, take_distinct
+from yxanul.text.sources.builtin.draws import Draws, Plans, digits, permuted, take_distinct
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 10, 64, 101, 1000, 4097])

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from yxanul.text.sources.builtin import math_problems
-from yxanul.text.sources.builtin.grammar import fields
-from yxanul.text.sources.builtin.math_kinds import kinds
+from yxanul.text.sources.builtin.math_problems import kinds
+from yxanul.text.sources.builtin.word_files import read_words, ways
 
 GOLDEN = {0: "b11e3ebe5989701d", 12345: "975b97aa135cd760"}
 SIGNS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
@@ -47,7 +47,7 @@ def test_a_problem_never_changes(index):
 
 
 def test_twenty_thousand_problems_are_all_different():
-    assert math_problems.num_problems() >= 100_000
+    assert math_problems.plans().count >= 100_000
     assert len({math_problems.document(n, 0) for n in range(20_000)}) == 20_000
 
 
@@ -82,11 +82,15 @@ def test_the_answer_is_what_the_question_asks(sample):
         assert problem.answer > 0
 
 
+def fields(text):
+    return set(re.findall(r"\{(\w+)\}", text))
+
+
 def test_every_form_of_a_question_names_all_it_is_given():
-    for kind in kinds():
-        letters = {*"abcd"} & set().union(*map(fields, kind.questions))
+    for kind, given in zip(kinds(), read_words("math")["kinds"], strict=True):
+        letters = {*"abcd"} & fields(given["questions"])
         assert set(kind.ranges) <= letters | {"r0", "r1", "r2", "r3"}
-        for question in kind.questions:
+        for question in ways(given["questions"]):
             assert {*letters, "name", "other"} <= fields(question), (kind.name, question)
             named = kind.things[0].keys()
             assert not named or named & fields(question)
@@ -98,17 +102,20 @@ def test_form(sample, flaws):
         assert not [step for step in problem.steps if flaws(step)], problem.steps
 
 
-def test_hard_for_xz_and_easy_for_who_knows_the_rules(counting_draws, xz_bits_per_byte):
+def test_hard_for_xz_and_easy_for_who_knows_the_rules(
+    counting_draws, xz_bits_per_byte, monkeypatch
+):
     counters, texts = [], []
 
     def make_draws(seed):
         counters.append(counting_draws(seed))
         return counters[-1]
 
+    monkeypatch.setattr(math_problems, "Draws", make_draws)
     for n in range(2000):
-        texts.append(math_problems.problem(n, 0, make_draws).text())
+        texts.append(math_problems.problem(n, 0).text())
     bits = sum(draws.bits for draws in counters)
-    bits += len(texts) * math.log2(math_problems.num_problems())
+    bits += len(texts) * math.log2(math_problems.plans().count)
     choice = bits / sum(len(text.encode()) for text in texts)
     assert xz_bits_per_byte(texts) > 2.5 * choice
     assert choice < 0.35

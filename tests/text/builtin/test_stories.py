@@ -7,10 +7,9 @@ import pytest
 
 from yxanul.base.seeds import derive_seed
 from yxanul.text.sources.builtin import stories
-from yxanul.text.sources.builtin.cast import with_forms
 from yxanul.text.sources.builtin.draws import Draws
-from yxanul.text.sources.builtin.plans import Plans
-from yxanul.text.sources.builtin.tales import tales
+from yxanul.text.sources.builtin.stories import plans, tales
+from yxanul.text.sources.builtin.word_files import with_forms
 
 GOLDEN = {0: "df92862407d79c5f", 12345: "ec6817338ccc4f15"}
 CAST = {str(tale.cast[who]) for tale in tales() for who in ("hero", "friend")}
@@ -34,10 +33,8 @@ def test_forty_thousand_stories_are_all_different():
 
 
 def test_two_hundred_thousand_plans_are_all_different():
-    assert stories.num_stories() >= 200_000
-    plans = Plans([[len(choice) for choice in tale.choices] for tale in tales()])
-    assert plans.count == stories.num_stories()
-    dealt = {(kind, *choices) for kind, choices in (plans.plan(n, 0) for n in range(200_000))}
+    assert plans().count >= 200_000
+    dealt = {(kind, *choices) for kind, choices in (plans().plan(n, 0) for n in range(200_000))}
     assert len(dealt) == 200_000
 
 
@@ -119,6 +116,6 @@ def test_hard_for_xz_and_easy_for_who_knows_the_rules(sample, counting_draws, xz
     for n in range(500):
         draws = counting_draws(derive_seed(0, stories.DOMAIN, n))
         num_bytes += len(stories.tell(stories.plan(n, 0), draws).encode())
-        bits += draws.bits + math.log2(stories.num_stories())
+        bits += draws.bits + math.log2(plans().count)
     assert bits / num_bytes < 0.35
     assert 0.8 < xz_bits_per_byte([text for _, text in sample]) < 1.7

@@ -2,7 +2,7 @@ import random
 
 import numpy as np
 
-from yxanul.text.dedup.components import Components
+from yxanul.text.dedup.near import Components
 
 
 def united(count, pairs, at_once):

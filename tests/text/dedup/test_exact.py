@@ -5,7 +5,7 @@ import pytest
 
 from yxanul.text.dedup import spill
 from yxanul.text.dedup.config import DeduplicateSettings
-from yxanul.text.dedup.exact import ExactCopies
+from yxanul.text.dedup.copies import ExactCopies
 
 EXACT = DeduplicateSettings()
 

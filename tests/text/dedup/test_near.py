@@ -6,9 +6,8 @@ import pytest
 
 from yxanul.text.dedup import near, spill
 from yxanul.text.dedup.config import DeduplicateSettings, NearSettings
+from yxanul.text.dedup.minhash import ngram_hashes, signatures
 from yxanul.text.dedup.near import NearCopies, bands_and_rows
-from yxanul.text.dedup.ngrams import ngram_hashes
-from yxanul.text.dedup.signatures import signatures
 
 NEAR = DeduplicateSettings(near=NearSettings())
 

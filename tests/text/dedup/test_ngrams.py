@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from yxanul.text.dedup import ngrams
-from yxanul.text.dedup.ngrams import ngram_hashes
+from yxanul.text.dedup import minhash
+from yxanul.text.dedup.minhash import ngram_hashes
 
 
 def test_case_punctuation_and_space_make_no_difference():
@@ -48,6 +48,6 @@ def test_a_long_text_in_pieces_is_as_one(monkeypatch, some_words):
 
 def test_of_a_giant_only_the_beginning_is_compared(monkeypatch, some_words):
     words = some_words(300)
-    monkeypatch.setattr(ngrams, "_MAX_WORDS", 100)
+    monkeypatch.setattr(minhash, "_MAX_WORDS", 100)
     monkeypatch.setattr("yxanul.text.words.PIECE_CHARS", 64)
     assert np.array_equal(ngram_hashes(" ".join(words), 5), ngram_hashes(" ".join(words[:100]), 5))

@@ -5,9 +5,9 @@ import pytest
 
 from yxanul.base.errors import YxanulError
 from yxanul.text.documents import Document
-from yxanul.text.filters import FILTERS
 from yxanul.text.filters.config import LanguageFilterSettings
 from yxanul.text.filters.language import LOOKED_AT_CHARS
+from yxanul.text.filters.table import FILTERS
 
 pytest.importorskip("py3langid")
 
@@ -16,7 +16,7 @@ GERMAN = "Das alte Haus am Ende der Straße stand schon seit vielen Jahren leer.
 
 
 def cause(text, **settings):
-    return FILTERS["language"](LanguageFilterSettings(**settings)).cause(Document("d", "s", text))
+    return FILTERS["language"](LanguageFilterSettings(**settings)).cause(Document("d", text))
 
 
 def test_wanted_languages_stay():
@@ -58,7 +58,7 @@ def test_a_missing_package_is_named_with_its_extra():
 import sys
 sys.modules["py3langid"] = sys.modules["py3langid.langid"] = None
 from yxanul.text.config import TextSettings
-from yxanul.text.filters import open_filters
+from yxanul.text.filters.table import open_filters
 open_filters(TextSettings(path="x", filters=({"kind": "language"},)))
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -69,4 +69,4 @@ def test_real_english_stays(shared_data):
     text = (shared_data / "stories" / "tinystories.txt").read_text()
     stories = [story for story in text.split("<|endoftext|>") if story.strip()][:100]
     one = FILTERS["language"](LanguageFilterSettings(at_least=0.95))
-    assert all(one.cause(Document("d", "s", story)) is None for story in stories)
+    assert all(one.cause(Document("d", story)) is None for story in stories)

@@ -6,21 +6,22 @@ import pytest
 from pydantic import ValidationError
 
 from yxanul.text.documents import Document
-from yxanul.text.filters import FILTERS, token_bounds
+from yxanul.text.filters.columns import token_bounds
 from yxanul.text.filters.config import (
     LengthFilterSettings,
     RepetitionFilterSettings,
     ScoreFilterSettings,
 )
+from yxanul.text.filters.table import FILTERS
 
 
 def length_cause(text, **bounds):
-    return FILTERS["length"](LengthFilterSettings(**bounds)).cause(Document("d", "s", text))
+    return FILTERS["length"](LengthFilterSettings(**bounds)).cause(Document("d", text))
 
 
 def score_cause(scores, **bounds):
     one = FILTERS["score"](ScoreFilterSettings(column="score", **bounds))
-    return one.cause(Document("d", "s", "text", scores))
+    return one.cause(Document("d", "text", scores))
 
 
 @pytest.mark.parametrize(
@@ -44,8 +45,8 @@ def test_bounds_of_tokens_are_those_of_all_filters():
         ScoreFilterSettings(column="s", at_least=1),
     ]
     assert token_bounds(filters) == (7, 90)
-    assert token_bounds(filters[1:2]) == (7, None)
-    assert token_bounds(filters[3:]) == token_bounds(()) == token_bounds(None) == (None, None)
+    assert token_bounds(filters[1:2]) == (7, math.inf)
+    assert token_bounds(filters[3:]) == token_bounds(()) == token_bounds(None) == (0, math.inf)
 
 
 @pytest.mark.parametrize(

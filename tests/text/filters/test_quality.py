@@ -2,8 +2,8 @@ import pytest
 
 from yxanul.base.errors import YxanulError
 from yxanul.text.documents import Document
-from yxanul.text.filters import FILTERS, filters_digest
 from yxanul.text.filters.config import LengthFilterSettings, QualityFilterSettings
+from yxanul.text.filters.table import FILTERS, filters_digest
 
 SCORERS = """
 import dataclasses
@@ -38,7 +38,7 @@ def scorers(tmp_path):
 
 def cause(function, text="12345", at_least=5.0):
     settings = QualityFilterSettings(function=str(function), at_least=at_least)
-    return FILTERS["quality"](settings).cause(Document("file#3", "s", text))
+    return FILTERS["quality"](settings).cause(Document("file#3", text))
 
 
 @pytest.mark.parametrize("name", ["length", "array"])

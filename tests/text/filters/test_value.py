@@ -1,8 +1,8 @@
 import pytest
 
 from yxanul.text.documents import Document
-from yxanul.text.filters import FILTERS
 from yxanul.text.filters.config import ValueFilterSettings
+from yxanul.text.filters.table import FILTERS
 
 
 @pytest.mark.parametrize(
@@ -22,4 +22,4 @@ from yxanul.text.filters.config import ValueFilterSettings
 )
 def test_only_the_wanted_values_stay(row, stays):
     one = FILTERS["value"](ValueFilterSettings(column="source", one_of=("math", "code", 1)))
-    assert one.cause(Document("d", "s", "text", row)) == (None if stays else "value")
+    assert one.cause(Document("d", "text", row)) == (None if stays else "value")

@@ -17,8 +17,7 @@ import numpy as np
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import atomic_file
 from yxanul.text.dedup.config import DeduplicateSettings
-from yxanul.text.dedup.ngrams import ngram_hashes
-from yxanul.text.dedup.signatures import signatures, signing_method
+from yxanul.text.dedup.minhash import ngram_hashes, signatures, signing_method
 
 _HEADER_BYTES = 512
 _BATCH_DOCUMENTS = 1024
@@ -61,9 +60,14 @@ class FingerprintFile:
         self.path = path
         self._type = _row_type(settings)
         with open(path, "rb") as file:
-            header = _parse(path, file.read(_HEADER_BYTES))
+            try:
+                header = json.loads(file.read(_HEADER_BYTES))
+                self.count = int(header.pop("documents"))
+            except (ValueError, TypeError, KeyError):
+                raise YxanulError(
+                    f"{path} is not a fingerprint file", hint="delete it and write it again"
+                ) from None
             size = os.fstat(file.fileno()).st_size
-        self.count = int(header.pop("documents"))
         if header != _kind(settings):
             raise YxanulError(f"{path} was written with other settings", hint="write it again")
         if size != _HEADER_BYTES + self.count * self._type.itemsize:
@@ -114,16 +118,6 @@ def _row_type(settings: DeduplicateSettings) -> np.dtype:
 
 def _header(kind: dict[str, Any], documents: int) -> bytes:
     return json.dumps({**kind, "documents": documents}).encode().ljust(_HEADER_BYTES - 1) + b"\n"
-
-
-def _parse(path: Path, header: bytes) -> dict[str, Any]:
-    try:
-        values = json.loads(header)
-        if values["format"] == "yxanul-fingerprints" and values["documents"] >= 0:
-            return values
-    except (ValueError, TypeError, KeyError):
-        pass
-    raise YxanulError(f"{path} is not a fingerprint file", hint="delete it and write it again")
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from yxanul.text.dedup.components import Components
 from yxanul.text.dedup.config import NearSettings
-from yxanul.text.dedup.ngrams import mixed
 from yxanul.text.dedup.spill import Spill, partition_of, partitions_for
+from yxanul.text.words import mixed
 
 _RECORD = np.dtype([("key", "<u8"), ("document", "<u4")])
 _CHANCE = 0.9
@@ -35,6 +34,36 @@ def bands_and_rows(threshold: float, permutations: int) -> tuple[int, int]:
         if 1 - (1 - threshold**rows) ** bands >= _CHANCE:
             return bands, rows
     return permutations, 1
+
+
+class Components:
+    """Disjoint sets of documents (union-find); the root of each is its earliest document."""
+
+    def __init__(self, documents: int) -> None:
+        self._parents = np.arange(documents, dtype=np.uint32)
+
+    def roots(self, documents: np.ndarray) -> np.ndarray:
+        """Return the root of each document, with path compression."""
+        parents = self._parents
+        while True:
+            up = parents[documents]
+            further = parents[up]
+            if np.array_equal(up, further):
+                return up
+            parents[documents] = further
+
+    def unite(self, left: np.ndarray, right: np.ndarray) -> None:
+        """Merge the sets of each pair of documents."""
+        while len(left):
+            a, b = self.roots(left), self.roots(right)
+            apart = a != b
+            left, right, a, b = left[apart], right[apart], a[apart], b[apart]
+            # A root's parent is always smaller, so the loop ends with the smallest as the root.
+            np.minimum.at(self._parents, np.maximum(a, b), np.minimum(a, b))
+
+    def later_members(self) -> np.ndarray:
+        """Return for each document whether its set has an earlier one: bool [documents]."""
+        return self._parents != np.arange(len(self._parents), dtype=np.uint32)
 
 
 class NearCopies:

@@ -14,18 +14,15 @@ The paper leaves some details open. Here:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from yxanul.text.documents import Document
 from yxanul.text.filters.config import RepetitionFilterSettings
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from yxanul.text.words import Numbers
+from yxanul.text.words import Numbers, Runs, are_in, numbers_of, pieces_of
 
 _SPACE = re.compile(r"\s")
 
@@ -60,13 +57,22 @@ class RepetitionFilter:
         return None
 
     def _broken_by_ngrams(self, text: str) -> str | None:
-        top = sorted(self._settings.top_ngram_chars.items())
-        duplicate = sorted(self._settings.duplicate_ngram_chars.items())
-        if not (top or duplicate) or not (words := _Words(text)).chars:
-            return None
-        if _breaks_top(words, top):
-            return "top_ngram_chars"
-        return "duplicate_ngram_chars" if _breaks_duplicate(words, duplicate) else None
+        words = _Words(text)
+        most = len(text)
+        for n, bound in sorted(self._settings.top_ngram_chars.items()):
+            # A longer n-gram is no more frequent than a shorter one, so this rules out most texts.
+            if words.share_bound(n, most) > bound:
+                most, share = words.top(n)
+                if share > bound:
+                    return "top_ngram_chars"
+        bounds = self._settings.duplicate_ngram_chars
+        for n, bound in sorted(bounds.items()):
+            share = words.duplicate_share(n)
+            if share > bound:
+                return "duplicate_ngram_chars"
+            if share <= min(bounds.values()):  # longer n-grams cover no more
+                return None
+        return None
 
 
 def _duplicate_shares(pieces: Sequence[str]) -> tuple[float, float]:
@@ -80,104 +86,49 @@ class _Words:
     """N-gram hashes of a text, and the lengths of its words."""
 
     def __init__(self, text: str):
-        import numpy as np
-
-        from yxanul.text.words import Runs, numbers_of, pieces_of
-
         numbers, chars = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
         for piece in pieces_of(text, _SPACE):
             words = piece.split()
             numbers.append(numbers_of(words))
             chars.append(np.fromiter(map(len, words), np.int64, len(words)))
-        self.chars_of = np.concatenate(chars)
-        self.runs = Runs(np.concatenate(numbers))
-        self._sums = np.concatenate(([0], np.cumsum(self.chars_of)))
-        self.chars = int(self._sums[-1])
+        self._chars = np.concatenate(chars)
+        self._sums = np.concatenate(([0], np.cumsum(self._chars)))
+        self._runs = Runs(np.concatenate(numbers))
 
-    def __len__(self) -> int:
-        return len(self.chars_of)
-
-    def lengths(self, n: int) -> NDArray[np.int64]:
+    def _lengths(self, n: int) -> NDArray[np.int64]:
         """Return the number of characters of each n-gram."""
         return self._sums[n:] - self._sums[:-n]
 
-    def share(self, starts: NDArray[np.intp], n: int) -> float:
-        """Return the share of characters covered by the n-grams at `starts`."""
-        import numpy as np
+    def share_bound(self, n: int, count: int) -> float:
+        """Return an upper bound on the share of characters in `count` n-grams."""
+        return count * int(self._lengths(n).max(initial=0)) / max(self._sums[-1], 1)
 
-        edges = np.zeros(len(self) + 1, np.int8)
+    def top(self, n: int) -> tuple[int, float]:
+        """Return the count of the most frequent n-gram, and its share of the characters."""
+        keys, ordered, counts = self._counted(n)
+        most = int(counts.max(initial=0))
+        if most < 2:
+            return most, 0.0
+        starts = np.flatnonzero(are_in(keys, ordered[counts == most]))
+        longest = starts[np.argmax(self._lengths(n)[starts])]
+        return most, self._share(np.flatnonzero(keys == keys[longest]), n)
+
+    def duplicate_share(self, n: int) -> float:
+        """Return the share of characters in n-grams that occur more than once."""
+        keys, ordered, counts = self._counted(n)
+        return self._share(np.flatnonzero(are_in(keys, ordered[counts > 1])), n)
+
+    def _counted(self, n: int) -> tuple[Numbers, Numbers, NDArray[np.intp]]:
+        """Return the n-grams in order, and the distinct ones, sorted, with their counts."""
+        keys = self._runs.all(n)
+        return keys, *np.unique(keys, return_counts=True)
+
+    def _share(self, starts: NDArray[np.intp], n: int) -> float:
+        """Return the share of characters covered by the n-grams at `starts`."""
+        if not len(starts):
+            return 0.0
+        edges = np.zeros(len(self._chars) + 1, np.int8)
         edges[starts] += 1
         edges[starts + n] -= 1
         covered = np.cumsum(edges[:-1], dtype=np.int64) > 0
-        return int(self.chars_of[covered].sum()) / self.chars
-
-
-def _breaks_top(words: _Words, rules: Sequence[tuple[int, float]]) -> bool:
-    """Return whether the most frequent n-gram exceeds the maximum share of a rule."""
-    import numpy as np
-
-    most = len(words)
-    for n, bound in rules:
-        if n > len(words):
-            return False
-        lengths = words.lengths(n)
-        # A longer n-gram is never more frequent than a shorter one: an upper bound, often enough.
-        limit = bound * words.chars / int(lengths.max())
-        if most <= limit:
-            continue
-        keys = words.runs.all(n)
-        ordered, counts = _counted(keys)
-        most = int(counts.max())
-        if most < 2:
-            return False
-        if most > limit:
-            candidates = np.flatnonzero(_is_in(keys, ordered[counts == most]))
-            chosen = keys[candidates[np.argmax(lengths[candidates])]]
-            if words.share(np.flatnonzero(keys == chosen), n) > bound:
-                return True
-    return False
-
-
-def _breaks_duplicate(words: _Words, rules: Sequence[tuple[int, float]]) -> bool:
-    """Return whether the duplicate n-grams exceed the maximum share of a rule."""
-    import numpy as np
-
-    for (n, bound), lowest in zip(rules, _lowest_from(rules), strict=True):
-        if n > len(words):
-            return False
-        keys = words.runs.all(n)
-        ordered, counts = _counted(keys)
-        repeated = counts > 1
-        # Shorter duplicate n-grams cover all that longer ones do, so a share below `lowest` (the
-        # lowest bound from here on) ends the search.
-        at_most = int(counts[repeated].sum()) * int(words.lengths(n).max()) / words.chars
-        if at_most <= lowest:
-            return False
-        share = words.share(np.flatnonzero(_is_in(keys, ordered[repeated])), n)
-        if share > bound:
-            return True
-        if share <= lowest:
-            return False
-    return False
-
-
-def _lowest_from(rules: Sequence[tuple[int, float]]) -> Iterator[float]:
-    """Yield for each rule the lowest bound of it and all later rules."""
-    for start in range(len(rules)):
-        yield min(bound for _, bound in rules[start:])
-
-
-def _counted(keys: Numbers) -> tuple[Numbers, NDArray[np.intp]]:
-    """Return the sorted distinct keys and their counts."""
-    import numpy as np
-
-    keys = np.sort(keys)
-    firsts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
-    return keys[firsts], np.diff(firsts, append=len(keys))
-
-
-def _is_in(keys: Numbers, some: Numbers) -> NDArray[np.bool_]:
-    """Return for each key whether it is in the sorted, non-empty array `some`."""
-    import numpy as np
-
-    return some[np.minimum(np.searchsorted(some, keys), len(some) - 1)] == keys
+        return int(self._chars[covered].sum()) / int(self._sums[-1])

@@ -1,24 +1,32 @@
-"""Table of filters."""
+"""Protocol and table of filters."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from yxanul.base.files import expand_home
 from yxanul.base.registry import lookup
+from yxanul.text.config import CommonSettings
+from yxanul.text.documents import Document
+from yxanul.text.filters.columns import LengthFilter, ScoreFilter, ValueFilter
 from yxanul.text.filters.config import FilterSettings, QualityFilterSettings
-from yxanul.text.filters.filter import Filter
 from yxanul.text.filters.language import LanguageFilter
-from yxanul.text.filters.length import LengthFilter
 from yxanul.text.filters.quality import QualityFilter
 from yxanul.text.filters.repetition import RepetitionFilter
-from yxanul.text.filters.score import ScoreFilter
-from yxanul.text.filters.value import ValueFilter
 
-if TYPE_CHECKING:
-    from yxanul.text.config import CommonSettings
+
+class Filter(Protocol):
+    """Document filter. Worker processes open it anew from its settings."""
+
+    def cause(self, document: Document) -> str | None:
+        """Return why the document is dropped, a key of CHOICES, or None if it is kept.
+
+        The result depends only on the settings and this document.
+        """
+        ...
+
 
 FILTERS: dict[str, Callable[[Any], Filter]] = {
     "length": LengthFilter,

@@ -66,7 +66,7 @@ class BuiltinSource:
         domain, seed = self.settings.domain, self.settings.seed
         document = _generators().DOMAINS[domain]
         for number in numbers:
-            yield Document(f"{domain}#{number}", self.name, document(number, seed))
+            yield Document(f"{domain}#{number}", document(number, seed))
 
     def _python(self, numbers: range) -> Iterator[Document | Dropped]:
         library = _python_sources()
@@ -74,7 +74,7 @@ class BuiltinSource:
             name = _module_name(path)
             try:
                 for suffix, text in library.documents(path):
-                    yield Document(f"{name}#{suffix}", self.name, text)
+                    yield Document(f"{name}#{suffix}", text)
             except (UnicodeDecodeError, SyntaxError):
                 yield Dropped("broken_utf8", name)
             except OSError:

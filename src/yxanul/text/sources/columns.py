@@ -8,9 +8,8 @@ from typing import Any, TypeAlias
 
 from yxanul.base.chat import NoChat, render_chat, speaker_of
 from yxanul.base.errors import YxanulError, near_miss
-from yxanul.text.config import ColumnSettings
+from yxanul.text.config import ColumnSettings, Pieces, parse_template
 from yxanul.text.documents import Document, Dropped
-from yxanul.text.template import Pieces, parse_template
 
 Row: TypeAlias = Mapping[str, Any]
 
@@ -52,7 +51,7 @@ class Columns:
         """Key of this mapping, for fingerprints."""
         return repr((self.pieces, self.id_column, self.score_columns, self.chat))
 
-    def document(self, row: Row, source: str, number: str) -> Document | Dropped:
+    def document(self, row: Row, number: str) -> Document | Dropped:
         """Return the document of a row; `number` is its id without an id column."""
         try:
             text = self._text(row)
@@ -69,7 +68,7 @@ class Columns:
             name = str(value).encode(errors="replace").decode()
         if self.score_columns:
             scores = {c: row[c] for c in self.score_columns if row.get(c) is not None}
-        return Document(name, source, text, scores)
+        return Document(name, text, scores)
 
     def _text(self, row: Row) -> str:
         pieces = self.pieces

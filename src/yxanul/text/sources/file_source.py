@@ -13,7 +13,7 @@ from yxanul.text.config import JsonlSettings, ParquetSettings, TextSettings
 from yxanul.text.documents import Document, Dropped, SourceSlice
 from yxanul.text.sources.files import File, find_files
 from yxanul.text.sources.html import HtmlReader
-from yxanul.text.sources.kinds import SUFFIXES, Kind, kind_of, suffix_of
+from yxanul.text.sources.kinds import SUFFIXES, kind_of, suffix_of
 from yxanul.text.sources.parquet import ParquetReader
 from yxanul.text.sources.plain_text import PlainTextReader
 from yxanul.text.sources.reader import Reader, gone
@@ -22,7 +22,7 @@ from yxanul.text.sources.rows import CsvReader, JsonReader, RowReader
 from yxanul.text.sources.source import digest_of
 from yxanul.text.split import Split, is_small, runs_of_few
 
-READERS: dict[Kind, type[Reader]] = {
+READERS: dict[str, type[Reader]] = {
     "text": PlainTextReader,
     "html": HtmlReader,
     "jsonl": JsonReader,
@@ -49,7 +49,9 @@ class FileSource:
         if set(self._files) == {"text"} or self.settings.kind != "text":
             return notes
         counts = [f"{len(reader.files)} {kind}" for kind, reader in self._readers.items()]
-        left_out = Counter(suffix_of(file.name) or "no suffix" for file in self._left_out)
+        left_out = Counter(
+            suffix_of(file.name) or "no suffix" for file in self._files.get(None, ())
+        )
         if left_out:
             others = ", ".join(f"{count} {suffix}" for suffix, count in left_out.items())
             counts.append(f"skipped as not text: {others}")
@@ -112,7 +114,7 @@ class FileSource:
         return self._readers[kind]
 
     @cached_property
-    def _files(self) -> dict[Kind | None, list[File]]:
+    def _files(self) -> dict[str | None, list[File]]:
         """Files by kind; None for those that are not text."""
         settings = self.settings
         if not isinstance(settings, TextSettings):
@@ -121,22 +123,18 @@ class FileSource:
         if chosen == type(settings).model_fields["suffixes"].default:
             known = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
             chosen = known if is_remote(settings.path) else ("",)
-        files: dict[Kind | None, list[File]] = {}
+        files: dict[str | None, list[File]] = {}
         for file in find_files(settings.path, chosen):
             files.setdefault(kind_of(file), []).append(file)
         return files
 
-    @property
-    def _left_out(self) -> list[File]:
-        return self._files.get(None, [])
-
     @cached_property
-    def _readers(self) -> dict[Kind, Reader]:
+    def _readers(self) -> dict[str, Reader]:
         """The reader of each kind of file."""
         settings, files = self.settings, self._files
         if not files.keys() - {None}:
-            some = ", ".join(file.name for file in self._left_out[:3])
-            count = len(self._left_out)
+            some = ", ".join(file.name for file in files[None][:3])
+            count = len(files[None])
             raise YxanulError(
                 f"{settings.path} holds nothing that can be read as text",
                 got=f"{count} files ({some} ...)" if count > 1 else some,

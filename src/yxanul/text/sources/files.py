@@ -66,9 +66,12 @@ class File:
 
     def has_random_access(self) -> bool:
         """Return whether reading can start anywhere without reading what comes before."""
-        return not self.is_remote or remote.answers_with_ranges(
-            self.address, self.size_bytes, self.fingerprint
-        )
+        if not self.is_remote or self.size_bytes is None or not remote.is_web(self.address):
+            return not self.is_remote or self.size_bytes is not None
+        with remote.RemoteFile(self.address, self.size_bytes, self.fingerprint) as file:
+            file.seek(self.size_bytes // 2)
+            file.readinto(bytearray(1))
+            return not file.is_sequential
 
 
 def local_file(path: Path, name: str | None = None) -> File:
@@ -223,7 +226,7 @@ def _names(infos: Mapping[str, Any], folder: str) -> dict[str, str]:
 
 def _remote_file(system: Any, name: str, path: str, info: dict[str, Any]) -> File:
     # A web page of links has no sizes.
-    known = info if info.get("size") is not None else None
-    size_bytes, fingerprint = remote.size_and_fingerprint(system, path, known)
+    known = info if info.get("size") is not None else system.info(path)
+    size_bytes, fingerprint = remote.size_and_fingerprint(known)
     sound = name.encode("utf-8", "backslashreplace").decode()
     return File(sound, system.unstrip_protocol(path), size_bytes, fingerprint)

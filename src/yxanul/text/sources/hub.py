@@ -58,8 +58,8 @@ class HubSource:
 
     def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
         """Yield the documents of a slice; columns are sampled first, without a download."""
-        commit = part.commit if isinstance(part, HubSlice) else ""
-        access, reader = self._open(commit or find_plan(self._query).commit)
+        commit = part.commit if isinstance(part, HubSlice) else find_plan(self._query).commit
+        access, reader = self._open(commit)
         _ = reader.notes
         access.downloads = not self.settings.streaming
         return reader.read(part)

@@ -17,6 +17,7 @@ from yxanul.base.files import write_json
 from yxanul.text.sources.files import with_compressions
 from yxanul.text.sources.hub_query import HubQuery, is_offline, unknown_choice
 from yxanul.text.sources.retry import Unreachable, retry
+from yxanul.text.sources.source import digest_of
 
 if TYPE_CHECKING:
     from datasets import DatasetBuilder
@@ -178,4 +179,4 @@ def _path(query: HubQuery) -> Path:
     from huggingface_hub.file_download import repo_folder_name
 
     folder = repo_folder_name(repo_id=query.name, repo_type="dataset")
-    return Path(constants.HF_HUB_CACHE) / folder / "plans" / f"{query.digest}.json"
+    return Path(constants.HF_HUB_CACHE) / folder / "plans" / f"{digest_of(repr(tuple(query)))}.json"

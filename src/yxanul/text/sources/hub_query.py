@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from yxanul.base.errors import YxanulError, near_miss
 from yxanul.text.config import HubSettings
-from yxanul.text.sources.source import digest_of
 
 
 class HubQuery(NamedTuple):
@@ -43,11 +42,6 @@ class HubQuery(NamedTuple):
         files = self.data_files
         chosen = list(files) if isinstance(files, tuple) else files
         return {"revision": self.revision, "data_files": chosen}
-
-    @property
-    def digest(self) -> str:
-        """Digest of all fields."""
-        return digest_of(repr(tuple(self)))
 
 
 def is_offline() -> bool:

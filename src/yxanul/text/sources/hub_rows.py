@@ -84,7 +84,7 @@ class HubRows:
             if row is None:
                 yield Dropped("broken_utf8", name)
             else:
-                yield self._columns.document(row, self.name, name)
+                yield self._columns.document(row, name)
 
     @property
     def _dataset(self) -> Any:

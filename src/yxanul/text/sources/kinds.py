@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import PurePosixPath
-from typing import TypeAlias
 
 from yxanul.text.sources.bytestream import ByteStream, is_no_text
 from yxanul.text.sources.files import COMPRESSIONS, File
 
-Kind: TypeAlias = str
-"""A key of SUFFIXES."""
-
-SUFFIXES: dict[Kind, tuple[str, ...]] = {
+SUFFIXES: dict[str, tuple[str, ...]] = {
     "text": (".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".org"),
     "html": (".html", ".htm", ".xhtml"),
     "jsonl": (".jsonl", ".ndjson", ".json"),
@@ -39,8 +35,8 @@ def suffix_of(name: str) -> str:
     return PurePosixPath(name).suffix
 
 
-def kind_of(file: File) -> Kind | None:
-    """Return the kind of a file; None if it cannot be read as text.
+def kind_of(file: File) -> str | None:
+    """Return the kind of a file, a key of SUFFIXES; None if it cannot be read as text.
 
     A file with an unknown suffix is text unless it begins like a binary file.
     """

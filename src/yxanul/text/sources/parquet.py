@@ -95,7 +95,7 @@ class ParquetReader(RowReader):
                     if row is None:
                         yield Dropped("broken_utf8", name)
                     else:
-                        yield self.columns.document(row, self.name, name)
+                        yield self.columns.document(row, name)
             except (OSError, pa.ArrowException):
                 yield Dropped("corrupt", f"{run.file.name}, row group {group}")
             start += sizes[group]

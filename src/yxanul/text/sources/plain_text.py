@@ -59,13 +59,13 @@ class PlainTextReader(StreamReader):
 
     def records(self, piece: FileSlice, stream: ByteStream) -> Iterator[Document | Dropped]:
         """Yield the documents of one file or one range of it, numbered."""
-        place, name, broken, number = piece.place, self.name, 0, -1
+        place, broken, number = piece.place, 0, -1
         for number, (text, held_out) in enumerate(self._texts(stream, piece)):
             if text is None:
                 broken += 1
                 yield Dropped("broken_utf8", f"{place}#{number}")
             else:
-                yield Document(f"{place}#{number}", name, text, held_out=held_out)
+                yield Document(f"{place}#{number}", text, held_out=held_out)
         if stream.problem:
             yield Dropped(stream.problem, place)
         elif 2 * broken > number + 1:

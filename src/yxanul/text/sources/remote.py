@@ -60,12 +60,8 @@ def _web_options() -> dict[str, Any]:
     return {"client_kwargs": {"timeout": timeout, "headers": {"Accept-Encoding": "identity"}}}
 
 
-def size_and_fingerprint(
-    system: Any, path: str, info: dict[str, Any] | None = None
-) -> tuple[int | None, str]:
+def size_and_fingerprint(info: dict[str, Any]) -> tuple[int | None, str]:
     """Return the size of a file, if known, and a fingerprint that changes with its content."""
-    info = info or system.info(path)
-    assert info is not None
     version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key)), "")
     return info.get("size"), f"{info.get('size')}-{version}"
 
@@ -184,7 +180,7 @@ class RemoteFile(RetriedFile):
 
     def _check_unchanged(self) -> None:
         self._system.invalidate_cache()
-        if size_and_fingerprint(self._system, self._path)[1] != self._fingerprint:
+        if size_and_fingerprint(self._system.info(self._path))[1] != self._fingerprint:
             raise YxanulError(f"{self._address} was changed while it was read", hint="start again")
 
     def _disconnect(self) -> None:
@@ -193,13 +189,3 @@ class RemoteFile(RetriedFile):
             # If closing fails, an earlier failure has been reported already.
             with contextlib.suppress(Exception):
                 file.close()
-
-
-def answers_with_ranges(address: str, size_bytes: int | None, fingerprint: str) -> bool:
-    """Return whether the server supports range requests for the file."""
-    if size_bytes is None or not is_web(address):
-        return size_bytes is not None
-    with RemoteFile(address, size_bytes, fingerprint) as file:
-        file.seek(size_bytes // 2)
-        file.readinto(bytearray(1))
-        return not file.is_sequential

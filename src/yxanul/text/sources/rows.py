@@ -105,12 +105,12 @@ class JsonReader(RowReader, StreamReader):
 
     def records(self, piece: FileSlice, stream: ByteStream) -> Iterator[Document | Dropped]:
         """Yield the documents of a file or a range, numbered unless there is an id column."""
-        document, source, place = self.columns.document, self.name, piece.place
+        document, place = self.columns.document, piece.place
         for number, row in enumerate(self.rows(stream, place, piece.offsets is not None)):
             if isinstance(row, Dropped):
                 yield row
             else:
-                yield document(row, source, f"{place}#{number}")
+                yield document(row, f"{place}#{number}")
 
     def sample(self, file: File, max_rows: int) -> FileSample:
         """Return the first rows of a file and its columns."""

@@ -61,19 +61,6 @@ class TokenText:
         """Return the start positions of the tokens `before`, which end just before `starts`."""
         return (starts - self._spans[before]).astype(self.position_type)
 
-    def pieces(self) -> list[list[int]]:
-        """Return the current ids of each pre-token."""
-        ids, pieces = self.slots.tolist(), list[list[int]]()
-        position = 0
-        while position < len(ids):
-            if ids[position] == BORDER:
-                pieces.append([])
-                position += 1
-            else:
-                pieces[-1].append(ids[position])
-                position += int(self._spans[ids[position]])
-        return pieces[:-1]
-
     def _step(self, token: int) -> np.integer:
         return self.position_type(self._spans[token])
 

@@ -12,14 +12,12 @@ from tokenizers import models
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.ui import Ui
-from yxanul.tokenizer.byte_alphabet import token_bytes
-from yxanul.tokenizer.end_of_text import END_OF_TEXT
-from yxanul.tokenizer.pre_tokenizers import cut_at_digits, superword_level
-from yxanul.tokenizer.sample import in_batches
+from yxanul.tokenizer.pre_tokenizers import cut_at_digits, superword_level, token_bytes
 from yxanul.tokenizer.superbpe.merges import StageTwo
 from yxanul.tokenizer.superbpe.token_array import BORDER, TokenText
 from yxanul.tokenizer.tokenizer import read_library_tokenizer
-from yxanul.tokenizer.train_bpe import learn_bpe
+from yxanul.tokenizer.tokenizer_config import END_OF_TEXT
+from yxanul.tokenizer.train_bpe import in_batches, learn_bpe
 
 T80K_TOKENS = 200_000
 T80K_SPECIAL = ("<|unknown|>", "<|padding|>", "<|reserved_0|>", "<|reserved_1|>", END_OF_TEXT)

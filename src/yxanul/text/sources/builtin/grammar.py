@@ -33,17 +33,6 @@ def compile_words(words: Mapping[str, str]) -> dict[str, str | Template]:
     }
 
 
-def fields(template: Template) -> set[str]:
-    """Return the names of the fields in `template`, also of those inside choices."""
-    found: set[str] = set()
-    for piece in template:
-        if isinstance(piece, tuple):
-            found.update(*map(fields, piece))
-        elif isinstance(piece, Field):
-            found.add(str(piece))
-    return found
-
-
 def expand(template: Template, words: Words, below: Callable[[int], int], out: list[str]) -> None:
     """Append the text of `template` to `out`: choices drawn, fields filled from `words`."""
     for piece in template:

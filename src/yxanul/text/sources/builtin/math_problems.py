@@ -1,19 +1,87 @@
-"""Arithmetic word problems with worked steps, made by a program: the domain "math"."""
+"""Arithmetic word problems with worked steps, made from words/math.yaml: the domain "math"."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import operator
+from collections import ChainMap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
+from typing import Any
 
 from yxanul.base.seeds import derive_seed
-from yxanul.text.sources.builtin.cast import Person, children, with_forms
-from yxanul.text.sources.builtin.draws import Draws
-from yxanul.text.sources.builtin.grammar import Template, Words, expand
-from yxanul.text.sources.builtin.math_kinds import kinds
-from yxanul.text.sources.builtin.plans import Plans, take_distinct
+from yxanul.text.sources.builtin.draws import Draws, Plans, take_distinct
+from yxanul.text.sources.builtin.grammar import Template, Words, compile_template, expand
+from yxanul.text.sources.builtin.word_files import (
+    Person,
+    children,
+    read_words,
+    ways,
+    with_forms,
+)
 
 DOMAIN = "math"
+SIGNS = {"+": operator.add, "-": operator.sub, "*": operator.mul}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of problem. `ranges` are what is chosen; `formulas` make the other numbers."""
+
+    name: str
+    ranges: Mapping[str, range]
+    formulas: tuple[tuple[str, ...], ...]  # result, "=", left, sign, right
+    things: tuple[dict[str, str], ...]
+    questions: tuple[Template, ...]
+    steps: tuple[tuple[Template, ...], ...]
+
+    def work_out(self, chosen: Mapping[str, int]) -> dict[str, int]:
+        """Return all numbers of a problem, those that are chosen and those that follow."""
+        numbers = dict(chosen)
+        for result, _, left, sign, right in self.formulas:
+            numbers[result] = SIGNS[sign](numbers[left], numbers[right])
+        return numbers
+
+
+@cache
+def kinds() -> tuple[Kind, ...]:
+    """Return all kinds of problems in the order of the file."""
+    words = read_words("math")
+    return tuple(_kind(given, words["lists"]) for given in words["kinds"])
+
+
+def _kind(given: Mapping[str, Any], lists: Mapping[str, list[str]]) -> Kind:
+    return Kind(
+        given["name"],
+        {
+            letter: range(int(first), int(last) + 1, *map(int, step))
+            for letter, (first, last, *step) in given["numbers"].items()
+        },
+        tuple(tuple(formula.split()) for formula in given["work_out"]),
+        _things(given["words"], lists),
+        _templates(given["questions"]),
+        tuple(map(_templates, given["steps"])),
+    )
+
+
+def _things(
+    words: Mapping[str, list[str]], lists: Mapping[str, list[str]]
+) -> tuple[dict[str, str], ...]:
+    """Return every combination of entries, one of each of the named lists, as fields."""
+    columns = [
+        [
+            dict(zip(named.split("/"), item.split("/"), strict=True))
+            for name in wanted
+            for item in lists[name]
+        ]
+        for named, wanted in words.items()
+    ]
+    return tuple(dict(ChainMap(*parts)) for parts in product(*columns))
+
+
+def _templates(text: str) -> tuple[Template, ...]:
+    return tuple(map(compile_template, ways(text)))
 
 
 @dataclass(frozen=True)
@@ -33,19 +101,14 @@ class Problem:
 
 
 def document(index: int, seed: int) -> str:
-    """Return problem `index` of `seed`; all problems below `num_problems()` are different."""
+    """Return problem `index` of `seed`; all problems below `plans().count` are different."""
     return problem(index, seed).text()
 
 
-def num_problems() -> int:
-    """Return how many indexes have a plan of their own; beyond, the plans come round again."""
-    return _plans().count
-
-
-def problem(index: int, seed: int, make_draws: Callable[[int], Draws] = Draws) -> Problem:
+def problem(index: int, seed: int) -> Problem:
     """Return problem `index` with its parts apart. Its question names every main choice."""
-    draws = make_draws(derive_seed(seed, DOMAIN, index))
-    which, (thing, first, second, *chosen) = _plans().plan(index, seed)
+    draws = Draws(derive_seed(seed, DOMAIN, index))
+    which, (thing, first, second, *chosen) = plans().plan(index, seed)
     kind = kinds()[which]
     numbers = kind.work_out(
         {
@@ -86,6 +149,7 @@ def _said(template: Template, words: Words, draws: Draws) -> str:
 
 
 @cache
-def _plans() -> Plans:
+def plans() -> Plans:
+    """Return the plans; beyond their `count` indexes they come round again."""
     people = (len(children()), len(children()) - 1)
     return Plans([(len(kind.things), *people, *map(len, kind.ranges.values())) for kind in kinds()])

@@ -16,20 +16,10 @@ from yxanul.base.errors import YxanulError
 MAX_CHARS = 8000  # of a piece; only a single line may be longer
 LINE = re.compile(r"[^\n]*\n|[^\n]+")  # as the parser counts them; splitlines() knows more ends
 # Tests, demos, other people's packages, and tables that are data rather than code.
-SKIPPED_FOLDERS = frozenset(
-    {
-        "__pycache__",
-        "dist-packages",
-        "encodings",
-        "idle_test",
-        "idlelib",
-        "pydoc_data",
-        "site-packages",
-        "test",
-        "tests",
-        "turtledemo",
-    }
-)
+SKIPPED_FOLDERS = {
+    "__pycache__", "dist-packages", "encodings", "idle_test", "idlelib", "pydoc_data",
+    "site-packages", "test", "tests", "turtledemo",
+}  # fmt: skip
 
 
 def library_folder() -> Path:
@@ -73,20 +63,22 @@ def documents(path: Path) -> Iterator[tuple[str, str]]:
 def pieces(source: str) -> list[str]:
     """Return consecutive pieces of `source` that join to all of it."""
     lines = LINE.findall(source)
-    tree = _parsed(source)
-    outer = _starts(tree.body, lines) if tree else set()
-    inner = {start for node in tree.body for start in _inner_starts(node, lines)} if tree else set()
+    body = _parsed(source)
+    outer = _starts(body, lines)
+    # The second and later statements inside each definition.
+    inner = _starts([each for node in body for each in getattr(node, "body", [])[1:]], lines)
     cuts = _packed([0, len(lines)], (outer, inner, set(range(len(lines)))), lines)
     return ["".join(lines[start:end]) for start, end in pairwise(cuts) if start < end]
 
 
-def _parsed(source: str) -> ast.Module | None:
+def _parsed(source: str) -> list[ast.stmt]:
+    """Return the statements of a module; none if it cannot be parsed."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about old habits in the source, not about us
-            return ast.parse(source)
+            return ast.parse(source).body
     except (SyntaxError, ValueError, RecursionError):
-        return None
+        return []
 
 
 def _packed(cuts: Sequence[int], borders: Sequence[set[int]], lines: Sequence[str]) -> list[int]:
@@ -110,12 +102,6 @@ def _filled(start: int, end: int, border: set[int], lines: Sequence[str]) -> lis
             chars = 0
         chars, last = chars + stretch, stop
     return [*cuts, end]
-
-
-def _inner_starts(node: ast.stmt, lines: Sequence[str]) -> set[int]:
-    """Return where the second and later statements inside a definition start."""
-    body: list[ast.stmt] = getattr(node, "body", [])
-    return _starts(body[1:], lines)
 
 
 def _starts(body: Sequence[ast.stmt], lines: Sequence[str]) -> set[int]:

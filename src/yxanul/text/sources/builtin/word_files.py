@@ -2,49 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import yaml
 
 FOLDER = Path(__file__).parent / "words"
 NOTHING = "(nothing)"
-
-Value = TypeVar("Value")
+PRONOUNS = {
+    "he": {"him": "him", "his": "his", "himself": "himself"},
+    "she": {"him": "her", "his": "her", "himself": "herself"},
+}
 
 
 @cache
 def read_words(name: str) -> dict[str, Any]:
-    """Return what words/`name`.yaml says; callers share it and must not change it."""
-    path = FOLDER / f"{name}.yaml"
-    return parse_words(path.read_text(encoding="utf-8"), f"{name}.yaml")
+    """Return what words/`name`.yaml says; callers share it and must not change it.
 
-
-def parse_words(text: str, name: str) -> dict[str, Any]:
-    """Return the mapping that `text` holds. Every value stays text: `no` and `on` are words here.
-
-    Raises ValueError, with the file's `name` and the line, for what is not valid YAML, has a key
-    twice or is no mapping.
+    Every value stays text: `no` and `on` are words here.
     """
-    try:
-        node = yaml.compose(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{name} is not valid YAML: {error}") from None
-    words = _plain(node, name)
-    if not isinstance(words, dict):
-        raise ValueError(f"{name} has to be a mapping of names to words")
-    return words
-
-
-def entry(words: dict[str, Any], key: str, kind: type[Value], place: str) -> Value:
-    """Return words[key], or raise ValueError where it is missing or of another kind."""
-    names = {str: "text", list: "a list", dict: "a mapping"}
-    if not isinstance(words, dict) or key not in words:
-        raise ValueError(f"{place}: '{key}' is missing")
-    if not isinstance(words[key], kind):
-        raise ValueError(f"{place}: '{key}' has to be {names[kind]}")
-    return words[key]
+    text = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+    return yaml.load(text, getattr(yaml, "CBaseLoader", yaml.BaseLoader))
 
 
 def ways(text: str) -> tuple[str, ...]:
@@ -58,15 +38,38 @@ def ways(text: str) -> tuple[str, ...]:
     return tuple(result)
 
 
-def _plain(node: Any, name: str) -> Any:
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(item, name) for item in node.value]
-    if not isinstance(node, yaml.MappingNode):
-        return node and node.value
-    mapping: dict[str, Any] = {}
-    for key, value in node.value:
-        if key.value in mapping:
-            line = key.start_mark.line + 1
-            raise ValueError(f"{name}: the key '{key.value}' stands twice, again in line {line}")
-        mapping[key.value] = _plain(value, name)
-    return mapping
+class Person(NamedTuple):
+    """A child, and whether it is a he or a she."""
+
+    name: str
+    kind: str
+    he: str
+
+
+@cache
+def children() -> tuple[Person, ...]:
+    """Return the girls and then the boys."""
+    cast = read_words("cast")
+    girls = (Person(name, "girl", "she") for name in cast["girls"])
+    return (*girls, *(Person(name, "boy", "he") for name in cast["boys"]))
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Return the names of the children."""
+    return tuple(child.name for child in children())
+
+
+def with_forms(words: Mapping[str, str]) -> dict[str, str]:
+    """Add what follows from `words`: the forms of a pronoun, and the plain words with a capital.
+
+    {"o_he": "she"} also fills o_him, o_his, o_himself, O_he and so on.
+    """
+    forms = dict(words)
+    for field, word in words.items():
+        if field == "he" or field.endswith("_he"):
+            forms |= {field[:-2] + form: other for form, other in PRONOUNS[word].items()}
+    for field, word in tuple(forms.items()):
+        if not ("{" in word or "[" in word):
+            forms[field[:1].upper() + field[1:]] = word[:1].upper() + word[1:]
+    return forms

@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from yxanul.text.sources.builtin.cast import names
-from yxanul.text.sources.builtin.draws import Draws
-from yxanul.text.sources.builtin.plans import take_distinct
-from yxanul.text.sources.builtin.puzzles.puzzle import (
-    Puzzle,
-    PuzzleKind,
-    listed,
-    people_sizes,
-)
+from yxanul.text.sources.builtin.draws import Draws, take_distinct
+from yxanul.text.sources.builtin.puzzles.puzzle import Puzzle, PuzzleKind, listed, people_sizes
+from yxanul.text.sources.builtin.word_files import names
 
 
 @dataclass(frozen=True)
@@ -105,4 +99,4 @@ def _tested(people: Sequence[str], claims: Sequence[Claim], suspect: int, odd_li
     return f"{begin} But {says}, which would be false, and {speaker} does not lie. No."
 
 
-KIND = PuzzleKind("liars", lambda: (3, 2, *people_sizes(3)), make_liars)
+KIND = PuzzleKind(lambda: (3, 2, *people_sizes(3)), make_liars)

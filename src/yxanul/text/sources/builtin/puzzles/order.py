@@ -6,15 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from yxanul.text.sources.builtin.cast import names
-from yxanul.text.sources.builtin.draws import Draws
-from yxanul.text.sources.builtin.plans import take_distinct
-from yxanul.text.sources.builtin.puzzles.puzzle import (
-    Puzzle,
-    PuzzleKind,
-    listed,
-    people_sizes,
-)
+from yxanul.text.sources.builtin.draws import Draws, take_distinct
+from yxanul.text.sources.builtin.puzzles.puzzle import Puzzle, PuzzleKind, listed, people_sizes
+from yxanul.text.sources.builtin.word_files import names
 
 
 @dataclass(frozen=True)
@@ -79,5 +73,5 @@ def _ends(count: int, scale: Scale) -> list[tuple[str, int]]:
     return [*ends, (f"is the second {scale.most}", 1), (f"is the second {scale.least}", count - 2)]
 
 
-THREE = PuzzleKind("order_three", lambda: (len(SCALES), *people_sizes(3)), make_order)
-FOUR = PuzzleKind("order_four", lambda: (len(SCALES), *people_sizes(4)), make_order)
+THREE = PuzzleKind(lambda: (len(SCALES), *people_sizes(3)), make_order)
+FOUR = PuzzleKind(lambda: (len(SCALES), *people_sizes(4)), make_order)

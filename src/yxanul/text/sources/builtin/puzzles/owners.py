@@ -6,15 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from yxanul.text.sources.builtin.cast import names
-from yxanul.text.sources.builtin.draws import Draws
-from yxanul.text.sources.builtin.plans import take_distinct
-from yxanul.text.sources.builtin.puzzles.puzzle import (
-    Puzzle,
-    PuzzleKind,
-    listed,
-    people_sizes,
-)
+from yxanul.text.sources.builtin.draws import Draws, take_distinct
+from yxanul.text.sources.builtin.puzzles.puzzle import Puzzle, PuzzleKind, listed, people_sizes
+from yxanul.text.sources.builtin.word_files import names
 
 
 @dataclass(frozen=True)
@@ -124,7 +118,6 @@ CLUES: tuple[Callable[[Topic, Roles], Reasoning], ...] = (
 )
 
 KIND = PuzzleKind(
-    "owners",
     lambda: (len(TOPICS), *people_sizes(3), NUM_ITEMS, NUM_ITEMS - 1, NUM_ITEMS - 2),
     make_owners,
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from yxanul.text.sources.builtin.cast import names
 from yxanul.text.sources.builtin.draws import Draws
+from yxanul.text.sources.builtin.word_files import names
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,13 @@ class PuzzleKind:
     The text of a puzzle determines the choices, so that different choices give different texts.
     """
 
-    name: str
     slot_sizes: Callable[[], tuple[int, ...]]
     make: Callable[[Sequence[int], Draws], Puzzle]
 
 
-def listed(items: Sequence[str], word: str = "and") -> str:
+def listed(items: Sequence[str]) -> str:
     """Return "a, b and c"."""
-    return f"{', '.join(items[:-1])} {word} {items[-1]}"
+    return f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 def people_sizes(count: int) -> tuple[int, ...]:

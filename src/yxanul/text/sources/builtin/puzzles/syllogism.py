@@ -6,13 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from yxanul.text.sources.builtin.cast import names
-from yxanul.text.sources.builtin.draws import Draws
-from yxanul.text.sources.builtin.plans import take_distinct
+from yxanul.text.sources.builtin.draws import Draws, take_distinct
 from yxanul.text.sources.builtin.puzzles.puzzle import Puzzle, PuzzleKind
-from yxanul.text.sources.builtin.word_files import entry, read_words, ways
-
-FILE = "syllogism.yaml"
+from yxanul.text.sources.builtin.word_files import names, read_words, ways
 
 
 @dataclass(frozen=True)
@@ -39,18 +35,13 @@ def make_syllogism(choices: Sequence[int], draws: Draws) -> Puzzle:
 @cache
 def _forms() -> tuple[Form, ...]:
     return tuple(
-        Form(
-            tuple(entry(form, "premises", list, FILE)),
-            entry(form, "question", str, FILE),
-            ways(entry(form, "thoughts", str, FILE)),
-            entry(form, "answer", str, FILE),
-        )
-        for form in entry(read_words("syllogism"), "forms", list, FILE)
+        Form(tuple(form["premises"]), form["question"], ways(form["thoughts"]), form["answer"])
+        for form in read_words("syllogism")["forms"]
     )
 
 
 def _groups() -> list[str]:
-    return entry(read_words("syllogism"), "groups", list, FILE)
+    return read_words("syllogism")["groups"]
 
 
 def _slot_sizes() -> tuple[int, ...]:
@@ -58,4 +49,4 @@ def _slot_sizes() -> tuple[int, ...]:
     return len(_forms()), len(names()), groups, groups - 1, groups - 2
 
 
-KIND = PuzzleKind("syllogism", _slot_sizes, make_syllogism)
+KIND = PuzzleKind(_slot_sizes, make_syllogism)

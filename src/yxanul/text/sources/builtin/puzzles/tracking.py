@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from yxanul.text.sources.builtin.cast import names
-from yxanul.text.sources.builtin.draws import Draws
-from yxanul.text.sources.builtin.plans import take_distinct
+from yxanul.text.sources.builtin.draws import Draws, take_distinct
 from yxanul.text.sources.builtin.puzzles.puzzle import Puzzle, PuzzleKind, people_sizes
+from yxanul.text.sources.builtin.word_files import names
 
 THINGS: tuple[str, ...] = (
     "ball", "book", "key", "coin", "doll", "cup", "ring", "letter", "watch", "spoon", "shell",
@@ -122,7 +121,6 @@ SCENES: tuple[Callable[[list[str], str, list[str], Draws], Scene], ...] = (
 )
 
 KIND = PuzzleKind(
-    "tracking",
     lambda: (*people_sizes(2), len(THINGS), len(SPOTS), len(SPOTS) - 1, len(SPOTS) - 2),
     make_tracking,
 )

@@ -1,4 +1,5 @@
-"""MinHash signatures: the share of equal values in two of them estimates their Jaccard index.
+"""Word n-grams and MinHash signatures: the share of equal values in two signatures estimates the
+Jaccard index of the n-grams of their texts.
 
 Computed by rensa: on stories it was six times as fast as datasketch, with no larger error (root
 mean square at most 0.046 with 128 permutations), and it has no dependencies.
@@ -6,6 +7,7 @@ mean square at most 0.046 with 128 permutations), and it has no dependencies.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -13,8 +15,36 @@ from typing import Any
 import numpy as np
 
 from yxanul.base.errors import missing_package
+from yxanul.text.words import Numbers, Runs, mixed, numbers_of, pieces_of
 
 _SEED = 1
+_MAX_WORDS = 2_000_000
+"""Only this many words of a document are compared, which bounds the cost of a huge one."""
+_UNSPACED = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+    r"\U00020000-\U0003ffff"
+)
+_WORDS = re.compile(r"\w+")
+_WORDS_OR_SIGNS = re.compile(f"[{_UNSPACED}]|[^\\W{_UNSPACED}]+")
+"""In scripts without spaces between words, each character counts as a word."""
+_PIECE_ENDS = re.compile(r"\W")
+
+
+def ngram_hashes(text: str, ngram: int) -> Numbers:
+    """Return a hash for each n-gram of `ngram` words, ignoring case and punctuation.
+
+    The result is empty for a text with fewer words.
+    """
+    numbers = [np.zeros(0, np.uint64)]
+    remaining = _MAX_WORDS
+    for piece in pieces_of(text, _PIECE_ENDS):
+        pattern = _WORDS if piece.isascii() else _WORDS_OR_SIGNS
+        numbers.append(numbers_of(pattern.findall(piece.lower())[:remaining]))
+        remaining -= len(numbers[-1])
+        if remaining == 0:
+            break
+    words = np.concatenate(numbers)
+    return mixed(Runs(words).all(ngram)) if len(words) >= ngram else words[:0]
 
 
 def signing_method() -> str:
