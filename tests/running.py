@@ -153,11 +153,34 @@ def await_end(pids, seconds=PATIENCE):
     wait_until(lambda: not any(map(is_alive, pids)), seconds)
 
 
+def lines_of(out):
+    """Return all lines of the metrics."""
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
 def metrics_of(out):
     """Return the lines of the metrics, without what is timed and alerts about it."""
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    kept = [one for one in lines if one.get("alert", {}).get("name") not in TIMED_ALERTS]
+    kept = [one for one in lines_of(out) if one.get("alert", {}).get("name") not in TIMED_ALERTS]
     return [{k: v for k, v in line.items() if not k.startswith(TIMED)} for line in kept]
+
+
+def series(out, name):
+    """Return a metric of every update."""
+    return [line[name] for line in lines_of(out) if "train/loss" in line]
+
+
+def alerts_of(out):
+    """Return the alerts of a run, each with its step."""
+    return [line["alert"] | {"step": line["step"]} for line in lines_of(out) if "alert" in line]
+
+
+def ledger_of(out):
+    return json.loads((out / "ledger.json").read_text())
+
+
+def stage_of(out, index=0):
+    """Return what the ledger says of a stage."""
+    return ledger_of(out)["stages"][index]
 
 
 def step_of(out):
@@ -189,7 +212,7 @@ def trained(out):
         "tensors": values,
         "state": state,
         "metrics": metrics_of(out),
-        "ledger": json.loads((out / "ledger.json").read_text()),
+        "ledger": ledger_of(out),
     }
 
 

@@ -14,15 +14,17 @@ from yxanul.stages.session import build_session
 
 
 class RecordingUi(SilentUi):
-    """Keeps all lines that it is told, warnings and news."""
+    """Keeps all lines that it is told, and warnings by themselves, too."""
 
     def __init__(self):
-        self.lines = []
+        self.lines, self.warnings = [], []
 
     def say(self, line):
         self.lines.append(line)
 
-    warn = say
+    def warn(self, line):
+        self.lines.append(line)
+        self.warnings.append(line)
 
 
 def open_session(recipe, folder, ui=None, stop=None):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from recipes import TINY, write_tiny
-from running import assert_same_run, call, step_of, steps_of
+from running import alerts_of, assert_same_run, call, stage_of, step_of, steps_of
 from yxanul.recipe import load_recipe
 from yxanul.stages.session import Session
 from yxanul.train.trainer import Trainer
@@ -38,11 +38,6 @@ def train(recipe, prepared, tmp_path, monkeypatch):
         return call("train", recipe, SPIKES, *arguments, "--out", tmp_path / name)
 
     return trained
-
-
-def alerts_of(out):
-    lines = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
-    return [{"step": line["step"]} | line["alert"] for line in lines if "alert" in line]
 
 
 def test_an_alert_is_told_and_recorded(train, tmp_path):
@@ -87,7 +82,7 @@ def test_rollback_returns_to_the_checkpoint_before_and_goes_on(train, tmp_path, 
     monkeypatch.setattr(Trainer, "accumulate", spied)
     said = train(*ROLLBACK)
     assert said.code == 0 and "loss_spike: returning to the weights of step 10" in said.err
-    (entry, *_) = json.loads((out / "ledger.json").read_text())["stages"]
+    entry = stage_of(out)
     assert entry["rollbacks"] == [{"step": SPIKE_STEP, "from_step": 10, "alert": "loss_spike"}]
     assert before[SPIKE_STEP + 1].equal(before[11]) and not before[SPIKE_STEP].equal(before[11])
     assert steps_of(out) == sorted(set(steps_of(out)))
@@ -136,15 +131,14 @@ def test_a_damaged_checkpoint_is_passed_over(train, tmp_path):
     assert train(*ROLLBACK, "--stop-after", 10).code == 0
     (tmp_path / "run" / "checkpoints" / "step-00000007" / "state.json").write_text("{")
     assert train(*ROLLBACK).code == 0
-    straight = json.loads((tmp_path / "run" / "ledger.json").read_text())["stages"][0]
-    assert straight["rollbacks"][0]["from_step"] == 10
+    assert stage_of(tmp_path / "run")["rollbacks"][0]["from_step"] == 10
 
 
 def test_without_an_earlier_checkpoint_there_is_no_rollback(train, tmp_path):
     late = ("train.checkpoint={every_steps: 99, phase_ends: false}", "eval.every_steps=99")
     said = train(ROLLBACK[0], *late)
     assert said.code == 0 and any("no rollback" in line for line in said.warnings)
-    assert json.loads((tmp_path / "run/ledger.json").read_text())["stages"][0]["rollbacks"] == []
+    assert stage_of(tmp_path / "run")["rollbacks"] == []
 
 
 def test_off_says_nothing(train, tmp_path):

@@ -22,8 +22,9 @@ from running import (
     await_end,
     call,
     children_of,
-    metrics_of,
+    lines_of,
     newest,
+    series,
     start,
     step_of,
     steps_of,
@@ -107,15 +108,11 @@ def kill_rank(program, rank):
     raise AssertionError(f"no process {rank}")
 
 
-def losses(out):
-    return {one["step"]: one["train/loss"] for one in metrics_of(out) if "train/loss" in one}
-
-
 def assert_close(out, straight, tolerance=1e-5):
     """The same curve, the same text read, the same weights: but for the order of a sum."""
-    ours, theirs = losses(out), losses(straight)
-    assert list(ours) == list(theirs)
-    np.testing.assert_allclose(list(ours.values()), list(theirs.values()), rtol=0, atol=tolerance)
+    assert series(out, "step") == series(straight, "step")
+    ours, theirs = series(out, "train/loss"), series(straight, "train/loss")
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance)
     (tensors, state), (wanted, other) = (read_checkpoint(newest(one)) for one in (out, straight))
     assert state["progress"]["cursor"] == other["progress"]["cursor"]
     assert state["progress"]["step"] == other["progress"]["step"]
@@ -129,8 +126,7 @@ def assert_mfu_is_of_both(out):
     peak = about["devices"] * about["peak_flops"]["flops_per_second"]
     _, state = read_checkpoint(newest(out))
     model = ModelSettings(**state["model"])
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    for line in lines:
+    for line in lines_of(out):
         if "perf/mfu" in line:
             flops = flops_per_token(model, line["data/sequence_length"]).total
             wanted = line["perf/tokens_per_second"] * flops / peak

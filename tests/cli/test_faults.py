@@ -2,7 +2,6 @@
 
 import fcntl
 import itertools
-import json
 import math
 import os
 import resource
@@ -21,8 +20,10 @@ from running import (
     assert_all_finite,
     assert_same_run,
     call,
+    lines_of,
     metrics_of,
     newest,
+    series,
     start,
     step_of,
     steps_of,
@@ -365,8 +366,7 @@ def test_a_spike_of_the_loss_is_told(train, out, monkeypatch):
     assert said.code == 0
     (line,) = [one for one in said.warnings if "after a median of" in one]
     assert "step 55: loss_spike: a loss of" in line and "; try " in line
-    lines = [one for one in metrics_of(out) if "train/loss" in one]
-    assert lines[-1]["optim/skipped_updates"] == 0
+    assert series(out, "optim/skipped_updates")[-1] == 0
 
 
 def test_a_spike_of_the_loss_is_skipped_where_that_is_asked_for(train, out, monkeypatch):
@@ -375,9 +375,8 @@ def test_a_spike_of_the_loss_is_skipped_where_that_is_asked_for(train, out, monk
         train(*LONGER, "monitor.alerts.loss_spike=skip", "monitor.spikes={window_steps: 8}").code
         == 0
     )
-    lines = {one["step"]: one for one in metrics_of(out) if "train/loss" in one}
-    skipped = {step: line["optim/skipped_updates"] for step, line in lines.items()}
-    assert skipped[20] == skipped[19] + 1 and skipped[50] == skipped[49] + 1
+    skipped = series(out, "optim/skipped_updates")
+    assert skipped[19] == skipped[18] + 1 and skipped[49] == skipped[48] + 1
 
 
 # Clocks
@@ -392,7 +391,6 @@ def test_a_clock_that_jumps_changes_nothing(train, out, straight, monkeypatch):
         said = train("train.checkpoint.every_minutes=30")
     assert said.code == 0
     assert_same_run(out, straight)
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    for line in lines:
+    for line in lines_of(out):
         timed = {k: v for k, v in line.items() if k.startswith("perf/") and v is not None}
         assert all(0 <= value < 1e12 for value in timed.values()), line

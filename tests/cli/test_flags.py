@@ -5,7 +5,7 @@ import json
 import pytest
 
 from recipes import write_tiny
-from running import call
+from running import call, ledger_of, stage_of
 
 STEPS = 24
 
@@ -27,10 +27,8 @@ def test_stop_after_a_step_is_an_end_as_any(recipe, out):
     said = call("train", recipe, "--stop-after", 7, "--json", "--out", out)
     assert (said.code, json.loads(said.out)) == (0, {"run": str(out), "step": 7})
     again = call("train", recipe, "--stop-after", 5, "--json", "--out", out)
-    assert (again.code, json.loads(again.out)["step"]) == (
-        0,
-        7,
-    ) and "already at step 7" in again.err
+    assert again.code == 0 and json.loads(again.out)["step"] == 7
+    assert "already at step 7" in again.err
     whole = call("train", recipe, "--stop-after", STEPS + 1, "--json", "--out", out)
     assert whole.code == 0 and json.loads(whole.out)["steps"] == STEPS
 
@@ -46,12 +44,10 @@ def test_eval_only_scores_and_trains_nothing(recipe, out):
     assert said.code == 0
     facts = json.loads(said.out)
     assert facts["step"] == STEPS and set(facts["texts"]) == {"stories", "math"}
-    ledger = json.loads((out / "ledger.json").read_text())
+    at_end = stage_of(out, -1)["at_end"]
     for name, score in facts["texts"].items():
         assert facts["metrics"][f"val/{name}/loss"] == score["loss"]
-        assert score["loss"] == pytest.approx(
-            ledger["stages"][-1]["at_end"][f"val/{name}/loss"], 1e-2
-        )
+        assert score["loss"] == pytest.approx(at_end[f"val/{name}/loss"], 1e-2)
     assert content(out) == before
 
 
@@ -64,8 +60,7 @@ def test_disable_fp8_trains_in_bf16(recipe, out):
     settings = ["train.precision=fp8", "stages.0.budget={steps: 3}"]
     said = call("train", recipe, *settings, "--disable-fp8", "--out", out)
     assert said.code == 0, said.err
-    decisions = json.loads((out / "ledger.json").read_text())["decisions"]
-    assert decisions["precision"] == "bf16"
+    assert ledger_of(out)["decisions"]["precision"] == "bf16"
     assert "fp8 is emulated" not in said.err
 
 

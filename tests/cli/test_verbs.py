@@ -6,7 +6,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from recipes import write_tiny
-from running import call
+from running import call, series
 from yxanul.monitor import peak_flops
 from yxanul.plan import doctor
 
@@ -56,9 +56,7 @@ def test_a_run_folder_has_its_layout(finished):
 
 def test_every_step_is_in_the_metrics_once(finished):
     run, _ = finished
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    steps = [line["step"] for line in lines if "train/loss" in line]
-    assert steps == list(range(1, 25))
+    assert series(run, "step") == list(range(1, 25))
 
 
 def test_a_finished_run_is_not_trained_again(finished):

@@ -9,10 +9,10 @@ from typing import get_args
 
 import pytest
 
+from sessions import RecordingUi
 from tracking import LOSSES, log_and_resume, log_steps
 from yxanul.base.errors import YxanulError
 from yxanul.base.run_folder import RunFolder
-from yxanul.base.ui import SilentUi
 from yxanul.monitor.alerts import Alert
 from yxanul.monitor.config import TrackerName
 from yxanul.monitor.trackers import TRACKERS, Histogram, open_trackers
@@ -238,20 +238,12 @@ def test_wandb_has_the_recipe_and_the_best_values_of_a_run(run, wandb):
     assert fake.config == {"seed": 3} and fake.summaries["val/loss"] == "min"
 
 
-class Warnings(SilentUi):
-    def __init__(self):
-        self.lines = []
-
-    def warn(self, line):
-        self.lines.append(line)
-
-
 @pytest.mark.parametrize("when", ["init", "log"])
 def test_a_tracker_that_fails_is_warned_of_once_and_left_out(run, wandb, monkeypatch, when):
     def fail(*_, **__):
         raise RuntimeError("no network")
 
-    ui, log = Warnings(), wandb._log
+    ui, log = RecordingUi(), wandb._log
     if when == "init":
         monkeypatch.setattr(wandb, "init", fail)
     else:
@@ -261,8 +253,8 @@ def test_a_tracker_that_fails_is_warned_of_once_and_left_out(run, wandb, monkeyp
     tracker = open_trackers(["wandb", "tensorboard", "jsonl"], run, ui)
     log_steps(tracker, 1, 4)
     tracker.close()
-    assert [line for line in ui.lines if "tracker wandb" in line] == ui.lines
-    assert len(ui.lines) == 1 and "RuntimeError: no network" in ui.lines[0]
+    assert [line for line in ui.warnings if "tracker wandb" in line] == ui.warnings
+    assert len(ui.warnings) == 1 and "RuntimeError: no network" in ui.warnings[0]
     assert len(read_wandb(run, wandb).get("train/loss", [])) == (0 if when == "init" else 1)
     for reader in (read_jsonl, read_tensorboard):
         assert len(reader(run, wandb)["train/loss"]) == 4
@@ -273,9 +265,9 @@ def test_a_tracker_that_hangs_holds_nobody_up(run, wandb, monkeypatch):
     monkeypatch.setattr(wandb, "init", lambda **_: until.wait())
     monkeypatch.setattr("yxanul.monitor.trackers.background.CLOSE_SECONDS", 0.0)
     monkeypatch.setattr("yxanul.monitor.trackers.background.MOST_WAITING", 3)
-    ui = Warnings()
+    ui = RecordingUi()
     tracker = open_trackers(["wandb", "jsonl"], run, ui)
     log_steps(tracker, 1, 9)
     tracker.close()
     until.set()
-    assert len(ui.lines) == 1 and len(read_jsonl(run, wandb)["train/loss"]) == 9
+    assert len(ui.warnings) == 1 and len(read_jsonl(run, wandb)["train/loss"]) == 9

@@ -1,12 +1,11 @@
 """A stage that fails its gate goes on once, with a schedule of its own."""
 
-import json
 import shutil
 
 import pytest
 
 from recipes import TINY, write_tiny
-from running import assert_same_run, call, metrics_of, step_of, stop_at
+from running import assert_same_run, call, series, stage_of, step_of, stop_at
 
 FAILS = TINY.replace(
     "budget: {steps: 14}",
@@ -28,13 +27,9 @@ def failed(tmp_path_factory):
     return recipe, out
 
 
-def entry_of(out):
-    return json.loads((out / "ledger.json").read_text())["stages"][0]
-
-
 def test_it_trains_half_its_budget_more_and_is_judged_again(failed):
     _, out = failed
-    entry = entry_of(out)
+    entry = stage_of(out)
     assert (entry["steps"], entry["status"]) == (60, "failed")
     (action,) = entry["actions"]
     assert (action["kind"], action["step"], action["tokens"]) == ("extend", 40, 5120)
@@ -44,14 +39,13 @@ def test_it_trains_half_its_budget_more_and_is_judged_again(failed):
 
 def test_the_rate_rises_to_half_the_peak_and_comes_down_again(failed):
     _, out = failed
-    lines = [line for line in metrics_of(out) if "train/loss" in line]
-    rates = [line["optim/learning_rate"] for line in lines]
+    rates = series(out, "optim/learning_rate")
     assert len(rates) == 60 and rates[39] < 0.03 * max(rates)
     more = rates[40:]
     # The phase has half of the schedule's rate, and the extension half of the peak.
     assert max(more) == more[0] == pytest.approx(0.5 * 0.5 * 1e-2)
     assert more == sorted(more, reverse=True) and more[-1] <= 0.06 * more[0]
-    assert {line["data/sequence_length"] for line in lines[40:]} == {64}
+    assert set(series(out, "data/sequence_length")[40:]) == {64}
 
 
 @pytest.mark.parametrize("step", [40, pytest.param(41, marks=pytest.mark.slow), 50])
@@ -67,7 +61,7 @@ def test_a_loosened_gate_passes_without_more_training(failed, tmp_path):
     recipe, straight = failed
     out = shutil.copytree(straight, tmp_path / "run")
     assert call("train", recipe, "stages.0.gate.rules=[]", "--out", out).code == 0
-    assert entry_of(out)["steps"] == 60 and step_of(out) == 70
+    assert stage_of(out)["steps"] == 60 and step_of(out) == 70
 
 
 def test_without_it_a_failed_gate_stops_the_run(failed, tmp_path):

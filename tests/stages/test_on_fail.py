@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from recipes import TINY, write_tiny
-from running import assert_same_run, call, metrics_of, step_of, stop_at
+from running import assert_same_run, call, series, stage_of, step_of, stop_at
 from yxanul.base.run_folder import RunFolder
 from yxanul.recipe import load_recipe
 from yxanul.stages.ledger import Action
@@ -39,40 +39,32 @@ def failed(tmp_path_factory):
     return recipe, out, said
 
 
-def entry_of(out, index=0):
-    return json.loads((out / "ledger.json").read_text())["stages"][index]
-
-
-def steps_of(out, name):
-    return [line[name] for line in metrics_of(out) if "train/loss" in line]
-
-
 def test_actions_are_tried_in_their_order(failed):
     _, out, said = failed
-    actions = entry_of(out)["actions"]
+    actions = stage_of(out)["actions"]
     assert [action["attempt"] for action in actions] == sorted(a["attempt"] for a in actions)
     assert actions[0]["kind"] == "rollback" and actions[-1]["kind"] == "extend"
     assert f"attempt {actions[0]['attempt'] + 1} of 3" in said.err
-    assert entry_of(out)["status"] == "failed" and step_of(out) == entry_of(out)["steps"]
+    assert stage_of(out)["status"] == "failed" and step_of(out) == stage_of(out)["steps"]
 
 
 def test_a_rollback_goes_on_from_the_best_checkpoint_with_a_lower_rate(failed):
     _, out, _ = failed
-    first = entry_of(out)["actions"][0]
-    best, rates = first["from_step"], steps_of(out, "optim/learning_rate")
+    first = stage_of(out)["actions"][0]
+    best, rates = first["from_step"], series(out, "optim/learning_rate")
     assert first["step"] == 20 and 0 < best < 20
     again = rates[20 : 40 - best]
     assert again == pytest.approx([0.25 * rate for rate in rates[best:20]])
-    losses = steps_of(out, "train/loss")
+    losses = series(out, "train/loss")
     assert losses[20] < losses[19]  # the weights are those of the best checkpoint
 
 
 def test_a_second_rollback_to_the_same_step_repeats_the_same_steps(failed):
     _, out, _ = failed
-    first, second = entry_of(out)["actions"][:2]
+    first, second = stage_of(out)["actions"][:2]
     if second["kind"] == "rollback" and second["from_step"] == first["from_step"]:
         assert second["tokens"] == first["tokens"]
-        rates, begin = steps_of(out, "optim/learning_rate"), second["step"]
+        rates, begin = series(out, "optim/learning_rate"), second["step"]
         count = begin - first["step"]
         again = rates[begin : begin + count]
         assert again == pytest.approx([0.25 * rate for rate in rates[first["step"] : begin]])
@@ -122,7 +114,7 @@ REPLAY = (
 def test_a_share_of_the_rows_comes_from_earlier_stages_and_is_raised(tmp_path):
     recipe, out, said = run(tmp_path, REPLAY)
     assert said.code == 3 and "50% of them" in said.err
-    entry = entry_of(out, 1)
+    entry = stage_of(out, 1)
     (action,) = entry["actions"]
     assert (action["kind"], action["replay"], action["tokens"]) == ("replay", 0.5, 2560)
     loaded, folder = load_recipe(str(recipe)), RunFolder(out)

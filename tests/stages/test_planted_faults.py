@@ -1,6 +1,5 @@
 """Faults planted in small runs: the alert that names the fault comes first."""
 
-import json
 import math
 import mmap
 import shutil
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from running import call
+from running import alerts_of, call
 from yxanul.data.batches import IGNORE, BatchLoader
 from yxanul.data.manifest import read_manifest
 from yxanul.data.shards import Shards
@@ -58,10 +57,8 @@ def train(recipe, prepared, tmp_path):
         out = shutil.copytree(prepared, tmp_path / "run")
         said = call("train", recipe, *overrides, "--out", out)
         assert said.code == 0, said.err
-        lines = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
-        alerts = [line["alert"] | {"step": line["step"]} for line in lines if "alert" in line]
         # How busy the machine is decides about the others.
-        return [one for one in alerts if one["name"] not in TIMED or one["name"] in timed]
+        return [one for one in alerts_of(out) if one["name"] not in TIMED or one["name"] in timed]
 
     return trained
 

@@ -3,16 +3,8 @@
 import pytest
 import torch
 
+from sessions import RecordingUi
 from yxanul.base.errors import YxanulError
-from yxanul.base.ui import SilentUi
-
-
-class Listening(SilentUi):
-    def __init__(self):
-        self.lines = []
-
-    def warn(self, line):
-        self.lines.append(line)
 
 
 def short_of_memory(engine, rows, after=0):
@@ -40,7 +32,7 @@ def test_the_step_is_repeated_with_half_the_rows(make_trainer, make_phase, preci
     phases = make_phase(rows=8, micro_rows=8), make_phase(index=1, rows=8, first_step=5)
     straight = make_trainer(*phases, precision=precision)
     straight.run()
-    ui = Listening()
+    ui = RecordingUi()
     trainer = make_trainer(*phases, precision=precision, ui=ui)
     seen = short_of_memory(trainer.engine, rows=2, after=after)
     trainer.run()
@@ -51,9 +43,9 @@ def test_the_step_is_repeated_with_half_the_rows(make_trainer, make_phase, preci
     assert losses[1] == pytest.approx(losses[0], abs=tolerance)
     assert trainer.progress.cursor == straight.progress.cursor
     assert max(seen[-4:]) == 2  # the second phase began with 4 rows, and was halved, too
-    assert len(ui.lines) == 3
-    assert ui.lines[0].startswith(f"step {after + 1} ran out of memory")
-    assert "micro-batches of 4 rows" in ui.lines[0] and "2 rows" in ui.lines[1]
+    assert len(ui.warnings) == 3
+    assert ui.warnings[0].startswith(f"step {after + 1} ran out of memory")
+    assert "micro-batches of 4 rows" in ui.warnings[0] and "2 rows" in ui.warnings[1]
     assert trainer.progress.skipped_steps == 0
 
 
