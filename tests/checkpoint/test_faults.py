@@ -114,14 +114,6 @@ def check_nothing_lost(folder, step):
     verify_checkpoint(folder / "step-00000009")
 
 
-def test_half_renamed_is_not_there(tmp_path):
-    """The temporary folder was complete, and the process died before the rename."""
-    for step in (1, 2):
-        write_checkpoint(tmp_path, step, tensors_of(step), {"step": step})
-    (tmp_path / "step-00000002").rename(tmp_path / ".step-00000002.77.partial")
-    assert newest_intact(tmp_path) == (tmp_path / "step-00000001", [])
-
-
 def test_dead_between_two_renames_the_old_copy_is_found(tmp_path):
     """The old one had made way and the new one had not come: it may be the only copy."""
     path = write_checkpoint(tmp_path, 1, tensors_of(1), {"step": 1})
@@ -300,7 +292,7 @@ def check_after_kill(run, folder, reached):
 
 
 def test_killed_at_random_moments_while_saving_in_the_background(tmp_path):
-    kill_at_random_moments(tmp_path, times=20, seed=5)
+    kill_at_random_moments(tmp_path, times=10, seed=5)
 
 
 @pytest.mark.slow
