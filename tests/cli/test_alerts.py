@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from recipes import TINY, write_tiny
 from running import alerts_of, assert_same_run, call, stage_of, step_of, steps_of
 from yxanul.recipe import load_recipe
 from yxanul.stages.session import Session
@@ -14,11 +13,6 @@ from yxanul.train.trainer import Trainer
 
 SPIKES = "monitor.spikes={window_steps: 8}"
 SPIKE_STEP = 12
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
-    return write_tiny(tmp_path_factory.mktemp("recipe"), TINY)
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from recipes import TINY, write_tiny
 from running import (
     await_end,
-    call,
     children_of,
     lines_of,
     newest,
@@ -52,32 +51,8 @@ ENDLESS = RECIPE.replace(f"steps: {STEPS - 10}", "steps: 100000").replace(
 
 
 @pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
-    return write_tiny(tmp_path_factory.mktemp("recipe"), RECIPE)
-
-
-@pytest.fixture(scope="module")
 def endless(tmp_path_factory):
     return write_tiny(tmp_path_factory.mktemp("endless"), ENDLESS)
-
-
-@pytest.fixture(scope="module")
-def straight(recipe, tmp_path_factory):
-    """What one process comes to."""
-    out = tmp_path_factory.mktemp("straight") / "run"
-    said = call("run", recipe, "--out", out)
-    assert said.code == 0, said.err
-    return out
-
-
-@pytest.fixture
-def out(straight, tmp_path):
-    """A folder with the text of the recipe, and nothing trained."""
-    out = tmp_path / "run"
-    out.mkdir()
-    shutil.copy(straight / "tokenizer.json", out)
-    shutil.copytree(straight / "data", out / "data")
-    return out
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import time
 import pytest
 import torch
 
-from recipes import TINY, write_tiny
+from recipes import TINY
 from running import (
     after_step,
     assert_all_finite,
@@ -34,20 +34,6 @@ from yxanul.train.trainer import Trainer
 
 RECIPE = TINY.replace("every_steps: 4, keep: 2", "every_steps: 3, keep: 2")
 STEPS = 24
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
-    return write_tiny(tmp_path_factory.mktemp("recipe"), RECIPE)
-
-
-@pytest.fixture(scope="module")
-def straight(recipe, prepared, tmp_path_factory):
-    """The run that nothing disturbs."""
-    out = tmp_path_factory.mktemp("straight") / "run"
-    shutil.copytree(prepared, out)
-    assert call("train", recipe, "--out", out).code == 0
-    return out
 
 
 @pytest.fixture

@@ -4,15 +4,9 @@ import json
 
 import pytest
 
-from recipes import write_tiny
 from running import call, ledger_of, stage_of
 
 STEPS = 24
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
-    return write_tiny(tmp_path_factory.mktemp("recipe"))
 
 
 def test_resume_without_a_checkpoint_says_so(recipe, out):

@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,15 +24,10 @@ WSD = (
     .replace("steps: 14", "steps: 60")
     .replace("every_steps: 5", "every_steps: 100")
 )
-ALIKE = WSD.replace("      - {seq_len: 32, share: 0.5}\n", "").replace(
+RECIPE = WSD.replace("      - {seq_len: 32, share: 0.5}\n", "").replace(
     "{seq_len: 64, share: 0.5, lr_scale: 0.5, grad_clip: 0.7}", "{seq_len: 64}"
 )
 """One phase: shares of a shorter budget would be other ones."""
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
-    return write_tiny(tmp_path_factory.mktemp("recipe"), ALIKE)
 
 
 def assert_as_planned(recipe, prepared, out, other):

@@ -9,7 +9,7 @@ import signal
 import pytest
 import torch
 
-from recipes import TINY, write_tiny
+from recipes import TINY
 from running import assert_same_run, call, series, stage_of
 from yxanul.base.run_folder import RunFolder
 from yxanul.recipe import load_recipe
@@ -17,17 +17,12 @@ from yxanul.stages import measure, replan
 from yxanul.stages.replay import locate_step
 from yxanul.train.engine import Engine
 
-TIMED = (
+RECIPE = (
     TINY.replace("budget: {steps: 14}", "budget: {minutes: 0.5}")
     .replace("every_steps: 4", "every_steps: 20")
     .replace("eval: {every_steps: 5", "eval: {every_steps: 500")
     .replace("width: 32, depth: 2", "width: 16, depth: 1")
 )
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
-    return write_tiny(tmp_path_factory.mktemp("recipe"), TIMED)
 
 
 class Clock:

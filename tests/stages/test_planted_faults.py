@@ -42,13 +42,6 @@ eval: {{every_steps: 65, max_tokens: 4096, sample_prompts: []}}
 """
 
 
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
-    path = tmp_path_factory.mktemp("recipe") / "faults.yaml"
-    path.write_text(RECIPE)
-    return path
-
-
 @pytest.fixture
 def train(recipe, prepared, tmp_path):
     """A function that trains a copy of the prepared folder and returns its alerts by name."""

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from sessions import RecordingUi
+from steps import weights_of
 from yxanul.base.errors import YxanulError
 
 
@@ -19,12 +20,6 @@ def short_of_memory(engine, rows, after=0):
 
     engine.loss = limited
     return seen
-
-
-def weights(trainer):
-    return torch.cat(
-        [p.detach().flatten() for p in trainer.engine.mixed_precision.master_model.parameters()]
-    )
 
 
 @pytest.mark.parametrize(("precision", "after"), [("fp32", 0), ("bf16", 3)])
@@ -65,16 +60,16 @@ def test_nothing_of_the_failed_attempt_is_left(make_trainer, make_phase):
     trainer.engine.loss = fails_at_the_second
     trainer.step()
     straight.step()
-    assert torch.equal(weights(trainer), weights(straight))
+    assert torch.equal(weights_of(trainer), weights_of(straight))
 
 
 def test_one_row_that_does_not_fit_is_one_line(make_trainer, make_phase):
     trainer = make_trainer(make_phase(rows=4, micro_rows=4))
     short_of_memory(trainer.engine, rows=0)
-    before = weights(trainer)
+    before = weights_of(trainer)
     with pytest.raises(YxanulError, match="gradient_checkpointing=full"):
         trainer.run()
-    assert torch.equal(weights(trainer), before)
+    assert torch.equal(weights_of(trainer), before)
 
 
 def test_other_errors_are_not_taken_for_it(make_trainer):
