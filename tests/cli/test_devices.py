@@ -255,6 +255,13 @@ def program_of(*lines):
     return [sys.executable, "-c", head + "\n".join(lines)]
 
 
+def ending_of(*lines, size=2):
+    """Run a program as the processes of a group; return what ended them."""
+    ending = WorkerGroup(program_of(*lines), size).run()
+    assert ending is not None
+    return ending
+
+
 ENDS = "from yxanul.cli.errors import guarded\nfrom yxanul.base.errors import *\n"
 
 
@@ -264,17 +271,18 @@ def test_all_are_done():
 
 
 def test_the_first_that_fails_is_named_and_the_others_are_ended():
-    command = program_of(
-        "if rank == 1: sys.stderr.write('first\\nlast words\\n'); sys.exit(7)", "time.sleep(600)"
+    ending = ending_of(
+        "if rank == 1: sys.stderr.write('first\\nlast words\\n'); sys.exit(7)",
+        "time.sleep(600)",
+        size=3,
     )
-    ending = WorkerGroup(command, 3).run()
-    assert ending is not None and ending.rank == 1 and ending.is_accident and not ending.follows
+    assert ending.rank == 1 and ending.is_accident and not ending.follows
     assert ending.text == "process 1 of 3 was ended by exit code 7 (last words)"
 
 
 def test_one_that_does_not_listen_is_killed(tmp_path, monkeypatch):
     monkeypatch.setattr("yxanul.train.parallel.worker_group.GRACE_SECONDS", 0.5)
-    command = program_of(
+    ending = ending_of(
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
         f"deaf = {str(tmp_path / 'deaf')!r}",
         "if rank == 1: open(deaf, 'w').close()",
@@ -282,33 +290,30 @@ def test_one_that_does_not_listen_is_killed(tmp_path, monkeypatch):
         "if rank == 0: os.kill(os.getpid(), signal.SIGSEGV)",
         "time.sleep(600)",
     )
-    ending = WorkerGroup(command, 2).run()
-    assert ending is not None and ending.text == "process 0 of 2 was ended by SIGSEGV"
+    assert ending.text == "process 0 of 2 was ended by SIGSEGV"
 
 
 def test_what_an_error_says_comes_through():
-    command = program_of(
+    ending = ending_of(
         ENDS,
         "def work():",
         "    if rank == 1: raise YxanulError('no text', got='nothing')",
         "    raise RuntimeError('[gloo] Connection closed by peer')",
         "with guarded(): work()",
     )
-    ending = WorkerGroup(command, 2).run()
     assert (ending.rank, ending.exit_code, ending.text) == (1, 2, "no text; got nothing")
     assert ending.facts["error"]["got"] == "nothing"
 
 
 def test_a_bug_brings_its_traceback_and_may_be_tried_again():
-    command = program_of(
+    ending = ending_of(
         ENDS,
         "def work():",
         "    if rank == 1: {}['x']",
         "    time.sleep(600)",
         "with guarded(): work()",
     )
-    ending = WorkerGroup(command, 2).run()
-    assert ending is not None and ending.rank == 1 and ending.is_accident
+    assert ending.rank == 1 and ending.is_accident
     assert "KeyError: 'x'" in ending.text and ending.exit_code == 1
 
 
@@ -316,7 +321,7 @@ def test_a_failure_is_told_apart_from_those_that_follow_it(tmp_path, monkeypatch
     """The one that lost its peer may end, and report, long before the one that was the cause."""
     monkeypatch.setattr("yxanul.train.parallel.worker_group.GRACE_SECONDS", 60.0)
     gone = tmp_path / "gone"
-    command = program_of(
+    ending = ending_of(
         ENDS,
         "from pathlib import Path",
         "def work():",
@@ -328,21 +333,19 @@ def test_a_failure_is_told_apart_from_those_that_follow_it(tmp_path, monkeypatch
         "    raise MemoryError('the cause')",
         "with guarded(): work()",
     )
-    ending = WorkerGroup(command, 2).run()
-    assert ending is not None and ending.rank == 1 and "the cause" in ending.text
+    assert ending.rank == 1 and "the cause" in ending.text
 
 
 def test_one_that_follows_waits_for_the_cause_no_longer_than_it_should(monkeypatch):
     monkeypatch.setattr("yxanul.train.parallel.worker_group.GRACE_SECONDS", 0.2)
-    command = program_of(
+    ending = ending_of(
         ENDS,
         "def work():",
         "    if rank == 0: raise RuntimeError('[gloo] Connection closed by peer')",
         "    time.sleep(600)",
         "with guarded(): work()",
     )
-    ending = WorkerGroup(command, 2).run()
-    assert ending is not None and ending.rank == 0 and ending.follows
+    assert ending.rank == 0 and ending.follows
 
 
 # Signals
@@ -361,31 +364,29 @@ def test_a_signal_before_the_children_listen_is_no_accident(monkeypatch, capsys,
 
 def test_a_second_ctrl_c_kills(monkeypatch):
     monkeypatch.setattr("yxanul.train.parallel.worker_group.GRACE_SECONDS", 0.2)
-    command = program_of(
+    ending = ending_of(
         "for one in (signal.SIGINT, signal.SIGTERM): signal.signal(one, signal.SIG_IGN)",
         "while True:",
         "    if rank == 1: os.kill(os.getppid(), signal.SIGINT)",
         "    time.sleep(0.02)",
     )
-    ending = WorkerGroup(command, 2).run()
-    assert ending is not None and ending.exit_code == 130
+    assert ending.exit_code == 130
 
 
 def test_what_stops_the_first_stops_them_all(monkeypatch):
     """It has saved; nobody else has anything to save."""
     monkeypatch.setattr("yxanul.train.parallel.worker_group.GRACE_SECONDS", 0.2)
-    command = program_of(
+    ending = ending_of(
         "if rank == 1: signal.signal(signal.SIGTERM, signal.SIG_IGN)",
         "if rank == 1: os.kill(os.getppid(), signal.SIGTERM)",
         "time.sleep(600)",
     )
-    ending = WorkerGroup(command, 2).run()
-    assert ending is not None and ending.exit_code == 143
+    assert ending.exit_code == 143
 
 
 def test_what_goes_wrong_after_a_signal_is_said_and_not_tried_again(tmp_path):
     ready = tmp_path / "ready"
-    command = program_of(
+    ending = ending_of(
         ENDS,
         "def work():",
         f"    if rank == 0: open({str(ready)!r}, 'w').close()",
@@ -396,7 +397,6 @@ def test_what_goes_wrong_after_a_signal_is_said_and_not_tried_again(tmp_path):
         "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})",
         "with guarded(): work()",
     )
-    ending = WorkerGroup(command, 2).run()
     assert (ending.rank, ending.exit_code, ending.text) == (0, 2, "the disk is full")
 
 
@@ -425,7 +425,7 @@ def test_processes_that_do_not_meet_say_so(monkeypatch):
 def test_one_that_waits_for_the_first_notices_that_another_is_gone(tmp_path, monkeypatch):
     """However long the work of the first may take, and also if it had not begun to wait."""
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    command = program_of(
+    ending = ending_of(
         ENDS,
         "from pathlib import Path",
         "from yxanul.base.interrupt import StopRequest",
@@ -439,8 +439,7 @@ def test_one_that_waits_for_the_first_notices_that_another_is_gone(tmp_path, mon
         "        world.wait_for_main()",
         "with guarded(): work()",
     )
-    ending = WorkerGroup(command, 2).run()
-    assert ending is not None and (ending.rank, ending.follows) == (0, True), ending
+    assert (ending.rank, ending.follows) == (0, True), ending
 
 
 def test_how_many_processes(monkeypatch, recipe):
