@@ -201,9 +201,10 @@ def break_the_state(checkpoint):
     "damage",
     [
         truncate,
-        pytest.param(flip_a_bit, marks=pytest.mark.slow),
-        lose_the_manifest,
-        pytest.param(break_the_state, marks=pytest.mark.slow),
+        *(
+            pytest.param(damage, marks=pytest.mark.slow)
+            for damage in (flip_a_bit, lose_the_manifest, break_the_state)
+        ),
     ],
 )
 def test_a_damaged_checkpoint_is_named_and_the_one_before_goes_on(
@@ -346,21 +347,10 @@ def spike(monkeypatch, steps):
 LONGER = ("stages.0.budget={steps: 60}", "eval.every_steps=1000")
 
 
-def test_a_spike_of_the_loss_is_told(train, out, monkeypatch):
-    spike(monkeypatch, {55})
-    said = train(*LONGER, "monitor.spikes={window_steps: 32}")
-    assert said.code == 0
-    (line,) = [one for one in said.warnings if "after a median of" in one]
-    assert "step 55: loss_spike: a loss of" in line and "; try " in line
-    assert series(out, "optim/skipped_updates")[-1] == 0
-
-
 def test_a_spike_of_the_loss_is_skipped_where_that_is_asked_for(train, out, monkeypatch):
     spike(monkeypatch, {20, 50})
-    assert (
-        train(*LONGER, "monitor.alerts.loss_spike=skip", "monitor.spikes={window_steps: 8}").code
-        == 0
-    )
+    spikes = ("monitor.alerts.loss_spike=skip", "monitor.spikes={window_steps: 8}")
+    assert train(*LONGER, *spikes).code == 0
     skipped = series(out, "optim/skipped_updates")
     assert skipped[19] == skipped[18] + 1 and skipped[49] == skipped[48] + 1
 

@@ -58,12 +58,6 @@ def test_disable_fp8_trains_in_bf16(recipe, out):
     assert "fp8 is emulated" not in said.err
 
 
-def test_a_strategy_that_is_none_is_one_line(recipe, out):
-    said = call("train", recipe, "--strategy", "horovod", "--out", out)
-    assert said.code == 2
-    assert "train.strategy" in said.error and "got 'horovod'" in said.error
-
-
 def test_one_process_says_that_it_divides_nothing(recipe, out):
     settings = ["stages.0.budget={steps: 3}", "--strategy", "fsdp"]
     said = call("train", recipe, *settings, "--out", out)

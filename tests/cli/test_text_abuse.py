@@ -2,12 +2,9 @@
 
 import gzip
 import json
-import os
-import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -82,22 +79,6 @@ def test_cut_files_are_counted_and_what_is_whole_is_kept(tmp_path):
     assert facts["dropped"]["mine"] == {"truncated": 1}
     kept = texts_in(tmp_path / "run")
     assert set(TALES[:30]) <= set(kept) <= set(TALES)
-
-
-def test_a_cut_parquet_file_is_counted(tmp_path):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    texts = tmp_path / "texts"
-    texts.mkdir()
-    table = pa.table({"text": TALES})
-    pq.write_table(table, texts / "a.parquet")
-    pq.write_table(table, texts / "b.parquet")
-    whole = (texts / "b.parquet").read_bytes()
-    (texts / "b.parquet").write_bytes(whole[: len(whole) // 2])
-    result = prepare(tmp_path, kind="parquet", path=str(texts), on_bad_file="drop")
-    assert json.loads(result.out)["dropped"]["mine"] == {"truncated": 1}
-    assert sorted(texts_in(tmp_path / "run")) == sorted(TALES)
 
 
 def test_odd_signs_survive_and_halves_of_pairs_are_counted(tmp_path):
@@ -213,35 +194,3 @@ def test_a_full_disk_is_one_line_and_nothing_is_half_written(tmp_path, tiny_disk
     assert call("prepare", path, "--out", run).code == 0
     assert all(file.read_bytes() == content for file, content in done.items() if file.exists())
     assert len(texts_in(run)) == 4 * 600
-
-
-@pytest.mark.slow
-def test_killed_at_random_moments(tmp_path):
-    """Parent or worker, at any moment: in the end the same bytes as undisturbed."""
-    for number in range(6):
-        texts = [f"{tale} {number} {n}" for n in range(40) for tale in TALES]
-        write_jsonl(tmp_path / "texts" / f"{number}.jsonl", texts)
-    path = recipe(tmp_path, kind="jsonl", path=str(tmp_path / "texts"))
-    two = "prepare", path, "data.workers=2"
-    assert call(*two, "--out", tmp_path / "whole").code == 0
-    moments = random.Random(4)
-    for _ in range(12):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "yxanul", *two, "--out", tmp_path / "killed"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        time.sleep(moments.uniform(0.3, 3))
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        try:
-            victims = [int(pid) for pid in children.read_text().split()] or [process.pid]
-            os.kill(moments.choice([process.pid, victims[-1]]), signal.SIGKILL)
-        except (ProcessLookupError, FileNotFoundError):
-            pass
-        process.wait(60)
-    assert call(*two, "--out", tmp_path / "killed").code == 0
-    contents = [
-        {p.relative_to(run): p.read_bytes() for p in sorted((run / "data").rglob("[0-9]*.*"))}
-        for run in (tmp_path / "whole", tmp_path / "killed")
-    ]
-    assert contents[0] == contents[1]

@@ -92,7 +92,11 @@ ONE_PHASE = "stages.0.curriculum=[{seq_len: 64}]"
 
 @pytest.mark.parametrize(
     ("minutes", "later", "options"),
-    [(60, 0.5, ()), (20, 1.4, (ONE_PHASE,)), (20, 0.7, (ONE_PHASE,))],
+    [
+        (60, 0.5, ()),
+        (20, 1.4, (ONE_PHASE,)),
+        pytest.param(20, 0.7, (ONE_PHASE,), marks=pytest.mark.slow),
+    ],
 )
 def test_long_stages_and_stages_of_one_phase_end_in_time(
     recipe, out, monkeypatch, minutes, later, options

@@ -7,13 +7,12 @@ from unittest.mock import Mock
 import pytest
 
 from recipes import TINY, write_tiny
-from running import assert_same_run, newest, steps_of
+from running import assert_same_run, newest
 from sessions import RecordingUi, tensors_of, train
 from yxanul.base.errors import YxanulError
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import SilentUi
-from yxanul.checkpoint.layout import checkpoint_path
 from yxanul.checkpoint.read import read_checkpoint
 from yxanul.recipe import load_recipe
 from yxanul.stages.data import prepare
@@ -112,19 +111,6 @@ def test_every_optimizer_resumes_with_a_mean_of_weights_and_outliers(tmp_path, o
         assert all(value.any() for value in curvature)
 
 
-def test_a_corrupt_newest_checkpoint_is_named_and_the_one_before_is_used(
-    recipe, straight, prepared_folder
-):
-    run = go(recipe, prepared_folder, 12)
-    file = newest(run.path) / "model.safetensors"
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
-    ui = RecordingUi()
-    assert_same_run(go(recipe, prepared_folder, ui=ui).path, straight.path)
-    assert any(file.parent.name in line and "model.safetensors" in line for line in ui.lines)
-
-
 def test_the_micro_batch_changes_nothing_but_rounding(recipe, straight, tmp_path):
     whole = tensors_of(straight)["model"]
     override = load_recipe(str(write_tiny(tmp_path)), ["train.micro_batch_size=1"])
@@ -221,16 +207,6 @@ def test_a_verdict_without_its_checkpoint_is_not_believed(recipe, straight, pass
 def test_a_ledger_without_any_checkpoint_is_not_believed(recipe, straight, passed):
     shutil.rmtree(passed.checkpoints)
     assert_same_run(go(recipe, passed.path).path, straight.path)
-
-
-def test_nothing_is_begun_anew_over_damaged_checkpoints(recipe, prepared_folder):
-    run = go(recipe, prepared_folder, 12)
-    for step in steps_of(run.path):
-        (checkpoint_path(run.checkpoints, step) / "state.json").unlink()
-    metrics = run.metrics.read_bytes()
-    with pytest.raises(YxanulError, match="is intact"):
-        go(recipe, prepared_folder)
-    assert run.metrics.read_bytes() == metrics
 
 
 def test_shards_of_other_text_are_refused(recipe, prepared_folder, tmp_path):

@@ -26,7 +26,6 @@ NO_EVAL = "eval.every_steps=1000"  # then only the end of a stage is the best
     ("settings", "steps"),
     [
         ([ALL], [7, 14, 24]),  # ends of phases and stages
-        ([ALL, "train.checkpoint.phase_ends=false"], [14, 24]),
         (["train.checkpoint={keep: 1, keep_every_steps: 6}"], [6, 12, 18, 24]),
     ],
 )
