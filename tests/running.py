@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import patch
 
+import pytest
+
 from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
 from yxanul.checkpoint.read import read_checkpoint
 from yxanul.monitor.alerts.table import TIMED as TIMED_ALERTS
@@ -181,6 +183,27 @@ def ledger_of(out):
 def stage_of(out, index=0):
     """Return what the ledger says of a stage."""
     return ledger_of(out)["stages"][index]
+
+
+def files_of(folder):
+    """Return every file of a folder with its content."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def flip_a_bit(file):
+    """Change one bit in the middle of a file."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(content)
+
+
+def in_own_mounts():
+    """Return the beginning of a command that may mount what only it sees."""
+    command = ["unshare", "--user", "--map-root-user", "--mount"]
+    if subprocess.run([*command, "true"], capture_output=True).returncode:
+        pytest.skip("this system lets no user mount anything")
+    return command
 
 
 def step_of(out):

@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 
+from running import files_of
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import sha256_of
 from yxanul.checkpoint import layout
@@ -170,7 +171,7 @@ def test_leftovers_of_a_killed_writer_are_ignored_and_then_cleaned(folder):
 @pytest.mark.parametrize("victim", ["save_file", "write_json", "sha256_of"])
 @pytest.mark.parametrize("blow", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
 def test_a_failure_in_mid_write_leaves_all_as_it_was(folder, monkeypatch, victim, blow):
-    before = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    before = files_of(folder)
     real, calls = getattr(write_module, victim), []
 
     def fail(*args, **kwargs):
@@ -187,8 +188,7 @@ def test_a_failure_in_mid_write_leaves_all_as_it_was(folder, monkeypatch, victim
         if wanted is YxanulError:
             assert "No space left" in str(caught.value) and caught.value.hint
         calls.clear()
-    after = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-    assert after == before
+    assert files_of(folder) == before
 
 
 def test_our_own_bugs_do_not_pass_for_a_full_disk(tmp_path, monkeypatch):

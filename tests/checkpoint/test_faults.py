@@ -12,6 +12,7 @@ from collections import Counter
 import pytest
 import torch
 
+from running import in_own_mounts
 from yxanul.base import files
 from yxanul.base.errors import YxanulError
 from yxanul.checkpoint import write as write_module
@@ -136,7 +137,6 @@ def test_what_was_put_aside_and_is_damaged_is_named(tmp_path):
     assert best == tmp_path / "step-00000001" and ".77.replaced" in str(error)
 
 
-IN_OWN_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]
 REAL_DISK = """
 import pathlib, subprocess, sys, torch
 from yxanul.base.errors import YxanulError
@@ -169,9 +169,7 @@ save(6, 1, False)
 
 
 def test_a_real_disk_that_is_full_and_then_read_only(tmp_path):
-    if subprocess.run([*IN_OWN_MOUNTS, "true"], capture_output=True).returncode:
-        pytest.skip("this system lets no user mount anything")
-    command = [*IN_OWN_MOUNTS, sys.executable, "-c", REAL_DISK, str(tmp_path)]
+    command = [*in_own_mounts(), sys.executable, "-c", REAL_DISK, str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert result.returncode == 0, result.stderr
     first, no_2, after_2, no_3, after_3, fourth, no_5, after_5, no_6, after_6 = (

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from recipes import TINY, write_tiny
-from running import call
+from running import call, flip_a_bit
 from yxanul.cli.data_text import report
 from yxanul.cli.pictures import END_MARK, length_bars, length_columns, percent, safe, shortened
 from yxanul.data.shards import Shards
@@ -314,10 +314,7 @@ def test_verify(made):
 
 def test_verify_names_every_fault(run):
     for name in ("stories/train/00000.ids", "math/train/00000.bytes", "math/held-out.txt"):
-        path = run / "data" / name
-        content = bytearray(path.read_bytes())
-        content[len(content) // 2] ^= 4
-        path.write_bytes(content)
+        flip_a_bit(run / "data" / name)
     out, err = yxanul("data", "verify", run, code=2)
     assert f"  {run}/data/stories/train/00000.ids: its checksum is wrong\n" in out
     assert "math: 2 faults" in out and "nasty: OK" in out

@@ -20,6 +20,9 @@ from running import (
     assert_all_finite,
     assert_same_run,
     call,
+    files_of,
+    flip_a_bit,
+    in_own_mounts,
     lines_of,
     metrics_of,
     newest,
@@ -94,7 +97,6 @@ def test_no_space_for_a_checkpoint(train, out, straight, monkeypatch):
     assert_same_run(out, straight)
 
 
-IN_OWN_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]
 FULL_DISK = """
 set -e
 mount -t tmpfs -o size=3m none "$1"
@@ -115,11 +117,9 @@ mount -o remount,ro "$1"
 
 @pytest.mark.slow
 def test_a_real_disk_that_is_full_and_then_read_only(recipe, prepared, straight, tmp_path):
-    if subprocess.run([*IN_OWN_MOUNTS, "true"], capture_output=True).returncode:
-        pytest.skip("this system lets no user mount anything")
     (tmp_path / "disk").mkdir()
     given = [tmp_path / "disk", prepared, recipe, sys.executable, tmp_path / "kept"]
-    command = [*IN_OWN_MOUNTS, "bash", "-c", FULL_DISK, "bash", *map(str, given)]
+    command = [*in_own_mounts(), "bash", "-c", FULL_DISK, "bash", *map(str, given)]
     said = subprocess.run(command, capture_output=True, text=True, timeout=240)
     lines = [line for line in said.stdout.splitlines() if line.startswith("code")]
     assert lines == ["code 2", "code 0", "code 2", "code 2"], said.stderr + said.stdout
@@ -134,22 +134,17 @@ def test_a_folder_that_another_process_holds(train, out):
         file.write("12345")
         file.flush()
         fcntl.flock(file, fcntl.LOCK_EX)
-        before = snapshot(out)
+        before = files_of(out)
         said = train()
         assert said.code == 2
         assert "process 12345" in said.error
-        assert snapshot(out) == before
+        assert files_of(out) == before
     assert train("stages.0.budget={steps: 14}").code == 0
-
-
-def snapshot(out):
-    """Return every file with its content."""
-    return {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
 def test_a_folder_that_may_not_be_written(train, out):
-    before = snapshot(out)
+    before = files_of(out)
     for folder in (out, *(path for path in out.rglob("*") if path.is_dir())):
         folder.chmod(0o555)
     (out / ".lock").chmod(0o444)
@@ -157,7 +152,7 @@ def test_a_folder_that_may_not_be_written(train, out):
     assert said.code == 2 and "Permission denied" in said.error
     for folder in (out, *(path for path in out.rglob("*") if path.is_dir())):
         folder.chmod(0o755)
-    assert snapshot(out) == before
+    assert files_of(out) == before
 
 
 @pytest.mark.slow
@@ -179,12 +174,9 @@ def truncate(checkpoint):
     return file.name
 
 
-def flip_a_bit(checkpoint):
-    file = checkpoint / "model.safetensors"
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 4
-    file.write_bytes(content)
-    return file.name
+def spoil_weights(checkpoint):
+    flip_a_bit(checkpoint / "model.safetensors")
+    return "model.safetensors"
 
 
 def lose_the_manifest(checkpoint):
@@ -203,7 +195,7 @@ def break_the_state(checkpoint):
         truncate,
         *(
             pytest.param(damage, marks=pytest.mark.slow)
-            for damage in (flip_a_bit, lose_the_manifest, break_the_state)
+            for damage in (spoil_weights, lose_the_manifest, break_the_state)
         ),
     ],
 )
@@ -236,22 +228,22 @@ def test_without_any_whole_checkpoint_it_says_so_and_changes_nothing(train, out,
     stopped(train, out, monkeypatch)
     for step in steps_of(out):
         truncate(out / "checkpoints" / f"step-{step:08}")
-    before = snapshot(out)
+    before = files_of(out)
     said = train()
     assert said.code == 2 and "no checkpoint in" in said.error and "is intact" in said.error
     assert len(said.warnings) == len(steps_of(out))
-    after = snapshot(out)
-    assert {path for path in before if before[path] != after.get(path)} <= {out / ".lock"}
+    after = files_of(out)
+    assert {path for path in before if before[path] != after.get(path)} <= {".lock"}
 
 
 def test_checkpoints_without_their_ledger_are_not_trained_again(train, out, monkeypatch):
     stopped(train, out, monkeypatch)
     (out / "ledger.json").unlink()
-    before = snapshot(out)
+    before = files_of(out)
     said = train()
     assert said.code == 2 and "ledger.json is missing" in said.error
-    after = snapshot(out)
-    assert {path for path in before if before[path] != after.get(path)} <= {out / ".lock"}
+    after = files_of(out)
+    assert {path for path in before if before[path] != after.get(path)} <= {".lock"}
     shutil.rmtree(out / "checkpoints")  # what the message says
     assert train().code == 0
 

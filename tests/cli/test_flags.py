@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from running import call, ledger_of, stage_of
+from running import call, files_of, ledger_of, stage_of
 
 STEPS = 24
 
@@ -27,13 +27,9 @@ def test_stop_after_a_step_is_an_end_as_any(recipe, out):
     assert whole.code == 0 and json.loads(whole.out)["steps"] == STEPS
 
 
-def content(out):
-    return {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
-
-
 def test_eval_only_scores_and_trains_nothing(recipe, out):
     assert call("train", recipe, "--out", out).code == 0
-    before = content(out)
+    before = files_of(out)
     said = call("train", recipe, "--eval-only", "--json", "--out", out)
     assert said.code == 0
     facts = json.loads(said.out)
@@ -42,7 +38,7 @@ def test_eval_only_scores_and_trains_nothing(recipe, out):
     for name, score in facts["texts"].items():
         assert facts["metrics"][f"val/{name}/loss"] == score["loss"]
         assert score["loss"] == pytest.approx(at_end[f"val/{name}/loss"], 1e-2)
-    assert content(out) == before
+    assert files_of(out) == before
 
 
 def test_flags_that_contradict_each_other_are_refused(recipe, out):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from running import call, wait_until
+from running import call, flip_a_bit, wait_until
 from yxanul.data.shards import Shards
 from yxanul.tokenizer.tokenizer import Tokenizer
 
@@ -142,9 +142,7 @@ def prepared(tmp_path):
 
 def test_a_flipped_bit_is_never_trained_on(prepared):
     ids = prepared / "run/data/mine/train/00000.ids"
-    damaged = bytearray(ids.read_bytes())
-    damaged[len(damaged) // 2] ^= 4
-    ids.write_bytes(damaged)
+    flip_a_bit(ids)
     run = prepared / "run"
     one_line(call("train", prepared / "abuse.yaml", "--out", run), str(ids), "wrong checksum")
     verified = call("data", "verify", run)

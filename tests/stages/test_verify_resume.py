@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from running import call, metrics_of, newest, steps_of
+from running import call, files_of, metrics_of, newest, steps_of
 from yxanul.base.run_folder import RunFolder
 from yxanul.checkpoint.layout import checkpoint_path
 from yxanul.checkpoint.read import read_checkpoint
@@ -31,11 +31,10 @@ def legs_in_this_process(monkeypatch):
 
 
 def content(out):
-    kept = ("verify-resume.json", ".lock")
     return {
-        path: path.read_bytes()
-        for path in sorted(out.rglob("*"))
-        if path.is_file() and path.name not in kept
+        name: content
+        for name, content in files_of(out).items()
+        if not name.endswith(("verify-resume.json", ".lock"))
     }
 
 
