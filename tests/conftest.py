@@ -50,6 +50,15 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="module")
+def recipe(request, tmp_path_factory):
+    """The file of the module's `RECIPE`, or of the tiny one."""
+    from recipes import TINY, write_tiny
+
+    text = getattr(request.module, "RECIPE", TINY)
+    return write_tiny(tmp_path_factory.mktemp("recipe"), text)
+
+
+@pytest.fixture(scope="module")
 def prepared(recipe, tmp_path_factory):
     """A folder with the text of the module's recipe, and nothing trained."""
     from running import call
@@ -63,6 +72,17 @@ def prepared(recipe, tmp_path_factory):
 def out(prepared, tmp_path):
     """A copy of the prepared folder, for one test."""
     return shutil.copytree(prepared, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def straight(recipe, prepared, tmp_path_factory):
+    """The module's run that nothing disturbs."""
+    from running import call
+
+    out = shutil.copytree(prepared, tmp_path_factory.mktemp("straight") / "run")
+    said = call("train", recipe, "--out", out)
+    assert said.code == 0, said.err
+    return out
 
 
 @pytest.fixture(scope="session", autouse=True)

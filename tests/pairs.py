@@ -120,7 +120,6 @@ def superword_tokenizer():
 
     from yxanul.tokenizer.tokenizer import Tokenizer as Ours
 
-    space = "Ġ"
     space = "Ġ"  # a space in the alphabet of bytes
     letters = [*dict.fromkeys("The fox ran sat".replace(" ", space))]
     merges = [("f", "o"), ("fo", "x"), (space, "fox"), ("Ġfox", space), ("ĠfoxĠ", "r")]

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import patch
 
+import pytest
+
 from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
 from yxanul.checkpoint.read import read_checkpoint
 from yxanul.monitor.alerts.table import TIMED as TIMED_ALERTS
@@ -153,11 +155,55 @@ def await_end(pids, seconds=PATIENCE):
     wait_until(lambda: not any(map(is_alive, pids)), seconds)
 
 
+def lines_of(out):
+    """Return all lines of the metrics."""
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
 def metrics_of(out):
     """Return the lines of the metrics, without what is timed and alerts about it."""
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    kept = [one for one in lines if one.get("alert", {}).get("name") not in TIMED_ALERTS]
+    kept = [one for one in lines_of(out) if one.get("alert", {}).get("name") not in TIMED_ALERTS]
     return [{k: v for k, v in line.items() if not k.startswith(TIMED)} for line in kept]
+
+
+def series(out, name):
+    """Return a metric of every update."""
+    return [line[name] for line in lines_of(out) if "train/loss" in line]
+
+
+def alerts_of(out):
+    """Return the alerts of a run, each with its step."""
+    return [line["alert"] | {"step": line["step"]} for line in lines_of(out) if "alert" in line]
+
+
+def ledger_of(out):
+    return json.loads((out / "ledger.json").read_text())
+
+
+def stage_of(out, index=0):
+    """Return what the ledger says of a stage."""
+    return ledger_of(out)["stages"][index]
+
+
+def files_of(folder):
+    """Return every file of a folder with its content."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def flip_a_bit(file):
+    """Change one bit in the middle of a file."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(content)
+
+
+def in_own_mounts():
+    """Return the beginning of a command that may mount what only it sees."""
+    command = ["unshare", "--user", "--map-root-user", "--mount"]
+    if subprocess.run([*command, "true"], capture_output=True).returncode:
+        pytest.skip("this system lets no user mount anything")
+    return command
 
 
 def step_of(out):
@@ -189,7 +235,7 @@ def trained(out):
         "tensors": values,
         "state": state,
         "metrics": metrics_of(out),
-        "ledger": json.loads((out / "ledger.json").read_text()),
+        "ledger": ledger_of(out),
     }
 
 

@@ -1,9 +1,11 @@
-"""Steps of training by hand, over rows that count: what a twin has to stand."""
+"""A tiny model, and steps of training by hand: over rows that count, or rows of a stream."""
 
 import copy
 
+import numpy as np
 import torch
 
+from yxanul.data.batches import IGNORE, Batch
 from yxanul.model.config import ModelSettings
 from yxanul.model.language_model import LanguageModel
 from yxanul.train.mixed_precision.weights import MixedPrecision
@@ -11,11 +13,11 @@ from yxanul.train.mixed_precision.weights import MixedPrecision
 VOCAB, ROWS, LENGTH = 16, 8, 16
 
 
-def make_model(**fields):
+def make_model(seed=1, **fields):
     """Return a tiny model whose sizes suit fp8."""
     small = {"width": 32, "depth": 2, "num_heads": 2, "max_seq_len": 32, "vocab_size": VOCAB}
     model = LanguageModel(ModelSettings(**small | fields))
-    model.init_weights(torch.Generator().manual_seed(1))
+    model.init_weights(torch.Generator().manual_seed(seed))
     return model
 
 
@@ -72,6 +74,35 @@ class Steps:
     def weights(self):
         """Return the master's weights as they are now."""
         return copy.deepcopy(self.mixed_precision.master_model.state_dict())
+
+
+class StreamFeed:
+    """Cuts rows out of one endless stream; `ignored(start, length)` targets of a row are not
+    scored."""
+
+    def __init__(self, stream, ignored=lambda start, length: 0):
+        self.stream, self.ignored = stream, ignored
+        self.batches = []
+
+    def load(self, rows, seq_len):
+        ids = np.stack([self.stream[row.start : row.start + seq_len + 1] for row in rows])
+        targets = ids[:, 1:].copy()
+        for row, target in zip(rows, targets, strict=True):
+            target[: self.ignored(row.start, seq_len)] = IGNORE
+        both = (torch.from_numpy(part.copy()) for part in (ids[:, :-1], targets))
+        batch = Batch(*both, torch.zeros(len(rows), seq_len, dtype=torch.int64))
+        self.batches.append(batch)
+        return batch
+
+
+def weights_of(trainer):
+    """Return a copy of a trainer's fp32 weights, in one vector."""
+    return torch.cat([weight.detach().flatten() for weight in trainer.engine.trained().values()])
+
+
+def change_gradients(trainer, change):
+    """Let gradients of one weight be changed; return what takes that back with `remove()`."""
+    return list(trainer.engine.mixed_precision.model.parameters())[3].register_hook(change)
 
 
 def same(one, other):

@@ -2,15 +2,14 @@
 
 import json
 import math
-import sys
 
 import pytest
 import torch
 
 from pairs import build_ours, settings_of, train_tokenizer
+from running import call
 from yxanul.base.errors import YxanulError
 from yxanul.bundle import open_bundle
-from yxanul.cli.entry import run as main
 from yxanul.model.convert import write_pretrained
 from yxanul.model.count import count_parameters
 
@@ -34,19 +33,10 @@ def folder(tmp_path_factory):
     return place / "theirs"
 
 
-@pytest.fixture
-def yxanul(monkeypatch, capsys):
+def yxanul(*words):
     """Run a verb in this process; return its exit code, stdout and stderr."""
-
-    def yxanul(*words):
-        monkeypatch.setattr(sys, "argv", ["yxanul", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        said = capsys.readouterr()
-        return end.value.code or 0, said.out, said.err
-
-    return yxanul
+    said = call(*words)
+    return said.code, said.out, said.err
 
 
 def test_the_bundle(folder):
@@ -60,7 +50,7 @@ def test_the_bundle(folder):
 
 
 @torch.no_grad()
-def test_eval_is_what_transformers_says(folder, yxanul, tmp_path):
+def test_eval_is_what_transformers_says(folder, tmp_path):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     text = tmp_path / "text.txt"
@@ -87,7 +77,7 @@ def test_eval_is_what_transformers_says(folder, yxanul, tmp_path):
 
 
 @torch.no_grad()
-def test_generate_is_what_transformers_says(folder, yxanul):
+def test_generate_is_what_transformers_says(folder):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     words = ("--temperature", 0, "--max-tokens", 12)
@@ -106,7 +96,7 @@ def test_generate_is_what_transformers_says(folder, yxanul):
     assert yxanul("generate", folder, "The fox", *words)[1] == f"The fox{sample['text']}\n"
 
 
-def test_show_a_folder_like_a_preset(folder, yxanul):
+def test_show_a_folder_like_a_preset(folder):
     facts = json.loads(yxanul("show", folder, "--json")[1])
     preset = json.loads(yxanul("show", "gemma3-270m", "--json")[1])
     assert set(facts) - {"folder"} == set(preset) - {"preset"}
@@ -120,7 +110,7 @@ def test_show_a_folder_like_a_preset(folder, yxanul):
     assert "window" not in yxanul("show", "nano")[1]
 
 
-def test_mistakes_are_one_line(folder, yxanul, tmp_path):
+def test_mistakes_are_one_line(folder, tmp_path):
     bare = tmp_path / "bare"
     write_pretrained(build_ours(settings_of("Llama")), bare)
     other = tmp_path / "other"

@@ -5,7 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from raising import raise_it
+from processes import raise_it
 from yxanul.base.errors import GateFailed, Interrupted, YxanulError, missing_package, near_miss
 
 ERRORS = [

@@ -12,6 +12,7 @@ from contextlib import closing
 import pytest
 import torch
 
+from running import files_of
 from yxanul.base.errors import YxanulError
 from yxanul.checkpoint import background
 from yxanul.checkpoint.background import CheckpointWriter, Snapshot
@@ -64,10 +65,6 @@ def once_waiting(action):
     threading.Thread(target=work).start()
 
 
-def content(folder):
-    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
 class Gate:
     """Holds every write until it is opened; notes what has begun."""
 
@@ -109,7 +106,7 @@ def test_the_files_are_those_of_the_foreground_to_the_bit(tmp_path):
         with closing(CheckpointWriter(tmp_path / name, background=beside)) as writer:
             for _ in range(2):  # the second from buffers that were used before
                 writer.submit(3, odd_tensors(), state)
-        assert content(tmp_path / name) == content(tmp_path / "plain")
+        assert files_of(tmp_path / name) == files_of(tmp_path / "plain")
 
 
 def test_submit_returns_before_the_write_and_what_changes_then_does_not_count(tmp_path, gate):

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from recipes import TINY, write_tiny
 from running import (
     await_end,
-    call,
     children_of,
-    metrics_of,
+    lines_of,
     newest,
+    series,
     start,
     step_of,
     steps_of,
@@ -51,32 +51,8 @@ ENDLESS = RECIPE.replace(f"steps: {STEPS - 10}", "steps: 100000").replace(
 
 
 @pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
-    return write_tiny(tmp_path_factory.mktemp("recipe"), RECIPE)
-
-
-@pytest.fixture(scope="module")
 def endless(tmp_path_factory):
     return write_tiny(tmp_path_factory.mktemp("endless"), ENDLESS)
-
-
-@pytest.fixture(scope="module")
-def straight(recipe, tmp_path_factory):
-    """What one process comes to."""
-    out = tmp_path_factory.mktemp("straight") / "run"
-    said = call("run", recipe, "--out", out)
-    assert said.code == 0, said.err
-    return out
-
-
-@pytest.fixture
-def out(straight, tmp_path):
-    """A folder with the text of the recipe, and nothing trained."""
-    out = tmp_path / "run"
-    out.mkdir()
-    shutil.copy(straight / "tokenizer.json", out)
-    shutil.copytree(straight / "data", out / "data")
-    return out
 
 
 @pytest.fixture
@@ -107,15 +83,11 @@ def kill_rank(program, rank):
     raise AssertionError(f"no process {rank}")
 
 
-def losses(out):
-    return {one["step"]: one["train/loss"] for one in metrics_of(out) if "train/loss" in one}
-
-
 def assert_close(out, straight, tolerance=1e-5):
     """The same curve, the same text read, the same weights: but for the order of a sum."""
-    ours, theirs = losses(out), losses(straight)
-    assert list(ours) == list(theirs)
-    np.testing.assert_allclose(list(ours.values()), list(theirs.values()), rtol=0, atol=tolerance)
+    assert series(out, "step") == series(straight, "step")
+    ours, theirs = series(out, "train/loss"), series(straight, "train/loss")
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance)
     (tensors, state), (wanted, other) = (read_checkpoint(newest(one)) for one in (out, straight))
     assert state["progress"]["cursor"] == other["progress"]["cursor"]
     assert state["progress"]["step"] == other["progress"]["step"]
@@ -129,8 +101,7 @@ def assert_mfu_is_of_both(out):
     peak = about["devices"] * about["peak_flops"]["flops_per_second"]
     _, state = read_checkpoint(newest(out))
     model = ModelSettings(**state["model"])
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    for line in lines:
+    for line in lines_of(out):
         if "perf/mfu" in line:
             flops = flops_per_token(model, line["data/sequence_length"]).total
             wanted = line["perf/tokens_per_second"] * flops / peak
@@ -284,6 +255,13 @@ def program_of(*lines):
     return [sys.executable, "-c", head + "\n".join(lines)]
 
 
+def ending_of(*lines, size=2):
+    """Run a program as the processes of a group; return what ended them."""
+    ending = WorkerGroup(program_of(*lines), size).run()
+    assert ending is not None
+    return ending
+
+
 ENDS = "from yxanul.cli.errors import guarded\nfrom yxanul.base.errors import *\n"
 
 
@@ -293,17 +271,18 @@ def test_all_are_done():
 
 
 def test_the_first_that_fails_is_named_and_the_others_are_ended():
-    command = program_of(
-        "if rank == 1: sys.stderr.write('first\\nlast words\\n'); sys.exit(7)", "time.sleep(600)"
+    ending = ending_of(
+        "if rank == 1: sys.stderr.write('first\\nlast words\\n'); sys.exit(7)",
+        "time.sleep(600)",
+        size=3,
     )
-    ending = WorkerGroup(command, 3).run()
-    assert ending is not None and ending.rank == 1 and ending.is_accident and not ending.follows
+    assert ending.rank == 1 and ending.is_accident and not ending.follows
     assert ending.text == "process 1 of 3 was ended by exit code 7 (last words)"
 
 
 def test_one_that_does_not_listen_is_killed(tmp_path, monkeypatch):
     monkeypatch.setattr("yxanul.train.parallel.worker_group.GRACE_SECONDS", 0.5)
-    command = program_of(
+    ending = ending_of(
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
         f"deaf = {str(tmp_path / 'deaf')!r}",
         "if rank == 1: open(deaf, 'w').close()",
@@ -311,33 +290,30 @@ def test_one_that_does_not_listen_is_killed(tmp_path, monkeypatch):
         "if rank == 0: os.kill(os.getpid(), signal.SIGSEGV)",
         "time.sleep(600)",
     )
-    ending = WorkerGroup(command, 2).run()
-    assert ending is not None and ending.text == "process 0 of 2 was ended by SIGSEGV"
+    assert ending.text == "process 0 of 2 was ended by SIGSEGV"
 
 
 def test_what_an_error_says_comes_through():
-    command = program_of(
+    ending = ending_of(
         ENDS,
         "def work():",
         "    if rank == 1: raise YxanulError('no text', got='nothing')",
         "    raise RuntimeError('[gloo] Connection closed by peer')",
         "with guarded(): work()",
     )
-    ending = WorkerGroup(command, 2).run()
     assert (ending.rank, ending.exit_code, ending.text) == (1, 2, "no text; got nothing")
     assert ending.facts["error"]["got"] == "nothing"
 
 
 def test_a_bug_brings_its_traceback_and_may_be_tried_again():
-    command = program_of(
+    ending = ending_of(
         ENDS,
         "def work():",
         "    if rank == 1: {}['x']",
         "    time.sleep(600)",
         "with guarded(): work()",
     )
-    ending = WorkerGroup(command, 2).run()
-    assert ending is not None and ending.rank == 1 and ending.is_accident
+    assert ending.rank == 1 and ending.is_accident
     assert "KeyError: 'x'" in ending.text and ending.exit_code == 1
 
 
@@ -345,7 +321,7 @@ def test_a_failure_is_told_apart_from_those_that_follow_it(tmp_path, monkeypatch
     """The one that lost its peer may end, and report, long before the one that was the cause."""
     monkeypatch.setattr("yxanul.train.parallel.worker_group.GRACE_SECONDS", 60.0)
     gone = tmp_path / "gone"
-    command = program_of(
+    ending = ending_of(
         ENDS,
         "from pathlib import Path",
         "def work():",
@@ -357,21 +333,19 @@ def test_a_failure_is_told_apart_from_those_that_follow_it(tmp_path, monkeypatch
         "    raise MemoryError('the cause')",
         "with guarded(): work()",
     )
-    ending = WorkerGroup(command, 2).run()
-    assert ending is not None and ending.rank == 1 and "the cause" in ending.text
+    assert ending.rank == 1 and "the cause" in ending.text
 
 
 def test_one_that_follows_waits_for_the_cause_no_longer_than_it_should(monkeypatch):
     monkeypatch.setattr("yxanul.train.parallel.worker_group.GRACE_SECONDS", 0.2)
-    command = program_of(
+    ending = ending_of(
         ENDS,
         "def work():",
         "    if rank == 0: raise RuntimeError('[gloo] Connection closed by peer')",
         "    time.sleep(600)",
         "with guarded(): work()",
     )
-    ending = WorkerGroup(command, 2).run()
-    assert ending is not None and ending.rank == 0 and ending.follows
+    assert ending.rank == 0 and ending.follows
 
 
 # Signals
@@ -390,31 +364,29 @@ def test_a_signal_before_the_children_listen_is_no_accident(monkeypatch, capsys,
 
 def test_a_second_ctrl_c_kills(monkeypatch):
     monkeypatch.setattr("yxanul.train.parallel.worker_group.GRACE_SECONDS", 0.2)
-    command = program_of(
+    ending = ending_of(
         "for one in (signal.SIGINT, signal.SIGTERM): signal.signal(one, signal.SIG_IGN)",
         "while True:",
         "    if rank == 1: os.kill(os.getppid(), signal.SIGINT)",
         "    time.sleep(0.02)",
     )
-    ending = WorkerGroup(command, 2).run()
-    assert ending is not None and ending.exit_code == 130
+    assert ending.exit_code == 130
 
 
 def test_what_stops_the_first_stops_them_all(monkeypatch):
     """It has saved; nobody else has anything to save."""
     monkeypatch.setattr("yxanul.train.parallel.worker_group.GRACE_SECONDS", 0.2)
-    command = program_of(
+    ending = ending_of(
         "if rank == 1: signal.signal(signal.SIGTERM, signal.SIG_IGN)",
         "if rank == 1: os.kill(os.getppid(), signal.SIGTERM)",
         "time.sleep(600)",
     )
-    ending = WorkerGroup(command, 2).run()
-    assert ending is not None and ending.exit_code == 143
+    assert ending.exit_code == 143
 
 
 def test_what_goes_wrong_after_a_signal_is_said_and_not_tried_again(tmp_path):
     ready = tmp_path / "ready"
-    command = program_of(
+    ending = ending_of(
         ENDS,
         "def work():",
         f"    if rank == 0: open({str(ready)!r}, 'w').close()",
@@ -425,7 +397,6 @@ def test_what_goes_wrong_after_a_signal_is_said_and_not_tried_again(tmp_path):
         "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})",
         "with guarded(): work()",
     )
-    ending = WorkerGroup(command, 2).run()
     assert (ending.rank, ending.exit_code, ending.text) == (0, 2, "the disk is full")
 
 
@@ -454,7 +425,7 @@ def test_processes_that_do_not_meet_say_so(monkeypatch):
 def test_one_that_waits_for_the_first_notices_that_another_is_gone(tmp_path, monkeypatch):
     """However long the work of the first may take, and also if it had not begun to wait."""
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    command = program_of(
+    ending = ending_of(
         ENDS,
         "from pathlib import Path",
         "from yxanul.base.interrupt import StopRequest",
@@ -468,8 +439,7 @@ def test_one_that_waits_for_the_first_notices_that_another_is_gone(tmp_path, mon
         "        world.wait_for_main()",
         "with guarded(): work()",
     )
-    ending = WorkerGroup(command, 2).run()
-    assert ending is not None and (ending.rank, ending.follows) == (0, True), ending
+    assert (ending.rank, ending.follows) == (0, True), ending
 
 
 def test_how_many_processes(monkeypatch, recipe):

@@ -5,19 +5,15 @@ import json
 import pytest
 from rich.cells import cell_len
 
-from recipes import write_tiny
 from running import call, step_of
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(recipe, prepared):
     """A run of two domains after two steps."""
-    folder = tmp_path_factory.mktemp("domains")
-    recipe = write_tiny(folder)
-    assert call("prepare", recipe, "--out", folder / "run").code == 0
-    said = call("train", recipe, "--stop-after", 2, "--out", folder / "run")
-    assert step_of(folder / "run") == 2, said.err
-    return folder / "run"
+    said = call("train", recipe, "--stop-after", 2, "--out", prepared)
+    assert step_of(prepared) == 2, said.err
+    return prepared
 
 
 @pytest.fixture(scope="module")

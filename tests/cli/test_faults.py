@@ -2,7 +2,6 @@
 
 import fcntl
 import itertools
-import json
 import math
 import os
 import resource
@@ -15,14 +14,19 @@ import time
 import pytest
 import torch
 
-from recipes import TINY, write_tiny
+from recipes import TINY
 from running import (
     after_step,
     assert_all_finite,
     assert_same_run,
     call,
+    files_of,
+    flip_a_bit,
+    in_own_mounts,
+    lines_of,
     metrics_of,
     newest,
+    series,
     start,
     step_of,
     steps_of,
@@ -33,20 +37,6 @@ from yxanul.train.trainer import Trainer
 
 RECIPE = TINY.replace("every_steps: 4, keep: 2", "every_steps: 3, keep: 2")
 STEPS = 24
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
-    return write_tiny(tmp_path_factory.mktemp("recipe"), RECIPE)
-
-
-@pytest.fixture(scope="module")
-def straight(recipe, prepared, tmp_path_factory):
-    """The run that nothing disturbs."""
-    out = tmp_path_factory.mktemp("straight") / "run"
-    shutil.copytree(prepared, out)
-    assert call("train", recipe, "--out", out).code == 0
-    return out
 
 
 @pytest.fixture
@@ -107,7 +97,6 @@ def test_no_space_for_a_checkpoint(train, out, straight, monkeypatch):
     assert_same_run(out, straight)
 
 
-IN_OWN_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]
 FULL_DISK = """
 set -e
 mount -t tmpfs -o size=3m none "$1"
@@ -128,11 +117,9 @@ mount -o remount,ro "$1"
 
 @pytest.mark.slow
 def test_a_real_disk_that_is_full_and_then_read_only(recipe, prepared, straight, tmp_path):
-    if subprocess.run([*IN_OWN_MOUNTS, "true"], capture_output=True).returncode:
-        pytest.skip("this system lets no user mount anything")
     (tmp_path / "disk").mkdir()
     given = [tmp_path / "disk", prepared, recipe, sys.executable, tmp_path / "kept"]
-    command = [*IN_OWN_MOUNTS, "bash", "-c", FULL_DISK, "bash", *map(str, given)]
+    command = [*in_own_mounts(), "bash", "-c", FULL_DISK, "bash", *map(str, given)]
     said = subprocess.run(command, capture_output=True, text=True, timeout=240)
     lines = [line for line in said.stdout.splitlines() if line.startswith("code")]
     assert lines == ["code 2", "code 0", "code 2", "code 2"], said.stderr + said.stdout
@@ -147,22 +134,17 @@ def test_a_folder_that_another_process_holds(train, out):
         file.write("12345")
         file.flush()
         fcntl.flock(file, fcntl.LOCK_EX)
-        before = snapshot(out)
+        before = files_of(out)
         said = train()
         assert said.code == 2
         assert "process 12345" in said.error
-        assert snapshot(out) == before
+        assert files_of(out) == before
     assert train("stages.0.budget={steps: 14}").code == 0
-
-
-def snapshot(out):
-    """Return every file with its content."""
-    return {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
 def test_a_folder_that_may_not_be_written(train, out):
-    before = snapshot(out)
+    before = files_of(out)
     for folder in (out, *(path for path in out.rglob("*") if path.is_dir())):
         folder.chmod(0o555)
     (out / ".lock").chmod(0o444)
@@ -170,7 +152,7 @@ def test_a_folder_that_may_not_be_written(train, out):
     assert said.code == 2 and "Permission denied" in said.error
     for folder in (out, *(path for path in out.rglob("*") if path.is_dir())):
         folder.chmod(0o755)
-    assert snapshot(out) == before
+    assert files_of(out) == before
 
 
 @pytest.mark.slow
@@ -192,12 +174,9 @@ def truncate(checkpoint):
     return file.name
 
 
-def flip_a_bit(checkpoint):
-    file = checkpoint / "model.safetensors"
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 4
-    file.write_bytes(content)
-    return file.name
+def spoil_weights(checkpoint):
+    flip_a_bit(checkpoint / "model.safetensors")
+    return "model.safetensors"
 
 
 def lose_the_manifest(checkpoint):
@@ -214,9 +193,10 @@ def break_the_state(checkpoint):
     "damage",
     [
         truncate,
-        pytest.param(flip_a_bit, marks=pytest.mark.slow),
-        lose_the_manifest,
-        pytest.param(break_the_state, marks=pytest.mark.slow),
+        *(
+            pytest.param(damage, marks=pytest.mark.slow)
+            for damage in (spoil_weights, lose_the_manifest, break_the_state)
+        ),
     ],
 )
 def test_a_damaged_checkpoint_is_named_and_the_one_before_goes_on(
@@ -248,22 +228,22 @@ def test_without_any_whole_checkpoint_it_says_so_and_changes_nothing(train, out,
     stopped(train, out, monkeypatch)
     for step in steps_of(out):
         truncate(out / "checkpoints" / f"step-{step:08}")
-    before = snapshot(out)
+    before = files_of(out)
     said = train()
     assert said.code == 2 and "no checkpoint in" in said.error and "is intact" in said.error
     assert len(said.warnings) == len(steps_of(out))
-    after = snapshot(out)
-    assert {path for path in before if before[path] != after.get(path)} <= {out / ".lock"}
+    after = files_of(out)
+    assert {path for path in before if before[path] != after.get(path)} <= {".lock"}
 
 
 def test_checkpoints_without_their_ledger_are_not_trained_again(train, out, monkeypatch):
     stopped(train, out, monkeypatch)
     (out / "ledger.json").unlink()
-    before = snapshot(out)
+    before = files_of(out)
     said = train()
     assert said.code == 2 and "ledger.json is missing" in said.error
-    after = snapshot(out)
-    assert {path for path in before if before[path] != after.get(path)} <= {out / ".lock"}
+    after = files_of(out)
+    assert {path for path in before if before[path] != after.get(path)} <= {".lock"}
     shutil.rmtree(out / "checkpoints")  # what the message says
     assert train().code == 0
 
@@ -359,25 +339,12 @@ def spike(monkeypatch, steps):
 LONGER = ("stages.0.budget={steps: 60}", "eval.every_steps=1000")
 
 
-def test_a_spike_of_the_loss_is_told(train, out, monkeypatch):
-    spike(monkeypatch, {55})
-    said = train(*LONGER, "monitor.spikes={window_steps: 32}")
-    assert said.code == 0
-    (line,) = [one for one in said.warnings if "after a median of" in one]
-    assert "step 55: loss_spike: a loss of" in line and "; try " in line
-    lines = [one for one in metrics_of(out) if "train/loss" in one]
-    assert lines[-1]["optim/skipped_updates"] == 0
-
-
 def test_a_spike_of_the_loss_is_skipped_where_that_is_asked_for(train, out, monkeypatch):
     spike(monkeypatch, {20, 50})
-    assert (
-        train(*LONGER, "monitor.alerts.loss_spike=skip", "monitor.spikes={window_steps: 8}").code
-        == 0
-    )
-    lines = {one["step"]: one for one in metrics_of(out) if "train/loss" in one}
-    skipped = {step: line["optim/skipped_updates"] for step, line in lines.items()}
-    assert skipped[20] == skipped[19] + 1 and skipped[50] == skipped[49] + 1
+    spikes = ("monitor.alerts.loss_spike=skip", "monitor.spikes={window_steps: 8}")
+    assert train(*LONGER, *spikes).code == 0
+    skipped = series(out, "optim/skipped_updates")
+    assert skipped[19] == skipped[18] + 1 and skipped[49] == skipped[48] + 1
 
 
 # Clocks
@@ -392,7 +359,6 @@ def test_a_clock_that_jumps_changes_nothing(train, out, straight, monkeypatch):
         said = train("train.checkpoint.every_minutes=30")
     assert said.code == 0
     assert_same_run(out, straight)
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    for line in lines:
+    for line in lines_of(out):
         timed = {k: v for k, v in line.items() if k.startswith("perf/") and v is not None}
         assert all(0 <= value < 1e12 for value in timed.values()), line

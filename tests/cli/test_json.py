@@ -227,6 +227,13 @@ def test_without_json_stdout_stays_empty(does):
     assert "{" not in said.out and said.error == "yxanul: no"
 
 
+@every_verb
+def test_every_verb_has_examples_in_its_help(verb):
+    said = call(*verb, "--help")
+    assert said.code == 0 and "Examples" in said.out
+    assert f"yxanul {' '.join(verb)}" in " ".join(said.out.split())
+
+
 def test_help_and_version():
     for words in (["-h"], ["run", "-h"], ["data", "show", "-h"]):
         said = call(*words)

@@ -1,6 +1,5 @@
 """Kill -9 at random moments: the finished run equals the undisturbed one. Signals save."""
 
-import json
 import os
 import random
 import signal
@@ -15,6 +14,7 @@ from running import (
     Nursery,
     assert_same_run,
     call,
+    stage_of,
     start,
     step_of,
     steps_of,
@@ -228,5 +228,5 @@ def test_a_second_signal_ends_at_once(tmp_path, many, monkeypatch):
     assert said.code == 130 and len(said.error.splitlines()) == 1
     assert call("run", recipe, "--out", out).code == 0
     assert_same_run(out, straight)
-    assert json.loads((out / "ledger.json").read_text())["stages"][-1]["status"] == "passed"
+    assert stage_of(out, -1)["status"] == "passed"
     assert trained(out)["step"] == 110

@@ -1,18 +1,15 @@
 """What every kind of filter must do: parametrised over the table, and decontamination with it."""
 
-import json
-import pickle
 import random
-import subprocess
-import sys
 from typing import get_args
 
 import pytest
 from pydantic import TypeAdapter
 
+from processes import causes_of
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import TextSettings
-from yxanul.text.decontaminate import Decontaminate, Ngrams, ngrams_of
+from yxanul.text.decontaminate import Decontaminate, ngrams_of
 from yxanul.text.documents import CHOICES, Document
 from yxanul.text.filters.config import FilterSettings
 from yxanul.text.filters.table import FILTERS, open_filters
@@ -133,38 +130,6 @@ def test_the_order_of_the_documents_does_not_matter(case):
     assert {document.id: opened.cause(document) for document in some} == answers
 
 
-def test_filters_cross_processes(case):
-    again = pickle.loads(pickle.dumps(case[0]))
-    assert [again.cause(one) for one in documents()] == [case[0].cause(one) for one in documents()]
-
-
-WORKER = """
-import json, sys
-from pathlib import Path
-from pydantic import TypeAdapter
-from yxanul.text.config import TextSettings
-from yxanul.text.decontaminate import Decontaminate, Ngrams
-from yxanul.text.documents import Document
-from yxanul.text.filters.table import open_filters
-documents = [Document(*fields) for fields in json.load(sys.stdin)]
-filters = TypeAdapter(TextSettings).validate_json(sys.argv[1])
-opened = [*open_filters(filters), Decontaminate(Ngrams.load(Path(sys.argv[2])))]
-print(json.dumps([[one.cause(document) for document in documents] for one in opened]))
-"""
-
-
-def test_another_process_gives_the_same_answers(tmp_path):
-    pytest.importorskip("py3langid")
-    settings = TextSettings(
-        path="x", filters=tuple(settings_of(kind, tmp_path)[0] for kind in FILTERS)
-    )
-    ngrams = ngrams_of([LONG])
-    ngrams.save(tmp_path / "ngrams.npz")
-    some = documents()
-    fields = [[one.id, one.text, one.scores] for one in some]
-    result = subprocess.run(
-        [sys.executable, "-c", WORKER, settings.model_dump_json(), str(tmp_path / "ngrams.npz")],
-        input=json.dumps(fields), capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    opened = [*open_filters(settings), Decontaminate(Ngrams.load(tmp_path / "ngrams.npz"))]
-    assert json.loads(result.stdout) == [[one.cause(each) for each in some] for one in opened]
+def test_another_process_gives_the_same_answers(case, elsewhere):
+    opened, some = case[0], documents()
+    assert elsewhere(causes_of, opened, some) == [opened.cause(one) for one in some]

@@ -2,8 +2,6 @@
 
 import json
 import pickle
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import chain
@@ -12,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from processes import items_of
 from yxanul.base.errors import YxanulError
 from yxanul.text import config
 from yxanul.text.config import CommonSettings
@@ -140,38 +139,11 @@ def test_any_part_may_be_read_at_any_time(case):
     assert [[first, *rest] for first, rest in zip(taken, together, strict=True)] == in_order
 
 
-def test_sources_and_what_they_give_cross_processes(case):
-    source = open_source("mine", case.settings)
-    parts = source.slices()
-    settings, items = pickle.loads(pickle.dumps((case.settings, list(source.read(parts[0])))))
-    assert settings == case.settings
-    assert items == list(
-        pickle.loads(pickle.dumps(source)).read(pickle.loads(pickle.dumps(parts[0])))
-    )
-
-
-WORKER = """
-import json, sys
-from pydantic import TypeAdapter
-from yxanul.text.config import SourceSettings
-from yxanul.text.documents import SourceSlice
-from yxanul.text.sources import open_source
-settings = TypeAdapter(SourceSettings).validate_json(sys.argv[1])
-part = SourceSlice(*json.loads(sys.argv[2]))
-items = open_source("mine", settings).read(part)
-print(json.dumps([[type(i).__name__, *(getattr(i, f) for f in i.__slots__)] for i in items]))
-"""
-
-
-def test_another_process_reads_the_same(case):
+def test_another_process_reads_the_same(case, elsewhere):
     source = open_source("mine", case.settings)
     part = source.slices()[-1]
-    arguments = [case.settings.model_dump_json(), json.dumps([part.name, None, part.fingerprint])]
-    result = subprocess.run(
-        [sys.executable, "-c", WORKER, *arguments], capture_output=True, text=True, check=True
-    )
-    items = [[type(i).__name__, *(getattr(i, f) for f in i.__slots__)] for i in source.read(part)]
-    assert json.loads(result.stdout) == items
+    assert elsewhere(items_of, source, part) == list(source.read(part))
+    assert pickle.loads(pickle.dumps(case.settings)) == case.settings
 
 
 @pytest.mark.parametrize("limit", [1, 17, 1000])

@@ -187,37 +187,24 @@ def test_perplexity_never_raises():
 
 BALLAST = """
 import json
-from yxanul.monitor.memory import memory_metrics
+from yxanul.monitor.memory import added_memory, memory_metrics
 
 before = memory_metrics("cpu")
-ballast = bytearray(200 * 2**20)
-ballast[::4096] = b"x" * len(ballast[::4096])
-print(json.dumps([before, memory_metrics("cpu")]))
+with added_memory("cpu") as added:
+    ballast = bytearray(200 * 2**20)
+    ballast[::4096] = b"x" * len(ballast[::4096])
+    print(json.dumps([before, memory_metrics("cpu"), added() / 2**20]))
 """
 
 
 def test_host_memory_is_that_of_the_process():
     """In a process of its own: elsewhere, what other tests left may be freed in between."""
     result = subprocess.run([sys.executable, "-c", BALLAST], capture_output=True, text=True)
-    before, after = json.loads(result.stdout)
+    before, after, added = json.loads(result.stdout)
+    assert added == pytest.approx(200, abs=10)
     assert 0.001 < before["memory/allocated_gb"] <= before["memory/max_allocated_gb"] + 0.01
     assert after["memory/allocated_gb"] - before["memory/allocated_gb"] > 0.15
     assert after["memory/max_allocated_gb"] - before["memory/max_allocated_gb"] > 0.15
-
-
-ADDED = """
-from yxanul.monitor.memory import added_memory
-
-with added_memory("cpu") as added:
-    ballast = bytearray(100 * 2**20)
-    ballast[::4096] = b"x" * len(ballast[::4096])
-    print(added() / 2**20)
-"""
-
-
-def test_memory_that_is_added():
-    result = subprocess.run([sys.executable, "-c", ADDED], capture_output=True, text=True)
-    assert float(result.stdout) == pytest.approx(100, abs=10), result.stderr
 
 
 def test_rolling_window():

@@ -66,6 +66,7 @@ def test_a_resolved_recipe_reads_back_equal(name, tmp_path):
     recipe, copy = load_recipe(name), tmp_path / "recipe.yaml"
     copy.write_text(dump_recipe(recipe))
     assert differences(recipe, load_recipe(str(copy))) == {}
+    assert recipe.description
 
 
 @pytest.mark.parametrize(

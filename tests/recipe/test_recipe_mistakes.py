@@ -9,16 +9,25 @@ from recipes import TINY, write_tiny
 from yxanul.base.errors import YxanulError
 from yxanul.plan import preflight
 from yxanul.recipe import RecipeError, check_tree, load_recipe
-from yxanul.recipe.source_map import parse
+from yxanul.recipe.source_map import SourceMap, parse
 
 
-def line_of(text: str, *overrides: str) -> str:
+def tree_with(*overrides: str, text: str = TINY) -> SourceMap:
     tree = parse(text, "tiny")
     for override in overrides:
         tree.set(*override.split("=", 1))
+    return tree
+
+
+def lines_of(tree: SourceMap) -> list[str]:
+    """Return what is wrong in a recipe, by lines."""
     with pytest.raises(RecipeError) as caught:
         check_tree(tree)
-    (line,) = str(caught.value).splitlines()
+    return str(caught.value).splitlines()
+
+
+def line_of(*overrides: str) -> str:
+    (line,) = lines_of(tree_with(*overrides))
     return line
 
 
@@ -55,7 +64,8 @@ def test_a_mistake_stands_at_the_key_that_has_to_change(old, new, at, key):
     text = TINY.replace(old, new, 1)
     before = text[: text.index(at)].split("\n")
     place = f"tiny:{len(before)}:{len(before[-1]) + 1}: {key}: "
-    assert line_of(text).startswith(place)
+    (line,) = lines_of(tree_with(text=text))
+    assert line.startswith(place)
 
 
 @pytest.mark.parametrize(
@@ -70,11 +80,7 @@ def test_a_mistake_stands_at_the_key_that_has_to_change(old, new, at, key):
     ],
 )
 def test_of_several_keys_the_overridden_one_has_to_change(override, key):
-    tree = parse(TINY, "tiny")
-    tree.set(*override.split("=", 1))
-    with pytest.raises(RecipeError) as caught:
-        check_tree(tree)
-    for line in str(caught.value).splitlines():
+    for line in lines_of(tree_with(override)):
         assert line.startswith(f"override '{override}': {key}: ")
 
 
@@ -121,7 +127,7 @@ def test_of_several_keys_the_one_of_the_extending_recipe_has_to_change(tmp_path)
     ],
 )
 def test_a_wrong_value_in_plain_words(override, said):
-    assert said in line_of(TINY, override)
+    assert said in line_of(override)
 
 
 @pytest.mark.parametrize(
@@ -145,16 +151,16 @@ def test_a_wrong_value_in_plain_words(override, said):
     ],
 )
 def test_a_key_of_another_trainer_is_answered_with_ours(wrong, ours):
-    assert f"unknown key; use '{ours}'" in line_of(TINY, f"{wrong}=3")
+    assert f"unknown key; use '{ours}'" in line_of(f"{wrong}=3")
 
 
 def test_what_has_no_key_says_why():
-    assert "no dropout" in line_of(TINY, "model.dropout=0.1")
-    assert "--out" in line_of(TINY, "output_dir=x")
-    assert "always packed" in line_of(TINY, "sample_packing=true")
-    assert "no adapters" in line_of(TINY, "lora_r=8")
-    assert "no experts" in line_of(TINY, "model.num_local_experts=8")
-    assert "train.strategy" in line_of(TINY, "tensor-model-parallel-size=2")
+    assert "no dropout" in line_of("model.dropout=0.1")
+    assert "--out" in line_of("output_dir=x")
+    assert "always packed" in line_of("sample_packing=true")
+    assert "no adapters" in line_of("lora_r=8")
+    assert "no experts" in line_of("model.num_local_experts=8")
+    assert "train.strategy" in line_of("tensor-model-parallel-size=2")
 
 
 def test_numbers_of_lists_stand_between_dots():
@@ -172,6 +178,7 @@ def test_numbers_of_lists_stand_between_dots():
         ("a:1\nb: 2", "may lack a space"),
         ("a: 1\n---\nb: 2", "a second document"),
         ("a: *x", "anchor &x that is not defined"),
+        ("a: &x [*x]", "nested too deeply"),
         ("a: &x 1\nb: &x 2", "2:4: not valid YAML: the anchor &x is defined twice"),
         ("a: @x", "@ must be quoted"),
         ("a: !!binary aGk=", "1:4: the tag !!binary"),
@@ -209,10 +216,7 @@ def test_keys_that_look_like_other_things_stay_text():
 
 
 def misfits(*overrides: str) -> list[str]:
-    tree = parse(TINY, "tiny")
-    for override in overrides:
-        tree.set(*override.split("=", 1))
-    recipe = check_tree(tree)
+    recipe = check_tree(tree_with(*overrides))
     found = [*preflight.of_text(recipe), *preflight.of_training(recipe)]
     return [f"{'.'.join(map(str, one.keys[0]))}: {one}" for one in found]
 

@@ -7,33 +7,19 @@ from yxanul.recipe.source_map import parse, read
 
 
 @pytest.mark.parametrize(
-    ("text", "number"),
+    ("text", "value"),
     [
-        ("1e-5", 1e-5),
-        ("3E8", 3e8),
-        ("-2e+3", -2000.0),
-        ("1.5e-3", 1.5e-3),
-        (".5", 0.5),
-        ("4.", 4.0),
-        ("1_000.5", 1000.5),
-        ("0.1", 0.1),
-        (".inf", math.inf),
+        ("1e-5", 1e-5), ("3E8", 3e8), ("-2e+3", -2000.0), ("1.5e-3", 1.5e-3), (".5", 0.5),
+        ("4.", 4.0), ("1_000.5", 1000.5), ("0.1", 0.1), (".inf", math.inf),
+        ("7", 7), ("-7", -7), ("+7", 7), ("1_000", 1000), ("0x10", 16),
+        *((text, text) for text in ("e5", "1e", "1e5x", "step-1e5", "1.2.3", "._", "0b_")),
+        ("'1e-5'", "1e-5"),
+        *((text, text) for text in ("2026-01-02", "2026-13-45", "12:30")),  # dates and times
     ],
-)
-def test_what_looks_like_a_number_is_one(text, number):
-    value = parse(f"a: {text}", "x").value["a"]
-    assert isinstance(value, float) and value == number
-
-
-@pytest.mark.parametrize("text", ["7", "-7", "+7", "1_000"])
-def test_whole_numbers_stay_whole(text):
-    value = parse(f"a: {text}", "x").value["a"]
-    assert isinstance(value, int) and value == int(text)
-
-
-@pytest.mark.parametrize("text", ["e5", "1e", "1e5x", "step-1e5", "'1e-5'", "1.2.3"])
-def test_other_text_stays_text(text):
-    assert parse(f"a: {text}", "x").value["a"] == text.strip("'")
+)  # fmt: skip
+def test_what_looks_like_a_number_is_one(text, value):
+    found = parse(f"a: {text}", "x").value["a"]
+    assert type(found) is type(value) and found == value
 
 
 def test_a_key_that_stands_twice_is_refused_at_its_second_place():
@@ -122,23 +108,3 @@ def test_files_that_cannot_be_read_are_one_line(tmp_path):
         read(tmp_path / "bad.yaml")
     (tmp_path / "empty.yaml").write_text("# nothing\n")
     assert read(tmp_path / "empty.yaml").value is None
-
-
-@pytest.mark.parametrize("text", ["a: \x07", "a: &x [*x]"])
-def test_text_that_is_no_tree_of_values_is_one_line(text):
-    with pytest.raises(YxanulError, match=r"^x") as caught:
-        parse(text, "x")
-    assert "\n" not in str(caught.value)
-
-
-def test_dates_stay_text():
-    assert parse("[2026-01-02, 2026-13-45]", "x").value == ["2026-01-02", "2026-13-45"]
-
-
-@pytest.mark.parametrize("text", ["a: ._", "a: 0b_"])
-def test_what_only_begins_like_a_number_stays_text(text):
-    assert parse(text, "x").value == {"a": text.removeprefix("a: ")}
-
-
-def test_a_time_of_day_is_no_number():
-    assert parse("[12:30, 0x10, -5, 1_000]", "x").value == ["12:30", 16, -5, 1000]

@@ -67,15 +67,11 @@ def test_every_metric_has_a_chart_or_says_nothing_new(tmp_path):
     assert {"gradient_norm/ffn", "val/3/bits_per_byte"} <= drawn
     others = {chart["title"]: [one["label"] for one in chart["series"]]
               for chart in report["other_charts"]}  # fmt: skip
-    assert (
-        others
-        == {
-            "train/entropy": ["entropy"],
-            "weights/*/std": ["first", "last"],
-            "activations/*/mean": ["first"],
-        }
-        or "data/sequence_length" not in others
-    )
+    assert others == {
+        "train/entropy": ["entropy"],
+        "weights/*/std": ["first", "last"],
+        "activations/*/mean": ["first"],
+    }
 
 
 def test_several_stages_and_phases(tmp_path):

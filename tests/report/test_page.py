@@ -9,8 +9,8 @@ import pytest
 
 from repo.test_layers import SRC
 from report.made_runs import entry, make_run, step_line, whole_run
+from sessions import RecordingUi
 from yxanul.base.run_folder import RunFolder
-from yxanul.base.ui import SilentUi
 from yxanul.report.facts import RunReader, report_facts
 from yxanul.report.markdown import as_markdown, model_card
 from yxanul.report.page import render_report, write_report
@@ -83,18 +83,13 @@ def test_the_page_names_no_host_and_its_script_is_one(tmp_path):
 
 
 def test_a_report_that_cannot_be_written_is_a_warning(tmp_path):
-    class Ui(SilentUi):
-        def warn(self, line):
-            warnings.append(line)
-
-    warnings = []
-    run = whole_run(tmp_path / "run")
+    ui, run = RecordingUi(), whole_run(tmp_path / "run")
     (run / "report.html").mkdir()
-    write_report(RunFolder(run), Ui(), is_running=False)
-    assert len(warnings) == 1
+    write_report(RunFolder(run), ui, is_running=False)
+    assert len(ui.warnings) == 1
     (run / "report.html").rmdir()
-    write_report(RunFolder(run), Ui(), is_running=False)
-    assert len(warnings) == 1 and facts_in((run / "report.html").read_text())
+    write_report(RunFolder(run), ui, is_running=False)
+    assert len(ui.warnings) == 1 and facts_in((run / "report.html").read_text())
 
 
 def test_a_run_that_diverged_has_a_report(tmp_path):

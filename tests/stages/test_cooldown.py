@@ -1,16 +1,14 @@
 """An early end of a wsd schedule: the run is the one that a shorter budget would have planned."""
 
-import json
 import os
 import shutil
 import signal
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recipes import TINY, write_tiny
-from running import after_step, call, metrics_of, newest, step_of, stop_at, trained
+from running import after_step, call, newest, series, stage_of, step_of, stop_at, trained
 from yxanul.base.run_folder import RunFolder
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.schedules import descent_start, warmup_length
@@ -26,24 +24,15 @@ WSD = (
     .replace("steps: 14", "steps: 60")
     .replace("every_steps: 5", "every_steps: 100")
 )
-ALIKE = WSD.replace("      - {seq_len: 32, share: 0.5}\n", "").replace(
+RECIPE = WSD.replace("      - {seq_len: 32, share: 0.5}\n", "").replace(
     "{seq_len: 64, share: 0.5, lr_scale: 0.5, grad_clip: 0.7}", "{seq_len: 64}"
 )
 """One phase: shares of a shorter budget would be other ones."""
 
 
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
-    return write_tiny(tmp_path_factory.mktemp("recipe"), ALIKE)
-
-
-def entry_of(out, number=0):
-    return json.loads((out / "ledger.json").read_text())["stages"][number]
-
-
 def assert_as_planned(recipe, prepared, out, other):
     """The run equals one of a recipe with so many steps, but for what was asked for."""
-    steps = entry_of(out)["cooldown_steps"]
+    steps = stage_of(out)["cooldown_steps"]
     shutil.copytree(prepared, other)
     said = call("train", recipe, f"stages.0.budget={{steps: {steps}}}", "--out", other)
     assert said.code == 0
@@ -52,7 +41,7 @@ def assert_as_planned(recipe, prepared, out, other):
         for key in ("cooldown_steps", "cooldown_of"):
             one["ledger"]["stages"][0].pop(key)
     assert ours == theirs
-    rates = [one["optim/learning_rate"] for one in metrics_of(out) if "train/loss" in one]
+    rates = series(out, "optim/learning_rate")
     assert rates[steps - 1] < 0.2 * max(rates[:steps])
 
 
@@ -61,8 +50,8 @@ def test_on_a_run_that_is_stopped(recipe, prepared, out, tmp_path, monkeypatch):
     said = call("train", recipe, "--cooldown-now", "--out", out)
     assert said.code == 0
     assert "cooldown begins, 7 steps left" in said.err
-    assert entry_of(out)["cooldown_steps"] == 28  # 21 are done, and 7 are a quarter of 28
-    assert entry_of(out)["status"] == "passed" and not request_of(RunFolder(out)).exists()
+    assert stage_of(out)["cooldown_steps"] == 28  # 21 are done, and 7 are a quarter of 28
+    assert stage_of(out)["status"] == "passed" and not request_of(RunFolder(out)).exists()
     assert_as_planned(recipe, prepared, out, tmp_path / "other")
 
 
@@ -81,7 +70,7 @@ def test_on_a_run_that_is_at_work_and_is_stopped_later(
         after_step(patch, 20, ask)
         after_step(patch, 23, lambda _: os.kill(os.getpid(), signal.SIGTERM))
         assert call("train", recipe, "--out", out).code == 143
-    assert len(answers) == 1 and entry_of(out)["cooldown_steps"] == 27
+    assert len(answers) == 1 and stage_of(out)["cooldown_steps"] == 27
     assert call("train", recipe, "--out", out).code == 0
     assert_as_planned(recipe, prepared, out, tmp_path / "other")
 
@@ -91,9 +80,9 @@ def test_a_run_that_warms_up_comes_down_once_it_is_up(recipe, prepared, out, tmp
         after_step(patch, 1, lambda _: call("train", recipe, "--cooldown-now", "--out", out))
         after_step(patch, 4, lambda _: os.kill(os.getpid(), signal.SIGTERM))
         assert call("train", recipe, "--out", out).code == 143
-    assert entry_of(out)["cooldown_steps"] == 4  # a quarter of it is one step
+    assert stage_of(out)["cooldown_steps"] == 4  # a quarter of it is one step
     assert call("train", recipe, "--out", out).code == 0
-    rates = [one["optim/learning_rate"] for one in metrics_of(out) if "train/loss" in one]
+    rates = series(out, "optim/learning_rate")
     assert max(rates[:4]) == 1e-2
 
 
@@ -104,7 +93,7 @@ def test_a_request_is_for_the_stage_that_was_at_work(recipe, out, monkeypatch):
         after_step(patch, 9, lambda _: request.write_text("one\n"))
         said = call("train", recipe, "stages.0.budget={steps: 5}", "--out", out)
     assert said.code == 0 and step_of(out) == 15
-    assert [entry_of(out, number)["cooldown_steps"] for number in (0, 1)] == [None, None]
+    assert [stage_of(out, number)["cooldown_steps"] for number in (0, 1)] == [None, None]
     assert not request.exists()
 
 

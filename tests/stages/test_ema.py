@@ -6,18 +6,11 @@ import pytest
 import torch
 
 from recipes import write_tiny
-from yxanul.base.interrupt import StopRequest
-from yxanul.base.run_folder import RunFolder
-from yxanul.base.ui import SilentUi
+from sessions import open_session, tensors_of, train
+from steps import same
 from yxanul.bundle import open_bundle
-from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
-from yxanul.checkpoint.read import read_checkpoint
 from yxanul.recipe import load_recipe
 from yxanul.stages.callbacks import Scorer
-from yxanul.stages.data import prepare
-from yxanul.stages.resume import reconcile_recipe
-from yxanul.stages.runner import run_stages
-from yxanul.stages.session import build_session
 
 STEPS_OF_ONE = 14
 KEEP = ["train.checkpoint={every_steps: 1, keep: 99}"]
@@ -29,27 +22,17 @@ def recipe(tmp_path_factory):
     return load_recipe(str(write_tiny(folder)), ["optim.ema={decay: 0.9}", *KEEP])
 
 
-def open_run(recipe, run):
-    reconcile_recipe(run, recipe, SilentUi())
-    prepare(run, recipe, SilentUi())
-    return build_session(run, recipe, SilentUi(), StopRequest())
-
-
 @pytest.fixture(scope="module")
 def run(recipe, tmp_path_factory):
-    run = RunFolder(tmp_path_factory.mktemp("run"))
-    session = open_run(recipe, run)
-    run_stages(session)
-    session.tracker.close()
-    return run
+    return train(recipe, tmp_path_factory.mktemp("run")).run
 
 
-def tensors_of(run, step):
-    return read_checkpoint(checkpoint_path(run.checkpoints, step))[0]
-
-
-def same(one, other):
-    return all(torch.equal(one[name], other[name]) for name in one)
+@pytest.fixture
+def session(recipe, run):
+    """The finished run, opened again."""
+    session = open_session(recipe, run.path)
+    session.close()
+    return session
 
 
 def test_the_bundle_has_the_mean_unless_it_is_asked_for_the_weights(run):
@@ -71,26 +54,20 @@ def test_the_mean_is_that_of_the_weights_of_each_step(run):
             torch.testing.assert_close(tensors["ema"][name], mean[name], rtol=1e-4, atol=1e-6)
 
 
-def test_the_gate_judges_the_mean(recipe, run):
+def test_the_gate_judges_the_mean(run, session):
     """The ledger's score at the end of stage one, and that of its domain, with no mean at all."""
     stage = json.loads(run.ledger.read_text())["stages"][0]
-    session = open_run(recipe, run)
     session.engine.ema = None
-    session.engine.mixed_precision.master_model.load_state_dict(
-        tensors_of(run, STEPS_OF_ONE)["ema"]
-    )
+    session.engine.load_weights(tensors_of(run, STEPS_OF_ONE)["ema"])
     score = Scorer(session, 0).score(["stories"])["stories"]
-    session.tracker.close()
     assert stage["at_end"]["val/stories/loss"] == pytest.approx(score.loss, rel=1e-6)
 
 
-def test_the_next_stage_begins_from_the_mean(recipe, run):
-    session = open_run(recipe, run)
+def test_the_next_stage_begins_from_the_mean(run, session):
     tensors = tensors_of(run, STEPS_OF_ONE)
-    session.engine.mixed_precision.master_model.load_state_dict(tensors["model"])
+    session.engine.load_weights(tensors["model"])
     session.engine.ema.load(tensors["ema"], STEPS_OF_ONE)
     session.start_stage("two")
-    session.tracker.close()
     assert same(session.engine.mixed_precision.master_model.state_dict(), tensors["ema"])
     # The first step of stage two moves by at most about one rate from there: 1e-2, halved by the
     # warm-up of two steps.
@@ -100,30 +77,18 @@ def test_the_next_stage_begins_from_the_mean(recipe, run):
     assert moved < 6e-3 < from_weights
 
 
-def test_showing_the_mean_leaves_the_weights_as_they_are(recipe, run):
-    session = open_run(recipe, run)
-    session.tracker.close()
-    before = {
-        name: value.clone()
-        for name, value in session.engine.mixed_precision.master_model.state_dict().items()
-    }
-    mean = {
-        name: value.clone()
-        for name, value in session.engine.ema.tensors(
-            session.engine.mixed_precision.master_model
-        ).items()
-    }
-    with session.engine.eval_weights():
-        assert same(session.engine.mixed_precision.model.state_dict(), mean)
-        assert not same(session.engine.mixed_precision.model.state_dict(), before)
-    assert same(session.engine.mixed_precision.master_model.state_dict(), before)
+def test_showing_the_mean_leaves_the_weights_as_they_are(session):
+    engine, parts = session.engine, session.engine.mixed_precision
+    before, mean = engine.weights()["model"], engine.weights()["ema"]
+    before, mean = ({n: value.clone() for n, value in one.items()} for one in (before, mean))
+    with engine.eval_weights():
+        assert same(parts.model.state_dict(), mean)
+        assert not same(parts.model.state_dict(), before)
+    assert same(parts.master_model.state_dict(), before)
 
 
 def test_without_a_mean_nothing_of_it_is_kept(tmp_path):
     recipe = load_recipe(str(write_tiny(tmp_path)), ["stages.0.budget={steps: 4}"])
-    run = RunFolder(tmp_path / "run")
-    session = open_run(recipe, run)
+    session = train(recipe, tmp_path / "run")
     assert session.engine.ema is None
-    run_stages(session)
-    session.tracker.close()
-    assert set(tensors_of(run, checkpoint_steps(run.checkpoints)[-1])) == {"model", "optimizer"}
+    assert set(tensors_of(session.run)) == {"model", "optimizer"}

@@ -9,24 +9,21 @@ import torch
 from pairs import build_ours, draw_ids, settings_of, train_tokenizer
 from recipes import TINY, write_tiny
 from running import call
-from yxanul.base.errors import Interrupted, YxanulError
-from yxanul.base.interrupt import StopRequest
+from sessions import assert_same_tensors, open_session, tensors_of, train
+from steps import same
+from yxanul.base.errors import YxanulError
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import SilentUi
 from yxanul.bundle import open_bundle
-from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
-from yxanul.checkpoint.read import read_checkpoint
+from yxanul.checkpoint.layout import checkpoint_path
 from yxanul.data.batches import WindowShape
 from yxanul.eval.perplexity import open_held_out, score_domains
 from yxanul.generate.config import SampleSettings
 from yxanul.generate.decode import complete
 from yxanul.model.convert import write_pretrained
 from yxanul.recipe import dump_recipe, load_recipe
-from yxanul.stages.data import prepare
 from yxanul.stages.ledger import Entry, Ledger
 from yxanul.stages.resume import reconcile_recipe
-from yxanul.stages.runner import run_stages
-from yxanul.stages.session import build_session
 
 SHAPE = (
     "model: {width: 32, depth: 2, num_heads: 2, num_kv_heads: 1, ffn_width: 64, max_seq_len: 64}"
@@ -42,34 +39,12 @@ def write_recipe(folder, source, **model):
     return str(write_tiny(folder, text))
 
 
-def open_run(recipe, run):
-    reconcile_recipe(run, recipe, SilentUi())
-    prepare(run, recipe, SilentUi())
-    return build_session(run, recipe, SilentUi(), StopRequest())
-
-
-def train(recipe, run):
-    session = open_run(recipe, run)
-    run_stages(session)
-    session.close()
-    return session
-
-
-def last_tensors(run):
-    step = checkpoint_steps(run.checkpoints)[-1]
-    return read_checkpoint(checkpoint_path(run.checkpoints, step))[0]
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
-
-
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     """A run with a mean of its weights."""
     folder = tmp_path_factory.mktemp("source")
     recipe = load_recipe(str(write_tiny(folder)), ["optim.ema={decay: 0.5}", *SHORT])
-    train(recipe, RunFolder(folder / "run"))
+    train(recipe, folder / "run")
     return folder / "run"
 
 
@@ -86,7 +61,7 @@ def test_it_starts_where_the_source_stands(source, pretrained, tmp_path):
     """At the loss that `eval` gives, from the weights that are evaluated: the mean."""
     recipe, run = load_recipe(write_recipe(tmp_path, source), SHORT), RunFolder(tmp_path / "run")
     assert (recipe.model.width, recipe.model.max_seq_len, recipe.tokenizer) == (32, 64, None)
-    session = train(recipe, run)
+    session = train(recipe, run.path)
     bundle = open_bundle(source, device="cpu")
     held_out = open_held_out(run.data(None), bundle.tokenizer)
     shape = {"stories": WindowShape(64, 128, 32)}
@@ -96,7 +71,7 @@ def test_it_starts_where_the_source_stands(source, pretrained, tmp_path):
     facts = ledger.decisions["init_from"]
     assert facts["path"] == str(source) and facts["step"] == bundle.step and facts["digest"]
     assert session.model_settings.init_from is None
-    assert not same(last_tensors(run)["model"], bundle.model.state_dict())
+    assert not same(tensors_of(run)["model"], bundle.model.state_dict())
     with pytest.raises(YxanulError, match="another recipe"):
         reconcile_recipe(run, load_recipe(write_recipe(tmp_path, pretrained), [], run), SilentUi())
 
@@ -107,18 +82,13 @@ def test_a_run_goes_on_without_its_source(source, tmp_path):
     shutil.copytree(source, lent)
     file = write_recipe(tmp_path, lent, z_loss=1e-4, num_kv_heads=None)
     straight, stopped = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "stopped")
-    train(load_recipe(file, SHORT), straight)
-    session = open_run(load_recipe(file, SHORT, stopped), stopped)
-    session.stop.after_step = 3
-    with pytest.raises(Interrupted):
-        run_stages(session)
-    session.close()
+    train(load_recipe(file, SHORT), straight.path)
+    train(load_recipe(file, SHORT, stopped), stopped.path, steps=3)
     shutil.rmtree(lent)
     again = load_recipe(file, SHORT, stopped)
     assert again == load_recipe(str(straight.recipe)) and again.model.z_loss == 1e-4
-    train(again, stopped)
-    ours, theirs = last_tensors(straight), last_tensors(stopped)
-    assert all(same(ours[file], theirs[file]) for file in ours)
+    train(again, stopped.path)
+    assert_same_tensors(tensors_of(straight), tensors_of(stopped))
     assert Ledger.open(stopped.ledger).entries == Ledger.open(straight.ledger).entries
     with pytest.raises(YxanulError, match=r"folder .*lent not found"):
         load_recipe(file, SHORT, RunFolder(tmp_path / "new"))
@@ -127,11 +97,8 @@ def test_a_run_goes_on_without_its_source(source, tmp_path):
 @torch.no_grad()
 def test_it_starts_where_a_folder_of_transformers_stands(pretrained, tmp_path):
     transformers = pytest.importorskip("transformers", reason="needs the extra 'hf'")
-    recipe, run = (
-        load_recipe(write_recipe(tmp_path, pretrained), SHORT),
-        RunFolder(tmp_path / "run"),
-    )
-    session = open_run(recipe, run)
+    recipe = load_recipe(write_recipe(tmp_path, pretrained), SHORT)
+    session = open_session(recipe, tmp_path / "run")
     model = session.engine.mixed_precision.master_model
     ids = draw_ids(model.settings, 19)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(pretrained)(ids).logits
@@ -142,12 +109,8 @@ def test_it_starts_where_a_folder_of_transformers_stands(pretrained, tmp_path):
 
 def test_what_came_of_a_folder_of_transformers_is_a_run(pretrained, tmp_path):
     """Also for ids that no token has, which the model may well choose."""
-    recipe, run = (
-        load_recipe(write_recipe(tmp_path, pretrained), SHORT),
-        RunFolder(tmp_path / "run"),
-    )
-    train(recipe, run)
-    bundle = open_bundle(run.path)
+    recipe = load_recipe(write_recipe(tmp_path, pretrained), SHORT)
+    bundle = open_bundle(train(recipe, tmp_path / "run").run.path)
     assert bundle.model.settings.num_tokens == bundle.tokenizer.vocab_size == 101
     settings = SampleSettings(max_tokens=40, temperature=50.0)
     assert complete(bundle.model, bundle.tokenizer, "The fox", settings)[0].text
@@ -157,13 +120,13 @@ def test_other_weights_at_a_fresh_start_are_the_new_ones(source, tmp_path):
     lent = tmp_path / "lent"
     shutil.copytree(source, lent)
     recipe, run = load_recipe(write_recipe(tmp_path, lent), SHORT), RunFolder(tmp_path / "run")
-    open_run(recipe, run).close()
+    open_session(recipe, run.path).close()
     before = Ledger.open(run.ledger)
     before.entries.append(Entry("one", "running", 0, 0, 0, {}))  # it ended before a checkpoint
     before.write()
     (lent / "best").unlink(missing_ok=True)
     shutil.rmtree(checkpoint_path(lent / "checkpoints", open_bundle(source).step))
-    session = open_run(recipe, run)
+    session = open_session(recipe, run.path)
     session.close()
     after = Ledger.open(run.ledger)
     assert after.decisions["init_from"]["digest"] != before.decisions["init_from"]["digest"]
@@ -214,13 +177,13 @@ def test_the_weights_say_what_ancestors_said(source, tmp_path):
 
 
 def test_a_tokenizer_may_be_given_if_it_is_the_same(source, tmp_path):
-    file, run = write_recipe(tmp_path, source), RunFolder(tmp_path / "run")
+    file = write_recipe(tmp_path, source)
     digest = open_bundle(source).tokenizer.digest
-    open_run(load_recipe(file, ["tokenizer={kind: byte}"]), run).close()
+    open_session(load_recipe(file, ["tokenizer={kind: byte}"]), tmp_path / "run").close()
     assert open_bundle(source).tokenizer.digest == digest
     other = load_recipe(file, ["tokenizer={kind: byte, special_tokens: [<x>]}"])
     with pytest.raises(YxanulError, match=r"tokenizer: the recipe's \(kind byte\) does not match"):
-        open_run(other, RunFolder(tmp_path / "other"))
+        open_session(other, tmp_path / "other")
     assert not (tmp_path / "other" / "tokenizer.json").exists()
     with pytest.raises(YxanulError, match="tokenizer is null"):
         load_recipe(str(write_tiny(tmp_path)), ["tokenizer=null"])
@@ -230,7 +193,7 @@ def test_another_source_is_taken_until_a_stage_has_begun(source, pretrained, tmp
     """The tokenizer of the run is then that of the new source."""
     run = RunFolder(tmp_path / "run")
     for one, size in ((source, 257), (pretrained, 101)):
-        session = open_run(load_recipe(write_recipe(tmp_path, one), SHORT, run), run)
+        session = open_session(load_recipe(write_recipe(tmp_path, one), SHORT, run), run.path)
         session.close()
         assert session.data.tokenizer.vocab_size == size
 

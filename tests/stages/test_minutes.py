@@ -9,25 +9,20 @@ import signal
 import pytest
 import torch
 
-from recipes import TINY, write_tiny
-from running import assert_same_run, call, metrics_of
+from recipes import TINY
+from running import assert_same_run, call, series, stage_of
 from yxanul.base.run_folder import RunFolder
 from yxanul.recipe import load_recipe
 from yxanul.stages import measure, replan
 from yxanul.stages.replay import locate_step
 from yxanul.train.engine import Engine
 
-TIMED = (
+RECIPE = (
     TINY.replace("budget: {steps: 14}", "budget: {minutes: 0.5}")
     .replace("every_steps: 4", "every_steps: 20")
     .replace("eval: {every_steps: 5", "eval: {every_steps: 500")
     .replace("width: 32, depth: 2", "width: 16, depth: 1")
 )
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
-    return write_tiny(tmp_path_factory.mktemp("recipe"), TIMED)
 
 
 class Clock:
@@ -46,14 +41,6 @@ class Clock:
 
         monkeypatch.setattr(Engine, "step", applied)
         monkeypatch.setattr(replan, "perf_counter", lambda: self.now)
-
-
-def entry_of(out):
-    return json.loads((out / "ledger.json").read_text())["stages"][0]
-
-
-def rates_of(out, steps):
-    return [line["optim/learning_rate"] for line in metrics_of(out) if "train/loss" in line][:steps]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -76,14 +63,14 @@ def steady(recipe, prepared, tmp_path_factory, _wrong_guess):
 
 def test_a_steady_stage_is_planned_once_and_ends_in_time(steady):
     out, clock = steady
-    entry = entry_of(out)
+    entry = stage_of(out)
     ((step, _, seconds),) = entry["replans"]
     assert step == replan.FIRST_STEPS + 2  # the first step is not timed, but counts
     assert seconds == 0.5 * step
     # Steps of the second phase are expected to take longer, by their FLOPs.
     assert entry["steps"] == pytest.approx(60, rel=0.1)
     assert clock.now - 0.5 * 10 == pytest.approx(30, rel=0.1)  # the second stage has ten steps
-    phases = [line["curriculum/phase"] for line in metrics_of(out) if "train/loss" in line]
+    phases = series(out, "curriculum/phase")
     assert phases == sorted(phases[: entry["steps"]]) + phases[entry["steps"] :]
     assert phases[: entry["steps"]].count(0) == pytest.approx(30, abs=3)
 
@@ -91,12 +78,12 @@ def test_a_steady_stage_is_planned_once_and_ends_in_time(steady):
 def test_a_stage_that_becomes_slower_is_planned_anew(recipe, out, monkeypatch):
     clock = Clock(monkeypatch, lambda step: 1.0 if step <= 60 else 2.0)
     assert call("train", recipe, "stages.0.budget={minutes: 3}", "--out", out).code == 0
-    entry = entry_of(out)
+    entry = stage_of(out)
     assert [step for step, *_ in entry["replans"]] == sorted({s for s, *_ in entry["replans"]})
     assert len(entry["replans"]) in (2, 3)
     assert clock.now - 20 == pytest.approx(180, rel=0.1)
     # After the warm-up the rate only falls (the second phase has half of it).
-    rates = rates_of(out, entry["steps"])
+    rates = series(out, "optim/learning_rate")[: entry["steps"]]
     assert rates[10:] == sorted(rates[10:], reverse=True) and rates[-1] < 0.05 * max(rates)
 
 
@@ -105,7 +92,11 @@ ONE_PHASE = "stages.0.curriculum=[{seq_len: 64}]"
 
 @pytest.mark.parametrize(
     ("minutes", "later", "options"),
-    [(60, 0.5, ()), (20, 1.4, (ONE_PHASE,)), (20, 0.7, (ONE_PHASE,))],
+    [
+        (60, 0.5, ()),
+        (20, 1.4, (ONE_PHASE,)),
+        pytest.param(20, 0.7, (ONE_PHASE,), marks=pytest.mark.slow),
+    ],
 )
 def test_long_stages_and_stages_of_one_phase_end_in_time(
     recipe, out, monkeypatch, minutes, later, options
@@ -114,7 +105,7 @@ def test_long_stages_and_stages_of_one_phase_end_in_time(
     clock = Clock(monkeypatch, lambda step: usual if step <= 55 else later * usual)
     budget = f"stages.0.budget={{minutes: {minutes}}}"
     assert call("train", recipe, budget, *options, "--out", out).code == 0
-    entry = entry_of(out)
+    entry = stage_of(out)
     assert clock.now - 10 * later * usual == pytest.approx(60 * minutes, rel=0.1)
     assert len(entry["replans"]) <= 6
 
@@ -155,7 +146,7 @@ def test_threads_are_chosen_again_and_a_repeated_run_takes_the_same(
         clock = Clock(patch, lambda step: 2.5)
         patch.setattr(replan, "best_num_threads", lambda: 2 if 80 < clock.now < 140 else 4)
         assert call("train", recipe, minutes, "--out", out).code == 0
-    (fewer, all_again) = entry_of(out)["threads"]
+    (fewer, all_again) = stage_of(out)["threads"]
     assert fewer[1] == 2 and 80 < 2.5 * fewer[0] <= 142.5  # looked at once a minute
     assert all_again[1] == 4 and 140 < 2.5 * all_again[0] <= 205
     taken, changes[:] = [change for change in changes if change[1] != change[2]], []
@@ -183,7 +174,7 @@ def test_threads_that_make_the_steps_slower_are_taken_back(recipe, out, monkeypa
 
     clock = Clock(monkeypatch, seconds)
     assert call("train", recipe, "stages.0.budget={minutes: 3}", "--out", out).code == 0
-    threads = entry_of(out)["threads"]
+    threads = stage_of(out)["threads"]
     tried, undone = threads[::2], threads[1::2]
     assert tried and [count for _, count in tried] == [2] * len(tried)
     assert undone == [[step + 1, 4] for step, _ in tried][: len(undone)]
@@ -193,8 +184,8 @@ def test_threads_that_make_the_steps_slower_are_taken_back(recipe, out, monkeypa
 def test_the_shape_of_any_step_is_found_again(recipe, steady):
     out, _ = steady
     run, plain = RunFolder(out), load_recipe(str(recipe))
-    lengths = [line["data/sequence_length"] for line in metrics_of(out) if "train/loss" in line]
-    assert len(lengths) == entry_of(out)["steps"] + 10
+    lengths = series(out, "data/sequence_length")
+    assert len(lengths) == stage_of(out)["steps"] + 10
     for step in (1, 5, 6, 29, 30, 31, 32, 33, len(lengths) - 10, len(lengths)):
         assert locate_step(run, plain, step).phase.seq_len == lengths[step - 1], step
 
@@ -205,10 +196,10 @@ FAILS = "stages.0.gate.rules=[{metric: val/*/loss, against: start, at_most: 1.0e
 def test_more_minutes_than_before_go_on(recipe, out, monkeypatch):
     Clock(monkeypatch, lambda step: 0.5)
     assert call("train", recipe, FAILS, "--out", out).code == 3
-    steps = entry_of(out)["steps"]
+    steps = stage_of(out)["steps"]
     said = call("train", recipe, "stages.0.budget={minutes: 1}", "--out", out)
     assert said.code == 0, said.err
-    assert entry_of(out)["steps"] == pytest.approx(2 * steps, rel=0.1)
+    assert stage_of(out)["steps"] == pytest.approx(2 * steps, rel=0.1)
 
 
 def test_repeats_are_told_of_minutes_that_were_measured(recipe, tmp_path, monkeypatch):
@@ -221,4 +212,4 @@ def test_repeats_are_told_of_minutes_that_were_measured(recipe, tmp_path, monkey
     line, _ = (line for line in said.warnings if "'stories' is read" in line)  # and of stage two
     text = json.loads((out / "data/stories/manifest.json").read_text())["splits"]["train"]["tokens"]
     times = float(line.partition("is read for ")[2].partition(" ")[0])
-    assert times == pytest.approx(entry_of(out)["tokens"] / text, rel=0.1)
+    assert times == pytest.approx(stage_of(out)["tokens"] / text, rel=0.1)

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from recipes import TINY, write_tiny
-from running import assert_same_run, call, metrics_of, step_of, stop_at
+from running import assert_same_run, call, series, stage_of, step_of, stop_at
 from yxanul.base.run_folder import RunFolder
 from yxanul.recipe import load_recipe
 from yxanul.stages.ledger import Action
@@ -14,65 +14,50 @@ from yxanul.stages.plan import repeated_from
 from yxanul.stages.replay import locate_step
 
 IMPOSSIBLE = "gate: {rules: [{metric: val/*/loss, at_most: 1.0e-9}]}"
-DIVERGING = (
+ACTIONS = "[{rollback: {lr_scale: 0.25, times: 2}}, {extend: {share: 0.25}}]"
+RECIPE = (
     # The second phase learns far too fast: the best checkpoint is an early one.
     TINY.replace("lr_scale: 0.5, grad_clip: 0.7}", "lr_scale: 40}\n    " + IMPOSSIBLE)
-    .replace("budget: {steps: 14}", "budget: {steps: 20}\n    on_fail: ACTIONS")
+    .replace("budget: {steps: 14}", f"budget: {{steps: 20}}\n    on_fail: {ACTIONS}")
     .replace("optim: {name: adamw", "optim: {ema: {decay: 0.5}, name: adamw")
 )
-ACTIONS = "[{rollback: {lr_scale: 0.25, times: 2}}, {extend: {share: 0.25}}]"
-
-
-def run(folder, text, *overrides):
-    recipe, out = write_tiny(folder, text), folder / "run"
-    assert call("prepare", recipe, *overrides, "--out", out).code == 0
-    shutil.copytree(out, folder / "prepared")
-    return recipe, out, call("train", recipe, *overrides, "--out", out, "--json")
 
 
 @pytest.fixture(scope="module")
-def failed(tmp_path_factory):
+def failed(recipe, prepared, tmp_path_factory):
     """A run whose first stage is rolled back, extended and fails all the same."""
-    folder = tmp_path_factory.mktemp("failed")
-    recipe, out, said = run(folder, DIVERGING.replace("ACTIONS", ACTIONS))
+    out = shutil.copytree(prepared, tmp_path_factory.mktemp("failed") / "run")
+    said = call("train", recipe, "--out", out, "--json")
     assert said.code == 3, said.err
-    return recipe, out, said
-
-
-def entry_of(out, index=0):
-    return json.loads((out / "ledger.json").read_text())["stages"][index]
-
-
-def steps_of(out, name):
-    return [line[name] for line in metrics_of(out) if "train/loss" in line]
+    return out, said
 
 
 def test_actions_are_tried_in_their_order(failed):
-    _, out, said = failed
-    actions = entry_of(out)["actions"]
+    out, said = failed
+    actions = stage_of(out)["actions"]
     assert [action["attempt"] for action in actions] == sorted(a["attempt"] for a in actions)
     assert actions[0]["kind"] == "rollback" and actions[-1]["kind"] == "extend"
     assert f"attempt {actions[0]['attempt'] + 1} of 3" in said.err
-    assert entry_of(out)["status"] == "failed" and step_of(out) == entry_of(out)["steps"]
+    assert stage_of(out)["status"] == "failed" and step_of(out) == stage_of(out)["steps"]
 
 
 def test_a_rollback_goes_on_from_the_best_checkpoint_with_a_lower_rate(failed):
-    _, out, _ = failed
-    first = entry_of(out)["actions"][0]
-    best, rates = first["from_step"], steps_of(out, "optim/learning_rate")
+    out, _ = failed
+    first = stage_of(out)["actions"][0]
+    best, rates = first["from_step"], series(out, "optim/learning_rate")
     assert first["step"] == 20 and 0 < best < 20
     again = rates[20 : 40 - best]
     assert again == pytest.approx([0.25 * rate for rate in rates[best:20]])
-    losses = steps_of(out, "train/loss")
+    losses = series(out, "train/loss")
     assert losses[20] < losses[19]  # the weights are those of the best checkpoint
 
 
 def test_a_second_rollback_to_the_same_step_repeats_the_same_steps(failed):
-    _, out, _ = failed
-    first, second = entry_of(out)["actions"][:2]
+    out, _ = failed
+    first, second = stage_of(out)["actions"][:2]
     if second["kind"] == "rollback" and second["from_step"] == first["from_step"]:
         assert second["tokens"] == first["tokens"]
-        rates, begin = steps_of(out, "optim/learning_rate"), second["step"]
+        rates, begin = series(out, "optim/learning_rate"), second["step"]
         count = begin - first["step"]
         again = rates[begin : begin + count]
         assert again == pytest.approx([0.25 * rate for rate in rates[first["step"] : begin]])
@@ -82,24 +67,24 @@ def test_a_second_rollback_to_the_same_step_repeats_the_same_steps(failed):
 
 
 def test_it_ends_with_what_was_reached(failed):
-    _, _, said = failed
+    _, said = failed
     answer = json.loads(said.out)
     assert not answer["verdict"]["passed"]
     assert answer["samples"] and answer["held_out"]["stories"]["bits_per_byte"] > 0
 
 
-def test_replayed_with_its_ledger_it_is_the_same_run(failed, tmp_path):
-    recipe, straight, _ = failed
-    out = shutil.copytree(straight.parent / "prepared", tmp_path / "run")
+def test_replayed_with_its_ledger_it_is_the_same_run(recipe, failed, out):
+    straight, _ = failed
     shutil.copy(straight / "ledger.json", out)
     assert call("train", recipe, "--out", out).code == 3
     assert_same_run(out, straight)
 
 
-@pytest.mark.parametrize("step", [pytest.param(19, marks=pytest.mark.slow), 20, 21, 26])
-def test_stopped_around_it_it_is_the_same_run(failed, tmp_path, monkeypatch, step):
-    recipe, straight, _ = failed
-    out = shutil.copytree(straight.parent / "prepared", tmp_path / "run")
+@pytest.mark.parametrize(
+    "step", [*(pytest.param(n, marks=pytest.mark.slow) for n in (19, 21)), 20, 26]
+)
+def test_stopped_around_it_it_is_the_same_run(recipe, failed, out, monkeypatch, step):
+    straight, _ = failed
     stop_at(recipe, out, monkeypatch, step)
     assert call("train", recipe, "--out", out).code == 3
     assert_same_run(out, straight)
@@ -120,9 +105,12 @@ REPLAY = (
 
 
 def test_a_share_of_the_rows_comes_from_earlier_stages_and_is_raised(tmp_path):
-    recipe, out, said = run(tmp_path, REPLAY)
+    recipe, out, again = write_tiny(tmp_path, REPLAY), tmp_path / "run", tmp_path / "again"
+    assert call("prepare", recipe, "--out", out).code == 0
+    shutil.copytree(out, again)
+    said = call("train", recipe, "--out", out)
     assert said.code == 3 and "50% of them" in said.err
-    entry = entry_of(out, 1)
+    entry = stage_of(out, 1)
     (action,) = entry["actions"]
     assert (action["kind"], action["replay"], action["tokens"]) == ("replay", 0.5, 2560)
     loaded, folder = load_recipe(str(recipe)), RunFolder(out)
@@ -133,7 +121,6 @@ def test_a_share_of_the_rows_comes_from_earlier_stages_and_is_raised(tmp_path):
     ]
     assert counts == [10, 20]  # of 40 rows each
     assert step_of(out) == 34
-    again = shutil.copytree(tmp_path / "prepared", tmp_path / "again")
     shutil.copy(out / "ledger.json", again)
     assert call("train", recipe, "--out", again).code == 3
     assert_same_run(again, out)

@@ -1,6 +1,5 @@
 """Faults planted in small runs: the alert that names the fault comes first."""
 
-import json
 import math
 import mmap
 import shutil
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from running import call
+from running import alerts_of, call
 from yxanul.data.batches import IGNORE, BatchLoader
 from yxanul.data.manifest import read_manifest
 from yxanul.data.shards import Shards
@@ -43,13 +42,6 @@ eval: {{every_steps: 65, max_tokens: 4096, sample_prompts: []}}
 """
 
 
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
-    path = tmp_path_factory.mktemp("recipe") / "faults.yaml"
-    path.write_text(RECIPE)
-    return path
-
-
 @pytest.fixture
 def train(recipe, prepared, tmp_path):
     """A function that trains a copy of the prepared folder and returns its alerts by name."""
@@ -58,10 +50,8 @@ def train(recipe, prepared, tmp_path):
         out = shutil.copytree(prepared, tmp_path / "run")
         said = call("train", recipe, *overrides, "--out", out)
         assert said.code == 0, said.err
-        lines = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
-        alerts = [line["alert"] | {"step": line["step"]} for line in lines if "alert" in line]
         # How busy the machine is decides about the others.
-        return [one for one in alerts if one["name"] not in TIMED or one["name"] in timed]
+        return [one for one in alerts_of(out) if one["name"] not in TIMED or one["name"] in timed]
 
     return trained
 

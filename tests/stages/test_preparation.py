@@ -5,19 +5,19 @@ import signal
 import threading
 
 import pytest
-import torch
 
 from recipes import TINY, write_tiny
 from running import wait_until
+from sessions import RecordingUi, tensors_of, train
+from steps import same
 from yxanul.base.errors import Interrupted, YxanulError
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import SilentUi
-from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
-from yxanul.checkpoint.read import read_checkpoint
+from yxanul.checkpoint.layout import checkpoint_steps
 from yxanul.recipe import load_recipe
 from yxanul.stages import data as early_text
-from yxanul.stages.data import Preparation, prepare, prepare_in_background, starts_early
+from yxanul.stages.data import Preparation, prepare_in_background, starts_early
 from yxanul.stages.resume import reconcile_recipe
 from yxanul.stages.runner import run_stages
 from yxanul.stages.session import build_session
@@ -58,16 +58,6 @@ def recipe(tmp_path):
     return load_recipe(str(write_tiny(tmp_path, ONE_STAGE)), overrides)
 
 
-class Warned(SilentUi):
-    """Remembers what it was warned of."""
-
-    def __init__(self):
-        self.lines = []
-
-    def warn(self, line):
-        self.lines.append(line)
-
-
 @pytest.fixture
 def then(tmp_path):
     """A function that does something in a thread, once a condition holds; the filter goes on
@@ -85,12 +75,7 @@ def then(tmp_path):
         thread.join()
 
 
-def weights(run):
-    newest = checkpoint_path(run.checkpoints, checkpoint_steps(run.checkpoints)[-1])
-    return read_checkpoint(newest)[0]["model"]
-
-
-def train(run, recipe, preparation=None, stop=None):
+def train_early(run, recipe, preparation, stop=None):
     session = build_session(run, recipe, SilentUi(), stop or StopRequest(), preparation)
     try:
         run_stages(session)
@@ -107,21 +92,19 @@ def test_early_training_equals_late_training(recipe, tmp_path, then):
         parts = len(list((early.path / "data/stories/parts").glob("*.json")))
         assert 0 < parts < PARTS
         then(early.metrics.exists, (tmp_path / "go").touch)
-        session = train(early, recipe, preparation)
+        session = train_early(early, recipe, preparation)
         assert session.data.is_whole, "the gate waits for all held-out text"
     shutil.copytree(early.path / "data", late.path / "data")
-    reconcile_recipe(late, recipe, SilentUi())
-    prepare(late, recipe, SilentUi())
-    train(late, recipe)
-    one, other = weights(early), weights(late)
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    train(recipe, late.path)
+    one, other = (tensors_of(run)["model"] for run in (early, late))
+    assert same(one, other)
     scores = [run.ledger.read_text().partition('"at_end"')[2] for run in (early, late)]
     assert scores[0] == scores[1] != ""
 
 
 def test_what_goes_wrong_beside_ends_the_training(recipe, tmp_path, then):
     """A part that cannot be encoded is an error even if training never comes to it."""
-    run, ui = RunFolder(tmp_path / "run"), Warned()
+    run, ui = RunFolder(tmp_path / "run"), RecordingUi()
     (tmp_path / "filter.py").write_text(BREAKS)
     reconcile_recipe(run, recipe, SilentUi())
     then(run.metrics.exists, (tmp_path / "go").touch)
@@ -130,8 +113,8 @@ def test_what_goes_wrong_beside_ends_the_training(recipe, tmp_path, then):
         prepare_in_background(run, recipe, ui, StopRequest()) as preparation,
     ):
         assert preparation.wait_for_start()
-        train(run, recipe, preparation)
-    (line,) = ui.lines
+        train_early(run, recipe, preparation)
+    (line,) = ui.warnings
     assert "quality" in line and "training continues" in line
 
 
@@ -153,7 +136,7 @@ def test_a_stop_while_it_waits_for_text_is_saved(recipe, tmp_path, then, monkeyp
         prepare_in_background(run, longer, SilentUi(), stop) as preparation,
     ):
         assert preparation.wait_for_start()
-        train(run, longer, preparation, stop)
+        train_early(run, longer, preparation, stop)
     assert checkpoint_steps(run.checkpoints)
 
 
@@ -163,7 +146,7 @@ def test_text_that_is_all_left_out_is_one_clear_line(recipe, tmp_path):
     data = recipe.data.model_copy(update={"sources": {"stories": stories}})
     nothing = recipe.model_copy(update={"data": data})
     assert starts_early(nothing)
-    ui = Warned()
+    ui = RecordingUi()
     with (
         pytest.raises(YxanulError, match=r"'stories' .*too_short"),
         prepare_in_background(
@@ -171,19 +154,19 @@ def test_text_that_is_all_left_out_is_one_clear_line(recipe, tmp_path):
         ) as preparation,
     ):
         preparation.wait_for_start()
-    assert ui.lines == [], "the error says it, and no training goes on"
+    assert ui.warnings == [], "the error says it, and no training goes on"
 
 
 def test_what_went_wrong_before_training_is_raised_when_it_may_begin(recipe, tmp_path, monkeypatch):
     """The error may come after the last look at it, and before training begins."""
-    ui = Warned()
+    ui = RecordingUi()
     nobody = Preparation(RunFolder(tmp_path / "run"), recipe, None, ui, StopRequest())
     nobody._fail(YxanulError("no room"))
     monkeypatch.setattr(Preparation, "shards", lambda *_: {})
     monkeypatch.setattr(Preparation, "is_done", False)
     with pytest.raises(YxanulError, match="no room"):
         nobody.wait_for_start()
-    assert ui.lines == []
+    assert ui.warnings == []
 
 
 @pytest.mark.parametrize(("parts", "copies"), [(1, None), (PARTS, DeduplicateSettings())])

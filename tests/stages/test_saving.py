@@ -3,31 +3,18 @@
 import json
 
 import pytest
-import torch
 
 from recipes import write_tiny
-from yxanul.base.interrupt import StopRequest
-from yxanul.base.run_folder import RunFolder
-from yxanul.base.ui import SilentUi
+from sessions import assert_same_tensors, train
 from yxanul.checkpoint.keep import read_best
 from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
 from yxanul.checkpoint.read import read_checkpoint
 from yxanul.recipe import load_recipe
-from yxanul.stages.data import prepare
-from yxanul.stages.resume import reconcile_recipe
-from yxanul.stages.runner import run_stages
-from yxanul.stages.session import build_session
 
 
 def trained(folder, *overrides):
     """Run the tiny recipe (14 steps, phases of 7, then 10 steps); return the run."""
-    recipe, run = load_recipe(str(write_tiny(folder)), list(overrides)), RunFolder(folder / "run")
-    reconcile_recipe(run, recipe, SilentUi())
-    prepare(run, recipe, SilentUi())
-    session = build_session(run, recipe, SilentUi(), StopRequest())
-    run_stages(session)
-    session.close()
-    return run
+    return train(load_recipe(str(write_tiny(folder)), overrides), folder / "run").run
 
 
 ALL = "train.checkpoint.keep=99"
@@ -35,20 +22,16 @@ NEVER = "train.checkpoint.every_steps=null"
 NO_EVAL = "eval.every_steps=1000"  # then only the end of a stage is the best
 
 
-def test_phase_ends_and_stage_ends_are_written(tmp_path):
-    run = trained(tmp_path, ALL, NEVER, NO_EVAL)
-    assert checkpoint_steps(run.checkpoints) == [7, 14, 24]
-
-
-def test_phase_ends_may_be_left_out(tmp_path):
-    run = trained(tmp_path, ALL, NEVER, NO_EVAL, "train.checkpoint.phase_ends=false")
-    assert checkpoint_steps(run.checkpoints) == [14, 24]
-
-
-def test_multiples_stay_for_good(tmp_path):
-    keep = ["train.checkpoint.keep=1", "train.checkpoint.keep_every_steps=6"]
-    run = trained(tmp_path, *keep, NEVER, NO_EVAL)
-    assert checkpoint_steps(run.checkpoints) == [6, 12, 18, 24]
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ([ALL], [7, 14, 24]),  # ends of phases and stages
+        (["train.checkpoint={keep: 1, keep_every_steps: 6}"], [6, 12, 18, 24]),
+    ],
+)
+def test_what_is_written_and_kept(tmp_path, settings, steps):
+    run = trained(tmp_path, *settings, NEVER, NO_EVAL)
+    assert checkpoint_steps(run.checkpoints) == steps
 
 
 @pytest.mark.parametrize("metric", ["val/stories/perplexity", "val/loss"])
@@ -73,8 +56,7 @@ def test_written_beside_the_training_or_not_is_the_same(tmp_path):
             read_checkpoint(checkpoint_path(run.checkpoints, step)) for run in folders
         )
         assert state == other_state
-        for stem, tensors in one.items():
-            assert all(torch.equal(value, other[stem][name]) for name, value in tensors.items())
+        assert_same_tensors(one, other)
 
 
 def test_a_checkpoint_says_what_it_was_made_with(tmp_path):

@@ -7,19 +7,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recipes import TINY, write_tiny
+from running import newest
+from sessions import train
 from yxanul.base.errors import YxanulError
-from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import SilentUi
+from yxanul.checkpoint.read import read_checkpoint
 from yxanul.data.mix import MixCursor, plan_rows
 from yxanul.inspect.look import Look
 from yxanul.inspect.target import TokenizerFinder, find_target
 from yxanul.recipe import load_recipe
-from yxanul.stages.data import prepare
 from yxanul.stages.replay import locate_step, skip_rows
-from yxanul.stages.resume import reconcile_recipe
-from yxanul.stages.runner import run_stages
-from yxanul.stages.session import build_session
 from yxanul.train.curriculum import Phase
 from yxanul.train.trainer import Trainer
 
@@ -47,9 +45,7 @@ eval: {""",
 def trained(tmp_path_factory):
     """A finished run, and the micro-batches that each of its steps was given."""
     folder = tmp_path_factory.mktemp("steps")
-    recipe, run = load_recipe(str(write_tiny(folder, THREE))), RunFolder(folder / "run")
-    reconcile_recipe(run, recipe, SilentUi())
-    prepare(run, recipe, SilentUi())
+    recipe = load_recipe(str(write_tiny(folder, THREE)))
     seen, fetch = [], Trainer.fetch
 
     def noting(self, phase):
@@ -59,10 +55,7 @@ def trained(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "fetch", noting)
-        session = build_session(run, recipe, SilentUi(), StopRequest())
-        run_stages(session)
-        session.tracker.close()
-    return run, recipe, seen
+        return train(recipe, folder / "run").run, recipe, seen
 
 
 def look_at(run):
@@ -122,16 +115,9 @@ def test_a_stage_that_goes_on_under_another_budget_goes_on_from_its_checkpoint(t
     changed = recipe.model_copy(update={"stages": (*recipe.stages[:-1], longer)})
     before = locate_step(run, recipe, 1, "three").plan.total_steps
     found = locate_step(run, changed, before + 1, "three")
-    _, state = newest_state(run)
-    assert found.rows[0].start == state["cursor"]["positions"][found.rows[0].source]
-
-
-def newest_state(run):
-    from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
-    from yxanul.checkpoint.read import read_checkpoint
-
-    step = checkpoint_steps(run.checkpoints)[-1]
-    return step, read_checkpoint(checkpoint_path(run.checkpoints, step), only=())[1]["progress"]
+    _, state = read_checkpoint(newest(run.path), only=())
+    positions = state["progress"]["cursor"]["positions"]
+    assert found.rows[0].start == positions[found.rows[0].source]
 
 
 def test_ranges_are_said(trained):

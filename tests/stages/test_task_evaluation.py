@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from recipes import TINY, write_tiny
-from running import call, metrics_of, stop_at, trained
+from running import call, ledger_of, metrics_of, stage_of, stop_at, trained
 from yxanul.eval import task_limit
 from yxanul.eval.cached_model import CachedModel
 from yxanul.eval.config import EvalSettings
@@ -77,7 +77,7 @@ def test_each_has_its_cadence_and_a_gate_measures_all(runs):
         for line in lines
         if "task/commonsense_qa/accuracy" in line and "train/loss" not in line
     ]
-    stages = json.loads((out / "ledger.json").read_text())["stages"]
+    stages = ledger_of(out)["stages"]
     first, second = (entry["steps"] for entry in stages)
     expected = [4, 8, 12, first, *range(first + 4, first + second, 4), first + second]
     assert measured == expected
@@ -88,7 +88,7 @@ def test_each_has_its_cadence_and_a_gate_measures_all(runs):
 
 def test_the_ledger_has_the_interval_and_a_target_fails_nothing(runs):
     _, out, said = runs[1]
-    *_, target = json.loads((out / "ledger.json").read_text())["stages"][1]["verdict"]["findings"]
+    *_, target = stage_of(out, 1)["verdict"]["findings"]
     assert target["is_target"] and not target["passed"]
     low, high = target["interval"]
     assert 0 <= low <= target["measured"] <= high <= 1

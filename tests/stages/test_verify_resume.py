@@ -8,26 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from recipes import write_tiny
-from running import call, metrics_of, newest, steps_of
+from running import call, files_of, metrics_of, newest, steps_of
 from yxanul.base.run_folder import RunFolder
 from yxanul.checkpoint.layout import checkpoint_path
 from yxanul.checkpoint.read import read_checkpoint
 from yxanul.checkpoint.write import write_checkpoint
 from yxanul.stages import verify_resume as module
 from yxanul.stages.verify_resume import compare
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
-    return write_tiny(tmp_path_factory.mktemp("recipe"))
-
-
-@pytest.fixture(scope="module")
-def trained(recipe, tmp_path_factory):
-    out = tmp_path_factory.mktemp("trained") / "run"
-    assert call("run", recipe, "--out", out).code == 0
-    return out
 
 
 def legs_in_this_process(monkeypatch):
@@ -44,33 +31,32 @@ def legs_in_this_process(monkeypatch):
 
 
 def content(out):
-    kept = ("verify-resume.json", ".lock")
     return {
-        path: path.read_bytes()
-        for path in sorted(out.rglob("*"))
-        if path.is_file() and path.name not in kept
+        name: content
+        for name, content in files_of(out).items()
+        if not name.endswith(("verify-resume.json", ".lock"))
     }
 
 
-def test_equal_is_said_and_the_run_stays(recipe, trained, monkeypatch):
+def test_equal_is_said_and_the_run_stays(recipe, straight, monkeypatch):
     legs_in_this_process(monkeypatch)
-    before = content(trained)
-    said = call("verify-resume", recipe, "--steps", 9, "--stops", 2, "--out", trained)
+    before = content(straight)
+    said = call("verify-resume", recipe, "--steps", 9, "--stops", 2, "--out", straight)
     assert said.code == 0, said.err
     assert said.out.startswith("bit-identical: ") and " after 9 steps" in said.out
-    proof = json.loads((trained / "verify-resume.json").read_text())
+    proof = json.loads((straight / "verify-resume.json").read_text())
     assert proof["equal"] and proof["steps"] == 9 and len(proof["stops"]) == 2
     assert all(0 < stop < 9 for stop in proof["stops"])
-    tensors, _ = read_checkpoint(newest(trained))
+    tensors, _ = read_checkpoint(newest(straight))
     assert proof["tensors"] == sum(map(len, tensors.values()))
     assert proof["values"] > 9 * 10
-    assert content(trained) == before
+    assert content(straight) == before
 
 
 @pytest.mark.slow
-def test_more_steps_than_the_recipe_has_are_all_of_them(recipe, trained, monkeypatch):
+def test_more_steps_than_the_recipe_has_are_all_of_them(recipe, straight, monkeypatch):
     legs_in_this_process(monkeypatch)
-    said = call("verify-resume", recipe, "--steps", 500, "--stops", 1, "--json", "--out", trained)
+    said = call("verify-resume", recipe, "--steps", 500, "--stops", 1, "--json", "--out", straight)
     assert said.code == 0, said.err
     proof = json.loads(said.out)
     assert proof["equal"] and proof["steps"] == 24 and proof["stops"][0] < 24
@@ -87,7 +73,7 @@ def test_in_processes_of_their_own(recipe, tmp_path, devices):
     assert not (out / "checkpoints").exists() and not (out / "verify-resume").exists()
 
 
-def test_a_run_that_resumes_wrongly_is_found(recipe, trained, monkeypatch):
+def test_a_run_that_resumes_wrongly_is_found(recipe, straight, monkeypatch):
     """The moments of the optimizer are forgotten at each stop."""
     from yxanul.stages import session
 
@@ -102,23 +88,23 @@ def test_a_run_that_resumes_wrongly_is_found(recipe, trained, monkeypatch):
         return saved
 
     monkeypatch.setattr(session, "_load_newest", forgetful)
-    said = call("verify-resume", recipe, "--steps", 12, "--stops", 1, "--out", trained)
+    said = call("verify-resume", recipe, "--steps", 12, "--stops", 1, "--out", straight)
     assert said.code == 2
     assert "differs" in said.error
     assert "both runs" in said.error
-    left = trained / "verify-resume"
+    left = straight / "verify-resume"
     assert steps_of(left / "straight")[-1] == steps_of(left / "stopped")[-1] == 12
-    assert not json.loads((trained / "verify-resume.json").read_text())["equal"]
+    assert not json.loads((straight / "verify-resume.json").read_text())["equal"]
     monkeypatch.setattr(session, "_load_newest", load)  # and it is no matter for the next proof
     again = ("--steps", 5, "--stops", 1)
-    assert call("verify-resume", recipe, *again, "--out", trained).code == 0
+    assert call("verify-resume", recipe, *again, "--out", straight).code == 0
     assert not left.exists()
 
 
 @pytest.fixture
-def pair(trained, tmp_path):
+def pair(straight, tmp_path):
     """A run and its copy."""
-    return RunFolder(trained), RunFolder(shutil.copytree(trained, tmp_path / "copy"))
+    return RunFolder(straight), RunFolder(shutil.copytree(straight, tmp_path / "copy"))
 
 
 def test_a_run_equals_its_copy(pair):

@@ -4,38 +4,16 @@ import numpy as np
 import pytest
 import torch
 
+from steps import VOCAB, StreamFeed, make_model
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.ui import SilentUi
-from yxanul.data.batches import Batch
 from yxanul.data.mix import MixCursor
-from yxanul.model.config import ModelSettings
-from yxanul.model.language_model import LanguageModel
 from yxanul.optim.config import OptimSettings
 from yxanul.train.curriculum import Phase, Plan
 from yxanul.train.engine import Engine
 from yxanul.train.mixed_precision.weights import MixedPrecision
 from yxanul.train.progress import Progress
 from yxanul.train.trainer import Callback, Trainer
-
-VOCAB = 16
-
-
-class StreamFeed:
-    """Cuts rows out of one endless stream; `ignored` targets of a row are not scored."""
-
-    def __init__(self, stream, ignored=lambda start: 0):
-        self.stream, self.ignored = stream, ignored
-        self.batches = []
-
-    def load(self, rows, seq_len):
-        ids = np.stack([self.stream[row.start : row.start + seq_len + 1] for row in rows])
-        targets = ids[:, 1:].copy()
-        for row, target in zip(rows, targets, strict=True):
-            target[: self.ignored(row.start)] = -100
-        both = (torch.from_numpy(part.copy()) for part in (ids[:, :-1], targets))
-        batch = Batch(*both, torch.zeros(len(rows), seq_len, dtype=torch.int64))
-        self.batches.append(batch)
-        return batch
 
 
 @pytest.fixture
@@ -84,12 +62,9 @@ def make_trainer(random_stream, make_phase):
     """A function that makes a trainer of a tiny model; `reports` collects what it records."""
 
     def make(*phases, precision="fp32", loader=None, optim=None, **fields):
-        settings = ModelSettings(width=32, depth=2, num_heads=2, max_seq_len=32, vocab_size=VOCAB)
-        model = LanguageModel(settings)
-        model.init_weights(torch.Generator().manual_seed(1))
         optim = optim or OptimSettings(peak_lr=1e-2, schedule={"name": "constant"})
         reports = []
-        engine = Engine(MixedPrecision(model, precision))
+        engine = Engine(MixedPrecision(make_model(), precision))
         engine.init_optimizer(optim)
         usual = {
             "engine": engine,
@@ -106,7 +81,6 @@ def make_trainer(random_stream, make_phase):
         trainer.reports = reports
         return trainer
 
-    make.loader = StreamFeed
     return make
 
 
@@ -121,9 +95,7 @@ class SmallDevice(Engine):
         return [call for call in self.log if call[0] == "loss"]
 
     def loss(self, batch, last=True):
-        has_gradients = any(
-            weight.grad is not None for weight in self.mixed_precision.master_model.parameters()
-        )
+        has_gradients = any(weight.grad is not None for weight in self.trained().values())
         self.log.append(("loss", tuple(batch.ids_BT.shape), has_gradients))
         self.on_loss()
         if batch.ids_BT.numel() > self.most:
@@ -144,9 +116,6 @@ def make_engine():
     """A function that makes an engine of a tiny model on a device with little memory."""
 
     def make(precision="fp32", **fields):
-        settings = ModelSettings(width=32, depth=2, num_heads=2, max_seq_len=64, vocab_size=VOCAB)
-        model = LanguageModel(settings)
-        model.init_weights(torch.Generator().manual_seed(1))
-        return SmallDevice(MixedPrecision(model, precision), **fields)
+        return SmallDevice(MixedPrecision(make_model(max_seq_len=64), precision), **fields)
 
     return make

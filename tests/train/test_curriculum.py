@@ -23,6 +23,11 @@ def phases(table):
     return [PhaseSettings(**dict(zip(table, column, strict=True))) for column in columns]
 
 
+def plan_of(curriculum, batch_tokens=4096, clip=None, **budget):
+    train = TrainSettings(batch_tokens=batch_tokens)
+    return make_plan(curriculum, {"a": 1.0}, train, clip=clip, **budget)
+
+
 def walk(plan):
     """Count tokens and rows by asking for the phase of every single step."""
     tokens = rows = 0
@@ -34,13 +39,13 @@ def walk(plan):
 
 
 def test_ultra_totals_are_exact():
-    plan = make_plan(phases(ULTRA), {"web": 1.0}, TrainSettings(), clip=1.0, steps=200_000)
+    plan = plan_of(phases(ULTRA), clip=1.0, steps=200_000)
     assert plan.total_tokens == 18_939_904_000
     assert walk(plan) == (18_939_904_000, 66_560_000)
 
 
 def test_a_change_takes_effect_on_its_very_step():
-    plan = make_plan(phases(ULTRA), {"web": 1.0}, TrainSettings(), clip=1.0, steps=200_000)
+    plan = plan_of(phases(ULTRA), clip=1.0, steps=200_000)
     assert plan.phase_at(1_999).clip == 0.5 and plan.phase_at(1_999).lr_scale == 0.3
     assert plan.phase_at(2_000).lr_scale == 0.4 and plan.phase_at(2_000).seq_len == 16
     assert plan.phase_at(139_999).rows == 64 and plan.phase_at(140_000).rows == 64
@@ -49,10 +54,9 @@ def test_a_change_takes_effect_on_its_very_step():
 
 def test_shares_of_steps_and_of_tokens():
     curriculum = [PhaseSettings(seq_len=64, share=0.2), PhaseSettings(seq_len=256, share=0.8)]
-    train = TrainSettings(batch_tokens=1024)
-    by_steps = make_plan(curriculum, {"a": 1.0}, train, clip=None, steps=100)
+    by_steps = plan_of(curriculum, 1024, steps=100)
     assert [phase.num_steps for phase in by_steps.phases] == [20, 80]
-    by_tokens = make_plan(curriculum, {"a": 1.0}, train, clip=None, tokens=100_000)
+    by_tokens = plan_of(curriculum, 1024, tokens=100_000)
     assert by_tokens.total_tokens == 100_352  # rounded up to a whole step
     assert by_tokens.phases[0].num_tokens == 20_480
 
@@ -64,15 +68,14 @@ def test_token_phases_reach_their_counts_exactly_where_steps_divide_them():
     curriculum = [
         PhaseSettings(seq_len=t, from_tokens=s) for t, s in zip(lengths, starts, strict=True)
     ]
-    train = TrainSettings(batch_tokens=61_440)
-    plan = make_plan(curriculum, {"a": 1.0}, train, clip=None, tokens=1_000_000_000)
+    plan = plan_of(curriculum, 61_440, tokens=1_000_000_000)
     assert 0 <= plan.total_tokens - 1_000_000_000 < 65_536
     for phase, start in zip(plan.phases, starts, strict=True):
         assert 0 <= plan.tokens_after(phase.first_step) - start < 65_536
 
 
 def test_a_budget_shorter_than_the_curriculum_cuts_it():
-    plan = make_plan(phases(ULTRA), {"web": 1.0}, TrainSettings(), clip=1.0, steps=3_000)
+    plan = plan_of(phases(ULTRA), clip=1.0, steps=3_000)
     assert plan.total_steps == 3_000
     assert [phase.num_steps for phase in plan.phases] == [2_000, 1_000]
 
@@ -85,8 +88,7 @@ def test_a_budget_shorter_than_the_curriculum_cuts_it():
 def test_steps_are_neither_lost_nor_added(steps, shares, batch_tokens):
     total = sum(shares)
     curriculum = [PhaseSettings(seq_len=8 * (i + 1), share=s / total) for i, s in enumerate(shares)]
-    train = TrainSettings(batch_tokens=batch_tokens)
-    plan = make_plan(curriculum, {"a": 1.0}, train, clip=None, steps=steps)
+    plan = plan_of(curriculum, batch_tokens, steps=steps)
     assert plan.total_steps == steps
     assert plan.tokens_after(steps) == plan.total_tokens == walk(plan)[0]
 
@@ -94,7 +96,7 @@ def test_steps_are_neither_lost_nor_added(steps, shares, batch_tokens):
 def test_a_step_shorter_than_a_row_is_refused():
     curriculum = [PhaseSettings(seq_len=256)]
     with pytest.raises(YxanulError, match="batch_tokens 128"):
-        make_plan(curriculum, {"a": 1.0}, TrainSettings(batch_tokens=128), clip=None, steps=1)
+        plan_of(curriculum, 128, steps=1)
 
 
 @given(
@@ -104,8 +106,7 @@ def test_a_step_shorter_than_a_row_is_refused():
 )
 def test_phases_that_have_tokens_have_them_exactly(counts, seq_len, batch_tokens):
     curriculum = [PhaseSettings(seq_len=seq_len, tokens=count) for count in counts]
-    train = TrainSettings(batch_tokens=batch_tokens)
-    plan = make_plan(curriculum, {"a": 1.0}, train, clip=None, tokens=sum(counts))
+    plan = plan_of(curriculum, batch_tokens, tokens=sum(counts))
     seen = dict.fromkeys(range(len(counts)), 0)
     for step in range(plan.total_steps):
         phase = plan.phase_at(step)
@@ -120,22 +121,20 @@ def test_phases_that_have_tokens_have_them_exactly(counts, seq_len, batch_tokens
 
 def test_a_phase_with_tokens_ends_in_one_smaller_step_where_that_divides():
     curriculum = [PhaseSettings(seq_len=64, tokens=1_000), PhaseSettings(seq_len=128, tokens=500)]
-    train = TrainSettings(batch_tokens=256)
-    plan = make_plan(curriculum, {"a": 1.0}, train, clip=None, tokens=1_500)
+    plan = plan_of(curriculum, 256, tokens=1_500)
     shapes = [(p.index, p.num_steps, p.rows, p.seq_len) for p in plan.phases]
     assert shapes == [(0, 3, 4, 64), (0, 1, 4, 58), (1, 1, 2, 128), (1, 1, 2, 122)]
 
 
 def test_a_budget_in_steps_cuts_phases_that_have_tokens():
     curriculum = [PhaseSettings(seq_len=64, tokens=1_000), PhaseSettings(seq_len=128, tokens=500)]
-    train = TrainSettings(batch_tokens=256)
     for steps in (1, 3, 4, 5, 9):
-        plan = make_plan(curriculum, {"a": 1.0}, train, clip=None, steps=steps)
+        plan = plan_of(curriculum, 256, steps=steps)
         assert plan.total_steps == steps
 
 
 def test_the_planned_lr_is_the_schedule_times_the_phase():
-    plan = make_plan(phases(ULTRA), {"web": 1.0}, TrainSettings(), clip=1.0, steps=200_000)
+    plan = plan_of(phases(ULTRA), clip=1.0, steps=200_000)
     optim = OptimSettings(
         peak_lr=6e-4, schedule=ScheduleSettings(name="cosine", warmup_fraction=0.01)
     )
@@ -147,8 +146,7 @@ def planned(tokens, schedule="linear_to_zero"):
     schedule = {"name": schedule, "warmup_fraction": 0.1}
     optim = OptimSettings(peak_lr=1.0, schedule=schedule)
     phases = [PhaseSettings(seq_len=t, share=s) for t, s in ((8, 0.25), (16, 0.25), (32, 0.5))]
-    train = TrainSettings(batch_tokens=32)
-    return make_plan(phases, {"a": 1.0}, train, clip=None, tokens=tokens), optim
+    return plan_of(phases, 32, tokens=tokens), optim
 
 
 @settings(max_examples=60, deadline=None)
@@ -190,10 +188,7 @@ def test_a_plan_made_anew_of_the_same_length_is_the_same():
 
 def test_phases_at_fixed_steps_stay_there():
     phases = [PhaseSettings(seq_len=8, from_step=0), PhaseSettings(seq_len=16, from_step=50)]
-    train = TrainSettings(batch_tokens=32)
-    short, long = (
-        make_plan(phases, {"a": 1.0}, train, clip=None, tokens=n) for n in (3_200, 6_400)
-    )
+    short, long = (plan_of(phases, 32, tokens=n) for n in (3_200, 6_400))
     new = replan(short, long, 30, by_share=False)
     assert new.phases == long.phases
 

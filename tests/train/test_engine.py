@@ -3,19 +3,12 @@
 import pytest
 import torch
 
+from sessions import RecordingUi
 from yxanul.base.ui import SilentUi
 from yxanul.model.config import ModelSettings
 from yxanul.model.language_model import LanguageModel
 from yxanul.train import engine
 from yxanul.train.config import TrainSettings
-
-
-class Listening(SilentUi):
-    def __init__(self):
-        self.warnings = []
-
-    def warn(self, line):
-        self.warnings.append(line)
 
 
 @pytest.fixture
@@ -37,7 +30,7 @@ def test_a_cpu_computes_op_by_op_unless_told_otherwise(model, precision):
 
 def test_compiling_is_a_wish_that_falls_back_with_a_line(model, monkeypatch):
     monkeypatch.setattr(engine, "compile_unsupported_reason", lambda _: None)
-    ui = Listening()
+    ui = RecordingUi()
     mixed_precision = engine.make_mixed_precision(model, TrainSettings(compile=True), "bf16", ui)
     assert mixed_precision.model.compiles and not ui.warnings
     monkeypatch.setattr(engine, "compile_unsupported_reason", lambda _: "no g++")

@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 
+from steps import StreamFeed, change_gradients
 from yxanul.data.batches import IGNORE
 from yxanul.optim.config import OptimSettings
 from yxanul.train import hessian as module
@@ -30,7 +31,7 @@ def first_batch(trainer):
 def curvatures(trainer):
     return [
         trainer.engine.optimizer.state[p]["curvature"].clone()
-        for p in trainer.engine.mixed_precision.master_model.parameters()
+        for p in trainer.engine.trained().values()
     ]
 
 
@@ -50,7 +51,7 @@ def test_the_estimate_is_the_squared_gradient_of_drawn_targets(make_curious, mon
     for found, parameter in zip(curvatures(trainer), model.parameters(), strict=True):
         wanted = 0.01 * drawn[0].numel() * parameter.grad.square()
         torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-9)
-    assert all(p.grad is None for p in trainer.engine.mixed_precision.master_model.parameters())
+    assert all(weight.grad is None for weight in trainer.engine.trained().values())
 
 
 def test_targets_are_drawn_as_the_model_predicts(make_curious, monkeypatch):
@@ -68,8 +69,8 @@ def test_targets_are_drawn_as_the_model_predicts(make_curious, monkeypatch):
     assert (counts / 800 - shares).abs().max() < 0.1
 
 
-def test_targets_that_are_not_scored_stay_so(make_curious, make_trainer, random_stream):
-    loader = make_trainer.loader(random_stream, lambda start: 3)
+def test_targets_that_are_not_scored_stay_so(make_curious, random_stream):
+    loader = StreamFeed(random_stream, lambda start, length: 3)
     trainer = make_curious(loader=loader)
     batch = first_batch(trainer)
     drawn = draw_targets(
@@ -105,9 +106,9 @@ def test_the_draw_depends_on_seed_and_step_alone(make_curious):
 
 def test_what_is_not_finite_is_not_seen(make_curious):
     trainer = make_curious()
-    parameter = list(trainer.engine.mixed_precision.model.parameters())[3]
-    hook = parameter.register_hook(lambda gradient: gradient * torch.nan)
+    hook = change_gradients(trainer, lambda gradient: gradient * torch.nan)
     trainer.hessian.estimate(first_batch(trainer), 0)
     hook.remove()
     assert not trainer.engine.optimizer.state
-    assert parameter.grad is None
+    model = trainer.engine.mixed_precision.model
+    assert all(weight.grad is None for weight in model.parameters())

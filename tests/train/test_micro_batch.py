@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steps import same
 from yxanul.base.errors import YxanulError
 from yxanul.optim.config import OptimSettings
 from yxanul.train import memory, micro_batch
@@ -130,9 +131,6 @@ class TestFind:
             found(gpu, plan)
 
     def test_weights_stay(self, gpu, plan):
-        before = [
-            weight.detach().clone() for weight in gpu.mixed_precision.master_model.parameters()
-        ]
+        before = {name: weight.detach().clone() for name, weight in gpu.trained().items()}
         found(gpu, plan)
-        for weight, was in zip(gpu.mixed_precision.master_model.parameters(), before, strict=True):
-            assert torch.equal(weight, was)
+        assert same(gpu.trained(), before)

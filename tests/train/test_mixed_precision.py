@@ -7,7 +7,17 @@ import math
 import pytest
 import torch
 
-from steps import ROWS, Steps, counting, gather, gradients, make_model, same
+from steps import (
+    ROWS,
+    Steps,
+    change_gradients,
+    counting,
+    gather,
+    gradients,
+    make_model,
+    same,
+    weights_of,
+)  # fmt: skip
 from yxanul.base.errors import YxanulError
 from yxanul.model.loss import LossConfig, linear_cross_entropy
 from yxanul.train.mixed_precision.weights import CEILING, DTYPES, LossScale, MixedPrecision
@@ -226,16 +236,13 @@ def test_an_overflow_that_lowers_the_scale_is_no_bad_step(make_trainer, make_pha
     trainer = make_trainer(make_phase(num_steps=20), precision="fp16", max_skipped_steps=2)
     mixed_precision = trainer.engine.mixed_precision
     mixed_precision.scale = LossScale(CEILING)
-    before = {
-        name: value.clone() for name, value in mixed_precision.master_model.state_dict().items()
-    }
-    reports = []
+    before, reports = weights_of(trainer), []
     while not reports or not reports[-1].applied:
-        assert same(mixed_precision.master_model.state_dict(), before)
+        assert torch.equal(weights_of(trainer), before)
         reports.append(trainer.step())
     assert len(reports) > 3  # more than may be bad in a row
     assert all(report.progress.bad_steps == 0 for report in reports)
-    assert not same(mixed_precision.master_model.state_dict(), before)
+    assert not torch.equal(weights_of(trainer), before)
     assert mixed_precision.loss_factor == CEILING / 2 ** (len(reports) - 1)
 
 
@@ -243,7 +250,7 @@ def test_at_the_floor_of_the_scale_bad_steps_stop_the_run(make_trainer, make_pha
     trainer = make_trainer(make_phase(num_steps=40), precision="fp16", max_skipped_steps=3)
     mixed_precision = trainer.engine.mixed_precision
     mixed_precision.scale = LossScale(4.0)
-    list(mixed_precision.model.parameters())[3].register_hook(lambda grad: grad * math.nan)
+    change_gradients(trainer, lambda gradient: gradient * math.nan)
     with pytest.raises(YxanulError, match="3 consecutive updates"):
         trainer.run()
     assert [report.progress.bad_steps for report in trainer.reports] == [0, 0, 1, 2, 3]

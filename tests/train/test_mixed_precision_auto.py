@@ -109,12 +109,6 @@ def test_fp8_that_fails_is_declined_and_bf16_that_fails_is_an_error():
         decide.measure_precisions(["fp8", "bf16"], seconds_of)
 
 
-@pytest.mark.parametrize("precision", ["auto", "bf16"])
-def test_where_the_engine_is_none_no_fp8_is_tried(ada, precision):
-    never = TrainSettings(precision=precision, fp8={"engine": "none"})
-    assert "fp8" not in decide.precision_candidates(never, MODEL, torch.device("cuda"))
-
-
 def test_what_is_slow_here_is_said(monkeypatch):
     assert "emulated" in decide.caveat("fp8", CPU)
     assert "slow on a CPU" in decide.caveat("fp16", CPU)

@@ -14,7 +14,7 @@ from steps import Steps, counting, gradients, make_model, same
 from yxanul.base.errors import YxanulError
 from yxanul.model.config import ModelSettings
 from yxanul.model.language_model import LanguageModel
-from yxanul.recipe import RecipeError, dump_recipe, load_recipe
+from yxanul.recipe import RecipeError, load_recipe
 from yxanul.train.mixed_precision.config import Fp8Settings, fp8_misfit
 from yxanul.train.mixed_precision.fp8 import projection_modules
 from yxanul.train.mixed_precision.weights import MixedPrecision
@@ -89,9 +89,8 @@ def test_loss_and_gradients_are_near_those_of_bf16_and_not_the_same(scaling):
     assert 0.01 < float((found - expected).norm() / expected.norm()) < 0.2
 
 
-@pytest.mark.parametrize("scaling", SCALINGS)
-def test_counting_is_learnt(scaling):
-    run = Steps("fp8", fp8=Fp8Settings(scaling=scaling))
+def test_counting_is_learnt_with_a_scale_for_each_row():
+    run = Steps("fp8", fp8=Fp8Settings(scaling="rowwise"))
     losses = [run.step()[0] for _ in range(60)]
     assert losses[-1] < 0.1
 
@@ -193,15 +192,6 @@ def test_what_fp8_cannot_do_is_refused_when_the_recipe_is_read(tmp_path, overrid
     (line,) = str(caught.value).splitlines()
     assert said in line
     assert load_recipe(path, [*overrides[:1], "train.precision=bf16"]).train.precision == "bf16"
-
-
-def test_settings_of_fp8_read_back_equal(tmp_path):
-    overrides = ["train.precision=fp8", "train.fp8.scaling=rowwise"]
-    recipe = load_recipe(str(write_tiny(tmp_path)), overrides)
-    copied = tmp_path / "copy.yaml"
-    copied.write_text(dump_recipe(recipe))
-    assert load_recipe(str(copied)) == recipe
-    assert recipe.train.fp8 == Fp8Settings(scaling="rowwise")
 
 
 def test_sizes_that_do_not_divide_are_refused_by_the_twin_too():

@@ -3,16 +3,9 @@
 import pytest
 import torch
 
+from sessions import RecordingUi
+from steps import weights_of
 from yxanul.base.errors import YxanulError
-from yxanul.base.ui import SilentUi
-
-
-class Listening(SilentUi):
-    def __init__(self):
-        self.lines = []
-
-    def warn(self, line):
-        self.lines.append(line)
 
 
 def short_of_memory(engine, rows, after=0):
@@ -29,18 +22,12 @@ def short_of_memory(engine, rows, after=0):
     return seen
 
 
-def weights(trainer):
-    return torch.cat(
-        [p.detach().flatten() for p in trainer.engine.mixed_precision.master_model.parameters()]
-    )
-
-
 @pytest.mark.parametrize(("precision", "after"), [("fp32", 0), ("bf16", 3)])
 def test_the_step_is_repeated_with_half_the_rows(make_trainer, make_phase, precision, after):
     phases = make_phase(rows=8, micro_rows=8), make_phase(index=1, rows=8, first_step=5)
     straight = make_trainer(*phases, precision=precision)
     straight.run()
-    ui = Listening()
+    ui = RecordingUi()
     trainer = make_trainer(*phases, precision=precision, ui=ui)
     seen = short_of_memory(trainer.engine, rows=2, after=after)
     trainer.run()
@@ -51,9 +38,9 @@ def test_the_step_is_repeated_with_half_the_rows(make_trainer, make_phase, preci
     assert losses[1] == pytest.approx(losses[0], abs=tolerance)
     assert trainer.progress.cursor == straight.progress.cursor
     assert max(seen[-4:]) == 2  # the second phase began with 4 rows, and was halved, too
-    assert len(ui.lines) == 3
-    assert ui.lines[0].startswith(f"step {after + 1} ran out of memory")
-    assert "micro-batches of 4 rows" in ui.lines[0] and "2 rows" in ui.lines[1]
+    assert len(ui.warnings) == 3
+    assert ui.warnings[0].startswith(f"step {after + 1} ran out of memory")
+    assert "micro-batches of 4 rows" in ui.warnings[0] and "2 rows" in ui.warnings[1]
     assert trainer.progress.skipped_steps == 0
 
 
@@ -73,16 +60,16 @@ def test_nothing_of_the_failed_attempt_is_left(make_trainer, make_phase):
     trainer.engine.loss = fails_at_the_second
     trainer.step()
     straight.step()
-    assert torch.equal(weights(trainer), weights(straight))
+    assert torch.equal(weights_of(trainer), weights_of(straight))
 
 
 def test_one_row_that_does_not_fit_is_one_line(make_trainer, make_phase):
     trainer = make_trainer(make_phase(rows=4, micro_rows=4))
     short_of_memory(trainer.engine, rows=0)
-    before = weights(trainer)
+    before = weights_of(trainer)
     with pytest.raises(YxanulError, match="gradient_checkpointing=full"):
         trainer.run()
-    assert torch.equal(weights(trainer), before)
+    assert torch.equal(weights_of(trainer), before)
 
 
 def test_other_errors_are_not_taken_for_it(make_trainer):

@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+import steps
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.ui import SilentUi
-from yxanul.data.batches import Batch
 from yxanul.data.mix import MixCursor
-from yxanul.model.config import ModelSettings
-from yxanul.model.language_model import LanguageModel
 from yxanul.optim.config import EmaSettings, OptimSettings
 from yxanul.train.config import TrainSettings
 from yxanul.train.curriculum import Phase, Plan
@@ -25,7 +23,6 @@ from yxanul.train.parallel.strategies import EngineSpec, make_engine
 from yxanul.train.progress import Progress
 from yxanul.train.trainer import Trainer
 
-VOCAB = 16
 PHASE = {
     "index": 0,
     "seq_len": 8,
@@ -82,30 +79,21 @@ class Run:
     seed: int = 1
 
 
-class StreamFeed:
-    """Cuts rows out of one endless stream."""
-
-    def __init__(self, ignored=0):
-        self.stream = np.random.default_rng(5).integers(0, VOCAB, 100_000)
-        self.ignored = ignored
-
-    def load(self, rows, seq_len):
-        ids = np.stack([self.stream[row.start : row.start + seq_len + 1] for row in rows])
-        targets = ids[:, 1:].copy()
-        if self.ignored:
-            for row, target in zip(rows, targets, strict=True):
-                target[: self.ignored + row.start // seq_len % 5] = -100
-        both = (torch.from_numpy(part.copy()) for part in (ids[:, :-1], targets))
-        return Batch(*both, torch.zeros(len(rows), seq_len, dtype=torch.int64))
-
-
 def make_model(run):
-    shape = {"width": 32, "depth": 2, "num_heads": 2, "max_seq_len": 32, "vocab_size": VOCAB}
-    model = LanguageModel(ModelSettings(**{**shape, **run.model}))
-    model.init_weights(torch.Generator().manual_seed(run.seed))
+    model = steps.make_model(run.seed, **run.model)
     if run.begin_from is not None:
         model.load_state_dict(tensors(run.begin_from.weights))
     return model
+
+
+def loader_of(run):
+    """Return a loader of rows from a random stream."""
+
+    def ignored(start, length):
+        return run.ignored + start // length % 5 if run.ignored else 0
+
+    stream = np.random.default_rng(5).integers(0, steps.VOCAB, 100_000)
+    return steps.StreamFeed(stream, ignored)
 
 
 def optim_of(run):
@@ -137,7 +125,7 @@ def make_trainer(world, run):
         start += phase.num_steps
     trainer = Trainer(
         engine=engine,
-        loader=StreamFeed(run.ignored),
+        loader=loader_of(run),
         plan=Plan(tuple(phases)),
         optim=optim,
         progress=progress,
@@ -222,7 +210,7 @@ def continued(run, done):
     return replace(run, begin_from=done, stop_after=None)
 
 
-def last_of(done, steps):
+def last_of(done, count):
     """Return a run as if it had begun so many steps before its end."""
-    lists = {name: getattr(done, name)[-steps:] for name in ("losses", "norms", "applied")}
+    lists = {name: getattr(done, name)[-count:] for name in ("losses", "norms", "applied")}
     return replace(done, **lists)
