@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -73,6 +73,16 @@ def main() -> None:
 def run_verb() -> None:
     """Parse the command line and run its subcommand; errors propagate."""
     command = typer.main.get_command(app)
+    hide_type_of_help(command)
     with command.make_context("yxanul", sys.argv[1:] or ["--help"]) as context:
         command.invoke(context)
         context.exit()
+
+
+def hide_type_of_help(command: Any, parent: Any = None) -> None:
+    """Let help pages show --help without a type, like the other flags, for a command and those
+    below it."""
+    context = command.context_class(command, parent, **command.context_settings)
+    command.get_help_option(context).metavar = ""
+    for one in getattr(command, "commands", {}).values():
+        hide_type_of_help(one, context)
