@@ -95,6 +95,7 @@ def test_of_several_keys_the_one_of_the_extending_recipe_has_to_change(tmp_path)
         ("optim.grad_clip=.inf", "must be a finite number"),
         ("seed=1e3", "must be a whole number, got 1000.0; write 1000"),
         ("model=nano", "did you mean {preset: nano}?"),
+        ("stages.0.budget=60", "did you mean {minutes: 60}?"),
         ("train.device=gpu", "did you mean 'cuda'?"),
         ("stages.0.name=a b", "letters, digits, _ and -"),
         ("data.workers=true", "must be a whole number, got true"),

@@ -24,7 +24,7 @@ _ALIKE = 0.7
 """Minimum similarity of a key to a suggestion."""
 _QUANTITY = re.compile(r"([-+]?[\d_,]*\.?\d+(?:[eE][-+]?\d+)?)\s*([kKmMbBgGtT%]?)")
 _FACTORS = {"": 1.0, "%": 0.01, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
-_MAIN_KEYS = ("kind", "preset", "name", "at_most", "decay")
+_MAIN_KEYS = ("kind", "preset", "name", "at_most", "decay", "minutes")
 """Key that a scalar is probably meant for where a mapping is expected, by priority."""
 _MAPPING = "a mapping, such as {key: value}"
 _NOTHING = ("null", "true", "false")
