@@ -116,6 +116,7 @@ def test_of_several_keys_the_one_of_the_extending_recipe_has_to_change(tmp_path)
         ("stages.0.tokens_per_batch=3", "unknown key; expected one of budget, curriculum"),
         ("stages.1.on_fail={retry: 1}", "unknown key; expected one of extend, replay, rollback"),
         ("stages.1.on_fail=[{retry: 1}]", "unknown key; expected one of extend, replay, rollback"),
+        ("stages.1.on_fail=[{extend: {}}, stop]", "got 'stop'; leave it out: the run stops"),
         ("stages.1.on_fail={extend: {sharee: 1}}", "did you mean 'share'?"),
         ("stages.0.budget={steps: 10000000000000}", "must be at most 1000000000000, got"),
         ("stages.0.budget={epochs: 1e300}", "must be at most 1e+06, got 1e+300"),

@@ -183,6 +183,8 @@ def _hint_for_mapping(word: str, keys: Sequence[Key]) -> str | None:
     """Suggest a mapping for a scalar where a mapping is expected."""
     known = {key.path[-1] for key in keys}
     main = next((name for name in _MAIN_KEYS if name in known), None)
+    if word == "stop" and "rollback" in known:  # in a list of on_fail
+        return "leave it out: the run stops by itself after the last action"
     if word in _NOTHING:
         has_defaults = main != "kind" and not any(key.field.is_required() for key in keys)
         hint = {"true": "write {} for the defaults", "null": "leave it out"}.get(word)
