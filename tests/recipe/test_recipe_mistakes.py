@@ -110,6 +110,8 @@ def test_of_several_keys_the_one_of_the_extending_recipe_has_to_change(tmp_path)
         ("train=null", "got null; leave it out"),
         ("data.deduplicate=true", "got true; write {} for the defaults"),
         ("data.sources.x=a/b.txt", "did you mean {kind: ..., path: a/b.txt}?"),
+        ("data.sources.story.path=x", "kind: this key is missing; did you mean 'stories'?"),
+        ("data.sources.wiki.path=x", "this key is missing; data.sources has stories, math"),
         ("data.sources.stories.kind=csv", "got 'csv'; did you mean 'text'?"),
         ("data.sources.stories.type=plain", "use 'data.sources.stories.kind'"),
         ("train.seed=3", "unknown key; did you mean seed"),

@@ -134,7 +134,20 @@ def _mistakes(tree: SourceMap, error: dict[str, Any], kind: type[Settings]) -> I
             yield _Mistake(_keys_of_misfit(tree, one, keys), what, str(one), None, loc)
         return
     value = error["input"][loc[-1]] if what == _WRONG_KIND else error["input"]
-    yield _Mistake(keys, what, _text(error, loc, kind), value, loc)
+    text = _text(error, loc, kind)
+    if what == _NO_KIND and (hint := _hint_for_source(tree, keys[:-1])):
+        text += f"; {hint}"
+    yield _Mistake(keys, what, text, value, loc)
+
+
+def _hint_for_source(tree: SourceMap, keys: Keys) -> str | None:
+    """Suggest a source for one that an override `data.sources.NAME.key=value` has made anew."""
+    *parents, name = keys
+    if parents != ["data", "sources"] or not tree.mark(keys).startswith("override"):
+        return None
+    others = [one for one in tree.value["data"]["sources"] if one != name]
+    has = f"data.sources has {', '.join(others)}" if others else None
+    return near_miss(str(name), others) or has
 
 
 def _text(error: Mapping[str, Any], loc: Keys, kind: type[Settings]) -> str:
