@@ -154,8 +154,9 @@ def await_end(pids, seconds=PATIENCE):
 
 
 def metrics_of(out):
-    """Return the lines of the metrics, without what is timed and alerts about it."""
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    """Return the lines of the metrics, without what is timed, alerts about it and the run."""
+    text = (out / "metrics.jsonl").read_text().replace(str(out), "RUN")
+    lines = [json.loads(line) for line in text.splitlines()]
     kept = [one for one in lines if one.get("alert", {}).get("name") not in TIMED_ALERTS]
     return [{k: v for k, v in line.items() if not k.startswith(TIMED)} for line in kept]
 
