@@ -22,7 +22,7 @@ from yxanul.cli.run import SAMPLE_LINES, readable, summary
 from yxanul.cli.show_plan import show_recipe
 from yxanul.cli.show_run import show_run
 from yxanul.cli.tokenizer_train import checked_out
-from yxanul.stages.ledger import Entry, Ledger
+from yxanul.stages.ledger import Entry, Ledger, Rollback
 from yxanul.tokenizer.build import build_byte
 from yxanul.tokenizer.config import ByteSettings
 
@@ -147,7 +147,19 @@ def test_show_says_how_far_a_run_is_that_trains(run):
 def test_show_says_that_no_process_is_at_work(run):
     facts, text = show_run(run)
     assert not facts["alive"] and facts["seconds_left"] is None and facts["loss"] == 3.0
-    assert "no process" in text
+    assert facts["status"] == "stopped" and facts["alerts"] == 0
+    assert "no process" in text and "'two' stopped" in text and "running" not in text
+
+
+def test_show_tells_of_alerts_and_rollbacks(run):
+    with open(run / "metrics.jsonl", "a") as file:
+        file.write('\n{"step": 9, "alert": {"name": "plateau"}}\n')
+    ledger = Ledger.open(run / "ledger.json")
+    ledger.entries[-1].rollbacks.append(Rollback(9, 5, "loss_spike"))
+    ledger.write()
+    text = show_run(run)[1]
+    assert f"1 alert: yxanul doctor {run}\n" in text
+    assert "  rollback at step 9 to step 5" in text.splitlines()
 
 
 def test_lines_that_a_crash_spoiled_are_not_counted(run):
