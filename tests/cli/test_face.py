@@ -76,11 +76,14 @@ def session_with(texts, tokenizer):
         (["The old mill\n\nstood by the river for years."], "The old mill stood by the"),
         (["\n\n***\n", "Second one"], "Second one"),
         (["ab"], "ab"),
+        (["and ran home. The wolf ran after him to his door."], "The wolf ran after him to"),
+        (["and ran home", "1984 was a year"], "1984 was a year"),
+        (["home.\n\n漢字 is written here in one line"], "漢字 is written here in one"),
         (["été " * 50], "été été été été été été"),
         (["\n\n"], ""),
     ],
 )
-def test_the_prompt_is_the_beginning_of_a_held_out_document(texts, prompt):
+def test_the_prompt_is_the_beginning_of_a_sentence_of_held_out_text(texts, prompt):
     from yxanul.stages.summary import opening_words
 
     assert (
