@@ -116,6 +116,16 @@ def test_progress_is_said_once(monkeypatch):
     ]
 
 
+def test_what_was_done_before_is_progress_but_not_speed(monkeypatch):
+    monkeypatch.setattr("yxanul.cli.output.SECONDS_BETWEEN_LINES", 0.0)
+    clock = iter(range(0, 100, 10))
+    monkeypatch.setattr("yxanul.cli.output.time.monotonic", lambda: next(clock))
+    said = io.StringIO()
+    with redirect_stderr(said), LogUi().task("train", 900, "tokens", done=500) as task:
+        task.advance(200)
+    assert said.getvalue() == "train: 700/900 tokens, 10/s, 0:20 left\n"
+
+
 @pytest.fixture
 def run(tmp_path):
     """A run of two stages, in the middle of the second."""

@@ -30,9 +30,10 @@ class Ui(Protocol):
         """Show one warning line."""
 
     def task(
-        self, title: str, total: float, unit: str
+        self, title: str, total: float, unit: str, done: float = 0
     ) -> contextlib.AbstractContextManager[ProgressTask]:
-        """Show a progress bar with rate and remaining time inside the block."""
+        """Show a progress bar with rate and remaining time inside the block; `done` units were done
+        before."""
         ...
 
 
@@ -54,7 +55,7 @@ class SilentUi:
         """Ignore the warning."""
 
     @contextlib.contextmanager
-    def task(self, title: str, total: float, unit: str) -> Iterator[ProgressTask]:
+    def task(self, title: str, total: float, unit: str, done: float = 0) -> Iterator[ProgressTask]:
         """Run the block without a progress bar."""
         yield _SilentTask()
 
@@ -66,7 +67,7 @@ class BackgroundUi:
         self.say, self.warn = ui.say, ui.warn
 
     @contextlib.contextmanager
-    def task(self, title: str, total: float, unit: str) -> Iterator[ProgressTask]:
+    def task(self, title: str, total: float, unit: str, done: float = 0) -> Iterator[ProgressTask]:
         """Print a line every 30 seconds and one at the end."""
         task = _BackgroundTask(self, title, total)
         yield task

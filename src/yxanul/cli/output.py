@@ -64,18 +64,18 @@ class LogUi:
         self.say(f"warning: {line}")
 
     @contextlib.contextmanager
-    def task(self, title: str, total: float, unit: str) -> Iterator[ProgressTask]:
+    def task(self, title: str, total: float, unit: str, done: float = 0) -> Iterator[ProgressTask]:
         """Write progress lines every 10 seconds, and one at the end."""
-        task = _LogTask(self, title, total, unit)
+        task = _LogTask(self, title, total, unit, done)
         yield task
         if task.done != task.reported:
             task.report(ended=True)
 
 
 class _LogTask:
-    def __init__(self, ui: LogUi, title: str, total: float, unit: str):
+    def __init__(self, ui: LogUi, title: str, total: float, unit: str, done: float):
         self.ui, self.title, self.total, self.unit = ui, title, total, unit
-        self.done, self.note = 0.0, ""
+        self.before, self.done, self.note = done, done, ""
         self.reported: float | None = None
         self.start = self.last = time.monotonic()
 
@@ -93,7 +93,7 @@ class _LogTask:
     def report(self, ended: bool = False) -> None:
         self.reported = self.done
         seconds = max(time.monotonic() - self.start, 1e-9)
-        speed = self.done / seconds
+        speed = (self.done - self.before) / seconds
         parts = [f"{self.title}: {self.done:,.0f}/{self.total:,.0f} {self.unit}"]
         parts.append(f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.2g}/s")
         if not ended and self.done < self.total and speed:
@@ -120,7 +120,7 @@ class TerminalUi:
         self.console.print(f"warning: {line}", style="yellow", markup=False)
 
     @contextlib.contextmanager
-    def task(self, title: str, total: float, unit: str) -> Iterator[ProgressTask]:
+    def task(self, title: str, total: float, unit: str, done: float = 0) -> Iterator[ProgressTask]:
         """Show a progress bar while the block runs."""
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -133,7 +133,7 @@ class TerminalUi:
             console=self.console,
         )
         with progress:
-            task_id = progress.add_task(title, total=total, rate="", note="")
+            task_id = progress.add_task(title, total=total, completed=done, rate="", note="")
             yield _Bar(progress, task_id, unit)
 
 

@@ -122,10 +122,9 @@ class Trainer:
         """Train to the end of the plan, or until an alert asks for earlier weights; on a signal,
         save and raise `Interrupted`."""
         self.rollback = None
-        done = self.progress.stage_step
-        total = self.plan.total_tokens - self.plan.tokens_after(done)
         title, plan = f"train {self.progress.stage}", self.plan
-        with self.stop.deferred(), self.ui.task(title, total, "tokens") as bar:
+        done = plan.tokens_after(self.progress.stage_step)
+        with self.stop.deferred(), self.ui.task(title, plan.total_tokens, "tokens", done) as bar:
             while self.progress.stage_step < self.plan.total_steps:
                 best, report = self.progress.best, self.step()
                 self._show(bar, report)
@@ -133,7 +132,7 @@ class Trainer:
                     self._take(callback.after_step(self, report))
                 if self.plan is not plan:  # shortened, or with other micro-batches
                     plan = self.plan
-                    bar.expect(plan.total_tokens - plan.tokens_after(done))
+                    bar.expect(plan.total_tokens)
                 if self.world.any(self.rollback is not None):
                     self.progress = replace(self.progress, best=best)  # a new one is not saved
                     return
