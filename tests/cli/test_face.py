@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import shlex
 import sys
 from contextlib import redirect_stderr
@@ -121,9 +122,14 @@ def test_what_was_done_before_is_progress_but_not_speed(monkeypatch):
     clock = iter(range(0, 100, 10))
     monkeypatch.setattr("yxanul.cli.output.time.monotonic", lambda: next(clock))
     said = io.StringIO()
-    with redirect_stderr(said), LogUi().task("train", 900, "tokens", done=500) as task:
-        task.advance(200)
-    assert said.getvalue() == "train: 700/900 tokens, 10/s, 0:20 left\n"
+    with redirect_stderr(said), LogUi().task("train", math.inf, "tokens", done=500) as task:
+        task.advance(100)
+        task.expect(900)
+        task.advance(100)
+    assert said.getvalue().splitlines() == [
+        "train: 600 tokens, 5/s",  # no total is known yet
+        "train: 700/900 tokens, 5/s, 0:40 left",
+    ]
 
 
 @pytest.fixture

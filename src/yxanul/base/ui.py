@@ -30,10 +30,10 @@ class Ui(Protocol):
         """Show one warning line."""
 
     def task(
-        self, title: str, total: float, unit: str, done: float = 0
+        self, title: str, total: float, unit: str, done: int = 0
     ) -> contextlib.AbstractContextManager[ProgressTask]:
         """Show a progress bar with rate and remaining time inside the block; `done` units were done
-        before."""
+        before. A total that is not known yet is infinite."""
         ...
 
 
@@ -55,7 +55,7 @@ class SilentUi:
         """Ignore the warning."""
 
     @contextlib.contextmanager
-    def task(self, title: str, total: float, unit: str, done: float = 0) -> Iterator[ProgressTask]:
+    def task(self, title: str, total: float, unit: str, done: int = 0) -> Iterator[ProgressTask]:
         """Run the block without a progress bar."""
         yield _SilentTask()
 
@@ -67,7 +67,7 @@ class BackgroundUi:
         self.say, self.warn = ui.say, ui.warn
 
     @contextlib.contextmanager
-    def task(self, title: str, total: float, unit: str, done: float = 0) -> Iterator[ProgressTask]:
+    def task(self, title: str, total: float, unit: str, done: int = 0) -> Iterator[ProgressTask]:
         """Print a line every 30 seconds and one at the end."""
         task = _BackgroundTask(self, title, total)
         yield task

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -64,7 +65,7 @@ class LogUi:
         self.say(f"warning: {line}")
 
     @contextlib.contextmanager
-    def task(self, title: str, total: float, unit: str, done: float = 0) -> Iterator[ProgressTask]:
+    def task(self, title: str, total: float, unit: str, done: int = 0) -> Iterator[ProgressTask]:
         """Write progress lines every 10 seconds, and one at the end."""
         task = _LogTask(self, title, total, unit, done)
         yield task
@@ -73,9 +74,9 @@ class LogUi:
 
 
 class _LogTask:
-    def __init__(self, ui: LogUi, title: str, total: float, unit: str, done: float):
+    def __init__(self, ui: LogUi, title: str, total: float, unit: str, done: int):
         self.ui, self.title, self.total, self.unit = ui, title, total, unit
-        self.before, self.done, self.note = done, done, ""
+        self.before, self.done, self.note = done, float(done), ""
         self.reported: float | None = None
         self.start = self.last = time.monotonic()
 
@@ -94,12 +95,14 @@ class _LogTask:
         self.reported = self.done
         seconds = max(time.monotonic() - self.start, 1e-9)
         speed = (self.done - self.before) / seconds
-        parts = [f"{self.title}: {self.done:,.0f}/{self.total:,.0f} {self.unit}"]
+        is_known = math.isfinite(self.total)
+        total = f"/{self.total:,.0f}" if is_known else ""
+        parts = [f"{self.title}: {self.done:,.0f}{total} {self.unit}"]
         parts.append(f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.2g}/s")
-        if not ended and self.done < self.total and speed:
-            parts.append(f"{format_seconds((self.total - self.done) / speed)} left")
-        else:
+        if ended or self.done >= self.total or not speed:
             parts.append(f"took {format_seconds(seconds)}")
+        elif is_known:
+            parts.append(f"{format_seconds((self.total - self.done) / speed)} left")
         self.ui.say(", ".join([*parts, self.note] if self.note else parts))
 
 
@@ -120,7 +123,7 @@ class TerminalUi:
         self.console.print(f"warning: {line}", style="yellow", markup=False)
 
     @contextlib.contextmanager
-    def task(self, title: str, total: float, unit: str, done: float = 0) -> Iterator[ProgressTask]:
+    def task(self, title: str, total: float, unit: str, done: int = 0) -> Iterator[ProgressTask]:
         """Show a progress bar while the block runs."""
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -133,7 +136,8 @@ class TerminalUi:
             console=self.console,
         )
         with progress:
-            task_id = progress.add_task(title, total=total, completed=done, rate="", note="")
+            known = total if math.isfinite(total) else None
+            task_id = progress.add_task(title, total=known, completed=done, rate="", note="")
             yield _Bar(progress, task_id, unit)
 
 
