@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import shlex
 import sys
 from contextlib import redirect_stderr
@@ -21,7 +22,7 @@ from yxanul.cli.run import SAMPLE_LINES, readable, summary
 from yxanul.cli.show_plan import show_recipe
 from yxanul.cli.show_run import show_run
 from yxanul.cli.tokenizer_train import checked_out
-from yxanul.stages.ledger import Entry, Ledger
+from yxanul.stages.ledger import Entry, Ledger, Rollback
 from yxanul.stages.summary import Outcome, opening_words
 from yxanul.tokenizer.build import build_byte
 from yxanul.tokenizer.config import ByteSettings
@@ -72,11 +73,14 @@ def session_with(texts, tokenizer):
         (["The old mill\n\nstood by the river for years."], "The old mill stood by the"),
         (["\n\n***\n", "Second one"], "Second one"),
         (["ab"], "ab"),
+        (["and ran home. The wolf ran after him to his door."], "The wolf ran after him to"),
+        (["and ran home", "1984 was a year"], "1984 was a year"),
+        (["home.\n\n漢字 is written here in one line"], "漢字 is written here in one"),
         (["été " * 50], "été été été été été été"),
         (["\n\n"], ""),
     ],
 )
-def test_the_prompt_is_the_beginning_of_a_held_out_document(texts, prompt):
+def test_the_prompt_is_the_beginning_of_a_sentence_of_held_out_text(texts, prompt):
     assert (
         opening_words(session_with(texts, build_byte(ByteSettings(), list, SilentUi()))) == prompt
     )
@@ -104,6 +108,21 @@ def test_progress_is_said_once(monkeypatch):
     assert [line.split(",")[0] for line in lines] == [
         "score files: 1/2 files",
         "score files: 2/2 files",
+    ]
+
+
+def test_what_was_done_before_is_progress_but_not_speed(monkeypatch):
+    monkeypatch.setattr("yxanul.cli.output.SECONDS_BETWEEN_LINES", 0.0)
+    clock = iter(range(0, 100, 10))
+    monkeypatch.setattr("yxanul.base.ui.time.monotonic", lambda: next(clock))
+    said = io.StringIO()
+    with redirect_stderr(said), log_ui().task("train", math.inf, "tokens", done=500) as task:
+        task.advance(100)
+        task.expect(900)
+        task.advance(100)
+    assert said.getvalue().splitlines() == [
+        "train: 600 tokens, 5/s",  # no total is known yet
+        "train: 700/900 tokens, 5/s, 0:40 left",
     ]
 
 
@@ -144,7 +163,19 @@ def test_show_says_how_far_a_run_is_that_trains(run):
 def test_show_says_that_no_process_is_at_work(run):
     facts, text = show_run(run)
     assert not facts["alive"] and facts["seconds_left"] is None and facts["loss"] == 3.0
-    assert "no process" in text
+    assert facts["status"] == "stopped" and facts["alerts"] == 0
+    assert "no process" in text and "'two' stopped" in text and "running" not in text
+
+
+def test_show_tells_of_alerts_and_rollbacks(run):
+    with open(run / "metrics.jsonl", "a") as file:
+        file.write('\n{"step": 9, "alert": {"name": "plateau"}}\n')
+    ledger = Ledger.open(run / "ledger.json")
+    ledger.entries[-1].rollbacks.append(Rollback(9, 5, "loss_spike"))
+    ledger.write()
+    text = show_run(run)[1]
+    assert f"1 alert: yxanul doctor {run}\n" in text
+    assert "  rollback at step 9 to step 5" in text.splitlines()
 
 
 def test_lines_that_a_crash_spoiled_are_not_counted(run):

@@ -25,6 +25,7 @@ def test_stop_after_a_step_is_an_end_as_any(recipe, out):
     assert "already at step 7" in again.err
     whole = call("train", recipe, "--stop-after", STEPS + 1, "--json", "--out", out)
     assert whole.code == 0 and json.loads(whole.out)["steps"] == STEPS
+    assert "train one: 3,584/3,584 tokens" in whole.err  # all, not those since the resume
 
 
 def test_eval_only_scores_and_trains_nothing(recipe, out):

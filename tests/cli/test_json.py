@@ -54,6 +54,11 @@ def answer_of(said):
     return json.loads(line)
 
 
+@every_verb
+def test_the_help_of_a_flag_has_no_type(verb):
+    assert "<bool>" not in call(*verb, "--help").out
+
+
 @pytest.fixture
 def does(monkeypatch):
     """Let every verb do something else than its work."""

@@ -65,3 +65,11 @@ def test_the_surprise_of_a_domain_is_against_the_mean_of_all():
     found = surprises({"easy": domain((300, 1.0)), "hard": domain((300, 3.0))})
     assert found["easy"].ratio == pytest.approx(2 / 5) and found["hard"].strength == "weak"
     assert surprises({"one": domain((300, 1.0))}) == {}
+
+
+def test_text_that_is_no_source_has_no_share_of_the_mix_to_change():
+    both = {"mine": domain((300, 1.0)), "other.txt": domain((300, 3.0))}
+    assert [str(one) for one in surprises(both, ["other.txt"]).values()] == [
+        "strong, less in the mix",
+        "weak",
+    ]

@@ -54,7 +54,7 @@ def test_every_alert_has_its_action_in_the_settings():
 
 def test_rules_have_texts_and_silence_alerts_that_there_are():
     for name, rule in ALERTS.items():
-        assert rule.cause and rule.check.__doc__ and rule.advice.format(**GENERIC)
+        assert rule.cause and rule.check.__doc__ and rule.advice.format(**GENERIC, run="r", step=1)
         assert set(rule.silences) <= set(ALERTS) - {name}
 
 
@@ -281,6 +281,7 @@ def test_an_alert_says_what_was_seen_why_and_what_to_try():
     (alert,) = monitor.check(101, calm(101, **{"train/loss": 4.5}))
     assert (alert.name, alert.step, alert.severity) == ("loss_spike", 101, "warn")
     assert str(alert).startswith("step 101: loss_spike: a loss of 4.500, after a median of 3.9")
+    assert alert.advice.endswith("`yxanul data show RUN --step 101`")
     assert "likely" in str(alert) and "optim.peak_lr=0.0015" in alert.advice
 
 

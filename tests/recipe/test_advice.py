@@ -28,7 +28,7 @@ def test_advice_can_be_pasted(tmp_path, overrides):
     for text in values.values():
         assert recipe_with(tmp_path, *overrides, *text.split()) != recipe
     for rule in ALERTS.values():
-        rule.advice.format(**values)
+        rule.advice.format(**values, run="r", step=1)
 
 
 def test_rates_are_those_of_the_keys_that_decide(tmp_path):

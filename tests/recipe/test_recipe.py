@@ -297,6 +297,11 @@ def test_null_over_a_preset_reads_back_as_null(tmp_path):
     assert load_recipe(str(tmp_path / "copy.yaml")).model.vocab_size is None
 
 
+def test_a_preset_with_a_vocabulary_of_its_own_says_how_to_use_another():
+    with pytest.raises(RecipeError, match=r"vocab_size of preset yxanul-317m is 50257.* to null"):
+        load_recipe("own-text", ["model.preset=yxanul-317m"])
+
+
 def test_a_circle_of_extends_is_refused(tmp_path):
     (tmp_path / "a.yaml").write_text("extends: ./b.yaml\n")
     (tmp_path / "b.yaml").write_text("extends: ./a.yaml\n")

@@ -56,13 +56,15 @@ def steady(recipe, prepared, tmp_path_factory, _wrong_guess):
     """A run with steps of half a second, and the clock at its end."""
     out = shutil.copytree(prepared, tmp_path_factory.mktemp("steady") / "run")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("yxanul.cli.output.SECONDS_BETWEEN_LINES", 0.0)
         clock = Clock(patch, lambda step: 0.5)
-        assert call("train", recipe, "--out", out).code == 0
-    return out, clock
+        said = call("train", recipe, "--out", out)
+    assert said.code == 0
+    return out, clock, said.err
 
 
 def test_a_steady_stage_is_planned_once_and_ends_in_time(steady):
-    out, clock = steady
+    out, clock, _ = steady
     entry = stage_of(out)
     ((step, _, seconds),) = entry["replans"]
     assert step == replan.FIRST_STEPS + 2  # the first step is not timed, but counts
@@ -73,6 +75,16 @@ def test_a_steady_stage_is_planned_once_and_ends_in_time(steady):
     phases = series(out, "curriculum/phase")
     assert phases == sorted(phases[: entry["steps"]]) + phases[entry["steps"] :]
     assert phases[: entry["steps"]].count(0) == pytest.approx(30, abs=3)
+
+
+def test_a_length_is_shown_when_it_is_measured(steady):
+    out, _, err = steady
+    entry, lines = stage_of(out), err.splitlines()
+    known = next(n for n, line in enumerate(lines) if "0.5 minutes are" in line)
+    assert "stage 'one': 0.5 minutes; " in err
+    before, after = ("\n".join(part) for part in (lines[:known], lines[known:]))
+    assert "102,400" not in before and ", step 3\n" in before and "left" not in before
+    assert f"/{entry['tokens']:,} tokens" in after and f", step 6/{entry['steps']}\n" in after
 
 
 def test_a_stage_that_becomes_slower_is_planned_anew(recipe, out, monkeypatch):
@@ -113,7 +125,7 @@ def test_long_stages_and_stages_of_one_phase_end_in_time(
 def test_stopped_or_replayed_with_its_ledger_it_is_the_same_run(
     recipe, prepared, steady, tmp_path, monkeypatch
 ):
-    out, _ = steady
+    out, *_ = steady
     with monkeypatch.context() as patch:
         clock = Clock(patch, lambda step: 0.5)
         clock.hooks[9] = lambda: os.kill(os.getpid(), signal.SIGTERM)
@@ -182,7 +194,7 @@ def test_threads_that_make_the_steps_slower_are_taken_back(recipe, out, monkeypa
 
 
 def test_the_shape_of_any_step_is_found_again(recipe, steady):
-    out, _ = steady
+    out, *_ = steady
     run, plain = RunFolder(out), load_recipe(str(recipe))
     lengths = series(out, "data/sequence_length")
     assert len(lengths) == stage_of(out)["steps"] + 10

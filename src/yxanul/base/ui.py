@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -30,9 +31,10 @@ class Ui(Protocol):
         """Show one warning line."""
 
     def task(
-        self, title: str, total: float, unit: str
+        self, title: str, total: float, unit: str, done: int = 0
     ) -> contextlib.AbstractContextManager[ProgressTask]:
-        """Show a progress bar with rate and remaining time inside the block."""
+        """Show a progress bar with rate and remaining time inside the block; `done` units were done
+        before. A total that is not known yet is infinite."""
         ...
 
 
@@ -54,7 +56,7 @@ class SilentUi:
         """Ignore the warning."""
 
     @contextlib.contextmanager
-    def task(self, title: str, total: float, unit: str) -> Iterator[ProgressTask]:
+    def task(self, title: str, total: float, unit: str, done: int = 0) -> Iterator[ProgressTask]:
         """Run the block without a progress bar."""
         yield _SilentTask()
 
@@ -68,9 +70,9 @@ class LineUi:
         self.say, self.warn, self._seconds = say, warn, seconds
 
     @contextlib.contextmanager
-    def task(self, title: str, total: float, unit: str) -> Iterator[ProgressTask]:
+    def task(self, title: str, total: float, unit: str, done: int = 0) -> Iterator[ProgressTask]:
         """Show a line of progress every so many seconds, and one at the end."""
-        task = _LineTask(self.say, self._seconds, title, total, unit)
+        task = _LineTask(self.say, self._seconds, title, total, unit, done)
         yield task
         if task.done != task.reported:
             task.report(ended=True)
@@ -78,11 +80,17 @@ class LineUi:
 
 class _LineTask:
     def __init__(
-        self, say: Callable[[str], None], seconds: float, title: str, total: float, unit: str
+        self,
+        say: Callable[[str], None],
+        seconds: float,
+        title: str,
+        total: float,
+        unit: str,
+        done: int,
     ):
         self.say, self.seconds = say, seconds
         self.title, self.total, self.unit = title, total, unit
-        self.done, self.note = 0.0, ""
+        self.before, self.done, self.note = done, float(done), ""
         self.reported: float | None = None
         self.start = self.last = time.monotonic()
 
@@ -100,11 +108,13 @@ class _LineTask:
     def report(self, ended: bool = False) -> None:
         self.reported = self.done
         seconds = max(time.monotonic() - self.start, 1e-9)
-        speed = self.done / seconds
-        parts = [f"{self.title}: {self.done:,.0f}/{self.total:,.0f} {self.unit}"]
+        speed = (self.done - self.before) / seconds
+        is_known = math.isfinite(self.total)
+        total = f"/{self.total:,.0f}" if is_known else ""
+        parts = [f"{self.title}: {self.done:,.0f}{total} {self.unit}"]
         parts.append(f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.2g}/s")
-        if not ended and self.done < self.total and speed:
-            parts.append(f"{format_seconds((self.total - self.done) / speed)} left")
-        else:
+        if ended or self.done >= self.total or not speed:
             parts.append(f"took {format_seconds(seconds)}")
+        elif is_known:
+            parts.append(f"{format_seconds((self.total - self.done) / speed)} left")
         self.say(", ".join([*parts, self.note] if self.note else parts))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -71,3 +71,12 @@ def options(
     ] = False,
 ) -> None:
     """Declare the options of the program itself."""
+
+
+def hide_type_of_help(command: Any, parent: Any = None) -> None:
+    """Let help pages show --help without a type, like the other flags, for a command and those
+    below it."""
+    context = command.context_class(command, parent, **command.context_settings)
+    command.get_help_option(context).metavar = ""
+    for one in getattr(command, "commands", {}).values():
+        hide_type_of_help(one, context)

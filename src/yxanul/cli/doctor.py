@@ -29,7 +29,9 @@ def command(
     ] = None,
     compile_check: Annotated[
         bool,
-        typer.Option("--compile/--no-compile", help="Also test torch.compile (up to a minute)."),
+        typer.Option(
+            "--compile/--no-compile", metavar="", help="Also test torch.compile (up to a minute)."
+        ),
     ] = True,
     as_json: JsonOption = False,
 ) -> None:

@@ -30,9 +30,10 @@ def run_verb() -> None:
     """Parse the command line and run its subcommand; errors propagate."""
     import typer
 
-    from yxanul.cli.app import app
+    from yxanul.cli.app import app, hide_type_of_help
 
     command = typer.main.get_command(app)
+    hide_type_of_help(command)
     with command.make_context("yxanul", sys.argv[1:] or ["--help"]) as context:
         command.invoke(context)
         context.exit()

@@ -119,12 +119,14 @@ def command(
         hint = "--compare takes two runs" if compare else "pass --compare to compare two"
         raise YxanulError(f"eval of {len(runs)} runs", hint=hint)
     if tasks is None and suite is None:
-        if any((compare, samples, num_fewshot, limit, task_data, allow_code, unsafe_code)):
-            raise YxanulError(
-                "--compare, --samples, --num-fewshot, --limit, --task-data, --allow-code and "
-                "--unsafe-code are for tasks",
-                hint="pass --tasks NAME,... or --suite small",
-            )
+        only = {
+            "--compare": compare, "--samples": samples, "--num-fewshot": num_fewshot,
+            "--limit": limit, "--task-data": task_data, "--allow-code": allow_code,
+            "--unsafe-code": unsafe_code,
+        }  # fmt: skip
+        if given := [flag for flag, value in only.items() if value]:
+            hint = "add --tasks NAME,... or --suite small"
+            raise YxanulError(f"{', '.join(given)}: only for tasks", hint=hint)
         from yxanul.cli.evaluate_text import TextRequest, compare_domains, score_text
 
         if worst is not None and not domains:

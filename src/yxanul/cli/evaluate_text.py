@@ -80,7 +80,8 @@ def compare_domains(asked: TextRequest, num_worst: int, as_json: bool) -> None:
         held_out = {} if is_pretrained else _held_out(asked, bundle, ui)
         model, tokenizer = bundle.model, bundle.tokenizer
         domains = score_each_document(model, tokenizer, held_out, asked.files, shape, ui)
-    found, scores = surprises(domains), {name: one.score for name, one in domains.items()}
+    found = surprises(domains, [str(path) for path in asked.files])
+    scores = {name: one.score for name, one in domains.items()}
     worst = {name: domain.worst(num_worst) for name, domain in domains.items()}
     by_name = {
         name: domain.score.to_dict()

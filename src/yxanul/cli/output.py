@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -78,7 +79,7 @@ class TerminalUi:
         self.console.print(f"warning: {line}", style="yellow", markup=False)
 
     @contextlib.contextmanager
-    def task(self, title: str, total: float, unit: str) -> Iterator[ProgressTask]:
+    def task(self, title: str, total: float, unit: str, done: int = 0) -> Iterator[ProgressTask]:
         """Show a progress bar while the block runs."""
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -91,7 +92,8 @@ class TerminalUi:
             console=self.console,
         )
         with progress:
-            task_id = progress.add_task(title, total=total, rate="", note="")
+            known = total if math.isfinite(total) else None
+            task_id = progress.add_task(title, total=known, completed=done, rate="", note="")
             yield _Bar(progress, task_id, unit)
 
 

@@ -24,7 +24,8 @@ Then begin a recipe with this line:
 def command(
     as_json: JsonOption = False,
     markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print a Markdown page of all keys instead.")
+        bool,
+        typer.Option("--markdown", metavar="", help="Print a Markdown page of all keys instead."),
     ] = False,
 ) -> None:
     """Print the JSON schema of recipes, for completion and checks in editors."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,10 @@ def show_run(folder: Path) -> tuple[dict[str, Any], str]:
     lines.append(f"checkpoints at steps: {', '.join(map(str, steps)) or 'none yet'}")
     if best is not None:
         lines.append(f"best: step {best.step}, {best.metric} {best.value:.4f}")
+    if count := progress["alerts"]:
+        lines.append(f"{count} alert{'s' * (count > 1)}: yxanul doctor {shlex.quote(str(folder))}")
     for entry in ledger.entries:
-        lines += stage_lines(entry)
+        lines += stage_lines(entry, progress["alive"])
     return facts, "\n".join(lines)
 
 
@@ -55,10 +58,13 @@ def progress_line(progress: dict[str, Any]) -> str:
     return f"{activity}\n{', '.join(parts)}"
 
 
-def stage_lines(entry: Entry) -> list[str]:
+def stage_lines(entry: Entry, alive: bool) -> list[str]:
     """Return a stage's ledger entry as lines."""
+    status = "stopped" if entry.status == "running" and not alive else entry.status
     planned = f"{entry.steps:,} steps, {entry.tokens:,} tokens planned"
-    lines = [f"stage '{entry.name}': {entry.status}, {planned}"]
+    lines = [f"stage '{entry.name}': {status}, {planned}"]
+    rollbacks = [*entry.rollbacks, *(one for one in entry.actions if one.kind == "rollback")]
+    lines += [f"  rollback at step {one.step:,} to step {one.from_step:,}" for one in rollbacks]
     findings = entry.verdict.findings if entry.verdict else ()
     lines += [f"  gate: {finding}" for finding in findings]
     for domain in filter(None, dict.fromkeys(map(domain_of, entry.at_end))):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median_low
@@ -133,6 +133,8 @@ class Surprise:
     """How a domain's perplexity compares with the mean of all domains."""
 
     ratio: float
+    in_mix: bool = True
+    """Whether the domain is a source of the run, not a text file."""
 
     @property
     def strength(self) -> str | None:
@@ -141,7 +143,10 @@ class Surprise:
 
     @property
     def mix_advice(self) -> str | None:
-        """Whether the mix should have more or less of the domain; None for as much as now."""
+        """Whether the mix should have more or less of the domain; None for as much as now, or for
+        text that is no source."""
+        if not self.in_mix:
+            return None
         return "more" if self.ratio > MIX_MORE else "less" if self.ratio < MIX_LESS else None
 
     def __str__(self) -> str:
@@ -157,7 +162,10 @@ class Surprise:
         }
 
 
-def surprises(domains: Mapping[str, DomainScore]) -> dict[str, Surprise]:
-    """Return each domain's comparison with the mean; none if there is one domain."""
+def surprises(
+    domains: Mapping[str, DomainScore], files: Collection[str] = ()
+) -> dict[str, Surprise]:
+    """Return each domain's comparison with the mean; none if there is one domain. `files` are the
+    names of those that are no source."""
     ratios = surprise_ratios({name: domain.score for name, domain in domains.items()})
-    return {name: Surprise(ratio) for name, ratio in ratios.items()}
+    return {name: Surprise(ratio, name not in files) for name, ratio in ratios.items()}

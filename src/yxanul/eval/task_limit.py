@@ -22,7 +22,7 @@ class TaskLimit(SilentUi):
         self._done, self._total = 0.0, 1.0
 
     @contextlib.contextmanager
-    def task(self, title: str, total: float, unit: str) -> Iterator[ProgressTask]:
+    def task(self, title: str, total: float, unit: str, done: int = 0) -> Iterator[ProgressTask]:
         """Run the block until the evaluation has to end."""
         self._done, self._total = 0.0, total
         yield self

@@ -23,7 +23,7 @@ def diagnose(run: RunFolder) -> dict[str, Any]:
     if not run.metrics.is_file():
         raise YxanulError(f"{run.path} has no {run.metrics.name}", hint="train it first")
     recipe = load_recipe(str(run.recipe))
-    monitor = AlertMonitor(MonitorSettings(spikes=recipe.monitor.spikes))
+    monitor = AlertMonitor(MonitorSettings(spikes=recipe.monitor.spikes), run=run.path)
     steps, alerts = 0, []
     for step, metrics in read_metrics(run.metrics):
         stage = int(metrics.get("curriculum/stage", 0))

@@ -25,16 +25,19 @@ def progress_of(run: RunFolder, entries: Sequence[Entry]) -> dict[str, Any]:
     done = max(0, step - entry.first_step) if entry else 0
     seconds = sum(line["perf/total_step_time"] for line in last)
     speed = sum(line["data/actual_tokens"] for line in last) / seconds if seconds else None
-    is_training = alive and done and entry and entry.status == "running"
+    status = entry.status if entry else "not begun"
+    status = "stopped" if status == "running" and not alive else status
+    is_training = done and status == "running"
     return {
         "alive": alive,
         "process": _owner(run.path) if alive else None,
-        "status": entry.status if entry else "not begun",
+        "status": status,
         "stage": entry.name if entry else None,
         "step": step,
         "stage_step": done,
         "stage_steps": entry.steps if entry else None,
         "loss": last[-1]["train/loss"] if last else None,
+        "alerts": num_alerts(run.metrics),
         "tokens_per_second": speed,
         "seconds_left": last[-1].get("perf/seconds_left") if is_training else None,
     }
@@ -51,6 +54,14 @@ def last_steps(metrics: Path) -> list[dict[str, Any]]:
             del lines[:1]
     records = (_record(line) for line in lines)
     return [record for record in records if record.keys() >= _STEP_KEYS]
+
+
+def num_alerts(metrics: Path) -> int:
+    """Return the number of alerts in the metrics file."""
+    if not metrics.is_file():
+        return 0
+    with open(metrics, "rb") as lines:
+        return sum(b', "alert": {' in line for line in lines)
 
 
 def _record(line: bytes) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from yxanul.base.settings import Misfit, Misfits, Settings
 from yxanul.data.config import DataSettings
 from yxanul.eval.config import EvalSettings
 from yxanul.model.config import ModelSettings
+from yxanul.model.zoo import PRESETS
 from yxanul.monitor.config import MonitorSettings
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.table import divided_by
@@ -111,9 +112,12 @@ class Recipe(Settings):
             )
         given, largest = self.model.vocab_size, self.max_vocab_size
         if given is not None and largest is not None and given > largest:
+            preset = self.model.preset
+            of_preset = PRESETS.get(preset or "", {}).get("vocab_size") == given
+            whose = f"the vocab_size of preset {preset}" if of_preset else "model.vocab_size"
             yield Misfit(
-                f"model.vocab_size is {given}, but the tokenizer has at most {largest} tokens;"
-                " leave it out, or set it to null if the preset defines it",
+                f"{whose} is {given}, but the recipe's tokenizer has at most {largest} tokens; set"
+                " model.vocab_size to null to use the tokenizer's",
                 ("model", "vocab_size"),
                 ("tokenizer", "vocab_size"),
                 ("model", "preset"),

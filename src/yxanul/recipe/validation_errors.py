@@ -24,7 +24,7 @@ _ALIKE = 0.7
 """Minimum similarity of a key to a suggestion."""
 _QUANTITY = re.compile(r"([-+]?[\d_,]*\.?\d+(?:[eE][-+]?\d+)?)\s*([kKmMbBgGtT%]?)")
 _FACTORS = {"": 1.0, "%": 0.01, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
-_MAIN_KEYS = ("kind", "preset", "name", "at_most", "decay")
+_MAIN_KEYS = ("kind", "preset", "name", "at_most", "decay", "minutes")
 """Key that a scalar is probably meant for where a mapping is expected, by priority."""
 _MAPPING = "a mapping, such as {key: value}"
 _NOTHING = ("null", "true", "false")
@@ -134,7 +134,20 @@ def _mistakes(tree: SourceMap, error: dict[str, Any], kind: type[Settings]) -> I
             yield _Mistake(_keys_of_misfit(tree, one, keys), what, str(one), None, loc)
         return
     value = error["input"][loc[-1]] if what == _WRONG_KIND else error["input"]
-    yield _Mistake(keys, what, _text(error, loc, kind), value, loc)
+    text = _text(error, loc, kind)
+    if what == _NO_KIND and (hint := _hint_for_source(tree, keys[:-1])):
+        text += f"; {hint}"
+    yield _Mistake(keys, what, text, value, loc)
+
+
+def _hint_for_source(tree: SourceMap, keys: Keys) -> str | None:
+    """Suggest a source for one that an override `data.sources.NAME.key=value` has made anew."""
+    *parents, name = keys
+    if parents != ["data", "sources"] or not tree.mark(keys).startswith("override"):
+        return None
+    others = [one for one in tree.value["data"]["sources"] if one != name]
+    has = f"data.sources has {', '.join(others)}" if others else None
+    return near_miss(str(name), others) or has
 
 
 def _text(error: Mapping[str, Any], loc: Keys, kind: type[Settings]) -> str:
@@ -183,6 +196,8 @@ def _hint_for_mapping(word: str, keys: Sequence[Key]) -> str | None:
     """Suggest a mapping for a scalar where a mapping is expected."""
     known = {key.path[-1] for key in keys}
     main = next((name for name in _MAIN_KEYS if name in known), None)
+    if word == "stop" and "rollback" in known:  # in a list of on_fail
+        return "leave it out: the run stops by itself after the last action"
     if word in _NOTHING:
         has_defaults = main != "kind" and not any(key.field.is_required() for key in keys)
         hint = {"true": "write {} for the defaults", "null": "leave it out"}.get(word)

@@ -179,7 +179,7 @@ class MinutesBudget(Callback):
         left = max(self._began + self._seconds - now, min(FIRST_SECONDS, 0.02 * self._seconds))
         needed = self._work(plan, done) / work_per_second
         was_confirming, self._is_confirming = self._is_confirming, False
-        if abs(needed / left - 1) <= TOLERANCE:
+        if replans and abs(needed / left - 1) <= TOLERANCE:
             return None
         if replans and not was_confirming:  # the window may mix two speeds, or hold an evaluation
             self._is_confirming = True

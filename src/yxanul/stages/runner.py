@@ -132,7 +132,7 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
         end = min((a.step for a in entry.actions if a.step > done), default=plan.total_steps)
         entry.status = "running"
         if rollback is None:  # else the stage goes on as it was
-            session.ui.say(_headline(session, plan, stage))
+            session.ui.say(_headline(session, plan, stage, entry))
         trainer = trainer or make_trainer(session, index, plan, entry, scorer)
         trainer.plan = with_micro_rows(until(plan, end), micro_rows)
         try:
@@ -150,15 +150,22 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
             trainer.stop_alert = stop_alert
 
 
-def _headline(session: Session, plan: Plan, stage: StageSettings) -> str:
+def _headline(session: Session, plan: Plan, stage: StageSettings, entry: Entry) -> str:
     optim = stage_optim(session.recipe.optim, stage)
     engine, size = session.engine, session.world.size
     devices = f" x {size} ({session.recipe.train.strategy})" if size > 1 else ""
+    length = f"{plan.total_steps:,} steps, {plan.total_tokens:,} tokens"
+    if is_guess(stage, entry):
+        length = f"{entry.minutes:g} minutes"
     return (
-        f"stage '{stage.name}': {plan.total_steps:,} steps, {plan.total_tokens:,} tokens;"
-        f" {optim.name}, peak learning rate {optim.peak_lr:g};"
+        f"stage '{stage.name}': {length}; {optim.name}, peak learning rate {optim.peak_lr:g};"
         f" {engine.mixed_precision.precision} on {session.device.type}{devices}"
     )
+
+
+def is_guess(stage: StageSettings, entry: Entry) -> bool:
+    """Return whether a stage's minutes have not been turned into tokens by a measurement yet."""
+    return stage.budget.minutes is not None and not entry.replans
 
 
 def record_plan(session: Session, stage: StageSettings, entry: Entry) -> Plan:
@@ -176,7 +183,7 @@ def record_plan(session: Session, stage: StageSettings, entry: Entry) -> Plan:
     plan = asked if early else resolve_plan(session.recipe, stage, entry, available)
     if not early:
         _warn_of_bounds(session, asked, entry)
-    if not early and (minutes is None or entry.replans):  # otherwise the length is an estimate
+    if not early and not is_guess(stage, entry):
         warn_of_repeats(session, plan, entry)
     starts = {curve.first_step for curve in plan.curves}
     entry.actions = [action for action in entry.actions if action.step in starts]
@@ -222,6 +229,7 @@ def make_trainer(session: Session, index: int, plan: Plan, entry: Entry, scorer:
         hessian=HessianEstimator(engine.optimizer, engine, session.recipe.seed)
         if isinstance(engine.optimizer, Sophia)
         else None,
+        guessed=is_guess(session.recipe.stages[index], entry),
     )
 
 
@@ -237,7 +245,7 @@ def pass_gate(
     session.stop_if_asked(
         "stopped before a gate; the state is saved", "run the same command to resume"
     )
-    has_warned = session.data.is_whole and (stage.budget.minutes is None or entry.replans)
+    has_warned = session.data.is_whole and not is_guess(stage, entry)
     session.data.finish()
     if not has_warned:
         warn_of_repeats(session, plan, entry)

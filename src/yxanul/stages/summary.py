@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +19,12 @@ from yxanul.stages.session import Session
 SAMPLING = SampleSettings(max_tokens=400, temperature=0.3)
 """Sampling at the end of a run: calm, and long enough to reach eos."""
 
-FIRST_DOCUMENTS, PROMPT_TOKENS, PROMPT_WORDS, PROMPT_CHARS = 16, 64, 6, 60
-"""Documents searched for a default prompt, and its maximum length."""
+FIRST_DOCUMENTS, FIRST_TOKENS = 16, 256
+"""Documents that are searched for a default prompt, and how much of each."""
+PROMPT_WORDS, PROMPT_CHARS = 6, 60
+"""Maximum length of a default prompt."""
+_STARTS = re.compile(r"\A|\n\s*\n|[.!?][\"')\]]*\s")
+"""What comes before a sentence or a paragraph."""
 
 
 class Outcome(NamedTuple):
@@ -95,17 +100,25 @@ def continued(session: Session, prompts: Iterable[str], settings: SampleSettings
 
 
 def opening_words(session: Session) -> str:
-    """Return the first words of a held-out document of the current stage, as a default prompt."""
+    """Return the first words of a sentence of held-out text of the current stage, as a default
+    prompt: a document may begin in the middle of one."""
     names = [stage.name for stage in session.recipe.stages]
     stage = session.recipe.stages[names.index(session.progress.stage)]
     shards = session.data.held_out[stage.domains()[0]]
+    otherwise = ""
     for number in range(min(shards.num_documents, FIRST_DOCUMENTS)):
-        ids = shards.document(number)[:-1][:PROMPT_TOKENS].tolist()
-        words = session.data.tokenizer.decode(ids).split()[:PROMPT_WORDS]
-        prompt = " ".join(words)[:PROMPT_CHARS]
-        if prompt.isprintable() and any(sign.isalpha() for sign in prompt):
-            return prompt
-    return ""
+        ids = shards.document(number)[:-1][:FIRST_TOKENS].tolist()
+        text = session.data.tokenizer.decode(ids)
+        for start in _STARTS.finditer(text):
+            words = text[start.end() :].split()
+            prompt = " ".join(words[:PROMPT_WORDS])[:PROMPT_CHARS]
+            is_cut = start.end() and len(words) <= PROMPT_WORDS
+            if is_cut or not prompt.isprintable() or not any(map(str.isalpha, prompt)):
+                continue
+            if not next(filter(str.isalnum, prompt)).islower():
+                return prompt
+            otherwise = otherwise or prompt
+    return otherwise
 
 
 LONGEST_BYTES = 20_000_000

@@ -15,8 +15,8 @@ from yxanul.text.sources.bytestream import ByteStream
 from yxanul.text.sources.columns import Row
 from yxanul.text.sources.files import File, find_files, with_compressions
 from yxanul.text.sources.hub_files import HubAccess
-from yxanul.text.sources.hub_plan import ROWS, find_plan
-from yxanul.text.sources.hub_query import HubQuery
+from yxanul.text.sources.hub_plan import ROWS, commit_of, find_plan
+from yxanul.text.sources.hub_query import HubQuery, is_offline
 from yxanul.text.sources.hub_rows import load
 from yxanul.text.sources.parquet import opened, rows_of
 from yxanul.text.sources.retry import retry
@@ -100,7 +100,7 @@ def _hub_rows(name: str) -> Iterator[tuple[str, Row]]:
         raise YxanulError(f"{name} is not on the Hugging Face hub", hint="give its file")
     for config in _configs(hub):
         query = HubQuery.of(hub)._replace(config=config)
-        plan = find_plan(query)
+        plan = find_plan(query, quick=True)
         query = query._replace(revision=plan.commit)
         if plan.format == ROWS:
             yield from ((f"'{hub.name}'", row) for row in load(query, False))
@@ -118,4 +118,7 @@ def _configs(hub: HubSettings) -> Sequence[str | None]:
 
         return get_dataset_config_names(hub.name)
 
-    return retry(names, HubQuery.of(hub), client_waits=True)
+    query = HubQuery.of(hub)
+    if not is_offline():  # without a network, `names` takes minutes
+        retry(lambda: commit_of(query), query, quick=True)
+    return retry(names, query, client_waits=True)

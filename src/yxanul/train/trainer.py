@@ -85,6 +85,8 @@ class Trainer:
     """Target tokens and seconds planned for the stages after this one, for the time left."""
     hessian: HessianEstimator | None = None
     """Only for Sophia."""
+    guessed: bool = False
+    """Whether the length of the plan is a guess, which is not shown."""
 
     def __post_init__(self) -> None:
         self._stalls = StallWatch(self.ui)
@@ -105,10 +107,10 @@ class Trainer:
         """Train to the end of the plan, or until an alert asks for earlier weights; on a signal,
         save and raise `Interrupted`."""
         self.rollback = None
-        done = self.progress.stage_step
-        total = self.plan.total_tokens - self.plan.tokens_after(done)
         title, plan = f"train {self.progress.stage}", self.plan
-        with self.stop.deferred(), self.ui.task(title, total, "tokens") as bar:
+        done = plan.tokens_after(self.progress.stage_step)
+        total = math.inf if self.guessed else plan.total_tokens
+        with self.stop.deferred(), self.ui.task(title, total, "tokens", done) as bar:
             while self.progress.stage_step < self.plan.total_steps:
                 best, report = self.progress.best, self.step()
                 self._show(bar, report)
@@ -116,7 +118,7 @@ class Trainer:
                     self._take(callback.after_step(self, report))
                 if self.plan is not plan:  # shortened, or with other micro-batches
                     plan = self.plan
-                    bar.expect(plan.total_tokens - plan.tokens_after(done))
+                    bar.expect(math.inf if self.guessed else plan.total_tokens)
                 if self.world.any(self.rollback is not None):
                     self.progress = replace(self.progress, best=best)  # a new one is not saved
                     return
@@ -287,15 +289,16 @@ class Trainer:
         later_tokens, later_seconds = self.later
         left = (plan.tokens_after(plan.total_steps) - plan.tokens_after(done)) + later_tokens
         run_left = left * seconds / max(1, tokens) + later_seconds
+        what = f"run {format_seconds(run_left)} left, step {done}/{plan.total_steps}"
         bar.advance(
             report.rows * report.seq_len,
             f"loss {report.loss:.3f}, phase {report.phase + 1}/{plan.phases[-1].index + 1},"
-            f" run {format_seconds(run_left)} left, step {done}/{plan.total_steps}",
+            f" {f'step {done}' if self.guessed else what}",
         )
 
     def _take(self, changes: Changes | None) -> None:
         if changes is not None:
-            self.plan = changes.plan or self.plan
+            self.plan, self.guessed = changes.plan or self.plan, self.guessed and not changes.plan
             self.progress = replace(self.progress, best=changes.best or self.progress.best)
             self.stop_alert = self.stop_alert or changes.stop
             if self.progress.stage_step < self.plan.total_steps:  # else the gate judges

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,12 +65,17 @@ class AlertMonitor:
     """Applies the rules to one record after another; its state is saved in checkpoints."""
 
     def __init__(
-        self, settings: MonitorSettings | None = None, held_out: Iterable[np.ndarray] = ()
+        self,
+        settings: MonitorSettings | None = None,
+        held_out: Iterable[np.ndarray] = (),
+        run: Path | str = "RUN",
     ) -> None:
-        """Initialize with the ids of held-out documents, which must not appear in batches."""
+        """Initialize with the ids of held-out documents, which must not appear in batches, and the
+        run's folder, for the commands in advice."""
         self._settings = settings or MonitorSettings()
         alerts = self._settings.alerts
         self._rules = {n: rule for n, rule in ALERTS.items() if alerts.action(n) != "off"}
+        self._run = shlex.quote(str(run))
         self._history = History(self._settings.spikes)
         self._raised: dict[str, _Raised] = {}
         self.batches = BatchWatch(held_out)
@@ -96,7 +103,7 @@ class AlertMonitor:
             )
             self._raised[name] = _Raised(step)
             if not is_old:
-                advice = rule.advice.format(**self.advice)
+                advice = rule.advice.format(**self.advice, run=self._run, step=step)
                 alerts.append(Alert(name, step, rule.severity, seen, rule.cause, advice, since))
         history.end(metrics)
         return alerts
