@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from recipes import TINY, write_tiny
-from running import TIMED
+from running import metrics_of
 from yxanul.base.errors import Interrupted, YxanulError
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
@@ -76,9 +76,7 @@ def go(recipe, folder, steps=None, ui=None):
 def trained(run):
     path = checkpoint_path(run.checkpoints, checkpoint_steps(run.checkpoints)[-1])
     tensors, state = read_checkpoint(path)
-    metrics = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    kept = [{k: v for k, v in line.items() if not k.startswith(TIMED)} for line in metrics]
-    return tensors, state, kept, json.loads(run.ledger.read_text())
+    return tensors, state, metrics_of(run.path), json.loads(run.ledger.read_text())
 
 
 def assert_equal_runs(one, other):
