@@ -50,6 +50,16 @@ def resolve_plan(
     return cap_epochs(plan, bounds, available, entry.positions) if bounds else plan
 
 
+def check_end(plan: Plan, stage: StageSettings, done: int) -> None:
+    """Raise YxanulError if more steps of a stage are done than its plan has."""
+    if done > plan.total_steps:
+        raise YxanulError(
+            f"stage '{stage.name}' is already past the end of its new budget",
+            got=f"{done:,} steps done, {plan.total_steps:,} planned",
+            hint="raise the budget; to end a stage with a wsd schedule early, use --cooldown-now",
+        )
+
+
 def _cooled(plan: Plan, entry: Entry) -> Plan:
     """Apply an early cooldown, if it was requested for a plan of this length."""
     if entry.cooldown_steps is None or entry.cooldown_of != plan.total_steps:
