@@ -17,14 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from yxanul.text.sources.builtin.cast import names
-from yxanul.text.sources.builtin.tales import tales
-
 from harness import report
 from yxanul.bundle import open_bundle
 from yxanul.generate.decode import complete
 from yxanul.stages.summary import SAMPLING
 from yxanul.text.sources.builtin import stories
+from yxanul.text.sources.builtin.stories import tales
+from yxanul.text.sources.builtin.word_files import names
 
 CAST = {*names(), *(str(tale.cast[who]) for tale in tales() for who in ("hero", "friend"))}
 NAME = re.compile(rf"\b({'|'.join(sorted(CAST))})\b")

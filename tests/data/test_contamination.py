@@ -67,7 +67,8 @@ def test_without_a_path_the_hub_is_asked(name, monkeypatch):
         return ROWS[name]
 
     monkeypatch.setattr(
-        "yxanul.text.benchmark_rows.find_plan", lambda query: hub_plan.Plan("1", hub_plan.ROWS)
+        "yxanul.text.benchmark_rows.find_plan",
+        lambda query, quick: hub_plan.Plan("1", hub_plan.ROWS),
     )
     monkeypatch.setattr("yxanul.text.benchmark_rows.load", load)
     assert list(benchmark_texts(name)) == TEXTS[name]

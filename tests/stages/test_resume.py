@@ -162,10 +162,11 @@ def test_what_differs_comes_to_nothing_once_all_is_trained(straight, prepared_fo
 
 
 def test_a_budget_below_what_is_done_is_refused(recipe, prepared_folder, tmp_path):
-    go(recipe, prepared_folder, 9)
+    before = go(recipe, prepared_folder, 9).recipe.read_text()
     shorter = load_recipe(str(write_tiny(tmp_path)), ["stages.0.budget.steps=5"])
     with pytest.raises(YxanulError, match="9 steps done, 5 planned"):
-        go(shorter, prepared_folder)
+        go(shorter, prepared_folder, ui=(ui := RecordingUi()))
+    assert ui.warnings == [] and RunFolder(prepared_folder).recipe.read_text() == before
     assert progress_of(go(recipe, prepared_folder))["step"] == 24
 
 

@@ -49,6 +49,16 @@ def resolve_plan(
     return cap_epochs(plan, bounds, available, entry.positions) if bounds else plan
 
 
+def check_end(plan: Plan, stage: StageSettings, done: int) -> None:
+    """Raise YxanulError if more steps of a stage are done than its plan has."""
+    if done > plan.total_steps:
+        raise YxanulError(
+            f"stage '{stage.name}' is already past the end of its new budget",
+            got=f"{done:,} steps done, {plan.total_steps:,} planned",
+            hint="raise the budget; to end a stage with a wsd schedule early, use --cooldown-now",
+        )
+
+
 def _after(plan: Plan, action: Action, earlier: Sequence[Action]) -> Plan:
     if action.from_step is None:
         return extend(plan, action.tokens)

@@ -24,6 +24,7 @@ from yxanul.stages.data import (
     tell,
 )
 from yxanul.stages.ledger import LOST, Entry, Ledger
+from yxanul.stages.plan import check_end, counted_plan
 from yxanul.train.parallel.world import joined_world
 
 if TYPE_CHECKING:
@@ -88,12 +89,22 @@ def reconcile_recipe(run: RunFolder, recipe: Recipe, ui: Ui) -> None:
                 ui.warn(f"run is complete; ignoring recipe changes: {_listed(changes)}")
             return
         step = max(checkpoint_steps(run.checkpoints), default=0)
+        _check_budgets(recipe, entries, step)
         for key, change in changes.items():
             effect = effect_of(key, recipe, entries, step)
             ui.warn(f"the recipe has changed since the run started: {key}: {change}; {effect}")
         if not changes:
             return
     _write_recipe(run, recipe)
+
+
+def _check_budgets(recipe: Recipe, entries: Sequence[Entry], step: int) -> None:
+    """Raise if a stage is past the end of its budget, if that is known before the text is."""
+    begun = {entry.name: entry for entry in entries if entry.status != "passed"}
+    for stage in recipe.stages:
+        entry, plan = begun.get(stage.name), counted_plan(recipe, stage)
+        if entry is not None and plan is not None and not entry.actions:
+            check_end(plan, stage, step - entry.first_step)
 
 
 def _write_recipe(run: RunFolder, recipe: Recipe) -> None:

@@ -20,7 +20,14 @@ from yxanul.stages.gates import Evidence, Verdict, judge
 from yxanul.stages.ledger import Action, Entry, Rollback
 from yxanul.stages.measure import use_threads
 from yxanul.stages.micro_batches import fit
-from yxanul.stages.plan import bounds_of, later_work, repeated_from, repeats, resolve_plan
+from yxanul.stages.plan import (
+    bounds_of,
+    check_end,
+    later_work,
+    repeated_from,
+    repeats,
+    resolve_plan,
+)
 from yxanul.stages.replan import guess_tokens, warn_of_repeats
 from yxanul.stages.session import Session, load_checkpoint, restore_engine
 from yxanul.stages.summary import stage_facts, xz_bits_per_byte
@@ -98,12 +105,7 @@ def run_stage(session: Session, index: int) -> None:
         entry.first_step = session.progress.step
         entry.positions = dict(session.progress.cursor.positions)
     plan = record_plan(session, stage, entry)
-    if session.progress.stage_step > plan.total_steps:
-        raise YxanulError(
-            f"stage '{stage.name}' is already past the end of its new budget",
-            got=f"{session.progress.stage_step:,} steps done, {plan.total_steps:,} planned",
-            hint="raise the budget; to end a stage with a wsd schedule early, use --cooldown-now",
-        )
+    check_end(plan, stage, session.progress.stage_step)
     if session.progress.stage_step < plan.total_steps:
         plan = fit(session, plan, stage, optim, entry)
     session.ledger.write()
