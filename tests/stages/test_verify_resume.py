@@ -69,7 +69,7 @@ def test_in_processes_of_their_own(recipe, tmp_path, devices):
     out = tmp_path / "run"
     said = call("verify-resume", recipe, "--steps", 12, "--devices", devices, "--out", out)
     assert said.code == 0, said.err
-    assert said.out.startswith("equal: ")
+    assert said.out.startswith("bit-identical: ")
     assert not (out / "checkpoints").exists() and not (out / "verify-resume").exists()
 
 
