@@ -107,12 +107,7 @@ def test_showing_the_mean_leaves_the_weights_as_they_are(recipe, run):
         name: value.clone()
         for name, value in session.engine.mixed_precision.master_model.state_dict().items()
     }
-    mean = {
-        name: value.clone()
-        for name, value in session.engine.ema.tensors(
-            session.engine.mixed_precision.master_model
-        ).items()
-    }
+    mean = {name: value.clone() for name, value in session.engine.ema.averages.items()}
     with session.engine.eval_weights():
         assert same(session.engine.mixed_precision.model.state_dict(), mean)
         assert not same(session.engine.mixed_precision.model.state_dict(), before)
