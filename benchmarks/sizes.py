@@ -71,11 +71,12 @@ class Job:
 def recipe_of(text: str, folder: Path, shared: Path) -> dict[str, Any]:
     """Return the recipe of a text: the shipped one's tokenizer, batch, rates and curriculum."""
     curriculum = [{"seq_len": 64, "share": 0.2}, {"seq_len": 256, "share": 0.8}]
-    own: dict[str, Any] = {"extends": "base"}
+    optim: dict[str, Any] = {"lr_scale_by_role": {"embedding": 3.0}}
+    own: dict[str, Any] = {"extends": "base", "optim": optim}
     if text == "synthetic":
         source = {"kind": "builtin", "domain": "stories", "documents": 9000}
         own |= {"tokenizer": {"kind": "bpe", "vocab_size": 2048, "sample_bytes": 1000000}}
-        own |= {"optim": {"grad_clip": 2.0}, "train": {"batch_tokens": 1024}}
+        own |= {"optim": {"grad_clip": 2.0} | optim, "train": {"batch_tokens": 1024}}
     elif text == "tinystories":
         source = stories(shared, folder)["stories"]
     else:
