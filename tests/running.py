@@ -157,12 +157,11 @@ def await_end(pids, seconds=PATIENCE):
 
 def lines_of(out):
     """Return all lines of the metrics."""
-    text = (out / "metrics.jsonl").read_text().replace(str(out), "RUN")  # named in advice
-    return [json.loads(line) for line in text.splitlines()]
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
 def metrics_of(out):
-    """Return the lines of the metrics, without what is timed, alerts about it and the run."""
+    """Return the lines of the metrics, without what is timed, and alerts about it."""
     kept = [one for one in lines_of(out) if one.get("alert", {}).get("name") not in TIMED_ALERTS]
     return [{k: v for k, v in line.items() if not k.startswith(TIMED)} for line in kept]
 

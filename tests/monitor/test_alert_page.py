@@ -19,7 +19,7 @@ def table():
     for name, rule in ALERTS.items():
         first = (rule.check.__doc__ or "").split("\n\n")[0]
         looks_for = " ".join(first.split()).removeprefix("Look for ").rstrip(".")
-        advice = rule.advice.format(**GENERIC, run="RUN", step="N")
+        advice = rule.advice.format(**GENERIC, step="N")
         rows.append(f"| `{name}` | {rule.severity} | {looks_for} | {rule.cause} | {advice} |")
     return "\n".join(rows) + "\n"
 

@@ -54,7 +54,7 @@ def test_every_alert_has_its_action_in_the_settings():
 
 def test_rules_have_texts_and_silence_alerts_that_there_are():
     for name, rule in ALERTS.items():
-        assert rule.cause and rule.check.__doc__ and rule.advice.format(**GENERIC, run="r", step=1)
+        assert rule.cause and rule.check.__doc__ and rule.advice.format(**GENERIC, step=1)
         assert set(rule.silences) <= set(ALERTS) - {name}
 
 

@@ -84,3 +84,11 @@ def test_sentencepiece_alone_is_refused_with_a_way_out(tmp_path):
     (tmp_path / "tokenizer.model").write_bytes(b"")
     with pytest.raises(YxanulError, match=r"got tokenizer.model; .*save_pretrained"):
         load_pretrained_tokenizer(tmp_path, NUM_IDS)
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "special_tokens_map.json"])
+def test_a_broken_file_of_special_tokens_is_refused(tmp_path, name):
+    folder = write(tmp_path, train_tokenizer())
+    (folder / name).write_text('{"eos_token": "<p')
+    with pytest.raises(YxanulError, match=name):
+        load_pretrained_tokenizer(folder, NUM_IDS)

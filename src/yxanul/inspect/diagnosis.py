@@ -23,14 +23,14 @@ def diagnose(run: RunFolder) -> dict[str, Any]:
     if not run.metrics.is_file():
         raise YxanulError(f"{run.path} has no {run.metrics.name}", hint="train it first")
     recipe = load_recipe(str(run.recipe))
-    monitor = AlertMonitor(MonitorSettings(spikes=recipe.monitor.spikes), run=run.path)
+    monitor = AlertMonitor(MonitorSettings(spikes=recipe.monitor.spikes))
     steps, alerts = 0, []
     for step, metrics in read_metrics(run.metrics):
         stage = int(metrics.get("curriculum/stage", 0))
         if step > steps and stage < len(recipe.stages):
             monitor.advice = advice_values(recipe, stage)
         steps = max(steps, step)
-        alerts += [alert.to_dict() for alert in monitor.check(step, metrics)]
+        alerts += [one.of_run(run.path).to_dict() for one in monitor.check(step, metrics)]
     failed = {
         entry.name: list(map(str, entry.verdict.failures))
         for entry in Ledger.open(run.ledger).entries

@@ -132,7 +132,7 @@ class Session:
         changes = Changes()
         for alert in self.alerts.check(step, metrics) if self.world.is_main else ():
             self.tracker.alert(alert)
-            self.ui.warn(str(alert))
+            self.ui.warn(str(alert.of_run(self.run.path)))
             match self.recipe.monitor.alerts.action(alert.name):
                 case "stop":
                     changes = replace(changes, stop=str(alert))
@@ -203,7 +203,7 @@ def build_session(
         ledger=ledger,
         tracker=open_trackers(recipe.monitor.trackers if world.is_main else (), run, ui),
         recorder=StepRecorder(peak.flops_per_second * world.size, engine.device.type),
-        alerts=AlertMonitor(recipe.monitor, _held_out(data), run.path),
+        alerts=AlertMonitor(recipe.monitor, _held_out(data)),
         progress=saved.progress if saved else Progress("", 0, 0, 0, MixCursor()),
         optimizer_state=saved.optimizer_state if saved else None,
         peak_flops=peak.flops_per_second,

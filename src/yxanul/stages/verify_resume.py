@@ -106,10 +106,8 @@ def compare(straight: RunFolder, stopped: RunFolder, steps: int, stops: list[int
 
 
 def metrics_of(run: RunFolder) -> list[dict[str, Any]]:
-    """Return the lines of a run's metrics without those in TIMED, without alerts about them, and
-    without the run's path in the advice of others."""
-    text = run.metrics.read_text().replace(str(run.path), "RUN")
-    lines = [json.loads(line) for line in text.splitlines()]
+    """Return the lines of a run's metrics without those in TIMED, and without alerts about them."""
+    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     return [
         {k: v for k, v in line.items() if not k.startswith(TIMED)}
         for line in lines

@@ -16,8 +16,8 @@ from yxanul.tokenizer.tokenizer import Tokenizer, read_library_tokenizer
 from yxanul.tokenizer.tokenizer_config import (
     CONFIG,
     declared_chat_template,
-    declared_token,
     find_end_of_text,
+    token_in,
 )
 
 _IDS_FROM = ("generation_config.json", "config.json")
@@ -79,7 +79,7 @@ def _declared(folder: Path, raw: library.Tokenizer, word: str) -> Iterator[str]:
             if (token := raw.id_to_token(number)) is not None:
                 yield token
     for file in (CONFIG, "special_tokens_map.json"):
-        token = declared_token(folder / file, f"{word}_token")
+        token = token_in(_read_object(folder / file), f"{word}_token")
         if token is not None and raw.token_to_id(token) is not None:
             yield token
 

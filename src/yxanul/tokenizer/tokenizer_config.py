@@ -40,7 +40,7 @@ def find_end_of_text(vocab: Mapping[str, int], beside: Path | None, wanted: str 
                 hint=near_miss(wanted, vocab),
             )
         return wanted
-    declared = declared_token(beside / CONFIG, _END) if beside is not None else None
+    declared = token_in(_read(beside / CONFIG), _END) if beside is not None else None
     for name in (declared, *USUAL_NAMES):
         if name is not None and name in vocab:
             return name
@@ -51,9 +51,9 @@ def find_end_of_text(vocab: Mapping[str, int], beside: Path | None, wanted: str 
     )
 
 
-def declared_token(file: Path, key: str) -> str | None:
+def token_in(config: Mapping[str, Any], key: str) -> str | None:
     """Return a token that a tokenizer_config.json (or a file like it) declares, or None."""
-    token = _read(file).get(key)
+    token = config.get(key)
     if isinstance(token, dict):  # older files store the token with its flags
         token = token.get("content")
     return token if isinstance(token, str) else None
@@ -92,6 +92,6 @@ def _read(file: Path) -> dict[str, Any]:
     """Return a file's JSON object, or {} if it is missing or broken."""
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return config if isinstance(config, dict) else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,10 @@ class Alert:
         what = f"step {self.step}: {self.name}: {self.seen}"
         return f"{what}; likely {self.cause}; try {self.advice}"
 
+    def of_run(self, path: Path) -> Alert:
+        """Return the alert with the run's folder in the commands of its advice."""
+        return replace(self, advice=self.advice.replace("RUN", shlex.quote(str(path))))
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON data."""
         return asdict(self)
@@ -68,14 +72,11 @@ class AlertMonitor:
         self,
         settings: MonitorSettings | None = None,
         held_out: Iterable[np.ndarray] = (),
-        run: Path | str = "RUN",
     ) -> None:
-        """Initialize with the ids of held-out documents, which must not appear in batches, and the
-        run's folder, for the commands in advice."""
+        """Initialize with the ids of held-out documents, which must not appear in batches."""
         self._settings = settings or MonitorSettings()
         alerts = self._settings.alerts
         self._rules = {n: rule for n, rule in ALERTS.items() if alerts.action(n) != "off"}
-        self._run = shlex.quote(str(run))
         self._history = History(self._settings.spikes)
         self._raised: dict[str, _Raised] = {}
         self.batches = BatchWatch(held_out)
@@ -103,7 +104,7 @@ class AlertMonitor:
             )
             self._raised[name] = _Raised(step)
             if not is_old:
-                advice = rule.advice.format(**self.advice, run=self._run, step=step)
+                advice = rule.advice.format(**self.advice, step=step)
                 alerts.append(Alert(name, step, rule.severity, seen, rule.cause, advice, since))
         history.end(metrics)
         return alerts

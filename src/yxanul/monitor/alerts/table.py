@@ -23,7 +23,7 @@ class AlertRule:
     cause: str
     advice: str
     """What to try; names in braces are keys and values to paste, made from the recipe's, or the
-    run and the step."""
+    step; RUN stands for the run's folder."""
     silences: tuple[str, ...] = ()
     """Alerts that follow from the same cause: they are not raised beside this one."""
 
@@ -51,21 +51,21 @@ ALERTS: dict[str, AlertRule] = {
         "error",
         loss_rules.duplicated_batches,
         "a loader that repeats itself: the model learns a few batches by heart",
-        "`yxanul data show {run} --step {step}` for the rows of both updates",
+        "`yxanul data show RUN --step {step}` for the rows of both updates",
         silences=("too_good", "train_validation_gap", "plateau", "loss_spike", "spike_stays"),
     ),
     "held_out_in_training": AlertRule(
         "error",
         loss_rules.held_out_in_training,
         "held-out documents, or copies of them, in the training text: scores are too good",
-        "`yxanul data verify {run}`, and data.deduplicate={{near: {{}}}} in a new run",
+        "`yxanul data verify RUN`, and data.deduplicate={{near: {{}}}} in a new run",
         silences=("train_validation_gap",),
     ),
     "too_good": AlertRule(
         "error",
         loss_rules.too_good,
         "targets that the model can see: labels not shifted, or a mask that lets the future in",
-        "`yxanul data show {run} --step {step}`, train.attention=reference, and no custom masks",
+        "`yxanul data show RUN --step {step}`, train.attention=reference, and no custom masks",
         silences=(
             *("train_validation_gap", "wrong_tokenizer", "gradient_vanishing", "plateau"),
             *("output_logits", "attention_entropy"),
@@ -82,7 +82,7 @@ ALERTS: dict[str, AlertRule] = {
         "warn",
         loss_rules.loss_spike,
         "a batch of unusual text, or a learning rate at the edge of stability",
-        "monitor.alerts.loss_spike=skip, {lower_lr}, or `yxanul data show {run} --step {step}`",
+        "monitor.alerts.loss_spike=skip, {lower_lr}, or `yxanul data show RUN --step {step}`",
         silences=("gradient_explosion", "train_validation_gap", "clip_rate"),
     ),
     "spike_stays": AlertRule(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -65,8 +66,8 @@ def write_copies(
 def read_copies(path: Path) -> list[str | None]:
     """Return for each document of a slice the cause why it is dropped, or None if it is kept."""
     try:
-        return [_CAUSES[code] for code in np.load(path).tolist()]
-    except (ValueError, EOFError, IndexError, TypeError):
+        return [_CAUSES[code] for code in np.load(path).astype(np.uint8, casting="safe").tolist()]
+    except (ValueError, EOFError, IndexError, TypeError, BadZipFile):
         raise YxanulError(
             f"{path} is damaged", hint="delete it; it will be written again"
         ) from None
@@ -79,7 +80,7 @@ def _decide(
     folder: Path,
     check: Callable[[], None],
 ) -> np.ndarray:
-    """Return for each document an index into _CAUSES, in bounded memory and 6 bytes a document."""
+    """Return for each document an index into _CAUSES, in bounded memory and 10 bytes each."""
     codes = np.zeros(starts[-1], np.uint8)
     exact = ExactCopies(folder / "exact", len(codes)) if settings.exact else None
     near = NearCopies(folder / "near", len(codes), settings.near) if settings.near else None

@@ -63,7 +63,7 @@ class FingerprintFile:
             try:
                 header = json.loads(file.read(_HEADER_BYTES))
                 self.count = int(header.pop("documents"))
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
                 raise YxanulError(
                     f"{path} is not a fingerprint file", hint="delete it and write it again"
                 ) from None

@@ -57,6 +57,8 @@ class RepetitionFilter:
         return None
 
     def _broken_by_ngrams(self, text: str) -> str | None:
+        if not (self._settings.top_ngram_chars or self._settings.duplicate_ngram_chars):
+            return None
         words = _Words(text)
         most = len(text)
         for n, bound in sorted(self._settings.top_ngram_chars.items()):

@@ -68,11 +68,17 @@ def retry(
         except Exception as error:
             hopeless = isinstance(target, HubQuery) and is_offline()
             hopeless = hopeless or (client_waits and status_of(error) == 429)
-            hopeless = hopeless or (quick and tries == QUICK_TRIES and status_of(error) is None)
+            hopeless = hopeless or (quick and tries == QUICK_TRIES and is_unanswered(error))
             if wait is None or hopeless or not is_transient(error, target):
                 raise to_user_error(error, target, tries if quick else 0) from error
             time.sleep(max(wait, min(_retry_after(error), MAX_WAIT_SECONDS)))
     raise AssertionError("the last attempt returns or raises")
+
+
+def is_unanswered(error: BaseException) -> bool:
+    """Return whether no server was there, unlike one that is slow to answer."""
+    is_slow = any(has_class(cause, "ReadTimeout") for cause in causes_of(error))
+    return status_of(error) is None and not is_slow
 
 
 def is_transient(error: BaseException, target: Target) -> bool:
