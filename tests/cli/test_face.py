@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from recipes import write_tiny
 from running import call
@@ -17,7 +18,7 @@ from yxanul.base.errors import YxanulError
 from yxanul.base.files import folder_lock
 from yxanul.base.ui import SilentUi
 from yxanul.cli.options import with_device
-from yxanul.cli.output import log_ui
+from yxanul.cli.output import TerminalUi, log_ui
 from yxanul.cli.run import SAMPLE_LINES, readable, summary
 from yxanul.cli.show_plan import show_recipe
 from yxanul.cli.show_run import show_run
@@ -303,3 +304,13 @@ def test_device_is_short_for_a_key_of_the_recipe():
     said = call("run", "quickstart", "--device", "tpu", "--json")
     assert said.code == 2 and "--device" in json.loads(said.out)["error"]["message"]
     assert call("generate", "nowhere", "Once", "--device", "tpu").code == 2
+
+
+def test_a_bar_takes_a_total_that_is_not_known_yet():
+    ui = TerminalUi()
+    ui.console = Console(file=io.StringIO())
+    with ui.task("train", math.inf, "tokens") as bar:
+        bar.expect(math.inf)
+        bar.advance(1)
+        bar.expect(2)
+        bar.advance(1)

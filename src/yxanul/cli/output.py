@@ -110,4 +110,5 @@ class _Bar:
         )
 
     def expect(self, total: float) -> None:
-        self.progress.update(self.task_id, total=total)
+        if math.isfinite(total):
+            self.progress.update(self.task_id, total=total)

@@ -103,7 +103,7 @@ def _check_budgets(recipe: Recipe, entries: Sequence[Entry], step: int) -> None:
     begun = {entry.name: entry for entry in entries if entry.status != "passed"}
     for stage in recipe.stages:
         entry, plan = begun.get(stage.name), counted_plan(recipe, stage)
-        if entry is not None and plan is not None and not entry.actions:
+        if entry is not None and entry.at_start and plan is not None and not entry.actions:
             check_end(plan, stage, step - entry.first_step)
 
 

@@ -137,6 +137,7 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
             session.ui.say(_headline(session, plan, stage, entry))
         trainer = trainer or make_trainer(session, index, plan, entry, scorer)
         trainer.plan = with_micro_rows(until(plan, end), micro_rows)
+        trainer.guessed = is_guess(stage, entry)
         try:
             trainer.run()
         finally:
@@ -167,7 +168,7 @@ def _headline(session: Session, plan: Plan, stage: StageSettings, entry: Entry) 
 
 def is_guess(stage: StageSettings, entry: Entry) -> bool:
     """Return whether a stage's minutes have not been turned into tokens by a measurement yet."""
-    return stage.budget.minutes is not None and not entry.replans
+    return stage.budget.minutes is not None and not entry.replans and entry.verdict is None
 
 
 def record_plan(session: Session, stage: StageSettings, entry: Entry) -> Plan:
@@ -231,7 +232,6 @@ def make_trainer(session: Session, index: int, plan: Plan, entry: Entry, scorer:
         hessian=HessianEstimator(engine.optimizer, engine, session.recipe.seed)
         if isinstance(engine.optimizer, Sophia)
         else None,
-        guessed=is_guess(session.recipe.stages[index], entry),
     )
 
 

@@ -132,10 +132,11 @@ class Session:
         changes = Changes()
         for alert in self.alerts.check(step, metrics) if self.world.is_main else ():
             self.tracker.alert(alert)
-            self.ui.warn(str(alert.of_run(self.run.path)))
+            told = str(alert.of_run(self.run.path))
+            self.ui.warn(told)
             match self.recipe.monitor.alerts.action(alert.name):
                 case "stop":
-                    changes = replace(changes, stop=str(alert))
+                    changes = replace(changes, stop=told)
                 case "rollback" if (target := self._rollback_target(alert)) is not None:
                     changes = replace(changes, rollback=(alert.name, target))
                 case "rollback":
