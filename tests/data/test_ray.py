@@ -112,7 +112,7 @@ def test_without_ray_it_says_what_to_install(texts, tmp_path, byte_tokenizer, mo
         prepare_corpus(settings_for(texts), byte_tokenizer, tmp_path, SilentUi())
 
 
-@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("shared", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_same_bytes_as_here(texts, tmp_path, undisturbed, byte_tokenizer, ray, shared):
     folder = f"file://{tmp_path}/out" if shared else None
     settings = settings_for(texts, folder=folder)

@@ -2,6 +2,7 @@
 
 import ast
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 SRC = Path(__file__).resolve().parents[2] / "src" / "yxanul"
@@ -37,6 +38,10 @@ WITHOUT_TORCH = {"base", "text", "tokenizer", "data", "recipe", "report"}
 
 
 FILES = sorted(SRC.rglob("*.py"))
+MODULES = {
+    ".".join(path.relative_to(SRC.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in FILES
+}
 
 
 @cache
@@ -116,3 +121,23 @@ def name_of(called: ast.expr) -> str:
     if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
         return f"{called.value.id}.{called.attr}"
     return called.id if isinstance(called, ast.Name) else ""
+
+
+def imported(path: Path):
+    """Yield what a file imports at any place, a module for each name where it is one."""
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in MODULES else node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def test_there_is_no_circle():
+    """No file imports, in however many steps, a file that imports it."""
+    graph = {name: MODULES.keys() & set(imported(path)) for name, path in MODULES.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        raise AssertionError(" -> ".join(error.args[1])) from None
