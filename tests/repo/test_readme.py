@@ -49,8 +49,6 @@ def place(tmp_path_factory):
         story = f"Story {number}. " + "The small fox ran over the hill to the red barn. " * 30
         (texts / f"{number}.txt").write_text(story)
     (folder / "another-text.txt").write_text("The small fox ran home.")
-    stories = [path.read_text() for path in sorted(texts.iterdir())]
-    (folder / "tinystories.txt").write_text("\n<|endoftext|>\n".join(stories))
     (folder / "benchmarks" / "blimp").mkdir(parents=True)
     pair = {"sentence_good": "The fox runs.", "sentence_bad": "The fox run.", "UID": "agreement"}
     (folder / "benchmarks" / "blimp" / "agreement.jsonl").write_text(json.dumps(pair))
@@ -112,8 +110,6 @@ def test_the_table_of_presets_is_exact():
 def test_recipes_and_paths_exist():
     names = set(installed_files("recipe")) - {"base"}
     assert all(f"`{name}`" in README for name in names)
-    for name in re.findall(r"^  ([a-z_]+(?:/|\.py))", BLOCKS[-1], re.MULTILINE):
-        assert (ROOT / "src" / "yxanul" / name).exists(), name
     for name in re.findall(r"\]\(([^)]+)\)", README):
         assert (ROOT / name.partition("#")[0]).exists(), name
 
