@@ -186,11 +186,9 @@ def regrets(
             tokens = {preset: 60 * budget * speed for preset, speed in speeds.items()}
             bits = {preset: _bits(runs, text, preset, tokens[preset]) for preset in tokens}
             law = {p: SCALING_LAW.loss(parameters(p), tokens[p]) for p in tokens}
-            chosen, known = (
-                min(law, key=law.__getitem__),
-                [b for b in bits.values() if b is not None],
-            )
-            regret = bits[chosen] / min(known) - 1 if bits[chosen] is not None else None
+            chosen = min(law, key=law.__getitem__)
+            reached, known = bits[chosen], [b for b in bits.values() if b is not None]
+            regret = None if reached is None else reached / min(known) - 1
             row = {"text": text, "minutes": budget, "chosen": chosen, "regret": regret}
             rows.append(row | {"bits_per_byte": bits})
     return rows

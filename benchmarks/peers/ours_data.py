@@ -71,12 +71,12 @@ def read_batches(shards: str, seq_len: int) -> dict[str, Any]:
     start = time.perf_counter()
     order = TokenStream(_open(shards), seed=1)
     loader = _loader({SOURCE: order})
-    loader.batch([Row(SOURCE, 0)], seq_len)
+    loader.load([Row(SOURCE, 0)], seq_len)
     opened = time.perf_counter()
     tokens = 0
     for first in range(0, order.epoch_tokens, BATCH_TOKENS):
         places = range(first, first + BATCH_TOKENS, seq_len)
-        batch = loader.batch([Row(SOURCE, place) for place in places], seq_len)
+        batch = loader.load([Row(SOURCE, place) for place in places], seq_len)
         assert batch.ids_BT.shape == (BATCH_TOKENS // seq_len, seq_len)
         tokens += batch.ids_BT.numel()
     seconds = time.perf_counter() - opened
@@ -97,7 +97,7 @@ def open_many(shards: str) -> dict[str, Any]:
     opened = _open(shards)
     open_seconds = time.perf_counter() - start
     loader = _loader({SOURCE: TokenStream(opened, seed=1)})
-    loader.batch([Row(SOURCE, 0)], min(256, opened.num_tokens))
+    loader.load([Row(SOURCE, 0)], min(256, opened.num_tokens))
     return {
         "shards": len(opened.manifest.splits["train"].shards),
         "open_seconds": round(open_seconds, 4),
@@ -152,7 +152,7 @@ def write_rows(recipe_path: Path, overrides: list[str], steps: int, array: Path)
     for _ in range(steps):
         num_rows = recipe.train.batch_tokens // seq_len
         rows, cursor = plan_rows(cursor, stage.mix, num_rows, seq_len)
-        batch = loader.batch(rows, seq_len)
+        batch = loader.load(rows, seq_len)
         ids_BS = np.concatenate([batch.ids_BT.numpy(), batch.targets_BT[:, -1:].numpy()], axis=1)
         found.append(ids_BS.astype(np.uint16))
     np.save(array, np.concatenate(found))
