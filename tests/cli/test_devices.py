@@ -492,21 +492,30 @@ def test_no_process_is_left(endless, out, begin, number, code):
     await_end(children)
 
 
+def environment_of(pid):
+    lines = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return dict(line.split("=", 1) for line in lines if line)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_no_process_is_left_that_waits_for_the_others(endless, out, begin, number):
     """The first one waits inside C++, where no handler runs."""
     program = begin(endless, "--devices", 2)
-    program.until(lambda: len(children_of(program.process.pid)) == 2)
+
+    def are_there():
+        """The second one too: stopped before its `exec` it would hold up the launcher's `vfork`."""
+        children = children_of(program.process.pid)
+        return len(children) == 2 and "MASTER_PORT" in environment_of(children[1])
+
+    program.until(are_there)
     first, second = children_of(program.process.pid)
     os.kill(second, signal.SIGSTOP)
-    about = dict(
-        one.split("=", 1) for one in Path(f"/proc/{first}/environ").read_text().split("\0") if one
-    )
+    port = int(environment_of(first)["MASTER_PORT"])
 
     def is_waiting():
         with socket.socket() as one:
-            return one.connect_ex(("127.0.0.1", int(about["MASTER_PORT"]))) == 0
+            return one.connect_ex(("127.0.0.1", port)) == 0
 
     program.until(is_waiting)
     os.kill(program.process.pid, number)

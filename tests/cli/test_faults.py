@@ -111,7 +111,7 @@ rm -r "$1/run/data"
 cp -r "$1/run" "$5"
 mount -o remount,ro "$1"
 "$4" -m yxanul train "$3" --out "$1/run" ; echo "code $?"
-"$4" -m yxanul train "$3" --out "$1/other" ; echo "code $?"
+"$4" -m yxanul run "$3" --out "$1/other" ; echo "code $?"
 """
 
 
