@@ -42,13 +42,10 @@ if TYPE_CHECKING:
     from yxanul.train.parallel.worker_group import ExitReport
 
 NAME = "run"
-EXAMPLES = """**Examples**
-
-`yxanul run quickstart`
-
-`yxanul run own-text data.sources.mine.path=~/books 'stages.0.budget={minutes: 9}' --out books`
-
-Repeat the command to resume an interrupted or failed run."""
+EXAMPLES = """
+yxanul run quickstart
+yxanul run own-text data.sources.mine.path=~/books 'stages.0.budget={minutes: 9}' --out books
+"""
 
 SAMPLE_LINES, SAMPLE_CHARS = 24, 2_000
 PROGRAM = "yxanul"
@@ -67,7 +64,10 @@ def command(
     cooldown_now: CooldownOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a recipe: tokenizer, shards, every stage and its gate, then samples and scores."""
+    """Run a recipe: tokenizer, shards, every stage and its gate, then samples and scores.
+
+    Repeat the command to resume an interrupted or failed run.
+    """
     order = Order(
         NAME,
         recipe,

@@ -5,43 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from yxanul.base.errors import YxanulError, near_miss
-from yxanul.cli.options import JsonOption, Overrides
+from yxanul.cli.options import JsonOption, Overrides, argument, flag, option
 from yxanul.cli.output import print_result
 
 if TYPE_CHECKING:
     from yxanul.model.config import ModelSettings
 
 NAME = "show"
-EXAMPLES = """**Examples**
-
-`yxanul show quickstart 'stages.0.budget={steps: 500}'`
-
-`yxanul show yxanul-177m`
-
-`yxanul show four-stages --html plan.html`
-
-`yxanul show runs/quickstart`
-
-`yxanul show models/some-llama`"""
+EXAMPLES = """
+yxanul show quickstart 'stages.0.budget={steps: 500}'
+yxanul show yxanul-177m
+yxanul show four-stages --html plan.html
+yxanul show runs/quickstart
+yxanul show models/some-llama
+"""
 
 
 def command(
-    what: Annotated[str, typer.Argument(metavar="RECIPE|PRESET|RUN|FOLDER", help="What to show.")],
+    what: Annotated[str, argument("RECIPE|PRESET|RUN|FOLDER", "What to show.")],
     overrides: Overrides = None,
-    full: Annotated[
-        bool, typer.Option("--full", metavar="", help="Also show the resolved recipe as YAML.")
-    ] = False,
+    full: Annotated[bool, flag("--full", "Also show the resolved recipe as YAML.")] = False,
     html: Annotated[
         Path | None,
-        typer.Option(
-            "--html",
-            metavar="FILE",
-            help="Also write the plan as a page: phases, learning rate, mix, gates.",
-            show_default=False,
-        ),
+        option("FILE", "Also write the plan as a page: phases, learning rate, mix, gates."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

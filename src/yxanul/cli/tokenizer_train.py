@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
-import typer
-
 from yxanul.base.errors import YxanulError
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.registry import lookup
-from yxanul.cli.options import JsonOption, check_folder, folder_named
+from yxanul.cli.options import JsonOption, argument, check_folder, flag, folder_named, option
 from yxanul.cli.output import make_ui, print_result
 
 if TYPE_CHECKING:
@@ -23,68 +21,42 @@ if TYPE_CHECKING:
     Trained: TypeAlias = BpeSettings | SuperBpeSettings
 
 NAME = "train"
-EXAMPLES = """**Examples**
-
-`yxanul tokenizer train my-texts/ --vocab-size 8192 --out my-bpe`
-
-`yxanul tokenizer train superbpe my-texts/ more.jsonl --vocab-size 32768 --out my-superbpe`
-
-`yxanul tokenizer train --recipe quickstart --special-token "<step>" --out stories`"""
+EXAMPLES = """
+yxanul tokenizer train my-texts/ --vocab-size 8192 --out my-bpe
+yxanul tokenizer train superbpe my-texts/ more.jsonl --vocab-size 32768 --out my-superbpe
+yxanul tokenizer train --recipe quickstart --special-token "<step>" --out stories
+"""
 HELD_OUT_BYTES = 2_000_000
 
 
 def command(
     paths: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[bpe|superbpe] PATH",
-            help="Text: .txt, .jsonl or .parquet files, or folders of them.",
-            show_default=False,
+        argument(
+            "[bpe|superbpe] PATH", "Text: .txt, .jsonl or .parquet files, or folders of them."
         ),
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", metavar="DIR", parser=folder_named, help="Output folder of tokenizer.json."
-        ),
+        Path | None, option("DIR", "Output folder of tokenizer.json.", parser=folder_named)
     ] = None,
     kind: Annotated[
-        str | None,
-        typer.Option(
-            "--kind", metavar="bpe|superbpe", help="superbpe also has tokens of several words."
-        ),
+        str | None, option("bpe|superbpe", "superbpe also has tokens of several words.")
     ] = None,
     vocab_size: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Ids, including special tokens.  [default: 4096]"),
+        int | None, option("N", "Ids, including special tokens.  [default: 4096]")
     ] = None,
     transition: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="superbpe: tokens learned within words, in stage one."),
+        int | None, option("N", "superbpe: tokens learned within words, in stage one.")
     ] = None,
     sample_bytes: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Maximum bytes of training text.  [default: 20000000]"),
+        int | None, option("N", "Maximum bytes of training text.  [default: 20000000]")
     ] = None,
     special_token: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--special-token",
-            metavar="TEXT",
-            help="A text that becomes one token; repeatable.",
-        ),
+        list[str] | None, option("TEXT", "A text that becomes one token; repeatable.")
     ] = None,
-    chat_template: Annotated[
-        str | None,
-        typer.Option("--chat-template", metavar="NAME", help="plain, chatml or a Jinja source."),
-    ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option("--recipe", metavar="RECIPE", help="Train on a recipe's training text."),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", metavar="", help="Overwrite an existing tokenizer.")
-    ] = False,
+    chat_template: Annotated[str | None, option("NAME", "plain, chatml or a Jinja source.")] = None,
+    recipe: Annotated[str | None, option("RECIPE", "Train on a recipe's training text.")] = None,
+    force: Annotated[bool, flag("--force", "Overwrite an existing tokenizer.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a tokenizer on text, and measure it on held-out text."""

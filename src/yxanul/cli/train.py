@@ -26,13 +26,11 @@ from yxanul.cli.output import print_json
 from yxanul.cli.run import Order, run_recipe
 
 NAME = "train"
-EXAMPLES = """**Examples**
-
-`yxanul prepare quickstart && yxanul train quickstart`
-
-`yxanul train quickstart optim.peak_lr=2e-3`
-
-`yxanul train fineweb-ultra --devices 8 --strategy fsdp`"""
+EXAMPLES = """
+yxanul prepare quickstart && yxanul train quickstart
+yxanul train quickstart optim.peak_lr=2e-3
+yxanul train fineweb-ultra --devices 8 --strategy fsdp
+"""
 
 
 def command(
