@@ -116,15 +116,25 @@ def report_facts(readers: Sequence[RunReader], points: int = POINTS) -> dict[str
         for kind in ("series", "others")
     )
     settings = [run.pop("settings") for run in runs]
+    return page_facts("runs", runs, chart_list(names, compared=len(runs) > 1)) | {
+        "other_charts": other_charts(others),
+        "differences": differences(settings),
+    }
+
+
+def page_facts(
+    kind: str, runs: list[dict[str, Any]], charts: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the facts of a page with its version and date."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "kind": "runs",
+        "kind": kind,
         "yxanul": version("yxanul"),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "runs": runs,
-        "charts": chart_list(names, compared=len(runs) > 1),
-        "other_charts": other_charts(others),
-        "differences": differences(settings),
+        "charts": charts,
+        "other_charts": [],
+        "differences": [],
     }
 
 
