@@ -10,7 +10,7 @@ import pytest
 from recipes import TINY, write_tiny
 from running import call, flip_a_bit
 from yxanul.cli.data_text import report
-from yxanul.cli.pictures import END_MARK, length_bars, length_columns, percent, safe, shortened
+from yxanul.cli.pictures import END_MARK, length_columns, percent, safe, shortened
 from yxanul.data.shards import Shards
 from yxanul.tokenizer.tokenizer import Tokenizer
 
@@ -402,7 +402,6 @@ def test_nothing_left_out_takes_no_lines():
 
 
 def test_pictures_of_lengths():
-    assert length_bars({"1": 1, "2": 0, "4": 2}, width=2) == ["  1  █ 1", "2-3  0", "4-7  ██ 2"]
     assert length_columns({"a": {"1024": 4, "2048": 1}, "long": {"512": 7}}) == [
         "      512   1k   2k",
         "a          ███  ▂▂▂",
