@@ -119,7 +119,7 @@ def test_compare_the_held_out_text_of_a_recipe(place):
         (["train", "--out", "x"], "no text"),
         (["train", "nowhere", "--out", "x"], "there is no file or folder nowhere"),
         (["train", "texts", "--recipe", "tiny.yaml", "--out", "x"], "two sources"),
-        (["train", "texts", "--out", "x", "--vocab-size", 9], "--vocab-size: must be"),
+        (["train", "texts", "--out", "x", "--vocab-size", 9], "vocab_size; got 9; expected"),
         (["train", "texts", "--out", "x", "--kind", "bpee"], "did you mean 'bpe'"),
         (["train", "texts", "--out", "x", "--transition", 300], "--transition needs"),
         (["train", "texts", "--out", "x", "--chat-template", "chatmm"], "did you mean 'chatml'"),

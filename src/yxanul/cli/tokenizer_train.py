@@ -139,21 +139,14 @@ def what_to_train(
 
 def trained_settings(kind: str, given: Mapping[str, Any]) -> Trained:
     """Return validated settings of a trainable kind."""
-    from pydantic import ValidationError
-
+    from yxanul.base.settings import checked
     from yxanul.tokenizer.config import BpeSettings, SuperBpeSettings
 
     kinds: dict[str, type[Trained]] = {"bpe": BpeSettings, "superbpe": SuperBpeSettings}
     settings = lookup(kinds, kind, "kind of tokenizer to train")
     if "transition" in given and settings is BpeSettings:
         raise YxanulError("--transition needs a superbpe", hint="add --kind superbpe")
-    try:
-        return settings(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "tokenizer"
-        what = str(first["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
-        raise YxanulError(f"{name}: {what}") from None
+    return checked(settings, **given)
 
 
 def held_out_length(tokenizer: Tokenizer, data: DataSettings) -> Length | None:
