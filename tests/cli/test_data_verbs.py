@@ -181,8 +181,6 @@ def test_a_step_for_people(made):
     assert out.startswith("step 16: stage 'two', step 2 of 10, phase 0\n")
     assert "4 rows of 64 tokens" in out and "mix: math 0.75, stories 0.25" in out
     assert len(re.findall(r"^row \d: (math|stories) at", out, re.MULTILINE)) == 4
-    same, _ = yxanul("data", "show", run, "--step", 2, "--stage", "two")
-    assert same == out
     few, _ = yxanul("data", "show", run, "--step", 16, "--rows", 1)
     assert "1 of 4 rows are shown" in few
 
@@ -229,9 +227,6 @@ def test_dropped_samples(made):
         (["--source", "math", "--position", 0, "--split", "validation"], "training stream"),
         (["--step", 0], "expected 1 to 24"),
         (["--step", 25], "expected 1 to 24"),
-        (["--step", 11, "--stage", "two"], "expected 1 to 10"),
-        (["--step", 1, "--stage", "tow"], "did you mean 'two'"),
-        (["--stage", "two"], "--stage needs --step"),
         (["--rows", 2], "--rows needs --position or --step"),
         (["--document", 0, "--step", 1], "cannot be combined"),
         (["--split", "valid"], "did you mean 'validation'"),

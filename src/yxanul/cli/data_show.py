@@ -37,7 +37,6 @@ def command(
     step: Annotated[
         int | None, option("N", "Show what a run reads in step N, numbered as in its metrics.")
     ] = None,
-    stage: Annotated[str | None, option("NAME", "Number the step within this stage.")] = None,
     dropped: Annotated[bool, flag("--dropped", "Show samples of documents left out.")] = False,
     ids: Annotated[bool, flag("--ids", "Show the ids as well as the text.")] = False,
     full: Annotated[bool, flag("--full", "Do not truncate.")] = False,
@@ -57,7 +56,6 @@ def command(
         dropped=dropped or None,
         rows=rows,
         seq_len=seq_len,
-        stage=stage,
     )
     place = find_target(shards, make_ui())
     look = Look(place, TokenizerFinder(place, tokenizer), with_ids=ids)
@@ -69,7 +67,7 @@ def command(
         text = data_text.stream
     elif step is not None:
         shown = None if as_json or full else data_text.ROWS_OF_A_STEP
-        facts = look.step(step, stage, source, shown if rows is None else rows)
+        facts = look.step(step, source, shown if rows is None else rows)
         text = data_text.step
     elif dropped:
         facts, text = look.dropped(source), data_text.dropped
@@ -99,7 +97,6 @@ def check_options(**options: Any) -> None:
     for name, needed in (
         ("rows", ("--position", "--step")),
         ("seq_len", ("--position",)),
-        ("stage", ("--step",)),
     ):
         option = f"--{name.replace('_', '-')}"
         if name in given and not set(kinds) & set(needed):

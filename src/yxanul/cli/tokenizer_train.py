@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.interrupt import StopRequest
-from yxanul.base.registry import lookup
 from yxanul.cli.options import JsonOption, argument, check_folder, flag, folder_named, option
 from yxanul.cli.output import make_ui, print_result
 
@@ -39,9 +38,6 @@ def command(
     out: Annotated[
         Path | None, option("DIR", "Output folder of tokenizer.json.", parser=folder_named)
     ] = None,
-    kind: Annotated[
-        str | None, option("bpe|superbpe", "superbpe also has tokens of several words.")
-    ] = None,
     vocab_size: Annotated[
         int | None, option("N", "Ids, including special tokens.  [default: 4096]")
     ] = None,
@@ -64,7 +60,9 @@ def command(
     from yxanul.tokenizer.build import build_tokenizer
 
     folder = checked_out(out, force)
-    kind, text_paths = kind_and_paths(kind, paths or [])
+    kind, text_paths = None, paths or []
+    if text_paths[:1] in (["bpe"], ["superbpe"]):  # ./bpe is a path
+        kind, *text_paths = text_paths
     given = {
         "vocab_size": vocab_size,
         "transition": transition,
@@ -104,15 +102,6 @@ def checked_out(out: Path | None, force: bool) -> Path:
     return out
 
 
-def kind_and_paths(kind: str | None, paths: Sequence[str]) -> tuple[str | None, Sequence[str]]:
-    """Return the kind, which may also precede the paths (./bpe is a path), and the paths."""
-    if not paths or paths[0] not in ("bpe", "superbpe"):
-        return kind, paths
-    if kind not in (None, paths[0]):
-        raise YxanulError("two kinds", got=f"{paths[0]} and --kind {kind}", expected="only one")
-    return paths[0], paths[1:]
-
-
 def what_to_train(
     kind: str | None, paths: Sequence[str], recipe: str | None, given: Mapping[str, Any]
 ) -> tuple[DataSettings, Trained]:
@@ -142,11 +131,9 @@ def trained_settings(kind: str, given: Mapping[str, Any]) -> Trained:
     from yxanul.base.settings import checked
     from yxanul.tokenizer.config import BpeSettings, SuperBpeSettings
 
-    kinds: dict[str, type[Trained]] = {"bpe": BpeSettings, "superbpe": SuperBpeSettings}
-    settings = lookup(kinds, kind, "kind of tokenizer to train")
-    if "transition" in given and settings is BpeSettings:
-        raise YxanulError("--transition needs a superbpe", hint="add --kind superbpe")
-    return checked(settings, **given)
+    if "transition" in given and kind == "bpe":
+        raise YxanulError("--transition needs a superbpe", hint="write superbpe before the paths")
+    return checked(BpeSettings if kind == "bpe" else SuperBpeSettings, **given)
 
 
 def held_out_length(tokenizer: Tokenizer, data: DataSettings) -> Length | None:
