@@ -25,7 +25,7 @@ from yxanul.cli.show_plan import show_recipe
 from yxanul.cli.show_run import show_run
 from yxanul.cli.tokenizer_train import checked_out
 from yxanul.stages.ledger import Entry, Ledger, Rollback
-from yxanul.stages.summary import Outcome, opening_words
+from yxanul.stages.summary import opening_words
 from yxanul.tokenizer.build import build_byte
 from yxanul.tokenizer.config import ByteSettings
 
@@ -45,10 +45,10 @@ def test_a_run_ends_with_commands_that_work_in_the_same_shell(
     monkeypatch.setattr("shutil.which", lambda name: installed)
     samples = ["It's\n\n\n\n\nlong"]
     facts = {"run": "my runs/x", "stages": [], "held_out": {}, "samples": samples}
-    outcome = Outcome(facts, prompt='It\'s $5 "now"')
-    *_, sample, _, _, _, more, last = summary(outcome).splitlines()
+    facts["prompt"] = 'It\'s $5 "now"'
+    *_, sample, _, _, _, more, last = summary(facts).splitlines()
     assert sample == "long"
-    told = ["generate", "my runs/x", outcome.prompt, "--temperature", "0.3", "--samples", "4"]
+    told = ["generate", "my runs/x", facts["prompt"], "--temperature", "0.3", "--samples", "4"]
     assert shlex.split(more) == [*words, *told]
     assert shlex.split(last) == [*words, "show", "my runs/x"]
 

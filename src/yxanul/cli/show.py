@@ -35,6 +35,7 @@ def command(
     """Show a recipe's plan, a preset's exact parameter counts, or a run's state."""
     from yxanul.cli.show_plan import show_recipe
     from yxanul.cli.show_run import show_run
+    from yxanul.model.config import ModelSettings
     from yxanul.model.zoo import PRESETS
     from yxanul.recipe.files import installed_files
 
@@ -50,9 +51,12 @@ def command(
     if is_run:
         facts, text = show_run(folder)
     elif what in PRESETS:
-        facts, text = show_preset(what)
+        settings = ModelSettings.model_validate({"preset": what}).resolved(None)
+        facts, text = show_model("preset", what, settings)
     elif is_folder:
-        facts, text = show_folder(folder)
+        from yxanul.model.convert import read_settings
+
+        facts, text = show_model("folder", what, read_settings(folder))
     elif what not in installed_files("recipe") and (hint := near_miss(what, PRESETS)):
         raise YxanulError(f"unknown recipe, preset or run '{what}'", hint=hint)
     else:
@@ -60,20 +64,10 @@ def command(
     print_result(facts, text, as_json)
 
 
-def show_preset(name: str) -> tuple[dict[str, Any], str]:
-    """Return a preset's exact parameter table, its FLOPs and bytes, as facts and text."""
-    from yxanul.model.config import ModelSettings
-
-    facts = model_facts(ModelSettings.model_validate({"preset": name}).resolved(None))
-    return {"preset": name, **facts}, model_text(name, facts)
-
-
-def show_folder(folder: Path) -> tuple[dict[str, Any], str]:
-    """Return the same for the model in a `transformers` folder."""
-    from yxanul.model.convert import read_settings
-
-    facts = model_facts(read_settings(folder))
-    return {"folder": str(folder), **facts}, model_text(str(folder), facts)
+def show_model(kind: str, name: str, settings: ModelSettings) -> tuple[dict[str, Any], str]:
+    """Return a model's exact parameter table, its FLOPs and bytes, as facts and text."""
+    facts = model_facts(settings)
+    return {kind: name, **facts}, model_text(name, facts)
 
 
 def model_facts(settings: ModelSettings) -> dict[str, Any]:
