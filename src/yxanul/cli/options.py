@@ -98,9 +98,6 @@ RestartsOption = Annotated[
 ResumeOption = Annotated[
     bool, flag("--resume", "Resume from the newest checkpoint, as is the default anyway.")
 ]
-EvalOnlyOption = Annotated[
-    bool, flag("--eval-only", "Skip training: score the held-out text, like `eval`.")
-]
 DisableFp8Option = Annotated[
     bool, flag("--disable-fp8", "Use bf16 where the recipe sets fp8 or may try it.")
 ]
@@ -109,14 +106,6 @@ CooldownOption = Annotated[
     flag(
         "--cooldown-now",
         "End early with the wsd schedule's cool-down; also works on a run in progress.",
-    ),
-]
-
-
-StopAfterOption = Annotated[
-    int | None,
-    option(
-        "N", "Save and stop after step N of the run; the same command resumes from there.", min=1
     ),
 ]
 
