@@ -10,7 +10,7 @@ import pytest
 from recipes import TINY, write_tiny
 from running import call, flip_a_bit
 from yxanul.cli.data_text import report
-from yxanul.cli.pictures import END_MARK, length_bars, length_columns, percent, safe, shortened
+from yxanul.cli.pictures import END_MARK, length_columns, percent, safe, shortened
 from yxanul.data.shards import Shards
 from yxanul.tokenizer.tokenizer import Tokenizer
 
@@ -181,8 +181,6 @@ def test_a_step_for_people(made):
     assert out.startswith("step 16: stage 'two', step 2 of 10, phase 0\n")
     assert "4 rows of 64 tokens" in out and "mix: math 0.75, stories 0.25" in out
     assert len(re.findall(r"^row \d: (math|stories) at", out, re.MULTILINE)) == 4
-    same, _ = yxanul("data", "show", run, "--step", 2, "--stage", "two")
-    assert same == out
     few, _ = yxanul("data", "show", run, "--step", 16, "--rows", 1)
     assert "1 of 4 rows are shown" in few
 
@@ -229,9 +227,6 @@ def test_dropped_samples(made):
         (["--source", "math", "--position", 0, "--split", "validation"], "training stream"),
         (["--step", 0], "expected 1 to 24"),
         (["--step", 25], "expected 1 to 24"),
-        (["--step", 11, "--stage", "two"], "expected 1 to 10"),
-        (["--step", 1, "--stage", "tow"], "did you mean 'two'"),
-        (["--stage", "two"], "--stage needs --step"),
         (["--rows", 2], "--rows needs --position or --step"),
         (["--document", 0, "--step", 1], "cannot be combined"),
         (["--split", "valid"], "did you mean 'validation'"),
@@ -402,7 +397,6 @@ def test_nothing_left_out_takes_no_lines():
 
 
 def test_pictures_of_lengths():
-    assert length_bars({"1": 1, "2": 0, "4": 2}, width=2) == ["  1  █ 1", "2-3  0", "4-7  ██ 2"]
     assert length_columns({"a": {"1024": 4, "2048": 1}, "long": {"512": 7}}) == [
         "      512   1k   2k",
         "a          ███  ▂▂▂",

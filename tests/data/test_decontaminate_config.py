@@ -4,7 +4,6 @@ from pydantic import ValidationError
 from yxanul.base.errors import YxanulError
 from yxanul.data.config import DecontaminateSettings
 from yxanul.recipe import load_recipe
-from yxanul.recipe.renamed_keys import with_current_names
 
 
 def test_benchmarks_come_from_the_hub_or_a_file():
@@ -38,17 +37,3 @@ def test_the_forms_of_0_1_are_refused_with_the_one_of_today(old):
     ) as info:
         load_recipe("quickstart", [old])
     assert "\n" not in str(info.value)
-
-
-@pytest.mark.parametrize(
-    ("data", "evaluation", "wanted"),
-    [
-        ({"decontaminate": True}, {"benchmarks": {}}, None),
-        ({"decontaminate": False}, {"benchmarks": {"gsm8k": {}}}, None),
-        ({"decontaminate": True}, {"benchmarks": {"gsm8k": {}}}, {"benchmarks": {"gsm8k": {}}}),
-        ({}, {"benchmarks": {"gsm8k": {}}}, {"benchmarks": {"gsm8k": {}}}),
-    ],
-)
-def test_a_run_of_0_1_is_read(data, evaluation, wanted):
-    recipe = with_current_names({"data": data, "eval": evaluation})
-    assert recipe["data"]["decontaminate"] == wanted and recipe["eval"] == {}

@@ -14,7 +14,7 @@ from yxanul.model.convert import write_pretrained
 pytest.importorskip("lm_eval", reason="needs the extra 'eval'")
 pytest.importorskip("accelerate", reason="lm-eval's hf model needs accelerate")
 
-GOLDEN_RUN = Path(__file__).parents[1] / "golden" / "run-0.1"
+GOLDEN_RUN = Path(__file__).parents[1] / "golden" / "run"
 LENGTH = 40
 LOCAL = {"layer_pattern": "LLG", "window": 7}
 CASES = [("Llama", {}, None), ("Qwen3", {}, None), ("Gemma3", LOCAL, "<s>"), ("Llama", {}, "<s>")]

@@ -37,7 +37,6 @@ def line_of(*overrides: str) -> str:
         ("{stories: 1.0}", "{storys: 1.0}", "storys", "stages.0.mix.storys"),
         ("len: 64, share", "len: 128, share", "seq_len: 128", "stages.0.curriculum.1.seq_len"),
         ("name: two", "name: one", "name: one\n    mix: {math", "stages.1.name"),
-        ("warmup_steps: 2", "warmup_steps: 14", "warmup_steps", "optim.schedule.warmup_steps"),
         ("steps: 14", "steps: 14, minutes: 2", "steps: 14", "stages.0.budget.steps"),
         ("share: 0.5}", "share: 0.6}", "share: 0.6", "stages.0.curriculum.0.share"),
         ("{metric: val/*/p", "{metric: val/xx/p", "metric: val/xx", "stages.1.gate.rules.0.metric"),
@@ -75,7 +74,6 @@ def test_a_mistake_stands_at_the_key_that_has_to_change(old, new, at, key):
         ("train.batch_tokens=16", "train.batch_tokens"),
         ("model.num_heads=5", "model.num_heads"),
         ("optim.schedule={name: linear, min_lr: 1}", "optim.schedule.min_lr"),
-        ("stages.0.budget.steps=2", "stages.0.budget.steps"),
         ("a.b.c=1", "a"),
     ],
 )
@@ -183,7 +181,6 @@ def test_numbers_of_lists_stand_between_dots():
         ("a: 1\n---\nb: 2", "a second document"),
         ("a: *x", "anchor &x that is not defined"),
         ("a: &x [*x]", "nested too deeply"),
-        ("a: &x 1\nb: &x 2", "2:4: not valid YAML: the anchor &x is defined twice"),
         ("a: @x", "@ must be quoted"),
         ("a: !!binary aGk=", "1:4: the tag !!binary"),
         ("a: !!int x", "not a valid int"),

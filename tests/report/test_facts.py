@@ -12,7 +12,7 @@ from yxanul.base.files import folder_lock
 from yxanul.report.facts import RunReader, differences, report_facts
 from yxanul.report.files import MetricsFile
 
-GOLDEN = SRC.parents[1] / "tests" / "golden" / "run-0.1"
+GOLDEN = SRC.parents[1] / "tests" / "golden" / "run"
 
 
 def facts_of(run, **options):
@@ -172,7 +172,7 @@ def test_samples_by_prompt(tmp_path):
     assert one["texts"][0]["text"] == " 10\n\nOne more"
 
 
-def test_a_run_of_0_1(tmp_path):
+def test_a_run_of_earlier_code(tmp_path):
     facts = facts_of(GOLDEN)
     assert facts["sentence"].startswith("In stage") and facts["model"]["parameters"] > 0
     (passed,) = (finding["passed"] for finding in facts["stages"][0]["findings"])

@@ -59,7 +59,6 @@ def spoiled(**changes):
         ("null", "unknown format"),
         ('{"schema_version": 1}', "no 'stages'"),
         (json.dumps(spoiled(status="done")), "status 'done'"),
-        (json.dumps(spoiled(at_end=None)), "unknown format"),
         (json.dumps(spoiled(colour="red")), "unknown format"),
     ],
 )
@@ -100,11 +99,3 @@ def test_the_best_of_a_metric_is_that_of_the_stages_before():
         best = ledger.best_metrics(before)
         found = {domain: best.get(f"val/{domain}/perplexity") for domain in wanted}
         assert found == pytest.approx(wanted) and bool(best) == bool(wanted)
-
-
-def test_the_scores_of_a_ledger_of_0_1_are_read_as_metrics(tmp_path):
-    path = tmp_path / "ledger.json"
-    scores = {"a": Score(2.0, 300, 1200), "b": Score(4.0, 100, 200)}
-    plain = spoiled(at_end={name: score.to_dict() for name, score in scores.items()})
-    path.write_text(json.dumps(plain))
-    assert Ledger.open(path).entries[0].at_end == named(scores)

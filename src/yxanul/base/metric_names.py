@@ -36,15 +36,6 @@ LOWER_IS_BETTER = {
 }
 """Metrics that can be compared; * matches a domain or a task."""
 
-GATES_OF_0_1 = {
-    "progress": ("perplexity", "start"),
-    "forgetting": ("perplexity", "best"),
-    "perplexity": ("perplexity", None),
-    "bits_per_byte": ("bits_per_byte", None),
-    "bits_per_byte/xz": ("bits_per_byte", "xz"),
-}
-"""Metric and reference of each kind of gate in ledgers of 0.1."""
-
 
 def check_metric(metric: str) -> str:
     """Return a metric's name, which may contain a *; raise ValueError if it is unknown."""

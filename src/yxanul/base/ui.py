@@ -67,29 +67,20 @@ class LineUi:
     def __init__(
         self, say: Callable[[str], None], warn: Callable[[str], None], seconds: float
     ) -> None:
-        self.say, self.warn, self._seconds = say, warn, seconds
+        self.say, self.warn, self.seconds = say, warn, seconds
 
     @contextlib.contextmanager
     def task(self, title: str, total: float, unit: str, done: int = 0) -> Iterator[ProgressTask]:
         """Show a line of progress every so many seconds, and one at the end."""
-        task = _LineTask(self.say, self._seconds, title, total, unit, done)
+        task = _LineTask(self, title, total, unit, done)
         yield task
         if task.done != task.reported:
             task.report(ended=True)
 
 
 class _LineTask:
-    def __init__(
-        self,
-        say: Callable[[str], None],
-        seconds: float,
-        title: str,
-        total: float,
-        unit: str,
-        done: int,
-    ):
-        self.say, self.seconds = say, seconds
-        self.title, self.total, self.unit = title, total, unit
+    def __init__(self, ui: LineUi, title: str, total: float, unit: str, done: int):
+        self.ui, self.title, self.total, self.unit = ui, title, total, unit
         self.before, self.done, self.note = done, float(done), ""
         self.reported: float | None = None
         self.start = self.last = time.monotonic()
@@ -98,7 +89,7 @@ class _LineTask:
         self.done += amount
         self.note = note or self.note
         now = time.monotonic()
-        if now - self.last >= self.seconds:
+        if now - self.last >= self.ui.seconds:
             self.last = now
             self.report()
 
@@ -117,4 +108,4 @@ class _LineTask:
             parts.append(f"took {format_seconds(seconds)}")
         elif is_known:
             parts.append(f"{format_seconds((self.total - self.done) / speed)} left")
-        self.say(", ".join([*parts, self.note] if self.note else parts))
+        self.ui.say(", ".join([*parts, self.note] if self.note else parts))

@@ -43,12 +43,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
 )
+
+
+def add(group: typer.Typer, verb: Any) -> None:
+    """Add the command of a module, with its examples, one a line."""
+    examples = (f"`{line}`" for line in verb.EXAMPLES.strip().splitlines())
+    epilog = "\n\n".join(["**Examples**", *examples])
+    group.command(verb.NAME, epilog=epilog)(verb.command)
+
+
 for verb in VERBS:
-    app.command(verb.NAME, epilog=verb.EXAMPLES)(verb.command)
+    add(app, verb)
 for name, (about, verbs) in GROUPS.items():
     group = typer.Typer(name=name, help=about, rich_markup_mode="markdown")
     for verb in verbs:
-        group.command(verb.NAME, epilog=verb.EXAMPLES)(verb.command)
+        add(group, verb)
     app.add_typer(group)
 
 

@@ -4,63 +4,42 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
-
 from yxanul.base.errors import YxanulError, near_miss
-from yxanul.cli.options import JsonOption, ShardsArgument, TokenizerOption
+from yxanul.cli.options import JsonOption, ShardsArgument, TokenizerOption, flag, option
 from yxanul.cli.output import make_ui, print_json, print_text
 
 NAME = "show"
-EXAMPLES = """**Examples**
-
-`yxanul data show runs/quickstart`
-
-`yxanul data show runs/quickstart --source stories --document 3`
-
-`yxanul data show runs/quickstart --source stories --position 100000 --seq-len 256 --rows 2`
-
-`yxanul data show runs/quickstart --step 500`
-
-`yxanul data show runs/quickstart --dropped`"""
+EXAMPLES = """
+yxanul data show runs/quickstart
+yxanul data show runs/quickstart --source stories --document 3
+yxanul data show runs/quickstart --source stories --position 100000 --seq-len 256 --rows 2
+yxanul data show runs/quickstart --step 500
+yxanul data show runs/quickstart --dropped
+"""
 
 
 def command(
     shards: ShardsArgument,
-    source: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this source.", show_default=False)
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(metavar="train|validation", help="Only this split.")
-    ] = None,
+    source: Annotated[str | None, option("NAME", "Only this source.")] = None,
+    split: Annotated[str | None, option("train|validation", "Only this split.")] = None,
     document: Annotated[
-        int | None, typer.Option(metavar="N", help="Show the whole text of document N, from 0.")
+        int | None, option("N", "Show the whole text of document N, from 0.")
     ] = None,
     position: Annotated[
-        int | None,
-        typer.Option(metavar="P", help="Show rows of the training stream, from token P on."),
+        int | None, option("P", "Show rows of the training stream, from token P on.")
     ] = None,
     seq_len: Annotated[
-        int | None, typer.Option(metavar="T", help="Tokens per row.  [default: the run's longest]")
+        int | None, option("T", "Tokens per row.  [default: the run's longest]")
     ] = None,
     rows: Annotated[
-        int | None, typer.Option(metavar="R", help="Number of rows.  [default: 1; with --step: 8]")
+        int | None, option("R", "Number of rows.  [default: 1; with --step: 8]")
     ] = None,
     step: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", help="Show what a run reads in step N, numbered as in its metrics."
-        ),
+        int | None, option("N", "Show what a run reads in step N, numbered as in its metrics.")
     ] = None,
-    stage: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Number the step within this stage.")
-    ] = None,
-    dropped: Annotated[
-        bool, typer.Option("--dropped", metavar="", help="Show samples of documents left out.")
-    ] = False,
-    ids: Annotated[
-        bool, typer.Option("--ids", metavar="", help="Show the ids as well as the text.")
-    ] = False,
-    full: Annotated[bool, typer.Option("--full", metavar="", help="Do not truncate.")] = False,
+    dropped: Annotated[bool, flag("--dropped", "Show samples of documents left out.")] = False,
+    ids: Annotated[bool, flag("--ids", "Show the ids as well as the text.")] = False,
+    full: Annotated[bool, flag("--full", "Do not truncate.")] = False,
     tokenizer: TokenizerOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -77,7 +56,6 @@ def command(
         dropped=dropped or None,
         rows=rows,
         seq_len=seq_len,
-        stage=stage,
     )
     place = find_target(shards, make_ui())
     look = Look(place, TokenizerFinder(place, tokenizer), with_ids=ids)
@@ -89,7 +67,7 @@ def command(
         text = data_text.stream
     elif step is not None:
         shown = None if as_json or full else data_text.ROWS_OF_A_STEP
-        facts = look.step(step, stage, source, shown if rows is None else rows)
+        facts = look.step(step, source, shown if rows is None else rows)
         text = data_text.step
     elif dropped:
         facts, text = look.dropped(source), data_text.dropped
@@ -119,7 +97,6 @@ def check_options(**options: Any) -> None:
     for name, needed in (
         ("rows", ("--position", "--step")),
         ("seq_len", ("--position",)),
-        ("stage", ("--step",)),
     ):
         option = f"--{name.replace('_', '-')}"
         if name in given and not set(kinds) & set(needed):

@@ -9,7 +9,6 @@ from yxanul.cli.pictures import (
     END_MARK,
     begun,
     left_out,
-    length_bars,
     length_columns,
     percent,
     safe,
@@ -53,9 +52,8 @@ def report(sources: Mapping[str, Facts], samples: str = "") -> list[str]:
         lines += [f"  {name:<{width}}  {causes}" for name, causes in dropped.items() if causes]
         lines += [samples] if samples else []
     lengths = {name: source["lengths"] for name, source in sources.items()}
-    alone = len(lengths) == 1
-    picture = length_bars(*lengths.values()) if alone else length_columns(lengths)
-    return [*lines, "", "documents by tokens:", *(f"  {line}" for line in picture)]
+    picture = (f"  {line}" for line in length_columns(lengths))
+    return [*lines, "", "documents by tokens:", *picture]
 
 
 def _figures(sources: Mapping[str, Facts]) -> list[str]:

@@ -10,11 +10,10 @@ from yxanul.cli.options import JsonOption, ShardsArgument, TokenizerOption
 from yxanul.cli.output import make_ui, print_json, print_text
 
 NAME = "verify"
-EXAMPLES = """**Examples**
-
-`yxanul data verify runs/quickstart`
-
-`yxanul data verify runs/quickstart/data/stories --json`"""
+EXAMPLES = """
+yxanul data verify runs/quickstart
+yxanul data verify runs/quickstart/data/stories --json
+"""
 
 
 def command(

@@ -5,33 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
-from yxanul.cli.options import JsonOption
+from yxanul.cli.options import JsonOption, argument, flag
 from yxanul.cli.output import make_ui, print_json, print_result, print_text
 
 NAME = "doctor"
-EXAMPLES = """**Examples**
-
-`yxanul doctor`
-
-`yxanul doctor --no-compile --json`
-
-`yxanul doctor runs/quickstart`"""
+EXAMPLES = """
+yxanul doctor
+yxanul doctor --no-compile --json
+yxanul doctor runs/quickstart
+"""
 
 
 def command(
     run: Annotated[
-        Path | None,
-        typer.Argument(metavar="[RUN]", help="Run folder: look for what went wrong in it."),
+        Path | None, argument("[RUN]", "Run folder: look for what went wrong in it.")
     ] = None,
     compile_check: Annotated[
-        bool,
-        typer.Option(
-            "--compile/--no-compile", metavar="", help="Also test torch.compile (up to a minute)."
-        ),
+        bool, flag("--compile/--no-compile", "Also test torch.compile (up to a minute).")
     ] = True,
     as_json: JsonOption = False,
 ) -> None:

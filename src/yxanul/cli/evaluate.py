@@ -5,106 +5,70 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from yxanul.base.errors import YxanulError
-from yxanul.cli.options import CheckpointOption, DeviceOption, JsonOption
+from yxanul.cli.options import CheckpointOption, DeviceOption, JsonOption, argument, flag, option
 
 NAME = "eval"
-EXAMPLES = """**Examples**
-
-`yxanul eval runs/quickstart`
-
-`yxanul eval runs/quickstart --text my-story.txt --text another.txt --json`
-
-`yxanul eval runs/quickstart --domains --text my-story.txt`
-
-`yxanul eval models/some-llama --text my-story.txt`
-
-`yxanul eval runs/quickstart --tasks blimp,arc_easy --task-data benchmarks/ --limit 500`
-
-`yxanul eval runs/quickstart --tasks gsm8k,humaneval --task-data benchmarks/ --allow-code`
-
-`yxanul eval runs/one runs/two --compare --suite small --task-data benchmarks/`"""
+EXAMPLES = """
+yxanul eval runs/quickstart
+yxanul eval runs/quickstart --text my-story.txt --text another.txt --json
+yxanul eval runs/quickstart --domains --text my-story.txt
+yxanul eval models/some-llama --text my-story.txt
+yxanul eval runs/quickstart --tasks blimp,arc_easy --task-data benchmarks/ --limit 500
+yxanul eval runs/quickstart --tasks gsm8k,humaneval --task-data benchmarks/ --allow-code
+yxanul eval runs/one runs/two --compare --suite small --task-data benchmarks/
+"""
 
 
 RunsArgument = Annotated[
     list[Path],
-    typer.Argument(
-        metavar="RUN...",
-        help="A run folder, or a model folder of `transformers`; two with --compare.",
-        show_default=False,
-    ),
+    argument("RUN...", "A run folder, or a model folder of `transformers`; two with --compare."),
 ]
 
 
 def command(
     runs: RunsArgument,
-    text: Annotated[
-        list[Path] | None,
-        typer.Option("--text", metavar="FILE", help="Score this file; repeatable."),
-    ] = None,
+    text: Annotated[list[Path] | None, option("FILE", "Score this file; repeatable.")] = None,
     domains: Annotated[
-        bool,
-        typer.Option("--domains", metavar="", help="Compare the domains, --text FILE among them."),
+        bool, flag("--domains", "Compare the domains, --text FILE among them.")
     ] = False,
     worst: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", help="Worst documents of each domain to list.  [default: 3]", min=0
-        ),
+        int | None, option("N", "Worst documents of each domain to list.  [default: 3]", min=0)
     ] = None,
     tasks: Annotated[
-        str | None,
-        typer.Option(metavar="NAME,...", help="Evaluate tasks such as `blimp,gsm8k` instead."),
+        str | None, option("NAME,...", "Evaluate tasks such as `blimp,gsm8k` instead.")
     ] = None,
     suite: Annotated[
-        str | None,
-        typer.Option(metavar="small|core|code|all", help="Evaluate a suite of tasks instead."),
+        str | None, option("small|core|code|all", "Evaluate a suite of tasks instead.")
     ] = None,
     task_data: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder with the files of the tasks.  [default: `eval.task_data`, else the hub]",
+        option(
+            "DIR", "Folder with the files of the tasks.  [default: `eval.task_data`, else the hub]"
         ),
     ] = None,
     limit: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Documents of each task, drawn with a fixed seed.", min=1),
+        int | None, option("N", "Documents of each task, drawn with a fixed seed.", min=1)
     ] = None,
-    num_fewshot: Annotated[
-        int, typer.Option(metavar="N", help="Solved documents before each question.", min=0)
-    ] = 0,
+    num_fewshot: Annotated[int, option("N", "Solved documents before each question.", min=0)] = 0,
     allow_code: Annotated[
-        bool,
-        typer.Option(
-            "--allow-code", metavar="", help="Run, isolated, the programs that the model writes."
-        ),
+        bool, flag("--allow-code", "Run, isolated, the programs that the model writes.")
     ] = False,
     unsafe_code: Annotated[
-        bool,
-        typer.Option(
-            "--unsafe-code", metavar="", help="Run them even where they cannot be isolated."
-        ),
+        bool, flag("--unsafe-code", "Run them even where they cannot be isolated.")
     ] = False,
     samples: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write every request or answer and its score as jsonl."),
+        Path | None, option("FILE", "Write every request or answer and its score as jsonl.")
     ] = None,
     compare: Annotated[
-        bool,
-        typer.Option("--compare", metavar="", help="Compare two models on the same documents."),
+        bool, flag("--compare", "Compare two models on the same documents.")
     ] = False,
     seq_len: Annotated[
-        int | None,
-        typer.Option(metavar="T", help="Context length.  [default: that of training]", min=2),
+        int | None, option("T", "Context length.  [default: that of training]", min=2)
     ] = None,
     stride: Annotated[
         int | None,
-        typer.Option(
-            metavar="T", help="Tokens scored in each window.  [default: half of --seq-len]", min=1
-        ),
+        option("T", "Tokens scored in each window.  [default: half of --seq-len]", min=1),
     ] = None,
     checkpoint: CheckpointOption = "best",
     device: DeviceOption = None,

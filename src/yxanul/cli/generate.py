@@ -6,72 +6,53 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from yxanul.base.errors import YxanulError
-from yxanul.cli.options import CheckpointOption, DeviceOption, JsonOption, RunArgument
+from yxanul.cli.options import (
+    CheckpointOption,
+    DeviceOption,
+    JsonOption,
+    RunArgument,
+    argument,
+    option,
+)
 from yxanul.cli.output import print_json, print_text
 
 NAME = "generate"
-EXAMPLES = """**Examples**
-
-`yxanul generate runs/quickstart "Once upon a time"`
-
-`yxanul generate runs/quickstart --prompt-file start.txt --temperature 0.7 --top-p 0.95 --samples 3`
-
-`yxanul generate models/some-llama "Once upon a time"`
-
-`echo "Once upon a time" | yxanul generate runs/quickstart -`"""
+EXAMPLES = """
+yxanul generate runs/quickstart "Once upon a time"
+yxanul generate runs/quickstart --prompt-file start.txt --temperature 0.7 --top-p 0.95 --samples 3
+yxanul generate models/some-llama "Once upon a time"
+echo "Once upon a time" | yxanul generate runs/quickstart -
+"""
 
 
 def command(
     run: RunArgument,
     prompt: Annotated[
-        str | None,
-        typer.Argument(metavar="PROMPT", help="The text to continue; `-` reads standard input."),
+        str | None, argument("PROMPT", "The text to continue; `-` reads standard input.")
     ] = None,
-    prompt_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Read the prompt from this file.")
-    ] = None,
-    max_tokens: Annotated[
-        int, typer.Option(metavar="N", help="Maximum tokens per sample.", min=1)
-    ] = 200,
-    temperature: Annotated[
-        float, typer.Option(metavar="X", help="0 decodes greedily.", min=0)
-    ] = 0.8,
-    top_k: Annotated[
-        int | None, typer.Option(metavar="N", help="Sample from the N likeliest tokens.", min=1)
-    ] = None,
+    prompt_file: Annotated[Path | None, option("FILE", "Read the prompt from this file.")] = None,
+    max_tokens: Annotated[int, option("N", "Maximum tokens per sample.", min=1)] = 200,
+    temperature: Annotated[float, option("X", "0 decodes greedily.", min=0)] = 0.8,
+    top_k: Annotated[int | None, option("N", "Sample from the N likeliest tokens.", min=1)] = None,
     top_p: Annotated[
         float | None,
-        typer.Option(
-            metavar="X",
-            help="Sample from the likeliest tokens whose probabilities add up to X.",
-            min=0,
-            max=1,
+        option(
+            "X", "Sample from the likeliest tokens whose probabilities add up to X.", min=0, max=1
         ),
     ] = None,
     min_p: Annotated[
         float | None,
-        typer.Option(
-            metavar="X",
-            help="Drop tokens below X times the probability of the likeliest one.",
-            min=0,
-            max=1,
+        option(
+            "X", "Drop tokens below X times the probability of the likeliest one.", min=0, max=1
         ),
     ] = None,
     repetition_penalty: Annotated[
-        float,
-        typer.Option(metavar="X", help="Above 1 penalizes tokens already in the text.", min=0.01),
+        float, option("X", "Above 1 penalizes tokens already in the text.", min=0.01)
     ] = 1.0,
-    seed: Annotated[
-        int, typer.Option(metavar="N", help="The same seed gives the same text.", min=0)
-    ] = 0,
-    samples: Annotated[int, typer.Option(metavar="N", help="Number of samples.", min=1)] = 1,
-    stop: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TEXT", help="Stop before this text; repeatable."),
-    ] = None,
+    seed: Annotated[int, option("N", "The same seed gives the same text.", min=0)] = 0,
+    samples: Annotated[int, option("N", "Number of samples.", min=1)] = 1,
+    stop: Annotated[list[str] | None, option("TEXT", "Stop before this text; repeatable.")] = None,
     checkpoint: CheckpointOption = "best",
     device: DeviceOption = None,
     as_json: JsonOption = False,

@@ -6,23 +6,37 @@ import re
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from yxanul.base.errors import YxanulError
 
 _FOLDER = "a folder, existing or new"
+
+
+def argument(metavar: str, help: str, **rules: Any) -> Any:
+    """Declare an argument of a command."""
+    return typer.Argument(metavar=metavar, help=help, show_default=False, **rules)
+
+
+def option(metavar: str, help: str, *names: str, **rules: Any) -> Any:
+    """Declare an option with a value, by default named after its parameter."""
+    return typer.Option(*names, metavar=metavar, help=help, **rules)
+
+
+def flag(names: str, help: str) -> Any:
+    """Declare an option without a value."""
+    return typer.Option(names, metavar="", help=help)
+
+
 RecipeArgument = Annotated[
-    str,
-    typer.Argument(metavar="RECIPE", help="A recipe: a path, or the name of an installed one."),
+    str, argument("RECIPE", "A recipe: a path, or the name of an installed one.")
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="KEY=VALUE",
-        help="Overrides such as `optim.peak_lr=1e-3` or `'stages.0.budget={steps: 120}'`.",
-        show_default=False,
+    argument(
+        "KEY=VALUE", "Overrides such as `optim.peak_lr=1e-3` or `'stages.0.budget={steps: 120}'`."
     ),
 ]
 
@@ -35,45 +49,23 @@ def folder_named(text: str) -> Path:
 
 
 OutOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--out", metavar="DIR", parser=folder_named, help="The run folder.  [default: runs/NAME]"
-    ),
+    Path | None, option("DIR", "The run folder.  [default: runs/NAME]", parser=folder_named)
 ]
-JsonOption = Annotated[
-    bool,
-    typer.Option("--json", metavar="", help="Print one JSON object on stdout, nothing else."),
-]
+JsonOption = Annotated[bool, flag("--json", "Print one JSON object on stdout, nothing else.")]
 RunArgument = Annotated[
     Path,
-    typer.Argument(
-        metavar="RUN",
-        help="A run folder, or a model folder of `transformers` (Llama, Qwen3, Gemma 3).",
-        show_default=False,
-    ),
+    argument("RUN", "A run folder, or a model folder of `transformers` (Llama, Qwen3, Gemma 3)."),
 ]
-CheckpointOption = Annotated[
-    str,
-    typer.Option("--checkpoint", metavar="WHICH", help="`best`, `last` or a step number."),
-]
+CheckpointOption = Annotated[str, option("WHICH", "`best`, `last` or a step number.")]
 
 
 ShardsArgument = Annotated[
     Path,
-    typer.Argument(
-        metavar="SHARDS",
-        help="A run folder, a folder of encoded sources, or the folder of one source.",
-        show_default=False,
-    ),
+    argument("SHARDS", "A run folder, a folder of encoded sources, or the folder of one source."),
 ]
 TokenizerOption = Annotated[
     str | None,
-    typer.Option(
-        "--tokenizer",
-        metavar="NAME|FILE",
-        help="The tokenizer that the text was encoded with.  [default: the run's]",
-        show_default=False,
-    ),
+    option("NAME|FILE", "The tokenizer that the text was encoded with.  [default: the run's]"),
 ]
 
 
@@ -87,77 +79,33 @@ class Device(StrEnum):
 
 DeviceOption = Annotated[
     Device | None,
-    typer.Option(
-        "--device",
-        metavar="auto|cpu|cuda",
-        help="Compute device (recipe key `train.device`).  [default: a GPU if available]",
-        show_default=False,
+    option(
+        "auto|cpu|cuda",
+        "Compute device (recipe key `train.device`).  [default: a GPU if available]",
     ),
 ]
 DevicesOption = Annotated[
     int | None,
-    typer.Option(
-        "--devices",
-        metavar="N",
-        min=1,
-        help="Training processes, one per GPU.  [default: all GPUs, else one process]",
-        show_default=False,
-    ),
+    option("N", "Training processes, one per GPU.  [default: all GPUs, else one process]", min=1),
 ]
 StrategyOption = Annotated[
     str | None,
-    typer.Option(
-        "--strategy",
-        metavar="ddp|fsdp|deepspeed",
-        help="Parallelism across processes.  [default: train.strategy]",
-        show_default=False,
-    ),
+    option("ddp|fsdp|deepspeed", "Parallelism across processes.  [default: train.strategy]"),
 ]
 RestartsOption = Annotated[
-    int,
-    typer.Option(
-        "--restarts",
-        metavar="N",
-        min=0,
-        help="Maximum restarts from the last checkpoint when a process dies.",
-    ),
+    int, option("N", "Maximum restarts from the last checkpoint when a process dies.", min=0)
 ]
 ResumeOption = Annotated[
-    bool,
-    typer.Option(
-        "--resume", metavar="", help="Resume from the newest checkpoint, as is the default anyway."
-    ),
-]
-EvalOnlyOption = Annotated[
-    bool,
-    typer.Option(
-        "--eval-only", metavar="", help="Skip training: score the held-out text, like `eval`."
-    ),
+    bool, flag("--resume", "Resume from the newest checkpoint, as is the default anyway.")
 ]
 DisableFp8Option = Annotated[
-    bool,
-    typer.Option(
-        "--disable-fp8", metavar="", help="Use bf16 where the recipe sets fp8 or may try it."
-    ),
+    bool, flag("--disable-fp8", "Use bf16 where the recipe sets fp8 or may try it.")
 ]
 CooldownOption = Annotated[
     bool,
-    typer.Option(
+    flag(
         "--cooldown-now",
-        metavar="",
-        help="End early with the wsd schedule's cool-down; also works on a run in progress.",
-    ),
-]
-
-
-StopAfterOption = Annotated[
-    int | None,
-    typer.Option(
-        "--stop-after",
-        metavar="N",
-        min=1,
-        help="Save and stop after step N of the run; the same command resumes from there.",
-        show_default=False,
+        "End early with the wsd schedule's cool-down; also works on a run in progress.",
     ),
 ]
 

@@ -59,12 +59,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def length_bars(lengths: Mapping[str, int], width: int = 40) -> list[str]:
-    """Return a bar for each bin: documents of at least that many tokens, and less than twice."""
-    most = max((len(_range(least)) for least in lengths), default=0)
-    return bars([(f"{_range(least):>{most}}", count) for least, count in lengths.items()], width)
-
-
 def length_columns(by_source: Mapping[str, Mapping[str, int]]) -> list[str]:
     """Return a line for each source: a histogram of lengths over common bins."""
     bounds = [int(least) for lengths in by_source.values() for least in lengths]
@@ -91,11 +85,6 @@ def percent(count: int, total: int) -> str:
     """Format a share such as 2.4%; a nonzero count is never 0.0%."""
     share = 100 * count / max(1, total)
     return "<0.1%" if 0 < share < 0.05 else f"{share:.1f}%"
-
-
-def _range(least: str) -> str:
-    first = int(least)
-    return f"{first:,}" if first == 1 else f"{first:,}-{2 * first - 1:,}"
 
 
 def _short(number: int) -> str:

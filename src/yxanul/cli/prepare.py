@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from yxanul.base.cache import is_address
 from yxanul.base.files import folder_lock
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
-from yxanul.cli.options import JsonOption, OutOption, Overrides, RecipeArgument, run_folder_of
+from yxanul.cli.options import (
+    JsonOption,
+    OutOption,
+    Overrides,
+    RecipeArgument,
+    option,
+    run_folder_of,
+)
 from yxanul.cli.output import make_ui, print_json, print_text
 from yxanul.cli.run import load_for_run
 
 NAME = "prepare"
-EXAMPLES = """**Examples**
-
-`yxanul prepare quickstart`
-
-`yxanul prepare own-text data.sources.mine.path=~/books --out runs/books`
-
-`yxanul prepare my-corpus data.folder=s3://bucket/corpus --executor ray`"""
+EXAMPLES = """
+yxanul prepare quickstart
+yxanul prepare own-text data.sources.mine.path=~/books --out runs/books
+yxanul prepare my-corpus data.folder=s3://bucket/corpus --executor ray
+"""
 
 
 def command(
@@ -30,13 +33,7 @@ def command(
     out: OutOption = None,
     executor: Annotated[
         str | None,
-        typer.Option(
-            "--executor",
-            metavar="processes|ray",
-            help="Encode in local processes, or on the Ray cluster of RAY_ADDRESS."
-            "  [default: data.executor]",
-            show_default=False,
-        ),
+        option("processes|ray", "Encode in local processes, or on the Ray cluster of RAY_ADDRESS."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

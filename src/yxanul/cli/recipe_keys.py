@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 from yxanul.base.settings import Settings
 from yxanul.recipe import Recipe
 from yxanul.recipe.keys import NAME, NUMBER, Key, groups_in, kind_of, walk
-from yxanul.recipe.other_names import OTHER_NAMES, WITHOUT_KEY
+from yxanul.recipe.other_names import other_names
 
 _INTRODUCTION = f"""# Every key of a recipe
 
@@ -41,7 +41,7 @@ def recipe_keys_page() -> str:
         lines.append("")
         shown.setdefault(owners, title)
     lines += ["## Settings without a key", "", "| name elsewhere | why |", "|---|---|"]
-    lines += [f"| {_code(names)} | {why} |" for why, names in WITHOUT_KEY.items()]
+    lines += [f"| {_code(names)} | {why} |" for why, names in other_names("no_key").items()]
     return "\n".join(lines) + "\n"
 
 
@@ -67,7 +67,7 @@ def _row(same: Sequence[Key], all_kinds: bool) -> str:
         _bounded(_type(key.field.annotation), key.field.metadata),
         _default(key),
         meaning,
-        _code(OTHER_NAMES.get(key.dotted, ())),
+        _code(other_names("keys").get(key.dotted, ())),
     ]
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 

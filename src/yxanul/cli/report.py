@@ -6,21 +6,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import write_text
-from yxanul.cli.options import JsonOption
+from yxanul.cli.options import JsonOption, argument, option
 from yxanul.cli.output import print_result
 
 NAME = "report"
-EXAMPLES = """**Examples**
-
-`yxanul report runs/quickstart`
-
-`yxanul report runs/a runs/b -o comparison.html`
-
-`yxanul report runs/quickstart --format card -o README.md`"""
+EXAMPLES = """
+yxanul report runs/quickstart
+yxanul report runs/a runs/b -o comparison.html
+yxanul report runs/quickstart --format card -o README.md
+"""
 
 
 class Format(StrEnum):
@@ -33,26 +29,14 @@ class Format(StrEnum):
 
 
 def command(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run folders; several are compared.")
-    ],
+    runs: Annotated[list[Path], argument("RUN...", "Run folders; several are compared.")],
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help="File to write.  [default: report.html in the run]",
-            show_default=False,
-        ),
+        option("FILE", "File to write.  [default: report.html in the run]", "--out", "-o"),
     ] = None,
     format: Annotated[
         Format,
-        typer.Option(
-            "--format",
-            metavar="html|md|json|card",
-            help="A page, Markdown, all facts, or a model card for the hub.",
-        ),
+        option("html|md|json|card", "A page, Markdown, all facts, or a model card for the hub."),
     ] = Format.html,
     as_json: JsonOption = False,
 ) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from yxanul.base.clock import Startup
 from yxanul.base.errors import GateFailed, Interrupted, YxanulError
@@ -38,17 +38,13 @@ from yxanul.cli.output import make_ui, print_result, print_text
 if TYPE_CHECKING:
     from yxanul.base.settings import Misfit
     from yxanul.recipe import Recipe
-    from yxanul.stages.summary import Outcome
     from yxanul.train.parallel.worker_group import ExitReport
 
 NAME = "run"
-EXAMPLES = """**Examples**
-
-`yxanul run quickstart`
-
-`yxanul run own-text data.sources.mine.path=~/books 'stages.0.budget={minutes: 9}' --out books`
-
-Repeat the command to resume an interrupted or failed run."""
+EXAMPLES = """
+yxanul run quickstart
+yxanul run own-text data.sources.mine.path=~/books 'stages.0.budget={minutes: 9}' --out books
+"""
 
 SAMPLE_LINES, SAMPLE_CHARS = 24, 2_000
 PROGRAM = "yxanul"
@@ -67,7 +63,10 @@ def command(
     cooldown_now: CooldownOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a recipe: tokenizer, shards, every stage and its gate, then samples and scores."""
+    """Run a recipe: tokenizer, shards, every stage and its gate, then samples and scores.
+
+    Repeat the command to resume an interrupted or failed run.
+    """
     order = Order(
         NAME,
         recipe,
@@ -113,21 +112,21 @@ def run_recipe(order: Order) -> None:
         try:
             run_stages(session)
         except GateFailed as failure:
-            if outcome := summarize(session):
-                failure.facts = outcome.facts | failure.facts
+            if facts := summarize(session):
+                failure.facts = facts | failure.facts
                 if not order.as_json:
-                    print_text(summary(outcome))
+                    print_text(summary(facts))
             raise
-        outcome = summarize(session)
-    if outcome is not None:
-        print_result(outcome.facts, summary(outcome), order.as_json)
+        facts = summarize(session)
+    if facts is not None:
+        print_result(facts, summary(facts), order.as_json)
 
 
-def summary(outcome: Outcome) -> str:
+def summary(facts: dict[str, Any]) -> str:
     """Return a finished run's summary: samples, held-out scores, its folder, the next commands."""
     from yxanul.stages.summary import SAMPLING
 
-    lines, facts = [""], outcome.facts
+    lines = [""]
     for sample in facts["samples"]:
         lines += [readable(sample), ""]
     for stage in facts["stages"]:
@@ -141,7 +140,7 @@ def summary(outcome: Outcome) -> str:
         note = "  synthetic" if score["synthetic"] else ""
         lines.append(f"  {domain:<16}{score['bits_per_byte']:.3f}{xz}{note}")
     run, program = facts["run"], own_command()
-    more = ["generate", run, outcome.prompt, "--temperature", f"{SAMPLING.temperature:g}"]
+    more = ["generate", run, facts["prompt"], "--temperature", f"{SAMPLING.temperature:g}"]
     lines.append(f"the run is in {run}, its report in {run}/report.html; what to type next:")
     lines += [
         f"  {shlex.join([*program, *more, '--samples', '4'])}",

@@ -5,30 +5,26 @@ from __future__ import annotations
 import json
 from typing import Annotated
 
-import typer
-
 from yxanul.base.errors import YxanulError
-from yxanul.cli.options import JsonOption
+from yxanul.cli.options import JsonOption, flag
 from yxanul.cli.output import print_json, print_text
 
 NAME = "schema"
-EXAMPLES = """**Examples**
-
-`yxanul schema > recipe.schema.json`
-
-Then begin a recipe with this line:
-
-`# yaml-language-server: $schema=recipe.schema.json`"""
+EXAMPLES = """
+yxanul schema > recipe.schema.json
+"""
 
 
 def command(
     as_json: JsonOption = False,
     markdown: Annotated[
-        bool,
-        typer.Option("--markdown", metavar="", help="Print a Markdown page of all keys instead."),
+        bool, flag("--markdown", "Print a Markdown page of all keys instead.")
     ] = False,
 ) -> None:
-    """Print the JSON schema of recipes, for completion and checks in editors."""
+    """Print the JSON schema of recipes, for completion and checks in editors.
+
+    An editor reads it if a recipe begins with `# yaml-language-server: $schema=recipe.schema.json`.
+    """
     from yxanul.recipe import recipe_schema
 
     if markdown and as_json:

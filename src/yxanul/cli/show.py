@@ -5,49 +5,37 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from yxanul.base.errors import YxanulError, near_miss
-from yxanul.cli.options import JsonOption, Overrides
+from yxanul.cli.options import JsonOption, Overrides, argument, flag, option
 from yxanul.cli.output import print_result
 
 if TYPE_CHECKING:
     from yxanul.model.config import ModelSettings
 
 NAME = "show"
-EXAMPLES = """**Examples**
-
-`yxanul show quickstart 'stages.0.budget={steps: 500}'`
-
-`yxanul show yxanul-177m`
-
-`yxanul show four-stages --html plan.html`
-
-`yxanul show runs/quickstart`
-
-`yxanul show models/some-llama`"""
+EXAMPLES = """
+yxanul show quickstart 'stages.0.budget={steps: 500}'
+yxanul show yxanul-177m
+yxanul show four-stages --html plan.html
+yxanul show runs/quickstart
+yxanul show models/some-llama
+"""
 
 
 def command(
-    what: Annotated[str, typer.Argument(metavar="RECIPE|PRESET|RUN|FOLDER", help="What to show.")],
+    what: Annotated[str, argument("RECIPE|PRESET|RUN|FOLDER", "What to show.")],
     overrides: Overrides = None,
-    full: Annotated[
-        bool, typer.Option("--full", metavar="", help="Also show the resolved recipe as YAML.")
-    ] = False,
+    full: Annotated[bool, flag("--full", "Also show the resolved recipe as YAML.")] = False,
     html: Annotated[
         Path | None,
-        typer.Option(
-            "--html",
-            metavar="FILE",
-            help="Also write the plan as a page: phases, learning rate, mix, gates.",
-            show_default=False,
-        ),
+        option("FILE", "Also write the plan as a page: phases, learning rate, mix, gates."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show a recipe's plan, a preset's exact parameter counts, or a run's state."""
     from yxanul.cli.show_plan import show_recipe
     from yxanul.cli.show_run import show_run
+    from yxanul.model.config import ModelSettings
     from yxanul.model.zoo import PRESETS
     from yxanul.recipe.files import installed_files
 
@@ -63,9 +51,12 @@ def command(
     if is_run:
         facts, text = show_run(folder)
     elif what in PRESETS:
-        facts, text = show_preset(what)
+        settings = ModelSettings.model_validate({"preset": what}).resolved(None)
+        facts, text = show_model("preset", what, settings)
     elif is_folder:
-        facts, text = show_folder(folder)
+        from yxanul.model.convert import read_settings
+
+        facts, text = show_model("folder", what, read_settings(folder))
     elif what not in installed_files("recipe") and (hint := near_miss(what, PRESETS)):
         raise YxanulError(f"unknown recipe, preset or run '{what}'", hint=hint)
     else:
@@ -73,20 +64,10 @@ def command(
     print_result(facts, text, as_json)
 
 
-def show_preset(name: str) -> tuple[dict[str, Any], str]:
-    """Return a preset's exact parameter table, its FLOPs and bytes, as facts and text."""
-    from yxanul.model.config import ModelSettings
-
-    facts = model_facts(ModelSettings.model_validate({"preset": name}).resolved(None))
-    return {"preset": name, **facts}, model_text(name, facts)
-
-
-def show_folder(folder: Path) -> tuple[dict[str, Any], str]:
-    """Return the same for the model in a `transformers` folder."""
-    from yxanul.model.convert import read_settings
-
-    facts = model_facts(read_settings(folder))
-    return {"folder": str(folder), **facts}, model_text(str(folder), facts)
+def show_model(kind: str, name: str, settings: ModelSettings) -> tuple[dict[str, Any], str]:
+    """Return a model's exact parameter table, its FLOPs and bytes, as facts and text."""
+    facts = model_facts(settings)
+    return {kind: name, **facts}, model_text(name, facts)
 
 
 def model_facts(settings: ModelSettings) -> dict[str, Any]:

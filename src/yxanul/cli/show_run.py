@@ -6,56 +6,53 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from yxanul.base.figures import format_seconds
+from yxanul.base.files import is_locked
 from yxanul.base.metric_names import domain_of, task_of
 from yxanul.base.run_folder import RunFolder
 from yxanul.checkpoint.keep import read_best
 from yxanul.checkpoint.layout import checkpoint_steps
-from yxanul.inspect.progress import progress_of
+from yxanul.cli.watch_screen import line
+from yxanul.report.facts import RunReader
+from yxanul.report.live import live_facts
 from yxanul.stages.ledger import Entry, Ledger
+
+PROGRESS = (
+    "status", "stage", "step", "stage_step", "stage_steps", "loss", "tokens_per_second",
+    "seconds_left",
+)  # fmt: skip
+"""What is shown of the figures that `yxanul watch` draws."""
 
 
 def show_run(folder: Path) -> tuple[dict[str, Any], str]:
     """Return a run's progress, stages, gate verdicts and checkpoints."""
-    run = RunFolder(folder)
-    ledger = Ledger.open(run.ledger)
+    run, reader = RunFolder(folder), RunReader(folder)
+    ledger, live = Ledger.open(run.ledger), live_facts(reader)
     steps, best = checkpoint_steps(run.checkpoints), read_best(folder)
-    progress = progress_of(run, ledger.entries)
+    alive, alerts = is_locked(folder), len(reader.update().alerts)
+    process = (folder / ".lock").read_text() if alive else ""
     facts = {
         "run": str(folder),
-        **progress,
+        "alive": alive,
+        "process": int(process) if process.isdecimal() else None,
+        **{name: live[name] for name in PROGRESS},
+        "alerts": alerts,
         "decisions": ledger.decisions,
         "stages": [entry.to_dict() for entry in ledger.entries],
         "checkpoints": steps,
         "best": best and {"step": best.step, best.metric: best.value},
     }
-    lines = [f"{folder}: {progress_line(progress)}"]
+    worker = f"process {process}" if alive else "no process"
+    lines = [f"{folder}: {worker} is working on it", line(live)]
     lines.append(f"checkpoints at steps: {', '.join(map(str, steps)) or 'none yet'}")
     if best is not None:
         lines.append(f"best: step {best.step}, {best.metric} {best.value:.4f}")
-    if count := progress["alerts"]:
-        lines.append(f"{count} alert{'s' * (count > 1)}: yxanul doctor {shlex.quote(str(folder))}")
+    if alerts:
+        lines.append(
+            f"{alerts} alert{'s' * (alerts > 1)}: yxanul doctor {shlex.quote(str(folder))}"
+        )
     for entry in ledger.entries:
-        lines += stage_lines(entry, progress["alive"])
+        lines += stage_lines(entry, alive)
     return facts, "\n".join(lines)
-
-
-def progress_line(progress: dict[str, Any]) -> str:
-    """Return the progress as text."""
-    worker = f"process {progress['process']}" if progress["alive"] else "no process"
-    activity = f"{worker} is working on it"
-    if progress["stage"] is None:
-        return f"{activity}; no step trained yet"
-    parts = [
-        f"stage '{progress['stage']}' {progress['status']}",
-        f"step {progress['stage_step']:,} of {progress['stage_steps']:,}",
-    ]
-    if progress["loss"] is not None:
-        parts.append(f"loss {progress['loss']:.3f}")
-    if progress["seconds_left"] is not None:
-        parts.append(f"{progress['tokens_per_second']:,.0f} tokens/s")
-        parts.append(f"{format_seconds(progress['seconds_left'])} left in this stage")
-    return f"{activity}\n{', '.join(parts)}"
 
 
 def stage_lines(entry: Entry, alive: bool) -> list[str]:

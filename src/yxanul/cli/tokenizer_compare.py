@@ -8,12 +8,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
-import typer
-
 from yxanul.base.errors import YxanulError, missing_package
 from yxanul.base.files import atomic_file
 from yxanul.base.interrupt import StopRequest
-from yxanul.cli.options import JsonOption
+from yxanul.cli.options import JsonOption, argument, option
 from yxanul.cli.output import make_ui, print_result
 from yxanul.cli.pictures import bars, table
 
@@ -23,11 +21,10 @@ if TYPE_CHECKING:
     from yxanul.tokenizer.tokenizer import Tokenizer
 
 NAME = "compare"
-EXAMPLES = """**Examples**
-
-`yxanul tokenizer compare byte runs/quickstart my-superbpe --recipe quickstart`
-
-`yxanul tokenizer compare gpt2 my-bpe --text prose=a.txt --text code=b.jsonl --picture c.svg`"""
+EXAMPLES = """
+yxanul tokenizer compare byte runs/quickstart my-superbpe --recipe quickstart
+yxanul tokenizer compare gpt2 my-bpe --text prose=a.txt --text code=b.jsonl --picture c.svg
+"""
 Texts: TypeAlias = dict[str, list[str]]
 Lengths: TypeAlias = "dict[str, dict[str, Length]]"
 TOTAL = "all"
@@ -36,27 +33,16 @@ TOTAL = "all"
 def command(
     tokenizers: Annotated[
         list[str],
-        typer.Argument(
-            metavar="TOKENIZER", help="Names, folders or files, as for `tokenizer show`."
-        ),
+        argument("TOKENIZER", "Names, folders or files, as for `tokenizer show`."),
     ],
     text: Annotated[
-        list[str] | None,
-        typer.Option("--text", metavar="DOMAIN=PATH", help="Text of a domain; repeatable."),
+        list[str] | None, option("DOMAIN=PATH", "Text of a domain; repeatable.")
     ] = None,
     recipe: Annotated[
-        str | None,
-        typer.Option(
-            "--recipe", metavar="RECIPE", help="Use the held-out text of a recipe's sources."
-        ),
+        str | None, option("RECIPE", "Use the held-out text of a recipe's sources.")
     ] = None,
-    sample_bytes: Annotated[
-        int, typer.Option(metavar="N", help="Maximum bytes of each domain.", min=1)
-    ] = 10_000_000,
-    picture: Annotated[
-        Path | None,
-        typer.Option("--picture", metavar="FILE", help="Write a bar chart as .svg or .png."),
-    ] = None,
+    sample_bytes: Annotated[int, option("N", "Maximum bytes of each domain.", min=1)] = 10_000_000,
+    picture: Annotated[Path | None, option("FILE", "Write a bar chart as .svg or .png.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure bytes per token of several tokenizers on the same text, by domain."""
@@ -86,8 +72,8 @@ def read_texts(given: Sequence[str], recipe: str | None, max_bytes: int, ui: Ui)
     from yxanul.recipe import load_recipe
 
     streams = {}
-    for argument in given:
-        domain, path = domain_and_path(argument)
+    for one in given:
+        domain, path = domain_and_path(one)
         streams.setdefault(domain, []).append(texts_of_path(path, ui))
     if recipe is not None:
         data = load_recipe(recipe).data

@@ -5,35 +5,29 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from yxanul.cli.options import JsonOption
+from yxanul.cli.options import JsonOption, argument, option
 from yxanul.cli.output import print_result
 
 if TYPE_CHECKING:
     from yxanul.tokenizer.load import Description
 
 NAME = "show"
-EXAMPLES = """**Examples**
-
-`yxanul tokenizer show byte --text "Hello world"`
-
-`yxanul tokenizer show runs/quickstart`
-
-`yxanul tokenizer show superbpe-t80k --text "By the way, I am a fan." --json`"""
+EXAMPLES = """
+yxanul tokenizer show byte --text "Hello world"
+yxanul tokenizer show runs/quickstart
+yxanul tokenizer show superbpe-t80k --text "By the way, I am a fan." --json
+"""
 
 
 def command(
     name: Annotated[
         str,
-        typer.Argument(
-            metavar="NAME|FOLDER|FILE",
-            help="byte, gpt2, superbpe-t80k, owner/name on the hub, a run, a folder or a file.",
+        argument(
+            "NAME|FOLDER|FILE",
+            "byte, gpt2, superbpe-t80k, owner/name on the hub, a run, a folder or a file.",
         ),
     ],
-    text: Annotated[
-        str | None, typer.Option("--text", metavar="TEXT", help="Show the tokens of this text.")
-    ] = None,
+    text: Annotated[str | None, option("TEXT", "Show the tokens of this text.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show kind, size and special tokens, or with --text the ids and tokens of that text."""

@@ -6,12 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
-import typer
-
 from yxanul.base.errors import YxanulError
 from yxanul.base.interrupt import StopRequest
-from yxanul.base.registry import lookup
-from yxanul.cli.options import JsonOption, check_folder, folder_named
+from yxanul.cli.options import JsonOption, argument, check_folder, flag, folder_named, option
 from yxanul.cli.output import make_ui, print_result
 
 if TYPE_CHECKING:
@@ -23,68 +20,39 @@ if TYPE_CHECKING:
     Trained: TypeAlias = BpeSettings | SuperBpeSettings
 
 NAME = "train"
-EXAMPLES = """**Examples**
-
-`yxanul tokenizer train my-texts/ --vocab-size 8192 --out my-bpe`
-
-`yxanul tokenizer train superbpe my-texts/ more.jsonl --vocab-size 32768 --out my-superbpe`
-
-`yxanul tokenizer train --recipe quickstart --special-token "<step>" --out stories`"""
+EXAMPLES = """
+yxanul tokenizer train my-texts/ --vocab-size 8192 --out my-bpe
+yxanul tokenizer train superbpe my-texts/ more.jsonl --vocab-size 32768 --out my-superbpe
+yxanul tokenizer train --recipe quickstart --special-token "<step>" --out stories
+"""
 HELD_OUT_BYTES = 2_000_000
 
 
 def command(
     paths: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[bpe|superbpe] PATH",
-            help="Text: .txt, .jsonl or .parquet files, or folders of them.",
-            show_default=False,
+        argument(
+            "[bpe|superbpe] PATH", "Text: .txt, .jsonl or .parquet files, or folders of them."
         ),
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", metavar="DIR", parser=folder_named, help="Output folder of tokenizer.json."
-        ),
-    ] = None,
-    kind: Annotated[
-        str | None,
-        typer.Option(
-            "--kind", metavar="bpe|superbpe", help="superbpe also has tokens of several words."
-        ),
+        Path | None, option("DIR", "Output folder of tokenizer.json.", parser=folder_named)
     ] = None,
     vocab_size: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Ids, including special tokens.  [default: 4096]"),
+        int | None, option("N", "Ids, including special tokens.  [default: 4096]")
     ] = None,
     transition: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="superbpe: tokens learned within words, in stage one."),
+        int | None, option("N", "superbpe: tokens learned within words, in stage one.")
     ] = None,
     sample_bytes: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Maximum bytes of training text.  [default: 20000000]"),
+        int | None, option("N", "Maximum bytes of training text.  [default: 20000000]")
     ] = None,
     special_token: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--special-token",
-            metavar="TEXT",
-            help="A text that becomes one token; repeatable.",
-        ),
+        list[str] | None, option("TEXT", "A text that becomes one token; repeatable.")
     ] = None,
-    chat_template: Annotated[
-        str | None,
-        typer.Option("--chat-template", metavar="NAME", help="plain, chatml or a Jinja source."),
-    ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option("--recipe", metavar="RECIPE", help="Train on a recipe's training text."),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", metavar="", help="Overwrite an existing tokenizer.")
-    ] = False,
+    chat_template: Annotated[str | None, option("NAME", "plain, chatml or a Jinja source.")] = None,
+    recipe: Annotated[str | None, option("RECIPE", "Train on a recipe's training text.")] = None,
+    force: Annotated[bool, flag("--force", "Overwrite an existing tokenizer.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a tokenizer on text, and measure it on held-out text."""
@@ -92,7 +60,9 @@ def command(
     from yxanul.tokenizer.build import build_tokenizer
 
     folder = checked_out(out, force)
-    kind, text_paths = kind_and_paths(kind, paths or [])
+    kind, text_paths = None, paths or []
+    if text_paths[:1] in (["bpe"], ["superbpe"]):  # ./bpe is a path
+        kind, *text_paths = text_paths
     given = {
         "vocab_size": vocab_size,
         "transition": transition,
@@ -132,15 +102,6 @@ def checked_out(out: Path | None, force: bool) -> Path:
     return out
 
 
-def kind_and_paths(kind: str | None, paths: Sequence[str]) -> tuple[str | None, Sequence[str]]:
-    """Return the kind, which may also precede the paths (./bpe is a path), and the paths."""
-    if not paths or paths[0] not in ("bpe", "superbpe"):
-        return kind, paths
-    if kind not in (None, paths[0]):
-        raise YxanulError("two kinds", got=f"{paths[0]} and --kind {kind}", expected="only one")
-    return paths[0], paths[1:]
-
-
 def what_to_train(
     kind: str | None, paths: Sequence[str], recipe: str | None, given: Mapping[str, Any]
 ) -> tuple[DataSettings, Trained]:
@@ -167,21 +128,12 @@ def what_to_train(
 
 def trained_settings(kind: str, given: Mapping[str, Any]) -> Trained:
     """Return validated settings of a trainable kind."""
-    from pydantic import ValidationError
-
+    from yxanul.base.settings import checked
     from yxanul.tokenizer.config import BpeSettings, SuperBpeSettings
 
-    kinds: dict[str, type[Trained]] = {"bpe": BpeSettings, "superbpe": SuperBpeSettings}
-    settings = lookup(kinds, kind, "kind of tokenizer to train")
-    if "transition" in given and settings is BpeSettings:
-        raise YxanulError("--transition needs a superbpe", hint="add --kind superbpe")
-    try:
-        return settings(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "tokenizer"
-        what = str(first["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
-        raise YxanulError(f"{name}: {what}") from None
+    if "transition" in given and kind == "bpe":
+        raise YxanulError("--transition needs a superbpe", hint="write superbpe before the paths")
+    return checked(BpeSettings if kind == "bpe" else SuperBpeSettings, **given)
 
 
 def held_out_length(tokenizer: Tokenizer, data: DataSettings) -> Length | None:

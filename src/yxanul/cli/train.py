@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Annotated
 
 from yxanul.base.errors import Interrupted, YxanulError
 from yxanul.cli.options import (
@@ -10,15 +11,15 @@ from yxanul.cli.options import (
     DeviceOption,
     DevicesOption,
     DisableFp8Option,
-    EvalOnlyOption,
     JsonOption,
     OutOption,
     Overrides,
     RecipeArgument,
     RestartsOption,
     ResumeOption,
-    StopAfterOption,
     StrategyOption,
+    flag,
+    option,
     run_folder_of,
     with_device,
 )
@@ -26,13 +27,11 @@ from yxanul.cli.output import print_json
 from yxanul.cli.run import Order, run_recipe
 
 NAME = "train"
-EXAMPLES = """**Examples**
-
-`yxanul prepare quickstart && yxanul train quickstart`
-
-`yxanul train quickstart optim.peak_lr=2e-3`
-
-`yxanul train fineweb-ultra --devices 8 --strategy fsdp`"""
+EXAMPLES = """
+yxanul prepare quickstart && yxanul train quickstart
+yxanul train quickstart optim.peak_lr=2e-3
+yxanul train fineweb-ultra --devices 8 --strategy fsdp
+"""
 
 
 def command(
@@ -44,10 +43,19 @@ def command(
     strategy: StrategyOption = None,
     restarts: RestartsOption = 0,
     resume: ResumeOption = False,
-    eval_only: EvalOnlyOption = False,
+    eval_only: Annotated[
+        bool, flag("--eval-only", "Skip training: score the held-out text, like `eval`.")
+    ] = False,
     disable_fp8: DisableFp8Option = False,
     cooldown_now: CooldownOption = False,
-    stop_after: StopAfterOption = None,
+    stop_after: Annotated[
+        int | None,
+        option(
+            "N",
+            "Save and stop after step N of the run; the same command resumes from there.",
+            min=1,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train every stage of a recipe whose shards are prepared; resume where it stopped."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import folder_lock
 from yxanul.base.interrupt import StopRequest
@@ -17,6 +15,7 @@ from yxanul.cli.options import (
     OutOption,
     Overrides,
     RecipeArgument,
+    option,
     run_folder_of,
     with_device,
 )
@@ -28,25 +27,20 @@ if TYPE_CHECKING:
     from yxanul.recipe import Recipe
 
 NAME = "verify-resume"
-EXAMPLES = """**Examples**
-
-`yxanul verify-resume quickstart`
-
-`yxanul verify-resume fineweb-ultra-24gb --steps 40 --stops 3 --devices 2`"""
+EXAMPLES = """
+yxanul verify-resume quickstart
+yxanul verify-resume fineweb-ultra-24gb --steps 40 --stops 3 --devices 2
+"""
 
 
 def command(
     recipe: RecipeArgument,
     overrides: Overrides = None,
     out: OutOption = None,
-    steps: Annotated[
-        int, typer.Option(metavar="N", help="Steps of each of the two runs.", min=2)
-    ] = 20,
-    stops: Annotated[
-        int, typer.Option(metavar="N", help="Interruptions of the second run.", min=1)
-    ] = 2,
+    steps: Annotated[int, option("N", "Steps of each of the two runs.", min=2)] = 20,
+    stops: Annotated[int, option("N", "Interruptions of the second run.", min=1)] = 2,
     device: DeviceOption = None,
-    devices: Annotated[int, typer.Option(metavar="N", help="Training processes.", min=1)] = 1,
+    devices: Annotated[int, option("N", "Training processes.", min=1)] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Train some steps uninterrupted, again with random interruptions, and compare every bit.

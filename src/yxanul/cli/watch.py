@@ -8,40 +8,29 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from yxanul.base.errors import Interrupted, YxanulError
 from yxanul.base.interrupt import StopRequest
-from yxanul.cli.options import JsonOption
+from yxanul.cli.options import JsonOption, argument, flag, option
 from yxanul.cli.output import make_ui, print_json, print_text
 
 if TYPE_CHECKING:
     from yxanul.report.facts import RunReader
 
 NAME = "watch"
-EXAMPLES = """**Examples**
-
-`yxanul watch runs/quickstart`
-
-`yxanul watch runs/a runs/b`
-
-`yxanul watch runs/quickstart --web`"""
+EXAMPLES = """
+yxanul watch runs/quickstart
+yxanul watch runs/a runs/b
+yxanul watch runs/quickstart --web
+"""
 
 SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_LINES = 1.0, 10.0
 
 
 def command(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
-    web: Annotated[
-        bool,
-        typer.Option("--web", metavar="", help="Serve the report to a browser on this machine."),
-    ] = False,
-    port: Annotated[
-        int, typer.Option("--port", metavar="N", min=0, help="Port of --web; 0: any free one.")
-    ] = 0,
-    once: Annotated[
-        bool, typer.Option("--once", metavar="", help="Show the runs once and exit.")
-    ] = False,
+    runs: Annotated[list[Path], argument("RUN...", "Run folders.")],
+    web: Annotated[bool, flag("--web", "Serve the report to a browser on this machine.")] = False,
+    port: Annotated[int, option("N", "Port of --web; 0: any free one.", min=0)] = 0,
+    once: Annotated[bool, flag("--once", "Show the runs once and exit.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Follow runs until they end, or until Ctrl-C, which stops the watching only."""

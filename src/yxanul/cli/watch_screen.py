@@ -88,7 +88,7 @@ def _figures(run: Facts) -> str:
 
 def line(run: Facts) -> str:
     """Return the state of a run as one line for a log."""
-    where = f"stage '{run['stage']}' {run['share']:.0%}" if run["stage"] else run["sentence"]
+    where = f"stage '{run['stage']}' {run['share']:.0%}" if run["stage"] else "no stage has begun"
     left = run["seconds_left"]
     parts = [f"{run['name']}: {run['status']}", where, f"step {run['step']:,}"]
     parts += [f"loss {run['loss']:.3f}"] if run["loss"] is not None else []

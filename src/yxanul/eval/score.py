@@ -68,11 +68,6 @@ class Score:
         """Return the metrics under their public names, and the size of the text."""
         return self.metrics() | {"tokens": self.tokens, "bytes": self.bytes}
 
-    @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> Score:
-        """Return loss and size of what `to_dict` returned."""
-        return cls(plain["loss"], plain["tokens"], plain["bytes"])
-
 
 def _deviation(values: Sequence[float]) -> float:
     """Return the population standard deviation; NaN if a value is not finite."""

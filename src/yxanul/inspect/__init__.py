@@ -1,1 +1,1 @@
-"""Inspection of plans, of shards, of the rows of a step, and of the progress of a run."""
+"""Inspection of plans, of shards, of the rows of a step, and of what looks wrong in a run."""

@@ -85,9 +85,7 @@ class Look:
             "rows": [{"row": n, **self._row(encoded, row)} for n, row in enumerate(rows)],
         }
 
-    def step(
-        self, number: int, stage: str | None, source: str | None, most: int | None
-    ) -> dict[str, Any]:
+    def step(self, number: int, source: str | None, most: int | None) -> dict[str, Any]:
         """Return the rows of an optimizer step of the run: of one source if given, and at most
         `most` if given."""
         from yxanul.stages.replay import locate_step
@@ -96,7 +94,7 @@ class Look:
         if run is None or recipe is None:
             raise YxanulError("--step needs a run folder", got=self.place.path)
         self.place.chosen(source)
-        step = locate_step(run, recipe, number, stage)
+        step = locate_step(run, recipe, number)
         phase = step.phase
         return {
             **self.place.facts,

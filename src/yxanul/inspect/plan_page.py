@@ -2,35 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Sequence
 from typing import Any
 
 from yxanul.inspect.plan import StagePlan, plan_facts
 from yxanul.recipe import Recipe, dump_recipe
-from yxanul.report.facts import model_facts
+from yxanul.report.curves import Chart, chart_list
+from yxanul.report.facts import model_facts, page_facts
 from yxanul.report.verdicts import finding_facts
 from yxanul.stages.config import Rule, StageSettings
-from yxanul.train.curriculum import Phase, planned_lr
+from yxanul.train.curriculum import planned_lr
 
 POINTS_PER_STAGE = 200
+CHARTS = (
+    Chart("Learning rate", "", ("optim/learning_rate",)),
+    Chart("Row length", "tokens a row", ("data/sequence_length",)),
+    Chart("Mix", "share of tokens", ("mix/*",), percent=True),
+)
 
 
 def plan_page_facts(name: str, recipe: Recipe, plans: Sequence[StagePlan]) -> dict[str, Any]:
-    """Return the facts of a recipe's plan: phases, learning rate, mix, gates.
-
-    Where a budget depends on the machine or the data, positions are shares of the plan, in which
-    all stages count the same.
-    """
-    facts, axes = plan_facts(plans), _Axes(plans)
-    mixes = (phase.mix for plan in plans for phase in plan.plan.phases)
-    names = list(dict.fromkeys(source for mix in mixes for source in mix))
-    series = {"learning_rate": _rates(plans, axes), "seq_len": _lengths(plans, axes)}
-    series |= {f"mix/{source}": _shares(plans, axes, source, names) for source in names}
+    """Return the facts of a recipe's plan: phases, learning rate, mix, gates."""
+    facts, points, rates, spans = plan_facts(plans), [], [], []
+    for number, one in enumerate(plans):
+        for step in one.steps(POINTS_PER_STAGE):
+            points.append(_place(plans, number, step + 1))
+            rates.append(float(f"{planned_lr(one.plan, one.optim, step):.4g}"))
+        for parts in one.parts():
+            end = parts[-1].first_step + parts[-1].num_steps
+            spans.append(
+                {
+                    "stage": one.stage.name,
+                    "phase": parts[0].index,
+                    "seq_len": parts[0].seq_len,
+                    "from": _place(plans, number, parts[0].first_step),
+                    "to": _place(plans, number, end),
+                }
+            )
+    corners = [span[end] for span in spans for end in ("from", "to")]
+    series: dict[str, dict[str, Any]] = {
+        "optim/learning_rate": {"axis": 0, "y": rates},
+        "data/sequence_length": {"axis": 1, "y": [s["seq_len"] for s in spans for _ in range(2)]},
+        **_bands([phase["mix"] for phase in facts["phases"]]),
+    }
+    axes = [{unit: [p[unit] for p in ps] for unit in ps[0]} for ps in (points, corners)]
     run = {
         "name": name,
-        "description": recipe.description or "",
+        "description": recipe.description,
         "status": "planned",
         "sentence": f"{len(plans)} stages, each with a gate at its end."
         if len(plans) > 1
@@ -38,124 +56,66 @@ def plan_page_facts(name: str, recipe: Recipe, plans: Sequence[StagePlan]) -> di
         "totals": {unit: facts[f"total_{unit}"] for unit in ("tokens", "sequences", "steps")},
         "stages": [_stage(plan) for plan in plans],
         "phases": facts["phases"],
-        "spans": [span for plan in plans for span in _spans(plan, axes)],
-        "alerts": [_gate(plan, axes) for plan in plans],
-        "curves": {"axes": axes.found, "series": series, "others": {}, "heat_maps": []},
+        "spans": spans,
+        "alerts": [
+            {
+                "name": f"gate of stage '{one.stage.name}'",
+                "seen": f"{len(one.stage.gate.all_rules())} rules",
+                "kind": "gate",
+                **_place(plans, number, one.plan.total_steps),
+            }
+            for number, one in enumerate(plans)
+        ],
+        "curves": {"axes": axes, "series": series, "others": {}, "heat_maps": []},
         "model": _model(recipe),
         "recipe": dump_recipe(recipe),
     }
+    return page_facts("plan", [run], chart_list(list(series), charts=CHARTS))
+
+
+def _place(plans: Sequence[StagePlan], number: int, step: int) -> dict[str, float]:
+    """Return the position after some steps of a stage.
+
+    Where a budget depends on the machine or the data, it is a share of the plan, in which all
+    stages count the same.
+    """
+    plan, before = plans[number].plan, [one.plan for one in plans[:number]]
+    if not all(one.counted for one in plans):
+        return {"share": (number + step / plan.total_steps) / len(plans)}
     return {
-        "schema_version": 1,
-        "kind": "plan",
-        "yxanul": version("yxanul"),
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "runs": [run],
-        "charts": [
-            _chart("Learning rate", "", {"learning_rate": "learning rate"}),
-            _chart("Row length", "tokens", {"seq_len": "tokens a row"}),
-            _chart("Mix", "share of tokens", {f"mix/{one}": one for one in names}, percent=True),
-        ],
-        "other_charts": [],
-        "differences": [],
+        "step": step + sum(one.total_steps for one in before),
+        "tokens": plan.tokens_after(step) + sum(one.total_tokens for one in before),
     }
 
 
-class _Axes:
-    """Positions in a plan of several stages, in steps and tokens if they are known."""
-
-    def __init__(self, plans: Sequence[StagePlan]):
-        self._plans = {plan.stage.name: (number, plan) for number, plan in enumerate(plans)}
-        self._are_known = all(plan.counted for plan in plans)
-        self._before = [(0, 0)]
-        for plan in plans:
-            steps, tokens = self._before[-1]
-            self._before.append((steps + plan.plan.total_steps, tokens + plan.plan.total_tokens))
-        self.found: list[dict[str, list[float]]] = []
-
-    def at(self, stage: str, step: int) -> dict[str, float]:
-        """Return the position after some steps of a stage."""
-        number, one = self._plans[stage]
-        steps, tokens = self._before[number]
-        if not self._are_known:
-            return {"share": (number + step / one.plan.total_steps) / len(self._plans)}
-        return {"step": steps + step, "tokens": tokens + one.plan.tokens_after(step)}
-
-    def add(self, positions: Sequence[dict[str, float]]) -> int:
-        """Add an axis of a series; return its number."""
-        self.found.append({unit: [one[unit] for one in positions] for unit in positions[0]})
-        return len(self.found) - 1
+def _bands(mixes: Sequence[dict[str, float]]) -> dict[str, dict[str, Any]]:
+    """Return the band of each source in the mix: from the shares before it to those with it."""
+    bands, lows = {}, [0.0] * len(mixes)
+    for name in dict.fromkeys(name for mix in mixes for name in mix):
+        highs = [
+            low + mix.get(name, 0) / (sum(mix.values()) or 1)
+            for low, mix in zip(lows, mixes, strict=True)
+        ]
+        # A phase has a corner at its beginning and one at its end.
+        low, high = (
+            [round(share, 5) for share in some for _ in range(2)] for some in (lows, highs)
+        )
+        bands[f"mix/{name}"] = {"axis": 1, "y": high, "low": low, "high": high, "fill": True}
+        lows = highs
+    return bands
 
 
-def _phases(plan: StagePlan) -> Iterator[tuple[Phase, int]]:
-    """Yield each phase's first part, and the stage's step after its last one."""
-    for parts in plan.parts():
-        yield parts[0], parts[-1].first_step + parts[-1].num_steps
-
-
-def _spans(plan: StagePlan, axes: _Axes) -> Iterator[dict[str, Any]]:
-    name = plan.stage.name
-    for phase, end in _phases(plan):
-        yield {
-            "stage": name,
-            "phase": phase.index,
-            "seq_len": phase.seq_len,
-            "from": axes.at(name, phase.first_step),
-            "to": axes.at(name, end),
-        }
-
-
-def _rates(plans: Sequence[StagePlan], axes: _Axes) -> dict[str, Any]:
-    positions, rates = [], []
-    for plan in plans:
-        for step in plan.steps(POINTS_PER_STAGE):
-            positions.append(axes.at(plan.stage.name, step + 1))
-            rates.append(float(f"{planned_lr(plan.plan, plan.optim, step):.4g}"))
-    return {"axis": axes.add(positions), "y": rates}
-
-
-def _lengths(plans: Sequence[StagePlan], axes: _Axes) -> dict[str, Any]:
-    parts = [(plan, phase, end) for plan in plans for phase, end in _phases(plan)]
-    return {
-        "axis": axes.add(_corners(parts, axes)),
-        "y": [p.seq_len for _, p, _ in parts for _ in "ab"],
-    }
-
-
-def _shares(
-    plans: Sequence[StagePlan], axes: _Axes, source: str, names: Sequence[str]
-) -> dict[str, Any]:
-    """Return the band of a source in the mix: from the shares before it to those with it."""
-    parts = [(plan, phase, end) for plan in plans for phase, end in _phases(plan)]
-    low, high = [], []
-    for _, phase, _ in parts:
-        total = sum(phase.mix.values()) or 1
-        before = sum(phase.mix.get(name, 0) for name in names[: names.index(source)])
-        low += 2 * [round(float(before / total), 5)]
-        high += 2 * [round(float((before + phase.mix.get(source, 0)) / total), 5)]
-    axis = axes.add(_corners(parts, axes))
-    return {"axis": axis, "y": high, "low": low, "high": high, "fill": True}
-
-
-def _corners(parts: Sequence[tuple[StagePlan, Any, int]], axes: _Axes) -> list[dict[str, float]]:
-    """Return where each phase begins and where it ends."""
-    return [
-        axes.at(plan.stage.name, step)
-        for plan, phase, end in parts
-        for step in (phase.first_step, end)
-    ]
-
-
-def _stage(plan: StagePlan) -> dict[str, Any]:
-    stage, steps = plan.stage, plan.plan.total_steps
+def _stage(one: StagePlan) -> dict[str, Any]:
+    stage, gate = one.stage, one.stage.gate
     return {
         "name": stage.name,
         "status": "planned",
-        "steps": steps if plan.counted else None,
-        "tokens": plan.plan.total_tokens if plan.counted else None,
+        "steps": one.plan.total_steps if one.counted else None,
+        "tokens": one.plan.total_tokens if one.counted else None,
         "seconds": None,
         "budget": _budget(stage),
-        "findings": [_rule(rule) for rule in stage.gate.all_rules()]
-        + [_rule(rule, is_target=True) for rule in stage.gate.targets],
+        "findings": [_rule(rule) for rule in gate.all_rules()]
+        + [_rule(rule, is_target=True) for rule in gate.targets],
         "actions": [],
         "domains": [],
     }
@@ -172,13 +132,6 @@ def _rule(rule: Rule, is_target: bool = False) -> dict[str, Any]:
     return finding_facts(finding | {"is_target": is_target}) | {"measured": ""}
 
 
-def _gate(plan: StagePlan, axes: _Axes) -> dict[str, Any]:
-    count = len(list(plan.stage.gate.all_rules()))
-    where = axes.at(plan.stage.name, plan.plan.total_steps)
-    name = f"gate of stage '{plan.stage.name}'"
-    return {"name": name, "seen": f"{count} rules", "kind": "gate", **where}
-
-
 def _model(recipe: Recipe) -> dict[str, Any]:
     """Return the model's shape, if neither the machine nor a tokenizer still has a say in it."""
     settings, tokenizer = recipe.model, recipe.tokenizer
@@ -186,14 +139,3 @@ def _model(recipe: Recipe) -> dict[str, Any]:
     if settings.preset == "auto" or tokenizer is None or vocab_size is None:
         return {}
     return model_facts(settings.resolved(vocab_size), tokenizer.kind)
-
-
-def _chart(title: str, unit: str, labels: dict[str, str], percent: bool = False) -> dict[str, Any]:
-    return {
-        "title": title,
-        "unit": unit,
-        "noisy": False,
-        "log": False,
-        "percent": percent,
-        "series": [{"name": name, "label": label} for name, label in labels.items()],
-    }

@@ -21,7 +21,6 @@ from yxanul.model.config import ModelSettings, merge_with_weights
 from yxanul.model.zoo import AUTO_PRESET, PRESETS
 from yxanul.recipe.files import find_file, installed_files
 from yxanul.recipe.recipe import Recipe
-from yxanul.recipe.renamed_keys import with_current_names
 from yxanul.recipe.source_map import SourceMap, read
 from yxanul.recipe.validation_errors import in_yaml, misfit_lines, mistake_lines
 
@@ -137,8 +136,6 @@ def _read_with_ancestors(
     if not isinstance(tree.value, dict):
         got = "an empty file" if tree.value is None else in_yaml(tree.value)
         raise YxanulError(f"{path} is not a recipe", got=got, expected="a mapping of sections")
-    if path.name == "recipe.yaml" and RunFolder(path.parent).tokenizer.exists():
-        tree.value = with_current_names(tree.value)
     _take_curricula(tree, path)
     return _over_parent(tree, path, kind, (*children, path.resolve()), from_weights)
 

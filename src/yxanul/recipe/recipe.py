@@ -61,7 +61,6 @@ class Recipe(Settings):
             misfits += self._misfits_of_names(index, stage)
             misfits += self._misfits_of_rules(index, stage)
             misfits += self._misfits_of_lengths(("stages", index), stage)
-            misfits += self._misfits_of_warmup(("stages", index), stage)
             misfits += self._misfits_of_optim(("stages", index), stage)
         misfits += self._misfits_of_replay()
         if misfits:
@@ -230,19 +229,6 @@ class Recipe(Settings):
                     f" model.max_seq_len {self.model.max_seq_len}",
                     keys,
                     ("model", "max_seq_len"),
-                )
-
-    def _misfits_of_warmup(self, at: Keys, stage: StageSettings) -> Iterator[Misfit]:
-        own = stage.optim.schedule is not None
-        schedule = stage.optim.schedule or self.optim.schedule
-        for unit in ("steps", "tokens"):
-            warmup, budget = getattr(schedule, f"warmup_{unit}"), getattr(stage.budget, unit)
-            if warmup is not None and budget is not None and warmup >= budget:
-                yield Misfit(
-                    f"the warm-up of stage '{stage.name}' takes {warmup} {unit}, but its budget is"
-                    f" only {budget}",
-                    (*(at if own else ()), "optim", "schedule", f"warmup_{unit}"),
-                    (*at, "budget", unit),
                 )
 
     def _misfits_of_optim(self, at: Keys, stage: StageSettings) -> Iterator[Misfit]:

@@ -17,8 +17,6 @@ Keys = tuple[str | int, ...]
 
 MAX_CHARS, MAX_VALUES = 500_000, 20_000
 """Limits of a file, after expanding aliases."""
-MAX_DEPTH = 20
-"""Maximum number of keys in an override; no recipe is half as deep."""
 
 _FLOAT = re.compile(
     r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)$"
@@ -137,7 +135,7 @@ class SourceMap:
         keys: list[str | int] = []
         node = self.value
         *parents, last = names = dotted.split(".")
-        if not all(names) or len(names) > MAX_DEPTH:
+        if not all(names):
             raise YxanulError(place, expected="key.path=value")
         for name in parents:
             key = _key_in(node, name, place)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from yxanul.base.errors import near_miss
 from yxanul.base.settings import Misfit, Misfits, Settings
 from yxanul.recipe.keys import Key, keys_at, kind_of, walk
-from yxanul.recipe.other_names import OTHER_VALUES, our_keys, why_without_key
+from yxanul.recipe.other_names import our_keys, our_value, why_without_key
 from yxanul.recipe.source_map import Keys, SourceMap, keys_of
 
 _NO_KIND, _WRONG_KIND = "union_tag_not_found", "union_tag_invalid"
@@ -188,7 +188,7 @@ def _hint_for_value(mistake: _Mistake, options: list[str], kind: type[Settings])
     word = in_yaml(value).strip("'")
     if _MUST_BE[mistake.kind] == _MAPPING:
         return _hint_for_mapping(word, keys_at(kind, mistake.loc))
-    ours = OTHER_VALUES.get(word.lower())
+    ours = our_value(word)
     return f"did you mean '{ours}'?" if ours in options else near_miss(word, options)
 
 

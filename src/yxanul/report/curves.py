@@ -101,20 +101,22 @@ DERIVED = (
 """Metrics that say what a drawn one says already."""
 
 
-def chart_list(names: Sequence[str], compared: bool = False) -> list[dict[str, Any]]:
+def chart_list(
+    names: Sequence[str], compared: bool = False, charts: Sequence[Chart] = CHARTS
+) -> list[dict[str, Any]]:
     """Return the charts that some of these metrics fill, each with its metrics and their labels;
     with `compared`, those for several runs."""
     names = [name for name in names if not _LAYERED.fullmatch(name)]
-    charts = []
-    for chart in CHARTS:
+    filled = []
+    for chart in charts:
         patterns = (chart.compared,) if compared and chart.compared else chart.metrics
         found = [matching(pattern, names) for pattern in patterns]
         some = list(chain(*found)) if chart.together else next(filter(None, found), [])
         if some:
             flags = {flag: getattr(chart, flag) for flag in ("noisy", "log", "percent")}
             series = [{"name": name, "label": label_of(name)} for name in some]
-            charts.append({"title": chart.title, "unit": chart.unit, **flags, "series": series})
-    return charts
+            filled.append({"title": chart.title, "unit": chart.unit, **flags, "series": series})
+    return filled
 
 
 def other_charts(names: Sequence[str]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -116,15 +117,25 @@ def report_facts(readers: Sequence[RunReader], points: int = POINTS) -> dict[str
         for kind in ("series", "others")
     )
     settings = [run.pop("settings") for run in runs]
+    return page_facts("runs", runs, chart_list(names, compared=len(runs) > 1)) | {
+        "other_charts": other_charts(others),
+        "differences": differences(settings),
+    }
+
+
+def page_facts(
+    kind: str, runs: list[dict[str, Any]], charts: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the facts of a page with its version and date."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "kind": "runs",
+        "kind": kind,
         "yxanul": version("yxanul"),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "runs": runs,
-        "charts": chart_list(names, compared=len(runs) > 1),
-        "other_charts": other_charts(others),
-        "differences": differences(settings),
+        "charts": charts,
+        "other_charts": [],
+        "differences": [],
     }
 
 
@@ -239,21 +250,10 @@ def _samples(metrics: MetricsFile, prompts: Sequence[str]) -> list[dict[str, Any
 
 def _by_prompt(text: str, prompts: Sequence[str]) -> dict[str, str]:
     """Split the samples of a step, each of which begins with its prompt; drop the prompts."""
-    if not prompts:
-        return {"": _cut(text)}
-    begins, at = [], 0
-    for prompt in prompts:
-        found = text.find(prompt if at == 0 else f"\n\n{prompt}", at)
-        if found < 0:
-            continue
-        found += 0 if at == 0 else 2
-        begins.append((found, prompt))
-        at = found + len(prompt)
-    ends = [begin for begin, _ in begins[1:]] + [len(text)]
-    return {
-        prompt: _cut(text[begin + len(prompt) : end].rstrip())
-        for (begin, prompt), end in zip(begins, ends, strict=True)
-    }
+    each = "".join(rf"(?:(?:^|\n\n){re.escape(prompt)}(.*?))?" for prompt in prompts)
+    found = re.fullmatch(each or "(.*)", text, re.DOTALL)
+    pairs = zip(prompts or [""], found.groups() if found else (), strict=False)
+    return {prompt: _cut(sample.rstrip()) for prompt, sample in pairs if sample is not None}
 
 
 def _cut(text: str) -> str:

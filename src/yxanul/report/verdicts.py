@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from yxanul.base.metric_names import GATES_OF_0_1, domain_of
+from yxanul.base.metric_names import domain_of
 from yxanul.report.files import Clock
 
 FIGURES = {
@@ -78,24 +77,17 @@ def stage_facts(entry: Mapping[str, Any], clock: Clock) -> dict[str, Any]:
 
 
 def _scores(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return bits per byte by domain; ledgers of 0.1 have a score for each domain."""
-    scores = {}
-    for name, value in metrics.items():
-        domain = domain_of(name)
-        if isinstance(value, Mapping) and value.get("bytes"):
-            nats = value.get("loss", 0) * value.get("tokens", 0)
-            scores[name] = nats / value["bytes"] / math.log(2)
-        elif domain and name.endswith("/bits_per_byte") and isinstance(value, int | float):
-            scores[domain] = value
-    return scores
+    """Return bits per byte by domain."""
+    return {
+        domain: value
+        for name, value in metrics.items()
+        if (domain := domain_of(name)) and name.endswith("/bits_per_byte")
+    }
 
 
 def finding_facts(finding: Mapping[str, Any]) -> dict[str, Any]:
     """Return a finding of a gate in words."""
     metric, against = str(finding.get("metric", "")), finding.get("against")
-    if "gate" in finding:
-        figure, against = GATES_OF_0_1.get(finding["gate"], (str(finding["gate"]), None))
-        metric = f"val/{finding.get('domain')}/{figure}"
     bound = "at least" if finding.get("bound") == "at_least" else "at most"
     times = "\N{NO-BREAK SPACE}×" if against else ""
     measured = "not measured"

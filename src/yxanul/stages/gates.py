@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from yxanul.base.metric_names import GATES_OF_0_1, domain_of, matching
+from yxanul.base.metric_names import domain_of, matching
 from yxanul.stages.config import GateSettings, Rule
 
 Metrics = Mapping[str, float]
@@ -82,7 +82,11 @@ class Verdict:
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Verdict:
         """Restore from `to_dict`."""
-        return cls(tuple(Finding(**_migrated(finding)) for finding in plain["findings"]))
+        findings = []
+        for one in plain["findings"]:
+            interval = one.get("interval")
+            findings.append(Finding(**one | {"interval": interval and tuple(interval)}))
+        return cls(tuple(findings))
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-compatible data for the ledger."""
@@ -120,14 +124,3 @@ def _is_in_scope(metric: str, rule: Rule, new_domains: Collection[str]) -> bool:
     if rule.scope == "all" or domain_of(metric) in (None, "*"):
         return True
     return (domain_of(metric) in new_domains) == (rule.scope == "stage")
-
-
-def _migrated(finding: dict[str, Any]) -> dict[str, Any]:
-    """Return a finding with current keys; ledgers of 0.1 store a kind of gate and a domain."""
-    if "gate" not in finding:
-        interval = finding.get("interval")
-        return finding | {"interval": interval and tuple(interval)}
-    figure, against = GATES_OF_0_1[finding["gate"]]
-    kept = {name: finding[name] for name in ("measured", "limit", "passed")}
-    metric = f"val/{finding['domain']}/{figure}"
-    return {"metric": metric, "against": against, "bound": "at_most"} | kept

@@ -9,7 +9,6 @@ from typing import Any, Literal, get_args
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import read_json, write_json
 from yxanul.base.metric_names import is_better
-from yxanul.eval.score import Score, named
 from yxanul.stages.gates import Verdict
 
 SCHEMA_VERSION = 1
@@ -112,16 +111,14 @@ class Entry:
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Entry:
         """Restore from `to_dict`."""
-        plain = _migrated(plain)
         if plain["status"] not in get_args(Status):
             raise ValueError(f"unknown status {plain['status']!r}")
         fields = dict(plain)
-        for name in ("at_start", "at_end"):
-            fields[name] = _metrics(plain[name])
         for name in ("replans", "threads"):
             fields[name] = [tuple(one) for one in plain.get(name, ())]
         fields["actions"] = [
-            Action(**{**one, "failures": tuple(one["failures"])}) for one in plain["actions"]
+            Action(**{**one, "failures": tuple(one["failures"])})
+            for one in plain.get("actions", ())
         ]
         fields["rollbacks"] = [Rollback(**one) for one in plain.get("rollbacks", ())]
         fields["micro_rows"] = {int(i): rows for i, rows in plain.get("micro_rows", {}).items()}
@@ -192,22 +189,3 @@ class Ledger:
                 if metric not in best or is_better(metric, value, best[metric]):
                     best[metric] = value
         return best
-
-
-def _migrated(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return an entry whose replans have seconds, and whose extensions are actions."""
-    plain = dict(plain)
-    seconds = 60 * (plain.get("minutes") or 0) / max(1, plain["steps"])
-    plain["replans"] = [
-        (*one, seconds * one[0]) if len(one) == 2 else one for one in plain.get("replans", ())
-    ]
-    extensions = enumerate(plain.pop("extensions", ()))
-    actions = [asdict(Action("extend", step, i, tokens)) for i, (step, tokens) in extensions]
-    return {"actions": actions, **plain}
-
-
-def _metrics(plain: dict[str, Any]) -> dict[str, float]:
-    """Return metrics by name; ledgers of 0.1 store a score for each domain instead."""
-    if any(isinstance(value, dict) for value in plain.values()):
-        return named({domain: Score.from_dict(score) for domain, score in plain.items()})
-    return plain

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from yxanul.base.errors import YxanulError, near_miss
+from yxanul.base.errors import YxanulError
 from yxanul.base.run_folder import RunFolder
 from yxanul.checkpoint.layout import checkpoint_path, checkpoint_steps
 from yxanul.checkpoint.read import CheckpointDamaged, read_checkpoint
@@ -38,33 +38,22 @@ class PlannedStep:
     rows: list[Row]
 
 
-def locate_step(run: RunFolder, recipe: Recipe, step: int, stage: str | None = None) -> PlannedStep:
-    """Return a step's rows as the trainer plans them; `step` counts in the run, or in `stage`.
+def locate_step(run: RunFolder, recipe: Recipe, step: int) -> PlannedStep:
+    """Return a step's rows as the trainer plans them.
 
     Each stage is replayed from its newest checkpoint before the step, if any.
     """
-    names = [one.name for one in recipe.stages]
-    if stage is not None and stage not in names:
-        raise YxanulError(
-            f"unknown stage '{stage}'",
-            expected=f"one of {', '.join(names)}",
-            hint=near_miss(stage, names),
-        )
-    anchors = _checkpoint_progress(run)
-    cursor, before = MixCursor(), 0
-    for one in recipe.stages:
-        plan = _plan_of(run, recipe, one, cursor.positions, before)
-        here = step if stage is not None else step - before
-        if one.name == stage or (stage is None and step > 0 and here <= plan.total_steps):
-            _check_range(f"stage '{one.name}'", here, plan.total_steps)
-            cursor = _advance(plan, here - 1, cursor, anchors.get(one.name, []))
-            phase = plan.phase_at(here - 1)
+    anchors, cursor, before = _checkpoint_progress(run), MixCursor(), 0
+    for stage in recipe.stages:
+        plan = _plan_of(run, recipe, stage, cursor.positions, before)
+        here, own = step - before, anchors.get(stage.name, [])
+        if 1 <= here <= plan.total_steps:
+            cursor, phase = _advance(plan, here - 1, cursor, own), plan.phase_at(here - 1)
             rows, _ = plan_rows(cursor, phase.mix, phase.rows, phase.seq_len)
-            return PlannedStep(before + here, one.name, here, plan, phase, rows)
-        cursor = _advance(plan, plan.total_steps, cursor, anchors.get(one.name, []))
+            return PlannedStep(step, stage.name, here, plan, phase, rows)
+        cursor = _advance(plan, plan.total_steps, cursor, own)
         before += plan.total_steps
-    _check_range("the run", step, before)
-    raise AssertionError("every step up to the last one is in a stage")
+    raise YxanulError(f"the run has no step {step}", expected=f"1 to {before:,}")
 
 
 def skip_rows(cursor: MixCursor, phase: Phase, num_rows: int) -> MixCursor:
@@ -134,8 +123,3 @@ def _plan_of(
     folder = run.data(recipe.data.folder)
     available = {name: read_manifest(folder / name).splits["train"].tokens for name in names}
     return with_micro_rows(resolve_plan(recipe, stage, entry, available), entry.micro_rows)
-
-
-def _check_range(where: str, step: int, last: int) -> None:
-    if not 1 <= step <= last:
-        raise YxanulError(f"{where} has no step {step}", expected=f"1 to {last:,}")

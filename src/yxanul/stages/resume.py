@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from yxanul.base.clock import Startup
 from yxanul.base.errors import YxanulError
@@ -16,6 +16,7 @@ from yxanul.base.ui import Ui
 from yxanul.checkpoint.layout import checkpoint_steps
 from yxanul.recipe import Recipe, dump_recipe, load_recipe
 from yxanul.recipe.source_map import read
+from yxanul.report.files import flattened
 from yxanul.stages.data import (
     check_tokenizer,
     load_tokenizer,
@@ -122,62 +123,36 @@ def _write_recipe(run: RunFolder, recipe: Recipe) -> None:
 
 def differences(old: Recipe, new: Recipe) -> dict[str, str]:
     """Return {dotted key: "old -> new"} for every value that differs between two recipes."""
-    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    before, after = (flattened(one.model_dump(mode="json")) for one in (old, new))
     keys = sorted(before.keys() | after.keys())
     pairs = {key: (before.get(key), after.get(key)) for key in keys}
     return {key: f"{a} -> {b}" for key, (a, b) in pairs.items() if a != b}
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    items = value.items() if isinstance(value, dict) else enumerate(value)
-    flat: dict[str, Any] = {}
-    for key, inner in items:
-        name = f"{prefix}{key}"
-        nested = isinstance(inner, dict | list) and inner
-        flat |= _flat(inner, f"{name}.") if nested else {name: inner}
-    return flat
 
 
 def effect_of(key: str, recipe: Recipe, entries: Sequence[Entry], step: int) -> str:
     """Describe from which step on and for which stages a change applies."""
     if not entries:
         return "applies from the start: nothing is trained yet"
-    status = {entry.name: entry.status for entry in entries}
-    section, _, rest = key.partition(".")
-    if section == "stages":
-        index, _, rest = rest.partition(".")
-        return _effect_on_stage(recipe.stages[int(index)].name, rest, status, step)
-    if section != "optim":
+    section, number, *rest = [*key.split("."), ""]
+    if section == "optim":
+        return (
+            f"applies from step {step + 1:,}, but not to stages with an optim.{number} of their own"
+        )
+    if section != "stages":
         return f"applies from step {step + 1:,}"
-    name = rest.partition(".")[0]
-    passed = [s.name for s in recipe.stages if status.get(s.name) == "passed"]
-    left = [stage for stage in recipe.stages if stage.name not in passed]
-    own = [stage.name for stage in left if getattr(stage.optim, name, None) is not None]
-    affected = [stage.name for stage in left if stage.name not in own]
-    parts = [f"applies from step {step + 1:,} to {_stages(affected)}"] if affected else []
-    parts += [f"not to {_stages(own)}, which override {name}"] if own else []
-    parts += [f"not to {_stages(passed)}, already finished"] if passed else []
-    return "; ".join(parts)
-
-
-def _effect_on_stage(name: str, rest: str, status: Mapping[str, str], step: int) -> str:
-    match status.get(name):
-        case None:
-            return f"applies to all of stage '{name}', which has not begun"
-        case "passed":
-            return f"no effect: stage '{name}' is finished"
-    if rest.startswith("gate"):
+    name, begun = recipe.stages[int(number)].name, {entry.name: entry for entry in entries}
+    if name not in begun:
+        return f"applies to all of stage '{name}', which has not begun"
+    if begun[name].status == "passed":
+        return f"no effect: stage '{name}' is finished"
+    if rest[0] == "gate":
         return f"applies to the gate of stage '{name}'"
-    if rest.startswith("budget"):
+    if rest[0] == "budget":
         return (
             f"stage '{name}' resumes at step {step:,} of the run and trains to its new end; its"
             " learning-rate schedule is recomputed for the new length"
         )
     return f"applies to the rest of stage '{name}', from step {step + 1:,} of the run"
-
-
-def _stages(names: Sequence[str]) -> str:
-    return f"{'stage' if len(names) == 1 else 'stages'} " + ", ".join(f"'{n}'" for n in names)
 
 
 def _listed(changes: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ import lzma
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from yxanul.base.errors import YxanulError
 from yxanul.data.manifest import read_manifest
@@ -27,15 +27,6 @@ _STARTS = re.compile(r"\A|\n\s*\n|[.!?][\"')\]]*\s")
 """What comes before a sentence or a paragraph."""
 
 
-class Outcome(NamedTuple):
-    """Result of a run."""
-
-    facts: dict[str, Any]
-    """For --json."""
-    prompt: str
-    """The beginning of the first sample."""
-
-
 def stage_facts(session: Session) -> dict[str, Any]:
     """Return a run's progress and ledger entries, at its end or at a failed gate."""
     return {
@@ -48,11 +39,11 @@ def stage_facts(session: Session) -> dict[str, Any]:
     }
 
 
-def summarize(session: Session) -> Outcome | None:
+def summarize(session: Session) -> dict[str, Any] | None:
     """Collect the last gate's scores, xz baselines, and a sample for each prompt, at the end of a
     run or at a failed gate.
 
-    All ranks must call it, since a sharded model has to be gathered; only rank 0 gets an Outcome.
+    All ranks must call it, since a sharded model has to be gathered; only rank 0 gets the facts.
     """
     session.data.finish()
     prompts = session.recipe.eval.sample_prompts or (opening_words(session),)
@@ -60,8 +51,8 @@ def summarize(session: Session) -> Outcome | None:
     samples = continued(session, prompts, settings)
     if not session.world.is_main:
         return None
-    facts = stage_facts(session) | {"held_out": held_out_facts(session), "samples": samples}
-    return Outcome(facts, prompts[0])
+    own = {"held_out": held_out_facts(session), "samples": samples, "prompt": prompts[0]}
+    return stage_facts(session) | own
 
 
 def held_out_facts(session: Session) -> dict[str, dict[str, Any]]:
