@@ -87,7 +87,7 @@ PARAGRAPHS = st.lists(st.text("ab \n", max_size=30), max_size=30)
 @given(PARAGRAPHS, st.integers(1, 60))
 def test_passages_lose_nothing_but_blank_space(paragraphs, passage_chars):
     text = "\n\n".join(paragraphs)
-    lines = [Lines(line, True, True) for line in text.split("\n")]
+    lines = [Lines(line, True) for line in text.split("\n")]
     found = list(by_passage(lines, passage_chars))
     assert "".join("".join(found).split()) == "".join(text.split())
     assert all(passage.strip() for passage in found)
@@ -97,7 +97,7 @@ def test_passages_lose_nothing_but_blank_space(paragraphs, passage_chars):
 def test_what_follows_a_passage_does_not_change_it(first, second, passage_chars):
     def cut(paragraphs):
         lines = "\n\n".join(paragraphs).split("\n")
-        return list(by_passage([Lines(line, True, True) for line in lines], passage_chars))
+        return list(by_passage([Lines(line, True) for line in lines], passage_chars))
 
     alone, together = cut(first), cut([*first, *second])
     assert together[: max(len(alone) - 1, 0)] == alone[:-1]
@@ -116,7 +116,7 @@ def test_lines_together_are_lines_one_by_one(scraps, chunk_bytes, most_chars, pa
     data = "".join(scraps).encode()
     chunks = [data[at : at + chunk_bytes] for at in range(0, len(data), chunk_bytes)]
     together = list(decode_blocks(split_blocks(chunks, passage_chars)))
-    alone = [Lines(text, e, s) for many, e, s in together for text in many.split("\n")]
+    alone = [Lines(text, ends) for many, ends in together for text in many.split("\n")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunking, "MAX_DOCUMENT_CHARS", 3 * most_chars)
         for cut in (
@@ -225,7 +225,7 @@ def test_a_file_of_one_shape_streams(tmp_path, peak_bytes, block, split_by):
 
 
 def test_blank_lines_are_not_gathered(peak_bytes):
-    lines = [Lines("", True, True)] * 200_000
+    lines = [Lines("", True)] * 200_000
     with peak_bytes() as peak:
         assert list(by_passage(lines, 100)) == []
     assert peak.bytes < 100_000
