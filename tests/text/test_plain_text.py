@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import TextSettings
 from yxanul.text.documents import Dropped
+from yxanul.text.prepare import prepared
 from yxanul.text.sources import chunking, open_source
 from yxanul.text.sources.bytestream import split_blocks
 from yxanul.text.sources.chunking import Lines, by_passage, decode_blocks
@@ -189,8 +190,8 @@ def test_a_part_that_is_gone_is_an_error(tmp_path):
     settings = TextSettings(path=str(tmp_path))
     part = open_source("mine", settings).slices()[0]
     (tmp_path / "a.txt").unlink()
-    with pytest.raises(YxanulError, match=r"'a\.txt' no longer exists"):
-        list(open_source("mine", settings).read(part))
+    with pytest.raises(YxanulError, match=r"a\.txt cannot be opened"):
+        list(prepared(open_source("mine", settings), part))
 
 
 def test_many_small_files_make_few_parts(tmp_path, read):

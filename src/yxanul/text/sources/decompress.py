@@ -7,7 +7,6 @@ here both are errors, so that no text is lost silently.
 from __future__ import annotations
 
 import bz2
-import gzip
 import lzma
 import re
 import zlib
@@ -18,8 +17,8 @@ from typing import Any, BinaryIO
 from yxanul.base.errors import missing_package
 
 CHUNK_BYTES = 1 << 18
-# A zstd block can decompress to thirty thousand times its size at once.
-_ZSTD_BYTES = 1 << 7
+# Little is fed at once: zstd may decompress it to thirty thousand times its size.
+_FED_BYTES = 1 << 7
 # Memory limit of the decoder; the highest usual preset needs 65 MiB.
 _XZ_MEMORY_BYTES = 1 << 28
 
@@ -46,7 +45,7 @@ def decompressed(file: BinaryIO, name: str) -> Iterator[bytes]:
     file.seek(0)
     named = (suffix for suffix in _DECOMPRESS if name.lower().endswith(suffix))
     if suffix := compression_of(first) or next(named, None):
-        yield from _DECOMPRESS[suffix](file)
+        yield from _streams(file, *_DECOMPRESS[suffix]())
     else:
         yield from iter(partial(file.read, CHUNK_BYTES), b"")
 
@@ -56,77 +55,43 @@ def compression_of(first: bytes) -> str | None:
     return next((suffix for suffix, magic in _MAGIC.items() if magic.match(first)), None)
 
 
-def _gzip(file: BinaryIO) -> Iterator[bytes]:
-    try:
-        with gzip.GzipFile(fileobj=file, mode="rb") as stream:
-            yield from iter(partial(stream.read1, CHUNK_BYTES), b"")
-    except (zlib.error, gzip.BadGzipFile) as error:
-        raise CorruptData(str(error)) from error
-
-
-def _zstd(file: BinaryIO) -> Iterator[bytes]:
-    try:
-        import zstandard
-    except ImportError:
-        raise missing_package("zstandard", "data") from None
-    frame: Any = None
-    ready = bytearray()
-    while packed := file.read(_ZSTD_BYTES):
-        while packed:
-            frame = frame or zstandard.ZstdDecompressor().decompressobj()
+def _streams(
+    file: BinaryIO, start: Callable[[], Any], error_type: type[Exception], padding: bytes = b""
+) -> Iterator[bytes]:
+    """Yield the bytes of concatenated streams with `padding` between them."""
+    stream, ready = None, bytearray()
+    while packed := file.read(_FED_BYTES):
+        while packed := packed if stream else packed.lstrip(padding):
+            stream = stream or start()
             try:
-                ready += frame.decompress(packed)
-            except zstandard.ZstdError as error:
-                if ready:
-                    yield bytes(ready)
+                ready += stream.decompress(packed)
+            except error_type as error:
+                yield bytes(ready)
                 raise CorruptData(str(error)) from error
-            packed = frame.unused_data if frame.eof else b""
-            frame = None if frame.eof else frame
+            packed = stream.unused_data if stream.eof else b""
+            stream = None if stream.eof else stream
         if len(ready) >= CHUNK_BYTES:
             yield bytes(ready)
             ready.clear()
-    if ready:
-        yield bytes(ready)
-    if frame is not None:
-        raise EOFError
-
-
-def _streams(
-    start: Callable[[], Any], error_type: type[Exception], padding: bytes, file: BinaryIO
-) -> Iterator[bytes]:
-    """Yield the bytes of concatenated streams with `padding` between them."""
-    stream, packed = None, b""
-    while True:
-        if not packed and (stream is None or stream.needs_input):
-            packed = file.read(CHUNK_BYTES)
-            if not packed:
-                break
-        if stream is None:
-            packed = packed.lstrip(padding) if padding else packed
-            stream = start() if packed else None
-            continue
-        try:
-            chunk = stream.decompress(packed, CHUNK_BYTES)
-        except error_type as error:
-            raise CorruptData(str(error)) from error
-        packed = b""
-        if chunk:
-            yield chunk
-        if stream.eof:
-            stream, packed = None, stream.unused_data
+    yield bytes(ready)
     if stream is not None:
         raise EOFError
 
 
-_DECOMPRESS: dict[str, Callable[[BinaryIO], Iterator[bytes]]] = {
-    ".gz": _gzip,
+def _zstd() -> tuple[Callable[[], Any], type[Exception]]:
+    try:
+        import zstandard
+    except ImportError:
+        raise missing_package("zstandard", "data") from None
+    return zstandard.ZstdDecompressor().decompressobj, zstandard.ZstdError
+
+
+_DECOMPRESS: dict[str, Callable[[], tuple[Any, ...]]] = {
+    ".gz": lambda: (partial(zlib.decompressobj, wbits=31), zlib.error, b"\0"),
     ".zst": _zstd,
-    # An OSError of the file itself is raised outside of `decompress`.
-    ".bz2": partial(_streams, bz2.BZ2Decompressor, OSError, b""),
-    ".xz": partial(
-        _streams,
-        partial(lzma.LZMADecompressor, memlimit=_XZ_MEMORY_BYTES),
-        lzma.LZMAError,
-        b"\0",
+    ".bz2": lambda: (bz2.BZ2Decompressor, OSError),
+    ".xz": lambda: (
+        partial(lzma.LZMADecompressor, memlimit=_XZ_MEMORY_BYTES), lzma.LZMAError, b"\0",
     ),
-}
+}  # fmt: skip
+"""What starts the decompression of a stream, its error, and what may stand between streams."""
