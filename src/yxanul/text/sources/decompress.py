@@ -12,13 +12,11 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from yxanul.base.errors import missing_package
 
 CHUNK_BYTES = 1 << 18
-# Little is fed at once: zstd may decompress it to thirty thousand times its size.
-_FED_BYTES = 1 << 7
 # Memory limit of the decoder; the highest usual preset needs 65 MiB.
 _XZ_MEMORY_BYTES = 1 << 28
 
@@ -43,9 +41,9 @@ def decompressed(file: BinaryIO, name: str) -> Iterator[bytes]:
     """
     first = file.read(MAGIC_BYTES)
     file.seek(0)
-    named = (suffix for suffix in _DECOMPRESS if name.lower().endswith(suffix))
+    named = (suffix for suffix in _FORMATS if name.lower().endswith(suffix))
     if suffix := compression_of(first) or next(named, None):
-        yield from _streams(file, *_DECOMPRESS[suffix]())
+        yield from _streams(file, _FORMATS[suffix]())
     else:
         yield from iter(partial(file.read, CHUNK_BYTES), b"")
 
@@ -55,43 +53,56 @@ def compression_of(first: bytes) -> str | None:
     return next((suffix for suffix, magic in _MAGIC.items() if magic.match(first)), None)
 
 
-def _streams(
-    file: BinaryIO, start: Callable[[], Any], error_type: type[Exception], padding: bytes = b""
-) -> Iterator[bytes]:
-    """Yield the bytes of concatenated streams with `padding` between them."""
-    stream, ready = None, bytearray()
-    while packed := file.read(_FED_BYTES):
-        while packed := packed if stream else packed.lstrip(padding):
-            stream = stream or start()
+class _Format(NamedTuple):
+    """How a format is decompressed."""
+
+    start: Callable[[], Any]
+    """Starts a stream."""
+    error_type: type[Exception]
+    fed_bytes: int
+    """Fed at once: in zstd, a few bytes may decompress to thirty thousand times as many."""
+    padding: bytes = b""
+    """What may stand between streams."""
+    limit: tuple[int, ...] = ()
+    """Bytes that a call returns at most, of decoders that keep the rest for the next call."""
+
+
+def _streams(file: BinaryIO, form: _Format) -> Iterator[bytes]:
+    """Yield the bytes of concatenated streams; no chunk is empty."""
+    stream, ready, has_more = None, bytearray(), False
+    while packed := file.read(form.fed_bytes):
+        while has_more or (packed := packed if stream else packed.lstrip(form.padding)):
+            stream = stream or form.start()
             try:
-                ready += stream.decompress(packed)
-            except error_type as error:
-                yield bytes(ready)
+                ready += stream.decompress(packed, *form.limit)
+            except form.error_type as error:
+                if ready:
+                    yield bytes(ready)
                 raise CorruptData(str(error)) from error
+            if len(ready) >= CHUNK_BYTES:
+                yield bytes(ready)
+                ready.clear()
+            has_more = bool(form.limit) and not (stream.eof or stream.needs_input)
             packed = stream.unused_data if stream.eof else b""
             stream = None if stream.eof else stream
-        if len(ready) >= CHUNK_BYTES:
-            yield bytes(ready)
-            ready.clear()
-    yield bytes(ready)
+    if ready:
+        yield bytes(ready)
     if stream is not None:
         raise EOFError
 
 
-def _zstd() -> tuple[Callable[[], Any], type[Exception]]:
+def _zstd() -> _Format:
     try:
         import zstandard
     except ImportError:
         raise missing_package("zstandard", "data") from None
-    return zstandard.ZstdDecompressor().decompressobj, zstandard.ZstdError
+    return _Format(zstandard.ZstdDecompressor().decompressobj, zstandard.ZstdError, 1 << 7)
 
 
-_DECOMPRESS: dict[str, Callable[[], tuple[Any, ...]]] = {
-    ".gz": lambda: (partial(zlib.decompressobj, wbits=31), zlib.error, b"\0"),
+_XZ = partial(lzma.LZMADecompressor, memlimit=_XZ_MEMORY_BYTES)
+_FORMATS: dict[str, Callable[[], _Format]] = {
+    ".gz": lambda: _Format(partial(zlib.decompressobj, wbits=31), zlib.error, 1 << 12, b"\0"),
     ".zst": _zstd,
-    ".bz2": lambda: (bz2.BZ2Decompressor, OSError),
-    ".xz": lambda: (
-        partial(lzma.LZMADecompressor, memlimit=_XZ_MEMORY_BYTES), lzma.LZMAError, b"\0",
-    ),
-}  # fmt: skip
-"""What starts the decompression of a stream, its error, and what may stand between streams."""
+    ".bz2": lambda: _Format(bz2.BZ2Decompressor, OSError, CHUNK_BYTES, limit=(CHUNK_BYTES,)),
+    ".xz": lambda: _Format(_XZ, lzma.LZMAError, CHUNK_BYTES, b"\0", (CHUNK_BYTES,)),
+}
