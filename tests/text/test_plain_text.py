@@ -117,7 +117,7 @@ def test_lines_together_are_lines_one_by_one(scraps, chunk_bytes, most_chars, pa
     data = "".join(scraps).encode()
     chunks = [data[at : at + chunk_bytes] for at in range(0, len(data), chunk_bytes)]
     together = list(decode_blocks(split_blocks(chunks, passage_chars)))
-    alone = [Lines(text, ends) for many, ends in together for text in many.split("\n")]
+    alone = [Lines(text, e, s) for many, e, s in together for text in many.split("\n")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunking, "MAX_DOCUMENT_CHARS", 3 * most_chars)
         for cut in (

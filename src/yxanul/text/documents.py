@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from yxanul.text.split import NOTHING_HELD_OUT, Split
-
-if TYPE_CHECKING:
-    from yxanul.text.sources.columns import Columns
 
 PROBLEMS = {
     "broken_utf8": "contains invalid UTF-8",
@@ -89,7 +86,7 @@ class SourceSlice:
     """Format of its files, if a source has several."""
     work: Any = field(default=None, compare=False, repr=False)
     """What there is to read, as its source needs it."""
-    columns: Columns | None = field(default=None, compare=False, repr=False)
-    """The columns of its text, if it has rows."""
+    columns: Any = field(default=None, compare=False, repr=False)
+    """The `Columns` of its text, if it has rows."""
     split: Split = NOTHING_HELD_OUT
     """Its held-out split."""

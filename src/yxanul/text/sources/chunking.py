@@ -23,26 +23,32 @@ _SIGN = re.compile(r"\S")
 class Lines(NamedTuple):
     """Whole lines without the last newline, or a piece of a very long one (`ends` is False).
 
-    Documents do not depend on how lines are batched.
+    `sound` means valid UTF-8. Documents do not depend on how lines are batched.
     """
 
     text: str
     ends: bool
+    sound: bool = True
 
 
 def decode_blocks(blocks: Iterable[tuple[bytes, bool]]) -> Iterator[Lines]:
     r"""Decode blocks of lines; "\r\n" becomes "\n"."""
     for raw, ends in blocks:
-        yield Lines((unix_lines(raw) if ends else raw).decode(errors="surrogateescape"), ends)
+        raw = unix_lines(raw) if ends else raw
+        try:
+            yield Lines(raw.decode(), ends)
+        except UnicodeDecodeError:
+            yield Lines(raw.decode(errors="surrogateescape"), ends, sound=False)
 
 
-def _sound(text: str) -> str | None:
-    """Return a text, or None if it had invalid UTF-8."""
+def _checked(text: str, sound: bool) -> str | None:
+    """Return a text, or None if it had invalid UTF-8; of `sound` lines it had none."""
     try:
-        text.encode()
+        if not sound:
+            text.encode()
+        return text
     except UnicodeEncodeError:
         return None
-    return text
 
 
 class _Document:
@@ -53,27 +59,29 @@ class _Document:
 
     def _start(self) -> None:
         self._pieces: list[str] = []
+        self._sound = True
         self.blank = True
         self.chars = 0
 
-    def add(self, text: str, ends: bool) -> None:
+    def add(self, text: str, ends: bool, sound: bool) -> None:
+        self._sound = self._sound and sound
         self._pieces.append(text + "\n" if ends else text)
         self.blank = self.blank and not text.strip()
         self.chars += len(self._pieces[-1])
 
     def take(self) -> str | None:
         """Return the document, and start the next one."""
-        text = "".join(self._pieces).strip("\n")
+        document = _checked("".join(self._pieces).strip("\n"), self._sound)
         self._start()
-        return _sound(text)
+        return document
 
 
 def by_line(blocks: Iterable[Lines]) -> Iterator[str | None]:
     """Yield every non-blank line; a piece of a very long line counts as a line."""
-    for text, _ in blocks:
+    for text, _, sound in blocks:
         for line in text.split("\n"):
             if line and not line.isspace():
-                yield _sound(line)
+                yield _checked(line, sound)
 
 
 def by_file(blocks: Iterable[Lines]) -> Iterator[str | None]:
@@ -106,17 +114,17 @@ def by_separator(
     """
     document, started = _Document(), False
     for lines in _small_enough(blocks, document):
-        text, ends = lines
+        text, ends, sound = lines
         begin = 0
         for stop, go_on in _separators(text, separator):
-            document.add(text[begin:stop], False)
+            document.add(text[begin:stop], False, sound)
             is_text = started or not document.blank
             before = document.take()
             if is_text:
                 yield before
             started, begin = True, go_on
         if begin <= len(text):
-            document.add(text[begin:] if begin else text, ends)
+            document.add(text[begin:] if begin else text, ends, sound)
         if document.chars >= MAX_DOCUMENT_CHARS:
             yield document.take()
     if not document.blank or (separator_follows and started):
@@ -146,8 +154,9 @@ def by_passage(blocks: Iterable[Lines], passage_chars: int) -> Iterator[str | No
     that ends PASSAGE_OVERRUN times that after it. It depends only on the given blocks (a file, or a
     range of it) up to its own end.
     """
-    text = ""
+    text, sound = "", True
     for lines in blocks:
+        sound = lines.sound and (sound or not text)
         text += lines.text + "\n" if lines.ends else lines.text
         begin = 0
         while sign := _SIGN.search(text, begin):
@@ -160,8 +169,8 @@ def by_passage(blocks: Iterable[Lines], passage_chars: int) -> Iterator[str | No
                 end = len(text)
             if not end:
                 break
-            yield _sound(text[begin:end].strip("\n"))
+            yield _checked(text[begin:end].strip("\n"), sound)
             begin = end
         text = text[begin:] if sign else ""
     if text:
-        yield _sound(text.strip("\n"))
+        yield _checked(text.strip("\n"), sound)
