@@ -184,10 +184,3 @@ def test_a_changed_file_changes_its_part_alone(case):
     assert before.keys() == after.keys()
     assert len(changed) == 1
     assert changed[0].startswith(case.file.name)
-
-
-def test_a_part_of_another_source_is_an_error_or_nothing_to_read(case):
-    part = open_source("mine", case.settings).slices()[0]
-    wrong = type(part)("no such part", None, "")
-    with pytest.raises(YxanulError, match="no such part"):
-        list(open_source("mine", case.settings).read(wrong))

@@ -1,4 +1,3 @@
-import hashlib
 import json
 import os
 
@@ -12,7 +11,6 @@ from yxanul.base.files import folder_lock
 from yxanul.base.ui import SilentUi
 from yxanul.data.config import DataSettings
 from yxanul.data.encode import prepare_corpus
-from yxanul.data.manifest import read_manifest, record_path
 from yxanul.data.plan import make_header
 from yxanul.data.report import report_on
 from yxanul.data.shards import Shards
@@ -269,22 +267,6 @@ def test_one_document_is_held_out_always(jsonl_folder, tmp_path, byte_tokenizer,
         "validation": 1,
     }
     assert_sound(tmp_path / "out", byte_tokenizer)
-
-
-def test_a_run_that_held_passages_out_by_their_hashes_is_left_as_it_is(tmp_path, byte_tokenizer):
-    (tmp_path / "book.txt").write_text("\n\n".join(f"{n} words" * 99 for n in range(200)))
-    source = {"kind": "text", "path": str(tmp_path / "book.txt")}
-    settings = settings_for(tmp_path, sources={"tales": source})
-    prepare_corpus(settings, byte_tokenizer, tmp_path / "out", SilentUi())
-    path = record_path(tmp_path / "out" / "tales", 0)
-    record = json.loads(path.read_text())
-    assert record.pop("held_out_below") == 1
-    header = read_manifest(tmp_path / "out" / "tales").header
-    record["key"] = hashlib.sha256(f"{header.key}\n\n".encode()).hexdigest()
-    path.write_text(json.dumps(record))
-    before = content_of(tmp_path / "out")
-    prepare_corpus(settings, byte_tokenizer, tmp_path / "out", SilentUi())
-    assert content_of(tmp_path / "out") == before
 
 
 def test_the_digest_of_settings_is_that_of_runs_begun_before(byte_tokenizer):

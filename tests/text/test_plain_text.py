@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import TextSettings
 from yxanul.text.documents import Dropped
+from yxanul.text.prepare import prepared
 from yxanul.text.sources import chunking, open_source
 from yxanul.text.sources.bytestream import split_blocks
 from yxanul.text.sources.chunking import Lines, by_passage, decode_blocks
@@ -87,7 +88,7 @@ PARAGRAPHS = st.lists(st.text("ab \n", max_size=30), max_size=30)
 @given(PARAGRAPHS, st.integers(1, 60))
 def test_passages_lose_nothing_but_blank_space(paragraphs, passage_chars):
     text = "\n\n".join(paragraphs)
-    lines = [Lines(line, True, True) for line in text.split("\n")]
+    lines = [Lines(line, True) for line in text.split("\n")]
     found = list(by_passage(lines, passage_chars))
     assert "".join("".join(found).split()) == "".join(text.split())
     assert all(passage.strip() for passage in found)
@@ -97,7 +98,7 @@ def test_passages_lose_nothing_but_blank_space(paragraphs, passage_chars):
 def test_what_follows_a_passage_does_not_change_it(first, second, passage_chars):
     def cut(paragraphs):
         lines = "\n\n".join(paragraphs).split("\n")
-        return list(by_passage([Lines(line, True, True) for line in lines], passage_chars))
+        return list(by_passage([Lines(line, True) for line in lines], passage_chars))
 
     alone, together = cut(first), cut([*first, *second])
     assert together[: max(len(alone) - 1, 0)] == alone[:-1]
@@ -189,8 +190,8 @@ def test_a_part_that_is_gone_is_an_error(tmp_path):
     settings = TextSettings(path=str(tmp_path))
     part = open_source("mine", settings).slices()[0]
     (tmp_path / "a.txt").unlink()
-    with pytest.raises(YxanulError, match=r"'a\.txt' no longer exists"):
-        list(open_source("mine", settings).read(part))
+    with pytest.raises(YxanulError, match=r"a\.txt cannot be opened"):
+        list(prepared(open_source("mine", settings), part))
 
 
 def test_many_small_files_make_few_parts(tmp_path, read):
@@ -225,7 +226,7 @@ def test_a_file_of_one_shape_streams(tmp_path, peak_bytes, block, split_by):
 
 
 def test_blank_lines_are_not_gathered(peak_bytes):
-    lines = [Lines("", True, True)] * 200_000
+    lines = [Lines("", True)] * 200_000
     with peak_bytes() as peak:
         assert list(by_passage(lines, 100)) == []
     assert peak.bytes < 100_000

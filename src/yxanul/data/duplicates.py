@@ -9,13 +9,13 @@ from pathlib import Path
 from yxanul.base.files import plain_digest, read_json, write_json
 from yxanul.base.ui import Ui
 from yxanul.data.executor import Executor, Worker
-from yxanul.data.manifest import read_record, shard_name
+from yxanul.data.manifest import shard_name
 from yxanul.data.plan import Job
 from yxanul.data.storage import Storage
 from yxanul.text.config import CommonSettings
 from yxanul.text.dedup.config import DeduplicateSettings
 from yxanul.text.dedup.copies import CopyCounts, write_copies
-from yxanul.text.dedup.fingerprints import are_written, fingerprints_key, write_fingerprints
+from yxanul.text.dedup.fingerprints import fingerprints_key, row_type, write_fingerprints
 from yxanul.text.documents import Dropped, SourceSlice
 from yxanul.text.prepare import prepared
 
@@ -89,11 +89,9 @@ def find_duplicates(
 
 
 def _is_scanned(task: ScanTask, storage: Storage) -> bool:
-    """Tell whether the fingerprints exist; remote files are written whole, and named by key."""
-    path = storage.folder / task.name
-    if not path.is_file() and storage.size(path):
-        return True
-    return are_written(path, task.deduplicate)
+    """Tell whether the fingerprints exist, in whole rows."""
+    size = storage.size(storage.folder / task.name)
+    return size is not None and size % row_type(task.deduplicate).itemsize == 0
 
 
 def _scans(job: Job, ngrams: str | None, settings: DeduplicateSettings) -> list[ScanTask]:
@@ -104,9 +102,7 @@ def _scans(job: Job, ngrams: str | None, settings: DeduplicateSettings) -> list[
     tasks = []
     for number, part in enumerate(job.parts):
         words = [*common, part.name, part.fingerprint]
-        record = read_record(job.folder, number)
-        # Passages end where text is held out, except in shards of versions that split by hash.
-        if part.split.by_position and (record is None or record.held_out_below == 1):
+        if part.split.by_position:  # passages end where text is held out
             words.append(part.split.mark)
         digest = plain_digest(words)
         name = f"{folder}/{shard_name(number)}-{digest[:16]}.bin"

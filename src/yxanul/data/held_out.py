@@ -101,8 +101,8 @@ def held_out_faults(
     for number, path in paths.items():
         if path in missing or number in damaged:
             continue
-        own = records[number].held_out_below if number in records else None
-        fraction = own or source.manifest.header.validation_fraction
+        own = records.get(number)
+        fraction = own.held_out_below if own else source.manifest.header.validation_fraction
         shard = source.shard("validation", number)
         for fault in _text_faults(path.read_bytes(), shard, fraction, tokenizer):
             yield path, fault

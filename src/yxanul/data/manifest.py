@@ -62,9 +62,9 @@ class Figures(Settings):
     """Number of tokens, eos included."""
     bytes: int
     """Size of the text in bytes of UTF-8."""
-    chars: int = 0
+    chars: int
     """Size of the text in characters."""
-    lengths: tuple[int, ...] = ()
+    lengths: tuple[int, ...]
     """Histogram: entry n counts documents with 2^n to 2^(n+1) - 1 tokens."""
 
 
@@ -75,7 +75,7 @@ class ShardEntry(Figures):
     """Checksum of each file, by suffix."""
 
 
-_EMPTY = ShardEntry(documents=0, tokens=0, bytes=0, sha256={})
+_EMPTY = ShardEntry(documents=0, tokens=0, bytes=0, chars=0, lengths=(), sha256={})
 
 
 class DroppedSample(Settings):
@@ -98,11 +98,11 @@ class PartRecord(Settings):
     """Name of the slice."""
     fingerprint: str
     """Fingerprint of the slice's content."""
-    held_out_below: float | None = None
-    """Fraction below which a document's hash held it out; 1: its position did; None: as header."""
+    held_out_below: float
+    """Fraction below which a document's hash held it out; 1: its position did."""
     dropped: dict[str, int]
     """Number of dropped documents, by cause."""
-    samples: tuple[DroppedSample, ...] = ()
+    samples: tuple[DroppedSample, ...]
     """The first dropped documents of each cause."""
     shards: dict[Split, ShardEntry]
     """The shard of each split."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -110,24 +109,18 @@ def plan_job(job: Job, ngrams: str | None, copies: list[str] | None, ui: Ui) -> 
         mine = copies[number] if copies else None
         # Duplicates depend on other slices and sources, so their digest belongs to the key.
         others = [sha256_of(job.storage.folder / mine) if mine else "", ngrams or ""]
-        words = [job.header.key, *others]
-        key = _digest([*words, *([] if part.split == plain else [part.split.mark])])
+        marks = [] if part.split == plain else [part.split.mark]
+        words = "\n".join([job.header.key, *others, *marks])
+        key = hashlib.sha256(words.encode()).hexdigest()
         job.tasks.append(EncodeTask(number, part, job.settings, job.header, ngrams, mine, key))
-        # Older versions held out passages by hash rather than in runs: accept their shards.
-        accepted = {key, _digest(words)} if part.split.by_position else {key}
         record = read_record(job.folder, number)
         if (
             record is not None
-            and record.key in accepted
-            and (record.part, record.fingerprint) == (part.name, part.fingerprint)
+            and (record.key, record.part, record.fingerprint) == (key, part.name, part.fingerprint)
             and job.is_whole(number, record)
         ):
             job.done[number] = record
     _warn_if_redone(job, ui)
-
-
-def _digest(words: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(words).encode()).hexdigest()
 
 
 def _warn_if_redone(job: Job, ui: Ui) -> None:

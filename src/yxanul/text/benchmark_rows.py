@@ -14,7 +14,7 @@ from yxanul.text.documents import CURES, PROBLEMS, Dropped
 from yxanul.text.sources.bytestream import ByteStream
 from yxanul.text.sources.columns import Row
 from yxanul.text.sources.files import File, find_files, with_compressions
-from yxanul.text.sources.hub_files import HubAccess
+from yxanul.text.sources.hub_files import hub_file
 from yxanul.text.sources.hub_plan import ROWS, commit_of, find_plan
 from yxanul.text.sources.hub_query import HubQuery, is_offline
 from yxanul.text.sources.hub_rows import load
@@ -100,13 +100,13 @@ def _hub_rows(name: str) -> Iterator[tuple[str, Row]]:
         raise YxanulError(f"{name} is not on the Hugging Face hub", hint="give its file")
     for config in _configs(hub):
         query = HubQuery.of(hub)._replace(config=config)
-        plan = find_plan(query, quick=True)
+        plan = find_plan(query)
         query = query._replace(revision=plan.commit)
         if plan.format == ROWS:
             yield from ((f"'{hub.name}'", row) for row in load(query, False))
         else:
-            access = HubAccess(query, downloads=True)
-            yield from _rows(name, map(access.file, plan.files))
+            files = [hub_file(entry, query, False, downloads=True) for entry in plan.files]
+            yield from _rows(name, files)
 
 
 def _configs(hub: HubSettings) -> Sequence[str | None]:
@@ -120,5 +120,5 @@ def _configs(hub: HubSettings) -> Sequence[str | None]:
 
     query = HubQuery.of(hub)
     if not is_offline():  # without a network, `names` takes minutes
-        retry(lambda: commit_of(query), query, quick=True)
+        retry(lambda: commit_of(query), query)
     return retry(names, query, client_waits=True)

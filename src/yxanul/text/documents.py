@@ -84,5 +84,9 @@ class SourceSlice:
     fingerprint: str
     kind: str = "text"
     """Format of its files, if a source has several."""
+    work: Any = field(default=None, compare=False, repr=False)
+    """What there is to read, as its source needs it."""
+    columns: Any = field(default=None, compare=False, repr=False)
+    """The `Columns` of its text, if it has rows."""
     split: Split = NOTHING_HELD_OUT
     """Its held-out split."""

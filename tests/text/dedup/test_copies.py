@@ -59,11 +59,6 @@ def test_an_interruption_leaves_nothing_and_the_next_call_decides_the_same(
     assert [path.read_bytes() for path in paths] == wanted
 
 
-def test_fingerprints_of_other_settings_are_refused(tmp_path, written):
-    with pytest.raises(YxanulError, match="other settings"):
-        write_copies(written, [tmp_path / "0"] * 2, DeduplicateSettings(), tmp_path / "scratch")
-
-
 def test_too_many_documents(tmp_path, written, monkeypatch):
     monkeypatch.setattr(copies_module, "_MAX_DOCUMENTS", 4)
     with pytest.raises(YxanulError, match="too many documents"):

@@ -33,14 +33,13 @@ print(peak() - before, counts.documents, counts.duplicates, counts.near_duplicat
 
 def write_made_up(path, settings, rows):
     """Write rows as a file of fingerprints, without texts."""
-    header = fingerprints._header(fingerprints._kind(settings), len(rows))
-    path.write_bytes(header + rows.tobytes())
+    path.write_bytes(rows.tobytes())
 
 
 def made_up(count, settings, seed):
     """Return fingerprints without copies."""
     draws = np.random.default_rng(seed)
-    kind = fingerprints._row_type(settings)
+    kind = fingerprints.row_type(settings)
     rows = np.frombuffer(draws.bytes(count * kind.itemsize), kind).copy()
     rows["ngrams"] = 100
     return rows

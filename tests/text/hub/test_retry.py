@@ -10,7 +10,6 @@ from yxanul.text.config import HubSettings
 from yxanul.text.sources import hub_plan, hub_rows, open_source, retry
 from yxanul.text.sources.hub_query import HubQuery
 from yxanul.text.sources.retry import MAX_WAIT_SECONDS, WAITS_SECONDS
-from yxanul.text.sources.source import digest_of
 
 QUERY = HubQuery("ann/tales")
 
@@ -86,14 +85,6 @@ def test_in_the_end_the_fault_is_told():
     with pytest.raises(YxanulError, match=r"not be reached.*503 for some address"):
         tried(action, QUERY, lambda seconds: None)
     assert len(left) == 9 - len(WAITS_SECONDS) - 1
-
-
-@pytest.mark.parametrize(("fault", "tries"), [(ConnectionError(), 3), (HttpFault(503), 5)])
-def test_quick_is_for_no_answer_not_for_a_busy_hub(fault, tries):
-    action, left = gives(*[fault] * 9)
-    with pytest.raises(YxanulError, match=f"after {tries} tries"):
-        tried(action, QUERY, lambda seconds: None, quick=True)
-    assert len(left) == 9 - tries
 
 
 @pytest.mark.parametrize(("asked", "waited"), [("9", 9), ("99999", MAX_WAIT_SECONDS)])
@@ -197,17 +188,3 @@ def test_a_full_disk_is_known_by_what_datasets_says():
 def test_a_network_that_is_down_for_a_moment(number):
     action, _ = gives(OSError(number, "unreachable"), "text")
     assert tried(action, "sftp://host/a", lambda seconds: None) == "text"
-
-
-def test_streamed_rows_keep_the_fingerprint_of_versions_before():
-    """Shards that were written when `HubQuery` was called `Wanted` stay valid."""
-    query = repr(QUERY).replace("HubQuery", "Wanted", 1)
-    rows = SimpleNamespace(
-        settings=SimpleNamespace(limit=3),
-        _query=QUERY,
-        _columns="columns",
-        _dataset=None,
-        _streaming=True,
-    )
-    (part,) = hub_rows.HubRows.slices(rows)
-    assert part.fingerprint == digest_of(query, repr("columns"))

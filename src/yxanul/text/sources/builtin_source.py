@@ -12,7 +12,7 @@ from typing import Any
 
 from yxanul.text.config import BuiltinSettings
 from yxanul.text.documents import Document, Dropped, SourceSlice
-from yxanul.text.sources.source import digest_of, parse_range, range_name, ranges
+from yxanul.text.sources.source import digest_of, range_name, ranges
 
 DOCUMENTS = 10_000
 DOCUMENTS_A_PART = 1000
@@ -46,14 +46,14 @@ class BuiltinSource:
             mark = digest_of(_modules_digest(tuple(modules)), str(self._at_most))
             # The number of documents in a module is unknown, so with a limit there is one slice.
             runs = ranges(len(modules), len(modules) if self._at_most else MODULES_A_PART)
-        return [SourceSlice(range_name(self.settings.domain, run), None, mark) for run in runs]
+        domain = self.settings.domain
+        return [SourceSlice(range_name(domain, run), None, mark, work=run) for run in runs]
 
     def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
         """Yield the documents of a slice."""
-        numbers = parse_range(self.name, part.name)
         if self.synthetic:
-            return self._generated(numbers)
-        return islice(self._python(numbers), self._at_most)
+            return self._generated(part.work)
+        return islice(self._python(part.work), self._at_most)
 
     @property
     def _at_most(self) -> int | None:

@@ -1,12 +1,12 @@
 """Chunking of plain text into documents, in bounded memory.
 
-None stands for a document with invalid UTF-8.
+None stands for a document with invalid UTF-8, whose bytes are lone surrogates until it is whole.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from yxanul.text.sources.bytestream import unix_lines
@@ -23,31 +23,32 @@ _SIGN = re.compile(r"\S")
 class Lines(NamedTuple):
     """Whole lines without the last newline, or a piece of a very long one (`ends` is False).
 
-    `sound` means valid UTF-8; invalid lines come one by one. Documents do not depend on how lines
-    are batched.
+    `sound` means valid UTF-8. Documents do not depend on how lines are batched.
     """
 
     text: str
     ends: bool
-    sound: bool
+    sound: bool = True
 
 
 def decode_blocks(blocks: Iterable[tuple[bytes, bool]]) -> Iterator[Lines]:
-    r"""Decode blocks of lines; invalid bytes are replaced, and "\r\n" becomes "\n"."""
+    r"""Decode blocks of lines; "\r\n" becomes "\n"."""
     for raw, ends in blocks:
         raw = unix_lines(raw) if ends else raw
         try:
-            yield Lines(raw.decode(), ends, True)
+            yield Lines(raw.decode(), ends)
         except UnicodeDecodeError:
-            for line in raw.split(b"\n"):
-                yield _decoded(line, ends)
+            yield Lines(raw.decode(errors="surrogateescape"), ends, sound=False)
 
 
-def _decoded(line: bytes, ends: bool) -> Lines:
+def _checked(text: str, sound: bool) -> str | None:
+    """Return a text, or None if it had invalid UTF-8; of `sound` lines it had none."""
     try:
-        return Lines(line.decode(), ends, True)
-    except UnicodeDecodeError:
-        return Lines(line.decode(errors="replace"), ends, False)
+        if not sound:
+            text.encode()
+        return text
+    except UnicodeEncodeError:
+        return None
 
 
 class _Document:
@@ -63,16 +64,16 @@ class _Document:
         self.chars = 0
 
     def add(self, text: str, ends: bool, sound: bool) -> None:
-        self._pieces.append(text + "\n" if ends else text)
         self._sound = self._sound and sound
+        self._pieces.append(text + "\n" if ends else text)
         self.blank = self.blank and not text.strip()
         self.chars += len(self._pieces[-1])
 
     def take(self) -> str | None:
-        """Return the document, or None if it had invalid UTF-8, and start the next one."""
-        text = "".join(self._pieces).strip("\n") if self._sound else None
+        """Return the document, and start the next one."""
+        document = _checked("".join(self._pieces).strip("\n"), self._sound)
         self._start()
-        return text
+        return document
 
 
 def by_line(blocks: Iterable[Lines]) -> Iterator[str | None]:
@@ -80,7 +81,7 @@ def by_line(blocks: Iterable[Lines]) -> Iterator[str | None]:
     for text, _, sound in blocks:
         for line in text.split("\n"):
             if line and not line.isspace():
-                yield line if sound else None
+                yield _checked(line, sound)
 
 
 def by_file(blocks: Iterable[Lines]) -> Iterator[str | None]:
@@ -149,44 +150,27 @@ def _separators(text: str, separator: str) -> Iterator[tuple[int, int]]:
 def by_passage(blocks: Iterable[Lines], passage_chars: int) -> Iterator[str | None]:
     """Yield passages: whole paragraphs, joined until they have `passage_chars` characters.
 
-    A passage depends only on the given blocks (a file, or a range of it) up to its own end.
+    A passage ends at the first blank line that ends `passage_chars` after its start, or at any line
+    that ends PASSAGE_OVERRUN times that after it. It depends only on the given blocks (a file, or a
+    range of it) up to its own end.
     """
-    document = _Document()
+    text, sound = "", True
     for lines in blocks:
-        begin, stop = 0, len(lines.text)
-        while begin <= stop:
-            if document.blank and lines.ends and lines.sound:
-                begin = yield from _whole_passages(lines.text + "\n", begin, passage_chars)
-                if begin <= stop:
-                    document.add(lines.text[begin:], True, True)
+        sound = lines.sound and (sound or not text)
+        text += lines.text + "\n" if lines.ends else lines.text
+        begin = 0
+        while sign := _SIGN.search(text, begin):
+            begin = max(begin, text.rfind("\n", begin, sign.start()) + 1)
+            line_end = text.find("\n", begin + PASSAGE_OVERRUN * passage_chars - 1) + 1
+            before = text.rfind("\n", begin, begin + passage_chars - 1)
+            blank = _BLANK_LINE.search(text, max(before, begin), line_end or len(text))
+            end = blank.end() if blank else line_end
+            if not end and not lines.ends and len(text) - begin >= PASSAGE_OVERRUN * passage_chars:
+                end = len(text)
+            if not end:
                 break
-            end = lines.text.find("\n", begin)
-            line = lines.text[begin : stop if end < 0 else end]
-            begin += len(line) + 1
-            blank = not line or line.isspace()
-            if blank and document.blank:
-                continue
-            document.add(line, lines.ends, lines.sound)
-            if document.chars >= (passage_chars if blank else PASSAGE_OVERRUN * passage_chars):
-                yield document.take()
-    if not document.blank:
-        yield document.take()
-
-
-def _whole_passages(text: str, begin: int, passage_chars: int) -> Generator[str, None, int]:
-    """Yield the passages that end in `text` from `begin` on; return where the next one begins.
-
-    A fast path, equal to going line by line: a passage ends at the first blank line that ends
-    `passage_chars` after its start, or at any line that ends PASSAGE_OVERRUN times that after it.
-    """
-    while sign := _SIGN.search(text, begin):
-        begin = max(begin, text.rfind("\n", begin, sign.start()) + 1)
-        line_end = text.find("\n", begin + PASSAGE_OVERRUN * passage_chars - 1) + 1
-        before = text.rfind("\n", begin, begin + passage_chars - 1)
-        blank = _BLANK_LINE.search(text, max(before, begin), line_end or len(text))
-        end = blank.end() if blank else line_end
-        if not end:
-            return begin
-        yield text[begin:end].strip("\n")
-        begin = end
-    return len(text)
+            yield _checked(text[begin:end].strip("\n"), sound)
+            begin = end
+        text = text[begin:] if sign else ""
+    if text:
+        yield _checked(text.strip("\n"), sound)

@@ -7,19 +7,16 @@ here both are errors, so that no text is lost silently.
 from __future__ import annotations
 
 import bz2
-import gzip
 import lzma
 import re
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from yxanul.base.errors import missing_package
 
 CHUNK_BYTES = 1 << 18
-# A zstd block can decompress to thirty thousand times its size at once.
-_ZSTD_BYTES = 1 << 7
 # Memory limit of the decoder; the highest usual preset needs 65 MiB.
 _XZ_MEMORY_BYTES = 1 << 28
 
@@ -44,9 +41,9 @@ def decompressed(file: BinaryIO, name: str) -> Iterator[bytes]:
     """
     first = file.read(MAGIC_BYTES)
     file.seek(0)
-    named = (suffix for suffix in _DECOMPRESS if name.lower().endswith(suffix))
+    named = (suffix for suffix in _FORMATS if name.lower().endswith(suffix))
     if suffix := compression_of(first) or next(named, None):
-        yield from _DECOMPRESS[suffix](file)
+        yield from _streams(file, _FORMATS[suffix]())
     else:
         yield from iter(partial(file.read, CHUNK_BYTES), b"")
 
@@ -56,77 +53,56 @@ def compression_of(first: bytes) -> str | None:
     return next((suffix for suffix, magic in _MAGIC.items() if magic.match(first)), None)
 
 
-def _gzip(file: BinaryIO) -> Iterator[bytes]:
-    try:
-        with gzip.GzipFile(fileobj=file, mode="rb") as stream:
-            yield from iter(partial(stream.read1, CHUNK_BYTES), b"")
-    except (zlib.error, gzip.BadGzipFile) as error:
-        raise CorruptData(str(error)) from error
+class _Format(NamedTuple):
+    """How a format is decompressed."""
+
+    start: Callable[[], Any]
+    """Starts a stream."""
+    error_type: type[Exception]
+    fed_bytes: int
+    """Fed at once: in zstd, a few bytes may decompress to thirty thousand times as many."""
+    padding: bytes = b""
+    """What may stand between streams."""
+    limit: tuple[int, ...] = ()
+    """Bytes that a call returns at most, of decoders that keep the rest for the next call."""
 
 
-def _zstd(file: BinaryIO) -> Iterator[bytes]:
-    try:
-        import zstandard
-    except ImportError:
-        raise missing_package("zstandard", "data") from None
-    frame: Any = None
-    ready = bytearray()
-    while packed := file.read(_ZSTD_BYTES):
-        while packed:
-            frame = frame or zstandard.ZstdDecompressor().decompressobj()
+def _streams(file: BinaryIO, form: _Format) -> Iterator[bytes]:
+    """Yield the bytes of concatenated streams; no chunk is empty."""
+    stream, ready, has_more = None, bytearray(), False
+    while packed := file.read(form.fed_bytes):
+        while has_more or (packed := packed if stream else packed.lstrip(form.padding)):
+            stream = stream or form.start()
             try:
-                ready += frame.decompress(packed)
-            except zstandard.ZstdError as error:
+                ready += stream.decompress(packed, *form.limit)
+            except form.error_type as error:
                 if ready:
                     yield bytes(ready)
                 raise CorruptData(str(error)) from error
-            packed = frame.unused_data if frame.eof else b""
-            frame = None if frame.eof else frame
-        if len(ready) >= CHUNK_BYTES:
-            yield bytes(ready)
-            ready.clear()
+            if len(ready) >= CHUNK_BYTES:
+                yield bytes(ready)
+                ready.clear()
+            has_more = bool(form.limit) and not (stream.eof or stream.needs_input)
+            packed = stream.unused_data if stream.eof else b""
+            stream = None if stream.eof else stream
     if ready:
         yield bytes(ready)
-    if frame is not None:
-        raise EOFError
-
-
-def _streams(
-    start: Callable[[], Any], error_type: type[Exception], padding: bytes, file: BinaryIO
-) -> Iterator[bytes]:
-    """Yield the bytes of concatenated streams with `padding` between them."""
-    stream, packed = None, b""
-    while True:
-        if not packed and (stream is None or stream.needs_input):
-            packed = file.read(CHUNK_BYTES)
-            if not packed:
-                break
-        if stream is None:
-            packed = packed.lstrip(padding) if padding else packed
-            stream = start() if packed else None
-            continue
-        try:
-            chunk = stream.decompress(packed, CHUNK_BYTES)
-        except error_type as error:
-            raise CorruptData(str(error)) from error
-        packed = b""
-        if chunk:
-            yield chunk
-        if stream.eof:
-            stream, packed = None, stream.unused_data
     if stream is not None:
         raise EOFError
 
 
-_DECOMPRESS: dict[str, Callable[[BinaryIO], Iterator[bytes]]] = {
-    ".gz": _gzip,
+def _zstd() -> _Format:
+    try:
+        import zstandard
+    except ImportError:
+        raise missing_package("zstandard", "data") from None
+    return _Format(zstandard.ZstdDecompressor().decompressobj, zstandard.ZstdError, 1 << 7)
+
+
+_XZ = partial(lzma.LZMADecompressor, memlimit=_XZ_MEMORY_BYTES)
+_FORMATS: dict[str, Callable[[], _Format]] = {
+    ".gz": lambda: _Format(partial(zlib.decompressobj, wbits=31), zlib.error, 1 << 12, b"\0"),
     ".zst": _zstd,
-    # An OSError of the file itself is raised outside of `decompress`.
-    ".bz2": partial(_streams, bz2.BZ2Decompressor, OSError, b""),
-    ".xz": partial(
-        _streams,
-        partial(lzma.LZMADecompressor, memlimit=_XZ_MEMORY_BYTES),
-        lzma.LZMAError,
-        b"\0",
-    ),
+    ".bz2": lambda: _Format(bz2.BZ2Decompressor, OSError, CHUNK_BYTES, limit=(CHUNK_BYTES,)),
+    ".xz": lambda: _Format(_XZ, lzma.LZMAError, CHUNK_BYTES, b"\0", (CHUNK_BYTES,)),
 }

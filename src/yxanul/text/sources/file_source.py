@@ -16,7 +16,7 @@ from yxanul.text.sources.html import HtmlReader
 from yxanul.text.sources.kinds import SUFFIXES, kind_of, suffix_of
 from yxanul.text.sources.parquet import ParquetReader
 from yxanul.text.sources.plain_text import PlainTextReader
-from yxanul.text.sources.reader import Reader, gone
+from yxanul.text.sources.reader import Reader, files_of
 from yxanul.text.sources.remote import is_remote
 from yxanul.text.sources.rows import CsvReader, JsonReader, RowReader
 from yxanul.text.sources.source import digest_of
@@ -70,16 +70,15 @@ class FileSource:
         if limit is None or len(self._readers) == 1:
             return parts
         mark = digest_of(*(f"{part.name}\t{part.fingerprint}" for part in parts))
-        return [SourceSlice(f"first {limit} of all", None, mark)]
+        return [SourceSlice(f"first {limit} of all", None, mark, "all", work=parts)]
 
     def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
         """Yield the documents of the slice, in order; raise if a local file changed meanwhile."""
-        if part.name == f"first {self.settings.limit} of all":
-            readers = self._readers.values()
-            every = (reader.read(each) for reader in readers for each in reader.slices())
-            yield from islice(chain.from_iterable(every), self.settings.limit)
+        if part.kind == "all":
+            every = chain.from_iterable(map(self.read, part.work))
+            yield from islice(every, self.settings.limit)
             return
-        reader = self._reader_of(part)
+        reader = READERS[part.kind].of(part, self.name, self.settings)
         yield from reader.read(part)
         reader.check_unchanged(part)
 
@@ -88,9 +87,8 @@ class FileSource:
         split = self._split(fraction)
         if split.runs is None:
             return [replace(part, split=split) for part in parts]
-        names = ([file.name for file in self._reader_of(part).files_of(part)] for part in parts)
         return [
-            replace(part, split=split.of(some)) for part, some in zip(parts, names, strict=True)
+            replace(part, split=split.of(file.name for file in files_of(part))) for part in parts
         ]
 
     def _split(self, fraction: float) -> Split:
@@ -106,12 +104,6 @@ class FileSource:
             return Split(fraction, by_position=False)
         sized = [file for reader in texts for file in reader.sized()]
         return Split(fraction, runs=runs_of_few(sized, fraction, run_bytes))
-
-    def _reader_of(self, part: SourceSlice) -> Reader:
-        kind = part.kind if self.settings.kind == "text" else self.settings.kind
-        if kind not in self._readers:
-            raise gone(part, self.settings.path)
-        return self._readers[kind]
 
     @cached_property
     def _files(self) -> dict[str | None, list[File]]:

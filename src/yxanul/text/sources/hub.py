@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import ColumnSettings, HubSettings, TextSettings
 from yxanul.text.documents import Document, Dropped, SourceSlice
 from yxanul.text.sources.file_source import READERS
-from yxanul.text.sources.hub_files import HubAccess
-from yxanul.text.sources.hub_plan import ROWS, Plan, find_plan
+from yxanul.text.sources.hub_files import HubFile, hub_file
+from yxanul.text.sources.hub_plan import ROWS, find_plan
 from yxanul.text.sources.hub_query import HubQuery
 from yxanul.text.sources.hub_rows import HubRows
 from yxanul.text.sources.reader import Reader
-
-
-@dataclass(frozen=True, slots=True)
-class HubSlice(SourceSlice):
-    """Slice at a commit. The fingerprint depends on the content, not on the commit."""
-
-    commit: str = ""
 
 
 class HubSource:
@@ -32,15 +25,16 @@ class HubSource:
         self.name = name
         self.settings = settings
         self._query = HubQuery.of(settings)
-        self._at: dict[str, tuple[HubAccess, Reader | HubRows]] = {}
+        self._readers: dict[str, Reader | HubRows] = {}
 
     @property
     def notes(self) -> list[str]:
         """Guessed column, unreachable hub, and pending downloads."""
         plan = find_plan(self._query)
-        access, reader = self._open(plan.commit)
+        reader = self._reader(plan.commit)
         notes = [*([plan.note] if plan.note else []), *reader.notes]
-        missing = [file for file in map(access.file, plan.files) if file.cached() is None]
+        files = (file for file in reader.files if isinstance(file, HubFile))
+        missing = [file for file in files if file.cached() is None]
         if missing and not self.settings.streaming:
             size = sum(file.size_bytes or 0 for file in missing) / 1e6
             notes.append(
@@ -51,29 +45,30 @@ class HubSource:
     def slices(self) -> list[SourceSlice]:
         """List the slices, each with the commit, so that all processes read the same one."""
         commit = find_plan(self._query).commit
-        return [
-            HubSlice(part.name, part.size_bytes, part.fingerprint, commit=commit)
-            for part in self._open(commit)[1].slices()
-        ]
+        parts = self._reader(commit).slices()
+        return [replace(part, work=(commit, part.work)) for part in parts]
 
     def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
-        """Yield the documents of a slice; columns are sampled first, without a download."""
-        commit = part.commit if isinstance(part, HubSlice) else find_plan(self._query).commit
-        access, reader = self._open(commit)
-        _ = reader.notes
-        access.downloads = not self.settings.streaming
-        return reader.read(part)
+        """Yield the documents of a slice; only now files are downloaded."""
+        commit, work = part.work
+        reader = self._reader(commit)
+        part = replace(part, work=work)
+        if isinstance(reader, HubRows):
+            return reader.read(part)
+        pieces = [
+            replace(piece, file=replace(piece.file, downloads=not self.settings.streaming))
+            for piece in work
+        ]
+        return type(reader).of(part, self.name, reader.settings).read(replace(part, work=pieces))
 
-    def _open(self, commit: str) -> tuple[HubAccess, Reader | HubRows]:
-        """Return the files of a commit and what reads them."""
-        if commit not in self._at:
-            query = self._query._replace(revision=commit)
-            access = HubAccess(query, self.settings.streaming)
-            self._at[commit] = access, self._reader(find_plan(query), access)
-        return self._at[commit]
+    def _reader(self, commit: str) -> Reader | HubRows:
+        """Return what reads the files of a commit."""
+        if commit not in self._readers:
+            self._readers[commit] = self._open(self._query._replace(revision=commit))
+        return self._readers[commit]
 
-    def _reader(self, plan: Plan, access: HubAccess) -> Reader | HubRows:
-        settings, query = self.settings, access.query
+    def _open(self, query: HubQuery) -> Reader | HubRows:
+        settings, plan = self.settings, find_plan(query)
         if plan.format == ROWS:
             # Without streaming, the whole set is downloaded before its first row: too much for few.
             is_few = settings.limit is not None and query.split.isalnum()
@@ -89,4 +84,5 @@ class HubSource:
         columns = {field: getattr(settings, field) for field in ColumnSettings.model_fields}
         as_files = TextSettings(path=f"'{query.name}' at {query.revision}", **columns)
         kind = {"json": "jsonl"}.get(plan.format, plan.format)
-        return READERS[kind](self.name, as_files, [access.file(entry) for entry in plan.files])
+        files = [hub_file(entry, query, settings.streaming) for entry in plan.files]
+        return READERS[kind](self.name, as_files, files)

@@ -16,32 +16,21 @@ from yxanul.text.sources.hub_query import HubQuery
 from yxanul.text.sources.retry import retry
 
 
-@dataclass
-class HubAccess:
-    """Access to the files of one dataset; the revision of the query is a commit."""
-
-    query: HubQuery
-    streaming: bool = False
-    """Nothing is kept on disk."""
-    downloads: bool = False
-    """Files are downloaded when they are opened; else what is not cached is read by ranges."""
-
-    def file(self, entry: Entry) -> HubFile:
-        """Return a file of the dataset."""
-        address = f"hf://datasets/{self.query.name}@{self.query.revision}/{entry.path}"
-        return HubFile(entry.path, address, entry.size_bytes, entry.digest, self)
-
-
 @dataclass(frozen=True, slots=True)
 class HubFile(File):
     """A file of a dataset; its fingerprint depends on its content, not on the commit."""
 
-    access: HubAccess
+    query: HubQuery
+    """The dataset; its revision is a commit."""
+    streaming: bool
+    """Nothing is kept on disk."""
+    downloads: bool = False
+    """It is downloaded when it is opened; else what is not cached is read by ranges."""
 
     def open(self, buffer_bytes: int | None = None) -> BinaryIO:
         """Open the file as a seekable stream; faults of the hub raise YxanulError."""
         path = self.cached()
-        if path is None and self.access.downloads:
+        if path is None and self.downloads:
             path = self.download()
         if path is not None:
             return open(path, "rb")
@@ -55,7 +44,7 @@ class HubFile(File):
         """Return the path of the file in the cache, if it is there and complete."""
         from huggingface_hub import try_to_load_from_cache
 
-        query = self.access.query
+        query = self.query
         path = try_to_load_from_cache(
             query.name, self.name, revision=query.revision, repo_type="dataset"
         )
@@ -63,14 +52,14 @@ class HubFile(File):
 
     def download(self) -> str:
         """Return the path of the downloaded file."""
-        return retry(self._download, self.access.query, client_waits=True)
+        return retry(self._download, self.query, client_waits=True)
 
     def _download(self) -> str:
         """Download the file; among several processes one does, and the others wait."""
         from huggingface_hub import hf_hub_download
         from huggingface_hub.utils.tqdm import silent_tqdm
 
-        query = self.access.query
+        query = self.query
         path = hf_hub_download(
             query.name,
             self.name,
@@ -88,11 +77,17 @@ class HubFile(File):
         return path
 
 
+def hub_file(entry: Entry, query: HubQuery, streaming: bool, downloads: bool = False) -> HubFile:
+    """Return a file of a dataset."""
+    address = f"hf://datasets/{query.name}@{query.revision}/{entry.path}"
+    return HubFile(entry.path, address, entry.size_bytes, entry.digest, query, streaming, downloads)
+
+
 class _Stream(remote.RetriedFile):
     """Raw stream of a file. The client's own file would retry each of our attempts six times."""
 
     def __init__(self, file: HubFile):
-        super().__init__(file.access.query, file.size_bytes)
+        super().__init__(file.query, file.size_bytes)
         self._file = file
 
     def fetch(self, length: int, attempt: int) -> bytes:
@@ -101,8 +96,7 @@ class _Stream(remote.RetriedFile):
         from huggingface_hub.constants import HF_HUB_DOWNLOAD_TIMEOUT
         from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
-        name, access = self._file.name, self._file.access
-        query = access.query
+        name, query = self._file.name, self._file.query
         url = hf_hub_url(query.name, name, revision=query.revision, repo_type="dataset")
         span = f"{self._at}-{self._at + length - 1}"
         headers = build_hf_headers() | {"Range": f"bytes={span}", "Accept-Encoding": "identity"}
@@ -111,7 +105,7 @@ class _Stream(remote.RetriedFile):
             hf_raise_for_status(response)
             if response.headers.get("Content-Range") == f"bytes {span}/{self._size_bytes}":
                 return response.read()
-        if access.streaming:
+        if self._file.streaming:
             raise YxanulError(
                 f"the hub does not support range requests for {name}", hint="set streaming: false"
             )

@@ -55,11 +55,10 @@ class Plan(NamedTuple):
 
 
 @lru_cache(maxsize=32)
-def find_plan(query: HubQuery, quick: bool = False) -> Plan:
+def find_plan(query: HubQuery) -> Plan:
     """Return the plan; a branch is resolved once per process, so that a run stays at one commit.
 
-    Plans are stored next to the downloaded files, so that a cached dataset needs no hub. `quick` is
-    that of `retry`.
+    Plans are stored next to the downloaded files, so that a cached dataset needs no hub.
     """
     stored = None if query.is_local else _stored(query)
     if query.is_local or is_offline():
@@ -67,7 +66,7 @@ def find_plan(query: HubQuery, quick: bool = False) -> Plan:
     if stored and query.is_pinned:
         return stored
     try:
-        commit = retry(lambda: commit_of(query), query, quick=quick)
+        commit = retry(lambda: commit_of(query), query)
     except Unreachable:
         if not stored:
             raise

@@ -72,18 +72,12 @@ def refusal(query: HubQuery, causes: Sequence[BaseException]) -> YxanulError | N
         "RevisionNotFoundError": YxanulError(
             f"{name} has no revision '{query.revision}'", expected="a branch, a tag or a commit"
         ),
-        "DisabledRepoError": YxanulError(f"the hub has disabled {name}"),
         "HFValidationError": YxanulError(
             f"'{query.name}' is not a valid dataset name",
             expected="owner/name, such as roneneldan/TinyStories",
         ),
         "DatasetNotFoundError": missing,
         "RepositoryNotFoundError": missing,
-        "403 Forbidden": YxanulError(
-            f"no permission to read {name}",
-            got="403 Forbidden",
-            hint="set HF_TOKEN to a token that may read it",
-        ),
         "EmptyDatasetError": empty,
         "DataFilesNotFoundError": empty,
         "Dataset scripts are no longer supported": YxanulError(

@@ -11,10 +11,11 @@ from typing import Any
 from yxanul.text.config import HubSettings
 from yxanul.text.documents import Document, Dropped, SourceSlice
 from yxanul.text.sources.columns import SAMPLE_ROWS, Columns, choose_columns
+from yxanul.text.sources.hub_files import HubFile
 from yxanul.text.sources.hub_query import HubQuery
 from yxanul.text.sources.parquet import ROWS_AT_ONCE, rows_of, text_like
 from yxanul.text.sources.retry import retry, to_user_error
-from yxanul.text.sources.source import digest_of, parse_range, range_name, ranges
+from yxanul.text.sources.source import digest_of, range_name, ranges
 
 ROWS_A_PART = 20_000
 
@@ -46,6 +47,7 @@ class HubRows:
         self.settings = settings
         self._query = query
         self._streaming = streaming
+        self.files: list[HubFile] = []
 
     @property
     def notes(self) -> list[str]:
@@ -59,23 +61,21 @@ class HubRows:
             version = _version_of(dataset)
             runs = ranges(min(len(dataset), limit or len(dataset)), ROWS_A_PART)
         else:
-            # The class once had another name: the fingerprint, and so the shards, stay valid.
-            version = repr(self._query).replace(type(self._query).__name__, "Wanted", 1)
-            runs = None if limit else ranges(dataset.num_shards, 1)
-        names = (
-            [f"{split}, first {limit}"] if runs is None else [range_name(split, r) for r in runs]
-        )
+            version = repr(self._query)
+            runs = ranges(dataset.num_shards, 1)
         mark = digest_of(version, repr(self._columns))
-        return [SourceSlice(name, None, mark) for name in names]
+        if self._streaming and limit:
+            return [SourceSlice(f"{split}, first {limit}", None, mark)]
+        return [SourceSlice(range_name(split, run), None, mark, work=run) for run in runs]
 
     def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
         """Yield the documents of a slice."""
         dataset, prefix, limit, first = self._dataset, self._query.split, self.settings.limit, 0
         if not self._streaming:
-            run = parse_range(self.name, part.name)
+            run = part.work
             dataset, first = dataset.select(run).select_columns(self._columns.names), run.start
         elif limit is None:
-            number = parse_range(self.name, part.name).start
+            number = part.work.start
             dataset = dataset.shard(dataset.num_shards, number, contiguous=True)
             prefix = f"{prefix}:{number}"
         rows = (row for table in self._tables(dataset, ROWS_AT_ONCE) for row in rows_of(table))

@@ -51,13 +51,19 @@ class ParquetReader(RowReader):
     def slices(self) -> list[SourceSlice]:
         """Return a slice per range of row groups, and one per file that cannot be opened."""
         return [
-            SourceSlice(run.name, run.size_bytes, self.fingerprint([run.file]))
+            SourceSlice(
+                run.name,
+                run.size_bytes,
+                self.fingerprint([run.file]),
+                work=(run,),
+                columns=self.columns,
+            )
             for run in self._limited()
         ]
 
     def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
         """Yield the documents of the slice's row groups."""
-        run = self._run_of(part)
+        (run,) = part.work
         with opened(run.file) as parquet:
             if isinstance(parquet, str):
                 yield Dropped(parquet, run.file.name)
@@ -65,10 +71,6 @@ class ParquetReader(RowReader):
                 yield from self._documents(parquet, run)
             else:
                 yield Dropped("missing_column", run.file.name)
-
-    def files_of(self, part: SourceSlice) -> list[File]:
-        """Return the file of the slice."""
-        return [self._run_of(part).file]
 
     def fingerprint(self, files: Sequence[File]) -> str:
         """Return a fingerprint of a file and its columns."""
@@ -132,10 +134,6 @@ class ParquetReader(RowReader):
                 else:
                     runs.append(_RowGroups(file, group, group + 1, rows, size_bytes))
         return runs
-
-    def _run_of(self, part: SourceSlice) -> _RowGroups:
-        file, (first, stop, rows) = self.parsed(part, r"(.*):(\d+)-(\d+):(\d+)")
-        return _RowGroups(file, int(first), int(stop), int(rows), 0)
 
     def sample(self, file: File, max_rows: int) -> FileSample:
         """Return the columns of a file, and the first rows of its first readable row group."""

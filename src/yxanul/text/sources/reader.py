@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import chain, islice
-from typing import Any
+from typing import Any, Self
 
 from yxanul.base.errors import YxanulError
 from yxanul.text.documents import Document, Dropped, SourceSlice
@@ -28,11 +26,21 @@ _FINDING_BYTES = 1 << 16
 class Reader(ABC):
     """Reads files of one kind. The settings are those of the source."""
 
+    columns: Any = None
+    """The `Columns` of the text, if the files have rows."""
+
     def __init__(self, name: str, settings: Any, files: Sequence[File]):
         """`name` is that of the source."""
         self.name = name
         self.settings = settings
         self.files = sorted(files, key=lambda file: file.name)
+
+    @classmethod
+    def of(cls, part: SourceSlice, name: str, settings: Any) -> Self:
+        """Return a reader for one slice, without sampling its files for the columns again."""
+        reader = cls(name, settings, files_of(part))
+        reader.columns = part.columns
+        return reader
 
     @property
     def notes(self) -> list[str]:
@@ -48,33 +56,21 @@ class Reader(ABC):
         """Yield the documents of a slice, and in their positions the dropped ones."""
 
     @abstractmethod
-    def files_of(self, part: SourceSlice) -> list[File]:
-        """Return the files in a slice."""
-
-    @abstractmethod
     def fingerprint(self, files: Sequence[File]) -> str:
         """Return a fingerprint of some files and of how they are read."""
 
     def check_unchanged(self, part: SourceSlice) -> None:
         """Raise if a local file of the slice has changed since the slice was listed."""
-        if self.fingerprint([file.refreshed() for file in self.files_of(part)]) != part.fingerprint:
+        if self.fingerprint([file.refreshed() for file in files_of(part)]) != part.fingerprint:
             raise YxanulError(
                 f"source '{self.name}': {part.name} changed while it was read",
                 hint="run the command again when nothing else writes there",
             )
 
-    def parsed(self, part: SourceSlice, pattern: str) -> tuple[File, tuple[str, ...]]:
-        """Return the file that the first group of `pattern` finds in a slice name, and the rest."""
-        match = re.fullmatch(pattern, part.name, re.DOTALL)
-        file = next((file for file in self.files if match and file.name == match[1]), None)
-        if match is None or file is None:
-            raise gone(part, self.settings.path)
-        return file, match.groups()[1:]
 
-
-def gone(part: SourceSlice, path: str) -> YxanulError:
-    """Return the error for a slice that a source does not have."""
-    return YxanulError(f"'{part.name}' no longer exists in {path}")
+def files_of(part: SourceSlice) -> list[File]:
+    """Return the files in a slice."""
+    return [piece.file for piece in part.work]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +89,7 @@ class FileSlice:
 
     @property
     def name(self) -> str:
-        """Name of the source slice; `read` parses range and mode from it."""
+        """Name of a slice of this alone."""
         if not self.offsets:
             return self.file.name
         return f"{self.place}-{self.offsets.stop} {self.mode}"
@@ -133,23 +129,23 @@ class StreamReader(Reader):
 
         With a limit there is a single slice.
         """
-        plan: dict[str, list[FileSlice]] = {}
-        for name, pieces in self._groups.items():
-            cut = self._ranges(pieces[0].file) if len(pieces) == 1 else []
-            plan.update({piece.name: [piece] for piece in cut} or {name: pieces})
-        return [
-            SourceSlice(name, self._size(pieces), self.fingerprint([p.file for p in pieces]))
-            for name, pieces in plan.items()
-        ]
+        limit, files = self.settings.limit, self.files
+        if limit is not None:
+            return [self._slice(f"first {limit}", [FileSlice(file) for file in files])]
+        groups = [[file] for file in files] if len(files) <= FILES_AS_PARTS else grouped(files)
+        parts: list[SourceSlice] = []
+        for group in groups:
+            if len(group) > 1:
+                name = f"{group[0].name} to {group[-1].name}"
+                parts.append(self._slice(name, [FileSlice(file) for file in group]))
+            else:
+                parts += [self._slice(piece.name, [piece]) for piece in self._pieces(group[0])]
+        return parts
 
     def read(self, part: SourceSlice) -> Iterator[Document | Dropped]:
         """Yield the documents of the slice, in order."""
-        pieces = (replace(piece, split=part.split) for piece in self._pieces_of(part))
+        pieces = (replace(piece, split=part.split) for piece in part.work)
         return islice(chain.from_iterable(map(self._opened, pieces)), self.settings.limit)
-
-    def files_of(self, part: SourceSlice) -> list[File]:
-        """Return the files in a slice."""
-        return [piece.file for piece in self._pieces_of(part)]
 
     def fingerprint(self, files: Sequence[File]) -> str:
         """Return a fingerprint of some files and of how they are read."""
@@ -171,41 +167,23 @@ class StreamReader(Reader):
             stream = ByteStream(piece.file, aligned or byte_ranges.ByteRange(size, size))
         yield from self.records(piece, stream)
 
-    def _ranges(self, file: File) -> list[FileSlice]:
-        """Return the ranges of a large file; empty if it is read whole."""
+    def _pieces(self, file: File) -> list[FileSlice]:
+        """Return a file as it is read: a large one in ranges, if it has a mode for them."""
         size = file.size_bytes or 0
-        if size <= byte_ranges.RANGE_BYTES or self.settings.limit is not None or file.is_compressed:
-            return []
-        mode = self.range_mode(file) if file.has_random_access() else None
-        cut = ranges(size, byte_ranges.RANGE_BYTES) if mode is not None else []
-        return [FileSlice(file, offsets, mode or "") for offsets in cut]
+        if size > byte_ranges.RANGE_BYTES and not file.is_compressed and file.has_random_access():
+            mode = self.range_mode(file)
+            if mode is not None:
+                cut = ranges(size, byte_ranges.RANGE_BYTES)
+                return [FileSlice(file, offsets, mode) for offsets in cut]
+        return [FileSlice(file)]
 
-    def _pieces_of(self, part: SourceSlice) -> list[FileSlice]:
-        if part.name in self._groups:
-            return self._groups[part.name]
-        file, (start, stop, mode) = self.parsed(part, r"(.*)@(\d+)-(\d+) (\w+)")
-        return [FileSlice(file, range(int(start), int(stop)), mode)]
-
-    def _size(self, pieces: Sequence[FileSlice]) -> int | None:
-        # With a limit, only some of the files are read.
+    def _slice(self, name: str, pieces: Sequence[FileSlice]) -> SourceSlice:
         sizes = [piece.size_bytes for piece in pieces]
-        if self.settings.limit is not None or None in sizes:
-            return None
-        return sum(size or 0 for size in sizes)
-
-    @cached_property
-    def _groups(self) -> dict[str, list[FileSlice]]:
-        """Files of each slice of whole files, by slice name."""
-        files = self.files
-        if self.settings.limit is not None:
-            return {f"first {self.settings.limit}": [FileSlice(file) for file in files]}
-        groups = [[file] for file in files] if len(files) <= FILES_AS_PARTS else grouped(files)
-        return {
-            group[0].name if len(group) == 1 else f"{group[0].name} to {group[-1].name}": [
-                FileSlice(file) for file in group
-            ]
-            for group in groups
-        }
+        # With a limit, only some of the files are read.
+        is_known = self.settings.limit is None and None not in sizes
+        size_bytes = sum(size or 0 for size in sizes) if is_known else None
+        fingerprint = self.fingerprint([piece.file for piece in pieces])
+        return SourceSlice(name, size_bytes, fingerprint, work=pieces, columns=self.columns)
 
 
 def grouped(files: Sequence[File]) -> list[list[File]]:

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import chain, islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from yxanul.base.errors import YxanulError
 from yxanul.text.documents import CURES, PROBLEMS, Document, Dropped
@@ -33,7 +33,8 @@ MAX_VALUE_BYTES = 1 << 26
 SAMPLE_FILES = 8
 _MIN_ROWS = 10
 _DECODER = json.JSONDecoder()
-_BETWEEN_VALUES = re.compile(r"[\s,]*")
+_SIGN = re.compile(r"[^\s,]")
+"""Begins what follows white space and commas between values."""
 
 
 class FileSample(NamedTuple):
@@ -196,7 +197,7 @@ def json_rows(stream: ByteStream, name: str) -> Iterator[Row | Dropped]:
     if not _begins_array(stream):
         yield from _rows_by_lines(stream, name)
         return
-    yield from _rows_of_array(_Text(stream), stream, name)
+    yield from _rows_of_array(stream, name)
     if stream.problem:
         yield Dropped(stream.problem, name)
 
@@ -235,77 +236,43 @@ def _object_in(line: bytes) -> Row | str:
     return row if isinstance(row, dict) else "bad_json"
 
 
-def _rows_of_array(text: _Text, stream: ByteStream, name: str) -> Iterator[Row | Dropped]:
-    number = 0
-    text.peek()
-    text.skip()
-    while (sign := text.peek()) not in ("", "]"):
-        where = f"{name}, item {number}"
+def _rows_of_array(stream: ByteStream, name: str) -> Iterator[Row | Dropped]:
+    """Yield the items of an array as they are read; invalid bytes become lone surrogates."""
+    texts = codecs.iterdecode(stream, "utf-8", "surrogateescape")
+    text = next((text for text in texts if text.strip()), "[").lstrip()[1:]
+    at = number = 0
+    while True:
+        sign = _SIGN.search(text, at)
+        at = sign.start() if sign else len(text)
+        if text.startswith("]", at):
+            break
         try:
-            value = text.value()
-        except ValueError:
+            value, at = _DECODER.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            text, at = text[at:], 0
+            is_too_long = len(text) > MAX_VALUE_BYTES
+            more = "" if is_too_long else _at_least(len(text) + 1, texts)
+            if more:
+                text += more
+                continue
             if not stream.problem:
-                yield Dropped(text.failure(), where)
+                is_whole = text.rstrip().endswith("]")
+                cause = "too_long" if is_too_long else "bad_json" if is_whole else "truncated"
+                yield Dropped(cause, f"{name}, item {number}" if text else name)
             return
         if isinstance(value, str):  # a row with one column
             value = {"text": value}
-        yield value if isinstance(value, dict) else Dropped("bad_json", where)
+        is_row = isinstance(value, dict)
+        yield value if is_row else Dropped("bad_json", f"{name}, item {number}")
         number += 1
-    if sign == "]":
-        text.skip()
-        if text.peek():
-            yield Dropped("bad_json", f"{name}, content after the array")
-    elif not stream.problem:
-        yield Dropped("truncated", name)
+    if any(map(_SIGN.search, chain([text[at + 1 :]], texts))):
+        yield Dropped("bad_json", f"{name}, content after the array")
 
 
-class _Text:
-    """Text of a stream, read on demand. Invalid bytes become lone surrogates."""
-
-    def __init__(self, stream: ByteStream):
-        self._texts = codecs.iterdecode(stream, "utf-8", "surrogateescape")
-        self._buffer, self._at = "", 0
-        self._at_end = False
-
-    def peek(self) -> str:
-        """Skip white space and commas and return the next character, "" at the end."""
-        while True:
-            match = _BETWEEN_VALUES.match(self._buffer, self._at)
-            self._at = match.end() if match else self._at
-            if self._at < len(self._buffer):
-                return self._buffer[self._at]
-            if not self._read_more():
-                return ""
-
-    def skip(self) -> None:
-        """Skip one character."""
-        self._at += 1
-
-    def value(self) -> Any:
-        """Return the JSON value that begins here; raise ValueError if there is none."""
-        while True:
-            try:
-                value, self._at = _DECODER.raw_decode(self._buffer, self._at)
-                return value
-            except (ValueError, RecursionError):
-                if not self._read_more():
-                    raise ValueError("no JSON value") from None
-
-    def failure(self) -> str:
-        """Return the cause why the last call of `value` failed."""
-        if not self._at_end:
-            return "too_long"
-        return "bad_json" if self._buffer.rstrip().endswith("]") else "truncated"
-
-    def _read_more(self) -> bool:
-        """Double the buffer; return False at the end or above the limit."""
-        self._buffer, self._at = self._buffer[self._at :], 0
-        if len(self._buffer) > MAX_VALUE_BYTES:
-            return False
-        more, wanted = [], len(self._buffer) + 1
-        while wanted > 0 and (text := next(self._texts, "")):
-            more.append(text)
-            wanted -= len(text)
-        self._buffer += "".join(more)
-        self._at_end = wanted > 0
-        return bool(more)
+def _at_least(chars: int, texts: Iterator[str]) -> str:
+    """Return the next texts, until they have so many characters."""
+    taken: list[str] = []
+    while chars > 0 and (text := next(texts, "")):
+        taken.append(text)
+        chars -= len(text)
+    return "".join(taken)

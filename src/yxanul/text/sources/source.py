@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from typing import Protocol
 
-from yxanul.base.errors import YxanulError
 from yxanul.text.config import CommonSettings
 from yxanul.text.documents import Document, Dropped, SourceSlice
 
@@ -53,16 +51,8 @@ def ranges(total: int, length: int) -> list[range]:
 
 
 def range_name(stem: str, numbers: range) -> str:
-    """Return the name of a slice, which `parse_range` reads back."""
+    """Return the name of a slice with these numbers."""
     return f"{stem}:{numbers.start}-{numbers.stop}"
-
-
-def parse_range(source: str, name: str) -> range:
-    """Return the range in the slice name `name`; raise YxanulError if it has none."""
-    match = re.fullmatch(r".*:(\d+)-(\d+)", name, re.DOTALL)
-    if not match:
-        raise YxanulError(f"source '{source}' has no slice '{name}'")
-    return range(int(match[1]), int(match[2]))
 
 
 def digest_of(*words: str) -> str:
