@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Collection
 from dataclasses import replace
@@ -33,9 +34,10 @@ def swap_layers(model: nn.Module, names: Collection[str], scaling: str, emulate:
     )
 
 
+@functools.cache
 def _import() -> ModuleType:
-    for name, message in _NOISE.items():
-        logging.getLogger(name).addFilter(lambda record, noise=message: noise not in record.msg)
+    for name, noise in _NOISE.items():
+        logging.getLogger(name).addFilter(lambda record, noise=noise: noise not in str(record.msg))
     try:
         import torchao.float8
     except ModuleNotFoundError as error:
