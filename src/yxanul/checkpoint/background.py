@@ -37,11 +37,7 @@ class CheckpointWriter:
         self._save: futures.Future[None] | None = None
 
     def submit(
-        self,
-        step: int,
-        tensors: Tensors,
-        state: Any,
-        after: Callable[[], None] | None = None,
+        self, step: int, tensors: Tensors, state: Any, after: Callable[[], None] | None = None
     ) -> None:
         """Start `write_checkpoint` followed by `after`; return once the tensors are copied.
 
