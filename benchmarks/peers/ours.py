@@ -17,7 +17,7 @@ from peers.folder import load_tensors
 from yxanul.base.ui import SilentUi
 from yxanul.generate.config import SampleSettings
 from yxanul.generate.ids import next_tokens
-from yxanul.model.convert.architectures import GEMMA3, LLAMA, Architecture
+from yxanul.model.convert.architectures import Architecture, Gemma3, Llama
 from yxanul.model.convert.names import tensor_names, to_ours, to_theirs
 from yxanul.model.convert.write import config_for
 from yxanul.model.count import count_parameters, flops_per_token
@@ -95,5 +95,5 @@ def peak(device: str, precision: str) -> Peak:
     return matmul_peak(device, DTYPES[precision])
 
 
-def _architecture(shape: Shape) -> Architecture:
-    return GEMMA3 if shape.family == "gemma3" else LLAMA
+def _architecture(shape: Shape) -> type[Architecture]:
+    return Gemma3 if shape.family == "gemma3" else Llama

@@ -1,7 +1,5 @@
 import time
 
-import pytest
-
 from yxanul.checkpoint.config import CheckpointSettings
 from yxanul.checkpoint.keep import Cadence
 
@@ -81,18 +79,3 @@ def test_a_wall_clock_that_goes_backwards_changes_nothing(monkeypatch):
     assert often.due(2, 2)
     seldom.saved()
     assert not seldom.due(3, 3)
-
-
-@pytest.mark.parametrize("jump", [-1e6, -30.0])
-def test_even_a_clock_of_ours_that_is_set_back_brings_none_early_and_keeps_none_away(jump):
-    clock = Clock()
-    which = cadence(clock, every_minutes=1)
-    for n in range(5):
-        clock.seconds += 10
-        assert not which.due(n, n)
-    clock.seconds += jump
-    assert not which.due(6, 6)
-    clock.seconds += 9
-    assert not which.due(7, 7)
-    clock.seconds += 2
-    assert which.due(8, 8)

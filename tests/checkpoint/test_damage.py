@@ -191,22 +191,12 @@ def test_a_failure_in_mid_write_leaves_all_as_it_was(folder, monkeypatch, victim
     assert files_of(folder) == before
 
 
-def test_our_own_bugs_do_not_pass_for_a_full_disk(tmp_path, monkeypatch):
-    def fail(*args):
-        raise write_module.SafetensorError("a bug of ours")
-
-    monkeypatch.setattr(write_module, "save_file", fail)
-    with pytest.raises(write_module.SafetensorError):
-        write(tmp_path, 1)
-
-
 @pytest.mark.parametrize("version", [-1, 0, layout.SCHEMA_VERSION + 1, 99])
 def test_an_unknown_version_is_named_and_not_damage(folder, version):
     """Whoever runs an older yxanul on it must not lose the work by going back."""
     rewrite_manifest(folder / "step-00000100", schema_version=version)
-    kind = "a newer" if version > 0 else "an unknown"
     for read in (lambda: read_checkpoint(folder / "step-00000100"), lambda: newest_intact(folder)):
-        with pytest.raises(YxanulError, match=f"{kind} version of .* {version};") as caught:
+        with pytest.raises(YxanulError, match=f"another version of .* {version};") as caught:
             read()
         assert not isinstance(caught.value, CheckpointDamaged)
         assert caught.value.hint and len(str(caught.value).splitlines()) == 1

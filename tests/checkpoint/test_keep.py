@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yxanul.base.errors import YxanulError
-from yxanul.checkpoint.keep import BestCheckpoint, read_best, rotate, steps_to_delete, write_best
+from yxanul.checkpoint.keep import Best, read_best, rotate, steps_to_delete, write_best
 from yxanul.checkpoint.layout import checkpoint_steps
 from yxanul.checkpoint.read import newest_intact
 from yxanul.checkpoint.write import write_checkpoint
@@ -100,7 +100,7 @@ def test_a_half_deleted_checkpoint_is_swept_up(tmp_path):
 def test_best_is_written_and_read(tmp_path):
     assert read_best(tmp_path) is None
     write_best(tmp_path, 1200, "val/perplexity", 0.1 + 0.2)
-    assert read_best(tmp_path) == BestCheckpoint(1200, "val/perplexity", 0.1 + 0.2)
+    assert read_best(tmp_path) == Best(1200, 0.1 + 0.2, "val/perplexity")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

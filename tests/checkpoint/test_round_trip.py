@@ -57,35 +57,10 @@ def test_state_comes_back_as_it_was(tmp_path):
     assert read_checkpoint(path) == ({}, state)
 
 
-@pytest.mark.parametrize("bad", [{1: 2}, {"a": {"b": torch.zeros(1)}}, [{3}], {"x": b"y"}])
-def test_state_that_json_would_change_is_refused(tmp_path, bad):
-    with pytest.raises(TypeError, match="state"):
-        write_checkpoint(tmp_path, 1, {}, bad)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_tied_and_overlapping_tensors(tmp_path):
-    table = torch.arange(12.0).reshape(3, 4)
-    tensors = {
-        "embed": table,
-        "head": table,
-        "view": table[1:],
-        "turned": table.mT,
-        "parameter": torch.nn.Parameter(table),
-    }
-    path = write_checkpoint(tmp_path, 1, {"model": tensors, "optimizer": {"embed": table}}, {})
-    loaded = read_checkpoint(path)[0]
-    assert set(loaded["model"]) == set(tensors)
-    for name, tensor in tensors.items():
-        assert torch.equal(loaded["model"][name], tensor), name
-    assert loaded["model"]["head"] is loaded["model"]["embed"]
-    assert torch.equal(loaded["optimizer"]["embed"], table)
-
-
-def test_tied_weights_are_on_disk_once(tmp_path):
-    table = torch.zeros(1000)
-    path = write_checkpoint(tmp_path, 1, {"model": {"a": table, "b": table}}, {})
-    assert (path / "model.safetensors").stat().st_size < 5000
+def test_a_tensor_that_is_not_contiguous_comes_back(tmp_path):
+    turned = torch.arange(12.0).reshape(3, 4).mT
+    path = write_checkpoint(tmp_path, 1, {"model": {"turned": turned}}, {})
+    assert torch.equal(read_checkpoint(path)[0]["model"]["turned"], turned)
 
 
 def test_only_the_wanted_files_are_read(tmp_path):

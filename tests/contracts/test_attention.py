@@ -7,7 +7,7 @@ import torch
 
 from yxanul.base.errors import YxanulError
 from yxanul.model.attention import BACKENDS, flex
-from yxanul.model.attention.backend import AttentionContext, Shape
+from yxanul.model.attention.backend import Shape
 from yxanul.model.attention.choice import choose
 from yxanul.model.attention.mask import MaskSpec
 
@@ -39,7 +39,7 @@ def shape_of(length, kv_heads, window, dtype, has_documents):
 
 def context_of(backend, shape, window):
     mask_spec = MaskSpec(window, documents_of(shape.length) if shape.documents else None)
-    return AttentionContext(mask_spec, shape, backend, backend.prepare(mask_spec, shape, DEVICE))
+    return backend.context(mask_spec, shape, DEVICE)
 
 
 def inputs(shape, seed=0):
@@ -87,8 +87,9 @@ def by_hand(context, q, k, v):
 @pytest.mark.parametrize("has_documents", [False, True])
 @pytest.mark.parametrize("window", [None, 1, 5, 40])
 def test_the_definition_is_what_it_says(window, has_documents):
-    context = context_of(DEFINITION, shape_of(12, 2, window, torch.float32, has_documents), window)
-    q, k, v, _ = (x.detach() for x in inputs(context.shape))
+    shape = shape_of(12, 2, window, torch.float32, has_documents)
+    context = context_of(DEFINITION, shape, window)
+    q, k, v, _ = (x.detach() for x in inputs(shape))
     y = context.attend(q, k, v, SCALE).cpu()
     expected = by_hand(context, q.cpu(), k.cpu(), v.cpu()).float()
     torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)

@@ -210,8 +210,8 @@ def test_host_memory_is_that_of_the_process():
 def test_rolling_window():
     window = Rolling(3, [9.0, 1.0])
     for value in (2.0, 6.0):
-        window.add(value)
-    assert window.to_list() == [1.0, 2.0, 6.0]
+        window.append(value)
+    assert list(window) == [1.0, 2.0, 6.0]
     assert (window.mean, window.median) == (3.0, 2.0)
     assert window.std == pytest.approx(statistics.stdev([1, 2, 6]))
     assert Rolling(3, [4.0]).std == 0

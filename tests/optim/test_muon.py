@@ -82,13 +82,6 @@ def test_the_batch_does_not_mix_its_members():
     assert torch.allclose(alone.float(), together.float(), atol=1e-6)
 
 
-def test_matrices_of_more_axes_are_refused():
-    settings = OptimSettings(name="muon", peak_lr=1e-2)
-    named = [("w", torch.nn.Parameter(torch.zeros(2, 3, 4)))]
-    with pytest.raises(ValueError, match="2-D"):
-        build_muon(parameter_groups(named, {"w": "matrix"}, settings), settings)
-
-
 def test_the_rate_of_matrices_follows_the_peak_unless_it_is_given():
     def rate(**changes):
         settings = OptimSettings(name="muon", peak_lr=1e-3, **changes)
@@ -98,17 +91,3 @@ def test_the_rate_of_matrices_follows_the_peak_unless_it_is_given():
 
     assert rate() == 4e-3
     assert rate(muon_lr=7e-3) == 7e-3
-
-
-def test_step_takes_a_closure():
-    settings = OptimSettings(name="muon", peak_lr=1e-2)
-    weight = torch.nn.Parameter(torch.ones(3, 3))
-    optimizer = build_muon(parameter_groups([("w", weight)], {"w": "matrix"}, settings), settings)
-
-    def closure():
-        loss = weight.square().sum()
-        loss.backward()
-        return loss
-
-    assert optimizer.step(closure) == 9.0
-    assert not torch.equal(weight, torch.ones(3, 3))

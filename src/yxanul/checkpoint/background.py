@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import copy
-import threading
+import json
 import time
 from collections.abc import Callable, Mapping
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from yxanul.base.errors import YxanulError
-from yxanul.checkpoint.write import check_plain, place_of, write_checkpoint
+from yxanul.checkpoint.write import write_checkpoint
 
 Tensors = Mapping[str, Mapping[str, torch.Tensor]]
 """Tensors by file and by name."""
 
 
 class CheckpointWriter:
-    """Saves checkpoints to one folder from copies, one at a time, each in its own thread.
+    """Saves checkpoints to one folder from copies, one at a time, in a thread.
 
     Non-finite tensors are refused: training cannot resume from them, and rotation would delete
     good checkpoints. The writer owns the folder between `submit` and `wait`: callers wait before
     they read, delete or write there. An error in the thread is raised by the next call of any
-    method. The thread is not a daemon: a process that exits first finishes the save.
+    method. A process that exits first finishes the save.
     """
 
     def __init__(self, folder: Path, *, background: bool = True) -> None:
@@ -32,28 +32,24 @@ class CheckpointWriter:
         self.background = background
         self.seconds_held = 0.0
         """Total time for which `submit` and `wait` blocked their callers."""
-        self._snapshot = Snapshot()
-        self._save: _Save | None = None
+        self._copies: dict[str, dict[str, torch.Tensor]] = {}
+        self._thread = futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._save: futures.Future[None] | None = None
 
     def submit(
-        self,
-        step: int,
-        tensors: Tensors,
-        state: Any,
-        after: Callable[[], None] | None = None,
+        self, step: int, tensors: Tensors, state: Any, after: Callable[[], None] | None = None
     ) -> None:
         """Start `write_checkpoint` followed by `after`; return once the tensors are copied.
 
         Waits for a previous save first; if that failed, raises its error and starts nothing.
         `after` runs in the thread, once the checkpoint is on disk.
         """
-        check_plain(state, "state")
         self.wait()
         start = time.perf_counter()
         if self.background:
-            copies, plain = self._snapshot.take(tensors), copy.deepcopy(state)
-            self._save = _Save(lambda: self._write(step, copies, plain, after))
-            self._save.start(f"checkpoint of step {step}")
+            plain = json.loads(json.dumps(state))
+            self._copies = copied(tensors, self._copies)
+            self._save = self._thread.submit(self._write, step, self._copies, plain, after)
         else:
             self._write(step, tensors, state, after)
         self.seconds_held += time.perf_counter() - start
@@ -64,16 +60,15 @@ class CheckpointWriter:
             return
         start = time.perf_counter()
         try:
-            self._save.done.wait()  # after an interrupt, wait() can be called again
+            futures.wait([self._save])  # after an interrupt, this can be called again
         finally:
             self.seconds_held += time.perf_counter() - start
-        error, self._save = self._save.error, None
-        if error is not None:
-            raise error
+        save, self._save = self._save, None
+        save.result()
 
     def check(self) -> None:
         """Raise the error of a finished save; never block."""
-        if self._save is not None and self._save.done.is_set():
+        if self._save is not None and self._save.done():
             self.wait()
 
     def close(self) -> None:
@@ -82,7 +77,7 @@ class CheckpointWriter:
             self.wait()
         finally:
             if self._save is None:
-                self._snapshot.forget()
+                self._copies = {}
 
     def _write(
         self, step: int, tensors: Tensors, state: Any, after: Callable[[], None] | None
@@ -113,71 +108,24 @@ def check_finite(step: int, tensors: Tensors) -> None:
                 )
 
 
-class _Save:
-    """One save in a thread, and its error if it failed."""
+def copied(
+    tensors: Tensors, before: dict[str, dict[str, torch.Tensor]]
+) -> dict[str, dict[str, torch.Tensor]]:
+    """Return copies on the CPU, in the memory of those of `before` that fit.
 
-    def __init__(self, work: Callable[[], None]) -> None:
-        self.done = threading.Event()  # not join(): in Python 3.11 Ctrl-C breaks later joins
-        self.error: BaseException | None = None
-        self._work: Callable[[], None] | None = work
-
-    def start(self, name: str) -> None:
-        """Start the thread; run here if no thread can be started."""
-        try:
-            threading.Thread(target=self._run, name=name, daemon=False).start()
-        except RuntimeError:
-            self._run()
-
-    def _run(self) -> None:
-        assert self._work is not None
-        try:
-            self._work()
-        except BaseException as error:
-            self.error = error
-        finally:
-            self._work = None
-            self.done.set()
-
-
-class Snapshot:
-    """CPU buffers for one set of tensors, reused by later copies of the same set.
-
-    Holds one copy of each tensor, whatever the number of saves. GPU tensors are copied into pinned
-    memory asynchronously, with one wait at the end.
+    GPU tensors are copied into pinned memory asynchronously, with one wait at the end.
     """
-
-    def __init__(self) -> None:
-        self._buffers: dict[tuple[str, str], torch.Tensor] = {}
-
-    def take(self, tensors: Tensors) -> dict[str, dict[str, torch.Tensor]]:
-        """Return copies of the tensors, valid until the next call.
-
-        Tied weights stay tied: one copy under several names.
-        """
-        before, self._buffers = self._buffers, {}
-        copies: dict[str, dict[str, torch.Tensor]] = {stem: {} for stem in tensors}
-        first_of: dict[object, torch.Tensor] = {}
-        devices: set[torch.device] = set()
-        flat = ((stem, *one) for stem, named in tensors.items() for one in named.items())
-        for stem, name, tensor in flat:
-            key = place_of(tensor) if tensor.numel() else (stem, name)
-            if key not in first_of:
-                buffer = _fitting(before.pop((stem, name), None), tensor)
-                buffer.copy_(tensor.detach(), non_blocking=tensor.is_cuda)
-                first_of[key] = self._buffers[stem, name] = buffer
-                devices |= {tensor.device} if tensor.is_cuda else set()
-            copies[stem][name] = first_of[key]
-        for device in devices:
-            torch.cuda.current_stream(device).synchronize()
-        return copies
-
-    def forget(self) -> None:
-        """Free the buffers."""
-        self._buffers = {}
-
-
-def _fitting(buffer: torch.Tensor | None, tensor: torch.Tensor) -> torch.Tensor:
-    """Return the buffer if its shape and dtype match `tensor`, or else a new one."""
-    if buffer is not None and (buffer.shape, buffer.dtype) == (tensor.shape, tensor.dtype):
-        return buffer
-    return torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=tensor.is_cuda)
+    copies: dict[str, dict[str, torch.Tensor]] = {}
+    devices: set[torch.device] = set()
+    for stem, named in tensors.items():
+        old, copies[stem] = before.pop(stem, {}), {}
+        for name, tensor in named.items():
+            buffer = old.pop(name, None)
+            if buffer is None or (buffer.shape, buffer.dtype) != (tensor.shape, tensor.dtype):
+                pinned = tensor.is_cuda
+                buffer = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=pinned)
+            copies[stem][name] = buffer.copy_(tensor.detach(), non_blocking=tensor.is_cuda)
+            devices |= {tensor.device} if tensor.is_cuda else set()
+    for device in devices:
+        torch.cuda.current_stream(device).synchronize()
+    return copies

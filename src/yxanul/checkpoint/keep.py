@@ -22,51 +22,38 @@ BEST_VERSION = 1
 
 
 @dataclass(frozen=True)
-class BestCheckpoint:
-    """The best step so far, and its metric."""
+class Best:
+    """Best value of a metric in the current stage, and its step."""
 
     step: int
-    metric: str
-    """Name of the metric, such as val/perplexity."""
     value: float
+    metric: str = "val/bits_per_byte"
 
 
 class Cadence:
-    """Decides whether a checkpoint is due: call `due` after every step, `saved` after every save.
-
-    Elapsed time is the sum of the clock's forward movements since the last save, so a clock that
-    is set back neither hastens nor prevents a checkpoint. The wall clock is never used.
-    """
+    """Decides whether a checkpoint is due: call `due` after a step, `saved` after a save."""
 
     def __init__(
         self, settings: CheckpointSettings, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.settings = settings
         self._clock = clock
-        self._seen = clock()
-        self._seconds = 0.0
+        self._last = clock()
 
     def due(self, step: int, stage_step: int, *, phase_end: bool = False) -> bool:
         """Return whether a checkpoint is due after `step` steps of the run, `stage_step` of the
         stage."""
-        self._update_elapsed()
-        settings = self.settings
+        settings, seconds = self.settings, self._clock() - self._last
         return bool(
             (phase_end and settings.phase_ends)
             or (settings.keep_every_steps and step % settings.keep_every_steps == 0)
             or (settings.every_steps and stage_step % settings.every_steps == 0)
-            or (settings.every_minutes and self._seconds >= settings.every_minutes * 60)
+            or (settings.every_minutes and seconds >= settings.every_minutes * 60)
         )
 
     def saved(self) -> None:
         """Restart the timer."""
-        self._update_elapsed()
-        self._seconds = 0.0
-
-    def _update_elapsed(self) -> None:
-        now = self._clock()
-        self._seconds += max(now - self._seen, 0.0)
-        self._seen = now
+        self._last = self._clock()
 
 
 def steps_to_delete(
@@ -113,11 +100,11 @@ def write_best(run: Path, step: int, metric: str, value: float) -> None:
     """Record the best step in the run folder."""
     if not math.isfinite(value):
         raise ValueError(f"{metric} is {value}, which cannot be the best")
-    best = {"schema_version": BEST_VERSION} | asdict(BestCheckpoint(step, metric, value))
+    best = {"schema_version": BEST_VERSION} | asdict(Best(step, value, metric))
     write_json(run / BEST, best)
 
 
-def read_best(run: Path) -> BestCheckpoint | None:
+def read_best(run: Path) -> Best | None:
     """Return the best step of a run, or None if none is recorded."""
     if not (run / BEST).exists():
         return None
@@ -126,7 +113,7 @@ def read_best(run: Path) -> BestCheckpoint | None:
     try:
         if plain.get("schema_version", BEST_VERSION) != BEST_VERSION:
             raise ValueError(f"schema version {plain['schema_version']} instead of {BEST_VERSION}")
-        return BestCheckpoint(int(plain["step"]), str(plain["metric"]), float(plain["value"]))
+        return Best(int(plain["step"]), float(plain["value"]), str(plain["metric"]))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise YxanulError(f"{run / BEST} is broken", got=error, hint=hint) from None
 

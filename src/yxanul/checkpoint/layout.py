@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA_VERSION = 2
-"""Schema version of new checkpoints; `read` migrates older ones."""
+"""Schema version of checkpoints; no other is read."""
 MANIFEST = "manifest.json"
 STATE = "state.json"
 TENSORS_SUFFIX = ".safetensors"

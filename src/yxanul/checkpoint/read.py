@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,7 @@ def read_checkpoint(
 ) -> tuple[dict[str, dict[str, torch.Tensor]], Any]:
     """Return the tensors by file ("model", "optimizer") and the state, with checksums verified.
 
-    `only` limits which tensor files are read and verified. The state of an older version is
-    migrated. Raises CheckpointDamaged.
+    `only` limits which tensor files are read and verified. Raises CheckpointDamaged.
     """
     manifest = read_manifest(path)
     stems = [stem for stem in _stems(manifest) if only is None or stem in only]
@@ -44,12 +43,11 @@ def read_checkpoint(
         raise _damaged(path, f"{missing}{TENSORS_SUFFIX}", "it is not in the manifest")
     for name in [STATE, *(stem + TENSORS_SUFFIX for stem in stems)]:
         _verify_file(path, name, manifest["files"])
-    state = migrated(_read_json(path, STATE), manifest["schema_version"])
-    return {stem: _load(path, stem, manifest["aliases"].get(stem, {})) for stem in stems}, state
+    return {stem: _load(path, stem) for stem in stems}, _read_json(path, STATE)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Return the manifest of a checkpoint, in the schema version it was written in.
+    """Return the manifest of a checkpoint.
 
     Raises CheckpointDamaged if it is invalid, and YxanulError if its version is unsupported: that
     is not damage, and no reason to fall back to an older checkpoint.
@@ -60,7 +58,13 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise _damaged(path, MANIFEST, "it has no schema_version")
     if manifest.get("checksum") != manifest_checksum(manifest):
         raise _damaged(path, MANIFEST, "its checksum does not match its content")
-    check_version(path, version)
+    if version != SCHEMA_VERSION:
+        raise YxanulError(
+            f"the checkpoint {path} was written by another version of yxanul",
+            got=f"schema version {version}",
+            expected=SCHEMA_VERSION,
+            hint="install the version that wrote it, or choose another run folder with --out",
+        )
     return manifest
 
 
@@ -126,10 +130,9 @@ def _read_json(path: Path, name: str) -> Any:
         return json.loads((path / name).read_text())
 
 
-def _load(path: Path, stem: str, aliases: dict[str, str]) -> dict[str, torch.Tensor]:
+def _load(path: Path, stem: str) -> dict[str, torch.Tensor]:
     with _damage_in(path, name := stem + TENSORS_SUFFIX):
-        tensors = load_file(path / name)
-        return tensors | {alias: tensors[target] for alias, target in aliases.items()}
+        return load_file(path / name)
 
 
 @contextlib.contextmanager
@@ -149,34 +152,3 @@ def _damage_in(path: Path, name: str) -> Iterator[None]:
 
 def _damaged(path: Path, name: str, reason: str) -> CheckpointDamaged:
     return CheckpointDamaged(f"the checkpoint {path} is damaged: {name}: {reason}")
-
-
-def _add_devices_and_scale(state: Any) -> Any:
-    """Add the keys of version 2: loss scale (fp16), devices, and micro-batch rows per phase."""
-    if not isinstance(state, Mapping):
-        return state
-    return {"loss_scale": None, "devices": 1, "micro_rows": {}} | dict(state)
-
-
-MIGRATIONS: dict[int, Callable[[Any], Any]] = {1: _add_devices_and_scale}
-"""By version: maps its state to the next version's. The tensors never changed so far."""
-
-
-def migrated(state: Any, version: int) -> Any:
-    """Return the state of a checkpoint of `version`, migrated to the current version."""
-    for old in range(version, SCHEMA_VERSION):
-        state = MIGRATIONS[old](state)
-    return state
-
-
-def check_version(path: Path, version: int) -> None:
-    """Raise YxanulError if checkpoints of `version` cannot be read."""
-    if version == SCHEMA_VERSION or version in MIGRATIONS:
-        return
-    writer = "a newer" if version > SCHEMA_VERSION else "an unknown"
-    raise YxanulError(
-        f"the checkpoint {path} was written by {writer} version of yxanul",
-        got=f"schema version {version}",
-        expected=f"{min(MIGRATIONS)} to {SCHEMA_VERSION}",
-        hint="install the version that wrote it, or choose another run folder with --out",
-    )

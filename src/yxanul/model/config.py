@@ -171,9 +171,7 @@ class ModelSettings(Settings):
             )
         if self.window is not None and not has_local:
             raise Misfit(
-                "window is set but layer_pattern has no local layer (L)",
-                "window",
-                "layer_pattern",
+                "window is set but layer_pattern has no local layer (L)", "window", "layer_pattern"
             )
         return self
 

@@ -15,14 +15,16 @@ BYTES_OF_DTYPE = {"fp32": 4, "bf16": 2}
 
 def parameter_table(settings: ModelSettings) -> dict[str, int]:
     """Return the parameter count by component; the sum is `count_parameters`."""
-    layers = settings.depth
+    layers, width, rank = settings.depth, settings.width, settings.embedding_rank
+    attention, ffn = _matrices(settings)
+    gains = 2 * settings.head_width if settings.qk_norm else 0
     table = {
-        "embedding": _embedding(settings),
-        "learned positions": _learned_positions(settings),
-        f"attention x {layers}": layers * _attention(settings),
-        f"feed-forward x {layers}": layers * _ffn(settings),
-        "norms": layers * _norms(settings) + settings.width,
-        "head": settings.num_tokens * settings.width if settings.head == "untied" else 0,
+        "embedding": settings.num_tokens * (rank or width) + (rank * width if rank else 0),
+        "learned positions": settings.max_seq_len * width if "learned" in settings.positions else 0,
+        f"attention x {layers}": layers * (attention + gains),
+        f"feed-forward x {layers}": layers * ffn,
+        "norms": (layers * (4 if settings.post_norm else 2) + 1) * width,
+        "head": settings.num_tokens * width if settings.head == "untied" else 0,
     }
     return {name: number for name, number in table.items() if number}
 
@@ -34,7 +36,9 @@ def count_parameters(settings: ModelSettings) -> int:
 
 def block_parameters(settings: ModelSettings) -> int:
     """Return the parameter count of all layers: without embeddings, head and final norm."""
-    return settings.depth * (_attention(settings) + _ffn(settings) + _norms(settings))
+    table = parameter_table(settings)
+    outside = (table.get(name, 0) for name in ("embedding", "learned positions", "head"))
+    return sum(table.values()) - sum(outside) - settings.width
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +80,12 @@ def flops_per_token(settings: ModelSettings, seq_len: int) -> TokenFlops:
     head = settings.num_tokens * (rank if rank and settings.head == "folded" else width)
     if settings.head == "folded":
         head += projection
-    matrices = settings.depth * (_attention_matrices(settings) + _ffn(settings)) + projection
+    matrices = settings.depth * sum(_matrices(settings)) + projection
     wide = settings.num_heads * settings.head_width
     full = 12 * wide * settings.depth * seq_len
-    causal = sum(_causal_flops(wide, seq_len, window) for window in _windows(settings, seq_len))
-    return TokenFlops(6 * matrices, 6 * head, full, round(causal))
+    # A token sees window - window^2 / (2 T) keys on average, which is T / 2 at window = T.
+    visible = sum(window - window**2 / (2 * seq_len) for window in _windows(settings, seq_len))
+    return TokenFlops(6 * matrices, 6 * head, full, round(12 * wide * visible))
 
 
 def weight_bytes(settings: ModelSettings) -> dict[str, int]:
@@ -106,38 +111,9 @@ def _windows(settings: ModelSettings, length: int) -> list[int]:
     return [local if kind == "L" else length for kind in settings.layer_kinds]
 
 
-def _causal_flops(wide: int, seq_len: int, window: int) -> float:
-    """Return a layer's attention FLOPs per token in training.
-
-    The mean number of visible keys is window - window^2 / (2 T), which is T / 2 at window = T.
-    """
-    return 12 * wide * (window - window**2 / (2 * seq_len))
-
-
-def _embedding(settings: ModelSettings) -> int:
-    rank = settings.embedding_rank
-    if rank is None:
-        return settings.num_tokens * settings.width
-    return settings.num_tokens * rank + rank * settings.width
-
-
-def _learned_positions(settings: ModelSettings) -> int:
-    return settings.max_seq_len * settings.width if "learned" in settings.positions else 0
-
-
-def _attention_matrices(settings: ModelSettings) -> int:
+def _matrices(settings: ModelSettings) -> tuple[int, int]:
+    """Return the weights of the matrices of a layer's attention and feed-forward."""
     heads = 2 * settings.num_heads + 2 * settings.num_kv_heads
-    return settings.width * heads * settings.head_width
-
-
-def _attention(settings: ModelSettings) -> int:
-    return _attention_matrices(settings) + (2 * settings.head_width if settings.qk_norm else 0)
-
-
-def _ffn(settings: ModelSettings) -> int:
     num_matrices = 3 if settings.ffn in ("swiglu", "geglu") else 2
-    return num_matrices * settings.width * settings.ffn_width
-
-
-def _norms(settings: ModelSettings) -> int:
-    return (4 if settings.post_norm else 2) * settings.width
+    ffn = num_matrices * settings.width * settings.ffn_width
+    return settings.width * heads * settings.head_width, ffn

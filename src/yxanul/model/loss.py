@@ -210,11 +210,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def _losses_in_place(
-    logits: Tensor,
-    targets: Tensor,
-    loss_config: LossConfig,
-    softmax_rows: int,
-    with_gradient: bool,
+    logits: Tensor, targets: Tensor, loss_config: LossConfig, softmax_rows: int, with_gradient: bool
 ) -> Tensor:
     """Return the losses of `rows_with_gradient`, faster on a CPU: in chunks that stay in cache.
 

@@ -106,8 +106,8 @@ class StepRecorder:
     def to_dict(self) -> dict[str, Any]:
         """Return the windows and sums as plain data, without times."""
         return {
-            "losses": self._losses.to_list(),
-            "clipped": self._clipped.to_list(),
+            "losses": list(self._losses),
+            "clipped": list(self._clipped),
             "stage": self._stage.to_dict(),
             "noise_scale": asdict(self._noise_scale),
         }
@@ -123,7 +123,7 @@ class StepRecorder:
     def _loss(self, facts: StepFacts) -> dict[str, float]:
         limit = self._losses.median + OUTLIER_STDS * self._losses.std
         if math.isfinite(facts.loss):
-            self._losses.add(facts.loss)
+            self._losses.append(facts.loss)
         return {
             "train/loss": facts.loss,
             "train/perplexity": perplexity(facts.loss),
@@ -136,7 +136,7 @@ class StepRecorder:
         norm, is_finite = facts.gradient_norm, math.isfinite(facts.gradient_norm)
         after = norm if facts.clip is None or not is_finite else min(norm, facts.clip)
         if facts.applied:
-            self._clipped.add(float(after < norm))
+            self._clipped.append(float(after < norm))
         return {
             "optim/learning_rate": facts.learning_rate,
             **{f"optim/learning_rate/{role}": lr for role, lr in facts.lr_by_role.items()},
@@ -155,7 +155,7 @@ class StepRecorder:
         total = sum(facts.seconds.values())
         tokens_per_second = facts.num_targets / total if total else 0.0
         mfu = tokens_per_second * facts.flops_per_token / self._peak_flops  # PaLM, arXiv 2204.02311
-        self._speeds.add(tokens_per_second)
+        self._speeds.append(tokens_per_second)
         usual = self._speeds.median
         laps = ("data", "forward", "backward", "metrics", "optimizer")
         return {

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from yxanul.optim.base import GroupwiseOptimizer
 from yxanul.optim.config import OptimSettings
@@ -26,13 +27,12 @@ class Adafactor(GroupwiseOptimizer):
     def __init__(self, groups: list[dict[str, Any]], settings: OptimSettings):
         super().__init__(groups, {"eps": settings.used_eps})
 
-    def _step(self, params: list[torch.Tensor], group: dict[str, Any]) -> None:
-        for param in params:
-            assert param.grad is not None
+    def _step(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
+        for param, grad in zip(params, grads, strict=True):
             param.mul_(1 - group["lr"] * group["weight_decay"])
-            param.sub_(self._direction(param, param.grad, group["eps"]), alpha=group["lr"])
+            param.sub_(self._direction(param, grad, group["eps"]), alpha=group["lr"])
 
-    def _direction(self, param: torch.Tensor, grad: torch.Tensor, eps: float) -> torch.Tensor:
+    def _direction(self, param: Tensor, grad: Tensor, eps: float) -> Tensor:
         state = self.state[param]
         if not state:
             state["step"] = torch.zeros((), dtype=torch.float32)
@@ -47,14 +47,14 @@ class Adafactor(GroupwiseOptimizer):
         return update.div_(size.clamp_(min=1.0))
 
 
-def _means(squares: torch.Tensor) -> dict[str, torch.Tensor]:
+def _means(squares: Tensor) -> dict[str, Tensor]:
     """Return the row and column means (reduced axes have length 1), or the squares if 1-D."""
     if squares.ndim < 2:
         return {"square": squares}
     return {"rows": squares.mean(-1, keepdim=True), "columns": squares.mean(-2, keepdim=True)}
 
 
-def _inverse_root(state: dict[str, torch.Tensor]) -> torch.Tensor:
+def _inverse_root(state: dict[str, Tensor]) -> Tensor:
     if "square" in state:
         return state["square"].rsqrt()
     rows, columns = state["rows"], state["columns"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 
 def _unwrapped(name: str) -> Any:
@@ -25,18 +26,20 @@ class GroupwiseOptimizer(torch.optim.Optimizer, ABC):
     load_state_dict = _unwrapped("load_state_dict")
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override]
         """Apply one update; parameters without a gradient are skipped."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
         for group in self.param_groups:
             params = [param for param in group["params"] if param.grad is not None]
             if params:
-                self._step(params, group)
-        return loss
+                self._step(params, [param.grad for param in params], group)
 
     @abstractmethod
-    def _step(self, params: list[torch.Tensor], group: dict[str, Any]) -> None:
-        """Update the parameters of a group: at least one, all with a gradient."""
+    def _step(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
+        """Update the parameters of a group: at least one."""
+
+    def _zeros(self, key: str, params: Sequence[Tensor]) -> list[Tensor]:
+        """Return a tensor of each parameter's state, which starts at zero."""
+        for param in params:
+            if key not in self.state[param]:
+                self.state[param][key] = torch.zeros_like(param)
+        return [self.state[param][key] for param in params]

@@ -89,9 +89,7 @@ class ScheduleSettings(Settings):
             )
         if self.decay_fraction is not None and self.name != "wsd":
             raise Misfit(
-                f"decay_fraction requires schedule wsd, not {self.name}",
-                "decay_fraction",
-                "name",
+                f"decay_fraction requires schedule wsd, not {self.name}", "decay_fraction", "name"
             )
         if self.name == "wsd":
             decay = self.decay_fraction or DEFAULT_DECAY_FRACTION

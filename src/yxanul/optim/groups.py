@@ -8,7 +8,6 @@ from typing import Any, get_args
 
 import torch
 
-from yxanul.base.errors import near_miss
 from yxanul.optim.config import OptimSettings, Role
 
 
@@ -30,13 +29,13 @@ def parameter_groups(
     """Return torch parameter groups, one per role; 1-D parameters count as norms whatever the role.
 
     Each group has `names` parallel to `params`, and `base_lr`, its peak, which `set_lr`
-    multiplies. Frozen parameters are left out; a missing or unknown role is an error.
+    multiplies. Frozen parameters are left out.
     """
     by_role: dict[Role, list[tuple[str, torch.nn.Parameter]]] = {r: [] for r in get_args(Role)}
     for name, parameter in named_parameters:
-        role = _role_of(name, roles)
         if parameter.requires_grad:
-            by_role["norm" if parameter.ndim < 2 else role].append((name, parameter))
+            role = "norm" if parameter.ndim < 2 else roles[name]
+            by_role[role].append((name, parameter))
     return [
         {
             "params": [parameter for _, parameter in members],
@@ -57,13 +56,3 @@ def set_lr(optimizer: torch.optim.Optimizer, multiplier: float) -> dict[str, flo
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * multiplier
     return {group["role"]: group["lr"] for group in optimizer.param_groups}
-
-
-def _role_of(name: str, roles: Mapping[str, Role]) -> Role:
-    if name not in roles:
-        hint = near_miss(name, roles)
-        raise ValueError(f"the parameter {name} has no role" + (f"; {hint}" if hint else ""))
-    if roles[name] not in get_args(Role):
-        known = ", ".join(get_args(Role))
-        raise ValueError(f"{name} has the unknown role '{roles[name]}'; expected one of {known}")
-    return roles[name]

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from yxanul.optim.base import GroupwiseOptimizer
 from yxanul.optim.config import OptimSettings
@@ -23,12 +24,8 @@ class Lion(GroupwiseOptimizer):
     def __init__(self, groups: list[dict[str, Any]], settings: OptimSettings):
         super().__init__(groups, {"betas": settings.used_betas})
 
-    def _step(self, params: list[torch.Tensor], group: dict[str, Any]) -> None:
-        for param in params:
-            if not self.state[param]:
-                self.state[param]["momentum"] = torch.zeros_like(param)
-        momenta = [self.state[param]["momentum"] for param in params]
-        grads = [param.grad for param in params if param.grad is not None]
+    def _step(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
+        momenta = self._zeros("momentum", params)
         beta1, beta2 = group["betas"]
         updates = torch._foreach_lerp(momenta, grads, 1 - beta1)
         torch._foreach_sign_(updates)

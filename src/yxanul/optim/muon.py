@@ -67,48 +67,40 @@ class Muon(GroupwiseOptimizer):
         self.in_fp32 = False
         """Orthogonalize in fp32 even if bf16 is faster: for training in pure fp32."""
 
-    def _step(self, params: list[torch.Tensor], group: dict[str, Any]) -> None:
+    def _step(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
         if group["orthogonal"]:
-            self._step_muon(params, group)
+            self._step_muon(params, grads, group)
         else:
-            self._step_adamw(params, group)
+            self._step_adamw(params, grads, group)
 
-    def _step_muon(self, params: list[torch.Tensor], group: dict[str, Any]) -> None:
-        for param in params:
-            if not self.state[param]:
-                self.state[param]["momentum"] = torch.zeros_like(param)
-        momenta = [self.state[param]["momentum"] for param in params]
-        grads = [param.grad for param in params if param.grad is not None]
+    def _step_muon(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
+        momenta = self._zeros("momentum", params)
         torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
         nesterov = torch._foreach_lerp(grads, momenta, group["momentum"])
         torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
-        for shape, members in _by_shape([self.parts.shape(param) for param in params]).items():
+        by_shape: dict[torch.Size, list[int]] = defaultdict(list)
+        for number, param in enumerate(params):
+            by_shape[self.parts.shape(param)].append(number)
+        for shape, members in by_shape.items():
             targets = [params[i] for i in members]
             wholes = self.parts.joined(targets, [nesterov[i] for i in members])
-            updates = [self.parts.own(update) for update in self._orthogonal(wholes)]
+            dtype = torch.float32 if self.in_fp32 else product_dtype(wholes[0].device)
+            updates = map(self.parts.own, orthogonal_together(wholes, dtype))
             size = UPDATE_SIZE * math.sqrt(max(shape))
-            torch._foreach_add_(targets, updates, alpha=-group["lr"] * size)
+            torch._foreach_add_(targets, list(updates), alpha=-group["lr"] * size)
 
-    def _orthogonal(self, wholes: list[torch.Tensor]) -> list[torch.Tensor]:
-        dtype = torch.float32 if self.in_fp32 else product_dtype(wholes[0].device)
-        return orthogonal_together(wholes, dtype)
-
-    def _step_adamw(self, params: list[torch.Tensor], group: dict[str, Any]) -> None:
+    def _step_adamw(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
         for param in params:
-            if not self.state[param]:
-                self.state[param] = {
-                    "step": torch.zeros((), dtype=torch.float32, device=param.device),
-                    "exp_avg": torch.zeros_like(param),
-                    "exp_avg_sq": torch.zeros_like(param),
-                }
-        states = [self.state[param] for param in params]
+            if "step" not in self.state[param]:
+                step = torch.zeros((), dtype=torch.float32, device=param.device)
+                self.state[param]["step"] = step
         adamw(
             params,
-            [param.grad for param in params if param.grad is not None],
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
+            grads,
+            self._zeros("exp_avg", params),
+            self._zeros("exp_avg_sq", params),
             [],
-            [state["step"] for state in states],
+            [self.state[param]["step"] for param in params],
             fused=group["fused"],
             amsgrad=False,
             beta1=group["betas"][0],
@@ -123,18 +115,14 @@ class Muon(GroupwiseOptimizer):
 def build(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.Optimizer:
     """Return Muon over the matrices of `groups` and AdamW over the rest, as one optimizer."""
     for group in groups:
-        if group["role"] != "matrix":
-            continue
-        for name, param in zip(group["names"], group["params"], strict=True):
-            if param.ndim != 2:
-                raise ValueError(f"muon needs 2-D matrices; {name} has shape {tuple(param.shape)}")
-        group["orthogonal"] = True
-        rate = settings.muon_lr or RATE_RATIO * settings.peak_lr
-        group["base_lr"] = group["lr"] = rate * settings.lr_scale_by_role.get("matrix", 1.0)
+        if group["role"] == "matrix":
+            rate = settings.muon_lr or RATE_RATIO * settings.peak_lr
+            group["base_lr"] = group["lr"] = rate * settings.lr_scale_by_role.get("matrix", 1.0)
+            group["orthogonal"] = True
     return Muon(groups, betas=settings.used_betas, eps=settings.used_eps)
 
 
-def orthogonal_together(matrices: list[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
+def orthogonal_together(matrices: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
     """Return the (approximately) nearest orthogonal matrix of each, computed in `dtype`.
 
     All have the same shape and are stacked: one batched product is faster than many small ones.
@@ -147,7 +135,7 @@ def orthogonal_together(matrices: list[torch.Tensor], dtype: torch.dtype) -> lis
     return list(newton_schulz(stack_GRC))
 
 
-def newton_schulz(x_GRC: torch.Tensor) -> torch.Tensor:
+def newton_schulz(x_GRC: Tensor) -> Tensor:
     """Bring the singular values of each matrix, which must be at most 1, near 1."""
     a, b, c = QUINTIC
     is_tall = x_GRC.shape[1] > x_GRC.shape[2]
@@ -167,10 +155,3 @@ def product_dtype(device: torch.device) -> torch.dtype:
     else:
         fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if fast else torch.float32
-
-
-def _by_shape(shapes: Sequence[torch.Size]) -> dict[torch.Size, list[int]]:
-    members: dict[torch.Size, list[int]] = defaultdict(list)
-    for i, shape in enumerate(shapes):
-        members[shape].append(i)
-    return members

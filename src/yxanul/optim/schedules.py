@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable
 
 from yxanul.base.errors import YxanulError
-from yxanul.base.registry import lookup
 from yxanul.optim.config import (
     DEFAULT_DECAY_FRACTION,
     DEFAULT_WARMUP_FRACTION,
@@ -19,30 +18,15 @@ from yxanul.optim.config import (
     ScheduleSettings,
 )
 
-
-def linear(left: float) -> float:
-    """Decay linearly."""
-    return left
-
-
-def cosine(left: float) -> float:
-    """Decay along half a cosine (Loshchilov and Hutter 2017, arXiv 1608.03983)."""
-    return 0.5 * (1 - math.cos(math.pi * left))
-
-
-def constant(left: float) -> float:
-    """Stay at the peak."""
-    return 1.0
-
-
 SCHEDULES: dict[str, Callable[[float], float]] = {
     # Bergsma et al. 2025, arXiv 2502.15938: linear decay to zero beats decay to a tenth.
-    "linear_to_zero": linear,
-    "linear": linear,
-    "cosine": cosine,
-    "constant": constant,
+    "linear_to_zero": lambda left: left,
+    "linear": lambda left: left,
+    # Half a cosine (Loshchilov and Hutter 2017, arXiv 1608.03983).
+    "cosine": lambda left: 0.5 * (1 - math.cos(math.pi * left)),
+    "constant": lambda left: 1.0,
     # Hu et al. 2024, arXiv 2404.06395: warmup, stable, decay.
-    "wsd": linear,
+    "wsd": lambda left: left,
 }
 """Decay shapes by name: the remaining share of the decay (1 to 0) -> height between the minimum
 rate (0) and the peak (1)."""
@@ -75,7 +59,7 @@ def lr_multiplier(
     end = total if smallest is not None else total + total / total_steps
     if now - size < warmup or now <= start:  # the last warm-up update has the peak rate
         return 1.0
-    height = lookup(SCHEDULES, schedule.name, "schedule")(max(0.0, (end - now) / (end - start)))
+    height = SCHEDULES[schedule.name](max(0.0, (end - now) / (end - start)))
     return height + (smallest or 0.0) * (1 - height)
 
 

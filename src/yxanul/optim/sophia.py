@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from yxanul.optim.base import GroupwiseOptimizer
 from yxanul.optim.config import OptimSettings
@@ -39,28 +40,20 @@ class Sophia(GroupwiseOptimizer):
         for group in self.param_groups:
             for param in group["params"]:
                 if param.grad is not None:
+                    (curvature,) = self._zeros("curvature", [param])
                     estimate = param.grad.square().mul_(num_targets)
-                    self._state_of(param)["curvature"].lerp_(estimate, 1 - group["betas"][1])
+                    curvature.lerp_(estimate, 1 - group["betas"][1])
 
-    def _step(self, params: list[torch.Tensor], group: dict[str, Any]) -> None:
-        states = [self._state_of(param) for param in params]
-        momenta = [state["momentum"] for state in states]
-        grads = [param.grad for param in params if param.grad is not None]
+    def _step(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
+        momenta, curvatures = self._zeros("momentum", params), self._zeros("curvature", params)
         torch._foreach_lerp_(momenta, grads, 1 - group["betas"][0])
-        scales = torch._foreach_mul([s["curvature"] for s in states], group["hessian_scale"])
+        scales = torch._foreach_mul(curvatures, group["hessian_scale"])
         torch._foreach_clamp_min_(scales, group["eps"])
         updates = torch._foreach_div(momenta, scales)
         torch._foreach_clamp_min_(updates, -1.0)
         torch._foreach_clamp_max_(updates, 1.0)
         torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(params, updates, alpha=-group["lr"])
-
-    def _state_of(self, param: torch.Tensor) -> dict[str, torch.Tensor]:
-        state = self.state[param]
-        if not state:
-            state["momentum"] = torch.zeros_like(param)
-            state["curvature"] = torch.zeros_like(param)
-        return state
 
 
 build = Sophia

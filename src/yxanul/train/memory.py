@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import resource
-from typing import NamedTuple
 
 import torch
 
@@ -28,15 +27,6 @@ _OOM_MESSAGES = (
     "cublas_status_alloc_failed",
     "cudnn_status_alloc_failed",
 )
-
-
-class Demand(NamedTuple):
-    """Sort key: phases by peak memory."""
-
-    micro_tokens: int
-    seq_len: int
-    accumulates: bool
-    """True if the gradients of earlier micro-batches are held while one is computed."""
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
@@ -72,11 +62,12 @@ def process_rows(phase: Phase, processes: int) -> int:
     return -(-phase.rows // processes)
 
 
-def demand(phase: Phase, processes: int = 1) -> Demand:
-    """Return a phase's memory demand per process."""
+def demand(phase: Phase, processes: int = 1) -> tuple[int, int, bool]:
+    """Return a phase's memory demand on a process, as a sort key: the tokens of a micro-batch, the
+    sequence length, and whether gradients of earlier micro-batches are held meanwhile."""
     rows = process_rows(phase, processes)
     micro_rows = min(rows, phase.micro_rows)
-    return Demand(micro_rows * phase.seq_len, phase.seq_len, rows > micro_rows)
+    return micro_rows * phase.seq_len, phase.seq_len, rows > micro_rows
 
 
 def largest_phase(plan: Plan, steps_done: int = 0, processes: int = 1) -> Phase:

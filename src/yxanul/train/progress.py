@@ -5,17 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from yxanul.checkpoint.keep import Best
 from yxanul.data.mix import MixCursor
 from yxanul.monitor.loss_history import LossHistory
-
-
-@dataclass(frozen=True)
-class Best:
-    """Best value of a metric in the current stage, and its step."""
-
-    step: int
-    value: float
-    metric: str = "val/bits_per_byte"
 
 
 @dataclass(frozen=True)

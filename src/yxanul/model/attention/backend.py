@@ -45,33 +45,28 @@ class Backend(ABC):
         return None
 
     def prepare(self, mask_spec: MaskSpec, shape: Shape, device: torch.device) -> Any:
-        """Return what all layers with this mask share (a mask tensor, sequence lengths)."""
-        return None
+        """Return what `attend` needs of the mask, shared by all layers with it."""
+        return mask_spec
 
     def context(self, mask_spec: MaskSpec, shape: Shape, device: torch.device) -> AttentionContext:
         """Return what the layers of one kind share during a forward pass."""
-        return AttentionContext(mask_spec, shape, self, self.prepare(mask_spec, shape, device))
+        return AttentionContext(mask_spec, self, self.prepare(mask_spec, shape, device))
 
     @abstractmethod
     def attend(
-        self,
-        q_BTHK: Tensor,
-        k_BTGK: Tensor,
-        v_BTGK: Tensor,
-        context: AttentionContext,
-        scale: float,
+        self, q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, prepared: Any, scale: float
     ) -> Tensor:
-        """Return softmax(scale q k^T) v over the keys that the mask allows, BTHK."""
+        """Return softmax(scale q k^T) v over the keys that the mask allows, BTHK; `prepared` is
+        what `prepare` returned."""
 
 
 class AttentionContext(NamedTuple):
     """Mask and back end shared by all layers of one kind for one forward pass."""
 
     mask_spec: MaskSpec
-    shape: Shape
     backend: Backend
     prepared: Any
 
     def attend(self, q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, scale: float) -> Tensor:
         """Return softmax(scale q k^T) v over the keys that the mask allows, BTHK."""
-        return self.backend.attend(q_BTHK, k_BTGK, v_BTGK, self, scale)
+        return self.backend.attend(q_BTHK, k_BTGK, v_BTGK, self.prepared, scale)

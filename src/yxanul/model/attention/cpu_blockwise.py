@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from yxanul.model.attention.backend import AttentionContext, Backend, Shape
+from yxanul.model.attention.backend import Backend, Shape
 from yxanul.model.attention.mask import MaskSpec
 from yxanul.model.attention.sdpa import sdpa
 
@@ -33,17 +33,12 @@ class CpuBlockwise(Backend):
         return None if shape.device == "cpu" else "for the CPU only"
 
     def attend(
-        self,
-        q_BTHK: Tensor,
-        k_BTGK: Tensor,
-        v_BTGK: Tensor,
-        context: AttentionContext,
-        scale: float,
+        self, q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, prepared: Any, scale: float
     ) -> Tensor:
         """Return softmax(scale q k^T) v, BTHK."""
         if torch.is_grad_enabled():
-            return _BlockAttention.apply(q_BTHK, k_BTGK, v_BTGK, context.mask_spec, scale)
-        return _forward(q_BTHK, k_BTGK, v_BTGK, context.mask_spec, scale)
+            return _BlockAttention.apply(q_BTHK, k_BTGK, v_BTGK, prepared, scale)
+        return _forward(q_BTHK, k_BTGK, v_BTGK, prepared, scale)
 
 
 def _ranges(length: int, window: int | None) -> list[tuple[slice, slice]]:

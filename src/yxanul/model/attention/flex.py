@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-from yxanul.model.attention.backend import AttentionContext, Backend, Shape
+from yxanul.model.attention.backend import Backend, Shape
 from yxanul.model.attention.mask import MaskSpec
 from yxanul.model.compile import compile_unsupported_reason, compiled
 
@@ -39,17 +39,12 @@ class Flex(Backend):
         return _block_mask(mask_spec, shape.batch, shape.length, device)
 
     def attend(
-        self,
-        q_BTHK: Tensor,
-        k_BTGK: Tensor,
-        v_BTGK: Tensor,
-        context: AttentionContext,
-        scale: float,
+        self, q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, prepared: Any, scale: float
     ) -> Tensor:
         """Return softmax(scale q k^T) v, BTHK."""
         y_BHTK = _flex_attention()(
             *(x.transpose(1, 2) for x in (q_BTHK, k_BTGK, v_BTGK)),
-            block_mask=context.prepared,
+            block_mask=prepared,
             scale=scale,
             enable_gqa=q_BTHK.shape[2] != k_BTGK.shape[2],
         )

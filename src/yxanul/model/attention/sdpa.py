@@ -5,13 +5,13 @@ Letters: B batch, T time (queries), S keys, H query heads, G key and value heads
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from yxanul.model.attention.backend import AttentionContext, Backend, Shape
+from yxanul.model.attention.backend import Backend, Shape
 from yxanul.model.attention.mask import MaskSpec
 
 
@@ -27,15 +27,10 @@ class Sdpa(Backend):
         return mask_spec.mask(slice(0, shape.length), slice(0, shape.length), device)
 
     def attend(
-        self,
-        q_BTHK: Tensor,
-        k_BTGK: Tensor,
-        v_BTGK: Tensor,
-        context: AttentionContext,
-        scale: float,
+        self, q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, prepared: Any, scale: float
     ) -> Tensor:
         """Return softmax(scale q k^T) v, BTHK."""
-        return sdpa(q_BTHK, k_BTGK, v_BTGK, context.prepared, context.prepared is None, scale)
+        return sdpa(q_BTHK, k_BTGK, v_BTGK, prepared, prepared is None, scale)
 
 
 class MaskedAttention(NamedTuple):

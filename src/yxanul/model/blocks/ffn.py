@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from yxanul.model.blocks.eager import is_eager_cpu
 from yxanul.model.blocks.linear import Linear
+from yxanul.model.blocks.norm import is_eager_cpu
 
 
 class Activation(NamedTuple):

@@ -1,164 +1,309 @@
-"""Table of the `transformers` architectures that our model can express."""
+"""The `transformers` architectures that our model can express: one class each, whose fields are the
+keys of its config.json, checked when they are read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.settings import checked
 from yxanul.model.config import ModelSettings
-from yxanul.model.convert import key_groups
-from yxanul.model.convert.key_groups import KeyGroup
-from yxanul.model.convert.keys import Keys, in_a_word
+
+Whole = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+One = Annotated[float, Field(ge=1, le=1)]
+LayerType = Literal["full_attention", "sliding_attention"]
+
+ACTIVATIONS = {"silu": "swiglu", "gelu_pytorch_tanh": "geglu"}
+"""Their activation name to our gated feed-forward."""
+_LETTERS = {"full_attention": "G", "sliding_attention": "L"}
+_INIT_STD = 0.02
+_SHOWN = 80
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """Config keys and weight names of one `transformers` architecture."""
+class Keys(BaseModel):
+    """An object of a config.json; keys that do not matter here are ignored."""
 
-    name: str
+    model_config = ConfigDict(strict=True, frozen=True, protected_namespaces=())
+
+
+class Rope(Keys):
+    """RoPE of some layers; scaled or partial RoPE is not supported."""
+
+    rope_type: Literal["default"] = "default"
+    type: Literal["default"] = "default"
+    partial_rotary_factor: One | None = None
+    rope_theta: Positive | None = None
+
+
+class LayerRopes(Keys):
+    """RoPE by type of layer."""
+
+    model_config = ConfigDict(extra="forbid")
+    full_attention: Rope | None = None
+    sliding_attention: Rope | None = None
+
+
+class Architecture(Keys):
+    """A config.json. Defaults are those of transformers 5; a key may be null only where that has a
+    meaning, and other values than those of the fields cannot be expressed."""
+
+    name: ClassVar[str]
     """Model class, as in `architectures` of a config.json."""
-    model_type: str
-    """`model_type` of a config.json."""
-    defaults: Mapping[str, Any]
-    """Defaults of its configuration class in transformers 5 for missing keys."""
-    key_groups: tuple[KeyGroup, ...]
-    """Groups of config.json keys that it uses."""
-    norms: Mapping[str, str]
+    model_type: ClassVar[str]
+    norms: ClassVar[Mapping[str, str]]
     """Names of a layer's norms, ours to theirs."""
-    heads_divide_width: bool = False
+    fixed: ClassVar[Mapping[str, Any]]
+    """Settings that are the same in every model."""
+    heads_divide_width: ClassVar[bool] = False
     """Whether its configuration class requires a width divisible by the number of heads."""
 
-    def read(self, config: Mapping[str, Any], file: Path) -> ModelSettings:
-        """Return the settings for a config.json; raise YxanulError if we cannot express it."""
-        keys = Keys(config, self.defaults, file)
-        fields: dict[str, Any] = {}
-        for group in self.key_groups:
-            fields |= group.read(keys)
-        try:
-            return checked(ModelSettings, **fields)
-        except YxanulError as error:  # keys that are valid alone but not together
-            what = f"{file}: {error.what}"
-            raise YxanulError(what, got=error.got, expected=error.expected) from None
+    vocab_size: Whole
+    hidden_size: Whole = 4096
+    intermediate_size: Whole
+    num_hidden_layers: Annotated[int, Field(ge=1, le=10_000)] = 32
+    num_attention_heads: Whole = 32
+    num_key_value_heads: Whole | None = None
+    head_dim: Whole | None = None
+    activation: Literal["silu", "gelu_pytorch_tanh"] = Field("silu", alias="hidden_act")
+    max_position_embeddings: Whole
+    rms_norm_eps: Positive = 1e-6
+    initializer_range: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    tie_word_embeddings: bool | None = False
+    rope_theta: Positive = 10_000.0
+    rope_scaling: Rope | None = None
+    partial_rotary_factor: One | None = None
+    attention_bias: Literal[False] | None = None
+    mlp_bias: Literal[False] | None = None
+    attn_logit_softcapping: None = None
+    use_bidirectional_attention: Literal[False] | None = None
+    quantization_config: None = None
 
-    def write(self, settings: ModelSettings) -> dict[str, Any]:
+    @classmethod
+    def read(cls, config: Mapping[str, Any], file: Path) -> ModelSettings:
+        """Return the settings for a config.json; raise YxanulError if we cannot express it."""
+        try:
+            return checked(ModelSettings, **cls.model_validate(config).fields())
+        except ValidationError as error:
+            first = error.errors()[0]
+            expected = first["msg"].removeprefix("Input should be ")
+            misfit = _misfit(".".join(map(str, first["loc"])), first["input"], expected)
+        except YxanulError as error:  # keys that are valid alone but not together
+            misfit = error
+        raise YxanulError(f"{file}: {misfit.what}", got=misfit.got, expected=misfit.expected)
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of ModelSettings."""
+        width, num_heads = self.hidden_size, self.num_attention_heads
+        num_kv_heads = self.num_key_value_heads or num_heads
+        head_width = self.head_dim or width // num_heads
+        if self.head_dim is None and width % num_heads:
+            raise _misfit("num_attention_heads", num_heads, f"a divisor of hidden_size {width}")
+        if num_heads % num_kv_heads:
+            expected = f"a divisor of num_attention_heads {num_heads}"
+            raise _misfit("num_key_value_heads", num_kv_heads, expected)
+        if head_width % 2:
+            expected = "an even number, as RoPE rotates pairs of features"
+            raise _misfit("head_dim", head_width, expected)
+        return {
+            "width": width,
+            "depth": self.num_hidden_layers,
+            "num_heads": num_heads,
+            "num_kv_heads": num_kv_heads,
+            "head_width": head_width,
+            "ffn": ACTIVATIONS[self.activation],
+            "ffn_width": self.intermediate_size,
+            "norm_eps": self.rms_norm_eps,
+            "max_seq_len": self.max_position_embeddings,
+            "vocab_size": self.vocab_size,
+            "init_std": self.initializer_range or _INIT_STD,  # nothing can be drawn with 0
+            "head": "tied" if self.tie_word_embeddings else "untied",
+            **self.fixed,
+        }
+
+    @classmethod
+    def write(cls, settings: ModelSettings) -> dict[str, Any]:
         """Return the config.json for settings, without checking that it expresses all of them."""
-        keys: dict[str, Any] = {"architectures": [self.name], "model_type": self.model_type}
-        for group in self.key_groups:
-            keys |= group.write(settings)
+        activations = {ours: theirs for theirs, ours in ACTIVATIONS.items()}
+        theta = settings.rope_theta
+        keys: dict[str, Any] = {
+            "architectures": [cls.name],
+            "model_type": cls.model_type,
+            "hidden_size": settings.width,
+            "num_hidden_layers": settings.depth,
+            "num_attention_heads": settings.num_heads,
+            "num_key_value_heads": settings.num_kv_heads,
+            "head_dim": settings.head_width,
+            "intermediate_size": settings.ffn_width,
+            "rms_norm_eps": settings.norm_eps,
+            "max_position_embeddings": settings.max_seq_len,
+            "vocab_size": settings.num_tokens,
+            "initializer_range": settings.init_std,
+            "tie_word_embeddings": settings.head == "tied",
+            "attention_bias": False,
+            "attention_dropout": 0.0,
+            "rope_parameters": _rope(theta),
+            "rope_theta": theta,  # for readers older than transformers 5
+        }
+        if settings.ffn in activations:
+            keys[str(cls.model_fields["activation"].alias)] = activations[settings.ffn]
         return keys
 
 
-_NORMS = {
-    "attention_norm": "input_layernorm",
-    "ffn_norm": "post_attention_layernorm",
-}
-_QK_NORMS = {
-    "attention.q_norm": "self_attn.q_norm",
-    "attention.k_norm": "self_attn.k_norm",
-}
+class OneRope(Architecture):
+    """An architecture with the same RoPE in all layers."""
 
-LLAMA = Architecture(
-    name="LlamaForCausalLM",
-    model_type="llama",
-    defaults={
-        "vocab_size": 32000,
-        "hidden_size": 4096,
-        "intermediate_size": 11008,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "hidden_act": "silu",
-        "max_position_embeddings": 2048,
-        "rms_norm_eps": 1e-6,
-        "tie_word_embeddings": False,
-    },
-    key_groups=(
-        key_groups.SHAPE,
-        key_groups.activation("hidden_act"),
-        key_groups.ONE_ROPE,
-        key_groups.fixed(norm="rmsnorm"),
-    ),
-    norms=_NORMS,
-    heads_divide_width=True,
-)
+    rope_parameters: Rope | None = None
 
-QWEN3 = Architecture(
-    name="Qwen3ForCausalLM",
-    model_type="qwen3",
-    defaults={
-        "vocab_size": 151936,
-        "hidden_size": 4096,
-        "intermediate_size": 22016,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 32,
-        "head_dim": 128,
-        "hidden_act": "silu",
-        "max_position_embeddings": 32768,
-        "rms_norm_eps": 1e-6,
-        "tie_word_embeddings": False,
-        "use_sliding_window": False,
-        "sliding_window": 4096,
-        "max_window_layers": 28,
-    },
-    key_groups=(
-        key_groups.SHAPE,
-        key_groups.activation("hidden_act"),
-        key_groups.ONE_ROPE,
-        key_groups.QWEN_LAYERS,
-        key_groups.fixed(norm="rmsnorm", qk_norm=True),
-    ),
-    norms={**_NORMS, **_QK_NORMS},
-)
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of ModelSettings."""
+        ropes = (self.rope_scaling, self.rope_parameters)
+        thetas = [rope.rope_theta for rope in ropes if rope and rope.rope_theta]
+        return super().fields() | {"rope_theta": (*thetas, self.rope_theta)[0]}
 
-GEMMA3 = Architecture(
-    name="Gemma3ForCausalLM",
-    model_type="gemma3_text",
-    defaults={
-        "vocab_size": 262208,
-        "hidden_size": 2304,
-        "intermediate_size": 9216,
-        "num_hidden_layers": 26,
-        "num_attention_heads": 8,
-        "num_key_value_heads": 4,
-        "head_dim": 256,
-        "hidden_activation": "gelu_pytorch_tanh",
-        "max_position_embeddings": 131072,
-        "rms_norm_eps": 1e-6,
-        "tie_word_embeddings": True,
-        "query_pre_attn_scalar": 256,
-        "sliding_window": 4096,
-    },
-    key_groups=(
-        key_groups.SHAPE,
-        key_groups.activation("hidden_activation"),
-        key_groups.TWO_ROPES,
-        key_groups.GEMMA_LAYERS,
-        key_groups.QUERY_SCALE,
-        key_groups.SOFT_CAP,
-        key_groups.fixed(
-            norm="zero_centered_rmsnorm", post_norm=True, qk_norm=True, embedding_scale=True
-        ),
-    ),
-    norms={
-        "attention_norm": "input_layernorm",
+
+class Llama(OneRope):
+    """LlamaForCausalLM."""
+
+    name = "LlamaForCausalLM"
+    model_type = "llama"
+    norms = {"attention_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm"}
+    fixed = {"norm": "rmsnorm"}
+    heads_divide_width = True
+
+    vocab_size: Whole = 32000
+    intermediate_size: Whole = 11008
+    max_position_embeddings: Whole = 2048
+
+
+class Qwen3(OneRope):
+    """Qwen3ForCausalLM; without layer_types, the layers from max_window_layers on are local if
+    there are windows."""
+
+    name = "Qwen3ForCausalLM"
+    model_type = "qwen3"
+    norms = {
+        **Llama.norms,
+        "attention.q_norm": "self_attn.q_norm",
+        "attention.k_norm": "self_attn.k_norm",
+    }
+    fixed = {"norm": "rmsnorm", "qk_norm": True}
+
+    vocab_size: Whole = 151936
+    intermediate_size: Whole = 22016
+    num_key_value_heads: Whole | None = 32
+    head_dim: Whole | None = 128
+    max_position_embeddings: Whole = 32768
+    use_sliding_window: bool | None = False
+    sliding_window: Whole | None = 4096
+    max_window_layers: Annotated[int, Field(ge=0)] = 28
+    layer_types: list[LayerType] | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of ModelSettings."""
+        window = self.sliding_window if self.use_sliding_window else None
+        num_global = self.max_window_layers if window else self.num_hidden_layers
+        usual = "".join("GL"[n >= num_global] for n in range(self.num_hidden_layers))
+        layers = _layers(self.layer_types, usual, window)
+        if "window" in layers and window is None:
+            expected = "true, as layer_types has sliding layers"
+            raise _misfit("use_sliding_window", False, expected)
+        return super().fields() | layers
+
+    @classmethod
+    def write(cls, settings: ModelSettings) -> dict[str, Any]:
+        """Return the config.json."""
+        num_global = settings.layer_kinds.find("L") if settings.window else settings.depth
+        return super().write(settings) | {
+            "layer_types": _layer_types(settings),
+            "sliding_window": settings.window,
+            "use_sliding_window": settings.window is not None,
+            "max_window_layers": num_global,
+        }
+
+
+class Gemma3(Architecture):
+    """Gemma3ForCausalLM; without layer_types, every sixth layer (sliding_window_pattern) is
+    global."""
+
+    name = "Gemma3ForCausalLM"
+    model_type = "gemma3_text"
+    norms = {
+        **Qwen3.norms,
         "attention_post_norm": "post_attention_layernorm",
         "ffn_norm": "pre_feedforward_layernorm",
         "ffn_post_norm": "post_feedforward_layernorm",
-        **_QK_NORMS,
-    },
-    heads_divide_width=True,
-)
+    }
+    fixed = {
+        "norm": "zero_centered_rmsnorm",
+        "post_norm": True,
+        "qk_norm": True,
+        "embedding_scale": True,
+    }
+    heads_divide_width = True
 
-ARCHITECTURES = {row.name: row for row in (LLAMA, QWEN3, GEMMA3)}
+    vocab_size: Whole = 262208
+    hidden_size: Whole = 2304
+    intermediate_size: Whole = 9216
+    num_hidden_layers: Annotated[int, Field(ge=1, le=10_000)] = 26
+    num_attention_heads: Whole = 8
+    num_key_value_heads: Whole | None = 4
+    head_dim: Whole | None = 256
+    activation: Literal["silu", "gelu_pytorch_tanh"] = Field(
+        "gelu_pytorch_tanh", alias="hidden_activation"
+    )
+    max_position_embeddings: Whole = 131072
+    tie_word_embeddings: bool | None = True
+    rope_theta: Positive = 1_000_000.0
+    rope_local_base_freq: Positive = 10_000.0
+    rope_parameters: LayerRopes | None = None
+    query_pre_attn_scalar: Positive = 256
+    final_logit_softcapping: Positive | None = None
+    sliding_window: Whole = 4096
+    sliding_window_pattern: Whole | None = None
+    layer_types: list[LayerType] | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of ModelSettings."""
+        ropes, period = self.rope_parameters or LayerRopes(), self.sliding_window_pattern or 6
+        theta = (ropes.full_attention or Rope()).rope_theta or self.rope_theta
+        local = (ropes.sliding_attention or Rope()).rope_theta or self.rope_local_base_freq
+        usual = "".join("LG"[n % period == 0] for n in range(1, self.num_hidden_layers + 1))
+        return super().fields() | {
+            "rope_theta": theta,
+            "rope_theta_local": None if local == theta else local,
+            "query_scale": self.query_pre_attn_scalar**-0.5,
+            "logit_soft_cap": self.final_logit_softcapping,
+            **_layers(self.layer_types, usual, self.sliding_window),
+        }
+
+    @classmethod
+    def write(cls, settings: ModelSettings) -> dict[str, Any]:
+        """Return the config.json."""
+        theta, local = settings.rope_theta, settings.rope_theta_local or settings.rope_theta
+        scale = settings.query_scale or settings.head_width**-0.5
+        return super().write(settings) | {
+            "rope_parameters": {"full_attention": _rope(theta), "sliding_attention": _rope(local)},
+            "rope_local_base_freq": local,
+            "query_pre_attn_scalar": max(1, round(scale**-2)),  # transformers requires an integer
+            "final_logit_softcapping": settings.logit_soft_cap,
+            "layer_types": _layer_types(settings),
+            # transformers requires it even if no layer uses it.
+            "sliding_window": settings.window or settings.max_seq_len,
+        }
+
+
+ARCHITECTURES: dict[str, type[Architecture]] = {row.name: row for row in (Llama, Qwen3, Gemma3)}
 """By model class."""
 
 
-def architecture_of(config: Mapping[str, Any], file: Path) -> Architecture:
-    """Return the row for a config.json by its class or, without one, its model_type."""
+def architecture_of(config: Mapping[str, Any], file: Path) -> type[Architecture]:
+    """Return the class for a config.json by its model class or, without one, its model_type."""
     names, model_type = config.get("architectures"), config.get("model_type")
     if not isinstance(names, list | None):
         got = in_a_word(names)
@@ -172,3 +317,42 @@ def architecture_of(config: Mapping[str, Any], file: Path) -> Architecture:
         got=in_a_word(", ".join(map(in_a_word, names)) or model_type),
         expected=", ".join(ARCHITECTURES),
     )
+
+
+def shortest_period(kinds: str) -> str:
+    """Return the shortest pattern that, repeated and truncated, gives `kinds`."""
+    lengths = range(1, len(kinds) + 1)
+    return next(kinds[:n] for n in lengths if (kinds[:n] * len(kinds))[: len(kinds)] == kinds)
+
+
+def in_a_word(value: Any) -> str:
+    """Return a JSON value for a message: short and on one line."""
+    if value is None:
+        return "nothing"
+    is_word = isinstance(value, str) and value.strip() and value.isprintable()
+    plain = str(value) if is_word else json.dumps(value)
+    return plain if len(plain) <= _SHOWN else f"{plain[:_SHOWN]} ..."
+
+
+def _layers(types: Sequence[str] | None, usual: str, window: int | None) -> dict[str, Any]:
+    """Return the pattern of layer types or, without any, of the usual kinds."""
+    if types is not None and len(types) != len(usual):
+        raise _misfit("layer_types", f"{len(types)} of them", f"{len(usual)}, one for each layer")
+    kinds = usual if types is None else "".join(_LETTERS[kind] for kind in types)
+    if "L" not in kinds:
+        return {"layer_pattern": "G"}
+    # In transformers, too, `sliding_window` includes the current token.
+    return {"layer_pattern": shortest_period(kinds), "window": window}
+
+
+def _layer_types(settings: ModelSettings) -> list[str]:
+    types = {letter: kind for kind, letter in _LETTERS.items()}
+    return [types[kind] for kind in settings.layer_kinds]
+
+
+def _rope(theta: float) -> dict[str, Any]:
+    return {"rope_type": "default", "rope_theta": theta}
+
+
+def _misfit(key: str, got: Any, expected: str) -> YxanulError:
+    return YxanulError(f"unsupported {key}", got=in_a_word(got), expected=expected)

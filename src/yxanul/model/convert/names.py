@@ -14,7 +14,7 @@ from yxanul.model.convert.architectures import Architecture
 Shapes = dict[str, tuple[int, ...]]
 
 
-def tensor_names(settings: ModelSettings, architecture: Architecture) -> dict[str, Shapes]:
+def tensor_names(settings: ModelSettings, architecture: type[Architecture]) -> dict[str, Shapes]:
     """Map each of our tensors to theirs with their shapes, in the order of our tensor's rows."""
     table = settings.num_tokens, settings.width
     names: dict[str, Shapes] = {"embedding.tokens": {"model.embed_tokens.weight": table}}
@@ -28,7 +28,7 @@ def tensor_names(settings: ModelSettings, architecture: Architecture) -> dict[st
     return names
 
 
-def _layer(settings: ModelSettings, architecture: Architecture) -> dict[str, Shapes]:
+def _layer(settings: ModelSettings, architecture: type[Architecture]) -> dict[str, Shapes]:
     width, ffn_width = settings.width, settings.ffn_width
     queries = settings.num_heads * settings.head_width
     keys = settings.num_kv_heads * settings.head_width

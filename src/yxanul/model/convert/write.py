@@ -50,13 +50,13 @@ def write_pretrained(
         raise YxanulError(f"{folder} could not be written", got=error) from error
 
 
-def config_for(settings: ModelSettings, architecture: Architecture) -> dict[str, Any]:
+def config_for(settings: ModelSettings, architecture: type[Architecture]) -> dict[str, Any]:
     """Return the config.json; special tokens are null, as the model does not know them."""
     ids = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
     return {**architecture.write(settings), "use_cache": True, **ids}
 
 
-def architecture_for(settings: ModelSettings) -> Architecture:
+def architecture_for(settings: ModelSettings) -> type[Architecture]:
     """Return the architecture that expresses all of the settings; raise if there is none."""
     misfits = {name: _misfits(settings, row) for name, row in ARCHITECTURES.items()}
     best = min(misfits, key=lambda name: len(misfits[name]))
@@ -71,7 +71,9 @@ def architecture_for(settings: ModelSettings) -> Architecture:
     return ARCHITECTURES[best]
 
 
-def _misfits(settings: ModelSettings, architecture: Architecture) -> dict[str, tuple[Any, Any]]:
+def _misfits(
+    settings: ModelSettings, architecture: type[Architecture]
+) -> dict[str, tuple[Any, Any]]:
     """Return the settings that change in a round trip through an architecture's config keys."""
     mine = _meaning(settings)
     theirs = _meaning(architecture.read(architecture.write(settings), Path(CONFIG)))

@@ -38,6 +38,10 @@ WINDOWS = (
 """What begins afresh after a planned change."""
 
 
+SAVED = ("step", "num_steps", "planned", "facts", "highest_lr", "bad_since", "first")
+SAVED_LISTS = ("losses", "recent", "spikes", "norms", "batches")
+
+
 @dataclass
 class Spike:
     """A loss spike, and the level of the losses before it."""
@@ -101,13 +105,13 @@ class History:
 
     def level(self, last: int) -> Rolling:
         """Return the last losses."""
-        return Rolling(last, self.losses.to_list()[-last:])
+        return Rolling(last, self.losses)
 
     def end(self, metrics: Metrics) -> None:
         """Add an update, after the rules have read it."""
         loss = metrics.get("train/loss", math.nan)
         if "data/checksum" in metrics:
-            self.batches.add(metrics["data/checksum"])
+            self.batches.append(metrics["data/checksum"])
         if not math.isfinite(loss):
             return
         if self.spike is None and self.is_spike(loss):
@@ -116,11 +120,11 @@ class History:
             oldest = self.step - SPIKE_WINDOW
             self.spikes = [step for step in self.spikes if step > oldest] + [self.step]
         self.num_steps += 1
-        self.losses.add(loss)
+        self.losses.append(loss)
         self.recent = with_value(self.recent, loss, self.spikes_are)
         self.highest_lr = max(self.highest_lr, metrics.get("optim/learning_rate", 0.0))
         if total := metrics.get("perf/total_step_time"):
-            self.data_shares.add(metrics.get("perf/data_time", 0.0) / total)
+            self.data_shares.append(metrics.get("perf/data_time", 0.0) / total)
         for name, window in (
             ("optim/gradient_norm", self.norms),
             ("perf/data_time", self.waits),
@@ -128,28 +132,13 @@ class History:
             ("perf/tokens_per_second", self.speeds),
         ):
             if math.isfinite(value := metrics.get(name, math.nan)):
-                window.add(value)
+                window.append(value)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, without what is timed: another process has another machine."""
-        spike = self.spike and vars(self.spike)
-        kept = (
-            "step",
-            "num_steps",
-            "planned",
-            "facts",
-            "highest_lr",
-            "bad_since",
-            "first",
-        )
-        return {name: getattr(self, name) for name in kept} | {
-            "losses": self.losses.to_list(),
-            "recent": list(self.recent),
-            "spike": spike,
-            "spikes": list(self.spikes),
-            "norms": self.norms.to_list(),
-            "batches": self.batches.to_list(),
-        }
+        plain = {name: getattr(self, name) for name in SAVED}
+        lists = {name: list(getattr(self, name)) for name in SAVED_LISTS}
+        return plain | lists | {"spike": self.spike and vars(self.spike)}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any], spikes_are: SpikeSettings) -> History:

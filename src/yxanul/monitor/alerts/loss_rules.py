@@ -108,7 +108,7 @@ def duplicated_batches(metrics: Metrics, history: History) -> str | None:
     copies = 0.0 if epochs else metrics.get("data/repeated_rows", 0.0)
     if copies > REPEATED_ROWS:
         return f"{copies:.0%} of the rows are copies of others in the batch"
-    last = history.batches.to_list()
+    last = list(history.batches)
     if checksum not in last:
         return ""
     return f"the batch is the same as {last[::-1].index(checksum) + 1} updates ago"
@@ -160,7 +160,7 @@ def plateau(metrics: Metrics, history: History) -> str | None:
     is_due = len(losses) == 2 * PATIENCE_STEPS and history.step % 50 == 0
     if "train/loss" not in metrics or not is_due or lr < END_OF_RATE * history.highest_lr:
         return None
-    values = losses.to_list()
+    values = list(losses)
     before, after = (
         Rolling(PATIENCE_STEPS, half).median
         for half in (values[:PATIENCE_STEPS], values[PATIENCE_STEPS:])

@@ -69,9 +69,7 @@ class AlertMonitor:
     """Applies the rules to one record after another; its state is saved in checkpoints."""
 
     def __init__(
-        self,
-        settings: MonitorSettings | None = None,
-        held_out: Iterable[np.ndarray] = (),
+        self, settings: MonitorSettings | None = None, held_out: Iterable[np.ndarray] = ()
     ) -> None:
         """Initialize with the ids of held-out documents, which must not appear in batches."""
         self._settings = settings or MonitorSettings()

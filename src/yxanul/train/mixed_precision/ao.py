@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import replace
 from types import ModuleType
 
@@ -34,28 +34,14 @@ def swap_layers(model: nn.Module, names: Collection[str], scaling: str, emulate:
     )
 
 
+@functools.cache
 def _import() -> ModuleType:
-    with contextlib.ExitStack() as stack:
-        for name, message in _NOISE.items():
-            stack.enter_context(_without(logging.getLogger(name), message))
-        try:
-            import torchao.float8
-        except ModuleNotFoundError as error:
-            if not str(error.name).startswith("torchao"):
-                raise
-            raise missing_package("torchao", "fp8") from None
-    return torchao.float8
-
-
-@contextlib.contextmanager
-def _without(logger: logging.Logger, message: str) -> Iterator[None]:
-    """Context manager: drop a logger's messages that contain `message`."""
-
-    def keep(record: logging.LogRecord) -> bool:
-        return message not in record.getMessage()
-
-    logger.addFilter(keep)
+    for name, noise in _NOISE.items():
+        logging.getLogger(name).addFilter(lambda record, noise=noise: noise not in str(record.msg))
     try:
-        yield
-    finally:
-        logger.removeFilter(keep)
+        import torchao.float8
+    except ModuleNotFoundError as error:
+        if not str(error.name).startswith("torchao"):
+            raise
+        raise missing_package("torchao", "fp8") from None
+    return torchao.float8
