@@ -10,6 +10,7 @@ from yxanul.optim.config import OptimSettings
 from yxanul.stages import measure
 from yxanul.stages import plan as budget
 from yxanul.stages.config import Budget, StageSettings
+from yxanul.stages.ledger import Action, Entry
 from yxanul.train.config import TrainSettings
 from yxanul.train.mixed_precision.weights import MixedPrecision
 
@@ -32,6 +33,15 @@ def test_steps_and_tokens_become_plans_with_the_clip_of_the_recipe():
     assert (plan.total_steps, plan.total_tokens) == (7, 7 * 256)
     assert plan.phases[0].clip == 0.9
     assert budget.make_stage_plan(RECIPE, stage(), tokens=257).total_steps == 2
+
+
+def test_actions_of_another_budget_do_not_count_even_if_one_begins_where_it_ends():
+    actions = [Action("extend", step, i, 5 * 256) for i, step in enumerate((10, 15, 20))]
+    entry = Entry("one", "failed", 0, 0, 0, {}, actions=actions)
+    for steps, total in ((10, 25), (15, 15), (20, 20)):
+        one = stage().model_copy(update={"budget": Budget(steps=steps)})
+        plan = budget.resolve_plan(RECIPE, one, entry, {}, bounded=False)
+        assert plan.total_steps == total
 
 
 @pytest.mark.parametrize(

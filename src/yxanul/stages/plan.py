@@ -39,9 +39,10 @@ def resolve_plan(
         plan = cut_plan(plan, entry.cooldown_steps)
     replay = {0: stage.replay}
     for number, action in enumerate(entry.actions):
-        if action.step == plan.total_steps:
-            plan = _after(plan, action, entry.actions[:number])
-            replay[action.step] = action.replay
+        if action.step != plan.total_steps:
+            break
+        plan = _after(plan, action, entry.actions[:number])
+        replay[action.step] = action.replay
     if any(replay.values()):
         earlier = _earlier_mix(recipe, stage, available)
         plan = replace(plan, phases=tuple(_with_replay(p, replay, earlier) for p in plan.phases))

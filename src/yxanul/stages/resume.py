@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from yxanul.base.clock import Startup
 from yxanul.base.errors import YxanulError
-from yxanul.base.files import folder_lock, write_text
+from yxanul.base.files import folder_lock, remove_leftovers, write_text
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import Ui
@@ -219,6 +219,8 @@ def open_run(
             if not (with_prepare or run.recipe.exists()):
                 check_tokenizer(run)  # before the folder is made
             stack.enter_context(folder_lock(run.path))
+            for folder in (run.path, run.samples):
+                remove_leftovers(folder)
             reconcile_recipe(run, recipe, ui)
             if with_prepare and world.size == 1:
                 preparation = stack.enter_context(prepare_in_background(run, recipe, ui, stop))
