@@ -64,11 +64,8 @@ def make_shards(tmp_path):
             files[".ids"].parent.mkdir(parents=True, exist_ok=True)
             for suffix, content in ((".ids", ids), (".offsets", ends), (".bytes", sizes)):
                 files[suffix].write_bytes(content.tobytes())
-            entries.append(
-                ShardEntry(
-                    documents=len(documents), tokens=len(ids), bytes=int(sizes.sum()), sha256={}
-                )
-            )
+            figures = {"documents": len(documents), "tokens": len(ids), "bytes": int(sizes.sum())}
+            entries.append(ShardEntry(**figures, chars=figures["bytes"], lengths=(), sha256={}))
         return Shards(folder, _manifest(source, entries, end, vocab_size), "train")
 
     return make
@@ -84,12 +81,9 @@ def _manifest(source, entries, end, vocab_size):
         end_of_text_id=end,
         dtype="uint16",
     )
-    split = SplitEntry(
-        documents=sum(entry.documents for entry in entries),
-        tokens=sum(entry.tokens for entry in entries),
-        bytes=sum(entry.bytes for entry in entries),
-        shards=tuple(entries),
-    )
+    counts = ("documents", "tokens", "bytes", "chars")
+    sums = {name: sum(getattr(entry, name) for entry in entries) for name in counts}
+    split = SplitEntry(**sums, lengths=(), shards=tuple(entries))
     return Manifest(header=header, synthetic=False, dropped={}, splits=dict.fromkeys(SPLITS, split))
 
 

@@ -19,9 +19,9 @@ class Signed(GroupwiseOptimizer):
     def __init__(self, groups):
         super().__init__(groups, {})
 
-    def _step(self, params, group):
-        for param in params:
-            param.sub_(param.grad.sign(), alpha=group["lr"])
+    def _step(self, params, grads, group):
+        for param, grad in zip(params, grads):
+            param.sub_(grad.sign(), alpha=group["lr"])
 
 
 def build(groups, settings):

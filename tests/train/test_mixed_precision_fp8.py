@@ -15,6 +15,7 @@ from yxanul.base.errors import YxanulError
 from yxanul.model.config import ModelSettings
 from yxanul.model.language_model import LanguageModel
 from yxanul.recipe import RecipeError, load_recipe
+from yxanul.train.mixed_precision import ao
 from yxanul.train.mixed_precision.config import Fp8Settings, fp8_misfit
 from yxanul.train.mixed_precision.fp8 import projection_modules
 from yxanul.train.mixed_precision.weights import MixedPrecision
@@ -202,6 +203,7 @@ def test_sizes_that_do_not_divide_are_refused_by_the_twin_too():
 def test_a_missing_package_is_named_with_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchao", None)
     monkeypatch.setitem(sys.modules, "torchao.float8", None)
+    ao._import.cache_clear()
     with pytest.raises(YxanulError, match=r"'yxanul\[fp8\]'"):
         fp8_model()
 

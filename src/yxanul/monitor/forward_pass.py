@@ -79,20 +79,25 @@ def measure_confidence(
             counts += histogram_counts([top_N], SHARE_EDGES)
 
     def finish(ranks: list[list[float]]) -> dict[str, float | Histogram]:
-        count, right, entropy, top5, log_sum, most, *counts = ranks[0]
-        if not count:  # a rank without rows
+        (*values,), counts = ranks[0][:6], ranks[0][6:]
+        if not values[0]:  # a rank without rows
             return {}
-        found = {
-            "train/accuracy": right / count,
-            "train/entropy": entropy / count,
-            "train/top5_confidence": top5 / count,
-            "logits/logsumexp_mean": log_sum / count,
-            "logits/max": most,
-        }
         shown = {"histogram/confidence": Histogram(counts, SHARE_EDGES)} if histogram else {}
-        return shown | (found if figures else {})
+        return shown | (_confidence(*values) if figures else {})
 
     return Measurement(torch.cat([sums, largest, counts]), finish)
+
+
+def _confidence(
+    count: float, right: float, entropy: float, top5: float, log_sum: float, largest: float
+) -> dict[str, float]:
+    return {
+        "train/accuracy": right / count,
+        "train/entropy": entropy / count,
+        "train/top5_confidence": top5 / count,
+        "logits/logsumexp_mean": log_sum / count,
+        "logits/max": largest,
+    }
 
 
 @torch.no_grad()

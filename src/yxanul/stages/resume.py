@@ -219,8 +219,7 @@ def open_run(
             if not (with_prepare or run.recipe.exists()):
                 check_tokenizer(run)  # before the folder is made
             stack.enter_context(folder_lock(run.path))
-            for folder in (run.path, run.samples):
-                remove_leftovers(folder)
+            remove_leftovers(run.samples)
             reconcile_recipe(run, recipe, ui)
             if with_prepare and world.size == 1:
                 preparation = stack.enter_context(prepare_in_background(run, recipe, ui, stop))
