@@ -181,6 +181,7 @@ def test_numbers_of_lists_stand_between_dots():
         ("a: 1\n---\nb: 2", "a second document"),
         ("a: *x", "anchor &x that is not defined"),
         ("a: &x [*x]", "nested too deeply"),
+        ("a: &x 1\nb: &x 2", "2:4: not valid YAML: an anchor (&name) is defined twice"),
         ("a: @x", "@ must be quoted"),
         ("a: !!binary aGk=", "1:4: the tag !!binary"),
         ("a: !!int x", "not a valid int"),

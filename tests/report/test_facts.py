@@ -161,7 +161,10 @@ def test_alerts_are_those_that_the_run_recorded(tmp_path):
 
 
 def test_samples_by_prompt(tmp_path):
-    texts = {step: f"One {step}\n\nOne more\n\nTwo {step}\nend" for step in range(10, 300, 10)}
+    texts = {
+        step: f"Of no prompt\n\nOne {step}\n\nOne more\n\nTwo {step}\nend"
+        for step in range(10, 300, 10)
+    }
     lines = [{"step": step, "samples": text} for step, text in texts.items()]
     run = make_run(tmp_path / "run", [entry("one", 0, 9)], lines, prompts=("One", "Two"))
     one, two = facts_of(run)["samples"]

@@ -59,6 +59,8 @@ def spoiled(**changes):
         ("null", "unknown format"),
         ('{"schema_version": 1}', "no 'stages'"),
         (json.dumps(spoiled(status="done")), "status 'done'"),
+        (json.dumps(spoiled(at_end=None)), "unknown format"),
+        (json.dumps(spoiled(at_end={"stories": {}})), "unknown format"),
         (json.dumps(spoiled(colour="red")), "unknown format"),
     ],
 )

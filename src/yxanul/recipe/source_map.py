@@ -17,6 +17,8 @@ Keys = tuple[str | int, ...]
 
 MAX_CHARS, MAX_VALUES = 500_000, 20_000
 """Limits of a file, after expanding aliases."""
+MAX_DEPTH = 100
+"""Keys in an override: far more than any recipe is deep."""
 
 _FLOAT = re.compile(
     r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)$"
@@ -135,7 +137,7 @@ class SourceMap:
         keys: list[str | int] = []
         node = self.value
         *parents, last = names = dotted.split(".")
-        if not all(names):
+        if not all(names) or len(names) > MAX_DEPTH:
             raise YxanulError(place, expected="key.path=value")
         for name in parents:
             key = _key_in(node, name, place)

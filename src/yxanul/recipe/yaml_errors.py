@@ -19,6 +19,12 @@ _SENTENCES = (
         " differently from its neighbours, or text that contains ': ' may lack quotes",
     ),
     (r"unexpected end of stream|document separator", "a quoted string is not closed"),
+    (r"second occurrence", "an anchor (&name) is defined twice"),
+    (r"alphabetic or numeric character", "& and * must be followed by a name, or quoted"),
+    (
+        r"unknown escape character (.*)",
+        r"unknown escape character \1 in double quotes; use single quotes, or \\\\",
+    ),
     (r"undefined alias '(.*)'", r"*\1 refers to an anchor &\1 that is not defined above"),
     (r"another document", "a second document (after ---); a recipe must be a single document"),
     (r"content, but found '<stream end>'", "a [ or { is not closed before the end of the file"),

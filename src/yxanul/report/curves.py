@@ -15,7 +15,7 @@ from yxanul.base.metric_names import matching
 from yxanul.report.files import Clock, MetricsFile
 
 HEAT_MAP_COLUMNS, OTHER_POINTS, MOST_OTHERS = 100, 100, 60
-_LAYERED = re.compile(r"(?P<kind>(?!val/|task/).+?)/(?P<layer>\d+)(?:/(?P<rest>.+))?")
+_LAYERED = re.compile(r"(?P<kind>(?!val/|task/|mix/).+?)/(?P<layer>\d+)(?:/(?P<rest>.+))?")
 _BY_GROUP = re.compile(r"([^/]+)/[^/]+(/[^/]+)")
 """Metrics of a group of weights or the like, which share a chart: weights/first/std."""
 
@@ -133,6 +133,8 @@ def other_charts(names: Sequence[str]) -> list[dict[str, Any]]:
 def label_of(name: str) -> str:
     """Return the part of a metric's name that tells it from the others of its chart."""
     name = name.removeprefix("optim/learning_rate/")
+    if name.startswith("mix/"):
+        return name.removeprefix("mix/")
     if match := re.fullmatch(r"[^/]+/(.+)/[^/]+", name):
         return match[1]
     return re.sub(r"_(time|gb)$", "", name.partition("/")[2] or name).replace("_", " ")

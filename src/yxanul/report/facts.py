@@ -86,7 +86,7 @@ class RunReader:
         clock = metrics.clock()
         entries = read_mapping(self.run.ledger).get("stages", [])
         stages = [stage_facts(entry, clock) for entry in entries if isinstance(entry, dict)]
-        planned = [str(stage.get("name")) for stage in recipe.get("stages", [])]
+        planned = [str(one["name"]) for one in recipe.get("stages") or () if "name" in one]
         return headline(stages, planned, self._alive(), int(clock.last["step"])), stages
 
     def _alive(self) -> bool:
@@ -249,9 +249,13 @@ def _samples(metrics: MetricsFile, prompts: Sequence[str]) -> list[dict[str, Any
 
 
 def _by_prompt(text: str, prompts: Sequence[str]) -> dict[str, str]:
-    """Split the samples of a step, each of which begins with its prompt; drop the prompts."""
-    each = "".join(rf"(?:(?:^|\n\n){re.escape(prompt)}(.*?))?" for prompt in prompts)
-    found = re.fullmatch(each or "(.*)", text, re.DOTALL)
+    """Split the samples of a step, each of which begins with its prompt; drop the prompts.
+
+    What comes before the first of these prompts is of a prompt that is not shown.
+    """
+    each = "".join(rf"(?:\n\n{re.escape(prompt)}(.*?))?" for prompt in prompts)
+    pattern = rf"(?:.*?(?=\n\n))??{each}" if prompts else r"\n\n(.*)"
+    found = re.fullmatch(pattern, f"\n\n{text}", re.DOTALL)
     pairs = zip(prompts or [""], found.groups() if found else (), strict=False)
     return {prompt: _cut(sample.rstrip()) for prompt, sample in pairs if sample is not None}
 

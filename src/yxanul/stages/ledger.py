@@ -114,6 +114,8 @@ class Entry:
         if plain["status"] not in get_args(Status):
             raise ValueError(f"unknown status {plain['status']!r}")
         fields = dict(plain)
+        for name in ("at_start", "at_end"):
+            fields[name] = {metric: float(value) for metric, value in plain[name].items()}
         for name in ("replans", "threads"):
             fields[name] = [tuple(one) for one in plain.get(name, ())]
         fields["actions"] = [

@@ -140,6 +140,8 @@ def effect_of(key: str, recipe: Recipe, entries: Sequence[Entry], step: int) -> 
         )
     if section != "stages":
         return f"applies from step {step + 1:,}"
+    if int(number) >= len(recipe.stages):
+        return "the stage, which has not begun, is no longer there"
     name, begun = recipe.stages[int(number)].name, {entry.name: entry for entry in entries}
     if name not in begun:
         return f"applies to all of stage '{name}', which has not begun"
@@ -238,8 +240,7 @@ def open_run(
             preparation = None  # all text is encoded
         startup.lap("data")
         if with_preset is not None and recipe.model.preset == "auto" and world.is_main:
-            vocab_size = load_tokenizer(run, recipe).vocab_size
-            ledger = Ledger.open(run.ledger)
+            ledger, vocab_size = Ledger.open(run.ledger), load_tokenizer(run, recipe).vocab_size
             recipe = decide_preset(ledger, with_preset, vocab_size, world.size, ui)
             _write_recipe(run, recipe)
         recipe = world.broadcast(recipe)

@@ -100,7 +100,7 @@ def _hub_rows(name: str) -> Iterator[tuple[str, Row]]:
         raise YxanulError(f"{name} is not on the Hugging Face hub", hint="give its file")
     for config in _configs(hub):
         query = HubQuery.of(hub)._replace(config=config)
-        plan = find_plan(query)
+        plan = find_plan(query, quick=True)
         query = query._replace(revision=plan.commit)
         if plan.format == ROWS:
             yield from ((f"'{hub.name}'", row) for row in load(query, False))
@@ -120,5 +120,5 @@ def _configs(hub: HubSettings) -> Sequence[str | None]:
 
     query = HubQuery.of(hub)
     if not is_offline():  # without a network, `names` takes minutes
-        retry(lambda: commit_of(query), query)
+        retry(lambda: commit_of(query), query, quick=True)
     return retry(names, query, client_waits=True)

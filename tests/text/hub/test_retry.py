@@ -87,6 +87,14 @@ def test_in_the_end_the_fault_is_told():
     assert len(left) == 9 - len(WAITS_SECONDS) - 1
 
 
+@pytest.mark.parametrize(("fault", "tries"), [(ConnectionError(), 3), (HttpFault(503), 5)])
+def test_quick_is_for_no_answer_not_for_a_busy_hub(fault, tries):
+    action, left = gives(*[fault] * 9)
+    with pytest.raises(YxanulError, match=f"after {tries} tries"):
+        tried(action, QUERY, lambda seconds: None, quick=True)
+    assert len(left) == 9 - tries
+
+
 @pytest.mark.parametrize(("asked", "waited"), [("9", 9), ("99999", MAX_WAIT_SECONDS)])
 def test_the_server_says_how_long_to_wait(asked, waited):
     waits = []

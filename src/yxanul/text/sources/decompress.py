@@ -60,7 +60,8 @@ class _Format(NamedTuple):
     """Starts a stream."""
     error_type: type[Exception]
     fed_bytes: int
-    """Fed at once: in zstd, a few bytes may decompress to thirty thousand times as many."""
+    """Fed at once: zlib and zstd lose what a piece gives before an error in it, and in zstd a few
+    bytes may decompress to thirty thousand times as many."""
     padding: bytes = b""
     """What may stand between streams."""
     limit: tuple[int, ...] = ()
@@ -101,7 +102,7 @@ def _zstd() -> _Format:
 
 _XZ = partial(lzma.LZMADecompressor, memlimit=_XZ_MEMORY_BYTES)
 _FORMATS: dict[str, Callable[[], _Format]] = {
-    ".gz": lambda: _Format(partial(zlib.decompressobj, wbits=31), zlib.error, 1 << 12, b"\0"),
+    ".gz": lambda: _Format(partial(zlib.decompressobj, wbits=31), zlib.error, 1 << 7, b"\0"),
     ".zst": _zstd,
     ".bz2": lambda: _Format(bz2.BZ2Decompressor, OSError, CHUNK_BYTES, limit=(CHUNK_BYTES,)),
     ".xz": lambda: _Format(_XZ, lzma.LZMAError, CHUNK_BYTES, b"\0", (CHUNK_BYTES,)),

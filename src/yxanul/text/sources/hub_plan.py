@@ -55,10 +55,11 @@ class Plan(NamedTuple):
 
 
 @lru_cache(maxsize=32)
-def find_plan(query: HubQuery) -> Plan:
+def find_plan(query: HubQuery, quick: bool = False) -> Plan:
     """Return the plan; a branch is resolved once per process, so that a run stays at one commit.
 
-    Plans are stored next to the downloaded files, so that a cached dataset needs no hub.
+    Plans are stored next to the downloaded files, so that a cached dataset needs no hub. `quick` is
+    that of `retry`.
     """
     stored = None if query.is_local else _stored(query)
     if query.is_local or is_offline():
@@ -66,7 +67,7 @@ def find_plan(query: HubQuery) -> Plan:
     if stored and query.is_pinned:
         return stored
     try:
-        commit = retry(lambda: commit_of(query), query)
+        commit = retry(lambda: commit_of(query), query, quick=quick)
     except Unreachable:
         if not stored:
             raise

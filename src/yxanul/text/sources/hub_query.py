@@ -78,6 +78,11 @@ def refusal(query: HubQuery, causes: Sequence[BaseException]) -> YxanulError | N
         ),
         "DatasetNotFoundError": missing,
         "RepositoryNotFoundError": missing,
+        "403 Forbidden": YxanulError(
+            f"no permission to read {name}",
+            got="403 Forbidden",
+            hint="set HF_TOKEN to a token that may read it",
+        ),
         "EmptyDatasetError": empty,
         "DataFilesNotFoundError": empty,
         "Dataset scripts are no longer supported": YxanulError(

@@ -11,6 +11,7 @@ from yxanul.base.errors import YxanulError, causes_of, missing_package
 from yxanul.text.sources.hub_query import HubQuery, has_class, is_offline, refusal
 
 WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0)
+QUICK_TRIES = 3
 # The hub's rate limit has windows of five minutes; it sends the time to wait as Retry-After.
 MAX_WAIT_SECONDS = 300.0
 EXTRAS = {
@@ -45,14 +46,21 @@ class Unreachable(YxanulError):
     """A transient fault in all attempts."""
 
 
-def retry(action: Callable[[], Result], target: Target, *, client_waits: bool = False) -> Result:
+def retry(
+    action: Callable[[], Result],
+    target: Target,
+    *,
+    client_waits: bool = False,
+    quick: bool = False,
+) -> Result:
     """Call `action`, retrying after transient faults, and return its result.
 
     Any other or persistent fault is raised as YxanulError, lest it look like the end of a file.
     A Retry-After header is honoured up to MAX_WAIT_SECONDS. `client_waits`: the client honours it
-    itself, so that status 429 means that it has given up.
+    itself, so that status 429 means that it has given up. `quick`: give up at the third try without
+    any answer, as without a network.
     """
-    for wait in (*WAITS_SECONDS, None):
+    for tries, wait in enumerate((*WAITS_SECONDS, None), start=1):
         try:
             return action()
         except (YxanulError, MemoryError):
@@ -60,10 +68,17 @@ def retry(action: Callable[[], Result], target: Target, *, client_waits: bool = 
         except Exception as error:
             hopeless = isinstance(target, HubQuery) and is_offline()
             hopeless = hopeless or (client_waits and status_of(error) == 429)
+            hopeless = hopeless or (quick and tries == QUICK_TRIES and is_unanswered(error))
             if wait is None or hopeless or not is_transient(error, target):
-                raise to_user_error(error, target) from error
+                raise to_user_error(error, target, tries if quick else 0) from error
             time.sleep(max(wait, min(_retry_after(error), MAX_WAIT_SECONDS)))
     raise AssertionError("the last attempt returns or raises")
+
+
+def is_unanswered(error: BaseException) -> bool:
+    """Return whether no server was there, unlike one that is slow to answer."""
+    is_slow = any(has_class(cause, "ReadTimeout") for cause in causes_of(error))
+    return status_of(error) is None and not is_slow
 
 
 def is_transient(error: BaseException, target: Target) -> bool:
@@ -92,8 +107,8 @@ def is_not_found(error: BaseException) -> bool:
     return isinstance(error, FileNotFoundError)
 
 
-def to_user_error(error: BaseException, target: Target) -> YxanulError:
-    """Convert an error to a YxanulError with a hint."""
+def to_user_error(error: BaseException, target: Target, tries: int = 0) -> YxanulError:
+    """Convert an error, after so many tries (0: all of them), to a YxanulError with a hint."""
     causes = list(causes_of(error))
     is_hub = isinstance(target, HubQuery)
     name = f"the dataset '{target.name}'" if is_hub else target
@@ -123,7 +138,7 @@ def to_user_error(error: BaseException, target: Target) -> YxanulError:
     if is_transient(error, target):
         return Unreachable(
             f"the hub could not be reached for {name}" if is_hub else f"{name} could not be read",
-            got=f"{summary}, after {len(WAITS_SECONDS) + 1} tries",
+            got=f"{summary}, after {tries or len(WAITS_SECONDS) + 1} tries",
             hint="check the network and start again; completed work is kept",
         )
     if is_hub:

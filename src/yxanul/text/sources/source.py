@@ -13,7 +13,7 @@ from yxanul.text.documents import Document, Dropped, SourceSlice
 class Source(Protocol):
     """Source of documents, read in slices. Worker processes open it anew from name and settings.
 
-    Reading depends on nothing but these and the data itself, so any process may read any slice.
+    Reading depends on nothing but these, the slice and the data, so any process may read any slice.
     """
 
     @property
