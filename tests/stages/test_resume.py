@@ -73,9 +73,10 @@ def test_resumed_equals_straight_to_the_bit(recipe, straight, prepared_folder, s
 @pytest.mark.parametrize("optimizer", ["adamw", pytest.param("muon", marks=pytest.mark.slow)])
 def test_bf16_resumes_to_the_bit_too(tmp_path, optimizer):
     overrides = ["train.precision=bf16", f"optim.name={optimizer}", "train.micro_batch_size=3"]
-    recipe = load_recipe(str(write_tiny(tmp_path)), overrides)
+    budgets = [f"stages.{stage}.budget={{steps: {steps}}}" for stage, steps in enumerate((6, 4))]
+    recipe = load_recipe(str(write_tiny(tmp_path)), [*overrides, *budgets])
     straight = go(recipe, tmp_path / "straight")
-    go(recipe, tmp_path / "stopped", 9)
+    go(recipe, tmp_path / "stopped", 5)
     assert_same_run(go(recipe, tmp_path / "stopped").path, straight.path)
 
 

@@ -208,6 +208,7 @@ def test_a_missing_package_is_named_with_what_to_install(monkeypatch):
         fp8_model()
 
 
+@pytest.mark.slow
 def test_nothing_is_said_and_nothing_is_imported_before_it_is_needed():
     code = """
 import sys
