@@ -109,9 +109,9 @@ def stage_metrics(
     if done == 0:
         domains = session.recipe.stages[index].domains()
         optim = stage_optim(session.recipe.optim, session.recipe.stages[index])
-        metrics["optim/usual_lr"] = usual_lr(optim.name, session.model_settings.width)
+        metrics["optim/usual_lr"] = usual_lr(optim.name, session.engine.settings.width)
         metrics |= future_leak(session.engine, report.seq_len)
-        metrics["model/vocab_size"] = session.model_settings.num_tokens
+        metrics["model/vocab_size"] = session.engine.settings.num_tokens
         metrics["model/from_scratch"] = float(index == 0 and session.recipe.model.init_from is None)
         metrics["data/synthetic"] = float(
             any(data.held_out[domain].synthetic for domain in domains)
@@ -237,7 +237,8 @@ class Scorer:
         metrics = session.recipe.stages[index].gate.metrics()
         self.tasks = {task.name: task for task in session.recipe.eval.gate_tasks(metrics)}
         """Tasks that the gate evaluates, by name."""
-        self._prepared: dict[str, PreparedTask] = {}
+        # Their files are read now, so that mistakes in them are found before training.
+        self._prepared = self._prepare_tasks() if session.world.is_main else {}
 
     def _shape(self, domain: str) -> WindowShape:
         """Return a domain's window: the same in every stage as in the first that trains it."""
@@ -272,13 +273,14 @@ class Scorer:
         is_trained = self._index or self._session.recipe.model.init_from is not None
         return self.score(domains) if is_trained else self.score_sample(domains)
 
-    def prepare_tasks(self) -> None:
-        """Read the files of all tasks, so that mistakes in them are found before training."""
+    def _prepare_tasks(self) -> dict[str, PreparedTask]:
         settings, tokenizer = self._session.recipe.eval, self._session.data.tokenizer
         folder = expand_home(settings.task_data) if settings.task_data else None
-        for name, task in self.tasks.items() if self._session.world.is_main else ():
+        prepared = {}
+        for name, task in self.tasks.items():
             options = TaskOptions(task.limit, task.num_fewshot, allow_code=settings.allow_code)
-            self._prepared[name] = prepare_task(name, ALL_TASKS[name], tokenizer, folder, options)
+            prepared[name] = prepare_task(name, ALL_TASKS[name], tokenizer, folder, options)
+        return prepared
 
     def score_tasks(
         self, names: Collection[str], cache: Path | None = None, ui: Ui | None = None
@@ -374,7 +376,7 @@ class Saving(Callback):
         scale = engine.mixed_precision.scale
         state = {
             "progress": trainer.progress.to_dict(),
-            "model": session.model_settings.model_dump(mode="json"),
+            "model": session.engine.settings.model_dump(mode="json"),
             "tokenizer": session.data.tokenizer.digest,
             "seq_len": self.seq_len,
             "data_folder": session.recipe.data.folder,

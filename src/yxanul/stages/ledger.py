@@ -100,6 +100,11 @@ class Entry:
         self.status = "passed" if verdict.passed else "failed"
 
     @property
+    def is_guess(self) -> bool:
+        """Whether minutes have not been turned into tokens by a measurement yet."""
+        return self.minutes is not None and not self.replans and self.verdict is None
+
+    @property
     def budget_tokens(self) -> int:
         """Planned target tokens without those of actions."""
         return self.tokens - sum(action.tokens for action in self.actions)

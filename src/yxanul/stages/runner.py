@@ -21,11 +21,9 @@ from yxanul.stages.ledger import Action, Entry, Rollback
 from yxanul.stages.measure import use_threads
 from yxanul.stages.micro_batches import fit
 from yxanul.stages.plan import (
-    bounds_of,
     check_end,
     later_work,
     repeated_from,
-    repeats,
     resolve_plan,
 )
 from yxanul.stages.replan import guess_tokens, warn_of_repeats
@@ -92,7 +90,6 @@ def run_stage(session: Session, index: int) -> None:
         session.data.finish()
     optim = stage_optim(session.recipe.optim, stage)
     scorer = Scorer(session, index)
-    scorer.prepare_tasks()
     use_threads(session.ledger, stage.name, session.progress.stage_step)
     entry = session.ledger.entry(stage.name)
     if entry is None:
@@ -137,7 +134,7 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
             session.ui.say(_headline(session, plan, stage, entry))
         trainer = trainer or make_trainer(session, index, plan, entry, scorer)
         trainer.plan = with_micro_rows(until(plan, end), micro_rows)
-        trainer.guessed = is_guess(stage, entry)
+        trainer.guessed = entry.is_guess
         try:
             trainer.run()
         finally:
@@ -158,7 +155,7 @@ def _headline(session: Session, plan: Plan, stage: StageSettings, entry: Entry) 
     engine, size = session.engine, session.world.size
     devices = f" x {size} ({session.recipe.train.strategy})" if size > 1 else ""
     length = f"{plan.total_steps:,} steps, {plan.total_tokens:,} tokens"
-    if is_guess(stage, entry):
+    if entry.is_guess:
         length = f"{entry.minutes:g} minutes"
     return (
         f"stage '{stage.name}': {length}; {optim.name}, peak learning rate {optim.peak_lr:g};"
@@ -166,28 +163,19 @@ def _headline(session: Session, plan: Plan, stage: StageSettings, entry: Entry) 
     )
 
 
-def is_guess(stage: StageSettings, entry: Entry) -> bool:
-    """Return whether a stage's minutes have not been turned into tokens by a measurement yet."""
-    return stage.budget.minutes is not None and not entry.replans and entry.verdict is None
-
-
 def record_plan(session: Session, stage: StageSettings, entry: Entry) -> Plan:
     """Return a stage's plan and record it in the ledger; reject a warm-up that does not fit."""
-    minutes, available = stage.budget.minutes, session.data.train_tokens
-    done, attempts = session.progress.stage_step, len(stage.attempts)
+    minutes, done, attempts = stage.budget.minutes, session.progress.stage_step, len(stage.attempts)
     # An action that is still to be taken is dropped if the recipe no longer has it.
     entry.actions = [a for a in entry.actions if a.step < done or a.attempt < attempts]
-    if minutes is not None and entry.minutes != minutes:
-        known = round(entry.budget_tokens * minutes / entry.minutes) if entry.minutes else None
-        entry.minutes_tokens = known or guess_tokens(session, stage)
+    if minutes != entry.minutes:
+        if minutes is not None:
+            known = round(entry.budget_tokens * minutes / entry.minutes) if entry.minutes else None
+            entry.minutes_tokens = known or guess_tokens(session, stage)
         entry.minutes, entry.replans, entry.verdict = minutes, [], None
-    early = not session.data.is_whole  # no source is bounded then; repeats are checked at the end
-    asked = resolve_plan(session.recipe, stage, entry, available, bounded=False)
-    plan = asked if early else resolve_plan(session.recipe, stage, entry, available)
-    if not early:
-        _warn_of_bounds(session, asked, entry)
-    if not early and not is_guess(stage, entry):
-        warn_of_repeats(session, plan, entry)
+    plan = resolve_plan(session.recipe, stage, entry, session.data.train_tokens)
+    if session.data.is_whole and not entry.is_guess:  # else at the first replan or at the end
+        warn_of_repeats(session, stage, plan, entry)
     starts = {curve.first_step for curve in plan.curves}
     entry.actions = [action for action in entry.actions if action.step in starts]
     entry.steps, entry.tokens = plan.total_steps, plan.total_tokens
@@ -196,18 +184,6 @@ def record_plan(session: Session, stage: StageSettings, entry: Entry) -> Plan:
         optim = stage_optim(session.recipe.optim, stage)
         check_schedule(optim, total_steps=plan.total_steps, total_tokens=plan.total_tokens)
     return plan
-
-
-def _warn_of_bounds(session: Session, asked: Plan, entry: Entry) -> None:
-    """Warn about sources that the plan would read beyond their `max_epochs`."""
-    bounds = bounds_of(asked, session.recipe.data.sources)
-    read = repeats(asked, session.data.train_tokens, entry.positions)
-    for name, bound in bounds.items():
-        if read[name] > bound:
-            session.ui.warn(
-                f"source '{name}' would be read for {read[name]:.1f} epochs; after {bound:g}"
-                " (max_epochs) its share goes to the rest of the mix"
-            )
 
 
 def make_trainer(session: Session, index: int, plan: Plan, entry: Entry, scorer: Scorer) -> Trainer:
@@ -247,10 +223,10 @@ def pass_gate(
     session.stop_if_asked(
         "stopped before a gate; the state is saved", "run the same command to resume"
     )
-    has_warned = session.data.is_whole and not is_guess(stage, entry)
+    has_warned = session.data.is_whole and not entry.is_guess
     session.data.finish()
     if not has_warned:
-        warn_of_repeats(session, plan, entry)
+        warn_of_repeats(session, stage, plan, entry)
     evidence = gather_evidence(session, index, entry, scorer)
     verdict = judge(stage.gate, evidence)
     entry.judged(dict(evidence.at_end), verdict)
