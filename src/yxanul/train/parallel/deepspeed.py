@@ -97,7 +97,7 @@ class DeepspeedEngine(Engine):
         if parts is None:
             return
         weights = self._gathered(parts, parts.weights)
-        means = self._gathered(parts, self._flat_means()) if self.ema else {}
+        means = self._gathered(parts, list(self.ema.averages.values())) if self.ema else {}
         parts.end()
         self._parts, self.module = None, self.mixed_precision.model
         models = dict(self.mixed_precision.model.named_parameters())
@@ -116,9 +116,6 @@ class DeepspeedEngine(Engine):
             name: parts.whole(name, flats) if name in parts.names else weight.detach()
             for name, weight in self.trained().items()
         }
-
-    def _flat_means(self) -> list[torch.Tensor]:
-        return [] if self.ema is None else list(self.ema.averages.values())
 
     def backward(self, loss: torch.Tensor, last: bool) -> None:
         """Accumulate gradients; ZeRO-2 reduces them at once, ZeRO-1 after the last micro-batch."""
@@ -139,12 +136,13 @@ class DeepspeedEngine(Engine):
         """Clear the gradients of the step."""
         self.parts.forget()
 
+    @torch.no_grad()
     def refresh(self) -> None:
         """Cast the fp32 weights into the model. Collective."""
         if self._parts is None:
             super().refresh()
         else:
-            self._parts.refresh()
+            self._parts.zero.update_lp_params()
 
     @property
     def parts(self) -> Partitions:
@@ -164,7 +162,7 @@ class DeepspeedEngine(Engine):
             return super().weights()
         files: dict[str, Tensors] = {"model": self._gathered(parts, parts.weights)}
         if self.ema is not None:
-            files["ema"] = self._gathered(parts, self._flat_means())
+            files["ema"] = self._gathered(parts, list(self.ema.averages.values()))
         return files
 
     def optimizer_state(self) -> OptimizerState:

@@ -48,11 +48,6 @@ class Partitions(ABC):
         """Return the names of a group's weights."""
         return [name for name, group in self._group.items() if group == number]
 
-    @torch.no_grad()
-    def refresh(self) -> None:
-        """Cast the fp32 weights into the model. Collective."""
-        self.zero.update_lp_params()
-
     def whole(self, name: str, flats: Sequence[torch.Tensor]) -> torch.Tensor:
         """Gather a weight from the partitions `flats`, in its shape. Collective."""
         weight, flat = self._weights[name], flats[self._group[name]]
