@@ -372,7 +372,7 @@ def test_two_files_of_one_set_are_named(model, tokenizer, folder):
 
 
 def test_without_a_folder_the_hub_is_asked(model, tokenizer, monkeypatch):
-    def unreachable(query):
+    def unreachable(query, quick):
         raise YxanulError("cannot reach the hub")
 
     monkeypatch.setattr("yxanul.text.benchmark_rows.find_plan", unreachable)
