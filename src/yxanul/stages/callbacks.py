@@ -28,6 +28,7 @@ from yxanul.eval.run_tasks import (
 from yxanul.eval.score import Score, mix_metrics, named
 from yxanul.eval.task_limit import TaskLimit
 from yxanul.generate.config import SampleSettings
+from yxanul.model.language_model import LanguageModel
 from yxanul.optim.table import usual_lr
 from yxanul.recipe.advice import advice_values
 from yxanul.stages.config import longest_row, stage_optim
@@ -35,6 +36,7 @@ from yxanul.stages.ledger import Entry
 from yxanul.stages.replan import Cooldown, MinutesBudget
 from yxanul.stages.session import Session
 from yxanul.stages.summary import continued
+from yxanul.train.curriculum import Plan
 from yxanul.train.micro_batch import micro_rows_of
 from yxanul.train.probes import Probes, first_metrics, future_leak
 from yxanul.train.progress import Best
@@ -44,13 +46,15 @@ Metrics = Mapping[str, float]
 Result = TypeVar("Result")
 
 
-def stage_callbacks(session: Session, index: int, entry: Entry, scorer: Scorer) -> list[Callback]:
+def stage_callbacks(
+    session: Session, index: int, plan: Plan, entry: Entry, scorer: Scorer
+) -> list[Callback]:
     """Return the callbacks of a stage; checkpoints come after the callbacks whose state they
     save."""
     stage = session.recipe.stages[index]
     callbacks: list[Callback] = [Recording(session, index, entry)]
     if stage.budget.minutes is not None:
-        callbacks.append(MinutesBudget(session, stage, entry, stage.budget.minutes))
+        callbacks.append(MinutesBudget(session, stage, entry, plan))
     callbacks += [Evaluation(session, index, scorer), TaskEvaluation(session, scorer)]
     callbacks.append(Saving(session, index))
     if stage_optim(session.recipe.optim, stage).schedule.name == "wsd":
@@ -249,21 +253,19 @@ class Scorer:
     def score(self, domains: Collection[str]) -> dict[str, Score]:
         """Score all held-out text of the domains."""
         held_out = {domain: self._session.data.held_out[domain] for domain in domains}
-        with self._session.engine.eval_weights() as model:
-            return self._from_first(
-                lambda: score_domains(model, held_out, self._shapes, self._session.ui)
-            )
+        return self._on_main(
+            lambda model: score_domains(model, held_out, self._shapes, self._session.ui)
+        )
 
     def score_sample(self, domains: Collection[str]) -> dict[str, Score]:
         """Score the domains' held-out samples, which are drawn once per run."""
         samples = {domain: self._session.data.samples[domain] for domain in domains}
-        with self._session.engine.eval_weights() as model:
-            return self._from_first(
-                lambda: {
-                    domain: score_shards(model, one.shards, self._shapes[domain], one.documents)
-                    for domain, one in samples.items()
-                }
-            )
+        return self._on_main(
+            lambda model: {
+                domain: score_shards(model, one.shards, self._shapes[domain], one.documents)
+                for domain, one in samples.items()
+            }
+        )
 
     def score_at_start(self, domains: Collection[str]) -> dict[str, Score]:
         """Score the domains before a stage's first step.
@@ -291,7 +293,9 @@ class Scorer:
         Answers are kept in the folder `cache`, if given, so that an interrupted evaluation resumes.
         """
 
-        def evaluate() -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+        def evaluate(
+            model: LanguageModel,
+        ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
             cached, shown = CachedModel(model, self._seq_len, cache), ui or SilentUi()
             try:
                 results = {name: self._prepared[name](cached, shown) for name in names}
@@ -299,17 +303,15 @@ class Scorer:
                 results = {}
             return named_results(results)
 
-        if not names:
-            return {}, {}
-        with self._session.engine.eval_weights() as model:
-            return self._from_first(evaluate)
+        return self._on_main(evaluate) if names else ({}, {})
 
-    def _from_first(self, score: Callable[[], Result]) -> Result:
-        """Score on rank 0 and broadcast the result."""
+    def _on_main(self, score: Callable[[LanguageModel], Result]) -> Result:
+        """Score the weights for evaluation on rank 0, and broadcast the result."""
         world = self._session.world
-        scores = score() if world.is_main else None
-        world.wait_for_main()
-        return cast(Result, world.broadcast(scores))
+        with self._session.engine.eval_weights() as model:
+            scores = score(model) if world.is_main else None
+            world.wait_for_main()
+            return cast(Result, world.broadcast(scores))
 
 
 class Saving(Callback):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -54,9 +55,9 @@ def warn_of_repeats(session: Session, stage: StageSettings, plan: Plan, entry: E
     asked = resolve_plan(recipe, stage, entry, available, bounded=False)
     bounds = bounds_of(asked, recipe.data.sources)
     for name, epochs in repeats(asked, available, entry.positions).items():
-        if name in bounds and epochs > bounds[name]:
+        if epochs > (bound := bounds.get(name, math.inf)):
             session.ui.warn(
-                f"source '{name}' would be read for {epochs:.1f} epochs; after {bounds[name]:g}"
+                f"source '{name}' would be read for {epochs:.1f} epochs; after {bound:g}"
                 " (max_epochs) its share goes to the rest of the mix"
             )
     for name, epochs in repeats(plan, available, entry.positions).items():
@@ -71,14 +72,15 @@ class MinutesBudget(Callback):
     """Replans a stage when it would end earlier or later than its budget in minutes, and chooses
     the number of CPU threads again as other processes come and go."""
 
-    def __init__(self, session: Session, stage: StageSettings, entry: Entry, minutes: float):
+    def __init__(self, session: Session, stage: StageSettings, entry: Entry, plan: Plan):
+        assert stage.budget.minutes is not None
         self._session, self._stage, self._entry = session, stage, entry
-        self._seconds = 60 * minutes
+        self._seconds = 60 * stage.budget.minutes
         self._marks: deque[tuple[float, float]] = deque()
         """(End time of a step, FLOPs of all steps since the first in this process)."""
-        self._began: float | None = None
+        self._planned = self._threads_checked = perf_counter()
+        self._began = self._planned - self._seconds_before(plan, session.progress.stage_step)
         """Start time of the stage, as if it had been trained without interruption."""
-        self._planned = self._threads_checked = self._created = perf_counter()
         self._is_confirming = False
         """Whether the speed is measured afresh, after a deviation."""
         self._previous_threads: tuple[int, float] | None = None
@@ -87,8 +89,6 @@ class MinutesBudget(Callback):
     def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
         """Choose threads or replan the rest of the stage, if due."""
         entry, done, now = self._entry, trainer.progress.stage_step, perf_counter()
-        if self._began is None:
-            self._began = self._created - self._seconds_before(trainer.plan, done - 1)
         use_threads(self._session.ledger, entry.name, done)
         self._note(now, trainer.plan.phase_at(done - 1))
         events = (*entry.replans, *entry.threads, (0,))
@@ -185,7 +185,6 @@ class MinutesBudget(Callback):
         )
         if not is_measured or (replans and now - self._planned < REPLAN_SECONDS):
             return None
-        assert self._began is not None
         work_per_second = self._work_per_second()
         left = max(self._began + self._seconds - now, min(FIRST_SECONDS, 0.02 * self._seconds))
         needed = self._work(plan, done) / work_per_second

@@ -115,7 +115,7 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
     Actions that the ledger has from an earlier process are taken again at their steps.
     """
     stage = session.recipe.stages[index]
-    trainer, rollback, micro_rows = None, None, micro_rows_of(plan)
+    trainer, rollback, stop_alert, micro_rows = None, None, None, micro_rows_of(plan)
     while True:
         done = session.progress.stage_step
         action = next((action for action in entry.actions if action.step == done), None)
@@ -134,7 +134,7 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
             session.ui.say(_headline(session, plan, stage, entry))
         trainer = trainer or make_trainer(session, index, plan, entry, scorer)
         trainer.plan = with_micro_rows(until(plan, end), micro_rows)
-        trainer.guessed = entry.is_guess
+        trainer.guessed, trainer.stop_alert = entry.is_guess, stop_alert
         try:
             trainer.run()
         finally:
@@ -145,9 +145,7 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
         rollback = session.world.broadcast(trainer.rollback)
         if rollback is not None:
             roll_back_for(session, entry, *rollback)
-            stop_alert = trainer.stop_alert
-            trainer = make_trainer(session, index, plan, entry, scorer)
-            trainer.stop_alert = stop_alert
+            stop_alert, trainer = trainer.stop_alert, None
 
 
 def _headline(session: Session, plan: Plan, stage: StageSettings, entry: Entry) -> str:
@@ -202,7 +200,7 @@ def make_trainer(session: Session, index: int, plan: Plan, entry: Entry, scorer:
         max_skipped_steps=session.recipe.train.max_skipped_steps,
         ui=session.ui,
         stop=session.stop,
-        callbacks=stage_callbacks(session, index, entry, scorer),
+        callbacks=stage_callbacks(session, index, plan, entry, scorer),
         skip_spikes=session.recipe.monitor.skipped_spikes,
         later=later_work(session.recipe, index, session.data.train_tokens),
         hessian=HessianEstimator(engine.optimizer, engine, session.recipe.seed)

@@ -205,7 +205,7 @@ def build_session(
         peak_flops=peak.flops_per_second,
         writer=CheckpointWriter(run.checkpoints, background=recipe.train.checkpoint.background),
         startup=startup or Startup(),
-        rollback_steps=saved.state["rollback_steps"] if saved else [],
+        rollback_steps=saved.state.get("rollback_steps", []) if saved else [],
     )
     if saved is None:
         session.tracker.rewind(0)
