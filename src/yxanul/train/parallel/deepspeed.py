@@ -133,8 +133,13 @@ class DeepspeedEngine(Engine):
             self.ema.update()
 
     def zero_grad(self) -> None:
-        """Clear the gradients of the step."""
-        self.parts.forget()
+        """Clear the gradients as DeepSpeed does after an update, of one without effect."""
+        attributes = vars(self.optimizer)
+        attributes["step"] = lambda: None
+        try:
+            self.parts.engine.step()
+        finally:
+            del attributes["step"]
 
     @torch.no_grad()
     def refresh(self) -> None:
