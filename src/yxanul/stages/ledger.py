@@ -94,11 +94,6 @@ class Entry:
     """Metrics of all domains so far, at the gate."""
     verdict: Verdict | None = None
 
-    def judged(self, metrics: dict[str, float], verdict: Verdict) -> None:
-        """Record a verdict and the metrics it is based on."""
-        self.at_end, self.verdict = metrics, verdict
-        self.status = "passed" if verdict.passed else "failed"
-
     @property
     def is_guess(self) -> bool:
         """Whether minutes have not been turned into tokens by a measurement yet."""

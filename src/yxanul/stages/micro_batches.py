@@ -7,7 +7,7 @@ import torch
 from yxanul.base.errors import YxanulError
 from yxanul.base.machine import processor_name
 from yxanul.optim.config import OptimSettings
-from yxanul.stages.config import StageSettings
+from yxanul.stages.config import StageSettings, stage_optim
 from yxanul.stages.ledger import Entry
 from yxanul.stages.session import Session
 from yxanul.train.curriculum import Plan
@@ -15,13 +15,12 @@ from yxanul.train.memory import dry_run, largest_phase, too_large
 from yxanul.train.micro_batch import find_micro_rows, micro_rows_of, with_micro_rows
 
 
-def fit(
-    session: Session, plan: Plan, stage: StageSettings, optim: OptimSettings, entry: Entry
-) -> Plan:
+def fit(session: Session, plan: Plan, stage: StageSettings, entry: Entry) -> Plan:
     """Return the plan with micro-batches that fit; raise YxanulError if the largest phase does not.
 
     The sizes are kept in the ledger, so that a resumed run uses the same ones.
     """
+    optim = stage_optim(session.recipe.optim, stage)
     key = session.world.broadcast(_cache_key(session, plan))
     is_auto = session.recipe.train.micro_batch_size == "auto" and session.device.type == "cuda"
     if entry.micro_rows_for == key:

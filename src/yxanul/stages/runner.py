@@ -1,4 +1,8 @@
-"""The training program: every stage in order, each ended by its gate."""
+"""The training program: every stage in order, each ended by its gate.
+
+`run_stage` opens a stage: its scores at the start, its plan, its micro-batches. `train_to_gate`
+trains it, with what `callbacks.py` does around each step, until `pass_gate` lets it pass.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +92,6 @@ def run_stage(session: Session, index: int) -> None:
         session.start_stage(stage.name)
     if index or stage.budget.needs_all_text:  # a later stage scores all held-out text first
         session.data.finish()
-    optim = stage_optim(session.recipe.optim, stage)
     scorer = Scorer(session, index)
     use_threads(session.ledger, stage.name, session.progress.stage_step)
     entry = session.ledger.entry(stage.name)
@@ -104,7 +107,7 @@ def run_stage(session: Session, index: int) -> None:
     plan = record_plan(session, stage, entry)
     check_end(plan, stage, session.progress.stage_step)
     if session.progress.stage_step < plan.total_steps:
-        plan = fit(session, plan, stage, optim, entry)
+        plan = fit(session, plan, stage, entry)
     session.ledger.write()
     train_to_gate(session, index, plan, entry, scorer)
 
@@ -227,11 +230,11 @@ def pass_gate(
         warn_of_repeats(session, stage, plan, entry)
     evidence = gather_evidence(session, index, entry, scorer)
     verdict = judge(stage.gate, evidence)
-    entry.judged(dict(evidence.at_end), verdict)
+    entry.at_end, entry.verdict = dict(evidence.at_end), verdict
     action = None if verdict.passed else next_action(session, stage, entry, verdict)
+    entry.status = "passed" if verdict.passed else "running" if action else "failed"
     if action is not None:
         entry.actions.append(action)
-        entry.status = "running"
     session.ledger.write()
     for finding in verdict.findings:
         session.ui.say(f"gate of stage '{entry.name}': {finding}")
@@ -258,20 +261,19 @@ def next_action(
     replay = entry.actions[-1].replay if entry.actions else stage.replay
     failures = tuple(map(str, verdict.failures))
     for attempt, option in list(enumerate(stage.attempts))[first:]:
-        action = Action("extend", step, attempt, 0, replay, failures=failures)
+        if isinstance(option, RaiseReplay):
+            tokens, replay = round(option.share * entry.budget_tokens), max(replay, option.raise_to)
+            return Action("replay", step, attempt, tokens, replay, failures=failures)
         if isinstance(option, Extend):
             tokens = round(option.share * entry.budget_tokens)
-            if not isinstance(option, RaiseReplay):
-                return replace(action, tokens=tokens)
-            replay = max(replay, option.raise_to)
-            return replace(action, kind="replay", tokens=tokens, replay=replay)
+            return Action("extend", step, attempt, tokens, replay, failures=failures)
         from_step = best.step - entry.first_step if best is not None else step
         if from_step < step:
             plan = resolve_plan(session.recipe, stage, entry, session.data.train_tokens)
             start = repeated_from(entry.actions, from_step)
             tokens = plan.total_tokens - plan.tokens_after(start)
-            rollback = replace(action, kind="rollback", tokens=tokens, from_step=from_step)
-            return replace(rollback, lr_scale=option.lr_scale)
+            scale = option.lr_scale
+            return Action("rollback", step, attempt, tokens, replay, from_step, scale, failures)
         session.ui.say(f"stage '{entry.name}': no rollback, as its last checkpoint is the best")
     return None
 
