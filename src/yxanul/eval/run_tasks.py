@@ -149,6 +149,8 @@ class TaskResult:
 
 
 Result: TypeAlias = TaskResult | GeneratedResult
+TaskMetrics: TypeAlias = tuple[dict[str, float], dict[str, tuple[float, float]]]
+"""Metrics of tasks by name, and the 95 % confidence interval of each."""
 PreparedTask: TypeAlias = "Callable[[CachedModel, Ui], Result]"
 """A task whose questions have been read: evaluates a model."""
 
@@ -188,11 +190,8 @@ def evaluate(
     }
 
 
-def named_results(
-    results: Mapping[str, Result],
-) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """Return the metrics `task/<name>/<metric>` of tasks, with standard errors, and the 95 %
-    confidence interval of each."""
+def named_results(results: Mapping[str, Result]) -> TaskMetrics:
+    """Return the metrics `task/<name>/<metric>` of tasks, with standard errors."""
     metrics: dict[str, float] = {}
     intervals: dict[str, tuple[float, float]] = {}
     for task, result in results.items():

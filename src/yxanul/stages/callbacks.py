@@ -20,6 +20,7 @@ from yxanul.eval.perplexity import score_domains, score_shards, window_shape
 from yxanul.eval.run_tasks import (
     ALL_TASKS,
     PreparedTask,
+    TaskMetrics,
     TaskOptions,
     described,
     named_results,
@@ -286,16 +287,13 @@ class Scorer:
 
     def score_tasks(
         self, names: Collection[str], cache: Path | None = None, ui: Ui | None = None
-    ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-        """Return the metrics of tasks and their 95 % confidence intervals, by name; nothing if a
-        `TaskLimit` as the ui ends it.
+    ) -> TaskMetrics:
+        """Return the metrics of tasks; nothing if a `TaskLimit` as the ui ends it.
 
         Answers are kept in the folder `cache`, if given, so that an interrupted evaluation resumes.
         """
 
-        def evaluate(
-            model: LanguageModel,
-        ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+        def evaluate(model: LanguageModel) -> TaskMetrics:
             cached, shown = CachedModel(model, self._seq_len, cache), ui or SilentUi()
             try:
                 results = {name: self._prepared[name](cached, shown) for name in names}

@@ -40,7 +40,7 @@ class Action:
 
 
 @dataclass(frozen=True)
-class Rollback:
+class AlertRollback:
     """A return to earlier weights and optimizer state that an alert asked for; text, steps and
     schedule go on."""
 
@@ -88,7 +88,7 @@ class Entry:
     """Total steps before that request; a changed budget cancels the cooldown."""
     actions: list[Action] = field(default_factory=list)
     """Actions after failed gates."""
-    rollbacks: list[Rollback] = field(default_factory=list)
+    rollbacks: list[AlertRollback] = field(default_factory=list)
     """Rollbacks for alerts."""
     at_end: dict[str, float] = field(default_factory=dict)
     """Metrics of all domains so far, at the gate."""
@@ -122,7 +122,7 @@ class Entry:
             Action(**{**one, "failures": tuple(one["failures"])})
             for one in plain.get("actions", ())
         ]
-        fields["rollbacks"] = [Rollback(**one) for one in plain.get("rollbacks", ())]
+        fields["rollbacks"] = [AlertRollback(**one) for one in plain.get("rollbacks", ())]
         fields["micro_rows"] = {int(i): rows for i, rows in plain.get("micro_rows", {}).items()}
         fields["verdict"] = plain.get("verdict") and Verdict.from_dict(plain["verdict"])
         return cls(**fields)

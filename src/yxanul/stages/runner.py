@@ -12,7 +12,7 @@ from yxanul.base.errors import GateFailed, YxanulError
 from yxanul.base.metric_names import domain_of, matching, task_of
 from yxanul.checkpoint.layout import checkpoint_path
 from yxanul.checkpoint.read import CheckpointDamaged
-from yxanul.eval.run_tasks import described
+from yxanul.eval.run_tasks import TaskMetrics, described
 from yxanul.eval.score import named
 from yxanul.monitor.loss_history import LossHistory
 from yxanul.optim.schedules import check_schedule
@@ -21,7 +21,7 @@ from yxanul.report.page import write_report
 from yxanul.stages.callbacks import Scorer, stage_callbacks
 from yxanul.stages.config import Extend, RaiseReplay, StageSettings, stage_optim
 from yxanul.stages.gates import Evidence, Verdict, judge
-from yxanul.stages.ledger import Action, Entry, Rollback
+from yxanul.stages.ledger import Action, AlertRollback, Entry
 from yxanul.stages.measure import use_threads
 from yxanul.stages.micro_batches import fit
 from yxanul.stages.plan import (
@@ -298,7 +298,7 @@ def roll_back_for(session: Session, entry: Entry, alert: str, target: int) -> No
     done = session.progress.stage_step
     event = next((one for one in entry.rollbacks if one.step == done), None)
     if event is None:
-        event = Rollback(done, target - entry.first_step, alert)
+        event = AlertRollback(done, target - entry.first_step, alert)
         entry.rollbacks.append(event)
         session.ledger.write()
     session.ui.say(
@@ -345,10 +345,8 @@ def gather_evidence(session: Session, index: int, entry: Entry, scorer: Scorer) 
     return Evidence(metrics, references, set(stage.domains()) - known, intervals)
 
 
-def score_tasks(
-    session: Session, scorer: Scorer
-) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """Evaluate the tasks of a stage's gate; return metrics and confidence intervals."""
+def score_tasks(session: Session, scorer: Scorer) -> TaskMetrics:
+    """Evaluate the tasks of a stage's gate."""
     measured, intervals = scorer.score_tasks(scorer.tasks, session.run.evaluations, session.ui)
     if measured:
         session.tracker.log(session.progress.step, measured)
