@@ -24,7 +24,7 @@ from yxanul.cli.run import SAMPLE_LINES, readable, summary
 from yxanul.cli.show_plan import show_recipe
 from yxanul.cli.show_run import show_run
 from yxanul.cli.tokenizer_train import checked_out
-from yxanul.stages.ledger import Entry, Ledger, Rollback
+from yxanul.stages.ledger import AlertRollback, Entry, Ledger
 from yxanul.stages.summary import opening_words
 from yxanul.tokenizer.build import build_byte
 from yxanul.tokenizer.config import ByteSettings
@@ -170,7 +170,7 @@ def test_show_tells_of_alerts_and_rollbacks(run):
     with open(run / "metrics.jsonl", "a") as file:
         file.write('\n{"step": 9, "alert": {"name": "plateau"}}\n')
     ledger = Ledger.open(run / "ledger.json")
-    ledger.entries[-1].rollbacks.append(Rollback(9, 5, "loss_spike"))
+    ledger.entries[-1].rollbacks.append(AlertRollback(9, 5, "loss_spike"))
     ledger.write()
     text = show_run(run)[1]
     assert f"1 alert: yxanul doctor {run}\n" in text

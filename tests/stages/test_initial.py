@@ -70,7 +70,7 @@ def test_it_starts_where_the_source_stands(source, pretrained, tmp_path):
     assert ledger.entries[0].at_start["val/stories/loss"] == wanted["stories"].loss
     facts = ledger.decisions["init_from"]
     assert facts["path"] == str(source) and facts["step"] == bundle.step and facts["digest"]
-    assert session.model_settings.init_from is None
+    assert session.engine.settings.init_from is None
     assert not same(tensors_of(run)["model"], bundle.model.state_dict())
     with pytest.raises(YxanulError, match="another recipe"):
         reconcile_recipe(run, load_recipe(write_recipe(tmp_path, pretrained), [], run), SilentUi())

@@ -20,7 +20,7 @@ def verdict(passed):
 
 def test_what_is_written_is_read_back_exactly(tmp_path):
     first = entry("one")
-    first.judged({"val/wiki/loss": 1 / 3}, verdict(True))
+    first.at_end, first.verdict = {"val/wiki/loss": 1 / 3}, verdict(True)
     second = Entry("two", "running", 5, 1, 10, {}, minutes=0.1, tokens_per_second=1234.567)
     path = tmp_path / "ledger.json"
     Ledger(path, {"precision": "bf16"}, [first, second]).write()
@@ -70,14 +70,6 @@ def test_a_damaged_ledger_is_an_error_with_a_way_out(tmp_path, content, said):
     with pytest.raises(YxanulError, match=rf"ledger\.json.*{said}.*restore it") as caught:
         Ledger.open(path)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(("passed", "status"), [(True, "passed"), (False, "failed")])
-def test_a_verdict_is_kept_with_its_metrics(passed, status):
-    judged, metrics = entry("one"), {"val/wiki/loss": 1.0}
-    judged.judged(metrics, verdict(passed))
-    assert (judged.status, judged.at_end) == (status, metrics)
-    assert judged.verdict == verdict(passed)
 
 
 def test_entries_are_found_by_name():

@@ -205,13 +205,14 @@ def test_the_shape_of_any_step_is_found_again(recipe, steady):
 FAILS = "stages.0.gate.rules=[{metric: val/*/loss, against: start, at_most: 1.0e-9}]"
 
 
-def test_more_minutes_than_before_go_on(recipe, out, monkeypatch):
+@pytest.mark.parametrize(("budget", "steps"), [("{minutes: 1}", None), ("{steps: 75}", 75)])
+def test_more_than_before_goes_on(recipe, out, monkeypatch, budget, steps):
     Clock(monkeypatch, lambda step: 0.5)
     assert call("train", recipe, FAILS, "--out", out).code == 3
-    steps = stage_of(out)["steps"]
-    said = call("train", recipe, "stages.0.budget={minutes: 1}", "--out", out)
+    twice = pytest.approx(2 * stage_of(out)["steps"], rel=0.1)
+    said = call("train", recipe, f"stages.0.budget={budget}", "--out", out)
     assert said.code == 0, said.err
-    assert stage_of(out)["steps"] == pytest.approx(2 * steps, rel=0.1)
+    assert stage_of(out)["steps"] == (steps or twice)
 
 
 def test_repeats_are_told_of_minutes_that_were_measured(recipe, tmp_path, monkeypatch):

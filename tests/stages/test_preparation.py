@@ -17,7 +17,7 @@ from yxanul.base.ui import SilentUi
 from yxanul.checkpoint.layout import checkpoint_steps
 from yxanul.recipe import load_recipe
 from yxanul.stages import data as early_text
-from yxanul.stages.data import Preparation, prepare_in_background, starts_early
+from yxanul.stages.data import Preparation, starts_early
 from yxanul.stages.resume import reconcile_recipe
 from yxanul.stages.runner import run_stages
 from yxanul.stages.session import build_session
@@ -87,7 +87,7 @@ def train_early(run, recipe, preparation, stop=None):
 def test_early_training_equals_late_training(recipe, tmp_path, then):
     early, late = RunFolder(tmp_path / "early"), RunFolder(tmp_path / "late")
     reconcile_recipe(early, recipe, SilentUi())
-    with prepare_in_background(early, recipe, SilentUi(), StopRequest()) as preparation:
+    with Preparation(early, recipe, SilentUi(), StopRequest()) as preparation:
         assert preparation.wait_for_start()
         parts = len(list((early.path / "data/stories/parts").glob("*.json")))
         assert 0 < parts < PARTS
@@ -110,7 +110,7 @@ def test_what_goes_wrong_beside_ends_the_training(recipe, tmp_path, then):
     then(run.metrics.exists, (tmp_path / "go").touch)
     with (
         pytest.raises(YxanulError, match="quality"),
-        prepare_in_background(run, recipe, ui, StopRequest()) as preparation,
+        Preparation(run, recipe, ui, StopRequest()) as preparation,
     ):
         assert preparation.wait_for_start()
         train_early(run, recipe, preparation)
@@ -133,7 +133,7 @@ def test_a_stop_while_it_waits_for_text_is_saved(recipe, tmp_path, then, monkeyp
     reconcile_recipe(run, longer, SilentUi())
     with (
         pytest.raises(Interrupted, match="waiting for text"),
-        prepare_in_background(run, longer, SilentUi(), stop) as preparation,
+        Preparation(run, longer, SilentUi(), stop) as preparation,
     ):
         assert preparation.wait_for_start()
         train_early(run, longer, preparation, stop)
@@ -149,9 +149,7 @@ def test_text_that_is_all_left_out_is_one_clear_line(recipe, tmp_path):
     ui = RecordingUi()
     with (
         pytest.raises(YxanulError, match=r"'stories' .*too_short"),
-        prepare_in_background(
-            RunFolder(tmp_path / "run"), nothing, ui, StopRequest()
-        ) as preparation,
+        Preparation(RunFolder(tmp_path / "run"), nothing, ui, StopRequest()) as preparation,
     ):
         preparation.wait_for_start()
     assert ui.warnings == [], "the error says it, and no training goes on"
@@ -160,7 +158,7 @@ def test_text_that_is_all_left_out_is_one_clear_line(recipe, tmp_path):
 def test_what_went_wrong_before_training_is_raised_when_it_may_begin(recipe, tmp_path, monkeypatch):
     """The error may come after the last look at it, and before training begins."""
     ui = RecordingUi()
-    nobody = Preparation(RunFolder(tmp_path / "run"), recipe, None, ui, StopRequest())
+    nobody = Preparation(RunFolder(tmp_path / "run"), recipe, ui, StopRequest())
     nobody._fail(YxanulError("no room"))
     monkeypatch.setattr(Preparation, "shards", lambda *_: {})
     monkeypatch.setattr(Preparation, "is_done", False)
@@ -183,7 +181,7 @@ def test_a_stop_waits_neither_for_a_part_nor_for_a_look_for_copies(
     then((tmp_path / "begun").exists, lambda: setattr(stop, "signal_number", signal.SIGINT))
     with (
         pytest.raises(Interrupted),
-        prepare_in_background(RunFolder(tmp_path / "run"), longer, SilentUi(), stop) as preparation,
+        Preparation(RunFolder(tmp_path / "run"), longer, SilentUi(), stop) as preparation,
     ):
         preparation.wait_for_start()
 

@@ -22,11 +22,6 @@ def read_by(plan):
     return cursor.positions
 
 
-def test_a_plan_without_bounds_stays_as_it_is():
-    plan = Plan((phase(0, 5, {"a": 1, "b": 0}),))
-    assert cap_epochs(plan, {}, {"a": 10, "b": 10}, {}) is plan
-
-
 def test_a_source_stops_at_its_bound_and_the_others_take_its_share():
     plan = Plan((phase(0, 100, {"a": 0.5, "b": 0.25, "c": 0.25}),))
     bounded = cap_epochs(plan, {"a": 2}, {"a": 320, "b": 9999, "c": 9999}, {})

@@ -252,11 +252,11 @@ def assert_slow(own):
     assert all(map(np.array_equal, tokenizer.encode_documents(texts), own.encode_documents(texts)))
 
 
-def stub(own, encode, unlike=(), slow=None, renew=None):
+def stub(own, encode, unlike=(), slow=None, load=None):
     """An encoder of which the fast half is `encode`."""
     table = np.zeros(0x110000, np.bool_)
     table[list(unlike)] = True
-    return gigatoken.FastEncoder(encode, slow or own.encode_batch, [END], table, renew)
+    return gigatoken.FastEncoder(load or (lambda: encode), slow or own.encode_batch, [END], table)
 
 
 @pytest.mark.parametrize("text", ["short", "long " * 3000], ids=["short", "long"])
@@ -266,6 +266,16 @@ def test_a_wrong_id_is_found_on_the_spot(own, text):
 
     with pytest.raises(YxanulError, match=f"different token ids.*{gigatoken.SWITCH}=0"):
         stub(own, wrong).encode([text])
+
+
+def test_a_token_that_differs_is_found(own):
+    """But not beside a token's name, which the library encodes."""
+
+    def wrong(text):
+        return np.array(own.encode(text)[:-1], np.uint32)
+
+    assert not stub(own, wrong).agrees(["some", "tokens"])
+    assert stub(own, wrong).agrees([END])
 
 
 def test_spot_checks_go_round(own):
@@ -304,10 +314,10 @@ def test_memory_is_given_back(own, monkeypatch):
     def encode(text):
         return np.array(own.encode(text), np.uint32)
 
-    encoder = stub(own, encode, renew=lambda: made.append(1) or encode)
+    encoder = stub(own, encode, load=lambda: made.append(1) or encode)
     for _ in range(9):
         encoder.encode(["ten chars."])
-    assert len(made) == 3
+    assert len(made) == 1 + 3
 
 
 def test_versions_that_were_never_compared(own, monkeypatch):
@@ -333,7 +343,7 @@ def test_workers_find_what_was_found_before_them(own, tmp_path):
         "from yxanul.tokenizer import gigatoken\n"
         "from yxanul.tokenizer.tokenizer import Tokenizer\n"
         "def never(*_): raise AssertionError('asked again')\n"
-        "gigatoken._agree_on_tokens = never\n"
+        "gigatoken.FastEncoder.agrees = never\n"
         "print(Tokenizer.load(pathlib.Path(sys.argv[1])).make_ready())"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "own.json")]
@@ -344,7 +354,7 @@ def test_workers_find_what_was_found_before_them(own, tmp_path):
 @needs_package
 def test_nothing_is_fast_when_a_token_differs(own, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(gigatoken, "_agree_on_tokens", lambda *_: False)
+    monkeypatch.setattr(gigatoken.FastEncoder, "agrees", lambda *_: False)
     assert Tokenizer.from_json(own.to_json(), END).make_ready() == "tokenizers"
 
 

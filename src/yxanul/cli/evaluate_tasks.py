@@ -28,7 +28,6 @@ from yxanul.eval.run_tasks import (
     Result,
     TaskOptions,
     evaluate,
-    runs_programs,
     split_by_file,
 )
 from yxanul.eval.tasks import is_perplexity
@@ -150,7 +149,7 @@ def _evaluate_run(
 def _suite(suite: str, allow_code: bool, ui: Ui) -> list[str]:
     names = list(lookup({**SUITES, "core": ()}, suite, "suite"))
     if suite == "all" and not allow_code:
-        left_out = [name for name in names if runs_programs(ALL_TASKS[name])]
+        left_out = [name for name in names if ALL_TASKS[name].program]
         names = [name for name in names if name not in left_out]
         ui.warn(f"left out without --allow-code, as they run programs: {', '.join(left_out)}")
     return names

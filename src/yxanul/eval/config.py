@@ -11,7 +11,7 @@ from yxanul.base.errors import YxanulError
 from yxanul.base.metric_names import matching, task_of
 from yxanul.base.registry import lookup
 from yxanul.base.settings import Misfit, Settings
-from yxanul.eval.run_tasks import ALL_TASKS, runs_programs
+from yxanul.eval.run_tasks import ALL_TASKS
 
 
 class TaskSettings(Settings):
@@ -43,7 +43,7 @@ class TaskSettings(Settings):
     @property
     def runs_programs(self) -> bool:
         """Whether the task runs what the model writes."""
-        return runs_programs(ALL_TASKS[self.name])
+        return ALL_TASKS[self.name].program is not None
 
     @property
     def chance(self) -> tuple[float, float, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -44,7 +44,8 @@ ORDER_SEED, SHOTS_SEED = 1337, 1234
 GREEDY = SampleSettings(temperature=0)
 Item = TypeVar("Item")
 
-ALL_TASKS: dict[str, Task | GeneratedTask] = {**TASKS, **GENERATED_TASKS}
+AnyTask: TypeAlias = Task | GeneratedTask
+ALL_TASKS: dict[str, AnyTask] = {**TASKS, **GENERATED_TASKS}
 """Every task by name."""
 
 SUITES: dict[str, tuple[str, ...]] = {
@@ -75,7 +76,7 @@ class TaskOptions:
     unsafe_code: bool = False
     """Whether they may run without isolation where the machine has none."""
 
-    def shots(self, task: Task | GeneratedTask) -> int:
+    def shots(self, task: AnyTask) -> int:
         """Return the number of solved documents before each question of a task."""
         return self.num_fewshot if task.num_fewshot is None else task.num_fewshot
 
@@ -148,6 +149,8 @@ class TaskResult:
 
 
 Result: TypeAlias = TaskResult | GeneratedResult
+TaskMetrics: TypeAlias = tuple[dict[str, float], dict[str, tuple[float, float]]]
+"""Metrics of tasks by name, and the 95 % confidence interval of each."""
 PreparedTask: TypeAlias = "Callable[[CachedModel, Ui], Result]"
 """A task whose questions have been read: evaluates a model."""
 
@@ -187,11 +190,8 @@ def evaluate(
     }
 
 
-def named_results(
-    results: Mapping[str, Result],
-) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """Return the metrics `task/<name>/<metric>` of tasks, with standard errors, and the 95 %
-    confidence interval of each."""
+def named_results(results: Mapping[str, Result]) -> TaskMetrics:
+    """Return the metrics `task/<name>/<metric>` of tasks, with standard errors."""
     metrics: dict[str, float] = {}
     intervals: dict[str, tuple[float, float]] = {}
     for task, result in results.items():
@@ -211,25 +211,21 @@ def described(metrics: Mapping[str, float]) -> str:
     )
 
 
-def check_possible(
-    tasks: Iterable[Task | GeneratedTask], folder: Path | None, options: TaskOptions
-) -> None:
+def check_possible(tasks: Collection[AnyTask], folder: Path | None, options: TaskOptions) -> None:
     """Raise YxanulError if a task's file is not in the folder (None: not on the hub), or if it runs
     programs, which the options or the machine do not allow."""
-    tasks = list(tasks)
-    if any(map(runs_programs, tasks)):
+    if any(task.program is not None for task in tasks):
         check_code_allowed(options.allow_code, options.unsafe_code)
     for task in tasks:
         if missing := missing_sets(task, folder):
             raise _no_file(missing[0], folder)
 
 
-def check_shots(tasks: Mapping[str, Task | GeneratedTask], options: TaskOptions, ui: Ui) -> None:
+def check_shots(tasks: Mapping[str, AnyTask], options: TaskOptions, ui: Ui) -> None:
     """Raise YxanulError for a task that `limit` leaves too few documents for its shots; warn of
     those that `num_fewshot` does not change."""
     for name, task in tasks.items():
-        has_own_set = isinstance(task, GeneratedTask) and task.shots is not None
-        if options.limit is not None and not has_own_set:
+        if options.limit is not None and task.shots is None:
             _check_count(name, options.limit, options.shots(task))
     fixed = [n for n, task in tasks.items() if task.num_fewshot not in (None, options.num_fewshot)]
     if options.num_fewshot and fixed:
@@ -242,17 +238,8 @@ def _check_count(name: str, num_documents: int, shots: int) -> None:
         raise YxanulError(what, got=num_documents, hint="shots are documents within --limit")
 
 
-def runs_programs(task: Task | GeneratedTask) -> bool:
-    """Whether a task runs what the model writes."""
-    return isinstance(task, GeneratedTask) and task.program is not None
-
-
 def prepare_task(
-    name: str,
-    task: Task | GeneratedTask,
-    tokenizer: Tokenizer,
-    folder: Path | None,
-    options: TaskOptions,
+    name: str, task: AnyTask, tokenizer: Tokenizer, folder: Path | None, options: TaskOptions
 ) -> PreparedTask:
     """Read a task's questions and lay them out."""
     if isinstance(task, GeneratedTask):
@@ -347,22 +334,18 @@ def _file_of(benchmark: str) -> str:
     return f"{kind} .jsonl, .jsonl.gz or .parquet"
 
 
-def split_by_file(
-    tasks: Mapping[str, Task | GeneratedTask], folder: Path | None
-) -> tuple[list[str], list[str]]:
+def split_by_file(tasks: Mapping[str, AnyTask], folder: Path | None) -> tuple[list[str], list[str]]:
     """Return the names of the tasks whose sets are in the folder (None: on the hub), and of the
     others."""
     found = {name: not missing_sets(task, folder) for name, task in tasks.items()}
     return [name for name in found if found[name]], [name for name in found if not found[name]]
 
 
-def missing_sets(task: Task | GeneratedTask, folder: Path | None) -> list[str]:
+def missing_sets(task: AnyTask, folder: Path | None) -> list[str]:
     """Return the sets of a task that are not in the folder (None: not on the hub)."""
     from yxanul.text.benchmark_rows import find_benchmark
 
-    sets = [task.benchmark]
-    if isinstance(task, GeneratedTask) and task.shots is not None:
-        sets.append(task.shots)
+    sets = [task.benchmark] if task.shots is None else [task.benchmark, task.shots]
     if folder is None:
         return [name for name in sets if BENCHMARKS[name].hub is None]
     return [name for name in sets if find_benchmark(name, folder) is None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from yxanul.eval import questions
 from yxanul.eval.questions import Question, Row, num_words
@@ -36,6 +36,11 @@ class Task:
     """Solved documents before each question, if the task fixes their number."""
     ask: Ask = ask
     """Makes the requests of a question."""
+
+    shots: ClassVar[None] = None
+    """Solved documents are other documents of the same set."""
+    program: ClassVar[None] = None
+    """Nothing that the model writes is run."""
 
     @property
     def chance(self) -> float:

@@ -20,6 +20,7 @@ from yxanul.eval.perplexity import score_domains, score_shards, window_shape
 from yxanul.eval.run_tasks import (
     ALL_TASKS,
     PreparedTask,
+    TaskMetrics,
     TaskOptions,
     described,
     named_results,
@@ -28,6 +29,7 @@ from yxanul.eval.run_tasks import (
 from yxanul.eval.score import Score, mix_metrics, named
 from yxanul.eval.task_limit import TaskLimit
 from yxanul.generate.config import SampleSettings
+from yxanul.model.language_model import LanguageModel
 from yxanul.optim.table import usual_lr
 from yxanul.recipe.advice import advice_values
 from yxanul.stages.config import longest_row, stage_optim
@@ -35,6 +37,7 @@ from yxanul.stages.ledger import Entry
 from yxanul.stages.replan import Cooldown, MinutesBudget
 from yxanul.stages.session import Session
 from yxanul.stages.summary import continued
+from yxanul.train.curriculum import Plan
 from yxanul.train.micro_batch import micro_rows_of
 from yxanul.train.probes import Probes, first_metrics, future_leak
 from yxanul.train.progress import Best
@@ -44,13 +47,15 @@ Metrics = Mapping[str, float]
 Result = TypeVar("Result")
 
 
-def stage_callbacks(session: Session, index: int, entry: Entry, scorer: Scorer) -> list[Callback]:
+def stage_callbacks(
+    session: Session, index: int, plan: Plan, entry: Entry, scorer: Scorer
+) -> list[Callback]:
     """Return the callbacks of a stage; checkpoints come after the callbacks whose state they
     save."""
     stage = session.recipe.stages[index]
     callbacks: list[Callback] = [Recording(session, index, entry)]
     if stage.budget.minutes is not None:
-        callbacks.append(MinutesBudget(session, stage, entry, stage.budget.minutes))
+        callbacks.append(MinutesBudget(session, stage, entry, plan))
     callbacks += [Evaluation(session, index, scorer), TaskEvaluation(session, scorer)]
     callbacks.append(Saving(session, index))
     if stage_optim(session.recipe.optim, stage).schedule.name == "wsd":
@@ -109,9 +114,9 @@ def stage_metrics(
     if done == 0:
         domains = session.recipe.stages[index].domains()
         optim = stage_optim(session.recipe.optim, session.recipe.stages[index])
-        metrics["optim/usual_lr"] = usual_lr(optim.name, session.model_settings.width)
+        metrics["optim/usual_lr"] = usual_lr(optim.name, session.engine.settings.width)
         metrics |= future_leak(session.engine, report.seq_len)
-        metrics["model/vocab_size"] = session.model_settings.num_tokens
+        metrics["model/vocab_size"] = session.engine.settings.num_tokens
         metrics["model/from_scratch"] = float(index == 0 and session.recipe.model.init_from is None)
         metrics["data/synthetic"] = float(
             any(data.held_out[domain].synthetic for domain in domains)
@@ -237,7 +242,8 @@ class Scorer:
         metrics = session.recipe.stages[index].gate.metrics()
         self.tasks = {task.name: task for task in session.recipe.eval.gate_tasks(metrics)}
         """Tasks that the gate evaluates, by name."""
-        self._prepared: dict[str, PreparedTask] = {}
+        # Their files are read now, so that mistakes in them are found before training.
+        self._prepared = self._prepare_tasks() if session.world.is_main else {}
 
     def _shape(self, domain: str) -> WindowShape:
         """Return a domain's window: the same in every stage as in the first that trains it."""
@@ -248,21 +254,19 @@ class Scorer:
     def score(self, domains: Collection[str]) -> dict[str, Score]:
         """Score all held-out text of the domains."""
         held_out = {domain: self._session.data.held_out[domain] for domain in domains}
-        with self._session.engine.eval_weights() as model:
-            return self._from_first(
-                lambda: score_domains(model, held_out, self._shapes, self._session.ui)
-            )
+        return self._on_main(
+            lambda model: score_domains(model, held_out, self._shapes, self._session.ui)
+        )
 
     def score_sample(self, domains: Collection[str]) -> dict[str, Score]:
         """Score the domains' held-out samples, which are drawn once per run."""
         samples = {domain: self._session.data.samples[domain] for domain in domains}
-        with self._session.engine.eval_weights() as model:
-            return self._from_first(
-                lambda: {
-                    domain: score_shards(model, one.shards, self._shapes[domain], one.documents)
-                    for domain, one in samples.items()
-                }
-            )
+        return self._on_main(
+            lambda model: {
+                domain: score_shards(model, one.shards, self._shapes[domain], one.documents)
+                for domain, one in samples.items()
+            }
+        )
 
     def score_at_start(self, domains: Collection[str]) -> dict[str, Score]:
         """Score the domains before a stage's first step.
@@ -272,24 +276,24 @@ class Scorer:
         is_trained = self._index or self._session.recipe.model.init_from is not None
         return self.score(domains) if is_trained else self.score_sample(domains)
 
-    def prepare_tasks(self) -> None:
-        """Read the files of all tasks, so that mistakes in them are found before training."""
+    def _prepare_tasks(self) -> dict[str, PreparedTask]:
         settings, tokenizer = self._session.recipe.eval, self._session.data.tokenizer
         folder = expand_home(settings.task_data) if settings.task_data else None
-        for name, task in self.tasks.items() if self._session.world.is_main else ():
+        prepared = {}
+        for name, task in self.tasks.items():
             options = TaskOptions(task.limit, task.num_fewshot, allow_code=settings.allow_code)
-            self._prepared[name] = prepare_task(name, ALL_TASKS[name], tokenizer, folder, options)
+            prepared[name] = prepare_task(name, ALL_TASKS[name], tokenizer, folder, options)
+        return prepared
 
     def score_tasks(
         self, names: Collection[str], cache: Path | None = None, ui: Ui | None = None
-    ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-        """Return the metrics of tasks and their 95 % confidence intervals, by name; nothing if a
-        `TaskLimit` as the ui ends it.
+    ) -> TaskMetrics:
+        """Return the metrics of tasks; nothing if a `TaskLimit` as the ui ends it.
 
         Answers are kept in the folder `cache`, if given, so that an interrupted evaluation resumes.
         """
 
-        def evaluate() -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+        def evaluate(model: LanguageModel) -> TaskMetrics:
             cached, shown = CachedModel(model, self._seq_len, cache), ui or SilentUi()
             try:
                 results = {name: self._prepared[name](cached, shown) for name in names}
@@ -297,17 +301,15 @@ class Scorer:
                 results = {}
             return named_results(results)
 
-        if not names:
-            return {}, {}
-        with self._session.engine.eval_weights() as model:
-            return self._from_first(evaluate)
+        return self._on_main(evaluate) if names else ({}, {})
 
-    def _from_first(self, score: Callable[[], Result]) -> Result:
-        """Score on rank 0 and broadcast the result."""
+    def _on_main(self, score: Callable[[LanguageModel], Result]) -> Result:
+        """Score the weights for evaluation on rank 0, and broadcast the result."""
         world = self._session.world
-        scores = score() if world.is_main else None
-        world.wait_for_main()
-        return cast(Result, world.broadcast(scores))
+        with self._session.engine.eval_weights() as model:
+            scores = score(model) if world.is_main else None
+            world.wait_for_main()
+            return cast(Result, world.broadcast(scores))
 
 
 class Saving(Callback):
@@ -374,7 +376,7 @@ class Saving(Callback):
         scale = engine.mixed_precision.scale
         state = {
             "progress": trainer.progress.to_dict(),
-            "model": session.model_settings.model_dump(mode="json"),
+            "model": session.engine.settings.model_dump(mode="json"),
             "tokenizer": session.data.tokenizer.digest,
             "seq_len": self.seq_len,
             "data_folder": session.recipe.data.folder,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,21 +168,6 @@ _CANCEL_SECONDS = 3.0
 _MAX_IDLE_POLLS = 50
 
 
-@contextlib.contextmanager
-def prepare_in_background(
-    run: RunFolder, recipe: Recipe, ui: Ui, stop: StopRequest
-) -> Iterator[Preparation]:
-    """Context manager: create a run's tokenizer and encode its shards in the background; leaving
-    the block cancels the encoding."""
-    tokenizer = make_tokenizer(run, recipe, ui)
-    preparation = Preparation(run, recipe, tokenizer, ui, stop)
-    try:
-        preparation.start()
-        yield preparation
-    finally:
-        preparation.cancel()
-
-
 def tell(manifests: Mapping[str, Manifest], ui: Ui) -> None:
     """Print one line per source: documents, tokens and dropped documents."""
     for name, manifest in manifests.items():
@@ -208,22 +192,32 @@ def starts_early(recipe: Recipe) -> bool:
 
 
 class Preparation:
-    """Encodes the text of a run in worker processes, driven by a background thread."""
+    """Context manager: creates a run's tokenizer, and encodes its text in worker processes, driven
+    by a background thread; leaving the block cancels the encoding."""
 
-    def __init__(
-        self, run: RunFolder, recipe: Recipe, tokenizer: Tokenizer, ui: Ui, stop: StopRequest
-    ) -> None:
-        self._run, self._recipe, self._tokenizer = run, recipe, tokenizer
-        self._ui, self._stop = ui, stop
+    def __init__(self, run: RunFolder, recipe: Recipe, ui: Ui, stop: StopRequest) -> None:
+        self._run, self._recipe, self._ui, self._stop = run, recipe, ui, stop
+        self._folder = run.data(recipe.data.folder)
+        self._tokenizer: Tokenizer
         self._planned, self._cancelled = threading.Event(), threading.Event()
         self._error: BaseException | None = None
         self._is_training, self._lock = False, threading.Lock()
         self._idle_polls = 0
         self._thread = threading.Thread(target=self._work, name="prepare", daemon=True)
 
-    def start(self) -> None:
-        """Start the background thread."""
+    def __enter__(self) -> Preparation:
+        self._tokenizer = make_tokenizer(self._run, self._recipe, self._ui)
         self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Stop encoding; the next call resumes it.
+
+        Work that cannot stop soon, such as a shard encoded in this process, is not waited for: the
+        thread dies with the process, and its files are written atomically.
+        """
+        self._cancelled.set()
+        self._thread.join(_CANCEL_SECONDS)
 
     @property
     def is_done(self) -> bool:
@@ -254,26 +248,15 @@ class Preparation:
         while not self.is_done:
             self.wait()
 
-    def cancel(self) -> None:
-        """Stop encoding; the next call resumes it.
-
-        Work that cannot stop soon, such as a shard encoded in this process, is not waited for: the
-        thread dies with the process, and its files are written atomically.
-        """
-        self._cancelled.set()
-        if self._thread.is_alive():
-            self._thread.join(_CANCEL_SECONDS)
-
     def shards(self, split: Split) -> dict[str, PartialShards]:
         """Return the used sources' shards; reading one that is not encoded yet blocks."""
         while not self._planned.is_set():
             self.wait()
-        folder = self._run.data(self._recipe.data.folder)
         opened: dict[str, PartialShards] = {}
         for name in used_sources(self._recipe):
-            opened[name] = PartialShards(folder / name, split, self.wait)
+            opened[name] = PartialShards(self._folder / name, split, self.wait)
             header = opened[name].outline.header
-            check_header(header, folder, name, self._recipe, self._tokenizer)
+            check_header(header, self._folder, name, self._recipe, self._tokenizer)
         return opened
 
     def first_held_out(self) -> dict[str, Shards]:
@@ -314,11 +297,10 @@ class Preparation:
 
     def _work(self) -> None:
         hooks = PrepareHooks(self._planned.set, self._check, process_is_busy=True)
-        folder = self._run.data(self._recipe.data.folder)
+        folder, data, seed = self._folder, self._recipe.data, self._recipe.seed
         early = starts_early(self._recipe)  # training has the progress bar then
         ui = LineUi(self._ui.say, self._ui.warn, _LINE_SECONDS) if early else self._ui
         try:
-            data, seed = self._recipe.data, self._recipe.seed
             tell(
                 prepare_corpus(data, self._tokenizer, folder, ui, seed=seed, hooks=hooks), self._ui
             )

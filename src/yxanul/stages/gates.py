@@ -14,14 +14,12 @@ from typing import Any
 from yxanul.base.metric_names import domain_of, matching
 from yxanul.stages.config import GateSettings, Rule
 
-Metrics = Mapping[str, float]
-
 
 @dataclass(frozen=True)
 class Evidence:
     """Inputs of a gate."""
 
-    at_end: Metrics
+    at_end: Mapping[str, float]
     """Metrics of all domains trained so far."""
     references: Mapping[str, Mapping[str, float | None]]
     """Metrics by a rule's `against`: at the stage's start, the best at earlier gates, xz."""

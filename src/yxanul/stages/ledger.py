@@ -40,7 +40,7 @@ class Action:
 
 
 @dataclass(frozen=True)
-class Rollback:
+class AlertRollback:
     """A return to earlier weights and optimizer state that an alert asked for; text, steps and
     schedule go on."""
 
@@ -88,16 +88,16 @@ class Entry:
     """Total steps before that request; a changed budget cancels the cooldown."""
     actions: list[Action] = field(default_factory=list)
     """Actions after failed gates."""
-    rollbacks: list[Rollback] = field(default_factory=list)
+    rollbacks: list[AlertRollback] = field(default_factory=list)
     """Rollbacks for alerts."""
     at_end: dict[str, float] = field(default_factory=dict)
     """Metrics of all domains so far, at the gate."""
     verdict: Verdict | None = None
 
-    def judged(self, metrics: dict[str, float], verdict: Verdict) -> None:
-        """Record a verdict and the metrics it is based on."""
-        self.at_end, self.verdict = metrics, verdict
-        self.status = "passed" if verdict.passed else "failed"
+    @property
+    def is_guess(self) -> bool:
+        """Whether minutes have not been turned into tokens by a measurement yet."""
+        return self.minutes is not None and not self.replans and self.verdict is None
 
     @property
     def budget_tokens(self) -> int:
@@ -122,7 +122,7 @@ class Entry:
             Action(**{**one, "failures": tuple(one["failures"])})
             for one in plain.get("actions", ())
         ]
-        fields["rollbacks"] = [Rollback(**one) for one in plain.get("rollbacks", ())]
+        fields["rollbacks"] = [AlertRollback(**one) for one in plain.get("rollbacks", ())]
         fields["micro_rows"] = {int(i): rows for i, rows in plain.get("micro_rows", {}).items()}
         fields["verdict"] = plain.get("verdict") and Verdict.from_dict(plain["verdict"])
         return cls(**fields)

@@ -51,8 +51,6 @@ _PRECISION_SECONDS = 1.5
 """Seconds of timing for each precision that is compared."""
 _PRESET_SECONDS = 0.2
 """Seconds of timing for each preset that is compared."""
-_USUAL_MFU = 0.4
-"""Typical MFU of a step: a first estimate of the speed, until steps have been timed."""
 _MAX_SPEEDUP = 2.0
 """Most by which a preset exceeds the FLOP/s of the next smaller one, which uses the machine worse:
 it is not timed if it would not pay even so."""
@@ -168,11 +166,6 @@ def measure_speed(recipe: Recipe, shape: ModelSettings) -> float:
     phase = _largest_phase(recipe)
     seconds = step_seconds(mixed_precision, recipe.optim, phase, _PRESET_SECONDS)
     return phase.rows * phase.seq_len / seconds
-
-
-def guess_speed(model: ModelSettings, seq_len: int, flops_per_second: float) -> float:
-    """Estimate the training speed of a model, in tokens per second."""
-    return _USUAL_MFU * flops_per_second / flops_per_token(model, seq_len).total
 
 
 def decide_precision(

@@ -7,22 +7,20 @@ import torch
 from yxanul.base.errors import YxanulError
 from yxanul.base.machine import processor_name
 from yxanul.optim.config import OptimSettings
-from yxanul.stages.config import StageSettings
+from yxanul.stages.config import StageSettings, stage_optim
 from yxanul.stages.ledger import Entry
 from yxanul.stages.session import Session
 from yxanul.train.curriculum import Plan
-from yxanul.train.engine import Engine
 from yxanul.train.memory import dry_run, largest_phase, too_large
 from yxanul.train.micro_batch import find_micro_rows, micro_rows_of, with_micro_rows
 
 
-def fit(
-    session: Session, plan: Plan, stage: StageSettings, optim: OptimSettings, entry: Entry
-) -> Plan:
+def fit(session: Session, plan: Plan, stage: StageSettings, entry: Entry) -> Plan:
     """Return the plan with micro-batches that fit; raise YxanulError if the largest phase does not.
 
     The sizes are kept in the ledger, so that a resumed run uses the same ones.
     """
+    optim = stage_optim(session.recipe.optim, stage)
     key = session.world.broadcast(_cache_key(session, plan))
     is_auto = session.recipe.train.micro_batch_size == "auto" and session.device.type == "cuda"
     if entry.micro_rows_for == key:
@@ -53,7 +51,12 @@ def _with_largest_rows(
 ) -> Plan:
     """Find the largest micro-batches that fit, at most the phase's `device_batch_size`."""
     with session.engine.probe() as engine:
-        rows = _find_rows(session, engine, plan, optim)
+        model, compiles = engine.mixed_precision.model, engine.mixed_precision.model.compiles
+        model.compiles = False  # compiling takes minutes per size and needs no more memory
+        try:
+            rows = find_micro_rows(engine, plan, optim, session.world)
+        finally:
+            model.compiles = compiles
     planned = micro_rows_of(plan)
     for index, phase in enumerate(stage.curriculum):
         if phase.device_batch_size is not None and index in rows:
@@ -61,17 +64,6 @@ def _with_largest_rows(
     sizes = ", ".join(f"{number} rows in phase {index}" for index, number in rows.items())
     session.ui.say(f"micro-batches that fit: {sizes}")
     return with_micro_rows(plan, rows)
-
-
-def _find_rows(
-    session: Session, engine: Engine, plan: Plan, optim: OptimSettings
-) -> dict[int, int]:
-    model, compiles = engine.mixed_precision.model, engine.mixed_precision.model.compiles
-    model.compiles = False  # compiling takes minutes per size and needs no more memory
-    try:
-        return find_micro_rows(engine, plan, optim, session.world)
-    finally:
-        model.compiles = compiles
 
 
 def _cache_key(session: Session, plan: Plan) -> str:

@@ -41,7 +41,11 @@ def resolve_plan(
     for number, action in enumerate(entry.actions):
         if action.step != plan.total_steps:
             break
-        plan = _after(plan, action, entry.actions[:number])
+        if action.from_step is None:
+            plan = extend(plan, action.tokens)
+        else:
+            start = repeated_from(entry.actions[:number], action.from_step)
+            plan = repeat_from(plan, start, action.lr_scale)
         replay[action.step] = action.replay
     if any(replay.values()):
         earlier = _earlier_mix(recipe, stage, available)
@@ -58,12 +62,6 @@ def check_end(plan: Plan, stage: StageSettings, done: int) -> None:
             got=f"{done:,} steps done, {plan.total_steps:,} planned",
             hint="raise the budget; to end a stage with a wsd schedule early, use --cooldown-now",
         )
-
-
-def _after(plan: Plan, action: Action, earlier: Sequence[Action]) -> Plan:
-    if action.from_step is None:
-        return extend(plan, action.tokens)
-    return repeat_from(plan, repeated_from(earlier, action.from_step), action.lr_scale)
 
 
 def repeated_from(earlier: Sequence[Action], from_step: int) -> int:
@@ -201,18 +199,20 @@ def cap_epochs(
     longest = max((phase.seq_len for phase in plan.phases), default=0)
     left = {n: room[n] * available[n] - seen.get(n, 0) - longest for n in room}
     phases: list[Phase] = []
-    for phase in plan.phases if left else ():
+    for phase in plan.phases:
         while phase.num_steps:
             mix = _within_bounds(phase, left)
-            steps = min(phase.num_steps, _steps_until_a_bound(mix, left, phase))
+            read = {n: s * phase.step_tokens for n, s in exact_shares(mix).items() if n in left}
+            # One step fits: a rounding error must not give 0.
+            fitting = [max(1, math.floor(left[n] / float(read[n]))) for n in read]
+            steps = min([phase.num_steps, *fitting])
             phases.append(replace(phase, mix=mix, num_steps=steps))
-            for name, share in exact_shares(mix).items():
-                if name in left:
-                    left[name] -= float(share * steps * phase.step_tokens)
+            for name in read:
+                left[name] -= float(read[name] * steps)
             phase = replace(
                 phase, first_step=phase.first_step + steps, num_steps=phase.num_steps - steps
             )
-    return replace(plan, phases=tuple(phases)) if left else plan
+    return replace(plan, phases=tuple(phases))
 
 
 def _within_bounds(phase: Phase, left: Mapping[str, float]) -> dict[str, float]:
@@ -229,17 +229,6 @@ def _within_bounds(phase: Phase, left: Mapping[str, float]) -> dict[str, float]:
         got=f"all sources exhausted at step {phase.first_step}: {', '.join(sorted(phase.mix))}",
         hint="raise max_epochs, shorten the budget, or add text",
     )
-
-
-def _steps_until_a_bound(mix: Mapping[str, float], left: Mapping[str, float], phase: Phase) -> int:
-    """Return the number of steps until the first source reaches its bound, at least 1."""
-    steps = [
-        left[name] / float(share * phase.step_tokens)
-        for name, share in exact_shares(mix).items()
-        if name in left
-    ]
-    # `_within_bounds` made sure that one step fits; a rounding error must not give 0.
-    return max(1, math.floor(min(steps, default=phase.num_steps)))
 
 
 def repeats(plan: Plan, available: Mapping[str, int], seen: Mapping[str, int]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from yxanul.optim.schedules import check_schedule
 from yxanul.recipe import Recipe
 from yxanul.stages.config import StageSettings, longest_row, stage_optim
 from yxanul.stages.ledger import Entry, Ledger
-from yxanul.stages.measure import guess_speed, use_threads
+from yxanul.stages.measure import use_threads
 from yxanul.stages.plan import HARMLESS_EPOCHS, bounds_of, repeats, resolve_plan
 from yxanul.stages.session import Session
 from yxanul.train.curriculum import Phase, Plan, is_warming_up
@@ -32,6 +33,8 @@ WINDOW_SECONDS = 15.0
 """Window over which the speed is averaged."""
 REPLAN_SECONDS = 60.0
 """Minimum interval between plans."""
+USUAL_MFU = 0.4
+"""Typical MFU of a step: a first estimate of the speed, until steps have been timed."""
 MOST_TOKENS = 10**18
 """Limit of a stage, as of a budget in tokens."""
 TOLERANCE = 0.1
@@ -41,14 +44,23 @@ TOLERANCE = 0.1
 def guess_tokens(session: Session, stage: StageSettings) -> int:
     """Estimate how many tokens a stage's minutes allow, before its first step."""
     assert stage.budget.minutes is not None
-    speed = guess_speed(session.model_settings, longest_row(stage), session.peak_flops)
-    return max(1, round(60 * stage.budget.minutes * speed))
+    flops = flops_per_token(session.engine.settings, longest_row(stage)).total
+    return max(1, round(60 * stage.budget.minutes * USUAL_MFU * session.peak_flops / flops))
 
 
-def warn_of_repeats(session: Session, plan: Plan, entry: Entry) -> None:
-    """Warn about sources without `max_epochs` that a plan repeats too often."""
-    bounds = bounds_of(plan, session.recipe.data.sources)
-    for name, epochs in repeats(plan, session.data.train_tokens, entry.positions).items():
+def warn_of_repeats(session: Session, stage: StageSettings, plan: Plan, entry: Entry) -> None:
+    """Warn about sources of a stage's plan that `max_epochs` stops, and about those without it that
+    are repeated too often."""
+    recipe, available = session.recipe, session.data.train_tokens
+    asked = resolve_plan(recipe, stage, entry, available, bounded=False)
+    bounds = bounds_of(asked, recipe.data.sources)
+    for name, epochs in repeats(asked, available, entry.positions).items():
+        if epochs > (bound := bounds.get(name, math.inf)):
+            session.ui.warn(
+                f"source '{name}' would be read for {epochs:.1f} epochs; after {bound:g}"
+                " (max_epochs) its share goes to the rest of the mix"
+            )
+    for name, epochs in repeats(plan, available, entry.positions).items():
         if name not in bounds and epochs > HARMLESS_EPOCHS:
             session.ui.warn(
                 f"source '{name}' is read for {epochs:.1f} epochs: returns diminish beyond"
@@ -60,14 +72,15 @@ class MinutesBudget(Callback):
     """Replans a stage when it would end earlier or later than its budget in minutes, and chooses
     the number of CPU threads again as other processes come and go."""
 
-    def __init__(self, session: Session, stage: StageSettings, entry: Entry, minutes: float):
+    def __init__(self, session: Session, stage: StageSettings, entry: Entry, plan: Plan):
+        assert stage.budget.minutes is not None
         self._session, self._stage, self._entry = session, stage, entry
-        self._seconds = 60 * minutes
+        self._seconds = 60 * stage.budget.minutes
         self._marks: deque[tuple[float, float]] = deque()
         """(End time of a step, FLOPs of all steps since the first in this process)."""
-        self._began: float | None = None
+        self._planned = self._threads_checked = perf_counter()
+        self._began = self._planned - self._seconds_before(plan, session.progress.stage_step)
         """Start time of the stage, as if it had been trained without interruption."""
-        self._planned = self._threads_checked = self._created = perf_counter()
         self._is_confirming = False
         """Whether the speed is measured afresh, after a deviation."""
         self._previous_threads: tuple[int, float] | None = None
@@ -76,8 +89,6 @@ class MinutesBudget(Callback):
     def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
         """Choose threads or replan the rest of the stage, if due."""
         entry, done, now = self._entry, trainer.progress.stage_step, perf_counter()
-        if self._began is None:
-            self._began = self._created - self._seconds_before(trainer.plan, done - 1)
         use_threads(self._session.ledger, entry.name, done)
         self._note(now, trainer.plan.phase_at(done - 1))
         events = (*entry.replans, *entry.threads, (0,))
@@ -114,7 +125,7 @@ class MinutesBudget(Callback):
             + ("" if is_first else f", replanned after step {done}")
         )
         if is_first:
-            warn_of_repeats(self._session, plan, entry)
+            warn_of_repeats(self._session, self._stage, plan, entry)
         return Changes(plan)
 
     def _seconds_before(self, plan: Plan, done: int) -> float:
@@ -174,7 +185,6 @@ class MinutesBudget(Callback):
         )
         if not is_measured or (replans and now - self._planned < REPLAN_SECONDS):
             return None
-        assert self._began is not None
         work_per_second = self._work_per_second()
         left = max(self._began + self._seconds - now, min(FIRST_SECONDS, 0.02 * self._seconds))
         needed = self._work(plan, done) / work_per_second
@@ -225,7 +235,7 @@ class MinutesBudget(Callback):
 
     def _work_of(self, phase: Phase) -> float:
         """Return the FLOPs of one step."""
-        model = self._session.model_settings
+        model = self._session.engine.settings
         return phase.step_tokens * flops_per_token(model, phase.seq_len).total
 
 

@@ -18,10 +18,10 @@ from yxanul.recipe import Recipe, dump_recipe, load_recipe
 from yxanul.recipe.source_map import read
 from yxanul.report.files import flattened
 from yxanul.stages.data import (
+    Preparation,
     check_tokenizer,
     load_tokenizer,
     prepare,
-    prepare_in_background,
     tell,
 )
 from yxanul.stages.ledger import LOST, Entry, Ledger
@@ -224,7 +224,7 @@ def open_run(
             remove_leftovers(run.samples)
             reconcile_recipe(run, recipe, ui)
             if with_prepare and world.size == 1:
-                preparation = stack.enter_context(prepare_in_background(run, recipe, ui, stop))
+                preparation = stack.enter_context(Preparation(run, recipe, ui, stop))
             elif with_prepare:  # all ranks read the same shards
                 tell(prepare(run, recipe, ui), ui)
         world.wait_for_main()

@@ -1,4 +1,8 @@
-"""The training program: every stage in order, each ended by its gate."""
+"""The training program: every stage in order, each ended by its gate.
+
+`run_stage` opens a stage: its scores at the start, its plan, its micro-batches. `train_to_gate`
+trains it, with what `callbacks.py` does around each step, until `pass_gate` lets it pass.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from yxanul.base.errors import GateFailed, YxanulError
 from yxanul.base.metric_names import domain_of, matching, task_of
 from yxanul.checkpoint.layout import checkpoint_path
 from yxanul.checkpoint.read import CheckpointDamaged
-from yxanul.eval.run_tasks import described
+from yxanul.eval.run_tasks import TaskMetrics, described
 from yxanul.eval.score import named
 from yxanul.monitor.loss_history import LossHistory
 from yxanul.optim.schedules import check_schedule
@@ -17,15 +21,13 @@ from yxanul.report.page import write_report
 from yxanul.stages.callbacks import Scorer, stage_callbacks
 from yxanul.stages.config import Extend, RaiseReplay, StageSettings, stage_optim
 from yxanul.stages.gates import Evidence, Verdict, judge
-from yxanul.stages.ledger import Action, Entry, Rollback
+from yxanul.stages.ledger import Action, AlertRollback, Entry
 from yxanul.stages.measure import use_threads
 from yxanul.stages.micro_batches import fit
 from yxanul.stages.plan import (
-    bounds_of,
     check_end,
     later_work,
     repeated_from,
-    repeats,
     resolve_plan,
 )
 from yxanul.stages.replan import guess_tokens, warn_of_repeats
@@ -90,9 +92,7 @@ def run_stage(session: Session, index: int) -> None:
         session.start_stage(stage.name)
     if index or stage.budget.needs_all_text:  # a later stage scores all held-out text first
         session.data.finish()
-    optim = stage_optim(session.recipe.optim, stage)
     scorer = Scorer(session, index)
-    scorer.prepare_tasks()
     use_threads(session.ledger, stage.name, session.progress.stage_step)
     entry = session.ledger.entry(stage.name)
     if entry is None:
@@ -107,7 +107,7 @@ def run_stage(session: Session, index: int) -> None:
     plan = record_plan(session, stage, entry)
     check_end(plan, stage, session.progress.stage_step)
     if session.progress.stage_step < plan.total_steps:
-        plan = fit(session, plan, stage, optim, entry)
+        plan = fit(session, plan, stage, entry)
     session.ledger.write()
     train_to_gate(session, index, plan, entry, scorer)
 
@@ -118,7 +118,7 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
     Actions that the ledger has from an earlier process are taken again at their steps.
     """
     stage = session.recipe.stages[index]
-    trainer, rollback, micro_rows = None, None, micro_rows_of(plan)
+    trainer, rollback, stop_alert, micro_rows = None, None, None, micro_rows_of(plan)
     while True:
         done = session.progress.stage_step
         action = next((action for action in entry.actions if action.step == done), None)
@@ -137,7 +137,7 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
             session.ui.say(_headline(session, plan, stage, entry))
         trainer = trainer or make_trainer(session, index, plan, entry, scorer)
         trainer.plan = with_micro_rows(until(plan, end), micro_rows)
-        trainer.guessed = is_guess(stage, entry)
+        trainer.guessed, trainer.stop_alert = entry.is_guess, stop_alert
         try:
             trainer.run()
         finally:
@@ -148,9 +148,7 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
         rollback = session.world.broadcast(trainer.rollback)
         if rollback is not None:
             roll_back_for(session, entry, *rollback)
-            stop_alert = trainer.stop_alert
-            trainer = make_trainer(session, index, plan, entry, scorer)
-            trainer.stop_alert = stop_alert
+            stop_alert, trainer = trainer.stop_alert, None
 
 
 def _headline(session: Session, plan: Plan, stage: StageSettings, entry: Entry) -> str:
@@ -158,7 +156,7 @@ def _headline(session: Session, plan: Plan, stage: StageSettings, entry: Entry) 
     engine, size = session.engine, session.world.size
     devices = f" x {size} ({session.recipe.train.strategy})" if size > 1 else ""
     length = f"{plan.total_steps:,} steps, {plan.total_tokens:,} tokens"
-    if is_guess(stage, entry):
+    if entry.is_guess:
         length = f"{entry.minutes:g} minutes"
     return (
         f"stage '{stage.name}': {length}; {optim.name}, peak learning rate {optim.peak_lr:g};"
@@ -166,28 +164,19 @@ def _headline(session: Session, plan: Plan, stage: StageSettings, entry: Entry) 
     )
 
 
-def is_guess(stage: StageSettings, entry: Entry) -> bool:
-    """Return whether a stage's minutes have not been turned into tokens by a measurement yet."""
-    return stage.budget.minutes is not None and not entry.replans and entry.verdict is None
-
-
 def record_plan(session: Session, stage: StageSettings, entry: Entry) -> Plan:
     """Return a stage's plan and record it in the ledger; reject a warm-up that does not fit."""
-    minutes, available = stage.budget.minutes, session.data.train_tokens
-    done, attempts = session.progress.stage_step, len(stage.attempts)
+    minutes, done, attempts = stage.budget.minutes, session.progress.stage_step, len(stage.attempts)
     # An action that is still to be taken is dropped if the recipe no longer has it.
     entry.actions = [a for a in entry.actions if a.step < done or a.attempt < attempts]
-    if minutes is not None and entry.minutes != minutes:
-        known = round(entry.budget_tokens * minutes / entry.minutes) if entry.minutes else None
-        entry.minutes_tokens = known or guess_tokens(session, stage)
+    if minutes != entry.minutes:
+        if minutes is not None:
+            known = round(entry.budget_tokens * minutes / entry.minutes) if entry.minutes else None
+            entry.minutes_tokens = known or guess_tokens(session, stage)
         entry.minutes, entry.replans, entry.verdict = minutes, [], None
-    early = not session.data.is_whole  # no source is bounded then; repeats are checked at the end
-    asked = resolve_plan(session.recipe, stage, entry, available, bounded=False)
-    plan = asked if early else resolve_plan(session.recipe, stage, entry, available)
-    if not early:
-        _warn_of_bounds(session, asked, entry)
-    if not early and not is_guess(stage, entry):
-        warn_of_repeats(session, plan, entry)
+    plan = resolve_plan(session.recipe, stage, entry, session.data.train_tokens)
+    if session.data.is_whole and not entry.is_guess:  # else at the first replan or at the end
+        warn_of_repeats(session, stage, plan, entry)
     starts = {curve.first_step for curve in plan.curves}
     entry.actions = [action for action in entry.actions if action.step in starts]
     entry.steps, entry.tokens = plan.total_steps, plan.total_tokens
@@ -196,18 +185,6 @@ def record_plan(session: Session, stage: StageSettings, entry: Entry) -> Plan:
         optim = stage_optim(session.recipe.optim, stage)
         check_schedule(optim, total_steps=plan.total_steps, total_tokens=plan.total_tokens)
     return plan
-
-
-def _warn_of_bounds(session: Session, asked: Plan, entry: Entry) -> None:
-    """Warn about sources that the plan would read beyond their `max_epochs`."""
-    bounds = bounds_of(asked, session.recipe.data.sources)
-    read = repeats(asked, session.data.train_tokens, entry.positions)
-    for name, bound in bounds.items():
-        if read[name] > bound:
-            session.ui.warn(
-                f"source '{name}' would be read for {read[name]:.1f} epochs; after {bound:g}"
-                " (max_epochs) its share goes to the rest of the mix"
-            )
 
 
 def make_trainer(session: Session, index: int, plan: Plan, entry: Entry, scorer: Scorer) -> Trainer:
@@ -226,7 +203,7 @@ def make_trainer(session: Session, index: int, plan: Plan, entry: Entry, scorer:
         max_skipped_steps=session.recipe.train.max_skipped_steps,
         ui=session.ui,
         stop=session.stop,
-        callbacks=stage_callbacks(session, index, entry, scorer),
+        callbacks=stage_callbacks(session, index, plan, entry, scorer),
         skip_spikes=session.recipe.monitor.skipped_spikes,
         later=later_work(session.recipe, index, session.data.train_tokens),
         hessian=HessianEstimator(engine.optimizer, engine, session.recipe.seed)
@@ -247,17 +224,17 @@ def pass_gate(
     session.stop_if_asked(
         "stopped before a gate; the state is saved", "run the same command to resume"
     )
-    has_warned = session.data.is_whole and not is_guess(stage, entry)
+    has_warned = session.data.is_whole and not entry.is_guess
     session.data.finish()
     if not has_warned:
-        warn_of_repeats(session, plan, entry)
+        warn_of_repeats(session, stage, plan, entry)
     evidence = gather_evidence(session, index, entry, scorer)
     verdict = judge(stage.gate, evidence)
-    entry.judged(dict(evidence.at_end), verdict)
+    entry.at_end, entry.verdict = dict(evidence.at_end), verdict
     action = None if verdict.passed else next_action(session, stage, entry, verdict)
+    entry.status = "passed" if verdict.passed else "running" if action else "failed"
     if action is not None:
         entry.actions.append(action)
-        entry.status = "running"
     session.ledger.write()
     for finding in verdict.findings:
         session.ui.say(f"gate of stage '{entry.name}': {finding}")
@@ -284,20 +261,19 @@ def next_action(
     replay = entry.actions[-1].replay if entry.actions else stage.replay
     failures = tuple(map(str, verdict.failures))
     for attempt, option in list(enumerate(stage.attempts))[first:]:
-        action = Action("extend", step, attempt, 0, replay, failures=failures)
+        if isinstance(option, RaiseReplay):
+            tokens, replay = round(option.share * entry.budget_tokens), max(replay, option.raise_to)
+            return Action("replay", step, attempt, tokens, replay, failures=failures)
         if isinstance(option, Extend):
             tokens = round(option.share * entry.budget_tokens)
-            if not isinstance(option, RaiseReplay):
-                return replace(action, tokens=tokens)
-            replay = max(replay, option.raise_to)
-            return replace(action, kind="replay", tokens=tokens, replay=replay)
+            return Action("extend", step, attempt, tokens, replay, failures=failures)
         from_step = best.step - entry.first_step if best is not None else step
         if from_step < step:
             plan = resolve_plan(session.recipe, stage, entry, session.data.train_tokens)
             start = repeated_from(entry.actions, from_step)
             tokens = plan.total_tokens - plan.tokens_after(start)
-            rollback = replace(action, kind="rollback", tokens=tokens, from_step=from_step)
-            return replace(rollback, lr_scale=option.lr_scale)
+            scale = option.lr_scale
+            return Action("rollback", step, attempt, tokens, replay, from_step, scale, failures)
         session.ui.say(f"stage '{entry.name}': no rollback, as its last checkpoint is the best")
     return None
 
@@ -322,7 +298,7 @@ def roll_back_for(session: Session, entry: Entry, alert: str, target: int) -> No
     done = session.progress.stage_step
     event = next((one for one in entry.rollbacks if one.step == done), None)
     if event is None:
-        event = Rollback(done, target - entry.first_step, alert)
+        event = AlertRollback(done, target - entry.first_step, alert)
         entry.rollbacks.append(event)
         session.ledger.write()
     session.ui.say(
@@ -369,10 +345,8 @@ def gather_evidence(session: Session, index: int, entry: Entry, scorer: Scorer) 
     return Evidence(metrics, references, set(stage.domains()) - known, intervals)
 
 
-def score_tasks(
-    session: Session, scorer: Scorer
-) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """Evaluate the tasks of a stage's gate; return metrics and confidence intervals."""
+def score_tasks(session: Session, scorer: Scorer) -> TaskMetrics:
+    """Evaluate the tasks of a stage's gate."""
     measured, intervals = scorer.score_tasks(scorer.tasks, session.run.evaluations, session.ui)
     if measured:
         session.tracker.log(session.progress.step, measured)

@@ -118,11 +118,6 @@ class Session:
         """Device of the model."""
         return self.engine.device
 
-    @property
-    def model_settings(self) -> ModelSettings:
-        """Model settings with the vocabulary size resolved."""
-        return self.engine.mixed_precision.master_model.settings
-
     def log(self, step: int, metrics: Mapping[str, float]) -> Changes:
         """Send metrics to the trackers, record and show alerts; return what their actions ask for.
 
@@ -227,8 +222,7 @@ def _weights(
     model = LanguageModel(recipe.model.resolved(tokenizer.vocab_size))
     saved = _load_newest(run, model, ui)
     if saved is None and recipe.model.init_from is not None:
-        source = load_initial(model, recipe, tokenizer, ledger, world)
-        ui.say(f"starting from the weights in {source}")
+        load_initial(model, recipe, tokenizer, ledger, world, ui)
     elif saved is None:
         model.init_weights(torch.Generator().manual_seed(derive_seed(recipe.seed, "weights")))
     return model.to(choose_device(recipe.train.device)), saved
@@ -303,9 +297,9 @@ def load_checkpoint(path: Path) -> tuple[Mapping[str, torch.Tensor], Saved]:
 
 
 def load_initial(
-    model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer, ledger: Ledger, world: World
-) -> str:
-    """Load the weights of `model.init_from` into a model; return a description of them.
+    model: LanguageModel, recipe: Recipe, tokenizer: Tokenizer, ledger: Ledger, world: World, ui: Ui
+) -> None:
+    """Load the weights of `model.init_from` into a model.
 
     The ledger keeps their digest; entries of stages that started from other weights are removed.
     """
@@ -323,7 +317,8 @@ def load_initial(
         ledger.entries.clear()
     ledger.decisions["init_from"] = {"path": str(folder), "step": source.step, "digest": digest}
     ledger.write()
-    return f"{folder}" if source.step is None else f"{folder}, step {source.step}"
+    at = "" if source.step is None else f", step {source.step}"
+    ui.say(f"starting from the weights in {folder}{at}")
 
 
 def digest_of(tensors: Mapping[str, torch.Tensor]) -> str:

@@ -23,7 +23,7 @@ import importlib
 import json
 import os
 import resource
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -80,18 +80,18 @@ def fast_encoder(raw: library.Tokenizer, end_of_text: str, slow: Encode) -> Fast
     settings = json.loads(raw.to_str())
     if not is_plain(settings, end_of_text):
         return None
-    content = minimal_json(settings["model"])
     installed = _installed()
     if not installed or not _are_compared(installed):
         return None
+    content = minimal_json(settings["model"])
+    names = {token.content for token in raw.get_added_tokens_decoder().values()}
     try:
-        fast = _load(content)
+        encoder = FastEncoder(lambda: load(content), slow, names, unlike_code_points())
     except Exception:  # cannot be imported, or cannot parse the file: each has its own error type
         return None
-    if not _agree(content, installed, settings["model"]["vocab"]):
-        return None
-    names = [token.content for token in raw.get_added_tokens_decoder().values()]
-    return FastEncoder(fast, slow, names, unlike_code_points(), lambda: _load(content))
+    return (
+        encoder if _agree(encoder, f"{installed} {content}", settings["model"]["vocab"]) else None
+    )
 
 
 def warning() -> str | None:
@@ -144,17 +144,16 @@ class FastEncoder:
 
     def __init__(
         self,
-        fast: Fast,
+        load: Callable[[], Fast],
         slow: Encode,
-        names: Iterable[str],
+        names: Collection[str],
         unlike: np.ndarray,
-        renew: Callable[[], Fast],
     ) -> None:
-        """`unlike` is a bool table of code points; `renew` returns `fast` with empty caches."""
-        self._fast, self._slow, self._renew = fast, slow, renew
-        self._names = sorted(set(names))
-        self._starts = sorted({name[:2] for name in self._names})
-        self._unlike = unlike
+        """`load` returns the fast package's function with empty caches; `names` are those of added
+        tokens, and `unlike` is a bool table of code points."""
+        self._fast, self._load, self._slow = load(), load, slow
+        self._names, self._unlike = names, unlike
+        self._starts = {name[:2] for name in names}
         self._spot = self._chars = 0
         self._held = _resident_bytes()
 
@@ -168,6 +167,11 @@ class FastEncoder:
             rows[i] = np.asarray(row, np.uint32)
         self._check_spot(texts, rows, [i for i in range(len(texts)) if i not in unsafe])
         return rows
+
+    def agrees(self, texts: Sequence[str]) -> bool:
+        """Return whether both encode all texts without the name of an added token alike."""
+        texts = [text for text in texts if not any(name in text for name in self._names)]
+        return [self._fast(text).tolist() for text in texts] == self._slow(texts)
 
     def _for_the_library(self, texts: Sequence[str]) -> set[int]:
         """Return the indices of texts with a code point or name that needs the library."""
@@ -211,11 +215,11 @@ class FastEncoder:
         self._chars += chars
         if self._chars > _CHARS_BETWEEN and _resident_bytes() - self._held > _GROWTH_BYTES:
             del self._fast  # free the old cache before building a new one
-            self._fast, self._chars = self._renew(), 0
+            self._fast, self._chars = self._load(), 0
             self._held = _resident_bytes()
 
 
-def _load(content: str) -> Fast:
+def load(content: str) -> Fast:
     """Return the fast package's encode function for a tokenizer.json."""
     package: Any = importlib.import_module(f"{PACKAGE}.gigatoken_rs")
     return package.load_hf_json(content).encode
@@ -239,42 +243,25 @@ def minimal_json(model: dict[str, Any]) -> str:
     return json.dumps(content, ensure_ascii=False)
 
 
-def both_encoders(content: str) -> tuple[Encode, Encode]:
-    """Return the batch encode functions of the library and of the fast package."""
-    raw, encode = library.Tokenizer.from_str(content), _load(content)
+def _agree(encoder: FastEncoder, key: str, tokens: Iterable[str]) -> bool:
+    """Return whether both libraries give the same ids for the text of every token.
 
-    def slow(texts: Sequence[str]) -> list[list[int]]:
-        encodings = raw.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
-
-    return slow, lambda texts: [encode(text).tolist() for text in texts]
-
-
-def _agree(content: str, installed: Mapping[str, str], tokens: Iterable[str]) -> bool:
-    """Return whether both libraries give the same ids for every token.
-
-    If so, an empty file in the user's cache says it, so that worker processes need not compare.
+    If so, an empty file in the user's cache says it for `key`, so that worker processes need not
+    compare.
     """
-    digest = hashlib.sha256(f"{sorted(installed.items())} {content}".encode()).hexdigest()
-    mark = cache_folder() / "encoding" / digest
+    mark = cache_folder() / "encoding" / hashlib.sha256(key.encode()).hexdigest()
     if mark.exists():
         return True
-    if not _agree_on_tokens(content, tokens):
+    texts: list[str] = []
+    for token in tokens:
+        with contextlib.suppress(UnicodeDecodeError):  # part of a character is not valid UTF-8
+            texts.append(token_bytes(token).decode())
+    if not encoder.agrees(texts):
         return False
     with contextlib.suppress(OSError):  # it only costs time
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
     return True
-
-
-def _agree_on_tokens(content: str, tokens: Iterable[str]) -> bool:
-    """Return whether both libraries give the same ids for the text of every token."""
-    texts: list[str] = []
-    for token in tokens:
-        with contextlib.suppress(UnicodeDecodeError):  # part of a character is not valid UTF-8
-            texts.append(token_bytes(token).decode())
-    slow, fast = both_encoders(content)
-    return slow(texts) == fast(texts)
 
 
 def _resident_bytes() -> int:

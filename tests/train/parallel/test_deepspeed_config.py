@@ -44,7 +44,7 @@ def test_a_usual_file_is_taken_as_it_is():
         "gradient_clipping": 0.0,
         "gradient_allreduce_op": "sum",
         "communication_data_type": "fp32",
-        "data_types": {"grad_accum_dtype": "fp32"},
+        "data_types": {"grad_accum_dtype": "fp32", "param_dtype": None},
         "fp16": {"enabled": False},
         "bf16": {"enabled": True},
         "zero_allow_untested_optimizer": True,
@@ -83,7 +83,7 @@ def test_what_a_file_decides_that_the_recipe_decides_is_named():
     found = merged(said, "bf16", 2, 1000)
     assert found.overridden == (
         "bf16",
-        "data_types",
+        "data_types.grad_accum_dtype",
         "elasticity",
         "fp16",
         "gradient_accumulation_steps",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -93,32 +93,19 @@ class DeepspeedEngine(Engine):
     @torch.no_grad()
     def _unite(self) -> None:
         """Gather the whole model on every rank, as before the first stage."""
-        parts = self._parts
-        if parts is None:
+        if self._parts is None:
             return
-        weights = self._gathered(parts, parts.weights)
-        means = self._gathered(parts, self._flat_means()) if self.ema else {}
-        parts.end()
+        files = self.weights()
+        self._parts.end()
         self._parts, self.module = None, self.mixed_precision.model
         models = dict(self.mixed_precision.model.named_parameters())
         for name, weight in self.trained().items():
-            models[name].data = weights[name].to(self.device, models[name].dtype)
-            weight.data = weights[name].to(self.device)
+            full = files["model"][name]
+            models[name].data = full.to(self.device, models[name].dtype)
+            weight.data = full.to(self.device)
         if self.ema is not None:
             self.ema = self.ema.over(self.trained())
-            self.ema.load(means, self.ema.num_updates)
-
-    def _gathered(
-        self, parts: Partitions, flats: Sequence[torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
-        """Gather the weights, or their averages, from the partitions `flats`. Collective."""
-        return {
-            name: parts.whole(name, flats) if name in parts.names else weight.detach()
-            for name, weight in self.trained().items()
-        }
-
-    def _flat_means(self) -> list[torch.Tensor]:
-        return [] if self.ema is None else list(self.ema.averages.values())
+            self.ema.load(files["ema"], self.ema.num_updates)
 
     def backward(self, loss: torch.Tensor, last: bool) -> None:
         """Accumulate gradients; ZeRO-2 reduces them at once, ZeRO-1 after the last micro-batch."""
@@ -136,15 +123,21 @@ class DeepspeedEngine(Engine):
             self.ema.update()
 
     def zero_grad(self) -> None:
-        """Clear the gradients of the step."""
-        self.parts.forget()
+        """Clear the gradients as DeepSpeed does after an update, of one without effect."""
+        attributes = vars(self.optimizer)
+        attributes["step"] = lambda: None
+        try:
+            self.parts.engine.step()
+        finally:
+            del attributes["step"]
 
+    @torch.no_grad()
     def refresh(self) -> None:
         """Cast the fp32 weights into the model. Collective."""
         if self._parts is None:
             super().refresh()
         else:
-            self._parts.refresh()
+            self._parts.zero.update_lp_params()
 
     @property
     def parts(self) -> Partitions:
@@ -162,10 +155,16 @@ class DeepspeedEngine(Engine):
         parts = self._parts
         if parts is None:
             return super().weights()
-        files: dict[str, Tensors] = {"model": self._gathered(parts, parts.weights)}
+        flats = {"model": parts.weights}
         if self.ema is not None:
-            files["ema"] = self._gathered(parts, self._flat_means())
-        return files
+            flats["ema"] = list(self.ema.averages.values())
+        return {
+            file: {
+                name: parts.whole(name, own) if name in parts.names else weight.detach()
+                for name, weight in self.trained().items()
+            }
+            for file, own in flats.items()
+        }
 
     def optimizer_state(self) -> OptimizerState:
         """Return the full optimizer state, on rank 0."""

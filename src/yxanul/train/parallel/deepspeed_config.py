@@ -30,6 +30,11 @@ DROPPED = (
 """Keys ignored because the recipe decides them."""
 OTHER_WAYS = ("tensor_parallel", "expert_parallel", "sequence_parallel_size", "hybrid_engine")
 """Keys for unsupported kinds of parallelism (only ZeRO-1 and ZeRO-2 are supported)."""
+BLOCKS = {
+    "zero_optimization": {"round_robin_gradients": False, "parameter_alignment": False},
+    "data_types": {"grad_accum_dtype": "fp32", "param_dtype": None},
+}
+"""Keys set within blocks; gradients are summed in fp32, and the recipe decides the precision."""
 BUCKET_NUMBERS = 50_000_000
 """Default reduce bucket size, in elements: 200 MB in fp32."""
 
@@ -68,16 +73,30 @@ def merged(file: Mapping[str, Any], precision: str, num_processes: int, num_weig
     As usual, "auto" leaves a key to the trainer: to the recipe, or DeepSpeed's default.
     """
     given = _without_auto(file)
-    _refuse_other_ways(given)
-    ours = _ours(precision, num_processes)
-    zero, zero_overridden = _zero_block(_pop_block(given, "zero_optimization"), num_weights)
-    types, types_overridden = _data_types(_pop_block(given, "data_types"))
+    keys = [key for key in OTHER_WAYS if _counts(given.get(key)) and given[key] != 1]
+    if keys:
+        raise YxanulError(
+            "unsupported parallelism in the DeepSpeed configuration",
+            got=", ".join(keys),
+            expected="only ZeRO-1 or ZeRO-2",
+        )
     overridden = [key for key in DROPPED if _counts(given.pop(key, None))]
+    blocks = {
+        name: _block(given.pop(name, {}), name, ours, overridden) for name, ours in BLOCKS.items()
+    }
+    stage = blocks["zero_optimization"].setdefault("stage", 0)
+    if stage not in (0, 1, 2):
+        raise YxanulError(
+            "unsupported ZeRO stage in the DeepSpeed configuration",
+            got=repr(stage),
+            expected="stage 1 or 2",
+            hint="use train.strategy=fsdp to shard the weights too (hardly useful at these sizes)",
+        )
+    blocks["zero_optimization"].setdefault("reduce_bucket_size", min(num_weights, BUCKET_NUMBERS))
+    ours = _ours(precision, num_processes)
     overridden += [key for key, value in ours.items() if not _agrees(given.get(key), value)]
-    config = {"communication_data_type": "fp32", **given, **ours}
-    config |= {"zero_optimization": zero, "data_types": types}
-    stage = zero["stage"]
-    return Merged(stage, config, tuple(sorted(overridden + zero_overridden + types_overridden)))
+    config = {"communication_data_type": "fp32", **given, **ours, **blocks}
+    return Merged(stage, config, tuple(sorted(overridden)))
 
 
 def _ours(precision: str, num_processes: int) -> dict[str, Any]:
@@ -98,47 +117,18 @@ def _ours(precision: str, num_processes: int) -> dict[str, Any]:
     }
 
 
-def _pop_block(given: dict[str, Any], name: str) -> dict[str, Any]:
-    block = given.pop(name, {})
+def _block(
+    block: object, name: str, ours: Mapping[str, Any], overridden: list[str]
+) -> dict[str, Any]:
+    """Return a block of the file with our values; add the keys they override to `overridden`."""
     if not isinstance(block, dict):
         raise YxanulError(
             f"invalid {name} in the DeepSpeed configuration",
             got=repr(block),
             expected="a JSON object",
         )
-    return block
-
-
-def _zero_block(block: dict[str, Any], num_weights: int) -> tuple[dict[str, Any], list[str]]:
-    stage = block.get("stage", 0)
-    if stage not in (0, 1, 2):
-        raise YxanulError(
-            "unsupported ZeRO stage in the DeepSpeed configuration",
-            got=repr(stage),
-            expected="stage 1 or 2",
-            hint="use train.strategy=fsdp to shard the weights too (hardly useful at these sizes)",
-        )
-    ours = {"stage": stage, "round_robin_gradients": False, "parameter_alignment": False}
-    overridden = [key for key, value in ours.items() if not _agrees(block.get(key), value)]
-    bucket = {"reduce_bucket_size": min(num_weights, BUCKET_NUMBERS)}
-    return {**bucket, **block, **ours}, [f"zero_optimization.{key}" for key in overridden]
-
-
-def _data_types(block: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Set gradient accumulation to fp32 and leave the parameters' dtype to the recipe."""
-    param_dtype, grad_dtype = block.pop("param_dtype", None), block.get("grad_accum_dtype")
-    overridden = param_dtype is not None or grad_dtype not in (None, "fp32")
-    return {**block, "grad_accum_dtype": "fp32"}, ["data_types"] if overridden else []
-
-
-def _refuse_other_ways(given: Mapping[str, Any]) -> None:
-    keys = [key for key in OTHER_WAYS if _counts(given.get(key)) and given[key] != 1]
-    if keys:
-        raise YxanulError(
-            "unsupported parallelism in the DeepSpeed configuration",
-            got=", ".join(keys),
-            expected="only ZeRO-1 or ZeRO-2",
-        )
+    overridden += [f"{name}.{key}" for key in ours if block.get(key) not in (None, ours[key])]
+    return {**block, **ours}
 
 
 def _without_auto(block: Mapping[str, Any]) -> dict[str, Any]:

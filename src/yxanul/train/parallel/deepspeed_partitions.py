@@ -10,7 +10,6 @@ import importlib
 import logging
 import os
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,37 +20,41 @@ from torch import nn
 from yxanul.base.errors import YxanulError, missing_package
 from yxanul.train.parallel.world import World
 
+BF16 = "BF16_Optimizer"
+KINDS = ("DeepSpeedZeroOptimizer", BF16)
+"""DeepSpeed's optimizer classes: for ZeRO-1 and ZeRO-2, and for ZeRO-1 in bf16, where gradients are
+accumulated in fp32."""
 
-class Partitions(ABC):
+
+class Partitions:
     """This rank's fp32 partitions, one flat tensor per parameter group, and DeepSpeed's engine."""
 
     def __init__(self, engine: Any, members: Sequence[tuple[str, nn.Parameter, int]]):
         self.engine, self.zero = engine, engine.optimizer
+        self._is_bf16 = type(self.zero).__name__ == BF16
         self._weights = {name: weight for name, weight, _ in members}
         self._group = {name: number for name, _, number in members}
         self.names = list(self._weights)
 
     @property
-    @abstractmethod
     def weights(self) -> list[torch.Tensor]:
         """Partitions of the fp32 weights that this rank updates, by group."""
+        if self._is_bf16:
+            return self.zero.fp32_groups_flat_partition
+        return self.zero.single_partition_of_fp32_groups
 
-    @abstractmethod
     def gradients(self) -> list[torch.Tensor]:
         """Return their gradients after a step's last backward pass, split in any way."""
-
-    @abstractmethod
-    def forget(self) -> None:
-        """Drop the gradients of a skipped step."""
+        if self._is_bf16:
+            return self.zero.fp32_groups_gradient_flat_partition
+        if self.zero.cpu_offload:
+            self.zero._wait_for_offload_copies()
+            return [weight.grad for weight in self.weights if weight.grad is not None]
+        return [grad for group in self.zero.averaged_gradients.values() for grad in group]
 
     def names_in(self, number: int) -> list[str]:
         """Return the names of a group's weights."""
         return [name for name, group in self._group.items() if group == number]
-
-    @torch.no_grad()
-    def refresh(self) -> None:
-        """Cast the fp32 weights into the model. Collective."""
-        self.zero.update_lp_params()
 
     def whole(self, name: str, flats: Sequence[torch.Tensor]) -> torch.Tensor:
         """Gather a weight from the partitions `flats`, in its shape. Collective."""
@@ -88,56 +91,11 @@ class Partitions(ABC):
         return here.start, there.start, here.numel
 
 
-class _ZeroParts(Partitions):
-    """Partitions of `DeepSpeedZeroOptimizer` (ZeRO-1 and ZeRO-2)."""
-
-    @property
-    def weights(self) -> list[torch.Tensor]:
-        return self.zero.single_partition_of_fp32_groups
-
-    def gradients(self) -> list[torch.Tensor]:
-        if self.zero.cpu_offload:
-            self.zero._wait_for_offload_copies()
-            return [weight.grad for weight in self.weights if weight.grad is not None]
-        return [grad for group in self.zero.averaged_gradients.values() for grad in group]
-
-    def forget(self) -> None:
-        """Do what DeepSpeed does when fp16 gradients overflow."""
-        zero = self.zero
-        zero.zero_grad(set_to_none=True)
-        zero.micro_step_id = -1
-        if zero.cpu_offload:
-            zero.reset_cpu_buffers()
-            zero._offload_accumulated_param_ids = set()
-        for number in range(len(self.weights)):
-            zero.averaged_gradients[number] = zero.all_grad_tensors[number] = None
-
-
-class _Bf16Parts(Partitions):
-    """Partitions of `BF16_Optimizer` (ZeRO-1 in bf16, with gradients accumulated in fp32)."""
-
-    @property
-    def weights(self) -> list[torch.Tensor]:
-        return self.zero.fp32_groups_flat_partition
-
-    def gradients(self) -> list[torch.Tensor]:
-        return self.zero.fp32_groups_gradient_flat_partition
-
-    def forget(self) -> None:
-        self.zero.zero_grad(set_to_none=True)
-
-
 NOISE = (
     "`torch.jit.script_method` is deprecated",
     "`torch.distributed.all_gather_into_tensor` is deprecated",
 )
 """torch warnings caused by DeepSpeed's own calls."""
-
-KINDS: dict[str, type[Partitions]] = {
-    "DeepSpeedZeroOptimizer": _ZeroParts,
-    "BF16_Optimizer": _Bf16Parts,
-}
-"""Partitions by the name of DeepSpeed's optimizer class."""
 
 REFUSALS = (AssertionError, ValueError, TypeError, NotImplementedError)
 """Exceptions that DeepSpeed raises for a configuration it does not support."""
@@ -171,7 +129,7 @@ def divide(
             got=kind,
             expected=" or ".join(KINDS),
         )
-    return KINDS[kind](engine, members)
+    return Partitions(engine, members)
 
 
 def _matters(record: logging.LogRecord) -> bool:
