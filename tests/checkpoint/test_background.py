@@ -45,6 +45,20 @@ def odd_tensors():
     return {"model": named, "optimizer": {"embed": table, "m": torch.ones(2)}, "ema": {}}
 
 
+def test_where_no_thread_can_be_started_it_is_written_all_the_same(tmp_path, monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    with closing(CheckpointWriter(tmp_path)) as writer:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            writer.submit(1, model(), {})
+        writer.submit(2, model(2.0), {})
+        writer.wait()
+    for step, value in ((1, 1.0), (2, 2.0)):
+        assert read_checkpoint(tmp_path / f"step-{step:08}")[0]["model"]["w"].unique() == value
+
+
 def once_waiting(action):
     """Do it once the main thread waits for a save."""
 

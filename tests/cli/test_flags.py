@@ -48,7 +48,11 @@ def test_flags_that_contradict_each_other_are_refused(recipe, out):
 
 
 def test_disable_fp8_trains_in_bf16(recipe, out):
-    settings = ["train.precision=fp8", "stages.0.budget={steps: 1}", "optim.schedule.warmup_steps=0"]
+    settings = [
+        "train.precision=fp8",
+        "stages.0.budget={steps: 1}",
+        "optim.schedule.warmup_steps=0",
+    ]
     said = call("train", recipe, *settings, "--disable-fp8", "--out", out)
     assert said.code == 0, said.err
     assert ledger_of(out)["decisions"]["precision"] == "bf16"

@@ -152,8 +152,8 @@ def is_locked(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Lock `folder` for this process, and delete what a killed one left directly in it; raise
-    YxanulError if it is locked. The kernel releases the lock when the process dies."""
+    """Lock `folder` for this process, and delete files that a killed one left half-written in it;
+    raise YxanulError if it is locked. The kernel releases the lock when the process dies."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "a+") as file:
         try:
@@ -169,5 +169,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        remove_leftovers(folder)
+        for leftover in folder.glob(f".*{_TEMPORARY}"):
+            if leftover.is_file():
+                leftover.unlink(missing_ok=True)
         yield

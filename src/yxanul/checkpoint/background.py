@@ -24,7 +24,7 @@ class CheckpointWriter:
     Non-finite tensors are refused: training cannot resume from them, and rotation would delete
     good checkpoints. The writer owns the folder between `submit` and `wait`: callers wait before
     they read, delete or write there. An error in the thread is raised by the next call of any
-    method. A process that exits first finishes the save.
+    method. At exit of the interpreter a running save is finished first.
     """
 
     def __init__(self, folder: Path, *, background: bool = True) -> None:
@@ -33,7 +33,7 @@ class CheckpointWriter:
         self.seconds_held = 0.0
         """Total time for which `submit` and `wait` blocked their callers."""
         self._copies: dict[str, dict[str, torch.Tensor]] = {}
-        self._thread = futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._thread = _executor()
         self._save: futures.Future[None] | None = None
 
     def submit(
@@ -49,7 +49,11 @@ class CheckpointWriter:
         if self.background:
             plain = json.loads(json.dumps(state))
             self._copies = copied(tensors, self._copies)
-            self._save = self._thread.submit(self._write, step, self._copies, plain, after)
+            try:
+                self._save = self._thread.submit(self._write, step, self._copies, plain, after)
+            except RuntimeError:  # no thread can be started: a new executor holds no failed job
+                self._thread = _executor()
+                self._write(step, self._copies, plain, after)
         else:
             self._write(step, tensors, state, after)
         self.seconds_held += time.perf_counter() - start
@@ -95,6 +99,10 @@ class CheckpointWriter:
             ) from error
 
 
+def _executor() -> futures.ThreadPoolExecutor:
+    return futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+
+
 def check_finite(step: int, tensors: Tensors) -> None:
     """Raise YxanulError if a tensor contains NaN or infinity."""
     for stem, named in tensors.items():
@@ -111,7 +119,7 @@ def check_finite(step: int, tensors: Tensors) -> None:
 def copied(
     tensors: Tensors, before: dict[str, dict[str, torch.Tensor]]
 ) -> dict[str, dict[str, torch.Tensor]]:
-    """Return copies on the CPU, in the memory of those of `before` that fit.
+    """Return copies on the CPU, in the memory of those of `before` that fit; empties `before`.
 
     GPU tensors are copied into pinned memory asynchronously, with one wait at the end.
     """

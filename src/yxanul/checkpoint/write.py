@@ -42,6 +42,8 @@ def write_checkpoint(
                 file.chmod((inside / STATE).stat().st_mode)
             write_json(inside / MANIFEST, _manifest(inside, step))
     except (OSError, SafetensorError) as error:
+        if isinstance(error, SafetensorError) and "os error" not in str(error):
+            raise  # not the disk, but tensors that cannot be written
         raise YxanulError(
             f"the checkpoint of step {step} could not be written",
             got=" ".join(str(error).split()),

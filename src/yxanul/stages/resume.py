@@ -17,6 +17,7 @@ from yxanul.checkpoint.layout import checkpoint_steps
 from yxanul.recipe import Recipe, dump_recipe, load_recipe
 from yxanul.recipe.source_map import read
 from yxanul.report.files import flattened
+from yxanul.stages.config import StageOptim
 from yxanul.stages.data import (
     Preparation,
     check_tokenizer,
@@ -134,7 +135,7 @@ def effect_of(key: str, recipe: Recipe, entries: Sequence[Entry], step: int) -> 
     if not entries:
         return "applies from the start: nothing is trained yet"
     section, number, *rest = [*key.split("."), ""]
-    if section == "optim":
+    if section == "optim" and number in StageOptim.model_fields:
         return (
             f"applies from step {step + 1:,}, but not to stages with an optim.{number} of their own"
         )

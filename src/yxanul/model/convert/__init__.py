@@ -1,7 +1,7 @@
 """Import and export of model folders in the `transformers` layout.
 
-`transformers` itself is not needed: a folder is JSON and safetensors. An architecture is a row of
-the table in `architectures.py`.
+`transformers` itself is not needed: a folder is JSON and safetensors. An architecture is a
+class in `architectures.py`.
 """
 
 from yxanul.model.convert.architectures import ARCHITECTURES, Architecture

@@ -21,6 +21,16 @@ LayerType = Literal["full_attention", "sliding_attention"]
 
 ACTIVATIONS = {"silu": "swiglu", "gelu_pytorch_tanh": "geglu"}
 """Their activation name to our gated feed-forward."""
+_UNSCALED = "default, as scaled RoPE is not supported"
+_EXPECTED = {
+    "rope_type": _UNSCALED,
+    "type": _UNSCALED,
+    "partial_rotary_factor": "1",
+    "extra_forbidden": "full_attention and sliding_attention",
+    "model_type": "an object",
+    "none_required": "null",
+}
+"""What is expected, by key or by pydantic's type of error, where its message does not say it."""
 _LETTERS = {"full_attention": "G", "sliding_attention": "L"}
 _INIT_STD = 0.02
 _SHOWN = 80
@@ -36,7 +46,7 @@ class Rope(Keys):
     """RoPE of some layers; scaled or partial RoPE is not supported."""
 
     rope_type: Literal["default"] = "default"
-    type: Literal["default"] = "default"
+    type: Literal["default"] | None = None
     partial_rotary_factor: One | None = None
     rope_theta: Positive | None = None
 
@@ -87,11 +97,14 @@ class Architecture(Keys):
     @classmethod
     def read(cls, config: Mapping[str, Any], file: Path) -> ModelSettings:
         """Return the settings for a config.json; raise YxanulError if we cannot express it."""
+        unset = ("rope_theta", "rope_local_base_freq")  # null in some files, beside rope_parameters
+        given = {key: v for key, v in config.items() if v is not None or key not in unset}
         try:
-            return checked(ModelSettings, **cls.model_validate(config).fields())
+            return checked(ModelSettings, **cls.model_validate(given).fields())
         except ValidationError as error:
             first = error.errors()[0]
-            expected = first["msg"].removeprefix("Input should be ")
+            said = first["msg"].removeprefix("Input should be ").replace("False", "false")
+            expected = _EXPECTED.get(str(first["loc"][-1])) or _EXPECTED.get(first["type"], said)
             misfit = _misfit(".".join(map(str, first["loc"])), first["input"], expected)
         except YxanulError as error:  # keys that are valid alone but not together
             misfit = error
