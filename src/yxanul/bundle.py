@@ -78,6 +78,7 @@ def open_bundle(
             f"{run.tokenizer} is not the tokenizer the checkpoint was trained with",
             got=tokenizer.digest[:12],
             expected=state["tokenizer"][:12],
+            hint="restore the tokenizer.json with which this run was trained",
         )
     data_folder = state["data_folder"]
     return Bundle(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from yxanul.base.errors import YxanulError, missing_package, near_miss
+from yxanul.base.errors import YxanulError, near_miss
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -145,10 +145,8 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
     It provides no clock, so that the same messages always render to the same text.
     """
-    try:
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-    except ImportError:
-        raise missing_package("jinja2", "data") from None
+    from jinja2.sandbox import ImmutableSandboxedEnvironment  # torch requires it
+
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )

@@ -37,7 +37,7 @@ def command(
     step: Annotated[
         int | None, option("N", "Show what a run reads in step N, numbered as in its metrics.")
     ] = None,
-    dropped: Annotated[bool, flag("--dropped", "Show samples of documents left out.")] = False,
+    dropped: Annotated[bool, flag("--dropped", "Show samples of dropped documents.")] = False,
     ids: Annotated[bool, flag("--ids", "Show the ids as well as the text.")] = False,
     full: Annotated[bool, flag("--full", "Do not truncate.")] = False,
     tokenizer: TokenizerOption = None,
@@ -88,7 +88,7 @@ def check_options(**options: Any) -> None:
         raise YxanulError(f"unknown split '{split}'", expected="train or validation", hint=hint)
     kinds = [f"--{name}" for name in ("document", "position", "step", "dropped") if name in given]
     if len(kinds) > 1:
-        raise YxanulError("options that cannot be combined", got=" and ".join(kinds))
+        raise YxanulError(f"{' and '.join(kinds)} cannot be combined")
     if split == "validation" and given.keys() & {"position", "step"}:
         raise YxanulError(
             f"{kinds[0]} reads only the training stream",

@@ -39,16 +39,16 @@ def overview(facts: Facts, full: bool) -> str:
 
 
 def report(sources: Mapping[str, Facts], samples: str = "") -> list[str]:
-    """Return figures by source, documents left out by cause, and histograms of lengths.
+    """Return figures by source, dropped documents by cause, and histograms of lengths.
 
-    `samples` says where documents that were left out can be read.
+    `samples` says where dropped documents can be read.
     """
     lines = _figures(sources)
     kept = {name: _total(source, "documents") for name, source in sources.items()}
     dropped = {name: left_out(source["dropped"], kept[name]) for name, source in sources.items()}
     if any(dropped.values()):
         width = max(len(name) for name, causes in dropped.items() if causes)
-        lines += ["", "left out, with the share of all documents:"]
+        lines += ["", "dropped, with the share of all documents:"]
         lines += [f"  {name:<{width}}  {causes}" for name, causes in dropped.items() if causes]
         lines += [samples] if samples else []
     lengths = {name: source["lengths"] for name, source in sources.items()}
@@ -81,7 +81,7 @@ def _figures(sources: Mapping[str, Facts]) -> list[str]:
     if len(rows) > 1:
         rows.append(row("total", "", *map(sum, zip(*numbers, strict=True))))
     header = ("source", "documents", "tokens", "bytes", "train", "held out")
-    return table((*header, "chars/token", "left out"), rows)
+    return table((*header, "chars/token", "dropped"), rows)
 
 
 def _total(source: Facts, count: str) -> int:
@@ -126,11 +126,11 @@ def step(facts: Facts, full: bool) -> str:
 
 
 def dropped(facts: Facts, full: bool) -> str:
-    """Return samples of the documents left out, by cause."""
+    """Return samples of the dropped documents, by cause."""
     lines: list[str] = []
     for name, samples in facts["dropped"].items():
         counts = ", ".join(f"{count:,} {cause}" for cause, count in facts["counts"][name].items())
-        lines.append(f"{name}: left out {counts or 'nothing'}")
+        lines.append(f"{name}: dropped {counts or 'nothing'}")
         for sample in samples:
             text = safe(sample["text"])
             text = text if full else begun(text, _BEGIN_CHARS)

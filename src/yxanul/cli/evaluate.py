@@ -80,8 +80,8 @@ def command(
     Scores of tasks are kept: the same command resumes.
     """
     if len(runs) != 1 + compare:
-        hint = "--compare takes two runs" if compare else "pass --compare to compare two"
-        raise YxanulError(f"eval of {len(runs)} runs", hint=hint)
+        expected = "two runs" if compare else "one run, or two with --compare"
+        raise YxanulError("wrong number of runs", got=len(runs), expected=expected)
     if tasks is None and suite is None:
         only = {
             "--compare": compare, "--samples": samples, "--num-fewshot": num_fewshot,
@@ -90,11 +90,11 @@ def command(
         }  # fmt: skip
         if given := [flag for flag, value in only.items() if value]:
             hint = "add --tasks NAME,... or --suite small"
-            raise YxanulError(f"{', '.join(given)}: only for tasks", hint=hint)
+            raise YxanulError(f"{', '.join(given)}: no task is given", hint=hint)
         from yxanul.cli.evaluate_text import TextRequest, compare_domains, score_text
 
         if worst is not None and not domains:
-            raise YxanulError("--worst is for domains", hint="pass --domains")
+            raise YxanulError("--worst needs --domains")
         asked = TextRequest(runs[0], checkpoint, device, tuple(text or ()), seq_len, stride)
         if domains:
             compare_domains(asked, 3 if worst is None else worst, as_json)
@@ -102,8 +102,8 @@ def command(
             score_text(asked, as_json)
         return
     if text or stride or domains or worst is not None:
-        what = "--text, --stride, --domains and --worst do not go with tasks"
-        raise YxanulError(what, hint="use two commands")
+        what = "--text, --stride, --domains and --worst cannot be combined with tasks"
+        raise YxanulError(what, hint="run them as a second command")
     from yxanul.cli.evaluate_tasks import TaskRequest, evaluate_tasks
     from yxanul.eval import TaskOptions
 

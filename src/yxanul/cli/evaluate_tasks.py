@@ -139,10 +139,13 @@ def _evaluate_run(
             names = _suite(asked.suite, options.allow_code, ui)
             names, missing = split_by_file({name: ALL_TASKS[name] for name in names}, folder)
         results = evaluate(model, tokenizer, names, folder, options, cache, ui)
+    if missing and not results:
+        files = "the names of files are in docs/evaluation.md"
+        raise YxanulError(f"no test sets in {folder}", expected=", ".join(missing), hint=files)
     if not results:
         raise YxanulError("no task to evaluate", expected=f"some of {', '.join(ALL_TASKS)}")
     if missing:
-        ui.warn(f"{folder or 'the hub'} lacks test sets of {', '.join(missing)}")
+        ui.warn(f"not evaluated, as {folder} has no test set of them: {', '.join(missing)}")
     return _Evaluated(run, bundle.step, seq_len, results, missing)
 
 
@@ -151,7 +154,7 @@ def _suite(suite: str, allow_code: bool, ui: Ui) -> list[str]:
     if suite == "all" and not allow_code:
         left_out = [name for name in names if ALL_TASKS[name].program]
         names = [name for name in names if name not in left_out]
-        ui.warn(f"left out without --allow-code, as they run programs: {', '.join(left_out)}")
+        ui.warn(f"skipped, as they run generated code (--allow-code): {', '.join(left_out)}")
     return names
 
 

@@ -45,7 +45,7 @@ def command(
     if (overrides or full or html) and (is_run or is_folder or what in PRESETS):
         flag = "--full" if full else "--html"
         given = f"'{overrides[0]}'" if overrides else flag
-        rule = "overrides need a recipe" if overrides else f"{flag} needs a recipe"
+        rule = "only a recipe takes overrides" if overrides else f"{flag} needs a recipe"
         hint = f"yxanul report {what}" if is_run and html else None
         raise YxanulError(rule, got=f"{given} after {what}", hint=hint)
     if is_run:

@@ -39,13 +39,15 @@ def command(
         Path | None, option("DIR", "Output folder of tokenizer.json.", parser=folder_named)
     ] = None,
     vocab_size: Annotated[
-        int | None, option("N", "Ids, including special tokens.  [default: 4096]")
+        int | None,
+        option("N", "Ids with special tokens.  [default: the recipe's, else 4096]"),
     ] = None,
     transition: Annotated[
         int | None, option("N", "superbpe: tokens learned within words, in stage one.")
     ] = None,
     sample_bytes: Annotated[
-        int | None, option("N", "Maximum bytes of training text.  [default: 20000000]")
+        int | None,
+        option("N", "Bytes of training text.  [default: the recipe's, else 20000000]"),
     ] = None,
     special_token: Annotated[
         list[str] | None, option("TEXT", "A text that becomes one token; repeatable.")

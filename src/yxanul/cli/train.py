@@ -44,7 +44,8 @@ def command(
     restarts: RestartsOption = 0,
     resume: ResumeOption = False,
     eval_only: Annotated[
-        bool, flag("--eval-only", "Skip training: score the held-out text, like `eval`.")
+        bool,
+        flag("--eval-only", "Skip training: score held-out text with the last checkpoint."),
     ] = False,
     disable_fp8: DisableFp8Option = False,
     cooldown_now: CooldownOption = False,

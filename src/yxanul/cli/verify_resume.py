@@ -45,7 +45,8 @@ def command(
 ) -> None:
     """Train some steps uninterrupted, again with random interruptions, and compare every bit.
 
-    The text is prepared in the run folder if needed; the run itself is left unchanged.
+    Prepares the text and writes recipe.yaml in the run folder if needed; weights and ledger there
+    are left unchanged.
     """
     from yxanul.plan import preflight
     from yxanul.recipe import load_with_preset

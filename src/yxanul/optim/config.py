@@ -103,7 +103,7 @@ class ScheduleSettings(Settings):
 
 
 class EmaSettings(Settings):
-    """EMA of the weights, used for evaluation, gates, export and as the start of the next stage."""
+    """EMA of the weights, used for evaluation, gates and as the start of the next stage."""
 
     decay: float = Field(default=0.999, gt=0, lt=1)
     """EMA decay per update; lower during the first updates."""

@@ -99,7 +99,8 @@ def judge(gate: GateSettings, evidence: Evidence) -> Verdict:
 
 
 def _findings(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
-    """Apply a rule to each metric it matches; a rule that matches no metric fails."""
+    """Apply a rule to each metric it matches; a rule that matches no metric fails, one with * whose
+    metrics are all out of scope says nothing."""
     bound, limit = rule.bound
     for metric in matching(rule.metric, evidence.at_end) or [rule.metric]:
         if "*" in rule.metric and not _is_in_scope(metric, rule, evidence.new_domains):

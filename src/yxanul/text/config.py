@@ -116,7 +116,7 @@ class TextSettings(ColumnSettings):
     """Unit of a document; auto: split at separator lines, or into passages if the first 64 MiB of a
     file have none."""
     separator: str = Field(default=END_OF_TEXT, min_length=1)
-    """Line that separates two documents."""
+    """Text that separates two documents, wherever it occurs."""
     passage_chars: int = Field(default=4000, ge=16)
     """Minimum size of a passage in characters: whole paragraphs are joined until they reach it."""
     suffixes: tuple[str, ...] = (".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".org")

@@ -91,7 +91,8 @@ class TrainSettings(Settings):
     batch_tokens: int = Field(default=4096, gt=0)
     """Target tokens per step, for phases without `device_batch_size`."""
     micro_batch_size: int | Literal["auto"] = "auto"
-    """Rows per micro-batch; auto keeps a micro-batch near 8,192 tokens."""
+    """Rows per micro-batch; auto: the most that fit into GPU memory, or about 8,192 tokens on a CPU
+    and with fsdp or deepspeed."""
     gradient_checkpointing: Literal["none", "full"] | PositiveInt = "none"
     """Activation checkpointing: recompute all layers (full) or every n-th in the backward pass."""
     checkpoint: CheckpointSettings = CheckpointSettings()

@@ -16,19 +16,19 @@ class Progress:
 
     stage: str
     stage_step: int
-    """Updates done in this stage."""
+    """Steps done in this stage, skipped updates included."""
     step: int
-    """Updates done in all stages; metrics and checkpoints are numbered by it."""
+    """Steps done in all stages, skipped updates included; they number metrics and checkpoints."""
     tokens_seen: int
     """Target tokens trained on in all stages."""
     cursor: MixCursor
     bad_steps: int = 0
-    """Consecutive skipped updates (non-finite or outliers)."""
+    """Consecutive skipped updates (non-finite or spikes)."""
     best: Best | None = None
     skipped_steps: int = 0
     """Skipped updates in all stages."""
     recent: LossHistory = field(default_factory=LossHistory)
-    """Window for outlier detection; empty unless outliers are skipped."""
+    """Window for the detection of spikes; empty unless they are skipped."""
 
     def after_step(
         self,
@@ -68,8 +68,6 @@ class Progress:
         values = {
             "cursor": MixCursor.from_dict(plain["cursor"]),
             "best": Best(**best) if best else None,
-            "recent": LossHistory.from_dict(plain["recent"])
-            if "recent" in plain
-            else LossHistory(),
+            "recent": LossHistory.from_dict(plain["recent"]),
         }
         return cls(**plain | values)

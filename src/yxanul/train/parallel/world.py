@@ -117,7 +117,7 @@ def joined_world(device: str, stop: StopRequest) -> Iterator[World]:
         raise YxanulError(
             "more processes than GPUs",
             got=f"{torch.cuda.device_count()} GPUs",
-            expected=f"at least {world.local_rank + 1}",
+            expected=f"at least {os.environ.get('LOCAL_WORLD_SIZE', world.size)}",
             hint="lower --devices, or set train.device=cpu",
         )
     if on_gpu:
