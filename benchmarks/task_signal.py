@@ -1,6 +1,6 @@
 """Signal benchmark: which tasks tell a trained small model from an untrained one, beyond seeds.
 
-    python benchmarks/task_signal.py --work FOLDER           # an hour on two cores; resumes
+    python benchmarks/task_signal.py --work FOLDER           # hours on two cores; resumes
     python benchmarks/task_signal.py --work FOLDER --report  # the table of the runs done so far
 
 Every run trains one preset with one seed on the same mix of stories, encyclopedia, web, worked
@@ -33,8 +33,8 @@ LIMITS = {
     "arithmetic": 300, "gsm8k_gold": 200, "humaneval_gold": 164,
 }  # fmt: skip
 """Documents of each task."""
-PRESETS = {"nano": 2_000_000, "5x192": 2_000_000, "micro": 1_000_000}
-"""Tokens by preset: what an hour has time for."""
+PRESETS = {"nano": 2_000_000, "5x192": 2_000_000, "micro": 1_000_000, "mini": 500_000}
+"""Tokens by preset: what minutes have time for, and for `mini` three quarters of an hour a seed."""
 LEAST_SIGNAL = 3.0
 
 
