@@ -121,7 +121,7 @@ def test_mistakes_are_one_line(folder, tmp_path):
         (["generate", bare, "x"], "no tokenizer.json"),
         (["generate", other, "x"], "got BertModel; expected LlamaForCausalLM"),
         (["show", other], "got BertModel"),
-        (["show", folder, "model.depth=2"], "need a recipe"),
+        (["show", folder, "model.depth=2"], "only a recipe takes"),
         (["eval", tmp_path], "has no checkpoint; give a run folder"),
     ]:
         code, out, err = yxanul(*words)

@@ -207,10 +207,10 @@ def test_dropped_samples(made):
     assert facts["dropped"]["stories"] == []
     assert all(len(one["text"]) < 160 for one in facts["dropped"]["math"])
     out, _ = yxanul("data", "show", run, "--source", "math", "--dropped")
-    assert out.startswith(f"math: left out {counted(made)} too_short\n")
+    assert out.startswith(f"math: dropped {counted(made)} too_short\n")
     assert out.count("\n  too_short  math#") == len(facts["dropped"]["math"]) > 0
     none, _ = yxanul("data", "show", "--dropped", run, "--source", "stories")
-    assert none == "stories: left out nothing\n"
+    assert none == "stories: dropped nothing\n"
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def test_verify_compares_with_the_recipe(run):
 def test_the_report_of_prepare(made):
     run, out = made
     lines = out.splitlines()
-    assert lines[0].split("  ")[0] == "source" and lines[0].rstrip().endswith("left out")
+    assert lines[0].split("  ")[0] == "source" and lines[0].rstrip().endswith("dropped")
     rows = {line.split()[0]: line for line in lines[1:5]}
     assert set(rows) == {"stories", "math", "nasty", "total"}
     assert "(synthetic)" in rows["math"] and "(synthetic)" not in rows["nasty"]

@@ -69,7 +69,7 @@ def test_no_documents_are_listed_if_none_are_asked_for(run):
 
 
 MISTAKES = {
-    "worst alone": (("--worst", 2), "pass --domains"),
+    "worst alone": (("--worst", 2), "--worst needs --domains"),
     "tasks": (("--domains", "--tasks", "blimp"), "with tasks"),
     "file": (("--domains", "--text", "nowhere.txt"), "nowhere.txt"),
 }

@@ -214,7 +214,7 @@ def test_mistakes_are_one_line(kind, runs):
 
 def test_options_of_tasks_need_tasks(runs):
     said = call("eval", runs / "one", "--limit", 3).error
-    assert "--limit: only for tasks; add --tasks NAME" in said and "--samples" not in said
+    assert "--limit: no task is given; add --tasks NAME" in said and "--samples" not in said
     assert "--tasks NAME" in call("eval", runs / "one", "--allow-code").error
     assert "--compare takes two" in call("eval", runs / "one", "--compare").error
     assert "pass --compare" in call("eval", runs / "one", runs / "two").error

@@ -14,7 +14,7 @@ PATTERNS = {
     "global": {},
     "windows": {"layer_pattern": "LG", "window": 3},
 }
-VOCAB, LENGTH, ROWS, STEPS = 16, 16, 16, 200
+VOCAB, LENGTH, ROWS, STEPS = 16, 16, 16, 120
 
 
 def uniform(generator):

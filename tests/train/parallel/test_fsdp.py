@@ -44,7 +44,7 @@ def alone(run):
     return train(World(), replace(run, strategy="ddp"))
 
 
-QUICK = ("uneven", "phases", "checkpointing", "tables", "not finite")
+QUICK = ("uneven", "checkpointing", "tables", "not finite")
 
 
 @pytest.mark.parametrize("name", in_time(RUNS, QUICK))
