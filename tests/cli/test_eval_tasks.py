@@ -216,8 +216,8 @@ def test_options_of_tasks_need_tasks(runs):
     said = call("eval", runs / "one", "--limit", 3).error
     assert "--limit: no task is given; add --tasks NAME" in said and "--samples" not in said
     assert "--tasks NAME" in call("eval", runs / "one", "--allow-code").error
-    assert "--compare takes two" in call("eval", runs / "one", "--compare").error
-    assert "pass --compare" in call("eval", runs / "one", runs / "two").error
+    assert "expected two runs" in call("eval", runs / "one", "--compare").error
+    assert "or two with --compare" in call("eval", runs / "one", runs / "two").error
     assert "CORE needs" in call("eval", runs / "one", "--suite", "core").error
 
 
