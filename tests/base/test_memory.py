@@ -22,6 +22,7 @@ print(default, faults())
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is an option of glibc")
+@pytest.mark.slow
 def test_large_tensors_cost_no_page_faults_any_more():
     done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -16,6 +16,7 @@ BENCHMARK = Path(data.__file__)
 NOWHERE = Path("/nowhere")
 
 
+@pytest.mark.slow
 def test_the_text_is_as_much_as_asked_and_unique(tmp_path):
     made = write_corpus(tmp_path / "corpus", 5_000_000, 4, NOWHERE, seed=0)
     texts = list(read_texts(tmp_path / "corpus"))

@@ -34,6 +34,7 @@ def test_names_that_stay_and_names_that_change(story, kept):
     assert keeps_names(story) is kept
 
 
+@pytest.mark.slow
 def test_a_run_is_judged(tmp_path, benchmark_results):
     recipe = write_tiny(tmp_path)
     assert call("run", str(recipe), "--out", str(tmp_path / "run")).code == 0

@@ -31,6 +31,7 @@ def test_peers_start_at_our_loss(benchmark_results):
     assert len(found["rows"][0]["contenders"]) + len(found["rows"][0]["absent"]) == 3
 
 
+@pytest.mark.slow
 def test_a_contender_that_fails_says_why():
     with pytest.raises(ContenderFailed, match="KeyError: 'round'"):
         Contender(

@@ -292,6 +292,7 @@ def check_after_kill(run, folder, reached):
         assert loaded["optimizer"]["m"].unique().tolist() == [-step]
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_while_saving_in_the_background(tmp_path):
     kill_at_random_moments(tmp_path, times=10, seed=5)
 
