@@ -212,6 +212,12 @@ def test_mistakes_are_one_line(kind, runs):
     assert message in said.error
 
 
+def test_a_folder_without_any_test_set_is_named_with_what_it_lacks(runs, tmp_path):
+    said = call("eval", runs / "one", "--suite", "small", "--task-data", tmp_path)
+    assert said.code == 2
+    assert f"no test sets in {tmp_path}" in said.error and "gsm8k_gold" in said.error
+
+
 def test_options_of_tasks_need_tasks(runs):
     said = call("eval", runs / "one", "--limit", 3).error
     assert "--limit: no task is given; add --tasks NAME" in said and "--samples" not in said

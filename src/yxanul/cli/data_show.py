@@ -98,8 +98,8 @@ def check_options(**options: Any) -> None:
         ("rows", ("--position", "--step")),
         ("seq_len", ("--position",)),
     ):
-        option = f"--{name.replace('_', '-')}"
+        asked = f"--{name.replace('_', '-')}"
         if name in given and not set(kinds) & set(needed):
-            raise YxanulError(f"{option} needs {' or '.join(needed)}")
+            raise YxanulError(f"{asked} needs {' or '.join(needed)}")
         if isinstance(given.get(name), int) and given[name] < 1:
-            raise YxanulError(option, got=given[name], expected="at least 1")
+            raise YxanulError(asked, got=given[name], expected="at least 1")

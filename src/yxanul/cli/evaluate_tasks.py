@@ -139,13 +139,14 @@ def _evaluate_run(
             names = _suite(asked.suite, options.allow_code, ui)
             names, missing = split_by_file({name: ALL_TASKS[name] for name in names}, folder)
         results = evaluate(model, tokenizer, names, folder, options, cache, ui)
+    place = folder or "the hub"
     if missing and not results:
         files = "the names of files are in docs/evaluation.md"
-        raise YxanulError(f"no test sets in {folder}", expected=", ".join(missing), hint=files)
+        raise YxanulError(f"no test sets in {place}", expected=", ".join(missing), hint=files)
     if not results:
         raise YxanulError("no task to evaluate", expected=f"some of {', '.join(ALL_TASKS)}")
     if missing:
-        ui.warn(f"not evaluated, as {folder} has no test set of them: {', '.join(missing)}")
+        ui.warn(f"not evaluated, as {place} has no test set of them: {', '.join(missing)}")
     return _Evaluated(run, bundle.step, seq_len, results, missing)
 
 

@@ -33,7 +33,11 @@ def command(
     out: OutOption = None,
     executor: Annotated[
         str | None,
-        option("processes|ray", "Encode in local processes, or on the Ray cluster of RAY_ADDRESS."),
+        option(
+            "processes|ray",
+            "Encode in local processes, or on the Ray cluster of RAY_ADDRESS."
+            "  [default: data.executor]",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

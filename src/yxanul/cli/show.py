@@ -43,9 +43,9 @@ def command(
     is_folder = (folder / "config.json").is_file()
     is_run = any((folder / file).is_file() for file in ("recipe.yaml", "ledger.json"))
     if (overrides or full or html) and (is_run or is_folder or what in PRESETS):
-        flag = "--full" if full else "--html"
-        given = f"'{overrides[0]}'" if overrides else flag
-        rule = "only a recipe takes overrides" if overrides else f"{flag} needs a recipe"
+        switch = "--full" if full else "--html"
+        given = f"'{overrides[0]}'" if overrides else switch
+        rule = "only a recipe takes overrides" if overrides else f"{switch} needs a recipe"
         hint = f"yxanul report {what}" if is_run and html else None
         raise YxanulError(rule, got=f"{given} after {what}", hint=hint)
     if is_run:

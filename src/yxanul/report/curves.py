@@ -132,9 +132,9 @@ def other_charts(names: Sequence[str]) -> list[dict[str, Any]]:
 
 def label_of(name: str) -> str:
     """Return the part of a metric's name that tells it from the others of its chart."""
-    name = name.removeprefix("optim/learning_rate/")
-    if name.startswith("mix/"):
-        return name.removeprefix("mix/")
+    for group in ("optim/learning_rate/", "mix/"):
+        if name.startswith(group):
+            return name.removeprefix(group)
     if match := re.fullmatch(r"[^/]+/(.+)/[^/]+", name):
         return match[1]
     return re.sub(r"_(time|gb)$", "", name.partition("/")[2] or name).replace("_", " ")

@@ -261,19 +261,19 @@ def next_action(
     replay = entry.actions[-1].replay if entry.actions else stage.replay
     failures = tuple(map(str, verdict.failures))
     for attempt, option in list(enumerate(stage.attempts))[first:]:
-        if isinstance(option, RaiseReplay):
-            tokens, replay = round(option.share * entry.budget_tokens), max(replay, option.raise_to)
-            return Action("replay", step, attempt, tokens, replay, failures=failures)
         if isinstance(option, Extend):
             tokens = round(option.share * entry.budget_tokens)
-            return Action("extend", step, attempt, tokens, replay, failures=failures)
+            action = Action("extend", step, attempt, tokens, replay, failures=failures)
+            if isinstance(option, RaiseReplay):
+                action = replace(action, kind="replay", replay=max(replay, option.raise_to))
+            return action
         from_step = best.step - entry.first_step if best is not None else step
         if from_step < step:
             plan = resolve_plan(session.recipe, stage, entry, session.data.train_tokens)
             start = repeated_from(entry.actions, from_step)
             tokens = plan.total_tokens - plan.tokens_after(start)
-            scale = option.lr_scale
-            return Action("rollback", step, attempt, tokens, replay, from_step, scale, failures)
+            action = Action("rollback", step, attempt, tokens, replay, failures=failures)
+            return replace(action, from_step=from_step, lr_scale=option.lr_scale)
         session.ui.say(f"stage '{entry.name}': no rollback, as its last checkpoint is the best")
     return None
 

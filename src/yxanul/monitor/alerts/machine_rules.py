@@ -33,7 +33,7 @@ def memory_leak(metrics: Metrics, history: History) -> str | None:
     if "memory/allocated_gb" not in metrics or len(history.memory) < MEMORY or history.step % 10:
         return None
     allowed = LEAK_MB + BYTES_READ * metrics.get("data/actual_tokens", 0.0) / 2**20
-    values = [1024 * value for value in list(history.memory)]
+    values = [1024 * value for value in history.memory]
     slopes = [_slope(half)[0] for half in (values[: MEMORY // 2], values[MEMORY // 2 :])]
     slope, fit = _slope(values)
     if min(*slopes, slope) <= allowed or fit <= LEAK_FIT:
@@ -46,7 +46,7 @@ def throughput_fall(metrics: Metrics, history: History) -> str | None:
     is_due = len(history.speeds) >= 4 * SLOW_STEPS and history.step % 10 == 0
     if "perf/tokens_per_second" not in metrics or not is_due:
         return None
-    usual, now = history.speeds.median, Rolling(SLOW_STEPS, list(history.speeds)).median
+    usual, now = history.speeds.median, Rolling(SLOW_STEPS, history.speeds).median
     return f"{now:,.0f} tokens/s, usually {usual:,.0f}" if now < SLOW * usual else ""
 
 

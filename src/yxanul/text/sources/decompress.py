@@ -72,8 +72,12 @@ def _streams(file: BinaryIO, form: _Format) -> Iterator[bytes]:
     """Yield the bytes of concatenated streams; no chunk is empty."""
     stream, ready, has_more = None, bytearray(), False
     while packed := file.read(form.fed_bytes):
-        while has_more or (packed := packed if stream else packed.lstrip(form.padding)):
-            stream = stream or form.start()
+        while packed or has_more:
+            if stream is None:
+                packed = packed.lstrip(form.padding)
+                if not packed:
+                    break
+                stream = form.start()
             try:
                 ready += stream.decompress(packed, *form.limit)
             except form.error_type as error:
