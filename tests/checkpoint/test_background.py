@@ -15,7 +15,7 @@ import torch
 from running import files_of
 from yxanul.base.errors import YxanulError
 from yxanul.checkpoint import background
-from yxanul.checkpoint.background import CheckpointWriter, copied
+from yxanul.checkpoint.background import CheckpointWriter, copy_to_cpu
 from yxanul.checkpoint.keep import read_best, rotate, write_best
 from yxanul.checkpoint.layout import checkpoint_steps
 from yxanul.checkpoint.read import read_checkpoint, verify_checkpoint
@@ -249,16 +249,16 @@ def test_a_state_that_is_not_plain_is_refused_at_once(tmp_path):
 
 def test_the_same_memory_serves_every_save():
     tensors = odd_tensors()
-    copies = copied(tensors, {})
+    copies = copy_to_cpu(tensors, {})
     places = {name: tensor.data_ptr() for name, tensor in copies["model"].items()}
     for _ in range(3):
-        copies = copied(tensors, copies)
+        copies = copy_to_cpu(tensors, copies)
         assert {name: tensor.data_ptr() for name, tensor in copies["model"].items()} == places
 
 
 def test_memory_that_does_not_fit_is_not_reused():
-    copies = copied({"model": {"a": torch.ones(9), "b": torch.ones(9)}}, {})
-    copies = copied({"model": {"a": torch.ones(4)}}, copies)
+    copies = copy_to_cpu({"model": {"a": torch.ones(9), "b": torch.ones(9)}}, {})
+    copies = copy_to_cpu({"model": {"a": torch.ones(4)}}, copies)
     assert list(copies["model"]) == ["a"] and copies["model"]["a"].tolist() == [1.0] * 4
 
 
@@ -267,7 +267,7 @@ def test_from_a_gpu_through_pinned_memory():
     table = torch.randn(2000, 2000, device="cuda")
     wanted, copies = table.cpu(), {}
     for _ in range(3):
-        copies = copied({"model": {"a": table}}, copies)
+        copies = copy_to_cpu({"model": {"a": table}}, copies)
         table.add_(1.0)  # at once, on the same stream: the copy must be complete
         assert copies["model"]["a"].is_pinned()
         assert torch.equal(copies["model"]["a"], wanted)

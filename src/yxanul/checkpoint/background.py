@@ -48,7 +48,7 @@ class CheckpointWriter:
         start = time.perf_counter()
         if self.background:
             plain = json.loads(json.dumps(state))
-            self._copies = copied(tensors, self._copies)
+            self._copies = copy_to_cpu(tensors, self._copies)
             try:
                 self._save = self._thread.submit(self._write, step, self._copies, plain, after)
             except RuntimeError:  # no thread can be started: a new executor holds no failed job
@@ -116,7 +116,7 @@ def check_finite(step: int, tensors: Tensors) -> None:
                 )
 
 
-def copied(
+def copy_to_cpu(
     tensors: Tensors, before: dict[str, dict[str, torch.Tensor]]
 ) -> dict[str, dict[str, torch.Tensor]]:
     """Return copies on the CPU, in the memory of those of `before` that fit; empties `before`.

@@ -33,7 +33,7 @@ MAX_VALUE_BYTES = 1 << 26
 SAMPLE_FILES = 8
 _MIN_ROWS = 10
 _DECODER = json.JSONDecoder()
-_SIGN = re.compile(r"[^\s,]")
+_VALUE_START = re.compile(r"[^\s,]")
 """Begins what follows white space and commas between values."""
 
 
@@ -242,8 +242,8 @@ def _rows_of_array(stream: ByteStream, name: str) -> Iterator[Row | Dropped]:
     text = next((text for text in texts if text.strip()), "[").lstrip()[1:]
     at = number = 0
     while True:
-        sign = _SIGN.search(text, at)
-        at = sign.start() if sign else len(text)
+        start = _VALUE_START.search(text, at)
+        at = start.start() if start else len(text)
         if text.startswith("]", at):
             break
         try:
@@ -265,7 +265,7 @@ def _rows_of_array(stream: ByteStream, name: str) -> Iterator[Row | Dropped]:
         is_row = isinstance(value, dict)
         yield value if is_row else Dropped("bad_json", f"{name}, item {number}")
         number += 1
-    if any(map(_SIGN.search, chain([text[at + 1 :]], texts))):
+    if any(map(_VALUE_START.search, chain([text[at + 1 :]], texts))):
         yield Dropped("bad_json", f"{name}, content after the array")
 
 
