@@ -30,6 +30,7 @@ from torch.nn.functional import huber_loss
 
 from harness import report
 from harness.texts import Prepared, prepare, stories, wiki
+from yxanul.data.manifest import read_manifest
 from yxanul.model.config import ModelSettings
 from yxanul.model.count import block_parameters
 from yxanul.model.scaling_law import SCALING_LAW
@@ -45,7 +46,7 @@ TOKENS = (250_000, 500_000, 1_000_000, 2_000_000, 4_000_000)
 FITTED_TEXTS = ("tinystories", "wiki")
 """Real texts: the loss of text that programs wrote falls to what their tables hold."""
 NEAR = 1.02
-"""A run on nearly as many tokens stands for a budget of so many times as many."""
+"""A run stands for a budget of up to so many times its tokens, or one of so many times fewer."""
 STARTS = [[3.5, math.log(beta)] for beta in (0.3, 0.45, 0.6)]
 """Where the fit starts: log A, log beta."""
 LEAST_TOKENS = 1_000_000
@@ -99,7 +100,8 @@ def train(job: Job, ready: Prepared, options: argparse.Namespace) -> dict[str, A
     stage = ready.train(ready.recipe.parent / job.key, given, options.threads or 1)
     figures = ("bits_per_byte", "loss")
     found = {name: stage["at_end"][f"val/{job.text}/{name}"] for name in figures}
-    return asdict(job) | found | {"seconds": stage["seconds"]}
+    tokens = read_manifest(ready.shards / job.text).splits["train"].tokens
+    return asdict(job) | found | {"text_tokens": tokens, "seconds": stage["seconds"]}
 
 
 def jobs(options: argparse.Namespace) -> Iterator[Job]:
@@ -181,11 +183,12 @@ def regrets(
     """Return, by text and budget, the presets' bits per byte (interpolated in log tokens between
     runs; None outside of them) and how far the law's choice is from the best."""
     rows = []
-    for text in sorted({run["text"] for run in runs}):
+    sizes = {run["text"]: run.get("text_tokens", math.inf) for run in runs}
+    for text, size in sorted(sizes.items()):
         for budget in minutes:
             tokens = {preset: 60 * budget * speed for preset, speed in speeds.items()}
             bits = {preset: _bits(runs, text, preset, tokens[preset]) for preset in tokens}
-            law = {p: SCALING_LAW.loss(parameters(p), tokens[p]) for p in tokens}
+            law = {p: SCALING_LAW.loss(parameters(p), tokens[p], size) for p in tokens}
             chosen = min(law, key=law.__getitem__)
             reached, known = bits[chosen], [b for b in bits.values() if b is not None]
             regret = None if reached is None else reached / min(known) - 1
@@ -201,8 +204,9 @@ def _bits(runs: Sequence[dict[str, Any]], text: str, preset: str, tokens: float)
         if (run["text"], run["preset"]) == (text, preset)
     )
     at = math.log(tokens)
-    if points and 0 < at - points[-1][0] < math.log(NEAR):
-        return points[-1][1]
+    for x, y in points:
+        if abs(at - x) < math.log(NEAR):
+            return y
     for (x, y), (next_x, next_y) in pairwise(points):
         if x <= at <= next_x:
             return y + (next_y - y) * (at - x) / (next_x - x)

@@ -1,5 +1,6 @@
 """What a machine decides, and that a run keeps it."""
 
+import math
 import shutil
 from functools import partial
 
@@ -31,14 +32,15 @@ TIMED = (
 )
 
 
-def compare(path, monkeypatch, flops_per_second, *overrides):
+def compare(path, monkeypatch, flops_per_second, *overrides, text_tokens=math.inf):
     """Compare presets on a machine that does so many FLOP/s whatever the model."""
 
     def speed(recipe, shape):
         return flops_per_second / flops_per_token(shape, 64).total
 
     monkeypatch.setattr(measure, "measure_speed", speed)
-    return measure.compare_presets(partial(load_with_preset, str(path), overrides, None))
+    with_preset = partial(load_with_preset, str(path), overrides, None)
+    return measure.compare_presets(with_preset, text_tokens=text_tokens)
 
 
 def test_a_faster_machine_trains_a_larger_model(tmp_path, monkeypatch):
@@ -49,6 +51,18 @@ def test_a_faster_machine_trains_a_larger_model(tmp_path, monkeypatch):
     places = [measure.AUTO_PRESETS.index(preset) for preset in chosen]
     assert chosen[0] == "nano" and chosen[-1] == measure.AUTO_PRESETS[-1]
     assert places == sorted(places) and len(set(chosen)) >= 5
+
+
+def test_a_text_that_is_read_often_gets_a_smaller_model(tmp_path, monkeypatch):
+    path = write_tiny(tmp_path, TIMED)
+    sizes = (1e5, 1e7, 1e8, 1e9, 1e10)
+    compared = [compare(path, monkeypatch, 1e14, text_tokens=size) for size in sizes]
+    places = [measure.AUTO_PRESETS.index(measure.best_preset(found)) for found in compared]
+    assert places == sorted(places) and len(set(places)) >= 3 and places[0] == 0
+    new_text = compare(path, monkeypatch, 1e14)
+    assert [one.loss for one in compared[-1]] == [one.loss for one in new_text]
+    assert "epochs)" in measure.describe_presets(compared[0])
+    assert "epochs)" not in measure.describe_presets(compared[-1])
 
 
 def test_minutes_count_as_speed_does(tmp_path, monkeypatch):

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from yxanul.base.files import write_text
+from yxanul.base.run_folder import RunFolder
+from yxanul.cli.options import run_folder_of
 from yxanul.cli.output import make_ui
 from yxanul.cli.pictures import area, parts_bar, shades_of, table
 from yxanul.inspect.plan import StagePlan, plan_facts, stage_plan
@@ -45,9 +47,14 @@ def show_recipe(
     facts = plan_facts(plans)
     lines = [recipe.description, ""] if recipe.description else []
     if recipe.model.preset == "auto":
+        from yxanul.stages.data import text_tokens
         from yxanul.stages.measure import compare_presets, describe_presets
 
-        candidates = compare_presets(partial(load_with_preset, name, overrides, None))
+        run = RunFolder(run_folder_of(name, None))
+        candidates = compare_presets(
+            partial(load_with_preset, name, overrides, None),
+            text_tokens=text_tokens(run, recipe, make_ui()),  # if it is prepared
+        )
         facts["presets"] = [asdict(one) for one in candidates]
         lines += [f"model on this machine: {describe_presets(candidates)}", ""]
     lines += phase_table(facts["phases"])

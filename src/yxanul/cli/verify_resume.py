@@ -50,7 +50,7 @@ def command(
     """
     from yxanul.plan import preflight
     from yxanul.recipe import load_with_preset
-    from yxanul.stages.data import prepare
+    from yxanul.stages.data import load_tokenizer, prepare, text_tokens
     from yxanul.stages.measure import best_preset, compare_presets
     from yxanul.stages.resume import reconcile_recipe
     from yxanul.stages.verify_resume import verify_resume
@@ -62,12 +62,13 @@ def command(
 
     given = with_device(overrides, device)
     resolved = load_for_run(recipe, given, run, misfits)
-    if resolved.model.preset == "auto":
-        with_preset = partial(load_with_preset, recipe, given, run)
-        resolved = with_preset(best_preset(compare_presets(with_preset, processes=devices)))
     with StopRequest().handled(), folder_lock(run.path):
         reconcile_recipe(run, resolved, ui)
         prepare(run, resolved, ui)
+        if resolved.model.preset == "auto":  # the run chooses when it begins
+            with_preset = partial(load_with_preset, recipe, given, run)
+            text = load_tokenizer(run, resolved).vocab_size, text_tokens(run, resolved, ui)
+            resolved = with_preset(best_preset(compare_presets(with_preset, *text, devices)))
         proof = verify_resume(run, resolved, ui, steps=steps, num_stops=stops, devices=devices)
     facts = {"run": str(run.path)} | proof.to_dict()
     if proof.differences:

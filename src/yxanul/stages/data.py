@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -117,6 +118,15 @@ def open_shards(
         check_header(manifest.header, folder, name, recipe, tokenizer)
         shards[name] = Shards(folder / name, manifest, split)
     return shards
+
+
+def text_tokens(run: RunFolder, recipe: Recipe, ui: Ui) -> float:
+    """Return the training tokens of all used sources; inf unless all are encoded."""
+    try:
+        shards = open_shards(run, recipe, "train", load_tokenizer(run, recipe), ui)
+    except YxanulError:
+        return math.inf
+    return sum(one.num_tokens for one in shards.values())
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,9 @@ _MAX_SPEEDUP = 2.0
 """Most by which a preset exceeds the FLOP/s of the next smaller one, which uses the machine worse:
 it is not timed if it would not pay even so."""
 
+_NEAR = 1.001
+"""Expected losses within this factor of the lowest count as equal to it."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -62,6 +65,8 @@ class Candidate:
 
     preset: str
     tokens: int
+    epochs: float
+    """Epochs over the training text; 0 if its size is not known."""
     loss: float
     """Nats per token by the scaling law: compares presets, but is no forecast for this text."""
 
@@ -70,16 +75,17 @@ def decide_preset(
     ledger: Ledger,
     with_preset: Callable[[str], Recipe],
     vocab_size: int,
+    text_tokens: float,
     processes: int,
     ui: Ui,
 ) -> Recipe:
     """Return the recipe with the preset that `auto` means; it is kept for resumed runs.
 
-    `with_preset` returns the recipe for a preset.
+    `with_preset` returns the recipe for a preset; `text_tokens` is as for `compare_presets`.
     """
     if "preset" not in ledger.decisions:
         decide_threads(ledger, choose_device(with_preset(AUTO_PRESET).train.device), ui)
-        candidates = compare_presets(with_preset, vocab_size, processes)
+        candidates = compare_presets(with_preset, vocab_size, text_tokens, processes)
         ledger.decisions["preset"] = best_preset(candidates)
         ledger.decisions["presets"] = [asdict(one) for one in candidates]
         ledger.write()
@@ -88,12 +94,16 @@ def decide_preset(
 
 
 def compare_presets(
-    with_preset: Callable[[str], Recipe], vocab_size: int | None = None, processes: int = 1
+    with_preset: Callable[[str], Recipe],
+    vocab_size: int | None = None,
+    text_tokens: float = math.inf,
+    processes: int = 1,
 ) -> list[Candidate]:
     """Time steps of presets, smallest first, until a larger one is expected to reach a higher loss
     within the minutes of the stages; return those considered, or none without minutes.
 
     `vocab_size` is the tokenizer's; None: the size that the recipe's tokenizer is to have.
+    `text_tokens` is the size of the training text: beyond it, tokens are repeated.
     """
     recipe = with_preset(AUTO_PRESET)
     stages = recipe.stages
@@ -104,6 +114,11 @@ def compare_presets(
         return []
     longest = max(map(longest_row, stages))
     candidates: list[Candidate] = []
+
+    def candidate(preset: str, shape: ModelSettings, tokens: float) -> Candidate:
+        loss = SCALING_LAW.loss(block_parameters(shape), tokens, text_tokens)
+        return Candidate(preset, round(tokens), round(tokens / text_tokens, 1), loss)
+
     lowest, flops_per_second = math.inf, None
     for preset in AUTO_PRESETS:
         try:
@@ -114,8 +129,8 @@ def compare_presets(
         flops = flops_per_token(shape, longest).total
         if flops_per_second is not None:
             tokens = seconds * flops_per_second / flops
-            if _candidate(preset, shape, _MAX_SPEEDUP * tokens).loss > lowest:
-                return [*candidates, _candidate(preset, shape, tokens)]
+            if candidate(preset, shape, _MAX_SPEEDUP * tokens).loss > lowest:
+                return [*candidates, candidate(preset, shape, tokens)]
         try:
             tokens_per_second = processes * measure_speed(recipe, shape)
         except (YxanulError, RuntimeError, MemoryError) as error:
@@ -123,7 +138,7 @@ def compare_presets(
             if not (does_not_fit and candidates):
                 raise
             break
-        candidates.append(_candidate(preset, shape, seconds * tokens_per_second))
+        candidates.append(candidate(preset, shape, seconds * tokens_per_second))
         if candidates[-1].loss > lowest:
             break
         lowest, flops_per_second = candidates[-1].loss, flops * tokens_per_second
@@ -131,8 +146,10 @@ def compare_presets(
 
 
 def best_preset(candidates: Sequence[Candidate]) -> str:
-    """Return the preset with the lowest expected loss."""
-    return min(candidates, key=lambda one: one.loss).preset if candidates else AUTO_PRESET
+    """Return the smallest preset of those with the lowest expected loss."""
+    lowest = min((one.loss for one in candidates), default=0.0)
+    near = [one.preset for one in candidates if one.loss <= _NEAR * lowest]
+    return near[0] if near else AUTO_PRESET
 
 
 def describe_presets(candidates: Sequence[Candidate]) -> str:
@@ -148,11 +165,8 @@ def describe_presets(candidates: Sequence[Candidate]) -> str:
         if one is not chosen
     ]
     higher = f"; expected loss {' and '.join(others)}" if others else ""
-    return f"preset {best}, about {chosen.tokens:,} tokens in the stages' minutes{higher}"
-
-
-def _candidate(preset: str, shape: ModelSettings, tokens: float) -> Candidate:
-    return Candidate(preset, round(tokens), SCALING_LAW.loss(block_parameters(shape), tokens))
+    epochs = f" ({chosen.epochs:.1f} epochs)" if chosen.epochs > 1 else ""
+    return f"preset {best}, about {chosen.tokens:,} tokens{epochs} in the stages' minutes{higher}"
 
 
 def measure_speed(recipe: Recipe, shape: ModelSettings) -> float:

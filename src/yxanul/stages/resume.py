@@ -24,6 +24,7 @@ from yxanul.stages.data import (
     load_tokenizer,
     prepare,
     tell,
+    text_tokens,
 )
 from yxanul.stages.ledger import LOST, Entry, Ledger
 from yxanul.stages.plan import check_end, counted_plan
@@ -241,8 +242,8 @@ def open_run(
             preparation = None  # all text is encoded
         startup.lap("data")
         if with_preset is not None and recipe.model.preset == "auto" and world.is_main:
-            ledger, vocab_size = Ledger.open(run.ledger), load_tokenizer(run, recipe).vocab_size
-            recipe = decide_preset(ledger, with_preset, vocab_size, world.size, ui)
+            text = load_tokenizer(run, recipe).vocab_size, text_tokens(run, recipe, ui)
+            recipe = decide_preset(Ledger.open(run.ledger), with_preset, *text, world.size, ui)
             _write_recipe(run, recipe)
         recipe = world.broadcast(recipe)
         session = build_session(run, recipe, ui, stop, preparation, world, startup)
