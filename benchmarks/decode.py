@@ -53,8 +53,8 @@ class Decoding:
     def _timed(self, batch: int) -> tuple[list[list[int]], float]:
         generator = torch.Generator().manual_seed(self.job["seed"])
         size, new = (batch, self.job["prompt_tokens"]), self.job["new_tokens"]
-        num_tokens = shape_of(self.job).settings.num_tokens
-        prompts = torch.randint(num_tokens, size, generator=generator).tolist()
+        vocab_size = shape_of(self.job).settings.known_vocab_size
+        prompts = torch.randint(vocab_size, size, generator=generator).tolist()
         start = time.perf_counter()
         ids = self.generate(prompts, new)
         synchronise(self.device)

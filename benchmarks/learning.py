@@ -337,7 +337,7 @@ def main() -> int:
     shape = SCALES[options.scale]
     scale = {
         "preset": shape.model["preset"],
-        "vocab_size": shape.settings.num_tokens,
+        "vocab_size": shape.settings.known_vocab_size,
         "seq_len": shape.seq_len,
         "batch_tokens": shape.tokens,
     }

@@ -137,8 +137,8 @@ def make_batches(job: Mapping[str, Any]) -> list[Tensor]:
         rows = np.load(job["array"], mmap_mode="r")[: NUM_ARRAY_BATCHES * num_rows]
         return list(torch.from_numpy(rows.astype(np.int64)).split(num_rows))
     generator = torch.Generator().manual_seed(job["seed"])
-    size, num_tokens = (num_rows, job["seq_len"] + 1), shape_of(job).settings.num_tokens
-    return [torch.randint(num_tokens, size, generator=generator) for _ in range(NUM_BATCHES)]
+    size, vocab_size = (num_rows, job["seq_len"] + 1), shape_of(job).settings.known_vocab_size
+    return [torch.randint(vocab_size, size, generator=generator) for _ in range(NUM_BATCHES)]
 
 
 def _load_kernels(device: torch.device) -> None:

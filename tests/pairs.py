@@ -91,7 +91,7 @@ def build_theirs(model):
 def draw_ids(settings, length, rows=2):
     """Return random tokens."""
     generator = torch.Generator().manual_seed(length)
-    return torch.randint(settings.num_tokens, (rows, length), generator=generator)
+    return torch.randint(settings.known_vocab_size, (rows, length), generator=generator)
 
 
 def train_tokenizer(vocab_size=90, begin=None, padding=False):

@@ -43,7 +43,7 @@ def test_the_bundle(folder):
     bundle = open_bundle(folder)
     assert (bundle.step, bundle.data, bundle.seq_len) == (None, None, 64)
     assert (bundle.tokenizer.bos_id, bundle.tokenizer.end_of_text_id) == (1, 2)
-    assert bundle.tokenizer.vocab_size == bundle.model.settings.num_tokens == 96
+    assert bundle.tokenizer.vocab_size == bundle.model.settings.known_vocab_size == 96
     assert not bundle.model.training
     with pytest.raises(YxanulError, match="no checkpoint '12'"):
         open_bundle(folder, "12")

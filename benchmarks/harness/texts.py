@@ -244,7 +244,7 @@ def recipe_of(
     train = more.pop("train", {})
     return {
         "extends": "base",
-        "tokenizer": {"kind": "bpe", "vocab_size": shape.settings.num_tokens},
+        "tokenizer": {"kind": "bpe", "vocab_size": shape.settings.known_vocab_size},
         "data": {
             "sources": sources,
             "validation_fraction": dataset.held_out,

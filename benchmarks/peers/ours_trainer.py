@@ -118,9 +118,9 @@ class TimedSaving(Callback):
         """Save if it is due."""
         writer = self._saving.session.writer
         writer.check()  # a save that has ended is waited for, which is no hold
-        before, start = writer.seconds_held, time.perf_counter()
+        before, start = writer.seconds_blocked, time.perf_counter()
         self._saving.after_step(trainer, report)
-        if writer.seconds_held > before:
+        if writer.seconds_blocked > before:
             self._holds.append(time.perf_counter() - start)
 
 

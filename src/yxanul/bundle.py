@@ -72,7 +72,7 @@ def open_bundle(
         error.hint = _damage_hint(run)
         raise
     settings = ModelSettings.model_validate(state["model"])
-    tokenizer = Tokenizer.load(run.tokenizer, num_ids=settings.num_tokens)
+    tokenizer = Tokenizer.load(run.tokenizer, num_ids=settings.known_vocab_size)
     if state["tokenizer"] != tokenizer.digest:
         raise YxanulError(
             f"{run.tokenizer} is not the tokenizer the checkpoint was trained with",
@@ -112,7 +112,7 @@ def read_shape(path: Path) -> ModelSettings:
 
 def read_tokenizer(path: Path) -> Tokenizer:
     """Return the tokenizer that `open_bundle` loads, without reading any weights."""
-    num_ids = read_shape(path).num_tokens
+    num_ids = read_shape(path).known_vocab_size
     if is_pretrained(path):
         return load_pretrained_tokenizer(path, num_ids)
     return Tokenizer.load(RunFolder(path).tokenizer, num_ids=num_ids)

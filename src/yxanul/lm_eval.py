@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from yxanul.bundle import open_bundle
-from yxanul.cli.errors import guarded
+from yxanul.cli.errors import handle_errors
 
 
 def register() -> None:
@@ -45,7 +45,7 @@ def register() -> None:
 
 def main() -> None:
     """Run lm-eval's command line."""
-    with guarded():
+    with handle_errors():
         register()
         from lm_eval.__main__ import cli_evaluate
 

@@ -92,7 +92,7 @@ def test_the_recipe_is_of_the_shape(name, tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(trainer_recipe(shape, tmp_path, 1_000_000, seed=3)))
     recipe = load_recipe(str(path))
-    found = recipe.model.resolved(shape.settings.num_tokens)
+    found = recipe.model.resolved(shape.settings.known_vocab_size)
     same = {"preset": None}
     assert found.model_copy(update=same) == shape.settings.model_copy(update=same)
     assert recipe.train.batch_tokens == shape.tokens and recipe.optim.name == "adamw"

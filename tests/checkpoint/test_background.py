@@ -138,11 +138,11 @@ def test_a_second_save_waits_for_the_first(tmp_path, gate):
     with closing(CheckpointWriter(tmp_path)) as writer:
         writer.submit(1, model(1.0), {})
         gate.wait_for([1])
-        before = writer.seconds_held
+        before = writer.seconds_blocked
         once_waiting(gate.opened.set)
         writer.submit(2, model(2.0), {})
         assert checkpoint_steps(tmp_path)[0] == 1
-        assert writer.seconds_held > before
+        assert writer.seconds_blocked > before
     for step in (1, 2):
         loaded, _ = read_checkpoint(tmp_path / f"step-0000000{step}")
         assert loaded["model"]["w"].unique().tolist() == [step]

@@ -10,7 +10,7 @@ import pytest
 from recipes import TINY, write_tiny
 from running import call, flip_a_bit
 from yxanul.cli.data_text import report
-from yxanul.cli.pictures import END_MARK, length_columns, percent, safe, shortened
+from yxanul.cli.pictures import END_MARK, elide, escape, length_columns, percent
 from yxanul.data.shards import Shards
 from yxanul.tokenizer.tokenizer import Tokenizer
 
@@ -114,10 +114,10 @@ def test_a_terminal_is_never_disturbed(made):
 
 
 def test_safe_text():
-    assert safe("a\nb\tc\rd") == "a\\nb\\tc\\rd"
-    assert safe("a\nb\x7f", keep="\n") == "a\nb\\x7f"
-    assert safe("\u2029\u2066") == "\\u2029\\u2066"
-    assert safe("می\u200cخواهم 👩\u200d🚀") == "می\u200cخواهم 👩\u200d🚀"
+    assert escape("a\nb\tc\rd") == "a\\nb\\tc\\rd"
+    assert escape("a\nb\x7f", keep="\n") == "a\nb\\x7f"
+    assert escape("\u2029\u2066") == "\\u2029\\u2066"
+    assert escape("می\u200cخواهم 👩\u200d🚀") == "می\u200cخواهم 👩\u200d🚀"
 
 
 def test_a_whole_document(made):
@@ -409,4 +409,4 @@ def test_shares():
     assert [percent(*pair) for pair in ((0, 9), (1, 10_000), (1, 3), (5, 5), (0, 0))] == [
         "0.0%", "<0.1%", "33.3%", "100.0%", "0.0%",
     ]  # fmt: skip
-    assert shortened("abcdefghi" * 10, 9) == "abcdef … 81 characters … ghi"
+    assert elide("abcdefghi" * 10, 9) == "abcdef … 81 characters … ghi"

@@ -31,7 +31,7 @@ from running import (
 from yxanul.base.errors import Interrupted, YxanulError
 from yxanul.base.interrupt import StopRequest
 from yxanul.checkpoint.read import read_checkpoint
-from yxanul.cli.run import Order, _error_of, num_devices, start_children
+from yxanul.cli.run import RunRequest, _error_of, num_devices, start_children
 from yxanul.model.config import ModelSettings
 from yxanul.model.count import flops_per_token
 from yxanul.train.micro_batch import micro_batches
@@ -262,7 +262,7 @@ def ending_of(*lines, size=2):
     return ending
 
 
-ENDS = "from yxanul.cli.errors import guarded\nfrom yxanul.base.errors import *\n"
+ENDS = "from yxanul.cli.errors import handle_errors\nfrom yxanul.base.errors import *\n"
 
 
 def test_all_are_done():
@@ -276,7 +276,7 @@ def test_the_first_that_fails_is_named_and_the_others_are_ended():
         "time.sleep(600)",
         size=3,
     )
-    assert ending.rank == 1 and ending.is_accident and not ending.follows
+    assert ending.rank == 1 and ending.is_retryable and not ending.follows
     assert ending.text == "process 1 of 3 was ended by exit code 7 (last words)"
 
 
@@ -299,7 +299,7 @@ def test_what_an_error_says_comes_through():
         "def work():",
         "    if rank == 1: raise YxanulError('no text', got='nothing')",
         "    raise RuntimeError('[gloo] Connection closed by peer')",
-        "with guarded(): work()",
+        "with handle_errors(): work()",
     )
     assert (ending.rank, ending.exit_code, ending.text) == (1, 2, "no text; got nothing")
     assert ending.facts["error"]["got"] == "nothing"
@@ -311,9 +311,9 @@ def test_a_bug_brings_its_traceback_and_may_be_tried_again():
         "def work():",
         "    if rank == 1: {}['x']",
         "    time.sleep(600)",
-        "with guarded(): work()",
+        "with handle_errors(): work()",
     )
-    assert ending.rank == 1 and ending.is_accident
+    assert ending.rank == 1 and ending.is_retryable
     assert "KeyError: 'x'" in ending.text and ending.exit_code == 1
 
 
@@ -331,7 +331,7 @@ def test_a_failure_is_told_apart_from_those_that_follow_it(tmp_path, monkeypatch
         "    while not gone.exists(): time.sleep(0.01)",
         "    while Path('/proc', gone.read_text(), 'cmdline').exists(): time.sleep(0.01)",
         "    raise MemoryError('the cause')",
-        "with guarded(): work()",
+        "with handle_errors(): work()",
     )
     assert ending.rank == 1 and "the cause" in ending.text
 
@@ -343,7 +343,7 @@ def test_one_that_follows_waits_for_the_cause_no_longer_than_it_should(monkeypat
         "def work():",
         "    if rank == 0: raise RuntimeError('[gloo] Connection closed by peer')",
         "    time.sleep(600)",
-        "with guarded(): work()",
+        "with handle_errors(): work()",
     )
     assert ending.rank == 0 and ending.follows
 
@@ -355,9 +355,9 @@ def test_one_that_follows_waits_for_the_cause_no_longer_than_it_should(monkeypat
 def test_a_signal_before_the_children_listen_is_no_accident(monkeypatch, capsys, number, code):
     command = program_of(f"if rank == 1: os.kill(os.getppid(), {int(number)})", "time.sleep(600)")
     monkeypatch.setattr("yxanul.train.parallel.worker_group.command_of", lambda _: command)
-    order = Order("train", "any", (), Path("x"), devices=2, restarts=2)
+    request = RunRequest("train", "any", (), Path("x"), devices=2, restarts=2)
     with pytest.raises(Interrupted) as caught:
-        start_children(order, 2)
+        start_children(request, 2)
     assert caught.value.exit_code == code
     assert "restarting" not in capsys.readouterr().err
 
@@ -395,7 +395,7 @@ def test_what_goes_wrong_after_a_signal_is_said_and_not_tried_again(tmp_path):
         "    signal.sigwait({signal.SIGTERM})",
         "    raise YxanulError('the disk is full') if rank == 0 else RuntimeError('[gloo] gone')",
         "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})",
-        "with guarded(): work()",
+        "with handle_errors(): work()",
     )
     assert (ending.rank, ending.exit_code, ending.text) == (0, 2, "the disk is full")
 
@@ -419,7 +419,7 @@ def test_processes_that_do_not_meet_say_so(monkeypatch):
         monkeypatch.setenv(name, str(value))
     with pytest.raises(YxanulError) as caught, world.joined_world("cpu", StopRequest()):
         pytest.fail("nobody else is there")
-    assert caught.value.is_accident and "0:00:01" in str(caught.value)
+    assert caught.value.is_retryable and "0:00:01" in str(caught.value)
 
 
 def test_one_that_waits_for_the_first_notices_that_another_is_gone(tmp_path, monkeypatch):
@@ -437,22 +437,22 @@ def test_one_that_waits_for_the_first_notices_that_another_is_gone(tmp_path, mon
         "        while not gone.exists() or not gone.read_text(): time.sleep(0.01)",
         "        while Path('/proc', gone.read_text(), 'cmdline').exists(): time.sleep(0.01)",
         "        world.wait_for_main()",
-        "with guarded(): work()",
+        "with handle_errors(): work()",
     )
     assert (ending.rank, ending.follows) == (0, True), ending
 
 
 def test_how_many_processes(monkeypatch, recipe):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    order = Order("train", str(recipe), (), Path("x"))
-    loaded = order.load()
-    assert num_devices(Order("train", str(recipe), (), Path("x"), devices=3), loaded) == 3
+    request = RunRequest("train", str(recipe), (), Path("x"))
+    loaded = request.load()
+    assert num_devices(RunRequest("train", str(recipe), (), Path("x"), devices=3), loaded) == 3
     monkeypatch.setenv("WORLD_SIZE", "8")
-    assert num_devices(Order("train", str(recipe), (), Path("x"), devices=3), loaded) == 1
+    assert num_devices(RunRequest("train", str(recipe), (), Path("x"), devices=3), loaded) == 1
 
 
 def test_children_get_the_same_order(recipe):
-    order = Order(
+    request = RunRequest(
         "run",
         str(recipe),
         ("train.batch_tokens=512",),
@@ -465,7 +465,7 @@ def test_children_get_the_same_order(recipe):
         cooldown_now=True,
         as_json=True,
     )
-    given = " ".join(order.arguments())
+    given = " ".join(request.arguments())
     for flag in ("run ", "train.batch_tokens=512", "--strategy fsdp", "--resume", "--json"):
         assert flag in given
     assert "--disable-fp8" in given and "--out x" in given
@@ -477,7 +477,7 @@ def test_an_ending_is_an_exit_code():
     assert isinstance(error, Interrupted) and error.exit_code == 143
     error = _error_of(ExitReport(1, 3, "gate"))
     assert isinstance(error, YxanulError) and error.exit_code == 3 and str(error) == "gate"
-    error = _error_of(ExitReport(1, 2, "gone", is_accident=True))
+    error = _error_of(ExitReport(1, 2, "gone", is_retryable=True))
     assert "last checkpoint" in str(error)
 
 

@@ -23,7 +23,7 @@ from yxanul.cli.output import TerminalUi, log_ui
 from yxanul.cli.run import SAMPLE_LINES, readable, summary
 from yxanul.cli.show_plan import show_recipe
 from yxanul.cli.show_run import show_run
-from yxanul.cli.tokenizer_train import checked_out
+from yxanul.cli.tokenizer_train import check_output
 from yxanul.stages.ledger import AlertRollback, Entry, Ledger
 from yxanul.stages.summary import opening_words
 from yxanul.tokenizer.build import build_byte
@@ -205,11 +205,11 @@ def test_show_knows_presets_when_a_name_is_wrong():
 
 
 def test_a_tokenizer_is_replaced_only_by_force(tmp_path):
-    assert checked_out(tmp_path, force=False) == tmp_path
+    assert check_output(tmp_path, force=False) == tmp_path
     (tmp_path / "tokenizer.json").write_text("{}")
-    assert checked_out(tmp_path, force=True) == tmp_path
+    assert check_output(tmp_path, force=True) == tmp_path
     with pytest.raises(YxanulError, match="--force"):
-        checked_out(tmp_path, force=False)
+        check_output(tmp_path, force=False)
 
 
 @pytest.fixture

@@ -140,6 +140,6 @@ def test_damaged_samples_are_one_line(corpus, tmp_path):
     shutil.copytree(corpus, tmp_path / "out")
     path = tmp_path / "out" / "tales" / "dropped.jsonl"
     path.write_text(json.dumps({"cause": "empty"}) + "\n")
-    with pytest.raises(YxanulError, match=r"dropped\.jsonl is broken") as raised:
+    with pytest.raises(YxanulError, match=r"dropped\.jsonl is damaged") as raised:
         open_encoded(path.parent).dropped()
     assert "\n" not in str(raised.value)

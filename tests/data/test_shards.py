@@ -65,7 +65,7 @@ def test_a_source_that_is_not_there(corpus):
     "change, words",
     [
         (lambda m: m["header"].update(schema_version=99), "another version"),
-        (lambda m: m.pop("splits"), "is broken; got splits"),
+        (lambda m: m.pop("splits"), "is damaged; got splits"),
     ],
 )
 def test_a_foreign_manifest(corpus, change, words):

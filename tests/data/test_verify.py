@@ -95,7 +95,7 @@ def test_every_fault_is_named_not_only_the_first(corpus):
     for name in ("train/00000.ids", "train/00001.bytes", "validation/00002.offsets"):
         assert found.pop(f"tales/{name}") == ["its checksum is wrong"]
     assert found.pop("tales/train/00002.ids") == ["it is missing"]
-    assert "is broken" in found.pop("tales/dropped.jsonl")[0]
+    assert "is damaged" in found.pop("tales/dropped.jsonl")[0]
     assert not found
 
 
@@ -180,7 +180,7 @@ def test_records(corpus):
     (corpus / "tales" / "parts" / "00001.json").write_text("{")
     assert faults_of(corpus) == {
         "tales/parts/00000.json": ["it is missing"],
-        "tales/parts/00001.json": ["it is broken"],
+        "tales/parts/00001.json": ["it is damaged"],
     }
 
 

@@ -25,8 +25,8 @@ def model_of(family):
     """A model whose table has rows for padding, which must never win."""
     model = build_ours(settings_of(family, vocab_size=50, **SHAPES[family])).eval()
     with torch.no_grad():
-        model.embedding.tokens[model.settings.num_tokens :] = 100.0
-    assert len(model.embedding.tokens) > model.settings.num_tokens
+        model.embedding.tokens[model.settings.known_vocab_size :] = 100.0
+    assert len(model.embedding.tokens) > model.settings.known_vocab_size
     return model
 
 

@@ -273,7 +273,7 @@ def test_accuracy_and_deviations_are_those_of_the_logits_and_batches(model, shar
     shape = WindowShape(SEQ_LEN, 4, SEQ_LEN)
     right, losses = [], []
     for batch in validation_batches(shards, shape):
-        logits = model.logits(model.hidden(batch.ids_BT))[..., : model.settings.num_tokens]
+        logits = model.logits(model.hidden(batch.ids_BT))[..., : model.settings.known_vocab_size]
         logits, targets = logits[batch.targets_BT >= 0], batch.targets_BT[batch.targets_BT >= 0]
         right += (logits.argmax(-1) == targets).tolist()
         losses.append(torch.nn.functional.cross_entropy(logits, targets))

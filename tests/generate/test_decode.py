@@ -133,7 +133,7 @@ def test_a_token_with_id_zero_may_end_a_text(model, script):
 
 def test_the_real_byte_tokenizer(model):
     tokenizer = build_tokenizer(ByteSettings(), lambda: [], SilentUi())
-    assert tokenizer.vocab_size == model.settings.num_tokens
+    assert tokenizer.vocab_size == model.settings.known_vocab_size
     settings = SampleSettings(max_tokens=20, num_samples=2, top_k=50, top_p=0.9, min_p=0.01)
     found = complete(model, tokenizer, "Es war", settings)
     assert len(found) == 2 and all(isinstance(one.text, str) for one in found)

@@ -1,4 +1,4 @@
-"""Tests of the CUDA paths against their slow twins. On a CPU they compare what a CPU has."""
+"""Tests of the CUDA paths against slower, plainer ones. On a CPU they compare what a CPU has."""
 
 import pytest
 import torch

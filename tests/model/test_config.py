@@ -60,9 +60,9 @@ def test_a_head_width_that_is_given_may_differ_from_width_over_heads():
 def test_the_vocabulary_is_the_tokenizers():
     settings = ModelSettings(**SHAPE)
     with pytest.raises(YxanulError, match="not known yet"):
-        _ = settings.num_tokens
-    assert settings.resolved(5000).num_tokens == 5000
-    assert settings.resolved(None).num_tokens == 4096
+        _ = settings.known_vocab_size
+    assert settings.resolved(5000).known_vocab_size == 5000
+    assert settings.resolved(None).known_vocab_size == 4096
     with pytest.raises(YxanulError, match=r"got 50257; expected 5000"):
         ModelSettings(preset="yxanul-177m").resolved(5000)
 
@@ -72,7 +72,7 @@ def test_the_vocabulary_is_the_tokenizers():
     [(256, 256), (257, 320), (4096, 4096), (50257, 50304), (200005, 200064), (48, 48)],
 )
 def test_storage_is_padded_unless_a_multiple_of_16(vocab_size, stored):
-    assert ModelSettings(**SHAPE, vocab_size=vocab_size).num_stored_tokens == stored
+    assert ModelSettings(**SHAPE, vocab_size=vocab_size).padded_vocab_size == stored
 
 
 def test_the_choices_are_those_of_the_tables():

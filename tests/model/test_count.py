@@ -74,7 +74,7 @@ def test_exact_counts_by_arithmetic_and_by_building(name):
     settings = ModelSettings(**fields)
     assert count_parameters(settings) == expected
     model = built_on_meta(settings)
-    padding = settings.num_stored_tokens - settings.num_tokens
+    padding = settings.padded_vocab_size - settings.known_vocab_size
     padded = sum(
         padding * table.shape[1]
         for table in (model.embedding.tokens, model.head)
@@ -166,7 +166,7 @@ def test_flops_are_those_that_a_forward_pass_does(name, fields):
     with FlopCounterMode(display=False) as counter, torch.device("meta"), torch.no_grad():
         ids = torch.zeros(1, seq_len, dtype=torch.int64)
         hidden, weight = model._head(model.hidden(ids))
-        _ = hidden @ weight[: settings.num_tokens].T
+        _ = hidden @ weight[: settings.known_vocab_size].T
     flops = flops_per_token(settings, seq_len)
     assert 3 * counter.get_total_flops() == flops.total * seq_len
     assert flops.total - flops.total_causal == flops.attention_full - flops.attention_causal

@@ -19,8 +19,8 @@ HEADS = {
 }
 
 
-def random_ids(generator, num_tokens=50, shape=(2, 20)):
-    return torch.randint(0, num_tokens, shape, generator=generator)
+def random_ids(generator, vocab_size=50, shape=(2, 20)):
+    return torch.randint(0, vocab_size, shape, generator=generator)
 
 
 @pytest.mark.parametrize("kind", HEADS)
@@ -107,12 +107,12 @@ def test_initial_weights_follow_the_rule_and_the_generator():
 def test_loss_at_the_start_is_that_of_guessing(fields, generator):
     model = LanguageModel(ModelSettings(**fields))
     model.init_weights(generator)
-    num_tokens = model.settings.num_tokens
-    ids, targets = (random_ids(generator, num_tokens, (2, 128)) for _ in range(2))
+    vocab_size = model.settings.known_vocab_size
+    ids, targets = (random_ids(generator, vocab_size, (2, 128)) for _ in range(2))
     with torch.no_grad():
         spread = model.logits(model.hidden(ids)).std().item()
     loss = model.token_scores(ids, targets)[0].mean().item()
-    assert loss == pytest.approx(math.log(num_tokens) + spread**2 / 2, abs=0.05)
+    assert loss == pytest.approx(math.log(vocab_size) + spread**2 / 2, abs=0.05)
 
 
 @pytest.mark.parametrize("kind", HEADS)
@@ -182,7 +182,7 @@ def test_gradients_do_not_depend_on_the_split_into_rows(build, generator):
 def test_calling_the_model_gives_the_loss_as_plain_tensors(build, generator):
     """Wrappers for several devices find tensors in tuples only."""
     model = build()
-    ids = torch.randint(0, model.settings.num_tokens, (2, 5), generator=generator)
+    ids = torch.randint(0, model.settings.known_vocab_size, (2, 5), generator=generator)
     total, cross_entropy = model(ids, ids)
     loss = model.loss(ids, ids)
     assert torch.equal(total, loss.total) and torch.equal(cross_entropy, loss.cross_entropy)

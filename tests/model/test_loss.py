@@ -30,7 +30,7 @@ def example(rows=50, width=24, stored=64, dtype=torch.float32):
 
 
 def plain(hidden, weight, targets, loss_config):
-    logits = hidden.float() @ weight.float()[: loss_config.num_tokens].T
+    logits = hidden.float() @ weight.float()[: loss_config.vocab_size].T
     if loss_config.soft_cap is not None:
         logits = loss_config.soft_cap * torch.tanh(logits / loss_config.soft_cap)
     log_sums = logits.logsumexp(-1)[targets != IGNORE]
@@ -38,11 +38,11 @@ def plain(hidden, weight, targets, loss_config):
     return loss + loss_config.z_loss * log_sums.square().sum(), loss
 
 
-@pytest.mark.parametrize("num_tokens", [50, 64])
+@pytest.mark.parametrize("vocab_size", [50, 64])
 @pytest.mark.parametrize("soft_cap", [None, 3.0])
 @pytest.mark.parametrize("z_loss", [0.0, 0.1])
-def test_equals_cross_entropy_of_the_product(num_tokens, soft_cap, z_loss):
-    loss_config = LossConfig(num_tokens, soft_cap, z_loss)
+def test_equals_cross_entropy_of_the_product(vocab_size, soft_cap, z_loss):
+    loss_config = LossConfig(vocab_size, soft_cap, z_loss)
     hidden, weight, targets = example()
     expected, cross_entropy = plain(hidden, weight, targets, loss_config)
     grads = torch.autograd.grad(expected * 0.7, (hidden, weight))
@@ -55,7 +55,7 @@ def test_equals_cross_entropy_of_the_product(num_tokens, soft_cap, z_loss):
     torch.testing.assert_close(hidden.grad, grads[0], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(weight.grad, grads[1], rtol=1e-5, atol=1e-5)
     assert hidden.grad[7].abs().max() == 0
-    assert weight.grad[num_tokens:].abs().sum() == 0
+    assert weight.grad[vocab_size:].abs().sum() == 0
     with torch.no_grad():
         quiet = linear_cross_entropy(hidden, weight, targets, loss_config)
     torch.testing.assert_close(quiet.total, cross_entropy.detach(), rtol=1e-5, atol=1e-5)
@@ -106,19 +106,19 @@ def test_token_losses_are_the_parts_of_the_sum():
 
 
 @pytest.mark.parametrize("soft_cap", [None, 3.0])
-@pytest.mark.parametrize("num_tokens", [64, 150])
-def test_targets_are_scored_in_tiles_as_in_whole_rows(monkeypatch, num_tokens, soft_cap):
+@pytest.mark.parametrize("vocab_size", [64, 150])
+def test_targets_are_scored_in_tiles_as_in_whole_rows(monkeypatch, vocab_size, soft_cap):
     monkeypatch.setitem(loss.TILE_LOGITS, "cpu", 1)  # tiles of 64 tokens
     hidden, weight, _ = example(stored=192)
-    weight.data[num_tokens:] = 100.0  # padding, which must never win
-    logits = hidden @ weight[:num_tokens].T
+    weight.data[vocab_size:] = 100.0  # padding, which must never win
+    logits = hidden @ weight[:vocab_size].T
     logits = logits if soft_cap is None else soft_cap * torch.tanh(logits / soft_cap)
-    row_U = torch.arange(50).repeat_interleave(num_tokens)
-    target_U = torch.arange(num_tokens).repeat(50)
-    order_U = torch.randperm(50 * num_tokens, generator=torch.Generator().manual_seed(0))
+    row_U = torch.arange(50).repeat_interleave(vocab_size)
+    target_U = torch.arange(vocab_size).repeat(50)
+    order_U = torch.randperm(50 * vocab_size, generator=torch.Generator().manual_seed(0))
     row_U, target_U = row_U[order_U], target_U[order_U]
     found, is_top = target_scores(
-        hidden, weight, row_U, target_U, LossConfig(num_tokens, soft_cap=soft_cap)
+        hidden, weight, row_U, target_U, LossConfig(vocab_size, soft_cap=soft_cap)
     )
     expected = logits.log_softmax(1)[row_U, target_U]
     assert not found.requires_grad

@@ -111,7 +111,7 @@ def test_what_came_of_a_folder_of_transformers_is_a_run(pretrained, tmp_path):
     """Also for ids that no token has, which the model may well choose."""
     recipe = load_recipe(write_recipe(tmp_path, pretrained), SHORT)
     bundle = open_bundle(train(recipe, tmp_path / "run").run.path)
-    assert bundle.model.settings.num_tokens == bundle.tokenizer.vocab_size == 101
+    assert bundle.model.settings.known_vocab_size == bundle.tokenizer.vocab_size == 101
     settings = SampleSettings(max_tokens=40, temperature=50.0)
     assert complete(bundle.model, bundle.tokenizer, "The fox", settings)[0].text
 

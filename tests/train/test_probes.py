@@ -225,7 +225,7 @@ def test_confidence_on_a_sample_of_positions(name):
             x = model.hidden(batch.ids_BT[:rows]).double().flatten(0, 1)
         targets = batch.targets_BT[:rows].flatten()
         table = (model.embedding.tokens if model.head is None else model.head).detach()
-        logits = x @ table[: settings.num_tokens].double().T
+        logits = x @ table[: settings.known_vocab_size].double().T
         chosen = [
             i
             for i in {round(float(i)) for i in torch.linspace(0, len(x) - 1, min(256, len(x)))}

@@ -13,7 +13,7 @@ class YxanulError(Exception):
     """Error the user can fix: what is wrong, what it got, what it expected, a hint."""
 
     exit_code = 2
-    is_accident = False
+    is_retryable = False
     """True for transient faults that a retry may resolve."""
 
     def __init__(

@@ -30,7 +30,7 @@ class CheckpointWriter:
     def __init__(self, folder: Path, *, background: bool = True) -> None:
         self.folder = folder
         self.background = background
-        self.seconds_held = 0.0
+        self.seconds_blocked = 0.0
         """Total time for which `submit` and `wait` blocked their callers."""
         self._copies: dict[str, dict[str, torch.Tensor]] = {}
         self._thread = _executor()
@@ -56,7 +56,7 @@ class CheckpointWriter:
                 self._write(step, self._copies, plain, after)
         else:
             self._write(step, tensors, state, after)
-        self.seconds_held += time.perf_counter() - start
+        self.seconds_blocked += time.perf_counter() - start
 
     def wait(self) -> None:
         """Block until the save is on disk; raise its error. Ctrl-C interrupts the wait."""
@@ -66,7 +66,7 @@ class CheckpointWriter:
         try:
             futures.wait([self._save])  # after an interrupt, this can be called again
         finally:
-            self.seconds_held += time.perf_counter() - start
+            self.seconds_blocked += time.perf_counter() - start
         save, self._save = self._save, None
         save.result()
 

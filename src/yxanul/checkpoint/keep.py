@@ -85,10 +85,10 @@ def rotate(
     whole = [step for step in steps if looks_whole(checkpoint_path(folder, step))]
     if not whole:
         return []
-    broken = [step for step in steps if step not in whole and step < max(whole)]
+    damaged = [step for step in steps if step not in whole and step < max(whole)]
     paths = [
         checkpoint_path(folder, step)
-        for step in sorted(steps_to_delete(whole, keep, best, keep_every) + broken)
+        for step in sorted(steps_to_delete(whole, keep, best, keep_every) + damaged)
         if step not in also
     ]
     for path in paths:
@@ -115,7 +115,7 @@ def read_best(run: Path) -> Best | None:
             raise ValueError(f"schema version {plain['schema_version']} instead of {BEST_VERSION}")
         return Best(int(plain["step"]), float(plain["value"]), str(plain["metric"]))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise YxanulError(f"{run / BEST} is broken", got=error, hint=hint) from None
+        raise YxanulError(f"{run / BEST} is damaged", got=error, hint=hint) from None
 
 
 def _delete(path: Path) -> None:

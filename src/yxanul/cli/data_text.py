@@ -7,13 +7,13 @@ from typing import Any
 
 from yxanul.cli.pictures import (
     END_MARK,
-    begun,
-    left_out,
+    describe_dropped,
+    elide,
+    escape,
     length_columns,
     percent,
-    safe,
-    shortened,
     table,
+    truncate,
 )
 
 ROWS_OF_A_STEP = 8
@@ -45,7 +45,9 @@ def report(sources: Mapping[str, Facts], samples: str = "") -> list[str]:
     """
     lines = _figures(sources)
     kept = {name: _total(source, "documents") for name, source in sources.items()}
-    dropped = {name: left_out(source["dropped"], kept[name]) for name, source in sources.items()}
+    dropped = {
+        name: describe_dropped(source["dropped"], kept[name]) for name, source in sources.items()
+    }
     if any(dropped.values()):
         width = max(len(name) for name, causes in dropped.items() if causes)
         lines += ["", "dropped, with the share of all documents:"]
@@ -90,13 +92,13 @@ def _total(source: Facts, count: str) -> int:
 
 def document(facts: Facts, full: bool) -> str:
     """Return a document's whole text, and its ids if they were asked for."""
-    origin = f"part {facts['part']}" + (f", {safe(facts['from'])}" if facts["from"] else "")
+    origin = f"part {facts['part']}" + (f", {escape(facts['from'])}" if facts["from"] else "")
     size = f"{facts['tokens']:,} tokens, {facts['bytes']:,} bytes"
     lines = [
         f"{facts['source']}, {facts['split']}, document {facts['document']:,}: {size} ({origin})"
     ]
     if facts["text"] is not None:
-        lines.append(safe(facts["text"], keep="\n\t") + (END_MARK if facts["ends"] else ""))
+        lines.append(escape(facts["text"], keep="\n\t") + (END_MARK if facts["ends"] else ""))
     if "ids" in facts:
         lines.append("ids: " + " ".join(map(str, facts["ids"])))
     return "\n".join(lines)
@@ -132,9 +134,9 @@ def dropped(facts: Facts, full: bool) -> str:
         counts = ", ".join(f"{count:,} {cause}" for cause, count in facts["counts"][name].items())
         lines.append(f"{name}: dropped {counts or 'nothing'}")
         for sample in samples:
-            text = safe(sample["text"])
-            text = text if full else begun(text, _BEGIN_CHARS)
-            words = (sample["cause"], safe(sample["where"]), text)
+            text = escape(sample["text"])
+            text = text if full else truncate(text, _BEGIN_CHARS)
+            words = (sample["cause"], escape(sample["where"]), text)
             lines.append("  " + "  ".join(filter(None, words)))
     return "\n".join(lines)
 
@@ -153,7 +155,7 @@ def _source(name: str, facts: Facts, full: bool) -> list[str]:
 def _first(split: str, documents: list[Facts], full: bool) -> list[str]:
     lines = [f"  first documents of {split}:"] if documents else []
     for document in documents:
-        words = _words(document, full, lambda text: begun(text, _BEGIN_CHARS))
+        words = _words(document, full, lambda text: truncate(text, _BEGIN_CHARS))
         lines.append(f"    {document['document']}  {document['tokens']:,} tokens  {words}")
     return lines
 
@@ -167,7 +169,7 @@ def _rows(rows: list[Facts], full: bool) -> list[str]:
         lines.append(f"row {row['row']}: {place}; {entry} a document")
         lines += _stretches(row["documents"], full)
         target = row["target"]
-        text = END_MARK if target["ends"] else f"'{safe(target['text'])}'" * bool(target["text"])
+        text = END_MARK if target["ends"] else f"'{escape(target['text'])}'" * bool(target["text"])
         lines.append(f"  └─ next: {text or 'id'} {target['id']}".rstrip())
     crossed = any(len(row["documents"]) > 1 for row in rows)
     return [*lines, _LEGEND] if crossed else lines
@@ -178,7 +180,7 @@ def _stretches(documents: list[Facts], full: bool) -> list[str]:
     shown = documents if full else documents[:_STRETCHES]
     lines: list[str] = []
     for document in shown:
-        words = _words(document, full, lambda text: shortened(text, _STRETCH_CHARS))
+        words = _words(document, full, lambda text: elide(text, _STRETCH_CHARS))
         lines += ["  ├─", f"  │ {words}"]
         if document["text"] is not None and "ids" in document:
             lines.append(f"  │ ids: {_ids(document['ids'], full)}")
@@ -192,7 +194,7 @@ def _words(document: Facts, full: bool, shorten: Callable[[str], str]) -> str:
     end = END_MARK if document["ends"] else ""
     if document["text"] is None:
         return f"ids: {_ids(document['ids'], full)} {end}".rstrip()
-    text = safe(document["text"])
+    text = escape(document["text"])
     return (text if full else shorten(text)) + end
 
 

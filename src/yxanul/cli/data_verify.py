@@ -20,7 +20,7 @@ def command(
     shards: ShardsArgument, tokenizer: TokenizerOption = None, as_json: JsonOption = False
 ) -> None:
     """Check every file: checksums, ids, documents, held-out text; report every fault."""
-    from yxanul.cli.pictures import safe
+    from yxanul.cli.pictures import escape
     from yxanul.inspect.look import verify
     from yxanul.inspect.target import TokenizerFinder, find_target
 
@@ -30,7 +30,7 @@ def command(
     with StopRequest().handled():
         facts = verify(place, finder, ui)
     if not as_json:
-        print_text(safe(verify_text(facts), keep="\n"))
+        print_text(escape(verify_text(facts), keep="\n"))
     bad = [name for name, check in facts["sources"].items() if not check["ok"]]
     if bad:
         total = sum(len(facts["sources"][name]["faults"]) for name in bad)

@@ -18,11 +18,11 @@ def main() -> None:
 
 def run() -> None:
     """Run the command line; turn errors into one line or object and an exit code."""
-    from yxanul.cli.errors import guarded
+    from yxanul.cli.errors import handle_errors
     from yxanul.cli.output import only_json_on_stdout
 
     as_json = "--json" in sys.argv
-    with only_json_on_stdout() if as_json else contextlib.nullcontext(), guarded(as_json):
+    with only_json_on_stdout() if as_json else contextlib.nullcontext(), handle_errors(as_json):
         run_verb()
 
 

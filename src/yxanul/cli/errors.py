@@ -22,12 +22,12 @@ from yxanul.train.parallel.worker_group import ExitReport, write_exit_report
 
 UsageError: Any = typer.BadParameter.__base__
 """Base class of command-line errors; its module depends on the version of typer."""
-_OF_OTHERS = ("gloo", "nccl", "connection closed by peer", "connection reset", "broken pipe")
+_PEER_GONE = ("gloo", "nccl", "connection closed by peer", "connection reset", "broken pipe")
 """Substrings of a collective's error when a peer process is gone."""
 
 
 @contextlib.contextmanager
-def guarded(as_json: bool = False) -> Iterator[None]:
+def handle_errors(as_json: bool = False) -> Iterator[None]:
     """Context manager: turn a user error into one line and an exit code, without a traceback."""
     if "WORLD_SIZE" in os.environ:
         from yxanul.train.parallel.worker_group import end_with_parent
@@ -42,7 +42,7 @@ def guarded(as_json: bool = False) -> Iterator[None]:
         sys.exit(0)
     except (Exception, Interrupted, KeyboardInterrupt) as error:
         if "WORLD_SIZE" in os.environ:
-            sys.exit(end_one_of_several(error))
+            sys.exit(end_worker(error))
         mistake = mistake_of(error)
         if as_json:
             print_json(error_facts(error))
@@ -96,18 +96,18 @@ def error_facts(error: BaseException) -> dict[str, Any]:
     return {"error": error_fields, "exit_code": mistake.exit_code} | mistake.facts
 
 
-def end_one_of_several(error: BaseException) -> int:
+def end_worker(error: BaseException) -> int:
     """Report why this worker ends to its launcher, else on stderr; return the exit code."""
     rank = int(os.environ.get("RANK", "0"))
     mistake, facts = mistake_of(error), error_facts(error)
-    follows = mistake is None and is_of_another(error)
-    accident = mistake is None or mistake.is_accident
+    follows = mistake is None and is_peer_gone(error)
+    retryable = mistake is None or mistake.is_retryable
     text = str(mistake or "".join(traceback.format_exception(error)).rstrip())
     if follows:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         text = f"stopped, probably because another process is gone ({reason})"
     code = facts["exit_code"]
-    ending = ExitReport(rank, code, text, is_accident=accident, follows=follows, facts=facts)
+    ending = ExitReport(rank, code, text, is_retryable=retryable, follows=follows, facts=facts)
     if not write_exit_report(ending):
         sys.stderr.write(f"yxanul: process {rank}: {text}\n")
         if rank == 0 and "--json" in sys.argv:
@@ -115,13 +115,13 @@ def end_one_of_several(error: BaseException) -> int:
     return code
 
 
-def is_of_another(error: BaseException) -> bool:
+def is_peer_gone(error: BaseException) -> bool:
     """Return whether an error only means that a peer process has ended."""
     return any(
         type(cause).__name__.startswith("Dist")
         or (
             isinstance(cause, RuntimeError)
-            and any(word in str(cause).lower() for word in _OF_OTHERS)
+            and any(word in str(cause).lower() for word in _PEER_GONE)
         )
         for cause in causes_of(error)
     )

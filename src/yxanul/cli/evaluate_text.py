@@ -14,7 +14,7 @@ from yxanul.base.ui import Ui
 from yxanul.bundle import Bundle, open_bundle
 from yxanul.cli.options import Device
 from yxanul.cli.output import make_ui, print_result
-from yxanul.cli.pictures import safe, table
+from yxanul.cli.pictures import escape, table
 from yxanul.data.batches import WindowShape
 from yxanul.data.fetch import fetch_shards
 from yxanul.data.shards import Shards
@@ -136,6 +136,6 @@ def _comparison(domains: Mapping[str, DomainScore], found: Mapping[str, Surprise
 def _one_line(score: Score, text: str, width: int) -> str:
     from rich.text import Text
 
-    line = Text(f"{score.bits_per_byte:8.4f}  {safe(' '.join(text[: 4 * width].split()))}")
+    line = Text(f"{score.bits_per_byte:8.4f}  {escape(' '.join(text[: 4 * width].split()))}")
     line.truncate(width, overflow="ellipsis")
     return line.plain

@@ -105,7 +105,7 @@ CooldownOption = Annotated[
     bool,
     flag(
         "--cooldown-now",
-        "End early with the wsd schedule's cool-down; also works on a run in progress.",
+        "End early with the wsd schedule's cooldown; also works on a run in progress.",
     ),
 ]
 

@@ -15,36 +15,36 @@ _COLUMNS = " ▁▂▃▄▅▆▇█"
 _SHADES = "█▒░▓▚╳"
 
 
-def safe(text: str, keep: str = "") -> str:
+def escape(text: str, keep: str = "") -> str:
     """Escape characters that move the cursor, colour or reorder text, except those in `keep`."""
     if text.isprintable():
         return text
     return "".join(
-        _escaped(char)
+        _escape_char(char)
         if char not in keep and (char in _BIDI or unicodedata.category(char) in _UNSAFE)
         else char
         for char in text
     )
 
 
-def _escaped(char: str) -> str:
+def _escape_char(char: str) -> str:
     short = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(char)
     if short is not None:
         return short
     return f"\\x{ord(char):02x}" if ord(char) < 256 else f"\\u{ord(char):04x}"
 
 
-def shortened(text: str, most: int) -> str:
-    """Shorten a text longer than `most` characters to its beginning and end."""
-    if len(text) <= most:
+def elide(text: str, max_chars: int) -> str:
+    """Shorten a text longer than `max_chars` characters to its beginning and end."""
+    if len(text) <= max_chars:
         return text
-    head, tail = most * 2 // 3, most // 3
+    head, tail = max_chars * 2 // 3, max_chars // 3
     return f"{text[:head]} … {len(text) - head - tail:,} characters … {text[-tail:]}"
 
 
-def begun(text: str, most: int) -> str:
-    """Truncate a text longer than `most` characters."""
-    return text if len(text) <= most else f"{text[:most]} …"
+def truncate(text: str, max_chars: int) -> str:
+    """Truncate a text longer than `max_chars` characters."""
+    return text if len(text) <= max_chars else f"{text[:max_chars]} …"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -66,7 +66,7 @@ def length_columns(by_source: Mapping[str, Mapping[str, int]]) -> list[str]:
         return []
     bins = [1 << n for n in range(min(bounds).bit_length() - 1, max(bounds).bit_length())]
     name_width = max(map(len, by_source))
-    lines = [" " * name_width + "".join(f"{_short(least):>{_COLUMN}}" for least in bins)]
+    lines = [" " * name_width + "".join(f"{_with_suffix(least):>{_COLUMN}}" for least in bins)]
     for name, lengths in by_source.items():
         (blocks,) = area([lengths.get(str(least), 0) for least in bins], 1)
         cells = "".join(f"{3 * block:>{_COLUMN}}" for block in blocks)
@@ -74,7 +74,7 @@ def length_columns(by_source: Mapping[str, Mapping[str, int]]) -> list[str]:
     return lines
 
 
-def left_out(dropped: Mapping[str, int], kept: int) -> str:
+def describe_dropped(dropped: Mapping[str, int], kept: int) -> str:
     """Return the documents left out by cause, with the share of all documents."""
     total = kept + sum(dropped.values())
     by_size = sorted(dropped.items(), key=lambda item: (-item[1], item[0]))
@@ -87,7 +87,7 @@ def percent(count: int, total: int) -> str:
     return "<0.1%" if 0 < share < 0.05 else f"{share:.1f}%"
 
 
-def _short(number: int) -> str:
+def _with_suffix(number: int) -> str:
     """Format a number such as 512, 1k, 2k, 1M."""
     for size, suffix in ((1 << 30, "G"), (1 << 20, "M"), (1 << 10, "k")):
         if number >= size:
@@ -105,10 +105,10 @@ def bars(
     The largest value has a bar of `width` characters; a positive value has at least a sliver.
     """
     labels = max((len(label) for label, _ in rows), default=0)
-    most = max((value for _, value in rows if math.isfinite(value)), default=0.0)
+    largest = max((value for _, value in rows if math.isfinite(value)), default=0.0)
     lines = []
     for label, value in rows:
-        bar = _bar(value / most, width) if most > 0 and math.isfinite(value) else ""
+        bar = _bar(value / largest, width) if largest > 0 and math.isfinite(value) else ""
         lines.append(f"{label:<{labels}}  {bar}{' ' if bar else ''}{format(value)}")
     return lines
 
@@ -118,8 +118,8 @@ def area(values: Sequence[float], height: int) -> list[str]:
 
     A positive value has at least the lowest block.
     """
-    most = max((value for value in values if math.isfinite(value)), default=0.0)
-    tall = [_eighths(value / most, height) if most > 0 else 0 for value in values]
+    largest = max((value for value in values if math.isfinite(value)), default=0.0)
+    tall = [_eighths(value / largest, height) if largest > 0 else 0 for value in values]
     return [
         "".join(_COLUMNS[min(8, max(0, eighths - 8 * floor))] for eighths in tall)
         for floor in reversed(range(height))

@@ -67,7 +67,7 @@ def command(
 
     Repeat the command to resume an interrupted or failed run.
     """
-    order = Order(
+    request = RunRequest(
         NAME,
         recipe,
         with_device(overrides, device),
@@ -80,31 +80,31 @@ def command(
         cooldown_now=cooldown_now,
         as_json=as_json,
     )
-    run_recipe(order)
+    run_recipe(request)
 
 
-def run_recipe(order: Order) -> None:
+def run_recipe(request: RunRequest) -> None:
     """Execute `run` or `train`, here or in several processes, and show the outcome."""
-    startup, recipe = Startup(), order.load()
-    if order.cooldown_now and order.ask_for_cooldown(recipe):
+    startup, recipe = Startup(), request.load()
+    if request.cooldown_now and request.ask_for_cooldown(recipe):
         return
-    if order.resume and not order.last_step():
-        order.ui().say(f"{order.out} has no checkpoint yet; training starts at its first step")
+    if request.resume and not request.last_step():
+        request.ui().say(f"{request.out} has no checkpoint yet; training starts at its first step")
     startup.lap("recipe")
-    if (size := num_devices(order, recipe)) > 1:
-        start_children(order, size)
+    if (size := num_devices(request, recipe)) > 1:
+        start_children(request, size)
         return
 
     from yxanul.stages.resume import open_run
 
     with open_run(
         recipe,
-        order.run,
-        order.ui(),
+        request.run,
+        request.ui(),
         startup,
-        with_preset=order.with_preset,
-        with_prepare=order.verb == "run",
-        stop_after=order.stop_after,
+        with_preset=request.with_preset,
+        with_prepare=request.verb == "run",
+        stop_after=request.stop_after,
     ) as session:
         from yxanul.stages.runner import run_stages
         from yxanul.stages.summary import summarize
@@ -114,12 +114,12 @@ def run_recipe(order: Order) -> None:
         except GateFailed as failure:
             if facts := summarize(session):
                 failure.facts = facts | failure.facts
-                if not order.as_json:
+                if not request.as_json:
                     print_text(summary(facts))
             raise
         facts = summarize(session)
     if facts is not None:
-        print_result(facts, summary(facts), order.as_json)
+        print_result(facts, summary(facts), request.as_json)
 
 
 def summary(facts: dict[str, Any]) -> str:
@@ -160,15 +160,15 @@ def own_command() -> list[str]:
 
 def readable(sample: str) -> str:
     """Return a sample with runs of empty lines collapsed, cut to a readable length."""
-    from yxanul.cli.pictures import safe
+    from yxanul.cli.pictures import escape
 
-    text = safe(re.sub(r"\s*\n\s*\n\s*", "\n\n", sample.strip()), keep="\n")
+    text = escape(re.sub(r"\s*\n\s*\n\s*", "\n\n", sample.strip()), keep="\n")
     shown = "\n".join(text.splitlines()[:SAMPLE_LINES])[:SAMPLE_CHARS]
     return shown if shown == text else f"{shown.rstrip()} ..."
 
 
 @dataclass(frozen=True)
-class Order:
+class RunRequest:
     """The arguments of `run` and `train`."""
 
     verb: str
@@ -244,7 +244,7 @@ class Order:
         return [self.verb, self.recipe, *self.overrides, "--out", str(self.out), *flags]
 
     def ask_for_cooldown(self, recipe: Recipe) -> bool:
-        """Request an early cool-down; True if a running process will carry it out."""
+        """Request an early cooldown; True if a running process will carry it out."""
         from yxanul.stages.replan import ask
 
         ask(self.run, recipe)
@@ -276,12 +276,12 @@ def load_for_run(
     return recipe
 
 
-def num_devices(order: Order, recipe: Recipe) -> int:
+def num_devices(request: RunRequest, recipe: Recipe) -> int:
     """Return the number of processes to start; 1 inside a worker."""
     if "WORLD_SIZE" in os.environ:
         return 1
-    if order.devices is not None:
-        return order.devices
+    if request.devices is not None:
+        return request.devices
     if recipe.train.device == "cpu" or not Path("/dev/nvidiactl").exists():
         return 1  # known without importing torch
     import torch
@@ -289,30 +289,30 @@ def num_devices(order: Order, recipe: Recipe) -> int:
     return max(1, torch.cuda.device_count())
 
 
-def start_children(order: Order, size: int) -> None:
-    """Run the order in several processes; raise the error of one that failed."""
+def start_children(request: RunRequest, size: int) -> None:
+    """Run the request in several processes; raise the error of one that failed."""
     from yxanul.train.parallel.worker_group import WorkerGroup, command_of
 
-    ui, cores = order.ui(), os.cpu_count() or 1
+    ui, cores = request.ui(), os.cpu_count() or 1
     if size > cores:
         ui.warn(f"{size} processes share {cores} cores: fewer would train faster")
-    for attempt in range(order.restarts + 1):
-        ending = WorkerGroup(command_of(order.arguments()), size).run()
+    for attempt in range(request.restarts + 1):
+        ending = WorkerGroup(command_of(request.arguments()), size).run()
         if ending is None:
             return
-        if attempt == order.restarts or not ending.is_accident:
+        if attempt == request.restarts or not ending.is_retryable:
             raise _error_of(ending)
         ui.warn(
             f"{ending.text}; restarting from the last checkpoint"
-            f" ({attempt + 1} of {order.restarts})"
+            f" ({attempt + 1} of {request.restarts})"
         )
 
 
 def _error_of(ending: ExitReport) -> YxanulError | Interrupted:
     if ending.exit_code >= 128:
         return Interrupted(ending.text, signal_number=ending.exit_code - 128)
-    hint = "the same command resumes from the last checkpoint" if ending.is_accident else None
-    facts = None if ending.is_accident else ending.facts
+    hint = "the same command resumes from the last checkpoint" if ending.is_retryable else None
+    facts = None if ending.is_retryable else ending.facts
     error = YxanulError(ending.text, hint=hint, facts=facts)
     error.exit_code = ending.exit_code
     return error

@@ -61,7 +61,7 @@ def command(
     from yxanul.data.texts import say_notes, training_texts
     from yxanul.tokenizer.build import build_tokenizer
 
-    folder = checked_out(out, force)
+    folder = check_output(out, force)
     kind, text_paths = None, paths or []
     if text_paths[:1] in (["bpe"], ["superbpe"]):  # ./bpe is a path
         kind, *text_paths = text_paths
@@ -84,7 +84,7 @@ def command(
     print_result(facts, train_text(facts), as_json)
 
 
-def checked_out(out: Path | None, force: bool) -> Path:
+def check_output(out: Path | None, force: bool) -> Path:
     """Return the output folder; raise if it holds a model, or a tokenizer without `force`."""
     if out is None:
         raise YxanulError("no output folder for the tokenizer", expected="--out DIR")

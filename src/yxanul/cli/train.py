@@ -24,7 +24,7 @@ from yxanul.cli.options import (
     with_device,
 )
 from yxanul.cli.output import print_json
-from yxanul.cli.run import Order, run_recipe
+from yxanul.cli.run import RunRequest, run_recipe
 
 NAME = "train"
 EXAMPLES = """
@@ -60,9 +60,13 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Train every stage of a recipe whose shards are prepared; resume where it stopped."""
-    if eval_only and cooldown_now:
-        raise YxanulError("--eval-only and --cooldown-now cannot be combined")
-    order = Order(
+    of_training = (overrides, devices, strategy, restarts, resume, disable_fp8, cooldown_now)
+    if eval_only and any((*of_training, stop_after)):
+        raise YxanulError(
+            "--eval-only trains nothing: only --out, --device and --json go with it",
+            hint="it scores the run as its recipe.yaml has it",
+        )
+    request = RunRequest(
         NAME,
         recipe,
         with_device(overrides, device),
@@ -79,21 +83,21 @@ def command(
     if eval_only:
         from yxanul.cli.evaluate_text import TextRequest, score_text
 
-        score_text(TextRequest(order.out, checkpoint="last", device=device), as_json)
+        score_text(TextRequest(request.out, checkpoint="last", device=device), as_json)
         return
-    if stop_after is not None and order.last_step() >= stop_after:
-        show_stop(order, f"{order.out} is already at step {order.last_step()}")
+    if stop_after is not None and request.last_step() >= stop_after:
+        show_stop(request, f"{request.out} is already at step {request.last_step()}")
         return
     try:
-        run_recipe(order)
+        run_recipe(request)
     except Interrupted as stop:
-        if stop_after is None or order.last_step() < stop_after:
+        if stop_after is None or request.last_step() < stop_after:
             raise
-        show_stop(order, stop.what)
+        show_stop(request, stop.what)
 
 
-def show_stop(order: Order, text: str) -> None:
+def show_stop(request: RunRequest, text: str) -> None:
     """Report the run's last step."""
-    order.ui().say(text)
-    if order.as_json and os.environ.get("RANK", "0") == "0":
-        print_json({"run": str(order.out), "step": order.last_step()})
+    request.ui().say(text)
+    if request.as_json and os.environ.get("RANK", "0") == "0":
+        print_json({"run": str(request.out), "step": request.last_step()})

@@ -9,7 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from yxanul.base.figures import format_seconds
-from yxanul.cli.pictures import area, begun, safe
+from yxanul.cli.pictures import area, escape, truncate
 
 STYLES = {"passed": "green", "failed": "red", "running": "cyan", "stopped": "yellow"}
 CURVE_HEIGHT, BAR_WIDTH, LABEL_WIDTH, WIDEST = 5, 24, 9, 100
@@ -27,25 +27,25 @@ def screen(runs: Sequence[Facts], width: int) -> Text:
 
 def block(run: Facts, width: int, height: int) -> Iterator[Text]:
     """Yield the lines of one run."""
-    title = Text(safe(run["name"]), style="bold")
+    title = Text(escape(run["name"]), style="bold")
     title.append(f"  {run['status']}", style=STYLES[run["status"]])
     if run["status"] == "failed" or run["stage"] is None:
         yield title
-        yield Text(begun(safe(run["sentence"]), 3 * width))
+        yield Text(truncate(escape(run["sentence"]), 3 * width))
     else:
         phase = f", phase {run['phase']} ({run['seq_len']:,} tokens a row)" if run["phase"] else ""
-        title.append(f"  stage {run['stage_number']} '{safe(run['stage'])}'{phase}", style="dim")
+        title.append(f"  stage {run['stage_number']} '{escape(run['stage'])}'{phase}", style="dim")
         title.truncate(width, overflow="ellipsis")
         yield title
         yield _progress(run)
     yield from _curve(run["losses"], width, height)
     yield Text(_figures(run))
     if run["held_out"]:
-        scores = "  ".join(f"{safe(name)} {bits:.4f}" for name, bits in run["held_out"].items())
-        yield Text(begun(f"held-out bits per byte: {scores}", 2 * width))
+        scores = "  ".join(f"{escape(name)} {bits:.4f}" for name, bits in run["held_out"].items())
+        yield Text(truncate(f"held-out bits per byte: {scores}", 2 * width))
     for alert in run["alerts"]:
         text = f"step {alert['step']:,}: {alert['seen']}; try {alert['advice']}"
-        yield Text(begun(f"! {text}", 2 * width), style="yellow")
+        yield Text(truncate(f"! {text}", 2 * width), style="yellow")
 
 
 def _progress(run: Facts) -> Text:
@@ -94,4 +94,4 @@ def line(run: Facts) -> str:
     parts += [f"loss {run['loss']:.3f}"] if run["loss"] is not None else []
     parts += [f"{run['tokens_per_second']:,.0f} tokens/s"] if run["tokens_per_second"] else []
     parts += [f"{format_seconds(left)} left"] if left is not None else []
-    return safe(", ".join(parts))
+    return escape(", ".join(parts))

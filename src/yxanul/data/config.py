@@ -81,10 +81,8 @@ class DataSettings(Settings):
             if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name):
                 raise Misfit(f"invalid source name '{name}': use letters, digits, _, - and .", name)
         lower = [name.lower() for name in sources]
-        if twins := [name for name in sources if lower.count(name.lower()) > 1]:
-            raise Misfit(
-                f"source names {' and '.join(twins)} differ only in case", *reversed(twins)
-            )
+        if same := [name for name in sources if lower.count(name.lower()) > 1]:
+            raise Misfit(f"source names {' and '.join(same)} differ only in case", *reversed(same))
         return sources
 
     @model_validator(mode="after")

@@ -213,4 +213,4 @@ def _read_samples(path: Path) -> list[DroppedSample]:
         raise YxanulError(f"{path} is missing", hint="run yxanul prepare") from None
     except (ValueError, ValidationError) as error:
         reason = str(error).splitlines()[0]
-        raise YxanulError(f"{path} is broken", got=reason, hint="run yxanul prepare") from None
+        raise YxanulError(f"{path} is damaged", got=reason, hint="run yxanul prepare") from None

@@ -199,7 +199,7 @@ def parse_manifest(content: bytes, path: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "manifest"
-        raise YxanulError(f"{path} is broken", got=f"{where}: {first['msg']}") from None
+        raise YxanulError(f"{path} is damaged", got=f"{where}: {first['msg']}") from None
     if manifest.header.schema_version != SCHEMA_VERSION:
         raise YxanulError(
             f"{path} was written by another version of yxanul",
@@ -221,7 +221,7 @@ def read_outline(folder: Path) -> Outline:
     try:
         return Outline.model_validate(read_json(folder / _OUTLINE))
     except ValidationError as error:
-        raise YxanulError(f"{folder / _OUTLINE} is broken", got=error.errors()[0]) from None
+        raise YxanulError(f"{folder / _OUTLINE} is damaged", got=error.errors()[0]) from None
 
 
 def read_record(folder: Path, number: int) -> PartRecord | None:

@@ -157,7 +157,7 @@ def _check_records(source: Encoded, records: Mapping[int, PartRecord], check: Ch
     for number in range(source.num_parts):
         path = record_path(folder, number)
         if number not in records and (source.complete or path.exists()):
-            check.fault(path, "it is broken" if path.exists() else "it is missing")
+            check.fault(path, "it is damaged" if path.exists() else "it is missing")
     if not source.complete:
         done = f"{source.parts_done} of {source.num_parts} shards are encoded"
         check.fault(folder, f"it is incomplete: {done}; run yxanul prepare")

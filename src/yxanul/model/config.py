@@ -200,7 +200,7 @@ class ModelSettings(Settings):
         return self.model_copy(update={"vocab_size": size})
 
     @property
-    def num_tokens(self) -> int:
+    def known_vocab_size(self) -> int:
         """Vocabulary size; raises YxanulError while it is unset."""
         if self.vocab_size is None:
             raise YxanulError(
@@ -210,11 +210,11 @@ class ModelSettings(Settings):
         return self.vocab_size
 
     @property
-    def num_stored_tokens(self) -> int:
+    def padded_vocab_size(self) -> int:
         """Rows of the embedding table: the vocabulary, padded unless it is a multiple of 16."""
-        if self.num_tokens % 16 == 0:
-            return self.num_tokens
-        return -(-self.num_tokens // PADDING_MULTIPLE) * PADDING_MULTIPLE
+        if self.known_vocab_size % 16 == 0:
+            return self.known_vocab_size
+        return -(-self.known_vocab_size // PADDING_MULTIPLE) * PADDING_MULTIPLE
 
 
 def free_settings(weights: ModelSettings) -> set[str]:

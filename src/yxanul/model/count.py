@@ -19,12 +19,12 @@ def parameter_table(settings: ModelSettings) -> dict[str, int]:
     attention, ffn = _matrices(settings)
     gains = 2 * settings.head_width if settings.qk_norm else 0
     table = {
-        "embedding": settings.num_tokens * (rank or width) + (rank * width if rank else 0),
+        "embedding": settings.known_vocab_size * (rank or width) + (rank * width if rank else 0),
         "learned positions": settings.max_seq_len * width if "learned" in settings.positions else 0,
         f"attention x {layers}": layers * (attention + gains),
         f"feed-forward x {layers}": layers * ffn,
         "norms": (layers * (4 if settings.post_norm else 2) + 1) * width,
-        "head": settings.num_tokens * width if settings.head == "untied" else 0,
+        "head": settings.known_vocab_size * width if settings.head == "untied" else 0,
     }
     return {name: number for name, number in table.items() if number}
 
@@ -77,7 +77,7 @@ def flops_per_token(settings: ModelSettings, seq_len: int) -> TokenFlops:
     """Return the training FLOPs per token at sequence length `seq_len`."""
     rank, width = settings.embedding_rank, settings.width
     projection = rank * width if rank else 0
-    head = settings.num_tokens * (rank if rank and settings.head == "folded" else width)
+    head = settings.known_vocab_size * (rank if rank and settings.head == "folded" else width)
     if settings.head == "folded":
         head += projection
     matrices = settings.depth * sum(_matrices(settings)) + projection

@@ -57,7 +57,7 @@ class LanguageModel(nn.Module):
         self.norm = NORMS[settings.norm](settings.width, settings.norm_eps)
         self.head = None
         if settings.head == "untied":
-            self.head = nn.Parameter(torch.empty(settings.num_stored_tokens, settings.width))
+            self.head = nn.Parameter(torch.empty(settings.padded_vocab_size, settings.width))
         self.attention_backend = "auto"
         self.compiles = False  # the layers and (on a GPU) the loss, once per training shape
         self.checkpoint_every: int | None = None  # activation checkpointing of every n-th layer
@@ -77,7 +77,7 @@ class LanguageModel(nn.Module):
             parameter.copy_(values.normal_(0.0, self._init_std(name), generator=generator))
         for table in (self.embedding.tokens, self.head):
             if table is not None:
-                table[self.settings.num_tokens :] = 0.0
+                table[self.settings.known_vocab_size :] = 0.0
 
     def _init_std(self, name: str) -> float:
         settings = self.settings
@@ -170,13 +170,13 @@ class LanguageModel(nn.Module):
     def uncapped_logits(self, hidden: Tensor) -> Tensor:
         """Return the logits before soft-capping, in fp32."""
         x_NX, weight_VX = self._head(hidden)
-        logits = x_NX @ weight_VX[: self.settings.num_tokens].T
+        logits = x_NX @ weight_VX[: self.settings.known_vocab_size].T
         return logits.float().view(*hidden.shape[:-1], -1)
 
     def _loss_config(self) -> LossConfig:
         settings, on_gpu = self.settings, self.embedding.tokens.device.type == "cuda"
         return LossConfig(
-            settings.num_tokens,
+            settings.known_vocab_size,
             settings.logit_soft_cap,
             settings.z_loss,
             compiled=self.compiles and on_gpu,  # on a CPU the in-place version is faster

@@ -37,7 +37,7 @@ class LossSum:
 class LossConfig(NamedTuple):
     """Settings of the loss."""
 
-    num_tokens: int
+    vocab_size: int
     """Vocabulary size; further rows of the weight are padding and are left out."""
     soft_cap: float | None = None
     """Soft-capping: logits become cap * tanh(logits / cap) (arXiv 2408.00118)."""
@@ -73,7 +73,7 @@ def linear_cross_entropy(
 ) -> LossSum:
     """Return the summed cross-entropy of hidden W^T against the targets that are not `IGNORE`.
 
-    Equal to `F.cross_entropy(hidden @ weight[:num_tokens].T, targets, reduction="sum")`.
+    Equal to `F.cross_entropy(hidden @ weight[:vocab_size].T, targets, reduction="sum")`.
     """
     count = (targets_N != IGNORE).sum()
     if torch.is_grad_enabled():
@@ -111,13 +111,13 @@ def target_scores(
     are slower.
     """
     width = 64 * max(1, TILE_LOGITS[hidden_NX.device.type] // (64 * len(hidden_NX)))
-    starts = range(0, loss_config.num_tokens, width)
+    starts = range(0, loss_config.vocab_size, width)
     tile_U = target_U // width
     order_U = tile_U.argsort()
     counts = torch.bincount(tile_U, minlength=len(starts)).tolist()
     tops, sums, at_target, is_top = [], [], [], []
     for start, uses in zip(starts, order_U.split(counts), strict=True):
-        tile = hidden_NX @ weight_VX[start : min(start + width, loss_config.num_tokens)].T
+        tile = hidden_NX @ weight_VX[start : min(start + width, loss_config.vocab_size)].T
         tile = capped(tile.float(), loss_config.soft_cap)
         tops.append(tile.amax(1))
         rows, targets = row_U[uses], target_U[uses] - start
@@ -149,7 +149,7 @@ def rows_with_gradient(
     scored, target = (target != IGNORE).float(), target.clamp(min=0)
     capped_logits = capped(logits.float(), loss_config.soft_cap)
     column = torch.arange(logits.shape[1], device=logits.device)
-    z = capped_logits.masked_fill(column >= loss_config.num_tokens, -torch.inf)
+    z = capped_logits.masked_fill(column >= loss_config.vocab_size, -torch.inf)
     log_sum = z.logsumexp(-1, keepdim=True)
     cross_entropy = (log_sum - z.gather(1, target)) * scored
     z_loss = loss_config.z_loss * log_sum.square() * scored
@@ -229,7 +229,7 @@ def _losses_in_place(
             z.div_(cap).tanh_()
             slope = 1 - z.square() if with_gradient else None
             z.mul_(cap)
-        z[:, loss_config.num_tokens :] = -torch.inf
+        z[:, loss_config.vocab_size :] = -torch.inf
         top, at_target = z.amax(-1, keepdim=True), z.gather(1, target)
         normaliser = z.sub_(top).exp_().sum(-1, keepdim=True)
         log_sum = normaliser.log() + top

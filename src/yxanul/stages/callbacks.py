@@ -116,7 +116,7 @@ def stage_metrics(
         optim = stage_optim(session.recipe.optim, session.recipe.stages[index])
         metrics["optim/usual_lr"] = usual_lr(optim.name, session.engine.settings.width)
         metrics |= future_leak(session.engine, report.seq_len)
-        metrics["model/vocab_size"] = session.engine.settings.num_tokens
+        metrics["model/vocab_size"] = session.engine.settings.known_vocab_size
         metrics["model/from_scratch"] = float(index == 0 and session.recipe.model.init_from is None)
         metrics["data/synthetic"] = float(
             any(data.held_out[domain].synthetic for domain in domains)

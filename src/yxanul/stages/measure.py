@@ -268,8 +268,8 @@ def step_seconds(
 
 def _step_seconds(engine: Engine, phase: Phase, seconds: float) -> float:
     generator = torch.Generator().manual_seed(derive_seed(0, "step_seconds"))
-    num_tokens, rows = engine.mixed_precision.model.settings.num_tokens, phase.micro_rows
-    batch = random_batch(rows, phase.seq_len, num_tokens, generator).to(engine.device)
+    vocab_size, rows = engine.mixed_precision.model.settings.known_vocab_size, phase.micro_rows
+    batch = random_batch(rows, phase.seq_len, vocab_size, generator).to(engine.device)
     num_micro = -(-phase.rows // rows)
     times: list[float] = []
     deadline = time.perf_counter() + seconds

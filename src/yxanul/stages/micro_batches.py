@@ -25,15 +25,15 @@ def fit(session: Session, plan: Plan, stage: StageSettings, entry: Entry) -> Pla
     is_auto = session.recipe.train.micro_batch_size == "auto" and session.device.type == "cuda"
     if entry.micro_rows_for == key:
         plan = with_micro_rows(plan, entry.micro_rows)
-    elif is_auto and session.engine.can_rehearse:
+    elif is_auto and session.engine.can_probe:
         plan = _with_largest_rows(session, plan, stage, optim)
     entry.micro_rows_for, entry.micro_rows = key, micro_rows_of(plan)
-    if session.engine.can_rehearse:
-        _rehearse(session, plan, optim)
+    if session.engine.can_probe:
+        _dry_run(session, plan, optim)
     return plan
 
 
-def _rehearse(session: Session, plan: Plan, optim: OptimSettings) -> None:
+def _dry_run(session: Session, plan: Plan, optim: OptimSettings) -> None:
     """Dry-run the largest remaining phase; raise on all ranks if it fails on any."""
     failure, done = None, session.progress.stage_step
     with session.engine.probe() as engine:

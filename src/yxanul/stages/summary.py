@@ -34,7 +34,7 @@ def stage_facts(session: Session) -> dict[str, Any]:
         "steps": session.progress.step,
         "tokens": session.progress.tokens_seen,
         "start_seconds": session.startup.seconds,
-        "checkpoint_seconds": session.writer.seconds_held,
+        "checkpoint_seconds": session.writer.seconds_blocked,
         "stages": [entry.to_dict() for entry in session.ledger.entries],
     }
 

@@ -89,7 +89,7 @@ def declared_chat_template(folder: Path) -> str | None:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Return a file's JSON object, or {} if it is missing or broken."""
+    """Return a file's JSON object, or {} if it is missing or damaged."""
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

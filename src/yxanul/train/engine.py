@@ -43,7 +43,7 @@ class Engine:
     A step: `loss` and `backward` per micro-batch, `clip`, then `step` (or `zero_grad` to skip it).
     """
 
-    can_rehearse = True
+    can_probe = True
     """Whether this process can try a step by itself before `init_optimizer`."""
     is_sharded = False
     """Whether this process holds only its rows of each weight."""

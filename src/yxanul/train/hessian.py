@@ -53,7 +53,7 @@ def draw_targets(model: LanguageModel, batch: Batch, generator: torch.Generator)
     """Sample targets from the model where `batch` has any; logits are computed in chunks."""
     hidden_BTD = model.hidden(batch.ids_BT, batch.documents_BT)
     hidden_ND, targets_N = hidden_BTD.flatten(0, 1), batch.targets_BT.flatten()
-    rows = max(1, LOGIT_BYTES // (4 * model.settings.num_tokens))
+    rows = max(1, LOGIT_BYTES // (4 * model.settings.known_vocab_size))
     drawn = [
         torch.multinomial(model.logits(chunk_ND).softmax(-1), 1, generator=generator).squeeze(1)
         for chunk_ND in hidden_ND.split(rows)

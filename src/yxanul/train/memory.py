@@ -138,8 +138,8 @@ def _compute(engine: Engine, phase: Phase, optim: OptimSettings, processes: int)
     forget_gradients(engine.mixed_precision)
     rows = process_rows(phase, processes)
     micro_rows = min(rows, phase.micro_rows)
-    generator, num_tokens = torch.Generator().manual_seed(0), engine.settings.num_tokens
-    batch = random_batch(micro_rows, phase.seq_len, num_tokens, generator).to(engine.device)
+    generator, vocab_size = torch.Generator().manual_seed(0), engine.settings.known_vocab_size
+    batch = random_batch(micro_rows, phase.seq_len, vocab_size, generator).to(engine.device)
     count = min(2, -(-rows // micro_rows))
     for number in range(count):
         last = number == count - 1
@@ -165,11 +165,11 @@ def forget_gradients(mixed_precision: MixedPrecision) -> None:
             weight.grad = None
 
 
-def random_batch(rows: int, seq_len: int, num_tokens: int, generator: torch.Generator) -> Batch:
+def random_batch(rows: int, seq_len: int, vocab_size: int, generator: torch.Generator) -> Batch:
     """Return rows of random ids with several documents per row."""
     device = generator.device
     shape = (rows, seq_len + 1)
-    ids = torch.randint(0, num_tokens, shape, generator=generator, device=device)
+    ids = torch.randint(0, vocab_size, shape, generator=generator, device=device)
     position_T = torch.arange(seq_len, device=device)
     documents_BT = (position_T * DOCUMENTS_IN_ROW // seq_len).expand(rows, -1)
     return Batch(ids[:, :-1].contiguous(), ids[:, 1:].contiguous(), documents_BT.contiguous())

@@ -143,7 +143,7 @@ def _apart(engine: Engine) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield the weights by name, with the padding of the vocabulary apart."""
     for name, weight in engine.named_weights().items():
         if name in PADDED:
-            real = max(0, engine.settings.num_tokens - engine.first_row(name))
+            real = max(0, engine.settings.known_vocab_size - engine.first_row(name))
             yield name, weight[:real]
             yield f"padding of {name}", weight[real:]
         else:
@@ -189,12 +189,12 @@ def future_leak(engine: Engine, seq_len: int) -> dict[str, float]:
     with engine.eval_weights() as model:
         if not engine.world.is_main or engine.mixed_precision.precision == "fp8":
             return {}
-        length, num_tokens = min(seq_len, LEAK_TOKENS), model.settings.num_tokens
+        length, vocab_size = min(seq_len, LEAK_TOKENS), model.settings.known_vocab_size
         if length < 2:
             return {}
-        ids_BT = torch.arange(length, device=engine.device).unsqueeze(0) % num_tokens
+        ids_BT = torch.arange(length, device=engine.device).unsqueeze(0) % vocab_size
         before_BTD = model.hidden(ids_BT)[:, :-1].float()
-        ids_BT[0, -1] = (ids_BT[0, -1] + 1) % num_tokens
+        ids_BT[0, -1] = (ids_BT[0, -1] + 1) % vocab_size
         after_BTD = model.hidden(ids_BT)[:, :-1].float()
         change, size = (after_BTD - before_BTD).abs().amax(), before_BTD.abs().mean()
         return {"model/future_leak": float(change / size.clamp(min=1e-9))}

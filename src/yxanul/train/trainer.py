@@ -204,7 +204,7 @@ class Trainer:
 
     def _out_of_memory(self, phase: Phase) -> YxanulError:
         error = too_large(phase, self.engine.device, self.world.size)
-        error.is_accident = True
+        error.is_retryable = True
         return error
 
     def _halve_micro_batch(self, phase: Phase) -> None:

@@ -178,4 +178,4 @@ def shortage(world, run):
     trainer.engine.loss = short
     with pytest.raises(YxanulError) as error:
         trainer.step()
-    return str(error.value), error.value.is_accident
+    return str(error.value), error.value.is_retryable

@@ -19,7 +19,7 @@ class Embedding(nn.Module):
     def __init__(self, settings: ModelSettings):
         super().__init__()
         row = settings.embedding_rank or settings.width
-        self.tokens = nn.Parameter(torch.empty(settings.num_stored_tokens, row))
+        self.tokens = nn.Parameter(torch.empty(settings.padded_vocab_size, row))
         self.projection = Linear(row, settings.width) if settings.embedding_rank else None
         self.scale = settings.width**0.5 if settings.embedding_scale else None
         self.positions = None

@@ -155,7 +155,7 @@ class Architecture(Keys):
             "intermediate_size": settings.ffn_width,
             "rms_norm_eps": settings.norm_eps,
             "max_position_embeddings": settings.max_seq_len,
-            "vocab_size": settings.num_tokens,
+            "vocab_size": settings.known_vocab_size,
             "initializer_range": settings.init_std,
             "tie_word_embeddings": settings.head == "tied",
             "attention_bias": False,

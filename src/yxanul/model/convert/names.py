@@ -16,7 +16,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 def tensor_names(settings: ModelSettings, architecture: type[Architecture]) -> dict[str, Shapes]:
     """Map each of our tensors to theirs with their shapes, in the order of our tensor's rows."""
-    table = settings.num_tokens, settings.width
+    table = settings.known_vocab_size, settings.width
     names: dict[str, Shapes] = {"embedding.tokens": {"model.embed_tokens.weight": table}}
     for n in range(settings.depth):
         for ours, theirs in _layer(settings, architecture).items():
@@ -55,7 +55,7 @@ def to_ours(
     names: Mapping[str, Shapes], read: Callable[[str], Tensor], settings: ModelSettings
 ) -> dict[str, Tensor]:
     """Return our tensors: theirs concatenated, with vocabulary tables zero-padded."""
-    padding = settings.num_stored_tokens - settings.num_tokens
+    padding = settings.padded_vocab_size - settings.known_vocab_size
     result: dict[str, Tensor] = {}
     for ours, theirs in names.items():
         tensors = [read(name) for name in theirs]

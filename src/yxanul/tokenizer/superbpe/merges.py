@@ -86,7 +86,7 @@ class StageTwo:
                 positions = source
             if not self._allowed(left, right):
                 continue
-            positions = self.text.still_at(left, right, positions)
+            positions = self.text.positions_of_pair(left, right, positions)
             if len(positions) == -negative_count:
                 return left, right, positions
             if len(positions) >= MIN_COUNT:
@@ -119,10 +119,10 @@ def first_pairs(text: TokenText) -> PairList:
     lefts, rights, counts, positions = [], [], [], []
     for low, high in _ranges(text):
         here = _positions_of(text, low, high)
-        keys = text.slots[here].astype(np.int64) * text.num_tokens + text.slots[here + 1]
+        keys = text.slots[here].astype(np.int64) * text.vocab_size + text.slots[here + 1]
         some_keys, some_counts, some_positions = _grouped(keys, here)
-        lefts.append((some_keys // text.num_tokens).astype(np.int32))
-        rights.append((some_keys % text.num_tokens).astype(np.int32))
+        lefts.append((some_keys // text.vocab_size).astype(np.int32))
+        rights.append((some_keys % text.vocab_size).astype(np.int32))
         counts.append(some_counts)
         positions.append(some_positions)
     return PairList(*(np.concatenate(arrays) for arrays in (lefts, rights, counts, positions)))
@@ -130,13 +130,13 @@ def first_pairs(text: TokenText) -> PairList:
 
 def pairs_with(text: TokenText, new: int, starts: np.ndarray) -> PairList:
     """Return the pairs of `new`, which occurs exactly at `starts`, with its neighbours."""
-    before, behind = text.before(starts), text.behind(starts, new)
+    before, after = text.ids_before(starts), text.ids_after(starts, new)
     real = (before != BORDER) & (before != new)  # a pair (new, new) is counted from its left one
     lefts, left_counts, left_positions = _grouped(
-        before[real], text.starts_before(starts[real], before[real])
+        before[real], text.starts_of_previous(starts[real], before[real])
     )
-    real = behind != BORDER
-    rights, right_counts, right_positions = _grouped(behind[real], starts[real])
+    real = after != BORDER
+    rights, right_counts, right_positions = _grouped(after[real], starts[real])
     return PairList(
         np.concatenate([lefts, np.full_like(rights, new)]),
         np.concatenate([np.full_like(lefts, new), rights]),
@@ -160,14 +160,14 @@ def _grouped(keys: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.nd
 def _ranges(text: TokenText) -> Iterator[tuple[int, int]]:
     """Yield ranges of ids with a bounded number of positions each (or a single id)."""
     real = text.slots[text.slots != BORDER]
-    counts = np.bincount(real, minlength=text.num_tokens)
+    counts = np.bincount(real, minlength=text.vocab_size)
     low, num_positions = 0, 0
     for token, count in enumerate(counts.tolist()):
         if num_positions and num_positions + count > _POSITIONS_AT_ONCE:
             yield low, token
             low, num_positions = token, 0
         num_positions += count
-    yield low, text.num_tokens
+    yield low, text.vocab_size
 
 
 def _positions_of(text: TokenText, low: int, high: int) -> np.ndarray:

@@ -19,18 +19,18 @@ class TokenText:
     number of slots follows from the id, as each new token results from one pair only.
     """
 
-    def __init__(self, pieces: Iterable[np.ndarray], num_tokens: int) -> None:
-        """Take arrays of ids below `num_tokens`; they may contain BORDER too."""
+    def __init__(self, pieces: Iterable[np.ndarray], vocab_size: int) -> None:
+        """Take arrays of ids below `vocab_size`; they may contain BORDER too."""
         border = np.array([BORDER], np.int32)
         arrays = [border]
         for piece in pieces:
             arrays += [np.asarray(piece, np.int32), border]
         self.slots = np.concatenate(arrays)
-        self._spans = np.ones(num_tokens, np.int64)
-        self.num_tokens = num_tokens
+        self._spans = np.ones(vocab_size, np.int64)
+        self.vocab_size = vocab_size
         self.position_type = np.int32 if self.slots.size < 1 << 31 else np.int64
 
-    def still_at(self, left: int, right: int, positions: np.ndarray) -> np.ndarray:
+    def positions_of_pair(self, left: int, right: int, positions: np.ndarray) -> np.ndarray:
         """Return those of `positions` where `left` is followed by `right`."""
         positions = positions[self.slots[positions] == left]
         return positions[self.slots[positions + self._step(left)] == right]
@@ -48,16 +48,16 @@ class TokenText:
         self.slots[starts + (left_span + right_span - self.position_type(1))] = ~new
         return starts
 
-    def before(self, starts: np.ndarray) -> np.ndarray:
+    def ids_before(self, starts: np.ndarray) -> np.ndarray:
         """Return the id of the token before each of the tokens at `starts`, or BORDER."""
         last = self.slots[starts - self.position_type(1)]
         return np.where(last < 0, ~last, last)
 
-    def behind(self, starts: np.ndarray, token: int) -> np.ndarray:
+    def ids_after(self, starts: np.ndarray, token: int) -> np.ndarray:
         """Return the id of the token after each `token` at `starts`, or BORDER."""
         return self.slots[starts + self._step(token)]
 
-    def starts_before(self, starts: np.ndarray, before: np.ndarray) -> np.ndarray:
+    def starts_of_previous(self, starts: np.ndarray, before: np.ndarray) -> np.ndarray:
         """Return the start positions of the tokens `before`, which end just before `starts`."""
         return (starts - self._spans[before]).astype(self.position_type)
 
@@ -68,7 +68,7 @@ class TokenText:
         if token >= self._spans.size:
             self._spans = np.concatenate([self._spans, np.ones_like(self._spans)])
         self._spans[token] = span
-        self.num_tokens = token + 1
+        self.vocab_size = token + 1
 
 
 def _without_overlaps(positions: np.ndarray, span: np.integer) -> np.ndarray:

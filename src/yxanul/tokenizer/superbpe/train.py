@@ -48,7 +48,7 @@ def read_t80k(folder: Path) -> library.Tokenizer:
 
 
 def read_bpe(vocab: Path, merges: Path, what: str) -> models.BPE:
-    """Load a vocabulary and its merges; raise a `YxanulError` if one is missing or broken."""
+    """Load a vocabulary and its merges; raise a `YxanulError` if one is missing or damaged."""
     for file in (vocab, merges):
         if not file.is_file():
             files = f"a folder with {vocab.name} and {merges.name}"

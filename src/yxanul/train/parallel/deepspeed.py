@@ -25,7 +25,7 @@ class DeepspeedEngine(Engine):
     Before the first `init_optimizer` it behaves like `Engine`, with the whole model.
     """
 
-    can_rehearse = False  # before `init_optimizer` nothing is sharded
+    can_probe = False  # before `init_optimizer` nothing is sharded
 
     def __init__(
         self,

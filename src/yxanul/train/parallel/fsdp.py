@@ -110,7 +110,7 @@ class FsdpEngine(Engine):
     Muon's matrices are gathered and orthogonalized on every rank.
     """
 
-    can_rehearse = False  # a step is collective
+    can_probe = False  # a step is collective
     is_sharded = True
 
     def __init__(

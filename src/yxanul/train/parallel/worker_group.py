@@ -45,7 +45,7 @@ class ExitReport:
     exit_code: int
     text: str
     """The message for the user; for a bug, the traceback."""
-    is_accident: bool = False
+    is_retryable: bool = False
     """True for a fault that is not the user's: a retry may help."""
     follows: bool = False
     """True if it exited only because another worker had."""
@@ -163,7 +163,7 @@ class WorkerGroup:
         lines = self._log(rank).read_text(errors="replace").strip().splitlines()
         last_line = f" ({lines[-1]})" if lines else ""
         text = f"process {rank} of {self._size} was ended by {name}{last_line}"
-        return ExitReport(rank, 2, text, is_accident=True)
+        return ExitReport(rank, 2, text, is_retryable=True)
 
     def _cause(self) -> ExitReport | None:
         endings = self._endings()
@@ -174,7 +174,7 @@ class WorkerGroup:
         if cause is None or cause.follows:
             cause = ExitReport(0, 128, _STOPPED)
         code = 128 + self._asked[0] if cause.exit_code >= 128 else cause.exit_code
-        return replace(cause, exit_code=code, is_accident=False)  # stopped on purpose: no retry
+        return replace(cause, exit_code=code, is_retryable=False)  # stopped on purpose: no retry
 
     @contextlib.contextmanager
     def _signals_noted(self) -> Iterator[None]:

@@ -147,7 +147,7 @@ def _join(world: World, backend: str) -> None:
             expected=f"all of them within {JOIN_TIMEOUT}",
             hint="check their output, and that they can reach MASTER_ADDR:MASTER_PORT",
         )
-        late.is_accident = True
+        late.is_retryable = True
         raise late from error
     store.set_timeout(TIMEOUT)
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
