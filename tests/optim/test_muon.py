@@ -91,3 +91,17 @@ def test_the_rate_of_matrices_follows_the_peak_unless_it_is_given():
 
     assert rate() == 4e-3
     assert rate(muon_lr=7e-3) == 7e-3
+
+
+def test_momentum_rises_from_085_to_095_within_300_updates():
+    generator = torch.Generator().manual_seed(6)
+    weight = torch.nn.Parameter(torch.zeros(4, 6))
+    settings = OptimSettings(name="muon", peak_lr=1e-3)
+    optimizer = build_muon(parameter_groups([("w", weight)], {"w": "matrix"}, settings), settings)
+    mean = torch.zeros(4, 6, dtype=torch.float64)
+    for update in range(310):
+        weight.grad = torch.randn(4, 6, generator=generator)
+        momentum = 0.85 + 0.1 * min(1, update / 300)
+        mean = momentum * mean + (1 - momentum) * weight.grad.double()
+        optimizer.step()
+    assert torch.allclose(optimizer.state[weight]["momentum"].double(), mean, atol=1e-6)

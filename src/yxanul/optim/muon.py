@@ -25,7 +25,9 @@ from yxanul.optim.adamw import FUSED_DEVICES
 from yxanul.optim.base import GroupwiseOptimizer
 from yxanul.optim.config import OptimSettings
 
-MOMENTUM = 0.95
+MOMENTUM, FIRST_MOMENTUM, WARMUP_UPDATES = 0.95, 0.85, 300
+"""Momentum, and that of the first update, from which it rises (Jordan et al. 2024, modded-nanogpt):
+a short run has no time for a long memory."""
 UPDATE_SIZE = 0.2
 RATE_RATIO = 4.0
 """Default muon_lr / peak_lr: the best of 1, 2, 4 and 8 on small models."""
@@ -57,7 +59,6 @@ class Muon(GroupwiseOptimizer):
         devices = {param.device.type for group in groups for param in group["params"]}
         defaults = {
             "orthogonal": False,
-            "momentum": MOMENTUM,
             "betas": betas,
             "eps": eps,
             "fused": devices.issubset(FUSED_DEVICES),  # also read by torch's load_state_dict
@@ -74,9 +75,15 @@ class Muon(GroupwiseOptimizer):
             self._step_adamw(params, grads, group)
 
     def _step_muon(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
-        momenta = self._zeros("momentum", params)
-        torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
-        nesterov = torch._foreach_lerp(grads, momenta, group["momentum"])
+        momenta, steps = self._zeros("momentum", params), self._steps(params)
+        warm = (steps[0] / WARMUP_UPDATES).clamp(max=1)
+        momentum = FIRST_MOMENTUM + (MOMENTUM - FIRST_MOMENTUM) * warm
+        torch._foreach_add_(steps, 1)
+        fresh = torch._foreach_mul(grads, 1 - momentum)
+        torch._foreach_mul_(momenta, momentum)
+        torch._foreach_add_(momenta, fresh)
+        nesterov = torch._foreach_mul(momenta, momentum)
+        torch._foreach_add_(nesterov, fresh)
         torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
         by_shape: dict[torch.Size, list[int]] = defaultdict(list)
         for number, param in enumerate(params):
@@ -90,17 +97,14 @@ class Muon(GroupwiseOptimizer):
             torch._foreach_add_(targets, list(updates), alpha=-group["lr"] * size)
 
     def _step_adamw(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
-        for param in params:
-            if "step" not in self.state[param]:
-                step = torch.zeros((), dtype=torch.float32, device=param.device)
-                self.state[param]["step"] = step
+        steps = self._steps(params)
         adamw(
             params,
             grads,
             self._zeros("exp_avg", params),
             self._zeros("exp_avg_sq", params),
             [],
-            [self.state[param]["step"] for param in params],
+            steps,
             fused=group["fused"],
             amsgrad=False,
             beta1=group["betas"][0],
@@ -110,6 +114,14 @@ class Muon(GroupwiseOptimizer):
             eps=group["eps"],
             maximize=False,
         )
+
+    def _steps(self, params: list[Tensor]) -> list[Tensor]:
+        """Return the number of updates of each parameter so far."""
+        for param in params:
+            if "step" not in self.state[param]:
+                step = torch.zeros((), dtype=torch.float32, device=param.device)
+                self.state[param]["step"] = step
+        return [self.state[param]["step"] for param in params]
 
 
 def build(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.Optimizer:
