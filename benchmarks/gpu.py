@@ -3,7 +3,7 @@
     make gpu PART=1                              # with the machine's own Python, torch and triton
     python benchmarks/gpu.py --part 3 --dry-run  # the same commands, small, on a CPU
 
-1: every CUDA path against its slow twin (tests/gpu, attention back ends). 2: a whole run of the
+1: every CUDA path against its reference (tests/gpu, attention back ends). 2: a whole run of the
 quickstart, and verify-resume. 3: the training step at 28 x 768 and gemma3-270m against peers.
 4: decoding at 28 x 768. Each part leaves a summary in results/, the benchmarks their result files.
 

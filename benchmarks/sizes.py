@@ -36,7 +36,7 @@ from yxanul.model.count import block_parameters
 from yxanul.model.scaling_law import SCALING_LAW
 from yxanul.model.zoo import AUTO_PRESETS
 from yxanul.recipe import load_with_preset
-from yxanul.stages.measure import measure_speed
+from yxanul.stages.measure import Candidate, best_preset, measure_speed
 
 PRESETS = AUTO_PRESETS[:5]
 ALPHA = 0.34
@@ -46,7 +46,7 @@ TOKENS = (250_000, 500_000, 1_000_000, 2_000_000, 4_000_000)
 FITTED_TEXTS = ("tinystories", "wiki")
 """Real texts: the loss of text that programs wrote falls to what their tables hold."""
 NEAR = 1.02
-"""A run stands for a budget of up to so many times its tokens, or one of so many times fewer."""
+"""A run stands for budgets from 1/NEAR to NEAR times its tokens."""
 STARTS = [[3.5, math.log(beta)] for beta in (0.3, 0.45, 0.6)]
 """Where the fit starts: log A, log beta."""
 LEAST_TOKENS = 1_000_000
@@ -189,7 +189,7 @@ def regrets(
             tokens = {preset: 60 * budget * speed for preset, speed in speeds.items()}
             bits = {preset: _bits(runs, text, preset, tokens[preset]) for preset in tokens}
             law = {p: SCALING_LAW.loss(parameters(p), tokens[p], size) for p in tokens}
-            chosen = min(law, key=law.__getitem__)
+            chosen = best_preset([Candidate(p, round(tokens[p]), 0.0, law[p]) for p in law])
             reached, known = bits[chosen], [b for b in bits.values() if b is not None]
             regret = None if reached is None else reached / min(known) - 1
             row = {"text": text, "minutes": budget, "chosen": chosen, "regret": regret}

@@ -352,7 +352,7 @@ def test_one_that_follows_waits_for_the_cause_no_longer_than_it_should(monkeypat
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_before_the_children_listen_is_no_accident(monkeypatch, capsys, number, code):
+def test_a_signal_before_the_children_listen_is_not_retried(monkeypatch, capsys, number, code):
     command = program_of(f"if rank == 1: os.kill(os.getppid(), {int(number)})", "time.sleep(600)")
     monkeypatch.setattr("yxanul.train.parallel.worker_group.command_of", lambda _: command)
     request = RunRequest("train", "any", (), Path("x"), devices=2, restarts=2)

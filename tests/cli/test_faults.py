@@ -46,7 +46,7 @@ def train(recipe, out):
 
 
 def spoil(monkeypatch, step_is_bad, factor):
-    """Multiply the loss that goes backwards at some steps of the run (the rehearsal has none)."""
+    """Multiply the loss that goes backwards at some steps of the run (the dry run has none)."""
     backward, gradients, at = Engine.backward, Trainer.gradients, []
 
     def noted(trainer, watch):

@@ -1,4 +1,4 @@
-"""Every fast path against its slow twin: the same values and the same gradients."""
+"""Every fast path against its reference: the same values and the same gradients."""
 
 import pytest
 import torch

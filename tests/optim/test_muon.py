@@ -9,7 +9,7 @@ from yxanul.optim.muon import build as build_muon
 
 
 def slow_orthogonal(matrix):
-    """The published iteration on one matrix in fp64: the slow twin."""
+    """The published iteration on one matrix in fp64: the reference."""
     a, b, c = QUINTIC
     x = matrix.double()
     x = x.mT if len(matrix) > matrix.shape[1] else x

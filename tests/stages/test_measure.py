@@ -83,6 +83,12 @@ def test_the_line_names_the_next_smaller_and_the_next_larger_preset(tmp_path, mo
     )
 
 
+def test_the_smallest_of_equal_presets_is_chosen():
+    candidates = [measure.Candidate("nano", 9, 0, 2.0), measure.Candidate("5x192", 5, 0, 1.9999)]
+    assert measure.best_preset(candidates) == "nano"
+    assert "expected loss the same with 5x192 (5)" in measure.describe_presets(candidates)
+
+
 def test_a_preset_that_does_not_fit_into_memory_is_not_chosen(tmp_path, monkeypatch):
     def speed(recipe, shape):
         if shape.width > 256:

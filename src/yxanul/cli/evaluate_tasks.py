@@ -139,14 +139,15 @@ def _evaluate_run(
             names = _suite(asked.suite, options.allow_code, ui)
             names, missing = split_by_file({name: ALL_TASKS[name] for name in names}, folder)
         results = evaluate(model, tokenizer, names, folder, options, cache, ui)
-    place = folder or "the hub"
+    place = f"in {folder}" if folder else "on the hub"
     if missing and not results:
         files = "the names of files are in docs/evaluation.md"
-        raise YxanulError(f"no test sets in {place}", expected=", ".join(missing), hint=files)
+        hint = files if folder else "pass --task-data DIR"
+        raise YxanulError(f"no test sets {place}", expected=", ".join(missing), hint=hint)
     if not results:
         raise YxanulError("no task to evaluate", expected=f"some of {', '.join(ALL_TASKS)}")
     if missing:
-        ui.warn(f"not evaluated, as {place} has no test set of them: {', '.join(missing)}")
+        ui.warn(f"not evaluated, as there is no test set {place}: {', '.join(missing)}")
     return _Evaluated(run, bundle.step, seq_len, results, missing)
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from yxanul.base.files import write_text
 from yxanul.base.run_folder import RunFolder
-from yxanul.cli.options import run_folder_of
 from yxanul.cli.output import make_ui
 from yxanul.cli.pictures import area, parts_bar, shades_of, table
 from yxanul.inspect.plan import StagePlan, plan_facts, stage_plan
@@ -50,10 +49,10 @@ def show_recipe(
         from yxanul.stages.data import text_tokens
         from yxanul.stages.measure import compare_presets, describe_presets
 
-        run = RunFolder(run_folder_of(name, None))
+        run = RunFolder(Path("runs") / Path(name).stem)
         candidates = compare_presets(
             partial(load_with_preset, name, overrides, None),
-            text_tokens=text_tokens(run, recipe, make_ui()),  # if it is prepared
+            text_tokens=text_tokens(run, recipe, make_ui()),  # if encoded there
         )
         facts["presets"] = [asdict(one) for one in candidates]
         lines += [f"model on this machine: {describe_presets(candidates)}", ""]

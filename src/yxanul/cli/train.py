@@ -64,7 +64,7 @@ def command(
     if eval_only and any((*of_training, stop_after)):
         raise YxanulError(
             "--eval-only trains nothing: only --out, --device and --json go with it",
-            hint="it scores the run as its recipe.yaml has it",
+            hint="it scores the run with the settings in its recipe.yaml",
         )
     request = RunRequest(
         NAME,

@@ -26,8 +26,8 @@ from yxanul.optim.base import GroupwiseOptimizer
 from yxanul.optim.config import OptimSettings
 
 MOMENTUM, FIRST_MOMENTUM, WARMUP_UPDATES = 0.95, 0.85, 300
-"""Momentum, and that of the first update, from which it rises (Jordan et al. 2024, modded-nanogpt):
-a short run has no time for a long memory."""
+"""Momentum, that of a stage's first update, and the updates in which it rises from one to the other
+(Jordan et al. 2024, modded-nanogpt): a short run has no time for a long memory."""
 UPDATE_SIZE = 0.2
 RATE_RATIO = 4.0
 """Default muon_lr / peak_lr: the best of 1, 2, 4 and 8 on small models."""
@@ -84,6 +84,7 @@ class Muon(GroupwiseOptimizer):
         torch._foreach_add_(momenta, fresh)
         nesterov = torch._foreach_mul(momenta, momentum)
         torch._foreach_add_(nesterov, fresh)
+        del fresh
         torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
         by_shape: dict[torch.Size, list[int]] = defaultdict(list)
         for number, param in enumerate(params):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,24 +109,32 @@ def open_shards(
 ) -> dict[str, Shards]:
     """Open the shards of every used source; raise YxanulError if some are missing. Remote shards
     are copied to the cache first."""
-    folder, address = run.data(recipe.data.folder), recipe.data.folder
-    if address is not None and is_address(address):
-        fetch_shards(address, ui, used_sources(recipe), [split])
-    shards: dict[str, Shards] = {}
-    for name in used_sources(recipe):
-        manifest = read_manifest(folder / name)
-        check_header(manifest.header, folder, name, recipe, tokenizer)
-        shards[name] = Shards(folder / name, manifest, split)
-    return shards
+    folder = run.data(recipe.data.folder)
+    manifests = _manifests(run, recipe, [split], tokenizer, ui)
+    return {name: Shards(folder / name, manifest, split) for name, manifest in manifests.items()}
 
 
 def text_tokens(run: RunFolder, recipe: Recipe, ui: Ui) -> float:
     """Return the training tokens of all used sources; inf unless all are encoded."""
     try:
-        shards = open_shards(run, recipe, "train", load_tokenizer(run, recipe), ui)
+        manifests = _manifests(run, recipe, [], load_tokenizer(run, recipe), ui)
     except YxanulError:
         return math.inf
-    return sum(one.num_tokens for one in shards.values())
+    return sum(manifest.splits["train"].tokens for manifest in manifests.values())
+
+
+def _manifests(
+    run: RunFolder, recipe: Recipe, splits: Sequence[Split], tokenizer: Tokenizer, ui: Ui
+) -> dict[str, Manifest]:
+    """Return the manifest of every used source; remote shards of `splits` are copied first."""
+    folder, address = run.data(recipe.data.folder), recipe.data.folder
+    if address is not None and is_address(address):
+        fetch_shards(address, ui, used_sources(recipe), splits)
+    manifests: dict[str, Manifest] = {}
+    for name in used_sources(recipe):
+        manifests[name] = read_manifest(folder / name)
+        check_header(manifests[name].header, folder, name, recipe, tokenizer)
+    return manifests
 
 
 @dataclass(frozen=True)

@@ -160,13 +160,18 @@ def describe_presets(candidates: Sequence[Candidate]) -> str:
     at = [one.preset for one in candidates].index(best)
     chosen = candidates[at]
     others = [
-        f"{100 * (one.loss / chosen.loss - 1):.1f} % higher with {one.preset} ({one.tokens:,})"
+        f"{_compared(one, chosen)} with {one.preset} ({one.tokens:,})"
         for one in candidates[max(0, at - 1) : at + 2]
         if one is not chosen
     ]
     higher = f"; expected loss {' and '.join(others)}" if others else ""
     epochs = f" ({chosen.epochs:.1f} epochs)" if chosen.epochs > 1 else ""
     return f"preset {best}, about {chosen.tokens:,} tokens{epochs} in the stages' minutes{higher}"
+
+
+def _compared(one: Candidate, chosen: Candidate) -> str:
+    percent = 100 * (one.loss / chosen.loss - 1)
+    return f"{percent:.1f} % higher" if percent >= 0.05 else "the same"
 
 
 def measure_speed(recipe: Recipe, shape: ModelSettings) -> float:
@@ -211,8 +216,8 @@ def decide_threads(ledger: Ledger, device: torch.device, ui: Ui) -> None:
         threads = ledger.decisions["threads"] = best_num_threads()
         if threads < usual_num_threads():
             ui.warn(
-                f"other processes are using the CPU: training with {threads} threads instead of"
-                f" {usual_num_threads()}, which is faster"
+                f"other processes are using the CPU: training with {threads}"
+                f" thread{'s' * (threads > 1)} instead of {usual_num_threads()}, which is faster"
             )
         ledger.write()
     torch.set_num_threads(min(ledger.decisions["threads"], usual_num_threads()))
