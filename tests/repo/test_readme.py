@@ -1,4 +1,4 @@
-"""What the README says holds: its commands, its paths, its table of presets."""
+"""What the README and the pages it names say holds: commands, paths, the table of presets."""
 
 import json
 import re
@@ -17,7 +17,9 @@ from yxanul.recipe import load_recipe
 from yxanul.recipe.files import installed_files
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text()
+README, PRESETS_PAGE, HUGGING_FACE = (
+    (ROOT / name).read_text() for name in ("README.md", "docs/presets.md", "docs/hugging-face.md")
+)
 BLOCKS = re.findall(r"```\n(.*?)```", README, re.DOTALL)
 
 
@@ -49,9 +51,9 @@ def place(tmp_path_factory):
         story = f"Story {number}. " + "The small fox ran over the hill to the red barn. " * 30
         (texts / f"{number}.txt").write_text(story)
     (folder / "another-text.txt").write_text("The small fox ran home.")
-    (folder / "benchmarks" / "blimp").mkdir(parents=True)
+    (folder / "my-tasks" / "blimp").mkdir(parents=True)
     pair = {"sentence_good": "The fox runs.", "sentence_bad": "The fox run.", "UID": "agreement"}
-    (folder / "benchmarks" / "blimp" / "agreement.jsonl").write_text(json.dumps(pair))
+    (folder / "my-tasks" / "blimp" / "agreement.jsonl").write_text(json.dumps(pair))
     return folder
 
 
@@ -86,20 +88,22 @@ def test_make_targets_exist():
 
 def test_the_python_runs(place, monkeypatch):
     """In a folder where `my-llama` is a tiny model of that architecture."""
-    from yxanul.model.convert import read_settings, write_pretrained
+    from yxanul.model.convert import is_pretrained, write_pretrained
     from yxanul.model.language_model import LanguageModel
 
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     model = LanguageModel(ModelSettings(width=32, depth=2, num_heads=2, vocab_size=50))
     model.init_weights(torch.Generator().manual_seed(0))
     write_pretrained(model, place / "my-llama")
+    call("run", "quickstart.yaml", "--out", "runs/quickstart", cwd=place)
     monkeypatch.chdir(place)
-    exec(compile(code, "README.md", "exec"), {})
-    assert read_settings(place / "my-llama-again") == read_settings(place / "my-llama")
+    for code in re.findall(r"```python\n(.*?)```", HUGGING_FACE, re.DOTALL):
+        exec(compile(code, "hugging-face.md", "exec"), {})
+    assert is_pretrained(place / "quickstart-hf")
+    assert call("generate", "quickstart-hf", "One", "--max-tokens", "4", cwd=place).code == 0
 
 
 def test_the_table_of_presets_is_exact():
-    rows = re.findall(r"^\| `([a-z0-9-]+)` \| ([\d,]+) \|", README, re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \| ([\d,]+) \|", PRESETS_PAGE, re.MULTILINE)
     assert {name for name, _ in rows} == set(PRESETS)
     for name, parameters in rows:
         settings = ModelSettings.model_validate({"preset": name})
