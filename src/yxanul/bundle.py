@@ -150,13 +150,7 @@ def _no_checkpoint_hint(run: RunFolder) -> str:
 
 def find_checkpoint(run: RunFolder, which: str) -> Path:
     """Return the folder of the checkpoint `best`, `last` or of a step."""
-    if not run.path.is_dir():
-        default = Path("runs") / run.path.stem
-        raise YxanulError(
-            f"folder {run.path} not found",
-            got="a file" if run.path.is_file() else None,
-            hint=f"did you mean {default}?" if default.is_dir() else None,
-        )
+    run.check_exists()
     steps = checkpoint_steps(run.checkpoints)
     if not steps:
         raise YxanulError(f"{run.path} has no checkpoint", hint=_no_checkpoint_hint(run))

@@ -314,7 +314,9 @@ def test_a_source_that_is_no_more_encoded_is_not_read_from_its_copy(
     system.rm_file(f"{root}/tales/manifest.json")
     for names in (None, ["tales"]):
         fetch_shards(address, SilentUi(), names)
-        with pytest.raises(YxanulError, match=r"'tales' is not fully encoded.*run yxanul prepare"):
+        with pytest.raises(
+            YxanulError, match=r"'tales' is not fully encoded.*run `yxanul prepare`"
+        ):
             Shards.open(folder, "tales", "train")
 
 

@@ -290,7 +290,9 @@ def test_what_is_not_prepared_to_its_end(corpus):
         (tales / name).unlink()
     flip(tales / "train" / "00002.ids")
     found = faults_of(corpus)
-    assert found.pop("tales") == ["it is incomplete: 3 of 4 shards are encoded; run yxanul prepare"]
+    assert found.pop("tales") == [
+        "it is incomplete: 3 of 4 shards are encoded; run `yxanul prepare`"
+    ]
     assert list(found) == ["tales/train/00002.ids"]
 
 

@@ -79,7 +79,7 @@ def test_overrides_reach_into_mappings_and_lists():
 @pytest.mark.parametrize(
     ("dotted", "said"),
     [
-        ("list.2", "got '2'; expected a number below 2"),
+        ("list.2", "got '2'; expected an index below 2"),
         ("list.-1", "got '-1'"),
         ("list.first", "got 'first'"),
         ("list.0.b", "'b' cannot"),

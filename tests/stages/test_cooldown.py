@@ -103,7 +103,7 @@ def test_it_is_refused_where_there_is_nothing_to_cut(recipe, prepared, out, tmp_
     assert call("train", recipe, "stages.0.budget={steps: 5}", "--out", out).code == 0
     before = newest(out)
     said = call("train", recipe, "--cooldown-now", "--out", out)
-    assert said.code == 2 and "is complete" in said.error and newest(out) == before
+    assert said.code == 2 and "nothing to cool down" in said.error and newest(out) == before
     linear = write_tiny(tmp_path, TINY)
     other = shutil.copytree(prepared, tmp_path / "linear")
     stop_at(linear, other, monkeypatch, 4)

@@ -90,7 +90,7 @@ def test_a_run_goes_on_without_its_source(source, tmp_path):
     train(again, stopped.path)
     assert_same_tensors(tensors_of(straight), tensors_of(stopped))
     assert Ledger.open(stopped.ledger).entries == Ledger.open(straight.ledger).entries
-    with pytest.raises(YxanulError, match=r"folder .*lent not found"):
+    with pytest.raises(YxanulError, match=r"no run in .*lent"):
         load_recipe(file, SHORT, RunFolder(tmp_path / "new"))
 
 
@@ -142,7 +142,7 @@ def test_other_weights_at_a_fresh_start_are_the_new_ones(source, tmp_path):
         ({"preset": "nanno"}, [], "unknown preset 'nanno'"),
         ({"widht": 32}, [], "model.widht: unknown key"),
         ({}, ["model.vocab_size=300"], "vocab_size: .*; got 300; expected 257"),
-        ({}, ["model.init_from=nowhere"], "folder nowhere not found"),
+        ({}, ["model.init_from=nowhere"], "no run in nowhere"),
         ({}, ["model.init_from=."], "has no checkpoint; give a run folder"),
         ({}, ["model.init_from=3"], "model.init_from: must be text"),
         ({}, ["model.max_seq_len=32"], "seq_len 64, more than model.max_seq_len 32"),

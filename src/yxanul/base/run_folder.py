@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from yxanul.base.cache import fetched_folder, is_address
+from yxanul.base.errors import YxanulError
 from yxanul.base.files import expand_home
 
 
@@ -34,6 +35,17 @@ class RunFolder:
     def name(self) -> str:
         """The run's name."""
         return self.path.resolve().name
+
+    def check_exists(self) -> None:
+        """Raise YxanulError if there is no such folder."""
+        if not self.path.is_dir():
+            default = Path("runs") / self.path.stem
+            start = f"start one: yxanul run RECIPE --out {self.path}"
+            raise YxanulError(
+                f"there is no run in {self.path}",
+                got="a file" if self.path.is_file() else None,
+                hint=f"did you mean {default}?" if default.is_dir() else start,
+            )
 
     @property
     def has_begun(self) -> bool:

@@ -111,7 +111,7 @@ def check_finite(step: int, tensors: Tensors) -> None:
                 raise YxanulError(
                     f"the checkpoint of step {step} was not written",
                     got=f"a tensor that is not finite: {name} of {stem}",
-                    hint="earlier checkpoints are untouched; rerun the same command to resume;"
+                    hint="earlier checkpoints are untouched; run the same command to resume;"
                     " if it happens again, lower optim.peak_lr or train in fp32",
                 )
 

@@ -32,7 +32,7 @@ def overview(facts: Facts, full: bool) -> str:
     lines = report(sources) if sources else []
     for name, source in sources.items():
         lines += ["", *_source(name, source, full)]
-    lines += [f"{name}: not encoded yet; run yxanul prepare" for name in facts["missing"]]
+    lines += [f"{name}: not encoded yet; run `yxanul prepare`" for name in facts["missing"]]
     if not all(source["decoded"] for source in sources.values()):
         lines.append("no tokenizer to decode with: pass --tokenizer NAME|FILE")
     return "\n".join(lines)

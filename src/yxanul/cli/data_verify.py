@@ -37,7 +37,7 @@ def command(
         raise YxanulError(
             f"{shards} is damaged",
             got=f"{total} fault{'s' * (total > 1)} in {', '.join(bad)}",
-            hint="delete the damaged files; yxanul prepare rebuilds them",
+            hint="delete the damaged files, and run `yxanul prepare` with its recipe",
             facts=facts,
         )
     if as_json:

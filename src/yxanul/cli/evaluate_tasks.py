@@ -94,7 +94,8 @@ def evaluate_tasks(
         return
     differences = compare_results(models[0].results, models[1].results)
     if not differences:
-        raise YxanulError("the two models have no task in common")
+        tasks = " and ".join(", ".join(one.results) for one in models)
+        raise YxanulError("the two models have no task in common", got=tasks)
     by_task = {
         task: {metric: one._asdict() for metric, one in by_metric.items()}
         for task, by_metric in differences.items()
@@ -156,7 +157,7 @@ def _suite(suite: str, allow_code: bool, ui: Ui) -> list[str]:
     if suite == "all" and not allow_code:
         left_out = [name for name in names if ALL_TASKS[name].program]
         names = [name for name in names if name not in left_out]
-        ui.warn(f"skipped, as they run generated code (--allow-code): {', '.join(left_out)}")
+        ui.warn(f"skipped, as they run generated code (see --allow-code): {', '.join(left_out)}")
     return names
 
 

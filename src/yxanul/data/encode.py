@@ -203,7 +203,7 @@ def _check_complete(job: Job) -> None:
         raise YxanulError(
             f"{len(missing)} shards of '{job.header.source}' are missing or incomplete",
             got=f"no complete shard of {missing[0]}",
-            hint="data.folder must be shared by all machines; rerun the same command to resume",
+            hint="data.folder must be shared by all machines; run the same command to resume",
         )
 
 

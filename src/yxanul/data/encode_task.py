@@ -107,7 +107,8 @@ class EncodeTask:
                 continue
             if copies is not None and number == len(copies):
                 raise YxanulError(
-                    f"'{self.part.name}' has more documents than the {number:,} that were compared",
+                    f"'{self.part.name}' changed after duplicates were searched for",
+                    got=f"more than the {number:,} documents it had then",
                     hint="run the command again when the text and its filters no longer change",
                 )
             cause = copies[number] if copies else None

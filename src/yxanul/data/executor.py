@@ -140,7 +140,7 @@ def process_executor(
     except BrokenProcessPool:
         raise YxanulError(
             "a worker process that prepared text was killed",
-            hint="if it ran out of memory, lower data.workers; rerun the same command to resume",
+            hint="if it ran out of memory, lower data.workers; run the same command to resume",
         ) from None
     finally:
         held_end.close()

@@ -86,5 +86,5 @@ def _check(path: Path, digest: str, storage: RemoteStorage) -> None:
         raise YxanulError(
             f"{storage.address}/{path.relative_to(storage.folder).as_posix()} is damaged",
             got="a wrong checksum",
-            hint="delete its source's folder there and run yxanul prepare",
+            hint="delete the folder of its source there, and run `yxanul prepare` with the recipe",
         )

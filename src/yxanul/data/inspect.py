@@ -105,7 +105,7 @@ class Encoded:
         def wait() -> None:
             raise YxanulError(
                 f"source '{self.folder.name}' is not fully encoded, and a shard is missing",
-                hint="run yxanul prepare",
+                hint="run `yxanul prepare` with its recipe",
             )
 
         return TokenStream(PartialShards(self.folder, "train", wait), seed, group_tokens)
@@ -210,7 +210,11 @@ def _read_samples(path: Path) -> list[DroppedSample]:
         lines = path.read_text(encoding="utf-8").split("\n")
         return [DroppedSample.model_validate(json.loads(line)) for line in lines if line]
     except FileNotFoundError:
-        raise YxanulError(f"{path} is missing", hint="run yxanul prepare") from None
+        raise YxanulError(
+            f"{path} is missing", hint="run `yxanul prepare` with its recipe"
+        ) from None
     except (ValueError, ValidationError) as error:
         reason = str(error).splitlines()[0]
-        raise YxanulError(f"{path} is damaged", got=reason, hint="run yxanul prepare") from None
+        raise YxanulError(
+            f"{path} is damaged", got=reason, hint="run `yxanul prepare` with its recipe"
+        ) from None

@@ -187,7 +187,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise YxanulError(
             f"source '{folder.name}' is not fully encoded",
             got=f"no {path}",
-            hint="run yxanul prepare",
+            hint="run `yxanul prepare` with its recipe",
         )
     return parse_manifest(path.read_bytes(), path)
 
@@ -205,7 +205,7 @@ def parse_manifest(content: bytes, path: Path) -> Manifest:
             f"{path} was written by another version of yxanul",
             got=f"version {manifest.header.schema_version}",
             expected=f"version {SCHEMA_VERSION}",
-            hint="run yxanul prepare",
+            hint="run `yxanul prepare` with its recipe",
         )
     return manifest
 

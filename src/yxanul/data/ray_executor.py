@@ -59,8 +59,7 @@ def ray_executor(
             raise YxanulError(
                 f"a Ray worker died {_MAX_RETRIES + 1} times on one task",
                 got=_line(error),
-                hint="if it ran out of memory, lower data.workers; "
-                "rerun the same command to resume",
+                hint="if it ran out of memory, lower data.workers; run the same command to resume",
             ) from None
         finally:
             unfinished: list[Any] = list(executor.running)

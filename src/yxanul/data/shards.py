@@ -65,7 +65,7 @@ class Shard:
         try:
             return np.asarray(np.memmap(path, dtype=self._dtype, mode="r"))
         except OSError as error:
-            raise YxanulError(f"{path} cannot be mapped", got=error) from None
+            raise YxanulError(f"{path} cannot be memory-mapped", got=error) from None
 
     @cached_property
     def starts(self) -> np.ndarray:
@@ -85,7 +85,7 @@ class Shard:
             raise YxanulError(
                 f"{path} is damaged",
                 got="a wrong checksum",
-                hint="delete it and run yxanul prepare to recreate it",
+                hint="delete it and run `yxanul prepare` with the run's recipe",
             )
 
     def _check_sizes(self, sizes: dict[str, int]) -> None:
@@ -96,7 +96,7 @@ class Shard:
                     f"{path} is {'missing' if size is None else 'damaged'}",
                     got=None if size is None else f"{size} bytes",
                     expected=f"{sizes[suffix]} bytes",
-                    hint="run yxanul prepare to recreate it",
+                    hint="run `yxanul prepare` with the run's recipe",
                 )
 
 
@@ -142,7 +142,7 @@ class Shards:
                 f"'{source}' in {folder} was encoded with a different tokenizer",
                 got=manifest.header.tokenizer[:12],
                 expected=str(tokenizer_digest)[:12],
-                hint="run yxanul prepare, or use the tokenizer it was encoded with",
+                hint="run `yxanul prepare` with this recipe, or use the other tokenizer",
             )
         return cls(folder / source, manifest, split)
 

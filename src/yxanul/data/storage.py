@@ -142,7 +142,7 @@ class RemoteStorage(Storage):
         if self.writer and self._current_writer().get("token") != self.writer:
             raise YxanulError(
                 f"a later command took over {self.address}",
-                hint="let only one prepare an address at a time; rerun this one to resume",
+                hint="let only one prepare an address at a time; run the same command to resume",
             )
 
     def _current_writer(self) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def _check_records(source: Encoded, records: Mapping[int, PartRecord], check: Ch
             check.fault(path, "it is damaged" if path.exists() else "it is missing")
     if not source.complete:
         done = f"{source.parts_done} of {source.num_parts} shards are encoded"
-        check.fault(folder, f"it is incomplete: {done}; run yxanul prepare")
+        check.fault(folder, f"it is incomplete: {done}; run `yxanul prepare`")
         return
     outline = Outline(
         header=manifest.header, synthetic=manifest.synthetic, num_parts=source.num_parts

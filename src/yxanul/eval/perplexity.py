@@ -81,7 +81,7 @@ def open_held_out(folder: Path, tokenizer: Tokenizer) -> dict[str, Shards]:
     """Open the held-out split of every encoded source in `folder`."""
     names = source_names(folder)
     if not names:
-        raise YxanulError(f"no shards in {folder}", hint="run `yxanul prepare`")
+        raise YxanulError(f"no shards in {folder}", hint="run `yxanul prepare` with its recipe")
     return {name: Shards.open(folder, name, "validation", tokenizer.digest) for name in names}
 
 

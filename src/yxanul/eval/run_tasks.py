@@ -229,13 +229,16 @@ def check_shots(tasks: Mapping[str, AnyTask], options: TaskOptions, ui: Ui) -> N
             _check_count(name, options.limit, options.shots(task))
     fixed = [n for n, task in tasks.items() if task.num_fewshot not in (None, options.num_fewshot)]
     if options.num_fewshot and fixed:
-        ui.warn(f"--num-fewshot does not apply to tasks of fixed shots: {', '.join(fixed)}")
+        ui.warn(
+            f"--num-fewshot is ignored by tasks with a fixed number of shots: {', '.join(fixed)}"
+        )
 
 
 def _check_count(name: str, num_documents: int, shots: int) -> None:
     if shots >= num_documents:
         what = f"{name} has too few documents for {shots} shots"
-        raise YxanulError(what, got=num_documents, hint="shots are documents within --limit")
+        hint = "shots are drawn from the documents within --limit: raise it, or lower --num-fewshot"
+        raise YxanulError(what, got=num_documents, hint=hint)
 
 
 def prepare_task(

@@ -20,6 +20,7 @@ def diagnose(run: RunFolder) -> dict[str, Any]:
     Return the updates in the metrics, the alerts, and the rules of gates that do not hold, by
     stage, as JSON data; raise YxanulError if the run has no metrics.
     """
+    run.check_exists()
     if not run.metrics.is_file():
         raise YxanulError(f"{run.path} has no {run.metrics.name}", hint="train it first")
     recipe = load_recipe(str(run.recipe))

@@ -222,7 +222,7 @@ def _compare_with_recipe(place: Target, checks: dict[str, Check]) -> None:
         return
     data = run.data(recipe.data.folder)
     for name in place.missing:
-        checks[name] = Check(faults=[Fault(data / name, "it is not encoded; run yxanul prepare")])
+        checks[name] = Check(faults=[Fault(data / name, "it is not encoded; run `yxanul prepare`")])
     if not run.tokenizer.is_file():
         checks[next(iter(checks))].faults.append(Fault(run.tokenizer, "it is missing"))
         return

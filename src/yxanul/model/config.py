@@ -134,7 +134,8 @@ class ModelSettings(Settings):
             )
         if "rope" in self.positions and self.head_width % 2:
             raise Misfit(
-                f"head_width {self.head_width} is odd; RoPE rotates pairs of features",
+                f"head_width {self.head_width} is odd; RoPE rotates pairs of features (default of"
+                " head_width: width / num_heads)",
                 "head_width",
                 "num_heads",
                 "width",

@@ -72,7 +72,7 @@ class ScheduleSettings(Settings):
         for unit in ("steps", "tokens"):
             if getattr(self, f"warmup_{unit}") is not None and self.clock != unit:
                 raise Misfit(
-                    f"a warm-up in {unit} requires schedule_unit {unit}",
+                    f"a warm-up in {unit} requires schedule_unit {unit}, got {self.clock}",
                     "schedule_unit",
                     f"warmup_{unit}",
                 )
@@ -95,7 +95,8 @@ class ScheduleSettings(Settings):
             decay = self.decay_fraction or DEFAULT_DECAY_FRACTION
             if decay + (self.warmup_fraction or 0) > 1:
                 raise Misfit(
-                    "warmup_fraction and decay_fraction add up to more than 1",
+                    f"warmup_fraction {self.warmup_fraction} and decay_fraction {decay} add up to"
+                    " more than 1",
                     "warmup_fraction",
                     "decay_fraction",
                 )
@@ -185,7 +186,7 @@ class OptimSettings(Settings):
             if self.name not in readers and getattr(self, key) is not None:
                 raise Misfit(
                     f"{key} requires optimizer {' or '.join(readers)}, not {self.name}"
-                    " (set it to null)",
+                    " (remove it, or set it to null)",
                     key,
                     "name",
                 )

@@ -190,7 +190,8 @@ class Recipe(Settings):
             key = "at_least" if problem.startswith("at_least") else "metric"
             yield Misfit(problem, (*keys, key))
         elif rule.against == "best" and not index:
-            yield Misfit("against best needs an earlier stage with a gate", (*keys, "against"))
+            problem = "against best needs an earlier stage, and this is the first; use start"
+            yield Misfit(problem, (*keys, "against"))
         elif rule.against == "best" and not any(
             matching(rule.metric, task.metrics) for task in self.eval.tasks
         ):

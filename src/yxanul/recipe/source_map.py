@@ -280,7 +280,8 @@ def _key_in(node: Any, name: str, place: str) -> str | int:
     if isinstance(node, list):
         if name.isdecimal() and int(name) < len(node):
             return int(name)
-        raise YxanulError(place, got=f"'{name}'", expected=f"a number below {len(node)}")
+        expected = f"an index below {len(node)} (the first is 0)"
+        raise YxanulError(place, got=f"'{name}'", expected=expected)
     raise YxanulError(
         place, hint=f"'{name}' cannot be set here: its parent is not a mapping or list"
     )

@@ -37,6 +37,7 @@ class RunReader:
     def __init__(self, folder: Path, is_running: bool | None = None):
         """Initialize; without `is_running`, a run is running if a process has locked it."""
         self.run, self._is_running = RunFolder(folder), is_running
+        self.run.check_exists()
         if not (self.run.recipe.is_file() or self.run.ledger.is_file()):
             raise YxanulError(
                 f"{folder} is not a run", expected="a folder with recipe.yaml and ledger.json"

@@ -32,6 +32,10 @@ class Budget(Settings):
         _check_exactly_one(self, "a budget")
         return self
 
+    def __str__(self) -> str:
+        given = self.model_dump(exclude_none=True)
+        return ", ".join(f"{value} {unit}" for unit, value in given.items())
+
     @property
     def needs_all_text(self) -> bool:
         """Whether the stage has to wait until all text is encoded: epochs need the token counts,
@@ -85,7 +89,11 @@ class Rule(Settings):
                 "metric",
             )
         if self.over is not None and "*" not in self.metric:
-            raise Misfit("over needs a * in metric", "over", "metric")
+            raise Misfit(
+                f"over needs a metric with *, such as val/*/perplexity, got {self.metric}",
+                "over",
+                "metric",
+            )
         return self
 
     @property

@@ -255,13 +255,18 @@ def ask(run: RunFolder, recipe: Recipe) -> None:
 
 def stage_at_work(run: RunFolder, recipe: Recipe) -> StageSettings:
     """Return the first stage that has not passed its gate; it must have begun."""
+    run.check_exists()
     entries = {entry.name: entry for entry in Ledger.open(run.ledger).entries}
     for stage in recipe.stages:
         if stage.name not in entries:
-            raise YxanulError(f"stage '{stage.name}' of {run.path} has not begun yet")
+            raise YxanulError(
+                f"there is nothing to cool down: stage '{stage.name}' of {run.path} has not begun"
+            )
         if entries[stage.name].status != "passed":
             return stage
-    raise YxanulError(f"{run.path} is complete: every stage has passed its gate")
+    raise YxanulError(
+        f"there is nothing to cool down: every stage of {run.path} has passed its gate"
+    )
 
 
 def request_of(run: RunFolder) -> Path:

@@ -244,9 +244,8 @@ def pass_gate(
         raise GateFailed(
             f"stage '{entry.name}' failed its gate",
             got="; ".join(map(str, verdict.failures)),
-            hint=f"raise stages.{index}.budget above its {plan.total_steps:,} steps"
-            f" ({plan.total_tokens:,} tokens), or loosen stages.{index}.gate, and run it again to"
-            " resume",
+            hint=f"raise stages.{index}.budget (now {stage.budget}, {plan.total_steps:,} steps), or"
+            f" loosen stages.{index}.gate, and run the same command to resume",
             facts=stage_facts(session) | {"verdict": verdict.to_dict()},
         )
     return action

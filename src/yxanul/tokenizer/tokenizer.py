@@ -154,7 +154,10 @@ class Tokenizer:
         for chunk in chunks[:-1]:
             ids += self._raw.encode(chunk, add_special_tokens=False).ids
         if self.end_of_text_id in ids:
-            raise YxanulError(f"the tokenizer encodes ordinary text as '{self.end_of_text}'")
+            raise YxanulError(
+                f"the tokenizer encodes ordinary text as '{self.end_of_text}'",
+                hint="choose another tokenizer.end_of_text",
+            )
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -243,7 +246,8 @@ def read_library_tokenizer(file: Path) -> library.Tokenizer:
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise YxanulError(f"no tokenizer at {file}") from None
+        hint = "train one: yxanul tokenizer train bpe PATH ... --out DIR"
+        raise YxanulError(f"no tokenizer at {file}", hint=hint) from None
     except (OSError, UnicodeDecodeError) as error:
         raise YxanulError(f"cannot read the tokenizer {file}", got=error) from None
     return _parse(text, str(file))
