@@ -85,7 +85,7 @@ CASES = {
     ],
     "loss_spike": [
         {"train/loss": 4.5},
-        {"optim/skipped_outlier": 1.0},
+        {"optim/skipped_spike": 1.0},
         {"train/loss": 9.0, "optim/gradient_norm": 1e4, "val/mix_loss": 5.5},
     ],
     "gradient_explosion": [

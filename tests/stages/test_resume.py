@@ -88,7 +88,7 @@ def test_bf16_resumes_to_the_bit_too(tmp_path, optimizer):
         pytest.param("adafactor", marks=pytest.mark.slow),
     ],
 )
-def test_every_optimizer_resumes_with_a_mean_of_weights_and_outliers(tmp_path, optimizer):
+def test_every_optimizer_resumes_with_a_mean_of_weights_and_spikes(tmp_path, optimizer):
     overrides = [
         f"optim.name={optimizer}",
         "optim.peak_lr=3e-3",

@@ -241,17 +241,17 @@ def test_an_overflow_that_lowers_the_scale_is_no_bad_step(make_trainer, make_pha
         assert torch.equal(weights_of(trainer), before)
         reports.append(trainer.step())
     assert len(reports) > 3  # more than may be bad in a row
-    assert all(report.progress.bad_steps == 0 for report in reports)
+    assert all(report.progress.consecutive_skips == 0 for report in reports)
     assert not torch.equal(weights_of(trainer), before)
     assert mixed_precision.loss_factor == CEILING / 2 ** (len(reports) - 1)
 
 
-def test_at_the_floor_of_the_scale_bad_steps_stop_the_run(make_trainer, make_phase):
+def test_at_the_floor_of_the_scale_skips_stop_the_run(make_trainer, make_phase):
     trainer = make_trainer(make_phase(num_steps=40), precision="fp16", max_skipped_steps=3)
     mixed_precision = trainer.engine.mixed_precision
     mixed_precision.scale = LossScale(4.0)
     change_gradients(trainer, lambda gradient: gradient * math.nan)
     with pytest.raises(YxanulError, match="3 consecutive updates"):
         trainer.run()
-    assert [report.progress.bad_steps for report in trainer.reports] == [0, 0, 1, 2, 3]
+    assert [report.progress.consecutive_skips for report in trainer.reports] == [0, 0, 1, 2, 3]
     assert mixed_precision.loss_factor == 1.0

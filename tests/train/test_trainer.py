@@ -100,10 +100,10 @@ def test_a_gradient_that_is_not_finite_skips_the_update(make_trainer, bad, preci
     after = trainer.engine.optimizer.state_dict()["state"]
     assert all(same(after[i], state[i]) for i in state)
     assert all(weight.grad is None for weight in trainer.engine.trained().values())
-    assert (trainer.progress.bad_steps, trainer.progress.step) == (1, 2)
+    assert (trainer.progress.consecutive_skips, trainer.progress.step) == (1, 2)
     report = trainer.step()  # nothing of the bad step is left
     assert report.applied and math.isfinite(report.gradient_norm)
-    assert trainer.progress.bad_steps == 0
+    assert trainer.progress.consecutive_skips == 0
     assert not torch.equal(weights_of(trainer), before)
 
 
@@ -116,11 +116,11 @@ def test_a_weight_that_is_not_finite_stops_the_run_after_so_many_steps(make_trai
         trainer.run()
     assert "optim.peak_lr" in caught.value.hint
     assert torch.equal(weights_of(trainer).nan_to_num(1e9), before.nan_to_num(1e9))
-    assert [report.progress.bad_steps for report in trainer.reports] == [1, 2, 3, 4]
+    assert [report.progress.consecutive_skips for report in trainer.reports] == [1, 2, 3, 4]
     assert not any(report.applied for report in trainer.reports)
 
 
-def test_bad_steps_that_are_not_in_a_row_stop_nothing(make_trainer, make_phase):
+def test_skips_that_are_not_in_a_row_stop_nothing(make_trainer, make_phase):
     trainer, count = make_trainer(make_phase(num_steps=12), max_skipped_steps=2), iter(range(100))
     change_gradients(trainer, lambda grad: grad * (math.nan if next(count) % 2 else 1.0))
     trainer.run()

@@ -1,6 +1,6 @@
-"""Outlier detection for loss and gradient norm (the rule of OLMo 2, arXiv 2501.00656).
+"""Spike detection for loss and gradient norm (the rule of OLMo 2, arXiv 2501.00656).
 
-An outlier enters the window clamped to the limit it exceeded: a huge one does not mask others for
+A spike enters the window clamped to the limit it exceeded: a huge one does not mask others for
 a whole window, and a permanently higher level is accepted after some steps.
 """
 

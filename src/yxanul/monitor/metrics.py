@@ -144,7 +144,7 @@ class StepRecorder:
             "optim/gradient_norm_after_clip": after,
             "optim/clip_rate": self._clipped.mean if len(self._clipped) else 0.0,
             "optim/skipped": float(not facts.applied),
-            "optim/skipped_outlier": float(
+            "optim/skipped_spike": float(
                 not facts.applied and is_finite and math.isfinite(facts.loss)
             ),
             "optim/skipped_excused": float(facts.excused),

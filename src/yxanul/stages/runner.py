@@ -322,7 +322,7 @@ def roll_back(session: Session, entry: Entry, from_step: int) -> None:
     session.engine.load_weights(weights)
     restore_engine(session.engine, saved)
     session.optimizer_state = saved.optimizer_state
-    session.progress = replace(session.progress, bad_steps=0, recent=LossHistory())
+    session.progress = replace(session.progress, consecutive_skips=0, loss_history=LossHistory())
 
 
 def gather_evidence(session: Session, index: int, entry: Entry, scorer: Scorer) -> Evidence:

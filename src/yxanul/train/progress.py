@@ -22,12 +22,12 @@ class Progress:
     tokens_seen: int
     """Target tokens trained on in all stages."""
     cursor: MixCursor
-    bad_steps: int = 0
+    consecutive_skips: int = 0
     """Consecutive skipped updates (non-finite or spikes)."""
     best: Best | None = None
     skipped_steps: int = 0
     """Skipped updates in all stages."""
-    recent: LossHistory = field(default_factory=LossHistory)
+    loss_history: LossHistory = field(default_factory=LossHistory)
     """Window for the detection of spikes; empty unless they are skipped."""
 
     def after_step(
@@ -36,25 +36,30 @@ class Progress:
         cursor: MixCursor,
         applied: bool,
         excused: bool = False,
-        recent: LossHistory | None = None,
+        loss_history: LossHistory | None = None,
     ) -> Progress:
-        """Return the progress after one more step of `tokens` target tokens; a step that was not
-        applied counts as bad unless it is excused."""
+        """Return the progress after one more step of `tokens` target tokens; a skip that is excused
+        does not count towards `consecutive_skips`."""
         return replace(
             self,
             stage_step=self.stage_step + 1,
             step=self.step + 1,
             tokens_seen=self.tokens_seen + tokens,
             cursor=cursor,
-            bad_steps=0 if applied else self.bad_steps + (not excused),
+            consecutive_skips=0 if applied else self.consecutive_skips + (not excused),
             skipped_steps=self.skipped_steps + (not applied),
-            recent=recent or self.recent,
+            loss_history=loss_history or self.loss_history,
         )
 
     def in_stage(self, stage: str) -> Progress:
         """Return the progress at the start of the next stage; the data streams continue."""
         return replace(
-            self, stage=stage, stage_step=0, bad_steps=0, best=None, recent=LossHistory()
+            self,
+            stage=stage,
+            stage_step=0,
+            consecutive_skips=0,
+            best=None,
+            loss_history=LossHistory(),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -68,6 +73,6 @@ class Progress:
         values = {
             "cursor": MixCursor.from_dict(plain["cursor"]),
             "best": Best(**best) if best else None,
-            "recent": LossHistory.from_dict(plain["recent"]),
+            "loss_history": LossHistory.from_dict(plain["loss_history"]),
         }
         return cls(**plain | values)

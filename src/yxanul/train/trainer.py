@@ -126,7 +126,7 @@ class Trainer:
                 self._refuse_to_diverge()
 
     def step(self) -> StepReport:
-        """Do one optimizer update, or skip it if it is non-finite or an outlier."""
+        """Do one optimizer update, or skip it if it is non-finite or a spike."""
         watch = Stopwatch()
         phase = self.plan.phase_at(self.progress.stage_step)
         multiplier = planned_multiplier(self.plan, self.optim, self.progress.stage_step)
@@ -139,11 +139,11 @@ class Trainer:
         watch.lap("metrics")
         norm, applied, excused = self.update(phase, loss)
         watch.lap("optimizer")
-        recent = self.progress.recent
+        loss_history = self.progress.loss_history
         if self.skip_spikes is not None:
-            recent = recent.after(phase.index, loss, norm, self.skip_spikes)
+            loss_history = loss_history.after(phase.index, loss, norm, self.skip_spikes)
         self.progress = self.progress.after_step(
-            phase.step_tokens, cursor, applied, excused, recent
+            phase.step_tokens, cursor, applied, excused, loss_history
         )
         model, progress = self.engine.settings, self.progress
         return StepReport(
@@ -263,8 +263,8 @@ class Trainer:
         norm = self.engine.clip(phase.clip)
         applied = finite = math.isfinite(loss) and math.isfinite(norm)
         if applied and self.skip_spikes is not None:
-            recent = self.progress.recent
-            applied = not recent.is_spike(phase.index, loss, norm, self.skip_spikes)
+            loss_history = self.progress.loss_history
+            applied = not loss_history.is_spike(phase.index, loss, norm, self.skip_spikes)
         if applied:
             self._apply(phase)
         else:
@@ -328,10 +328,10 @@ class Trainer:
             )
 
     def _refuse_to_diverge(self) -> None:
-        if self.progress.bad_steps >= self.max_skipped_steps:
-            reason = "non-finite or outlier" if self.skip_spikes else "non-finite"
+        if self.progress.consecutive_skips >= self.max_skipped_steps:
+            reason = "non-finite or spiking" if self.skip_spikes else "non-finite"
             raise YxanulError(
-                f"{self.progress.bad_steps} consecutive updates were skipped",
+                f"{self.progress.consecutive_skips} consecutive updates were skipped",
                 got=f"a {reason} loss or gradient",
                 hint="lower optim.peak_lr, raise the warm-up, or train in fp32",
             )

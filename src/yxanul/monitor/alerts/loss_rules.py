@@ -121,7 +121,7 @@ def loss_spike(metrics: Metrics, history: History) -> str | None:
         return None
     if history.is_spike(loss):
         return f"a loss of {loss:.3f}, after a median of {history.level(BATCHES).median:.3f}"
-    if metrics.get("optim/skipped_outlier"):
+    if metrics.get("optim/skipped_spike"):
         return f"a gradient norm of {metrics['optim/gradient_norm']:.3g}; the update was skipped"
     return ""
 
