@@ -10,6 +10,9 @@ log-likelihoods is told too. With `--clock cpu` seconds are those of the process
 of a machine that others use too.
 """
 
+# lm-eval's and transformers' types say less than they take.
+# pyright: reportCallIssue=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import statistics

@@ -3,6 +3,8 @@
 It splits nothing off for validation, which spares it a little work.
 """
 
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import json

@@ -5,6 +5,8 @@ leaves the loss at the start as it is. Imports nothing of ours, as the seconds o
 are compared with those of ours.
 """
 
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import csv

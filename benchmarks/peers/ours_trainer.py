@@ -33,8 +33,7 @@ from yxanul.model.convert import read_pretrained, write_pretrained
 from yxanul.model.language_model import LanguageModel
 from yxanul.optim.schedules import warmup_length
 from yxanul.recipe import load_recipe
-from yxanul.stages.callbacks import Saving, Scorer
-from yxanul.stages.config import stage_optim
+from yxanul.stages.callbacks import CheckpointSaver, Scorer
 from yxanul.stages.ledger import Entry
 from yxanul.stages.micro_batches import fit
 from yxanul.stages.runner import make_trainer, record_plan
@@ -111,7 +110,7 @@ def score(
 class TimedSaving(Callback):
     """Saving where it is due, its seconds noted; a round's end is no end of a run."""
 
-    def __init__(self, saving: Saving, holds: list[float]):
+    def __init__(self, saving: CheckpointSaver, holds: list[float]):
         self._saving, self._holds = saving, holds
 
     def after_step(self, trainer: Trainer, report: StepReport) -> None:
@@ -135,7 +134,7 @@ class Training(Callback):
         """When each step of the round was done, and its loss."""
         self.losses: list[float] = []
         callbacks = [
-            TimedSaving(one, self.holds) if isinstance(one, Saving) else one
+            TimedSaving(one, self.holds) if isinstance(one, CheckpointSaver) else one
             for one in self.trainer.callbacks
         ]
         self.trainer.callbacks = [self, *callbacks]
@@ -183,8 +182,8 @@ def open_trainer(job: dict[str, Any]) -> tuple[Session, Trainer]:
     session = build_session(RunFolder(Path(job["run"])), recipe, make_ui(), StopRequest())
     stage = recipe.stages[0]
     session.start_stage(stage.name)
-    optim, entry = stage_optim(recipe.optim, stage), Entry(stage.name, "running", 0, 0, 0, {}, {})
+    entry = Entry(stage.name, "running", 0, 0, 0, {}, {})
     session.ledger.entries.append(entry)
-    plan = fit(session, record_plan(session, stage, entry), stage, optim, entry)
+    plan = fit(session, record_plan(session, stage, entry), stage, entry)
     session.ledger.write()
     return session, make_trainer(session, 0, plan, entry, Scorer(session, 0))

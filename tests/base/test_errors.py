@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from processes import raise_it
-from yxanul.base.errors import GateFailed, Interrupted, YxanulError, missing_package, near_miss
+from yxanul.base.errors import GateFailed, Interrupted, YxanulError, did_you_mean, missing_package
 
 ERRORS = [
     YxanulError("it broke", got=3, expected="at most 2", hint="lower it"),
@@ -48,8 +48,8 @@ def test_exit_codes():
 
 
 def test_near_misses():
-    assert near_miss("adamv", ["adamw", "muon"]) == "did you mean 'adamw'?"
-    assert near_miss("zzz", ["adamw", "muon"]) is None
+    assert did_you_mean("adamv", ["adamw", "muon"]) == "did you mean 'adamw'?"
+    assert did_you_mean("zzz", ["adamw", "muon"]) is None
 
 
 def test_a_missing_package_names_its_extra():

@@ -98,6 +98,15 @@ def test_compare(place):
     assert picture.startswith("<?xml") and "</svg>" in picture
 
 
+def test_equal_figures_are_equal_pictures(tmp_path):
+    pytest.importorskip("matplotlib")
+    from yxanul.cli.tokenizer_compare import draw
+
+    for name in ("one.svg", "two.svg"):
+        draw(tmp_path / name, {"prose": {"byte": 1.0, "bpe": 3.0}})
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+
+
 def test_a_plain_file_is_measured_whole(place):
     (place / "plain.txt").write_text("One paragraph.\n\nAnother one.\n" * 400)
     words = ("compare", "byte", "--text", "plain.txt", "--json")
@@ -133,12 +142,14 @@ def test_compare_the_held_out_text_of_a_recipe(place):
         (["compare", "byte", "byte", "--text", "texts"], "duplicate tokenizer"),
         (["compare", "byte", "--text", "=x"], "expected DOMAIN=PATH"),
         (["compare", "byte", "--text", "all=texts"], "cannot be named 'all'"),
+        (["compare", "byte", "--text", "all.txt"], "cannot be named 'all'"),
         (["compare", "byte", "--text", "a=nowhere"], "there is no file or folder nowhere"),
         (["compare", "byte", "--text", "texts", "--picture", "x.gif"], ".svg or .png"),
     ],
 )
 def test_a_mistake_is_one_line(place, words, message):
     (place / "config.json").write_text("{}")
+    (place / "all.txt").write_text("a")
     said = yxanul(*words, cwd=place)
     assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
     assert message in said.err

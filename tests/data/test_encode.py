@@ -3,7 +3,7 @@ import os
 
 import numpy as np
 import pytest
-import tokenizers as library
+import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
 from yxanul.base.errors import YxanulError
@@ -78,7 +78,7 @@ def texts_of(folder):
 def backward_bytes(highest):
     """A tokenizer of single bytes whose ids count down from `highest`; its end of text is 0."""
     vocab = {symbol: highest - byte for byte, symbol in enumerate(byte_symbols())}
-    raw = library.Tokenizer(models.BPE(vocab=vocab | {"</s>": 0}, merges=[]))
+    raw = tokenizers.Tokenizer(models.BPE(vocab=vocab | {"</s>": 0}, merges=[]))
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
     return Tokenizer(raw, "</s>")

@@ -122,6 +122,12 @@ def test_a_continuation_that_a_token_swallows_is_scored_with_that_token(ours):
     assert nats < 0
 
 
+def test_a_context_of_blanks_is_none(ours):
+    pairs = instances("loglikelihood", [("", " word"), (" ", "word"), ("  ", "word")])
+    (alone, *others) = ours.loglikelihood(pairs, True)
+    assert others[0] == alone and others[1][0] < 0
+
+
 def test_a_chat_has_the_template_of_the_tokenizer(ours):
     chat = [{"role": "user", "content": "Hi"}]
     assert "Hi" in ours.apply_chat_template(chat)

@@ -19,7 +19,7 @@ class ByteStandIn:
     def decode(self, ids):
         return bytes(ids).decode(errors="replace")
 
-    def is_open(self, token):
+    def may_change(self, token):
         return False
 
 

@@ -38,7 +38,7 @@ class Letters:
     def decode(self, ids):
         return "".join(chr(1000 + i) for i in ids)
 
-    def is_open(self, token):
+    def may_change(self, token):
         return False
 
 

@@ -1,7 +1,7 @@
 import random
 
 import pytest
-import tokenizers as library
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import decoders, models, pre_tokenizers
@@ -15,7 +15,7 @@ from yxanul.tokenizer.tokenizer import Tokenizer
 
 
 class Closed:
-    def is_open(self, token):
+    def may_change(self, token):
         return False
 
 
@@ -81,7 +81,7 @@ def foreign(decoder):
     """Return a tokenizer of words and of single bytes with some decoder, and holes in its ids."""
     names = ["</s>", "<unk>", "<pad>", *(f"<0x{byte}>" for byte in BYTES), *WORDS]
     vocab = {name: place + 2 * (place > 9) for place, name in enumerate(names)}
-    raw = library.Tokenizer(models.BPE(vocab, [], unk_token="<unk>", byte_fallback=True))
+    raw = tokenizers.Tokenizer(models.BPE(vocab, [], unk_token="<unk>", byte_fallback=True))
     raw.pre_tokenizer = pre_tokenizers.Metaspace()
     if decoder is not None:
         raw.decoder = decoder

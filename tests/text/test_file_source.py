@@ -116,7 +116,7 @@ def test_a_tenth_of_a_short_book_is_held_out_in_one_run(tmp_path, name):
 
 
 def test_copies_of_a_file_have_the_same_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr("yxanul.text.sources.plain_text.RUN_BYTES", 2000)
+    monkeypatch.setattr("yxanul.text.sources.plain_text.SPAN_BYTES", 2000)
     for name in "abc":
         (tmp_path / f"{name}.txt").write_text(BOOK)
     sides = split_of(tmp_path, fraction=0.2, passage_chars=100)
@@ -126,7 +126,7 @@ def test_copies_of_a_file_have_the_same_runs(tmp_path, monkeypatch):
 
 
 def test_other_files_change_nothing_of_what_is_held_out_of_a_large_text(tmp_path, monkeypatch):
-    monkeypatch.setattr("yxanul.text.sources.plain_text.RUN_BYTES", 1000)
+    monkeypatch.setattr("yxanul.text.sources.plain_text.SPAN_BYTES", 1000)
     settings = {"fraction": 0.2, "passage_chars": 50}
     (tmp_path / "b.txt").write_text(BOOK)
     alone = split_of(tmp_path / "b.txt", **settings)

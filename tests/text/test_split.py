@@ -3,15 +3,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yxanul.text.split import (
-    RUN_BYTES,
-    Runs,
-    Sized,
+    SPAN_BYTES,
+    FileHead,
+    HeldOutSpans,
     Split,
-    cut_by_runs,
+    cut_by_spans,
     fraction_for,
     hash_of,
     is_held_out,
-    runs_of_few,
+    spans_of_small_text,
 )
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
@@ -60,14 +60,14 @@ def test_the_fraction_for_a_text_just_holds_it_out(text):
 
 
 def sized(*sizes):
-    return [Sized(f"{n}.txt", size, str(n).encode()) for n, size in enumerate(sizes)]
+    return [FileHead(f"{n}.txt", size, str(n).encode()) for n, size in enumerate(sizes)]
 
 
 @pytest.mark.parametrize(
     "sizes, wanted",
     [
         ([600_000], 60_000),
-        ([2_000_000], RUN_BYTES),
+        ([2_000_000], SPAN_BYTES),
         ([10_000_000], 200_000),
         ([5_000] * 100, 50_000),
         ([1_000_000] * 20, 400_000),
@@ -76,22 +76,25 @@ def sized(*sizes):
 )
 def test_a_small_text_gives_a_fiftieth_and_enough_to_compare_by(sizes, wanted):
     files = sized(*sizes)
-    runs = runs_of_few(files, 0.02)
+    runs = spans_of_small_text(files, 0.02)
     assert runs is not None
     assert sum(run.length for run in runs.values()) == wanted
     by_name = {file.name: file for file in files}
     assert all(0 <= r.begin <= by_name[n].size_bytes - r.length for n, r in runs.items())
-    assert runs == runs_of_few(files[::-1], 0.02)
+    assert runs == spans_of_small_text(files[::-1], 0.02)
 
 
 def test_a_share_that_is_asked_for_is_given_though_it_is_more_than_a_tenth():
-    assert sum(run.length for run in (runs_of_few(sized(90_000), 0.3) or {}).values()) == 27_000
+    assert (
+        sum(run.length for run in (spans_of_small_text(sized(90_000), 0.3) or {}).values())
+        == 27_000
+    )
 
 
 def test_a_large_text_has_runs_at_every_so_many_bytes_whatever_other_files_there_are():
-    assert runs_of_few(sized(10**8), 0.02) is None
-    runs = [Split(0.02).runs_of("a", str(n).encode(), 1000) for n in range(2000)]
-    assert runs[0] == Split(0.02).runs_of("a copy of a", b"0", 1000)
+    assert spans_of_small_text(sized(10**8), 0.02) is None
+    runs = [Split(0.02).spans_of("a", str(n).encode(), 1000) for n in range(2000)]
+    assert runs[0] == Split(0.02).spans_of("a copy of a", b"0", 1000)
     for at in (0, 10_000, 123_456):  # small files, too, are held out as often as they should
         assert 20 < sum(one is not None and one.holds(at) for one in runs) < 60
     (one,) = runs[:1]
@@ -112,8 +115,8 @@ def test_cuts_lose_nothing_and_do_not_depend_on_the_blocks(pieces, begin, length
 
     def cut(blocks):
         found: list[tuple[bool, bytes]] = []
-        for held_out, (block, _) in cut_by_runs(
-            [(block, True) for block in blocks], 0, Runs(begin, length), patience
+        for held_out, (block, _) in cut_by_spans(
+            [(block, True) for block in blocks], 0, HeldOutSpans(begin, length), patience
         ):
             if found and found[-1][0] == held_out:
                 block = b"\n".join([found.pop()[1], block])

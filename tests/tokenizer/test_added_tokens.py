@@ -3,7 +3,7 @@
 import json
 
 import pytest
-import tokenizers as library
+import tokenizers
 from pydantic import ValidationError
 
 from yxanul.base.chat import CHAT_TEMPLATES
@@ -85,7 +85,7 @@ def test_the_end_of_text_is_no_special_token():
 
 def test_tokens_that_a_file_keeps_as_special_are_found_in_text(tmp_path):
     made = build(ByteSettings())
-    raw = library.Tokenizer.from_str(made.to_json())
+    raw = tokenizers.Tokenizer.from_str(made.to_json())
     raw.add_special_tokens(["<|im_end|>"])
     raw.save(str(tmp_path / "tokenizer.json"))
     assert len(Tokenizer.load(tmp_path).encode("<|im_end|>")) > 1
@@ -94,7 +94,9 @@ def test_tokens_that_a_file_keeps_as_special_are_found_in_text(tmp_path):
 
 
 def test_the_end_of_text_of_a_file_cannot_be_one_of_them(tmp_path):
-    raw = library.Tokenizer.from_str(build(ByteSettings()).to_json().replace("endoftext", "im_end"))
+    raw = tokenizers.Tokenizer.from_str(
+        build(ByteSettings()).to_json().replace("endoftext", "im_end")
+    )
     raw.save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(YxanulError, match=r"special_tokens contains '<\|im_end\|>'"):
         build(FileSettings(path=str(tmp_path), special_tokens=("<|im_end|>",)))
@@ -142,7 +144,9 @@ def test_the_template_of_a_folder_of_others(tmp_path, name, content):
 
 
 def test_an_end_of_text_of_no_usual_name_is_saved(tmp_path):
-    raw = library.Tokenizer.from_str(build(ByteSettings()).to_json().replace("endoftext", "stop"))
+    raw = tokenizers.Tokenizer.from_str(
+        build(ByteSettings()).to_json().replace("endoftext", "stop")
+    )
     Tokenizer(raw, "<|stop|>").save(tmp_path / "tokenizer.json")
     assert Tokenizer.load(tmp_path).end_of_text == "<|stop|>"
 

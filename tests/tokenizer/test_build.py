@@ -3,7 +3,7 @@ import subprocess
 import sys
 
 import pytest
-import tokenizers as library
+import tokenizers
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.ui import SilentUi
@@ -112,7 +112,7 @@ def test_an_unreachable_hub_is_one_line(settings, monkeypatch):
         def from_pretrained(name):
             raise OSError("no route\nmany more lines")
 
-    monkeypatch.setattr(library, "Tokenizer", Offline)
+    monkeypatch.setattr(tokenizers, "Tokenizer", Offline)
     with pytest.raises(YxanulError, match="cannot fetch") as caught:
         build_tokenizer(settings, no_text, SilentUi())
     assert "\n" not in str(caught.value)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tokenizers as library
+import tokenizers
 from tokenizers import Regex, models, pre_tokenizers
 
 from yxanul.base.errors import YxanulError
@@ -37,9 +37,9 @@ def own_texts():
 def own():
     """A trained BPE with tokens of its own added to it, one special and one not."""
     trained = build_bpe(BpeSettings(vocab_size=3000), lambda: own_texts()[::3], SilentUi())
-    raw = library.Tokenizer.from_str(trained.to_json())
+    raw = tokenizers.Tokenizer.from_str(trained.to_json())
     raw.add_special_tokens(["<pad>"])
-    raw.add_tokens([library.AddedToken("<step>", lstrip=True, normalized=False)])
+    raw.add_tokens([tokenizers.AddedToken("<step>", lstrip=True, normalized=False)])
     return Tokenizer(raw, END)
 
 
@@ -192,7 +192,7 @@ def other_kinds():
     yield (
         "normalizer",
         byte_level(models.BPE()),
-        lambda raw: setattr(raw, "normalizer", library.normalizers.NFC()),
+        lambda raw: setattr(raw, "normalizer", tokenizers.normalizers.NFC()),
     )
     for option in ({"dropout": 0.5}, {"ignore_merges": True}, {"byte_fallback": True}):
         yield str(option), byte_level(models.BPE(**option)), None

@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 import numpy as np
 import pytest
-import tokenizers as library
+import tokenizers
 from tokenizers import Regex, pre_tokenizers
 
 from yxanul.tokenizer.gigatoken import (
@@ -60,7 +60,7 @@ def differing(one, other, codes):
 
 
 def way(content):
-    raw = library.Tokenizer.from_str(content)
+    raw = tokenizers.Tokenizer.from_str(content)
     return lambda texts: [encoding.ids for encoding in raw.encode_batch_fast(list(texts))]
 
 
@@ -72,7 +72,7 @@ def fast_way(content):
 def test_the_probe_finds_every_class():
     """Against a library that takes ½ for a letter, 3 for a sign, _ for white space and \\xa0 for
     a number."""
-    raw = library.Tokenizer.from_str(probe_json())
+    raw = tokenizers.Tokenizer.from_str(probe_json())
     letter, number = r"[\p{L}½]", "(?:[\xa0]|(?![3½])\\p{N})"
     sign, space = r"(?:[^\s_\p{L}\p{N}]|3)", "(?:_|(?!\xa0)\\s)"
     words = rf" ?{letter}+| ?{number}+| ?{sign}+"

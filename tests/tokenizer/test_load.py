@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-import tokenizers as library
+import tokenizers
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.ui import SilentUi
@@ -25,7 +25,7 @@ def build(settings):
 
 
 def save_vocabulary(tokenizer, folder):
-    library.Tokenizer.from_str(tokenizer.to_json()).model.save(str(folder))
+    tokenizers.Tokenizer.from_str(tokenizer.to_json()).model.save(str(folder))
 
 
 def test_a_kind_a_file_and_a_folder(tmp_path):

@@ -5,7 +5,7 @@ import json
 from collections import Counter
 
 import pytest
-import tokenizers as library
+import tokenizers
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.ui import SilentUi
@@ -124,7 +124,7 @@ def test_it_needs_fewer_tokens_than_bpe_on_text_it_has_not_seen(stories):
 def test_the_stock_library_reads_it(stories, tmp_path):
     made = trained(SuperBpeSettings(vocab_size=1200, transition=700), stories[:300])
     made.save(tmp_path / "tokenizer.json")
-    stock = library.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    stock = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     text = stories[0] + " It cost 1234567: too much for 3 friends. naïve 日本語\n\n\t<|endof"
     assert stock.encode(text).ids == made.encode(text)
     tokens = [token_bytes(stock.id_to_token(i)) for i in range(stock.get_vocab_size() - 1)]

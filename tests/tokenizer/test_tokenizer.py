@@ -1,7 +1,7 @@
 import json
 
 import pytest
-import tokenizers as library
+import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, processors
 
 from yxanul.base.errors import YxanulError
@@ -21,7 +21,7 @@ def unigram(path, *, end="</s>"):
     """A tokenizer of the other family: no bytes, a ▁ for spaces, its end of text in the model."""
     words = ["<unk>", end, "▁the", "▁cat", "▁", "<", "/", "s", ">", "c", "a", "t"]
     scores = [(word, -float(i)) for i, word in enumerate(words)]
-    raw = library.Tokenizer(models.Unigram(scores, unk_id=0, byte_fallback=False))
+    raw = tokenizers.Tokenizer(models.Unigram(scores, unk_id=0, byte_fallback=False))
     raw.pre_tokenizer = pre_tokenizers.Metaspace()
     raw.decoder = decoders.Metaspace()
     raw.save(str(path))
@@ -36,7 +36,7 @@ def test_broken_utf8_is_shown_and_never_raised(byte):
 def test_decoding_agrees_with_the_library(byte, tmp_path):
     text = "naïve 🦊 text <|endoftext|>\n"
     byte.save(tmp_path / "tokenizer.json")
-    stock = library.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    stock = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     assert stock.decode(byte.encode(text), skip_special_tokens=False) == text
     assert sorted(byte_symbols()) == sorted(pre_tokenizers.ByteLevel.alphabet())
 
@@ -91,7 +91,7 @@ def test_a_chosen_end_of_text_survives_saving(tmp_path):
 def test_a_file_that_cuts_pads_and_frames_is_used_without_that(tmp_path):
     made = build_tokenizer(BpeSettings(vocab_size=270), lambda: ["abc abc"] * 9, SilentUi())
     made.save(tmp_path / "tokenizer.json")
-    raw = library.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    raw = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     raw.enable_truncation(2)
     raw.enable_padding(length=50)
     end = (made.end_of_text, made.end_of_text_id)
@@ -105,10 +105,10 @@ def test_a_file_that_cuts_pads_and_frames_is_used_without_that(tmp_path):
 
 def test_an_end_of_text_kept_as_an_ordinary_token_is_still_special(tmp_path):
     vocab = {symbol: byte for byte, symbol in enumerate(byte_symbols())}
-    raw = library.Tokenizer(models.BPE(vocab=vocab, merges=[]))
+    raw = tokenizers.Tokenizer(models.BPE(vocab=vocab, merges=[]))
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
-    raw.add_tokens([library.AddedToken("<eos>", special=False)])
+    raw.add_tokens([tokenizers.AddedToken("<eos>", special=False)])
     raw.save(str(tmp_path / "tokenizer.json"))
     assert Tokenizer.load(tmp_path).encode("<eos>") == list(b"<eos>")
 

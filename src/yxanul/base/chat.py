@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from yxanul.base.errors import YxanulError, near_miss
+from yxanul.base.errors import YxanulError, did_you_mean
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -71,7 +71,7 @@ def source_of(template: str) -> str:
         raise YxanulError(
             f"unknown chat template '{template}'",
             expected=" or ".join([*CHAT_TEMPLATES, "a Jinja source"]),
-            hint=near_miss(template, CHAT_TEMPLATES),
+            hint=did_you_mean(template, CHAT_TEMPLATES),
         )
     return template
 

@@ -40,12 +40,6 @@ class YxanulError(Exception):
             parts.append(self.hint)
         return "; ".join(parts)
 
-    def __reduce__(self) -> tuple[object, ...]:
-        # Pickle does not support keyword-only arguments.
-        return partial(type(self), got=self.got, expected=self.expected, hint=self.hint), (
-            self.what,
-        )
-
 
 class GateFailed(YxanulError):
     """A stage ended but failed its gate; all state is saved."""
@@ -94,7 +88,7 @@ def causes_of(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
-def near_miss(word: str, options: Iterable[str], cutoff: float = 0.6) -> str | None:
+def did_you_mean(word: str, options: Iterable[str], cutoff: float = 0.6) -> str | None:
     """Return the hint "did you mean 'x'?" for the option most similar to `word`, or None.
 
     Case is ignored; options with a similarity below `cutoff` (0 to 1) do not count.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from yxanul.base.errors import near_miss
+from yxanul.base.errors import did_you_mean
 
 LOWER_IS_BETTER = {
     "val/loss": True,
@@ -42,7 +42,7 @@ def check_metric(metric: str) -> str:
     if _row(metric) is None:
         word = domain_of(metric) or task_of(metric)
         known = [name.replace("*", word) if word else name for name in LOWER_IS_BETTER]
-        hint = near_miss(metric, known) or f"expected one of {', '.join(LOWER_IS_BETTER)}"
+        hint = did_you_mean(metric, known) or f"expected one of {', '.join(LOWER_IS_BETTER)}"
         raise ValueError(f"unknown metric {metric!r}; {hint}")
     return metric
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-from yxanul.base.errors import YxanulError, near_miss
+from yxanul.base.errors import YxanulError, did_you_mean
 
 Part = TypeVar("Part")
 
@@ -15,6 +15,6 @@ def lookup(table: Mapping[str, Part], name: str, kind: str) -> Part:
     if name not in table:
         choices = ", ".join(sorted(table))
         raise YxanulError(
-            f"unknown {kind} '{name}'", expected=f"one of {choices}", hint=near_miss(name, table)
+            f"unknown {kind} '{name}'", expected=f"one of {choices}", hint=did_you_mean(name, table)
         )
     return table[name]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 2
 """Schema version of checkpoints; no other is read."""
 MANIFEST = "manifest.json"
 STATE = "state.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from yxanul.base.errors import YxanulError, near_miss
+from yxanul.base.errors import YxanulError, did_you_mean
 from yxanul.cli.options import JsonOption, ShardsArgument, TokenizerOption, flag, option
 from yxanul.cli.output import make_ui, print_json, print_text
 
@@ -84,7 +84,7 @@ def check_options(**options: Any) -> None:
     given = {name: value for name, value in options.items() if value is not None}
     split = given.get("split", "train")
     if split not in ("train", "validation"):
-        hint = near_miss(split, ("train", "validation"))
+        hint = did_you_mean(split, ("train", "validation"))
         raise YxanulError(f"unknown split '{split}'", expected="train or validation", hint=hint)
     kinds = [f"--{name}" for name in ("document", "position", "step", "dropped") if name in given]
     if len(kinds) > 1:

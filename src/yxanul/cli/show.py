@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from yxanul.base.errors import YxanulError, near_miss
+from yxanul.base.errors import YxanulError, did_you_mean
 from yxanul.cli.options import JsonOption, Overrides, argument, flag, option
 from yxanul.cli.output import print_result
 
@@ -57,7 +57,7 @@ def command(
         from yxanul.model.convert import read_settings
 
         facts, text = show_model("folder", what, read_settings(folder))
-    elif what not in installed_files("recipe") and (hint := near_miss(what, PRESETS)):
+    elif what not in installed_files("recipe") and (hint := did_you_mean(what, PRESETS)):
         raise YxanulError(f"unknown recipe, preset or run '{what}'", hint=hint)
     else:
         facts, text = show_recipe(what, overrides or [], full, html)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -81,6 +80,8 @@ def read_texts(given: Sequence[str], recipe: str | None, max_bytes: int, ui: Ui)
             streams.setdefault(name, []).append(held_out_texts(data, name))
     if not streams:
         raise YxanulError("no text", expected="--text DOMAIN=PATH ... or --recipe RECIPE")
+    if TOTAL in streams:
+        raise YxanulError(f"a domain cannot be named '{TOTAL}'", hint="reserved for the total")
     texts = {
         domain: take_bytes((text for stream in several for text in stream), max_bytes)
         for domain, several in streams.items()
@@ -97,8 +98,6 @@ def domain_and_path(given: str) -> tuple[str, str]:
         return Path(given).stem, given
     if not domain or not path:
         raise YxanulError(f"--text {given}", expected="DOMAIN=PATH")
-    if domain == TOTAL:
-        raise YxanulError(f"a domain cannot be named '{TOTAL}'", hint="reserved for the total")
     return domain, path
 
 
@@ -167,6 +166,7 @@ def check_picture(file: Path) -> None:
 
 def draw(file: Path, figures: Mapping[str, Mapping[str, float]]) -> None:
     """Write a bar chart grouped by domain as an .svg or .png file."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     names = list(next(iter(figures.values())))
@@ -183,8 +183,5 @@ def draw(file: Path, figures: Mapping[str, Mapping[str, float]]) -> None:
     axes.set_ylabel("bytes per token")
     axes.legend(fontsize=8)
     kind = file.suffix.lower()[1:]
-    # Without a date the file is reproducible.
-    image = BytesIO()
-    figure.savefig(image, format=kind, metadata={"Date": None} if kind == "svg" else None)
-    with atomic_file(file) as out:
-        out.write(image.getvalue())
+    with rc_context({"svg.hashsalt": NAME}), atomic_file(file) as out:  # equal files each time
+        figure.savefig(out, format=kind, metadata={"Date": None} if kind == "svg" else None)

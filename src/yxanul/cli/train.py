@@ -60,10 +60,10 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Train every stage of a recipe whose shards are prepared; resume where it stopped."""
-    of_training = (overrides, devices, strategy, restarts, resume, disable_fp8, cooldown_now)
-    if eval_only and any((*of_training, stop_after)):
+    training_options = (overrides, devices, strategy, restarts, resume, disable_fp8, cooldown_now)
+    if eval_only and any((*training_options, stop_after)):
         raise YxanulError(
-            "--eval-only trains nothing: only --out, --device and --json go with it",
+            "--eval-only can only be combined with --out, --device and --json",
             hint="it scores the run with the settings in its recipe.yaml",
         )
     request = RunRequest(

@@ -33,7 +33,9 @@ def block(run: Facts, width: int, height: int) -> Iterator[Text]:
         yield title
         yield Text(truncate(escape(run["sentence"]), 3 * width))
     else:
-        phase = f", phase {run['phase']} ({run['seq_len']:,} tokens a row)" if run["phase"] else ""
+        phase = ""
+        if run["phase"] is not None:
+            phase = f", phase {run['phase']} ({run['seq_len']:,} tokens a row)"
         title.append(f"  stage {run['stage_number']} '{escape(run['stage'])}'{phase}", style="dim")
         title.truncate(width, overflow="ellipsis")
         yield title

@@ -79,10 +79,11 @@ class HarnessModel(TemplateLM):
         return [self.prefix_token_id, *self.tokenizer.encode(string.removeprefix(bos))]
 
     def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
-        """As in lm-eval; where one token swallows all of the continuation, it is scored."""
+        """As in lm-eval; where one token swallows all of the continuation, it is scored, and a
+        context of blanks counts as none."""
         before, after = super()._encode_pair(context, continuation)
         if after:
-            return before, after
+            return before or [self.prefix_token_id], after
         whole = self.tok_encode(context + continuation)
         cut = common_prefix(before, whole[:-1])
         return whole[:cut] or [self.prefix_token_id], whole[cut:]
@@ -140,12 +141,9 @@ class HarnessModel(TemplateLM):
     def _generation_batches(self, requests: Any) -> Iterator[tuple[SampleSettings, list[int]]]:
         """Yield the numbers of requests with the same settings, of similar length."""
         settings = [self._settings_of(request.args[1]) for request in requests]
-
-        def key(number: int) -> tuple[str, int]:
-            return settings[number].model_dump_json(), len(requests[number].args[0])
-
-        order = sorted(range(len(requests)), key=key)
-        for _, same in groupby(order, lambda number: key(number)[0]):
+        keys = [one.model_dump_json() for one in settings]
+        order = sorted(range(len(keys)), key=lambda n: (keys[n], len(requests[n].args[0])))
+        for _, same in groupby(order, keys.__getitem__):
             numbers = list(same)
             for start in range(0, len(numbers), self.batch_size):
                 batch = numbers[start : start + self.batch_size]

@@ -20,7 +20,7 @@ from yxanul.model.language_model import LanguageModel
 BATCH_TOKENS = {"cpu": 1_024, "cuda": 32_768}
 """Tokens in a batch by type of device; on a CPU what measured fastest."""
 _ROW_TOKENS = 128
-"""Length up to which a row takes in what shares nothing with it."""
+"""Length up to which requests without a shared prefix are packed into one row."""
 
 
 class LogLikelihood(NamedTuple):
@@ -49,9 +49,9 @@ def crop(request: Request, seq_len: int) -> list[Request]:
 
 
 @dataclass(slots=True)
-class _Row:
-    """Requests as trees of tokens, depth first: what they begin with is there once. The last token
-    of a request is not read."""
+class _PackedRow:
+    """Requests packed into one row as prefix trees, depth first: a shared prefix is stored once.
+    The last token of a request is a target only."""
 
     ids: list[int] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
@@ -94,47 +94,47 @@ def log_likelihoods(
 ) -> Iterator[dict[int, LogLikelihood]]:
     """Yield the scores by index of the request, batch by batch, longest first.
 
-    What requests begin with is computed once: they share a row (tree attention), as short ones do
-    that have nothing in common. Rows are right-padded to batches of at most `batch_tokens` tokens,
-    if there are several in a batch. Models are in fp32; a score depends on the other requests by
-    rounding only.
+    A shared prefix is computed once (tree attention); short requests are packed into one row even
+    if they share none. Rows are right-padded to batches of at most `batch_tokens` tokens, if there
+    are several in a batch. Models are in fp32; a score depends on the other requests by rounding
+    only.
     """
     batch_tokens = batch_tokens or BATCH_TOKENS[model.embedding.tokens.device.type]
     totals = torch.tensor([len(request.continuation) for request in requests])
-    waiting, hits = totals.clone(), torch.zeros_like(totals)
+    num_left, hits = totals.clone(), torch.zeros_like(totals)
     sums = torch.zeros(len(requests), dtype=torch.float64)
     for batch in _batches(_rows(requests, seq_len), batch_tokens):
         request_U, nats_U, greedy_U = _score(model, batch)
         sums.index_add_(0, request_U, nats_U.double())
         hits.index_add_(0, request_U, greedy_U.long())
-        waiting.index_add_(0, request_U, -torch.ones_like(request_U))
+        num_left.index_add_(0, request_U, -torch.ones_like(request_U))
         done = request_U.unique()
-        done = done[waiting[done] == 0]
+        done = done[num_left[done] == 0]
         found = zip(sums[done].tolist(), (hits == totals)[done].tolist(), strict=True)
         yield dict(zip(done.tolist(), starmap(LogLikelihood, found), strict=True))
 
 
-def _rows(requests: Sequence[Request], seq_len: int) -> Iterator[_Row]:
+def _rows(requests: Sequence[Request], seq_len: int) -> Iterator[_PackedRow]:
     """Lay out requests in rows of at most _ROW_TOKENS, or `seq_len` where they share much."""
     pieces = sorted(
         ([*piece.context, *piece.continuation], number, len(piece.continuation))
         for number, request in enumerate(requests)
         for piece in crop(request, seq_len)
     )
-    row, last = _Row(), []
+    row, last = _PackedRow(), []
     for ids, number, num_scored in pieces:
         shared = min(common_prefix(last, ids), len(ids) - 1)
         limit = seq_len if 2 * shared >= len(ids) - 1 else _ROW_TOKENS
         if row.ids and len(row.ids) + len(ids) - 1 - shared > limit:
             yield row
-            row, shared = _Row(), 0
+            row, shared = _PackedRow(), 0
         row.add(ids, shared, number, num_scored)
         last = ids[:-1]
     if row.ids:
         yield row
 
 
-def _batches(rows: Iterable[_Row], batch_tokens: int) -> Iterator[list[_Row]]:
+def _batches(rows: Iterable[_PackedRow], batch_tokens: int) -> Iterator[list[_PackedRow]]:
     rows = sorted(rows, key=lambda row: row.cost, reverse=True)
     start = 0
     for end in range(1, len(rows) + 1):
@@ -146,7 +146,7 @@ def _batches(rows: Iterable[_Row], batch_tokens: int) -> Iterator[list[_Row]]:
 
 
 @torch.no_grad()
-def _score(model: LanguageModel, rows: list[_Row]) -> tuple[Tensor, Tensor, Tensor]:
+def _score(model: LanguageModel, rows: list[_PackedRow]) -> tuple[Tensor, Tensor, Tensor]:
     """Return request, log-likelihood and whether it is the most likely of each scored token, U."""
     device = model.embedding.tokens.device
     length = max(len(row.ids) for row in rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -89,7 +90,7 @@ def read_documents(path: Path) -> list[str]:
     """Return a file's documents, split as in training; YxanulError if any cannot be read."""
     source = open_source(str(path), TextSettings(path=str(path)))
     documents: list[str] = []
-    for item in (item for part in source.slices() for item in source.read(part)):
+    for item in chain.from_iterable(map(source.read, source.slices())):
         if isinstance(item, Dropped):
             raise YxanulError(
                 f"cannot score all of {path}: {item.where} {PROBLEMS[item.cause]}",

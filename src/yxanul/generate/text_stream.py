@@ -24,7 +24,7 @@ class TextStream:
     def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int]):
         self._tokenizer = tokenizer
         start = max(len(prompt) - 4, 0)
-        while start and tokenizer.is_open(prompt[start]):  # do not start inside a run of bytes
+        while start and tokenizer.may_change(prompt[start]):  # do not start inside a run of bytes
             start -= 1
         self._window = list(prompt[start:])
         self._num_out = len(self._window)
@@ -33,7 +33,7 @@ class TextStream:
         """Add the next id; return the text that has become final."""
         self._window.append(token)
         new = self._new_text()
-        if not new or new.endswith(BROKEN) or self._tokenizer.is_open(token):
+        if not new or new.endswith(BROKEN) or self._tokenizer.may_change(token):
             return ""
         self._window = self._window[self._num_out :]
         self._num_out = len(self._window)

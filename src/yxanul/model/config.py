@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from yxanul.base.errors import YxanulError, near_miss
+from yxanul.base.errors import YxanulError, did_you_mean
 from yxanul.base.settings import Misfit, Settings
 from yxanul.model.zoo import AUTO_PRESET, PRESETS
 
@@ -110,7 +110,7 @@ class ModelSettings(Settings):
         if not isinstance(name, str):
             return given
         if name != "auto" and name not in PRESETS:
-            hint = near_miss(name, PRESETS) or f"expected one of auto, {', '.join(PRESETS)}"
+            hint = did_you_mean(name, PRESETS) or f"expected one of auto, {', '.join(PRESETS)}"
             raise Misfit(f"unknown preset '{name}'; {hint}", "preset")
         return {**PRESETS[AUTO_PRESET if name == "auto" else name], **given}
 

@@ -42,7 +42,7 @@ E4M3_MAX = 448.0
 """Largest number of fp8's format for weights and activations."""
 
 
-def update_groups(name: str, depth: int) -> list[str]:
+def gradient_groups(name: str, depth: int) -> list[str]:
     """Return a parameter's groups for gradient norms and update ratios: its kind (embedding,
     attention, ffn, norms or head), and for a matrix the first, middle or last layer."""
     if name.endswith(".gain"):
@@ -70,7 +70,7 @@ def measure_gradients(
     gradients: Tensors, depth: int, as_one: bool = True, by_group: bool = True
 ) -> Measurement:
     """Measure all gradients as one vector, and the norms of groups."""
-    alike = _alike(gradients, depth, update_groups)
+    alike = _tensors_by_groups(gradients, depth, gradient_groups)
 
     def finish(ranks: list[list[float]]) -> dict[str, float]:
         sums, metrics = _sums_by_key(list(alike), ranks), {}
@@ -78,15 +78,16 @@ def measure_gradients(
             total = Sums.combined(sums.values())
             metrics = {f"optim/gradient_{key}": getattr(total, key) for key in FIGURES}
             metrics |= {f"optim/num_{key}": getattr(total, key) for key in COUNTS}
-        for group, members in _by_group(sums).items() if by_group else ():
-            metrics[f"gradient_norm/{group}"] = Sums.combined(members).norm
+        if by_group:
+            for group, members in _by_group(sums).items():
+                metrics[f"gradient_norm/{group}"] = Sums.combined(members).norm
         return metrics
 
     return Measurement(torch.cat([sums_of(tensors) for tensors in alike.values()]), finish)
 
 
 def measure_norm(gradients: Tensors, num_targets: Tensor) -> Measurement:
-    """Measure the norm of a micro-batch's gradients beside its number of targets."""
+    """Measure the norm of a micro-batch's gradients, and pass on its number of targets."""
     norm = _squared_norm(list(gradients.values())).sqrt()
 
     def finish(ranks: list[list[float]]) -> dict[str, float]:
@@ -97,13 +98,14 @@ def measure_norm(gradients: Tensors, num_targets: Tensor) -> Measurement:
 
 def measure_weights(weights: Tensors, depth: int, in_fp8: bool = False) -> Measurement:
     """Measure all weights as one vector, and groups of them; for fp8 also the scales of layers."""
-    alike = _alike(weights, depth, weight_groups)
+    alike = _tensors_by_groups(weights, depth, weight_groups)
 
     def finish(ranks: list[list[float]]) -> dict[str, float]:
         sums, added = _sums_by_key(list(alike), ranks), _added(ranks)
         total = Sums.combined(sums.values())
         metrics = {f"weights/global_{key}": getattr(total, key) for key in FIGURES}
-        rows = zip(*[iter(added[len(alike) * NUM_SUMS :])] * 2, strict=True)
+        counts = added[len(alike) * NUM_SUMS :]
+        rows = zip(counts[::2], counts[1::2], strict=True)
         for group, members in _by_group(sums).items():
             part = Sums.combined(members)
             metrics |= {f"weights/{group}/mean": part.mean, f"weights/{group}/std": part.std}
@@ -133,7 +135,7 @@ def measure_updates(before: Tensors, after: Tensors, depth: int) -> Measurement:
         squares, metrics = _added(ranks), {}
         members: dict[str, list[Sequence[float]]] = defaultdict(list)
         for name, *pair in zip(names, squares[: len(names)], squares[len(names) :], strict=True):
-            for group in update_groups(name, depth):
+            for group in gradient_groups(name, depth):
                 members[group].append(pair)
         for group, pairs in members.items():
             weights, update = map(math.sqrt, _added(pairs))
@@ -146,7 +148,7 @@ def measure_updates(before: Tensors, after: Tensors, depth: int) -> Measurement:
 
 def measure_histograms(name: str, tensors: Tensors, depth: int, groups_of: GroupsOf) -> Measurement:
     """Measure the histogram of each group of tensors, named after them."""
-    alike = {key: one for key, one in _alike(tensors, depth, groups_of).items() if key}
+    alike = {key: one for key, one in _tensors_by_groups(tensors, depth, groups_of).items() if key}
     counts = [histogram_counts(one, SIGNED_EDGES) for one in alike.values()]
 
     def finish(ranks: list[list[float]]) -> dict[str, float | Histogram]:
@@ -179,7 +181,9 @@ def _rows(tensors: Sequence[Tensor]) -> Tensor:
     return rows
 
 
-def _alike(tensors: Tensors, depth: int, groups_of: GroupsOf) -> dict[Groups, list[Tensor]]:
+def _tensors_by_groups(
+    tensors: Tensors, depth: int, groups_of: GroupsOf
+) -> dict[Groups, list[Tensor]]:
     """Return the tensors that are in the same groups together."""
     alike: dict[Groups, list[Tensor]] = defaultdict(list)
     for name, tensor in tensors.items():
@@ -197,7 +201,7 @@ def _by_group(values: Mapping[Groups, T]) -> dict[str, list[T]]:
 
 
 def _sums_by_key(keys: Sequence[Groups], ranks: Sequence[Sequence[float]]) -> dict[Groups, Sums]:
-    """Return sums over all ranks: the first values of each rank."""
+    """Return sums over all ranks; the values of each rank begin with them, `NUM_SUMS` a key."""
     starts = range(0, len(keys) * NUM_SUMS, NUM_SUMS)
     return {
         key: Sums.combined(Sums(*rank[start : start + NUM_SUMS]) for rank in ranks)

@@ -6,7 +6,7 @@ import os
 from importlib import resources
 from pathlib import Path
 
-from yxanul.base.errors import YxanulError, near_miss
+from yxanul.base.errors import YxanulError, did_you_mean
 from yxanul.base.files import expand_home
 
 FOLDERS = {"recipe": "recipes", "curriculum": "recipes/curricula"}
@@ -35,7 +35,7 @@ def find_file(kind: str, name: str, relative_to: Path) -> Path:
             hint=f"did you mean '{of_run}'?" if kind == "recipe" and of_run.is_file() else None,
         )
     beside = sorted(one.name for one in path.parent.glob("*.y*ml") if one.is_file())
-    near = near_miss(path.name, beside if "/" in name else [*beside, *installed])
+    near = did_you_mean(path.name, beside if "/" in name else [*beside, *installed])
     if name.endswith((".yaml", ".yml")) or "/" in name:
         broken = f"a broken link to {os.readlink(path)}" if path.is_symlink() else None
         raise YxanulError(f"{kind} file {path} not found", got=broken, hint=near)

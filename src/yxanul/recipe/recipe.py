@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from yxanul.base.errors import near_miss
+from yxanul.base.errors import did_you_mean
 from yxanul.base.metric_names import domain_of, matching, task_of
 from yxanul.base.settings import Misfit, Misfits, Settings
 from yxanul.data.config import DataSettings
@@ -202,7 +202,7 @@ class Recipe(Settings):
             )
 
     def _unknown_source(self, name: str, keys: Keys) -> Misfit:
-        hint = near_miss(name, self.data.sources)
+        hint = did_you_mean(name, self.data.sources)
         hint = hint or f"expected one of {', '.join(self.data.sources)}"
         return Misfit(f"unknown source '{name}', not in data.sources; {hint}", keys)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from yxanul.base.errors import near_miss
+from yxanul.base.errors import did_you_mean
 from yxanul.base.settings import Misfit, Misfits, Settings
 from yxanul.recipe.keys import Key, keys_at, kind_of, walk
 from yxanul.recipe.other_names import our_keys, our_value, why_without_key
@@ -147,7 +147,7 @@ def _hint_for_source(tree: SourceMap, keys: Keys) -> str | None:
         return None
     others = [one for one in tree.value["data"]["sources"] if one != name]
     has = f"data.sources has {', '.join(others)}" if others else None
-    return near_miss(str(name), others) or has
+    return did_you_mean(str(name), others) or has
 
 
 def _text(error: Mapping[str, Any], loc: Keys, kind: type[Settings]) -> str:
@@ -189,7 +189,7 @@ def _hint_for_value(mistake: _Mistake, options: list[str], kind: type[Settings])
     if _MUST_BE[mistake.kind] == _MAPPING:
         return _hint_for_mapping(word, keys_at(kind, mistake.loc))
     ours = our_value(word)
-    return f"did you mean '{ours}'?" if ours in options else near_miss(word, options)
+    return f"did you mean '{ours}'?" if ours in options else did_you_mean(word, options)
 
 
 def _hint_for_mapping(word: str, keys: Sequence[Key]) -> str | None:
@@ -230,7 +230,7 @@ def _hint_for_key(key: str, parents: Keys, value: Any, kind: type[Settings]) -> 
         _of_others(key, parents, kind)
         or why_without_key(key)
         or _elsewhere(key, parents, kind, below=True)
-        or near_miss(key, known, _ALIKE)
+        or did_you_mean(key, known, _ALIKE)
         or _elsewhere(key, parents, kind)
     )
     if hint is None:

@@ -34,7 +34,7 @@ def live_facts(reader: RunReader) -> dict[str, Any]:
         "stage_step": done,
         "stage_steps": stage.get("steps"),
         "share": share,
-        "phase": span["phase"] + 1 if span else None,
+        "phase": span.get("phase"),
         "seq_len": span.get("seq_len"),
         "step": step,
         "tokens": last["tokens"],

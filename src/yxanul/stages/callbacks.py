@@ -15,7 +15,6 @@ from yxanul.base.ui import SilentUi, Ui
 from yxanul.checkpoint.keep import Cadence, read_best, rotate, write_best
 from yxanul.data.batches import Batch, WindowShape
 from yxanul.eval.cached_model import CachedModel
-from yxanul.eval.config import TaskSettings
 from yxanul.eval.perplexity import score_domains, score_shards, window_shape
 from yxanul.eval.run_tasks import (
     ALL_TASKS,
@@ -53,17 +52,17 @@ def stage_callbacks(
     """Return the callbacks of a stage; checkpoints come after the callbacks whose state they
     save."""
     stage = session.recipe.stages[index]
-    callbacks: list[Callback] = [Recording(session, index, entry)]
+    callbacks: list[Callback] = [MetricsLogger(session, index, entry)]
     if stage.budget.minutes is not None:
         callbacks.append(MinutesBudget(session, stage, entry, plan))
     callbacks += [Evaluation(session, index, scorer), TaskEvaluation(session, scorer)]
-    callbacks.append(Saving(session, index))
+    callbacks.append(CheckpointSaver(session, index))
     if stage_optim(session.recipe.optim, stage).schedule.name == "wsd":
         callbacks.append(Cooldown(session, entry))
     return callbacks
 
 
-class Recording(Callback):
+class MetricsLogger(Callback):
     """Logs the metrics of every step and reports alerts."""
 
     def __init__(self, session: Session, index: int, entry: Entry):
@@ -90,7 +89,7 @@ class Recording(Callback):
             measured, report.gradient_norm, report.num_targets
         )
         metrics |= session.alerts.batches.metrics()
-        metrics |= stage_metrics(session, self._index, self._entry, report)
+        metrics |= alert_inputs(session, self._index, self._entry, report)
         changes = session.log(report.progress.step, metrics)
         for name, histogram in histograms.items():
             session.tracker.histogram(report.progress.step, name, histogram)
@@ -100,10 +99,10 @@ class Recording(Callback):
         return changes
 
 
-def stage_metrics(
+def alert_inputs(
     session: Session, index: int, entry: Entry, report: StepReport
 ) -> dict[str, float]:
-    """Return what alerts need to know of a step's stage."""
+    """Return the metrics of a step's stage that the rules of alerts read."""
     progress, data = report.progress, session.data
     done, positions = progress.stage_step - 1, progress.cursor.positions
     metrics: dict[str, float] = {
@@ -145,7 +144,7 @@ class Evaluation(Callback):
         bits = ", ".join(f"{name} {score.bits_per_byte:.4f}" for name, score in scores.items())
         most = max(score.tokens for score in scores.values())
         self._session.ui.say(
-            f"step {step}: bits per byte on a held-out sample ({most:,} tokens): {bits}"
+            f"step {step}: bits per byte on held-out samples (up to {most:,} tokens): {bits}"
         )
         self._write_samples(step)
         return replace(changes, best=new_best(self._session, trainer, metrics))
@@ -165,36 +164,37 @@ class TaskEvaluation(Callback):
 
     def __init__(self, session: Session, scorer: Scorer):
         self._session, self._scorer = session, scorer
-        self._tasks = [task for task in session.recipe.eval.tasks if task.every_steps]
+        tasks = session.recipe.eval.tasks
+        self._every = {task.name: task.every_steps for task in tasks if task.every_steps}
         self._share = session.recipe.eval.max_share
         self._began, self._spent = perf_counter(), 0.0
         self._seconds: dict[str, float] = {}
         """Duration of the last evaluation by task."""
-        self._late: set[str] = set()
+        self._pending: set[str] = set()
         """Tasks that are due and have to wait."""
         self._announced: set[str] = set()
 
     def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
         """Evaluate the tasks that are due; return a new best."""
         done = report.progress.stage_step
-        if not self._tasks or done == trainer.plan.total_steps:
+        if not self._every or done == trainer.plan.total_steps:
             return None
-        self._late |= {task.name for task in self._tasks if not done % (task.every_steps or 1)}
-        due = [task for task in self._tasks if task.name in self._late and self._has_time(task)]
+        self._pending |= {name for name, every in self._every.items() if not done % every}
+        due = [name for name in self._every if name in self._pending and self._has_time(name)]
         due = self._session.world.broadcast(due)
         metrics: dict[str, float] = {}
-        for task in due:
+        for name in due:
             began = perf_counter()
-            # The first time it may take its share only, or shows how long it would take.
+            # The first time it gets its share of the time only; cut short, it is estimated.
             spare = self._share * (began - self._began) - self._spent
-            most = math.inf if task.name in self._seconds else max(1.0, spare)
+            most = math.inf if name in self._seconds else max(1.0, spare)
             limit = TaskLimit(self._session.stop, most)
-            measured = self._scorer.score_tasks([task.name], ui=limit)[0]
+            measured = self._scorer.score_tasks([name], ui=limit)[0]
             seconds = perf_counter() - began
             self._spent += seconds
-            self._seconds[task.name] = seconds if measured else limit.estimate(seconds)
+            self._seconds[name] = seconds if measured else limit.estimate(seconds)
             if measured:
-                self._late.discard(task.name)
+                self._pending.discard(name)
             metrics |= measured
         if not metrics:
             return None
@@ -204,17 +204,17 @@ class TaskEvaluation(Callback):
         self._session.ui.say(f"step {step}: {described(metrics)} ({share:.1%} of the time)")
         return replace(changes, best=new_best(self._session, trainer, metrics))
 
-    def _has_time(self, task: TaskSettings) -> bool:
+    def _has_time(self, name: str) -> bool:
         """Whether evaluating a task takes, with what was spent, at most the share of the time."""
-        seconds = self._seconds.get(task.name, 0.0)
+        seconds = self._seconds.get(name, 0.0)
         elapsed = perf_counter() - self._began + seconds
         if not seconds or self._spent + seconds <= self._share * elapsed:
             return True
-        if task.name not in self._announced:
-            self._announced.add(task.name)
+        if name not in self._announced:
+            self._announced.add(name)
             self._session.ui.say(
-                f"task {task.name} takes {seconds:.1f} s: evaluated less often than every"
-                f" {task.every_steps:,} steps, to stay below {self._share:.0%} of the time"
+                f"task {name} takes {seconds:.1f} s: evaluated less often than every"
+                f" {self._every[name]:,} steps, to stay below {self._share:.0%} of the time"
                 " (eval.max_share)"
             )
         return False
@@ -288,7 +288,7 @@ class Scorer:
     def score_tasks(
         self, names: Collection[str], cache: Path | None = None, ui: Ui | None = None
     ) -> TaskMetrics:
-        """Return the metrics of tasks; nothing if a `TaskLimit` as the ui ends it.
+        """Return the metrics of tasks; none if `ui` is a `TaskLimit` that ends the evaluation.
 
         Answers are kept in the folder `cache`, if given, so that an interrupted evaluation resumes.
         """
@@ -312,7 +312,7 @@ class Scorer:
             return cast(Result, world.broadcast(scores))
 
 
-class Saving(Callback):
+class CheckpointSaver(Callback):
     """Writes the checkpoints of a stage."""
 
     def __init__(self, session: Session, index: int):
@@ -355,10 +355,10 @@ class Saving(Callback):
         if session.world.is_main:
             state = self._state(trainer, optimizer_state.plain)
             best, kept = progress.best, set(session.rollback_steps)
-            session.writer.submit(progress.step, files, state, lambda: self._tidy(best, kept))
+            session.writer.submit(progress.step, files, state, lambda: self._delete_old(best, kept))
         self._cadence.saved()
 
-    def _tidy(self, best: Best | None, kept: Collection[int]) -> None:
+    def _delete_old(self, best: Best | None, kept: Collection[int]) -> None:
         run, settings = self.session.run, self.session.recipe.train.checkpoint
         if best is not None:
             write_best(run.path, best.step, best.metric, best.value)

@@ -245,7 +245,6 @@ class StageSettings(Settings):
             raise Misfit(
                 "epochs by source define the mix; leave mix out", "mix", ("budget", "epochs")
             )
-        own = self.budget.epochs if isinstance(self.budget.epochs, dict) else self.mix
         mixes: dict[tuple[str | int, ...], dict[str, float]] = {
             ("curriculum", number, "mix"): phase.mix
             for number, phase in enumerate(self.curriculum)
@@ -257,8 +256,8 @@ class StageSettings(Settings):
                 ("budget", "epochs"),
                 *mixes,
             )
-        if own or len(mixes) < len(self.curriculum):
-            mixes[("budget", "epochs") if by_source else ("mix",)] = own
+        if self.own_mix or len(mixes) < len(self.curriculum):
+            mixes[("budget", "epochs") if by_source else ("mix",)] = self.own_mix
         for keys, mix in mixes.items():
             if not any(mix.values()):
                 raise Misfit("a mix needs at least one weight above 0", keys)
@@ -274,10 +273,14 @@ class StageSettings(Settings):
         options = (self.on_fail,) if isinstance(self.on_fail, OnFail) else self.on_fail
         return [option.action for option in options for _ in range(option.action.times)]
 
+    @property
+    def own_mix(self) -> dict[str, float]:
+        """Mix of the phases that have none: `mix`, or the epochs by source."""
+        return self.budget.epochs if isinstance(self.budget.epochs, dict) else self.mix
+
     def domains(self) -> list[str]:
         """Return the sources that the phases of this stage sample from, without replay."""
-        by_source = self.budget.epochs if isinstance(self.budget.epochs, dict) else self.mix
-        mixes = [phase.mix or by_source for phase in self.curriculum]
+        mixes = [phase.mix or self.own_mix for phase in self.curriculum]
         return sorted({name for mix in mixes for name, weight in mix.items() if weight > 0})
 
 
@@ -338,12 +341,13 @@ def _check_starts(phases: tuple[PhaseSettings, ...]) -> None:
                     f"the shares of a curriculum must add up to 1, got {sum(starts):g}",
                     *(("curriculum", number, "share") for number in range(len(phases))),
                 )
-        elif unit != "tokens" and (starts[0] != 0 or sorted(set(starts)) != starts):
-            odd = next((n for n, pair in enumerate(pairwise(starts), 1) if pair[0] >= pair[1]), 0)
-            raise Misfit(
-                f"{unit} must start at 0 and increase from phase to phase, got {starts}",
-                ("curriculum", 0 if starts[0] else odd, unit),
-            )
+        elif unit != "tokens":
+            wrong = [n for n, (one, two) in enumerate(pairwise([-1, *starts])) if one >= two]
+            if starts[0] or wrong:
+                raise Misfit(
+                    f"{unit} must start at 0 and increase from phase to phase, got {starts}",
+                    ("curriculum", 0 if starts[0] else wrong[0], unit),
+                )
         return
     raise Misfit(
         "with several phases each needs share, from_step, from_tokens or tokens", "curriculum"

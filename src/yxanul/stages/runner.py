@@ -59,13 +59,13 @@ def run_stages(session: Session) -> None:
 def reconcile_ledger(session: Session) -> None:
     """Undo ledger entries about training that the loaded checkpoint does not contain.
 
-    A checkpoint may be lost or damaged after its verdict was recorded, or the ledger may be that of
-    a run to repeat: plans, threads and actions hold, what was measured before the first step of a
-    stage that has not begun does not.
+    The checkpoint may be older than the ledger: newer ones are damaged or lost, or the run repeats
+    that of the ledger. Plans, numbers of threads and actions are kept; the starting scores of
+    stages that have not begun are cleared.
     """
     progress, names = session.progress, [stage.name for stage in session.recipe.stages]
-    at = names.index(progress.stage) if progress.stage in names else -1
-    whole_before = True
+    current = names.index(progress.stage) if progress.stage in names else -1
+    previous_complete = True
     for entry in session.ledger.entries:
         if entry.name not in names:
             raise YxanulError(
@@ -74,14 +74,14 @@ def reconcile_ledger(session: Session) -> None:
                 expected=", ".join(names),
             )
         index = names.index(entry.name)
-        unfinished = index == at and progress.stage_step < entry.steps
-        if entry.status != "running" and (index > at or unfinished):
+        unfinished = index == current and progress.stage_step < entry.steps
+        if entry.status != "running" and (index > current or unfinished):
             session.ui.warn(f"resuming stage '{entry.name}': its last checkpoint is missing")
             entry.status = "running"
         # An entry's starting point is valid only if the stage before it is complete.
-        if index > at + 1 or (index == at + 1 and not whole_before):
+        if index > current + 1 or (index == current + 1 and not previous_complete):
             entry.at_start = {}
-        whole_before = not unfinished
+        previous_complete = not unfinished
 
 
 def run_stage(session: Session, index: int) -> None:
@@ -147,7 +147,7 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
             plan = trainer.plan  # it may have been replanned or cut
         rollback = session.world.broadcast(trainer.rollback)
         if rollback is not None:
-            roll_back_for(session, entry, *rollback)
+            roll_back_on_alert(session, entry, *rollback)
             stop_alert, trainer = trainer.stop_alert, None
 
 
@@ -205,7 +205,7 @@ def make_trainer(session: Session, index: int, plan: Plan, entry: Entry, scorer:
         stop=session.stop,
         callbacks=stage_callbacks(session, index, plan, entry, scorer),
         skip_spikes=session.recipe.monitor.skipped_spikes,
-        later=later_work(session.recipe, index, session.data.train_tokens),
+        later_work=later_work(session.recipe, index, session.data.train_tokens),
         hessian=HessianEstimator(engine.optimizer, engine, session.recipe.seed)
         if isinstance(engine.optimizer, Sophia)
         else None,
@@ -259,13 +259,13 @@ def next_action(
     first = entry.actions[-1].attempt + 1 if entry.actions else 0
     replay = entry.actions[-1].replay if entry.actions else stage.replay
     failures = tuple(map(str, verdict.failures))
-    for attempt, option in list(enumerate(stage.attempts))[first:]:
+    for attempt, option in enumerate(stage.attempts[first:], first):
         if isinstance(option, Extend):
             tokens = round(option.share * entry.budget_tokens)
-            action = Action("extend", step, attempt, tokens, replay, failures=failures)
-            if isinstance(option, RaiseReplay):
-                action = replace(action, kind="replay", replay=max(replay, option.raise_to))
-            return action
+            if not isinstance(option, RaiseReplay):
+                return Action("extend", step, attempt, tokens, replay, failures=failures)
+            replay = max(replay, option.raise_to)
+            return Action("replay", step, attempt, tokens, replay, failures=failures)
         from_step = best.step - entry.first_step if best is not None else step
         if from_step < step:
             plan = resolve_plan(session.recipe, stage, entry, session.data.train_tokens)
@@ -291,9 +291,9 @@ def _described(action: Action, stage: StageSettings) -> str:
     return f"{what} ({attempt})"
 
 
-def roll_back_for(session: Session, entry: Entry, alert: str, target: int) -> None:
-    """Return to a checkpoint from before what an alert has seen, as the restarts of PaLM (arXiv
-    2204.02311, section 5.1); in a repeated run, to the step in its ledger."""
+def roll_back_on_alert(session: Session, entry: Entry, alert: str, target: int) -> None:
+    """Return to a checkpoint from before the spike that an alert reported, as PaLM's restarts did
+    (arXiv 2204.02311, section 5.1); in a repeated run, to the step in its ledger."""
     done = session.progress.stage_step
     event = next((one for one in entry.rollbacks if one.step == done), None)
     if event is None:
@@ -316,8 +316,8 @@ def roll_back(session: Session, entry: Entry, from_step: int) -> None:
         raise YxanulError(
             f"stage '{entry.name}' cannot return to its step {from_step:,}",
             got=error,
-            hint="set what asks for the rollback (on_fail of the stage, or an alert of"
-            " monitor.alerts) to stop, and run the same command to resume",
+            hint="set the stage's on_fail, or the alert in monitor.alerts, to 'stop', and run the"
+            " same command to resume",
         ) from None
     session.engine.load_weights(weights)
     restore_engine(session.engine, saved)

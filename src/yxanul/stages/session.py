@@ -65,7 +65,7 @@ class Saved:
     optimizer_state: OptimizerState
     ema: dict[str, torch.Tensor] | None
     state: dict[str, Any]
-    """All that `Saving` has written besides tensors."""
+    """All that `CheckpointSaver` has written besides tensors."""
 
 
 @dataclass

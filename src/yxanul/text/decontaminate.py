@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import atomic_file
 from yxanul.text.documents import Document
-from yxanul.text.words import Numbers, Runs, are_in, numbers_of, pieces_of
+from yxanul.text.words import NGramHashes, Numbers, are_in, numbers_of, pieces_of
 
 MAX_WORDS = 13
 MIN_WORDS = 8
@@ -53,10 +53,10 @@ class Ngrams:
 
     def save(self, path: Path) -> None:
         """Write an .npz file atomically; equal n-grams give equal files."""
-        runs = {f"length_{length}": run for length, run in sorted(self.by_length.items())}
+        hashes = {f"length_{length}": own for length, own in sorted(self.by_length.items())}
         others = {"beginnings": self.beginnings, "too_short": np.int64(self.too_short)}
         with atomic_file(path) as file:
-            np.savez(file, **runs, **others)
+            np.savez(file, **hashes, **others)
 
     @classmethod
     def load(cls, path: Path) -> Ngrams:
@@ -64,8 +64,10 @@ class Ngrams:
         try:
             with open(path, "rb") as file:
                 arrays = dict(np.load(file, allow_pickle=False))
-            runs = {int(k.removeprefix("length_")): v for k, v in arrays.items() if k[-1].isdigit()}
-            return cls(runs, arrays["beginnings"], int(arrays["too_short"]))
+            hashes = {
+                int(k.removeprefix("length_")): v for k, v in arrays.items() if k[-1].isdigit()
+            }
+            return cls(hashes, arrays["beginnings"], int(arrays["too_short"]))
         except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
             raise YxanulError(f"{path} is not a file of benchmark n-grams", got=error) from None
 
@@ -80,10 +82,10 @@ def ngrams_of(texts: Iterable[str]) -> Ngrams:
         if len(words) < MIN_WORDS:
             too_short += 1
             continue
-        length, runs = min(len(words), MAX_WORDS), Runs(numbers_of(words))
+        length, hashes = min(len(words), MAX_WORDS), NGramHashes(numbers_of(words))
         starts = np.flatnonzero(_with_letters(words, length))
-        by_length.setdefault(length, []).append(runs.at(starts, length))
-        beginnings.append(runs.at(starts, MIN_WORDS))
+        by_length.setdefault(length, []).append(hashes.at(starts, length))
+        beginnings.append(hashes.at(starts, MIN_WORDS))
     distinct = {length: _distinct(numbers) for length, numbers in by_length.items()}
     return Ngrams(distinct, _distinct(beginnings), too_short)
 
@@ -114,13 +116,13 @@ class Decontaminate:
         return None
 
     def _has_match(self, numbers: Numbers) -> bool:
-        runs = Runs(numbers)
-        beginnings = runs.all(MIN_WORDS)
+        hashes = NGramHashes(numbers)
+        beginnings = hashes.all(MIN_WORDS)
         starts = np.flatnonzero(self._may_begin[beginnings >> self._shift])
         starts = starts[are_in(beginnings[starts], self._ngrams.beginnings)]
         for length, ngrams in self._ngrams.by_length.items() if len(starts) else ():
             fitting = starts[starts + length <= len(numbers)]
-            if are_in(runs.at(fitting, length), ngrams).any():
+            if are_in(hashes.at(fitting, length), ngrams).any():
                 return True
         return False
 

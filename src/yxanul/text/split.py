@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-RUN_BYTES = 1 << 16
-"""Text chunked into passages is held out in contiguous runs of this many bytes: neighbouring
+SPAN_BYTES = 1 << 16
+"""Text chunked into passages is held out in contiguous spans of this many bytes: neighbouring
 passages leak into each other, and fewer bytes are too few to compare models by."""
 
-_MAX_RUN_SHARE = 0.1  # of a small text
-# From this many runs on, a hash-based split holds out about the requested fraction.
-_ENOUGH_RUNS = 10
+_MAX_SPAN_SHARE = 0.1  # of a small text
+# From this many spans on, a hash-based split holds out about the requested fraction.
+_ENOUGH_SPANS = 10
 _HASH_BYTES = 8
 _HASHES = 2 ** (8 * _HASH_BYTES)
 _BLANK_LINE = re.compile(rb"(?:\A|(?<=\n))[ \t\r\f\v]*\n")
@@ -41,8 +41,8 @@ def fraction_for(lowest: int) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Runs:
-    """Runs of held-out bytes in a file: `length` from `begin` on, and again every `period`."""
+class HeldOutSpans:
+    """Spans of held-out bytes in a file: `length` from `begin` on, and again every `period`."""
 
     begin: int
     length: int
@@ -58,7 +58,7 @@ class Runs:
         return at - into + (self.length if into < self.length else self.period)
 
 
-NO_RUN = Runs(0, 0)
+NO_SPANS = HeldOutSpans(0, 0)
 
 
 @dataclass(frozen=True)
@@ -68,49 +68,49 @@ class Split:
     fraction: float = 0.0
     """Documents whose hash is in this lowest fraction of all hashes are held out."""
     by_position: bool = True
-    """Passages are held out in runs of bytes instead of by hash."""
-    runs: Mapping[str, Runs] | None = field(default=None, hash=False)
-    """Runs by file name; None: periodic runs in every file."""
+    """Passages are held out in spans of bytes instead of by hash."""
+    spans: Mapping[str, HeldOutSpans] | None = field(default=None, hash=False)
+    """Spans by file name; None: periodic spans in every file."""
 
     def of(self, files: Iterable[str]) -> Split:
         """Return this split restricted to some files."""
-        if self.runs is None:
+        if self.spans is None:
             return self
-        mine = {name: self.runs[name] for name in files if name in self.runs}
-        return replace(self, runs=mine)
+        mine = {name: self.spans[name] for name in files if name in self.spans}
+        return replace(self, spans=mine)
 
     @property
     def mark(self) -> str:
         """Representation for fingerprints."""
-        runs = None if self.runs is None else sorted(map(repr, self.runs.items()))
-        return repr((self.fraction, self.by_position, runs))
+        spans = None if self.spans is None else sorted(map(repr, self.spans.items()))
+        return repr((self.fraction, self.by_position, spans))
 
     @property
     def needs_beginnings(self) -> bool:
-        """Whether runs are placed by a hash of the beginning of each file."""
-        return self.by_position and self.runs is None and self.fraction > 0
+        """Whether spans are placed by a hash of the beginning of each file."""
+        return self.by_position and self.spans is None and self.fraction > 0
 
-    def runs_of(self, file: str, beginning: bytes, run_bytes: int) -> Runs | None:
-        """Return the runs of a file; None if documents are held out by hash.
+    def spans_of(self, file: str, beginning: bytes, span_bytes: int) -> HeldOutSpans | None:
+        """Return the spans of a file; None if documents are held out by hash.
 
-        They depend on `beginning`, the file's first bytes, so equal files have equal runs.
+        They depend on `beginning`, the file's first bytes, so equal files have equal spans.
         """
         if not self.by_position:
             return None
-        if self.runs is not None:
-            return self.runs.get(file, NO_RUN)
+        if self.spans is not None:
+            return self.spans.get(file, NO_SPANS)
         if not self.fraction:
-            return NO_RUN
-        period = round(run_bytes / self.fraction)
-        first = int(hash_of(beginning) / _HASHES * period) - run_bytes
-        return Runs(first, run_bytes, period)
+            return NO_SPANS
+        period = round(span_bytes / self.fraction)
+        first = int(hash_of(beginning) / _HASHES * period) - span_bytes
+        return HeldOutSpans(first, span_bytes, period)
 
 
 NOTHING_HELD_OUT = Split()
 
 
 @dataclass(frozen=True, slots=True)
-class Sized:
+class FileHead:
     """Size and beginning of a file that is chunked into passages."""
 
     name: str
@@ -118,42 +118,42 @@ class Sized:
     beginning: bytes
 
 
-def is_small(size_bytes: int, fraction: float, run_bytes: int = RUN_BYTES) -> bool:
-    """Return whether a text is too small for hash-placed runs."""
-    return fraction * size_bytes < _ENOUGH_RUNS * run_bytes
+def is_small(size_bytes: int, fraction: float, span_bytes: int = SPAN_BYTES) -> bool:
+    """Return whether a text is too small for hash-placed spans."""
+    return fraction * size_bytes < _ENOUGH_SPANS * span_bytes
 
 
-def runs_of_few(
-    files: Sequence[Sized], fraction: float, run_bytes: int = RUN_BYTES
-) -> dict[str, Runs] | None:
-    """Return the held-out runs of a small text; None for one large enough for hash-placed runs.
+def spans_of_small_text(
+    files: Sequence[FileHead], fraction: float, span_bytes: int = SPAN_BYTES
+) -> dict[str, HeldOutSpans] | None:
+    """Return the held-out spans of a small text; None for one large enough for hash-placed spans.
 
-    They have `fraction` of the text, and at least `run_bytes` unless that is more than a tenth of
-    it. Files are used in the order of their hashes, with one run each.
+    Together they cover `fraction` of the text, but at least `span_bytes` or a tenth of it,
+    whichever is less. A file has one at most; files are taken in the order of their hashes.
     """
     total = sum(file.size_bytes for file in files)
-    if not is_small(total, fraction, run_bytes):
+    if not is_small(total, fraction, span_bytes):
         return None
-    remaining = round(max(fraction * total, min(run_bytes, _MAX_RUN_SHARE * total)))
-    runs: dict[str, Runs] = {}
+    remaining = round(max(fraction * total, min(span_bytes, _MAX_SPAN_SHARE * total)))
+    spans: dict[str, HeldOutSpans] = {}
     for file in sorted(files, key=lambda file: (hash_of(file.beginning), file.name)):
-        length = min(file.size_bytes, remaining, max(run_bytes, int(fraction * file.size_bytes)))
+        length = min(file.size_bytes, remaining, max(span_bytes, int(fraction * file.size_bytes)))
         if length > 0:
             share = hash_of(b"place" + file.beginning) / _HASHES
-            runs[file.name] = Runs(int(share * (file.size_bytes - length)), length)
+            spans[file.name] = HeldOutSpans(int(share * (file.size_bytes - length)), length)
             remaining -= length
-    return runs
+    return spans
 
 
-def cut_by_runs(
-    blocks: Iterable[tuple[bytes, bool]], at: int, runs: Runs, max_delay_bytes: int
+def cut_by_spans(
+    blocks: Iterable[tuple[bytes, bool]], at: int, spans: HeldOutSpans, max_delay_bytes: int
 ) -> Iterator[tuple[bool, tuple[bytes, bool]]]:
-    """Yield blocks of lines cut at the ends of runs, each with whether it is held out.
+    """Yield blocks of lines cut at the ends of spans, each with whether it is held out.
 
     The first block begins at byte `at` of the file. A cut is moved to the next paragraph, or to
     the next line if that is more than `max_delay_bytes` away.
     """
-    held_out, border = runs.holds(at), runs.next_change(at)
+    held_out, border = spans.holds(at), spans.next_change(at)
     for block, ends in blocks:
         lines = block + b"\n" if ends else block
         while ends and lines:
@@ -163,7 +163,7 @@ def cut_by_runs(
             if cut:
                 yield held_out, (lines[: cut - 1], True)
             lines, at = lines[cut:], at + cut
-            held_out, border = runs.holds(border), runs.next_change(border)
+            held_out, border = spans.holds(border), spans.next_change(border)
         if lines:
             yield held_out, (lines[:-1] if ends else lines, ends)
         at += len(lines)

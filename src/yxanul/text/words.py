@@ -46,7 +46,7 @@ def numbers_of(words: Sequence[str]) -> Numbers:
     return np.fromiter(map(_NUMBERS.__getitem__, words), np.uint64, len(words))
 
 
-class Runs:
+class NGramHashes:
     """Hashes of all n-grams of a text, by prefix sums.
 
     With the prefix sums S of word * base**position, the n-gram from i to j is

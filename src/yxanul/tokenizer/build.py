@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import tokenizers as library
+import tokenizers
 from tokenizers import models
 
 from yxanul.base.chat import source_of
@@ -68,7 +68,7 @@ def build_superbpe(settings: SuperBpeSettings, texts: Texts, ui: Ui) -> Tokenize
     )
 
 
-def _trained(raw: library.Tokenizer, settings: TrainedSettings, ui: Ui) -> Tokenizer:
+def _trained(raw: tokenizers.Tokenizer, settings: TrainedSettings, ui: Ui) -> Tokenizer:
     """Add the end of text to a trained tokenizer; warn if it is smaller than requested."""
     tokenizer = with_added(raw, END_OF_TEXT, settings)
     if tokenizer.vocab_size < settings.vocab_size:
@@ -114,14 +114,14 @@ def build_file(settings: FileSettings, texts: Texts, ui: Ui) -> Tokenizer:
         tokenizer = Tokenizer.load(path, settings.end_of_text)
     template = tokenizer.chat_template
     if settings.added_tokens or settings.chat_template is not None:
-        raw = library.Tokenizer.from_str(tokenizer.to_json())
+        raw = tokenizers.Tokenizer.from_str(tokenizer.to_json())
         tokenizer = with_added(raw, tokenizer.end_of_text, settings)
         tokenizer.chat_template = tokenizer.chat_template or template
     return tokenizer
 
 
 def with_added(
-    raw: library.Tokenizer, end_of_text: str, settings: CommonTokenizerSettings
+    raw: tokenizers.Tokenizer, end_of_text: str, settings: CommonTokenizerSettings
 ) -> Tokenizer:
     """Return the tokenizer with end of text and the tokens of `settings` after its vocabulary."""
     added = settings.added_tokens
@@ -130,11 +130,11 @@ def with_added(
             f"tokenizer.special_tokens contains '{end_of_text}'",
             hint="it is already the end of text",
         )
-    raw.add_special_tokens([library.AddedToken(end_of_text, special=True, normalized=False)])
+    raw.add_special_tokens([tokenizers.AddedToken(end_of_text, special=True, normalized=False)])
     if added:
         raw = _found_in_text(raw, added)
         raw.add_tokens(
-            [library.AddedToken(name, special=False, normalized=False) for name in added]
+            [tokenizers.AddedToken(name, special=False, normalized=False) for name in added]
         )
     tokenizer = Tokenizer(raw, end_of_text)
     if settings.chat_template is not None:
@@ -142,7 +142,7 @@ def with_added(
     return tokenizer
 
 
-def _found_in_text(raw: library.Tokenizer, names: Sequence[str]) -> library.Tokenizer:
+def _found_in_text(raw: tokenizers.Tokenizer, names: Sequence[str]) -> tokenizers.Tokenizer:
     """Return the tokenizer with special tokens in `names` made ordinary, to be matched in text."""
     content = json.loads(raw.to_str())
     special = [t for t in content["added_tokens"] if t["special"] and t["content"] in names]
@@ -150,7 +150,7 @@ def _found_in_text(raw: library.Tokenizer, names: Sequence[str]) -> library.Toke
         return raw
     for token in special:
         token.update(special=False, normalized=False)
-    return library.Tokenizer.from_str(json.dumps(content))
+    return tokenizers.Tokenizer.from_str(json.dumps(content))
 
 
 TOKENIZERS: dict[str, Callable[[Any, Texts, Ui], Tokenizer]] = {
@@ -168,10 +168,10 @@ def is_hub_name(name: str) -> bool:
     return _HUB_NAME.fullmatch(name) is not None
 
 
-def _from_hub(name: str) -> library.Tokenizer:
+def _from_hub(name: str) -> tokenizers.Tokenizer:
     try:
         with _quiet_hub():
-            return library.Tokenizer.from_pretrained(name)
+            return tokenizers.Tokenizer.from_pretrained(name)
     except Exception as error:  # network, missing, gated: the type depends on the client version
         first_line = str(error).strip().splitlines()[:1]
         raise YxanulError(

@@ -28,7 +28,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
-import tokenizers as library
+import tokenizers
 
 from yxanul.base.cache import cache_folder
 from yxanul.base.errors import YxanulError
@@ -73,7 +73,7 @@ _EMPTY = np.zeros(0, np.uint32)
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
-def fast_encoder(raw: library.Tokenizer, end_of_text: str, slow: Encode) -> FastEncoder | None:
+def fast_encoder(raw: tokenizers.Tokenizer, end_of_text: str, slow: Encode) -> FastEncoder | None:
     """Return a fast encoder with the same ids as `slow`, or None if there is none."""
     if os.environ.get(SWITCH) == "0":
         return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yxanul.base.errors import YxanulError, near_miss
+from yxanul.base.errors import YxanulError, did_you_mean
 from yxanul.base.files import expand_home
 from yxanul.base.ui import SilentUi
 from yxanul.tokenizer.build import TOKENIZERS, build_tokenizer, is_hub_name
@@ -67,7 +67,7 @@ def open_named(name: str) -> Tokenizer:
     raise YxanulError(
         f"unknown tokenizer '{name}'",
         expected=f"one of {', '.join(UNTRAINED)}, owner/name on the hub, a folder or a file",
-        hint=near_miss(name, UNTRAINED),
+        hint=did_you_mean(name, UNTRAINED),
     )
 
 

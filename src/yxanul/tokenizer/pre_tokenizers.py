@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
-import tokenizers as library
+import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers
 
 MAX_WORDS = 4
@@ -38,24 +38,26 @@ def token_bytes(token: str) -> bytes:
         return token.encode()
 
 
-def byte_level(model: models.Model, add_prefix_space: bool = False) -> library.Tokenizer:
+def byte_level(model: models.Model, add_prefix_space: bool = False) -> tokenizers.Tokenizer:
     """Return a byte-level tokenizer with GPT-2's pre-tokenization."""
-    raw = library.Tokenizer(model)
+    raw = tokenizers.Tokenizer(model)
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space, use_regex=True)
     raw.decoder = decoders.ByteLevel()
     return raw
 
 
-def superword_level(model: models.Model) -> library.Tokenizer:
+def superword_level(model: models.Model) -> tokenizers.Tokenizer:
     """Return a byte-level tokenizer that splits text only at digits: tokens may span spaces."""
-    raw = library.Tokenizer(model)
+    raw = tokenizers.Tokenizer(model)
     # With GPT-2's regex on, every token of several words would silently be unreachable.
     raw.pre_tokenizer = cut_at_digits(and_words=False)
     raw.decoder = decoders.ByteLevel()
     return raw
 
 
-def with_inferred_split(model: models.Model, add_prefix_space: bool = False) -> library.Tokenizer:
+def with_inferred_split(
+    model: models.Model, add_prefix_space: bool = False
+) -> tokenizers.Tokenizer:
     """Return the tokenizer of a vocabulary; its tokens tell whether they may span spaces."""
     raw = superword_level(model)
     return raw if has_superwords(raw.get_vocab()) else byte_level(model, add_prefix_space)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import tokenizers as library
+import tokenizers
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import read_json
@@ -48,7 +48,7 @@ def load_pretrained_tokenizer(folder: Path, num_ids: int) -> Tokenizer:
     return tokenizer
 
 
-def _read(folder: Path) -> library.Tokenizer:
+def _read(folder: Path) -> tokenizers.Tokenizer:
     if (folder / "tokenizer.json").is_file():
         return read_library_tokenizer(folder / "tokenizer.json")
     vocab, merges = (folder / name for name in _GPT2_FILES)
@@ -65,7 +65,7 @@ def _read(folder: Path) -> library.Tokenizer:
     )
 
 
-def _declared(folder: Path, raw: library.Tokenizer, word: str) -> Iterator[str]:
+def _declared(folder: Path, raw: tokenizers.Tokenizer, word: str) -> Iterator[str]:
     """Yield the tokens that the folder's files declare as `eos` or `bos`, most reliable first."""
     for file in _IDS_FROM:
         key = f"{word}_token_id"
@@ -84,7 +84,7 @@ def _declared(folder: Path, raw: library.Tokenizer, word: str) -> Iterator[str]:
             yield token
 
 
-def _put_in_front(raw: library.Tokenizer) -> str | None:
+def _put_in_front(raw: tokenizers.Tokenizer) -> str | None:
     """Return the special token that the tokenizer itself prepends to a text, or None."""
     raw.no_padding()
     encoding = raw.encode("a", add_special_tokens=True)

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import tokenizers as library
+import tokenizers
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.files import write_text
@@ -28,25 +28,25 @@ class Tokenizer:
 
     def __init__(
         self,
-        raw: library.Tokenizer,
+        raw: tokenizers.Tokenizer,
         end_of_text: str,
-        begin_of_text: str | None = None,
+        bos: str | None = None,
         num_ids: int = 0,
     ) -> None:
         """Wrap a tokenizer of the library.
 
-        `begin_of_text` precedes documents instead of the end of text. `num_ids` is the vocabulary
+        `bos` precedes documents instead of the end of text. `num_ids` is the vocabulary
         size of a model, which may exceed the tokenizer's: the extra ids decode to empty text.
         """
         # Re-adding makes it special even if the file has it as an ordinary added token.
-        raw.add_special_tokens([library.AddedToken(end_of_text, special=True, normalized=False)])
+        raw.add_special_tokens([tokenizers.AddedToken(end_of_text, special=True, normalized=False)])
         raw.no_truncation()
         raw.no_padding()
         raw.encode_special_tokens = True
         self._raw = raw
         self.end_of_text = end_of_text
         self.end_of_text_id: int = raw.get_vocab()[end_of_text]
-        self.bos_id: int = raw.get_vocab()[begin_of_text or end_of_text]
+        self.bos_id: int = raw.get_vocab()[bos or end_of_text]
         """Id before a document; the end of text of the previous one by default."""
         self.vocab_size: int = max(*raw.get_vocab().values(), num_ids - 1) + 1
         self.chat_template: str | None = None
@@ -90,18 +90,21 @@ class Tokenizer:
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the ids of each text, as `encode` would, on all cores by default.
+        """Return the ids of each text, without an end of text, on all cores by default.
 
         A text of more than a million characters is encoded in chunks, as the library needs a
-        hundred times a text's size in memory. Chunks start at the space before a word, where
-        tokens end anyway, except in a SuperBPE.
+        hundred times a text's size in memory. Chunks start at the space before a word: only a
+        SuperBPE has tokens that cross it, so its ids may differ there.
         """
-        if self._can_be_cut and any(len(text) > _CHUNK_CHARS for text in texts):
-            return [
-                [i for chunk in _in_chunks(text) for i in self._encode_chunks([chunk])[0]]
-                for text in texts
-            ]
-        return self._encode_chunks(texts)
+        if not self._can_be_cut:
+            return self._encode_chunks(texts)
+        rows = iter(self._encode_chunks([t for t in texts if len(t) <= _CHUNK_CHARS]))
+        return [
+            next(rows)
+            if len(text) <= _CHUNK_CHARS
+            else [i for chunk in _in_chunks(text) for i in self._encode_chunks([chunk])[0]]
+            for text in texts
+        ]
 
     @cached_property
     def _can_be_cut(self) -> bool:
@@ -114,7 +117,7 @@ class Tokenizer:
             raise YxanulError("text contains invalid Unicode (an unpaired surrogate)") from None
         rows = [encoding.ids for encoding in encodings]
         return [
-            self._without_end(text) if self.end_of_text_id in ids else ids
+            self._avoiding_end_of_text(text) if self.end_of_text_id in ids else ids
             for text, ids in zip(texts, rows, strict=True)
         ]
 
@@ -144,7 +147,7 @@ class Tokenizer:
     def _fast(self) -> FastEncoder | None:
         return fast_encoder(self._raw, self.end_of_text, self.encode_batch)
 
-    def _without_end(self, text: str) -> list[int]:
+    def _avoiding_end_of_text(self, text: str) -> list[int]:
         """Encode a text in which the model itself would map the end of text's name to its id."""
         head, tail = self.end_of_text[:1], self.end_of_text[1:]
         chunks: list[str] = []
@@ -181,7 +184,7 @@ class Tokenizer:
             return [self._bytes_of_id[i].decode("utf-8", errors="replace") for i in ids]
         return [self._raw.id_to_token(i) or "" for i in ids]
 
-    def is_open(self, token: int) -> bool:
+    def may_change(self, token: int) -> bool:
         """Return whether the ids after this one may change its text.
 
         Adjacent byte-fallback tokens are decoded together; ids without a token do not separate
@@ -214,7 +217,7 @@ class Tokenizer:
     @cached_property
     def is_byte_level(self) -> bool:
         """Whether tokens are byte strings: then decoding is exact for every text."""
-        return isinstance(self._raw.decoder, library.decoders.ByteLevel)
+        return isinstance(self._raw.decoder, tokenizers.decoders.ByteLevel)
 
     @cached_property
     def _bytes_of_id(self) -> list[bytes]:
@@ -241,7 +244,7 @@ def _in_chunks(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def read_library_tokenizer(file: Path) -> library.Tokenizer:
+def read_library_tokenizer(file: Path) -> tokenizers.Tokenizer:
     """Load a tokenizer.json with the `tokenizers` library; raise a `YxanulError` if it is bad."""
     try:
         text = file.read_text(encoding="utf-8")
@@ -253,9 +256,9 @@ def read_library_tokenizer(file: Path) -> library.Tokenizer:
     return _parse(text, str(file))
 
 
-def _parse(text: str, where: str) -> library.Tokenizer:
+def _parse(text: str, where: str) -> tokenizers.Tokenizer:
     try:
-        return library.Tokenizer.from_str(text)
+        return tokenizers.Tokenizer.from_str(text)
     except Exception as error:  # the library raises nothing narrower
         raise YxanulError(
             f"{where} is not a tokenizer of the tokenizers library", got=error

@@ -7,7 +7,7 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
-from yxanul.base.errors import YxanulError, near_miss
+from yxanul.base.errors import YxanulError, did_you_mean
 from yxanul.base.files import write_json
 
 CONFIG = "tokenizer_config.json"
@@ -37,7 +37,7 @@ def find_end_of_text(vocab: Mapping[str, int], beside: Path | None, wanted: str 
         if wanted not in vocab:
             raise YxanulError(
                 f"the vocabulary has no end of text '{wanted}'",
-                hint=near_miss(wanted, vocab),
+                hint=did_you_mean(wanted, vocab),
             )
         return wanted
     declared = token_in(_read(beside / CONFIG), _END) if beside is not None else None

@@ -6,7 +6,7 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 
-import tokenizers as library
+import tokenizers
 from tokenizers import trainers
 
 from yxanul.base.errors import YxanulError
@@ -16,7 +16,7 @@ from yxanul.tokenizer.pre_tokenizers import byte_symbols
 _POLL_SECONDS = 0.05
 
 
-def learn_bpe(raw: library.Tokenizer, texts: Iterable[str], num_tokens: int) -> None:
+def learn_bpe(raw: tokenizers.Tokenizer, texts: Iterable[str], num_tokens: int) -> None:
     """Train the byte-level BPE in `raw`: all bytes, and merges of pairs seen at least twice.
 
     The library would delay signals until it is done, so it runs in a thread, which gets no more

@@ -14,12 +14,12 @@ from yxanul.monitor.forward_pass import measure_confidence, measure_layers
 from yxanul.monitor.sums import Measurement
 from yxanul.monitor.trackers.tracker import Histogram
 from yxanul.monitor.weights import (
+    gradient_groups,
     measure_gradients,
     measure_histograms,
     measure_norm,
     measure_updates,
     measure_weights,
-    update_groups,
     weight_groups,
 )
 from yxanul.train.engine import Engine
@@ -68,7 +68,7 @@ class Probes:
             self._add(engine, lambda: measure_gradients(gradients, depth, as_one, by_group))
         if gradients and "histograms" in self._due:
             self._add(
-                engine, lambda: measure_histograms("gradients", gradients, depth, update_groups)
+                engine, lambda: measure_histograms("gradients", gradients, depth, gradient_groups)
             )
         self._look_forward(engine, batch)
         if by_group:

@@ -9,6 +9,8 @@ from yxanul.checkpoint.keep import Best
 from yxanul.data.mix import MixCursor
 from yxanul.monitor.loss_history import LossHistory
 
+EARLIER_NAMES = {"bad_steps": "consecutive_skips", "recent": "loss_history"}
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -68,7 +70,8 @@ class Progress:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Progress:
-        """Read what `to_dict` returned."""
+        """Read what `to_dict` returned, also under the names of earlier checkpoints."""
+        plain = {EARLIER_NAMES.get(name, name): value for name, value in plain.items()}
         best = plain["best"]
         values = {
             "cursor": MixCursor.from_dict(plain["cursor"]),

@@ -57,8 +57,8 @@ class Callback:
         """Called with the gradients of a step, before clipping, and its first micro-batch."""
 
     def after_first_backward(self, trainer: Trainer, batch: Batch, num_targets: int) -> None:
-        """Called with the gradients of the first of several micro-batches of a step, whose loss was
-        divided by the step's number of targets."""
+        """Called after the first backward pass of a step that has several micro-batches; gradients
+        are divided by the step's number of targets."""
 
     def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
         """Called after every step, including skipped ones."""
@@ -81,7 +81,7 @@ class Trainer:
     stop: StopRequest
     callbacks: Sequence[Callback] = ()
     skip_spikes: SpikeSettings | None = None
-    later: tuple[int, float] = (0, 0.0)
+    later_work: tuple[int, float] = (0, 0.0)
     """Target tokens and seconds planned for the stages after this one, for the time left."""
     hessian: HessianEstimator | None = None
     """Only for Sophia."""
@@ -94,7 +94,7 @@ class Trainer:
         self.stop_alert: str | None = None
         """The alert that asks for a stop after the current step."""
         self.rollback: tuple[str, int] | None = None
-        """What ended `run` before the end of the plan; known to rank 0 only."""
+        """Alert that asks for earlier weights, and the step of their checkpoint; only on rank 0."""
         self._trained = (0, 0.0)
         self._forward_bytes = 0.0
 
@@ -120,10 +120,10 @@ class Trainer:
                     plan = self.plan
                     bar.expect(math.inf if self.guessed else plan.total_tokens)
                 if self.world.any(self.rollback is not None):
-                    self.progress = replace(self.progress, best=best)  # a new one is not saved
+                    self.progress = replace(self.progress, best=best)  # a new best was not saved
                     return
                 self._stop_if_asked()
-                self._refuse_to_diverge()
+                self._check_skipped_steps()
 
     def step(self) -> StepReport:
         """Do one optimizer update, or skip it if it is non-finite or a spike."""
@@ -286,9 +286,8 @@ class Trainer:
         tokens, seconds = tokens + report.num_targets, seconds + sum(report.seconds.values())
         self._trained = tokens, seconds
         plan, done = self.plan, self.progress.stage_step
-        later_tokens, later_seconds = self.later
-        left = (plan.tokens_after(plan.total_steps) - plan.tokens_after(done)) + later_tokens
-        run_left = left * seconds / max(1, tokens) + later_seconds
+        later_tokens, later_seconds = self.later_work
+        run_left = (report.tokens_left + later_tokens) * seconds / max(1, tokens) + later_seconds
         what = f"run {format_seconds(run_left)} left, step {done}/{plan.total_steps}"
         bar.advance(
             report.rows * report.seq_len,
@@ -312,22 +311,22 @@ class Trainer:
         last = self.stop.after_step
         reached = last is not None and self.progress.step >= last
         is_stopped = self.stop.signal_number is not None or self.stop_alert is not None
-        asked = self.world.any(reached or is_stopped)
-        if asked:
-            self._save()
-            if (alert := self.world.broadcast(self.stop_alert)) is not None:
-                raise StoppedByAlert(
-                    "stopped by an alert; the state is saved",
-                    got=alert,
-                    hint="run the same command to resume",
-                )
-            self.stop.pass_on(asked)
-            self.stop.raise_if_asked(
-                f"stopped after step {self.progress.step}; the state is saved",
+        if not self.world.any(reached or is_stopped):
+            return
+        self._save()
+        if (alert := self.world.broadcast(self.stop_alert)) is not None:
+            raise StoppedByAlert(
+                "stopped by an alert; the state is saved",
+                got=alert,
                 hint="run the same command to resume",
             )
+        self.stop.pass_on(True)
+        self.stop.raise_if_asked(
+            f"stopped after step {self.progress.step}; the state is saved",
+            hint="run the same command to resume",
+        )
 
-    def _refuse_to_diverge(self) -> None:
+    def _check_skipped_steps(self) -> None:
         if self.progress.consecutive_skips >= self.max_skipped_steps:
             reason = "non-finite or spiking" if self.skip_spikes else "non-finite"
             raise YxanulError(

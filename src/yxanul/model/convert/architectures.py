@@ -14,9 +14,9 @@ from yxanul.base.errors import YxanulError
 from yxanul.base.settings import checked
 from yxanul.model.config import ModelSettings
 
-Whole = Annotated[int, Field(ge=1, le=2**31 - 1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-One = Annotated[float, Field(ge=1, le=1)]
+PositiveInt = Annotated[int, Field(ge=1, le=2**31 - 1)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+OnlyOne = Annotated[float, Field(ge=1, le=1)]
 LayerType = Literal["full_attention", "sliding_attention"]
 
 ACTIVATIONS = {"silu": "swiglu", "gelu_pytorch_tanh": "geglu"}
@@ -33,25 +33,25 @@ _EXPECTED = {
 """What is expected, by key or by pydantic's type of error, where its message does not say it."""
 _LETTERS = {"full_attention": "G", "sliding_attention": "L"}
 _INIT_STD = 0.02
-_SHOWN = 80
+_MAX_CHARS = 80
 
 
-class Keys(BaseModel):
+class ConfigObject(BaseModel):
     """An object of a config.json; keys that do not matter here are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True, protected_namespaces=())
 
 
-class Rope(Keys):
+class Rope(ConfigObject):
     """RoPE of some layers; scaled or partial RoPE is not supported."""
 
     rope_type: Literal["default"] = "default"
     type: Literal["default"] | None = None
-    partial_rotary_factor: One | None = None
-    rope_theta: Positive | None = None
+    partial_rotary_factor: OnlyOne | None = None
+    rope_theta: PositiveFloat | None = None
 
 
-class LayerRopes(Keys):
+class LayerRopes(ConfigObject):
     """RoPE by type of layer."""
 
     model_config = ConfigDict(extra="forbid")
@@ -59,9 +59,9 @@ class LayerRopes(Keys):
     sliding_attention: Rope | None = None
 
 
-class Architecture(Keys):
+class Architecture(ConfigObject):
     """A config.json. Defaults are those of transformers 5; a key may be null only where that has a
-    meaning, and other values than those of the fields cannot be expressed."""
+    meaning there, and values that the types of the fields reject cannot be expressed."""
 
     name: ClassVar[str]
     """Model class, as in `architectures` of a config.json."""
@@ -73,21 +73,21 @@ class Architecture(Keys):
     heads_divide_width: ClassVar[bool] = False
     """Whether its configuration class requires a width divisible by the number of heads."""
 
-    vocab_size: Whole
-    hidden_size: Whole = 4096
-    intermediate_size: Whole
+    vocab_size: PositiveInt
+    hidden_size: PositiveInt = 4096
+    intermediate_size: PositiveInt
     num_hidden_layers: Annotated[int, Field(ge=1, le=10_000)] = 32
-    num_attention_heads: Whole = 32
-    num_key_value_heads: Whole | None = None
-    head_dim: Whole | None = None
+    num_attention_heads: PositiveInt = 32
+    num_key_value_heads: PositiveInt | None = None
+    head_dim: PositiveInt | None = None
     activation: Literal["silu", "gelu_pytorch_tanh"] = Field("silu", alias="hidden_act")
-    max_position_embeddings: Whole
-    rms_norm_eps: Positive = 1e-6
+    max_position_embeddings: PositiveInt
+    rms_norm_eps: PositiveFloat = 1e-6
     initializer_range: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     tie_word_embeddings: bool | None = False
-    rope_theta: Positive = 10_000.0
+    rope_theta: PositiveFloat = 10_000.0
     rope_scaling: Rope | None = None
-    partial_rotary_factor: One | None = None
+    partial_rotary_factor: OnlyOne | None = None
     attention_bias: Literal[False] | None = None
     mlp_bias: Literal[False] | None = None
     attn_logit_softcapping: None = None
@@ -105,7 +105,7 @@ class Architecture(Keys):
             first = error.errors()[0]
             said = first["msg"].removeprefix("Input should be ").replace("False", "false")
             expected = _EXPECTED.get(str(first["loc"][-1])) or _EXPECTED.get(first["type"], said)
-            misfit = _misfit(".".join(map(str, first["loc"])), first["input"], expected)
+            misfit = _unsupported(".".join(map(str, first["loc"])), first["input"], expected)
         except YxanulError as error:  # keys that are valid alone but not together
             misfit = error
         raise YxanulError(f"{file}: {misfit.what}", got=misfit.got, expected=misfit.expected)
@@ -116,13 +116,15 @@ class Architecture(Keys):
         num_kv_heads = self.num_key_value_heads or num_heads
         head_width = self.head_dim or width // num_heads
         if self.head_dim is None and width % num_heads:
-            raise _misfit("num_attention_heads", num_heads, f"a divisor of hidden_size {width}")
+            raise _unsupported(
+                "num_attention_heads", num_heads, f"a divisor of hidden_size {width}"
+            )
         if num_heads % num_kv_heads:
             expected = f"a divisor of num_attention_heads {num_heads}"
-            raise _misfit("num_key_value_heads", num_kv_heads, expected)
+            raise _unsupported("num_key_value_heads", num_kv_heads, expected)
         if head_width % 2:
             expected = "an even number, as RoPE rotates pairs of features"
-            raise _misfit("head_dim", head_width, expected)
+            raise _unsupported("head_dim", head_width, expected)
         return {
             "width": width,
             "depth": self.num_hidden_layers,
@@ -189,9 +191,9 @@ class Llama(OneRope):
     fixed = {"norm": "rmsnorm"}
     heads_divide_width = True
 
-    vocab_size: Whole = 32000
-    intermediate_size: Whole = 11008
-    max_position_embeddings: Whole = 2048
+    vocab_size: PositiveInt = 32000
+    intermediate_size: PositiveInt = 11008
+    max_position_embeddings: PositiveInt = 2048
 
 
 class Qwen3(OneRope):
@@ -207,13 +209,13 @@ class Qwen3(OneRope):
     }
     fixed = {"norm": "rmsnorm", "qk_norm": True}
 
-    vocab_size: Whole = 151936
-    intermediate_size: Whole = 22016
-    num_key_value_heads: Whole | None = 32
-    head_dim: Whole | None = 128
-    max_position_embeddings: Whole = 32768
+    vocab_size: PositiveInt = 151936
+    intermediate_size: PositiveInt = 22016
+    num_key_value_heads: PositiveInt | None = 32
+    head_dim: PositiveInt | None = 128
+    max_position_embeddings: PositiveInt = 32768
     use_sliding_window: bool | None = False
-    sliding_window: Whole | None = 4096
+    sliding_window: PositiveInt | None = 4096
     max_window_layers: Annotated[int, Field(ge=0)] = 28
     layer_types: list[LayerType] | None = None
 
@@ -225,7 +227,7 @@ class Qwen3(OneRope):
         layers = _layers(self.layer_types, usual, window)
         if "window" in layers and window is None:
             expected = "true, as layer_types has sliding layers"
-            raise _misfit("use_sliding_window", False, expected)
+            raise _unsupported("use_sliding_window", False, expected)
         return super().fields() | layers
 
     @classmethod
@@ -260,25 +262,25 @@ class Gemma3(Architecture):
     }
     heads_divide_width = True
 
-    vocab_size: Whole = 262208
-    hidden_size: Whole = 2304
-    intermediate_size: Whole = 9216
+    vocab_size: PositiveInt = 262208
+    hidden_size: PositiveInt = 2304
+    intermediate_size: PositiveInt = 9216
     num_hidden_layers: Annotated[int, Field(ge=1, le=10_000)] = 26
-    num_attention_heads: Whole = 8
-    num_key_value_heads: Whole | None = 4
-    head_dim: Whole | None = 256
+    num_attention_heads: PositiveInt = 8
+    num_key_value_heads: PositiveInt | None = 4
+    head_dim: PositiveInt | None = 256
     activation: Literal["silu", "gelu_pytorch_tanh"] = Field(
         "gelu_pytorch_tanh", alias="hidden_activation"
     )
-    max_position_embeddings: Whole = 131072
+    max_position_embeddings: PositiveInt = 131072
     tie_word_embeddings: bool | None = True
-    rope_theta: Positive = 1_000_000.0
-    rope_local_base_freq: Positive = 10_000.0
+    rope_theta: PositiveFloat = 1_000_000.0
+    rope_local_base_freq: PositiveFloat = 10_000.0
     rope_parameters: LayerRopes | None = None
-    query_pre_attn_scalar: Positive = 256
-    final_logit_softcapping: Positive | None = None
-    sliding_window: Whole = 4096
-    sliding_window_pattern: Whole | None = None
+    query_pre_attn_scalar: PositiveFloat = 256
+    final_logit_softcapping: PositiveFloat | None = None
+    sliding_window: PositiveInt = 4096
+    sliding_window_pattern: PositiveInt | None = None
     layer_types: list[LayerType] | None = None
 
     def fields(self) -> dict[str, Any]:
@@ -344,13 +346,15 @@ def in_a_word(value: Any) -> str:
         return "nothing"
     is_word = isinstance(value, str) and value.strip() and value.isprintable()
     plain = str(value) if is_word else json.dumps(value)
-    return plain if len(plain) <= _SHOWN else f"{plain[:_SHOWN]} ..."
+    return plain if len(plain) <= _MAX_CHARS else f"{plain[:_MAX_CHARS]} ..."
 
 
 def _layers(types: Sequence[str] | None, usual: str, window: int | None) -> dict[str, Any]:
     """Return the pattern of layer types or, without any, of the usual kinds."""
     if types is not None and len(types) != len(usual):
-        raise _misfit("layer_types", f"{len(types)} of them", f"{len(usual)}, one for each layer")
+        raise _unsupported(
+            "layer_types", f"{len(types)} of them", f"{len(usual)}, one for each layer"
+        )
     kinds = usual if types is None else "".join(_LETTERS[kind] for kind in types)
     if "L" not in kinds:
         return {"layer_pattern": "G"}
@@ -367,5 +371,5 @@ def _rope(theta: float) -> dict[str, Any]:
     return {"rope_type": "default", "rope_theta": theta}
 
 
-def _misfit(key: str, got: Any, expected: str) -> YxanulError:
+def _unsupported(key: str, got: Any, expected: str) -> YxanulError:
     return YxanulError(f"unsupported {key}", got=in_a_word(got), expected=expected)

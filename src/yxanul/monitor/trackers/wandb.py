@@ -33,9 +33,9 @@ LEVELS = {"warn": "WARN", "error": "ERROR"}
 class WandbTracker:
     """Logs to one W&B run per run folder, across resumes.
 
-    Online, W&B knows its last step, and earlier ones are left out. Offline it knows nothing: the
-    piece that a resume begins is filled with the metrics of metrics.jsonl first, so that the newest
-    piece holds the whole run (`wandb sync` replaces older pieces by it).
+    Online, W&B reports its last step, and steps that it already has are left out. Offline it
+    cannot: after a resume the new offline folder is first filled from metrics.jsonl, so that the
+    newest holds the whole run (`wandb sync` overwrites the earlier ones with it).
     """
 
     def __init__(self, run: RunFolder):
@@ -68,7 +68,7 @@ class WandbTracker:
         )
 
     def rewind(self, step: int) -> None:
-        """End an open run: W&B cannot drop steps. The repeated ones are equal."""
+        """End an open run: W&B cannot drop steps, and those that are repeated are equal."""
         self.close()
 
     def close(self) -> None:

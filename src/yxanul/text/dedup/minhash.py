@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from yxanul.base.errors import missing_package
-from yxanul.text.words import Numbers, Runs, mixed, numbers_of, pieces_of
+from yxanul.text.words import NGramHashes, Numbers, mixed, numbers_of, pieces_of
 
 _SEED = 1
 _MAX_WORDS = 2_000_000
@@ -44,7 +44,7 @@ def ngram_hashes(text: str, ngram: int) -> Numbers:
         if remaining == 0:
             break
     words = np.concatenate(numbers)
-    return mixed(Runs(words).all(ngram)) if len(words) >= ngram else words[:0]
+    return mixed(NGramHashes(words).all(ngram)) if len(words) >= ngram else words[:0]
 
 
 def signing_method() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from yxanul.base.errors import YxanulError, missing_package, near_miss
+from yxanul.base.errors import YxanulError, did_you_mean, missing_package
 from yxanul.text.documents import Document
 from yxanul.text.filters.config import LanguageFilterSettings
 
@@ -27,7 +27,7 @@ class LanguageFilter:
                 raise YxanulError(
                     f"unknown language '{code}' in the language filter",
                     expected=f"one of {', '.join(sorted(known))}",
-                    hint=near_miss(code, known),
+                    hint=did_you_mean(code, known),
                 )
 
     def cause(self, document: Document) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from yxanul.base.errors import YxanulError, near_miss
+from yxanul.base.errors import YxanulError, did_you_mean
 from yxanul.base.files import expand_home
 from yxanul.text.documents import Document
 from yxanul.text.filters.config import QualityFilterSettings
@@ -64,7 +64,7 @@ def load_function(where: str) -> Function:
         raise YxanulError(f"{path} cannot be imported", got=_in_one_line(error)) from error
     function = getattr(module, name, None)
     if not callable(function):
-        hint = near_miss(name, [key for key, value in vars(module).items() if callable(value)])
+        hint = did_you_mean(name, [key for key, value in vars(module).items() if callable(value)])
         raise YxanulError(f"{path} has no function '{name}'", hint=hint)
     return function
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from yxanul.text.documents import Document
 from yxanul.text.filters.config import RepetitionFilterSettings
-from yxanul.text.words import Numbers, Runs, are_in, numbers_of, pieces_of
+from yxanul.text.words import NGramHashes, Numbers, are_in, numbers_of, pieces_of
 
 _SPACE = re.compile(r"\s")
 
@@ -95,7 +95,7 @@ class _Words:
             chars.append(np.fromiter(map(len, words), np.int64, len(words)))
         self._chars = np.concatenate(chars)
         self._sums = np.concatenate(([0], np.cumsum(self._chars)))
-        self._runs = Runs(np.concatenate(numbers))
+        self._hashes = NGramHashes(np.concatenate(numbers))
 
     def _lengths(self, n: int) -> NDArray[np.int64]:
         """Return the number of characters of each n-gram."""
@@ -122,7 +122,7 @@ class _Words:
 
     def _counted(self, n: int) -> tuple[Numbers, Numbers, NDArray[np.intp]]:
         """Return the n-grams in order, and the distinct ones, sorted, with their counts."""
-        keys = self._runs.all(n)
+        keys = self._hashes.all(n)
         return keys, *np.unique(keys, return_counts=True)
 
     def _share(self, starts: NDArray[np.intp], n: int) -> float:

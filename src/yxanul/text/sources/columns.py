@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from yxanul.base.chat import NoChat, render_chat, speaker_of
-from yxanul.base.errors import YxanulError, near_miss
+from yxanul.base.errors import YxanulError, did_you_mean
 from yxanul.text.config import ColumnSettings, Pieces, parse_template
 from yxanul.text.documents import Document, Dropped
 
@@ -109,7 +109,7 @@ def choose_columns(
     columns = Columns(pieces, id_column, note, scores, settings.chat)
     for name in columns.names:
         if name not in names:
-            hint = near_miss(name, names)
+            hint = did_you_mean(name, names)
             raise YxanulError(f"{where} has no column '{name}'", got=_listed(names), hint=hint)
     return columns
 

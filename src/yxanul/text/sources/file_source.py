@@ -20,7 +20,7 @@ from yxanul.text.sources.reader import Reader, files_of
 from yxanul.text.sources.remote import is_remote
 from yxanul.text.sources.rows import CsvReader, JsonReader, RowReader
 from yxanul.text.sources.source import digest_of
-from yxanul.text.split import Split, is_small, runs_of_few
+from yxanul.text.split import Split, is_small, spans_of_small_text
 
 READERS: dict[str, type[Reader]] = {
     "text": PlainTextReader,
@@ -83,9 +83,9 @@ class FileSource:
         reader.check_unchanged(part)
 
     def split(self, fraction: float, parts: list[SourceSlice]) -> list[SourceSlice]:
-        """Return the slices with their splits: passages are held out in runs, others by hash."""
+        """Return the slices with their splits: passages are held out in spans, others by hash."""
         split = self._split(fraction)
-        if split.runs is None:
+        if split.spans is None:
             return [replace(part, split=split) for part in parts]
         return [
             replace(part, split=split.of(file.name for file in files_of(part))) for part in parts
@@ -97,13 +97,13 @@ class FileSource:
         files = [file for reader in texts for file in reader.files]
         if not texts or settings.limit is not None or not texts[0].may_have_passages:
             return Split(fraction, by_position=False)
-        run_bytes = texts[0].run_bytes
-        if not is_small(sum(file.size_bytes or 0 for file in files), fraction, run_bytes):
+        span_bytes = texts[0].span_bytes
+        if not is_small(sum(file.size_bytes or 0 for file in files), fraction, span_bytes):
             return Split(fraction)
         if is_remote(settings.path) and len(files) > _FEW_REMOTE_FILES:
             return Split(fraction, by_position=False)
-        sized = [file for reader in texts for file in reader.sized()]
-        return Split(fraction, runs=runs_of_few(sized, fraction, run_bytes))
+        heads = [head for reader in texts for head in reader.heads()]
+        return Split(fraction, spans=spans_of_small_text(heads, fraction, span_bytes))
 
     @cached_property
     def _files(self) -> dict[str | None, list[File]]:

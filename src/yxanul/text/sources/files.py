@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from yxanul.base.errors import YxanulError, near_miss
+from yxanul.base.errors import YxanulError, did_you_mean
 from yxanul.base.files import expand_home
 from yxanul.text.sources import remote
 from yxanul.text.sources.decompress import MAGIC_BYTES, compression_of
@@ -66,8 +66,12 @@ class File:
 
     def has_random_access(self) -> bool:
         """Return whether reading can start anywhere without reading what comes before."""
-        if not self.is_remote or self.size_bytes is None or not remote.is_web(self.address):
-            return not self.is_remote or self.size_bytes is not None
+        if not self.is_remote:
+            return True
+        if self.size_bytes is None:
+            return False
+        if not remote.is_web(self.address):
+            return True
         with remote.RemoteFile(self.address, self.size_bytes, self.fingerprint) as file:
             file.seek(self.size_bytes // 2)
             file.readinto(bytearray(1))
@@ -159,10 +163,10 @@ def _with_suffix(files: Sequence[File], suffixes: Sequence[str], folder: str) ->
     endings = with_compressions(suffixes)
     if chosen := [file for file in files if file.name.lower().endswith(endings)]:
         return chosen
-    some = ", ".join(sorted(file.name for file in files)[:3])
+    names = sorted(file.name for file in files)
     raise YxanulError(
-        f"the folder {folder} has no readable file",
-        got=f"{len(files)} other files ({some} ...)" if files else "no file",
+        f"the folder {folder} has no file of a supported kind",
+        got=", ".join(names[:3]) + f" and {len(names) - 3} more" * (len(names) > 3) or "no file",
         expected="names that end in " + ", ".join(suffixes) if all(suffixes) else None,
     )
 
@@ -174,7 +178,7 @@ def _similar_path(missing: Path) -> str | None:
     parent = missing.absolute().parent
     if not parent.is_dir():
         return f"{parent} {'is a file' if parent.exists() else 'does not exist either'}"
-    hint = near_miss(missing.name, os.listdir(parent))
+    hint = did_you_mean(missing.name, os.listdir(parent))
     if hint or missing.is_absolute():
         return hint
     return f"relative paths start at {Path.cwd()}"
@@ -226,7 +230,7 @@ def _names(infos: Mapping[str, Any], folder: str) -> dict[str, str]:
 
 def _remote_file(system: Any, name: str, path: str, info: dict[str, Any]) -> File:
     # A web page of links has no sizes.
-    known = info if info.get("size") is not None else system.info(path)
-    size_bytes, fingerprint = remote.size_and_fingerprint(known)
-    sound = name.encode("utf-8", "backslashreplace").decode()
-    return File(sound, system.unstrip_protocol(path), size_bytes, fingerprint)
+    info = info if info.get("size") is not None else system.info(path)
+    size_bytes, fingerprint = remote.size_and_fingerprint(info)
+    name = name.encode("utf-8", "backslashreplace").decode()
+    return File(name, system.unstrip_protocol(path), size_bytes, fingerprint)

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
-from yxanul.base.errors import YxanulError, near_miss
+from yxanul.base.errors import YxanulError, did_you_mean
 from yxanul.base.files import write_json
 from yxanul.text.sources.files import with_compressions
 from yxanul.text.sources.hub_query import HubQuery, is_offline, unknown_choice
@@ -134,7 +134,7 @@ def _no_such_files(query: HubQuery) -> YxanulError:
 
     files = HfApi().list_repo_files(query.name, revision=query.revision, repo_type="dataset")
     patterns = [query.data_files] if isinstance(query.data_files, str) else query.data_files or ()
-    hints = [hint for pattern in patterns if (hint := near_miss(pattern, files))]
+    hints = [hint for pattern in patterns if (hint := did_you_mean(pattern, files))]
     return YxanulError(
         f"no file of the dataset '{query.name}' matches data_files",
         got=", ".join(files[:8]) + (" ..." if len(files) > 8 else ""),

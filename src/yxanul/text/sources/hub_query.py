@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from yxanul.base.errors import YxanulError, near_miss
+from yxanul.base.errors import YxanulError, did_you_mean
 from yxanul.text.config import HubSettings
 
 
@@ -114,7 +114,7 @@ def unknown_choice(what: str, asked: str, choices: Sequence[str], setting: str) 
     shown = ", ".join(f"'{choice}'" for choice in choices[:20])
     if len(choices) > 20:
         shown += f" and {len(choices) - 20} more"
-    hint = near_miss(asked, choices) or f"choose one with {setting}"
+    hint = did_you_mean(asked, choices) or f"choose one with {setting}"
     return YxanulError(f"the dataset {what}", expected=shown, hint=hint)
 
 

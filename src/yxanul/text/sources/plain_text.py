@@ -15,7 +15,7 @@ from yxanul.text.sources.byte_ranges import MAX_LINE_BYTES
 from yxanul.text.sources.bytestream import ByteStream, marked_encoding, split_blocks
 from yxanul.text.sources.files import File
 from yxanul.text.sources.reader import FileSlice, StreamReader
-from yxanul.text.split import RUN_BYTES, Sized, cut_by_runs
+from yxanul.text.split import SPAN_BYTES, FileHead, cut_by_spans
 
 AUTO_BYTES = 64 << 20
 """Bytes of a file that are searched for a separator line."""
@@ -77,13 +77,13 @@ class PlainTextReader(StreamReader):
         found = has_separator_line(stream, self.settings.separator.encode())
         return "separator" if found else "passages"
 
-    def sized(self) -> Iterator[Sized]:
+    def heads(self) -> Iterator[FileHead]:
         """Yield the files that are chunked into passages, reading them whole for their sizes."""
         for file in self.files:
             stream = self.stream_type(file)
             if self._mode(stream) == "passages":
                 size_bytes = sum(map(len, stream))
-                yield Sized(file.name, size_bytes, b"".join(_first(stream, RUN_BYTES)))
+                yield FileHead(file.name, size_bytes, b"".join(_first(stream, SPAN_BYTES)))
 
     @property
     def may_have_passages(self) -> bool:
@@ -91,9 +91,9 @@ class PlainTextReader(StreamReader):
         return self.settings.split_by in ("auto", "passages")
 
     @property
-    def run_bytes(self) -> int:
-        """Bytes of passages that are held out in one run."""
-        return max(RUN_BYTES, 4 * self.settings.passage_chars)
+    def span_bytes(self) -> int:
+        """Bytes of passages that are held out in one span."""
+        return max(SPAN_BYTES, 4 * self.settings.passage_chars)
 
     def _texts(
         self, stream: ByteStream, piece: FileSlice
@@ -115,18 +115,18 @@ class PlainTextReader(StreamReader):
     def _passages(
         self, stream: ByteStream, piece: FileSlice
     ) -> Iterator[tuple[str | None, bool | None]]:
-        """Yield passages, restarting where a held-out run begins or ends."""
+        """Yield passages, restarting where a held-out span begins or ends."""
         chars, split = self.settings.passage_chars, piece.split
         blocks = split_blocks(stream, chunking.PASSAGE_LINE_FACTOR * chars)
         whole = self.stream_type(piece.file) if split.needs_beginnings else ()
-        beginning = b"".join(_first(whole, RUN_BYTES))
-        runs = split.runs_of(piece.file.name, beginning, self.run_bytes)
-        if runs is None:
+        beginning = b"".join(_first(whole, SPAN_BYTES))
+        spans = split.spans_of(piece.file.name, beginning, self.span_bytes)
+        if spans is None:
             for text in chunking.by_passage(chunking.decode_blocks(blocks), chars):
                 yield text, None
             return
         at = stream.byte_range.begin if stream.byte_range else 0
-        cut = cut_by_runs(blocks, at, runs, chunking.PASSAGE_OVERRUN * chars)
+        cut = cut_by_spans(blocks, at, spans, chunking.PASSAGE_OVERRUN * chars)
         for held_out, group in groupby(cut, key=itemgetter(0)):
             lines = chunking.decode_blocks(map(itemgetter(1), group))
             for text in chunking.by_passage(lines, chars):

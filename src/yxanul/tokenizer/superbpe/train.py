@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import tokenizers as library
+import tokenizers
 from tokenizers import models
 
 from yxanul.base.errors import YxanulError
@@ -26,23 +26,24 @@ MAX_TEXT_CHARS = 1 << 20
 """Longer texts are split for training: merging needs many times a text's size in memory."""
 
 
-def read_t80k(folder: Path) -> library.Tokenizer:
+def read_t80k(path: Path) -> tokenizers.Tokenizer:
     """Load the published tokenizer from its tokenizer.json, or from vocabulary and merges.
 
     The vocabulary files do not name the five special tokens: these names are our own.
     """
-    if folder.is_file() or (folder / "tokenizer.json").is_file():
-        return read_library_tokenizer(folder if folder.is_file() else folder / "tokenizer.json")
-    raw = superword_level(read_bpe(folder / "vocab.json", folder / "merges.txt", "SuperBPE"))
+    file = path if path.is_file() else path / "tokenizer.json"
+    if file.is_file():
+        return read_library_tokenizer(file)
+    raw = superword_level(read_bpe(path / "vocab.json", path / "merges.txt", "SuperBPE"))
     size = raw.get_vocab_size()
     if size != T80K_TOKENS:
         raise YxanulError(
-            f"{folder} does not contain the SuperBPE t80k vocabulary",
+            f"{path} does not contain the SuperBPE t80k vocabulary",
             got=f"{size:,} tokens",
             expected=f"{T80K_TOKENS:,}",
         )
     raw.add_special_tokens(
-        [library.AddedToken(name, special=True, normalized=False) for name in T80K_SPECIAL]
+        [tokenizers.AddedToken(name, special=True, normalized=False) for name in T80K_SPECIAL]
     )
     return raw
 
@@ -61,7 +62,7 @@ def read_bpe(vocab: Path, merges: Path, what: str) -> models.BPE:
 
 def train_superbpe(
     sample: list[bytes], num_stage_one: int, num_tokens: int, ui: Ui
-) -> library.Tokenizer:
+) -> tokenizers.Tokenizer:
     """Learn `num_stage_one` tokens within words, and the rest of `num_tokens` across words.
 
     Consumes the sample (UTF-8 texts): each text is freed once it is encoded, at 12 to 30 bytes of
@@ -93,7 +94,7 @@ def _decoded(sample: Iterable[bytes], advance: Callable[[float], None]) -> Itera
         advance(len(text))
 
 
-def _stage_one(texts: Iterator[str], num_tokens: int) -> library.Tokenizer:
+def _stage_one(texts: Iterator[str], num_tokens: int) -> tokenizers.Tokenizer:
     """Train an ordinary BPE of words and digits, then make it split text only at digits."""
     raw = superword_level(models.BPE())
     raw.pre_tokenizer = cut_at_digits(and_words=True)
@@ -102,7 +103,7 @@ def _stage_one(texts: Iterator[str], num_tokens: int) -> library.Tokenizer:
     return raw
 
 
-def _encoded(raw: library.Tokenizer, texts: Iterator[str]) -> Iterator[np.ndarray]:
+def _encoded(raw: tokenizers.Tokenizer, texts: Iterator[str]) -> Iterator[np.ndarray]:
     """Yield the ids of each text, with BORDER between pre-tokens."""
     for batch in in_batches(texts):
         for encoding in raw.encode_batch(batch, add_special_tokens=False):
@@ -111,7 +112,7 @@ def _encoded(raw: library.Tokenizer, texts: Iterator[str]) -> Iterator[np.ndarra
             yield np.insert(np.array(encoding.ids, np.int32), splits, BORDER)
 
 
-def _content(raw: library.Tokenizer) -> tuple[list[str], list[tuple[str, str]]]:
+def _content(raw: tokenizers.Tokenizer) -> tuple[list[str], list[tuple[str, str]]]:
     """Return a trained BPE's tokens in id order, and its merges."""
     model = json.loads(raw.to_str())["model"]
     vocab = sorted(model["vocab"], key=model["vocab"].__getitem__)
