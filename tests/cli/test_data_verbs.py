@@ -151,7 +151,7 @@ def test_rows_at_a_position_show_where_documents_end(made):
     out, _ = yxanul("data", *words, "--full")
     inner = sum(len(row["documents"]) - 1 for row in rows)
     assert inner > 3 and out.count("\n  ├─\n") == inner
-    assert "attention does not cross" in out
+    assert "a new document begins" in out
     ends = sum(document["ends"] for row in rows for document in row["documents"])
     assert out.count(END_MARK) == ends + sum(row["target"]["ends"] for row in rows)
 
@@ -280,7 +280,7 @@ def test_a_source_that_is_not_finished(run):
         (math / name).unlink()
     shutil.rmtree(run / "data" / "nasty")
     out, _ = yxanul("data", "show", run)
-    assert "math: incomplete: 0 of 1 part" in out
+    assert "math: incomplete: 0 of 1 slice" in out
     assert "nasty: not encoded" in out
     out, err = yxanul("data", "verify", run, code=2)
     assert "math: 1 fault" in out and "it is incomplete: 0 of 1 shards" in out

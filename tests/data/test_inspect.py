@@ -111,22 +111,22 @@ def test_rows_are_the_stream_cut_where_documents_end(corpus, group_tokens):
     for number, row in enumerate(rows):
         here = slice(number * seq_len, (number + 1) * seq_len)
         assert row.row.start == position + number * seq_len
-        assert [i for stretch in row.stretches for i in stretch.ids] == ids[here].tolist()
+        assert [i for span in row.spans for i in span.ids] == ids[here].tolist()
         assert row.target == ids[here.stop]
-        assert [stretch.start for stretch in row.stretches] == [
+        assert [span.start for span in row.spans] == [
             0,
             *(np.flatnonzero(np.diff(documents[here])) + 1),
         ]
-        assert all(stretch.ids.index(end) == len(stretch.ids) - 1 for stretch in row.stretches[:-1])
-        assert all(stretch.begins for stretch in row.stretches[1:])
+        assert all(span.ids.index(end) == len(span.ids) - 1 for span in row.spans[:-1])
+        assert all(span.begins for span in row.spans[1:])
         before = TokenStream(shards, 5, group_tokens).read(row.row.start - 1, 1)[0]
-        assert row.stretches[0].begins == (before == end)
-    assert sum(len(row.stretches) > 1 for row in rows) > 3
+        assert row.spans[0].begins == (before == end)
+    assert sum(len(row.spans) > 1 for row in rows) > 3
 
 
 def test_the_first_row_begins_a_document(corpus):
     (row,) = stream_rows(open_encoded(corpus / "tales").order(0), "tales", 0, 5, 1)
-    assert row.stretches[0].begins
+    assert row.spans[0].begins
 
 
 @pytest.mark.parametrize("position, seq_len, count", [(-1, 5, 1), (LAST_POSITION, 5, 1)])

@@ -1,8 +1,10 @@
+import gzip
 import itertools
 import json
 
+from yxanul.base.ui import SilentUi
 from yxanul.data.config import DataSettings
-from yxanul.data.texts import training_texts
+from yxanul.data.texts import texts_of_path, training_texts
 from yxanul.text.split import is_held_out
 
 
@@ -30,3 +32,13 @@ def test_every_source_has_its_part_of_the_beginning(jsonl_folder, tmp_path):
     for text in beginning:
         size["long long" in text] += len(text)
     assert 0.5 < size[True] / size[False] < 2
+
+
+def test_a_packed_file_is_the_documents_of_the_file(tmp_path):
+    for text, num_documents in (("one two\n<|endoftext|>\nthree", 2), ("one\n\ntwo", 1)):
+        (tmp_path / "a.txt").write_text(text)
+        (tmp_path / "a.txt.gz").write_bytes(gzip.compress(text.encode()))
+        plain, packed = (
+            list(texts_of_path(str(tmp_path / name), SilentUi())) for name in ("a.txt", "a.txt.gz")
+        )
+        assert plain == packed and len(plain) == num_documents

@@ -6,7 +6,7 @@ import torch
 from yxanul.base.errors import YxanulError
 from yxanul.generate.config import SampleSettings
 from yxanul.generate.ids import next_tokens, read_prompts
-from yxanul.generate.steps import eager_step, make_static
+from yxanul.generate.steps import eager_step
 from yxanul.model.config import ModelSettings
 from yxanul.model.language_model import LanguageModel
 
@@ -69,7 +69,7 @@ def test_steps_of_one_shape_as_for_a_captured_graph(model, prompts):
     for static in (False, True):
         logits_BV, cache = read_prompts(model, prompts, 10)
         if static:
-            make_static(cache, torch.device("cpu"))
+            cache.make_static()
         found = [logits_BV]
         for _ in range(10):
             found.append(eager_step(model, cache, found[-1].argmax(-1, keepdim=True)))

@@ -224,7 +224,7 @@ def test_repeated_rows_go_their_own_ways(model, ids_BT, is_ragged):
 
 
 def num_bytes(cache):
-    return sum(cache.stored(layer).nbytes for layer in range(len(cache.kinds)))
+    return sum(cache.layer_buffer(layer).nbytes for layer in range(len(cache.kinds)))
 
 
 def test_size_is_what_the_count_says(model):

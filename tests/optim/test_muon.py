@@ -4,7 +4,7 @@ import torch
 from yxanul.optim.adamw import build as build_adamw
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.groups import parameter_groups
-from yxanul.optim.muon import QUINTIC, orthogonal_together
+from yxanul.optim.muon import QUINTIC, orthogonalize
 from yxanul.optim.muon import build as build_muon
 
 
@@ -30,7 +30,7 @@ def test_the_batch_equals_the_iteration_one_by_one(shape, product_dtype):
     generator = torch.Generator().manual_seed(1)
     matrices = [torch.randn(shape, generator=generator) * scale for scale in (1e-8, 1.0, 1e8)]
     tolerance = 1e-5 if product_dtype == torch.float32 else 0.05
-    for fast, matrix in zip(orthogonal_together(matrices, product_dtype), matrices, strict=True):
+    for fast, matrix in zip(orthogonalize(matrices, product_dtype), matrices, strict=True):
         wanted = slow_orthogonal(matrix)
         if matrix.norm() > 1e-5:
             assert (fast - wanted).norm() < tolerance * wanted.norm()
@@ -38,7 +38,7 @@ def test_the_batch_equals_the_iteration_one_by_one(shape, product_dtype):
 
 def test_singular_values_come_near_one(product_dtype):
     generator = torch.Generator().manual_seed(2)
-    (whole,) = orthogonal_together([torch.randn(32, 96, generator=generator)], product_dtype)
+    (whole,) = orthogonalize([torch.randn(32, 96, generator=generator)], product_dtype)
     values = torch.linalg.svdvals(whole.float())
     assert values.min() > 0.5 and values.max() < 1.3
 
@@ -77,8 +77,8 @@ def test_the_batch_does_not_mix_its_members():
     """A matrix moves the same whether others of its shape are there or not."""
     generator = torch.Generator().manual_seed(5)
     matrices = [torch.randn(8, 12, generator=generator) for _ in range(3)]
-    alone = orthogonal_together(matrices[:1], torch.float32)[0]
-    together = orthogonal_together(matrices, torch.float32)[0]
+    alone = orthogonalize(matrices[:1], torch.float32)[0]
+    together = orthogonalize(matrices, torch.float32)[0]
     assert torch.allclose(alone.float(), together.float(), atol=1e-6)
 
 

@@ -14,7 +14,7 @@ from yxanul.optim.config import OptimSettings
 from yxanul.optim.schedules import descent_start, warmup_length
 from yxanul.stages.replan import request_of
 from yxanul.train.curriculum import Phase, Plan, is_warming_up, planned_lr
-from yxanul.train.plan_changes import cooled_plan, cut_plan
+from yxanul.train.plan_changes import shorten, start_decay
 
 WSD = (
     TINY.replace(
@@ -140,9 +140,9 @@ def test_a_cut_plan_is_the_longest_that_comes_down_from_here(phases, data, clock
     }
     optim = OptimSettings(peak_lr=1.0, schedule=schedule)
     done = data.draw(st.integers(0, plan.total_steps - 1))
-    cooled = cooled_plan(plan, optim, done)
+    cooled = start_decay(plan, optim, done)
     assert done < cooled.total_steps <= plan.total_steps
-    assert cooled == cut_plan(plan, cooled.total_steps)
+    assert cooled == shorten(plan, cooled.total_steps)
     heights = [
         planned_lr(cooled, optim, step) / cooled.phase_at(step).lr_scale
         for step in range(cooled.total_steps)
@@ -156,7 +156,7 @@ def test_a_cut_plan_is_the_longest_that_comes_down_from_here(phases, data, clock
         assert heights == sorted(heights, reverse=True)
         assert heights[-1] < 1.0 or cooled.total_steps == 1  # the first step has the peak
         if cooled.total_steps < plan.total_steps:
-            longer = cut_plan(plan, cooled.total_steps + 1)
+            longer = shorten(plan, cooled.total_steps + 1)
             assert start_of(longer, optim) > at
     else:
         assert cooled.total_steps == done + 1
@@ -171,8 +171,8 @@ def start_of(plan, optim):
 def test_a_plan_that_comes_down_already_stays():
     plan = plan_of([(100, 4, 1.0)])
     optim = OptimSettings(peak_lr=1.0, schedule={"name": "wsd", "decay_fraction": 0.2})
-    assert cooled_plan(plan, optim, 85) == plan
-    assert cooled_plan(plan, optim, 40).total_steps == 50
+    assert start_decay(plan, optim, 85) == plan
+    assert start_decay(plan, optim, 40).total_steps == 50
 
 
 def test_a_fixed_warm_up_is_known():
@@ -181,7 +181,7 @@ def test_a_fixed_warm_up_is_known():
         optim = OptimSettings(peak_lr=1.0, schedule={"name": "wsd", **schedule})
         rising = [is_warming_up(plan, optim, done) for done in range(20)]
         assert rising == [done < last for done in range(20)]
-        cooled = cooled_plan(plan, optim, last)
+        cooled = start_decay(plan, optim, last)
         assert cooled.total_steps == total  # of which a fifth at most comes down
         rates = [planned_lr(cooled, optim, step) for step in range(total)]
         assert rates[last - 1] == 1.0 > rates[last] >= rates[-1]

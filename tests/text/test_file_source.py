@@ -95,6 +95,23 @@ def test_a_page_says_its_encoding(tmp_path, read, charset):
     assert read(TextSettings(path=str(path))).texts == ["été à la plage"]
 
 
+@pytest.mark.parametrize(
+    ("charset", "content", "text"),
+    [("iso-8859-1", b"\x93hi\x94", "\u201chi\u201d"), ("gb2312", "镕".encode("gbk"), "镕")],
+)
+def test_an_encoding_is_what_browsers_take_it_for(tmp_path, read, charset, content, text):
+    path = tmp_path / "a.html"
+    path.write_bytes(f"<meta charset={charset}><p>".encode() + content)
+    assert read(TextSettings(path=str(path))).texts == [text]
+
+
+@pytest.mark.parametrize("section", ["<![foo]>", "<![ endif]>", "<![if !IE]>", "<![CDATA[x]]>"])
+def test_sections_of_no_html_are_left_out(tmp_path, read, section):
+    path = tmp_path / "a.html"
+    path.write_text(f"<p>one{section} two")
+    assert read(TextSettings(path=str(path))).texts == ["one two"]
+
+
 def test_a_page_in_chunks_is_the_page(tmp_path, read, monkeypatch):
     (tmp_path / "a.html").write_text(PAGE)
     whole = read(TextSettings(path=str(tmp_path))).texts

@@ -186,7 +186,7 @@ def test_folders_and_globs_in_memory(memory):
         find_files("memory://set/*.xyz", ())
     with pytest.raises(YxanulError, match="no file or folder memory://nowhere"):
         find_files("memory://nowhere", ())
-    with pytest.raises(YxanulError, match=r"got a\.md, b\.txt, e\.py and 2 more.*expected.*\.parquet"):
+    with pytest.raises(YxanulError, match=r"got a\.md.* and 2 more; expected.*\.parquet"):
         find_files("memory://set", (".parquet",))
 
 

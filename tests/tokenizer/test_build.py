@@ -2,8 +2,8 @@ import json
 import subprocess
 import sys
 
+import huggingface_hub
 import pytest
-import tokenizers
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.ui import SilentUi
@@ -107,12 +107,10 @@ def test_gpt2_with_broken_files_is_an_error(tmp_path):
     "settings", [Gpt2Settings(), FileSettings(path="somebody/some-model")], ids=["gpt2", "file"]
 )
 def test_an_unreachable_hub_is_one_line(settings, monkeypatch):
-    class Offline:
-        @staticmethod
-        def from_pretrained(name):
-            raise OSError("no route\nmany more lines")
+    def no_route(*args, **options):
+        raise OSError("no route\nmany more lines")
 
-    monkeypatch.setattr(tokenizers, "Tokenizer", Offline)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", no_route)
     with pytest.raises(YxanulError, match="cannot fetch") as caught:
         build_tokenizer(settings, no_text, SilentUi())
     assert "\n" not in str(caught.value)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import zlib
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -100,9 +101,9 @@ def hub(files):
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            body = files.get(self.path)
+            body = files.get(self.path.partition("?")[0])
             self.send_response(404 if body is None else 200)
-            self.send_header("ETag", '"0123456789"')
+            self.send_header("ETag", f'"{zlib.crc32(body or b"")}"')
             self.send_header("X-Repo-Commit", "0" * 40)
             self.send_header("Content-Length", str(len(body or b"")))
             self.end_headers()
@@ -125,19 +126,50 @@ def hub(files):
         server.server_close()
 
 
+def model_files(name, files):
+    """Return what the hub serves of a model with these files, each given as JSON."""
+    commit = "0" * 40
+    facts = {"id": name, "sha": commit, "siblings": [{"rfilename": file} for file in files]}
+    served = {f"/{name}/resolve/{commit}/{file}": own for file, own in files.items()}
+    served[f"/api/models/{name}/revision/main"] = facts
+    served = {path: json.dumps(content).encode() for path, content in served.items()}
+    sizes = {file: len(served[f"/{name}/resolve/{commit}/{file}"]) for file in files}
+    tree = [{"type": "file", "path": f, "size": n, "oid": "0" * 40} for f, n in sizes.items()]
+    return served | {f"/api/models/{name}/tree/{commit}": json.dumps(tree).encode()}
+
+
+def show_from_hub(name, files, cache):
+    """Return the facts that `tokenizer show` prints of a model on the hub."""
+    with hub(files) as address:
+        environment = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(cache)}
+        environment.pop("HF_HUB_OFFLINE", None)
+        words = ["-m", "yxanul", "tokenizer", "show", name, "--json"]
+        result = subprocess.run(
+            [sys.executable, *words], capture_output=True, text=True, env=environment
+        )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    return json.loads(result.stdout)
+
+
 def test_a_kind_from_the_hub(tmp_path):
     """The published SuperBPE is asked for by its name; its end of text is the last of its ids."""
     content = json.loads(build(ByteSettings()).to_json())
     content["model"]["vocab"]["<|end|>"] = 200_004
     content["added_tokens"][0].update(id=200_004, content="<|end|>")
-    path = "/UW/OLMo2-8B-SuperBPE-t80k/resolve/main/tokenizer.json"
-    with hub({path: json.dumps(content).encode()}) as address:
-        environment = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(tmp_path)}
-        environment.pop("HF_HUB_OFFLINE", None)
-        words = ["-m", "yxanul", "tokenizer", "show", "superbpe-t80k", "--json"]
-        result = subprocess.run(
-            [sys.executable, *words], capture_output=True, text=True, env=environment
-        )
-    assert result.returncode == 0, result.stderr
-    facts = json.loads(result.stdout)
+    files = model_files("UW/OLMo2-8B-SuperBPE-t80k", {"tokenizer.json": content})
+    facts = show_from_hub("superbpe-t80k", files, tmp_path)
     assert (facts["end_of_text"], facts["end_of_text_id"]) == ("<|end|>", 200_004)
+
+
+def test_a_model_of_the_hub_is_the_folder_it_was_made_of(tmp_path):
+    """Its end of text and chat template stand beside its tokenizer.json."""
+    content = json.loads(build(ByteSettings()).to_json())
+    content["model"]["vocab"]["<|stop|>"] = 257
+    config = {"eos_token": "<|stop|>", "chat_template": "{{ messages[0].content }}"}
+    files = {"tokenizer.json": content, "tokenizer_config.json": config}
+    for name, own in files.items():
+        (tmp_path / name).write_text(json.dumps(own))
+    facts = show_from_hub("ann/tiny", model_files("ann/tiny", files), tmp_path / "cache")
+    assert (facts["end_of_text"], facts["chat_template"]) == ("<|stop|>", config["chat_template"])
+    assert facts["digest"] == open_named(str(tmp_path)).digest

@@ -2,11 +2,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yxanul.base.errors import YxanulError
 from yxanul.optim.config import OptimSettings, ScheduleSettings
 from yxanul.train.config import PhaseSettings, TrainSettings
 from yxanul.train.curriculum import make_plan, planned_lr
-from yxanul.train.plan_changes import cut_plan, extend, replan
+from yxanul.train.plan_changes import extend, replan, shorten
 
 ULTRA = {
     "from_step": [0, 2000, 5000, 10000, 20000, 35000, 55000, 80000, 110000, 140000],
@@ -93,12 +92,6 @@ def test_steps_are_neither_lost_nor_added(steps, shares, batch_tokens):
     assert plan.tokens_after(steps) == plan.total_tokens == walk(plan)[0]
 
 
-def test_a_step_shorter_than_a_row_is_refused():
-    curriculum = [PhaseSettings(seq_len=256)]
-    with pytest.raises(YxanulError, match="batch_tokens 128"):
-        plan_of(curriculum, 128, steps=1)
-
-
 @given(
     counts=st.lists(st.integers(1, 9_999), min_size=1, max_size=4),
     seq_len=st.integers(1, 70),
@@ -124,6 +117,7 @@ def test_a_phase_with_tokens_ends_in_one_smaller_step_where_that_divides():
     plan = plan_of(curriculum, 256, tokens=1_500)
     shapes = [(p.index, p.num_steps, p.rows, p.seq_len) for p in plan.phases]
     assert shapes == [(0, 3, 4, 64), (0, 1, 4, 58), (1, 1, 2, 128), (1, 1, 2, 122)]
+    assert [step for step in range(plan.total_steps + 1) if plan.is_phase_end(step)] == [4, 6]
 
 
 def test_a_budget_in_steps_cuts_phases_that_have_tokens():
@@ -211,7 +205,7 @@ def test_an_extension_has_a_schedule_of_its_own(schedule):
 def test_a_plan_made_anew_can_be_cut():
     plan, optim = planned(6_400, "wsd")
     new = replan(plan, planned(9_600, "wsd")[0], 60, by_share=True)
-    cut = cut_plan(new, 150)
+    cut = shorten(new, 150)
     assert cut.total_steps == 150
     rates = [planned_lr(cut, optim, n) for n in range(150)]
     assert rates[:60] == [planned_lr(plan, optim, n) for n in range(60)]

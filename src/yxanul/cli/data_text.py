@@ -18,10 +18,10 @@ from yxanul.cli.pictures import (
 
 ROWS_OF_A_STEP = 8
 _BEGIN_CHARS = 120
-_STRETCH_CHARS = 300
-_STRETCHES = 8
+_SPAN_CHARS = 300
+_MAX_SPANS = 8
 _IDS = 24
-_LEGEND = "├─ a new document begins: attention does not cross this line"
+_LEGEND = "├─ a new document begins"
 
 Facts = Mapping[str, Any]
 
@@ -86,13 +86,18 @@ def _figures(sources: Mapping[str, Facts]) -> list[str]:
     return table((*header, "chars/token", "dropped"), rows)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is one."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def _total(source: Facts, count: str) -> int:
     return sum(split[count] for split in source["splits"].values())
 
 
 def document(facts: Facts, full: bool) -> str:
     """Return a document's whole text, and its ids if they were asked for."""
-    origin = f"part {facts['part']}" + (f", {escape(facts['from'])}" if facts["from"] else "")
+    origin = f"slice {facts['part']}" + (f", {escape(facts['from'])}" if facts["from"] else "")
     size = f"{facts['tokens']:,} tokens, {facts['bytes']:,} bytes"
     lines = [
         f"{facts['source']}, {facts['split']}, document {facts['document']:,}: {size} ({origin})"
@@ -142,12 +147,12 @@ def dropped(facts: Facts, full: bool) -> str:
 
 
 def _source(name: str, facts: Facts, full: bool) -> list[str]:
-    parts = f"{facts['parts']:,} part{'s' * (facts['parts'] != 1)}"
+    slices = counted(facts["parts"], "slice")
     if not facts["complete"]:
-        parts = f"incomplete: {facts['parts_done']:,} of {parts} prepared"
+        slices = f"incomplete: {facts['parts_done']:,} of {slices} prepared"
     ids = f"{facts['vocab_size']:,} ids in {facts['dtype']}, end of text {facts['end_of_text_id']}"
     return [
-        f"{name}: {parts}; {ids}; tokenizer {facts['tokenizer'][:12]}",
+        f"{name}: {slices}; {ids}; tokenizer {facts['tokenizer'][:12]}",
         *(line for split, first in facts["first"].items() for line in _first(split, first, full)),
     ]
 
@@ -167,25 +172,28 @@ def _rows(rows: list[Facts], full: bool) -> list[str]:
         entry = "starts" if row["documents"][0]["begins"] else "continues"
         place = f"{row['source']} at {row['position']:,}{epoch}"
         lines.append(f"row {row['row']}: {place}; {entry} a document")
-        lines += _stretches(row["documents"], full)
+        lines += _spans(row["documents"], full)
         target = row["target"]
-        text = END_MARK if target["ends"] else f"'{escape(target['text'])}'" * bool(target["text"])
-        lines.append(f"  └─ next: {text or 'id'} {target['id']}".rstrip())
+        if target["ends"]:
+            text = f"{END_MARK} "
+        else:
+            text = f"'{escape(target['text'])}' " if target["text"] else ""
+        lines.append(f"  └─ next: {text}(id {target['id']})")
     crossed = any(len(row["documents"]) > 1 for row in rows)
     return [*lines, _LEGEND] if crossed else lines
 
 
-def _stretches(documents: list[Facts], full: bool) -> list[str]:
+def _spans(documents: list[Facts], full: bool) -> list[str]:
     """Return the documents of a row, separated by lines."""
-    shown = documents if full else documents[:_STRETCHES]
+    shown = documents if full else documents[:_MAX_SPANS]
     lines: list[str] = []
     for document in shown:
-        words = _words(document, full, lambda text: elide(text, _STRETCH_CHARS))
+        words = _words(document, full, lambda text: elide(text, _SPAN_CHARS))
         lines += ["  ├─", f"  │ {words}"]
         if document["text"] is not None and "ids" in document:
             lines.append(f"  │ ids: {_ids(document['ids'], full)}")
     if more := len(documents) - len(shown):
-        lines.append(f"  ├─ {more:,} documents not shown (--full)")
+        lines.append(f"  ├─ {counted(more, 'document')} not shown (--full)")
     return lines[1:]
 
 

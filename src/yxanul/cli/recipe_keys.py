@@ -77,13 +77,10 @@ def _type(annotation: Any) -> str:
     if origin is Annotated:
         return _bounded(_type(inner[0]), inner[1:])
     if origin in (Union, UnionType):
-        if all(
-            isinstance(option, type) and kind_of(option) for option in inner if _is_group(option)
-        ):
-            kinds = [f"`{kind_of(option)}`" for option in inner if _is_group(option)]
-            if kinds:
-                null = " or null" if NoneType in inner else ""
-                return f"a mapping; `kind` is one of {', '.join(kinds)}{null}"
+        groups = [option for option in inner if _is_group(option)]
+        if groups and all(map(kind_of, groups)):
+            kinds = ", ".join(f"`{kind_of(group)}`" for group in groups)
+            return f"a mapping; `kind` is one of {kinds}" + " or null" * (NoneType in inner)
         return " or ".join(_type(option) for option in inner)
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in inner)

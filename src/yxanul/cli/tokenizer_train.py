@@ -58,7 +58,7 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Train a tokenizer on text, and measure it on held-out text."""
-    from yxanul.data.texts import say_notes, training_texts
+    from yxanul.data.texts import print_notes, training_texts
     from yxanul.tokenizer.build import build_tokenizer
 
     folder = check_output(out, force)
@@ -76,7 +76,7 @@ def command(
     data, settings = what_to_train(kind, text_paths, recipe, given)
     ui = make_ui()
     with StopRequest().handled():
-        say_notes(data.sources.values(), ui)
+        print_notes(data.sources.values(), ui)
         tokenizer = build_tokenizer(settings, lambda: training_texts(data), ui)
         tokenizer.save(folder / "tokenizer.json")
         length = held_out_length(tokenizer, data)

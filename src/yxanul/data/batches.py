@@ -31,7 +31,7 @@ class Batch:
     targets_BT: torch.Tensor
     """The next id at each position, or IGNORE, int64."""
     documents_BT: torch.Tensor
-    """Index of the document within the row, from 0, int64: attention stays within a document."""
+    """Index of the document within the row, from 0, int64, for document masking."""
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on `device`."""

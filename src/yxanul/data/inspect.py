@@ -150,8 +150,8 @@ def open_encoded(folder: Path) -> Encoded:
     return Encoded(folder, make_manifest(outline, records), len(records), complete=False)
 
 
-class Stretch(NamedTuple):
-    """A contiguous span of one document within a row: attention does not cross its ends."""
+class DocumentSpan(NamedTuple):
+    """A contiguous span of one document within a row."""
 
     start: int
     """Index of its first token in the row."""
@@ -164,7 +164,7 @@ class StreamRow(NamedTuple):
     """One row as the model reads it."""
 
     row: Row
-    stretches: tuple[Stretch, ...]
+    spans: tuple[DocumentSpan, ...]
     target: int
     """The token after the row: the target of its last position."""
 
@@ -188,11 +188,11 @@ def read_row(order: TokenStream, row: Row, seq_len: int) -> StreamRow:
     row_ids = ids[before:].tolist()
     begins = np.diff(documents, prepend=-1)[before:-1] != 0
     starts = [0, *(np.flatnonzero(begins[1:]) + 1).tolist()]
-    stretches = tuple(
-        Stretch(start, row_ids[start:end], bool(begins[start]))
+    spans = tuple(
+        DocumentSpan(start, row_ids[start:end], bool(begins[start]))
         for start, end in pairwise([*starts, seq_len])
     )
-    return StreamRow(row, stretches, row_ids[-1])
+    return StreamRow(row, spans, row_ids[-1])
 
 
 def _is_source(path: Path) -> bool:

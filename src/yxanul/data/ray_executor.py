@@ -36,7 +36,13 @@ def ray_executor(
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns
     try:
         import ray
-        from ray.exceptions import RayError, RayTaskError
+        from ray.exceptions import (
+            NodeDiedError,
+            OutOfMemoryError,
+            RayError,
+            RayTaskError,
+            WorkerCrashedError,
+        )
     except ImportError:
         raise missing_package("ray", "ray") from None
     with contextlib.nullcontext() if ray.is_initialized() else connected(ray, num_workers):
@@ -55,11 +61,15 @@ def ray_executor(
             yield executor
         except RayTaskError as error:
             raise error.cause from None
-        except RayError as error:
+        except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:
             raise YxanulError(
                 f"a Ray worker died {_MAX_RETRIES + 1} times on one task",
                 got=_line(error),
                 hint="if it ran out of memory, lower data.workers; run the same command to resume",
+            ) from None
+        except RayError as error:
+            raise YxanulError(
+                "the Ray cluster failed", got=_line(error), hint="run the same command to resume"
             ) from None
         finally:
             unfinished: list[Any] = list(executor.running)
@@ -107,7 +117,7 @@ def _connect(ray: Any, num_workers: int | None) -> None:
 
 @dataclass(frozen=True)
 class _Setup:
-    """What every worker process needs of the driver."""
+    """What every worker process needs from the driver."""
 
     storage: Storage = field(compare=False)
     tokenizer: str = field(compare=False)

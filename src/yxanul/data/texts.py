@@ -14,6 +14,8 @@ from yxanul.text.documents import SourceSlice
 from yxanul.text.filters.table import Filter, open_filters
 from yxanul.text.prepare import prepared, split_parts
 from yxanul.text.sources import Source, open_source
+from yxanul.text.sources.bytestream import ByteStream
+from yxanul.text.sources.files import local_file
 
 _WHOLE_FILE_BYTES = 1 << 26
 
@@ -27,8 +29,8 @@ def data_of_paths(paths: Sequence[str]) -> DataSettings:
 def texts_of_path(path: str, ui: Ui) -> Iterator[str]:
     """Yield the documents of a path; a plain-text file without separators is one document."""
     settings = TextSettings(path=path)
-    say_notes([settings], ui)
-    if _is_one_text(Path(path), settings.separator):
+    print_notes([settings], ui)
+    if is_one_text(Path(path), settings.separator):
         settings = settings.model_copy(update={"split_by": "file"})
     source = open_source(path, settings)
     yield from _documents(source, source.slices(), "train")
@@ -40,7 +42,7 @@ def held_out_texts(data: DataSettings, name: str) -> Iterator[str]:
     yield from _documents(source, split_parts(source, data.validation_fraction), "validation")
 
 
-def say_notes(sources: Iterable[CommonSettings], ui: Ui) -> None:
+def print_notes(sources: Iterable[CommonSettings], ui: Ui) -> None:
     """Print what was inferred about sources, such as the text column."""
     for settings in sources:
         path = getattr(settings, "path", "text")
@@ -94,8 +96,8 @@ def _documents(
                 yield item[1].text
 
 
-def _is_one_text(path: Path, separator: str) -> bool:
-    """Tell whether a file is small enough to read whole, and contains no separator."""
+def is_one_text(path: Path, separator: str) -> bool:
+    """Return whether a file is small enough to read whole, and contains no separator."""
     if not path.is_file() or path.stat().st_size > _WHOLE_FILE_BYTES:
         return False
-    return separator.encode() not in path.read_bytes()
+    return separator.encode() not in b"".join(ByteStream(local_file(path)))

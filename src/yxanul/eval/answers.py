@@ -1,4 +1,4 @@
-"""Rules by which a generated answer is judged; as lm-evaluation-harness 0.4.13 where it has one."""
+"""Scoring of generated answers; as in lm-evaluation-harness 0.4.13 where it has the task."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STRICT_NUMBER = re.compile(r"#### (-?[0-9.,]+)")
 _ANY_NUMBER = re.compile(r"-?[$0-9.,]{2,}|-?[0-9]+")
 _NOT_OF_A_NUMBER = re.compile(r"[,$]|.*#### ", re.DOTALL)
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
-_PUNCTUATION_TO_BLANKS = str.maketrans(dict.fromkeys(string.punctuation + "‘’´`", " "))
+_PUNCTUATION_TO_SPACES = str.maketrans(dict.fromkeys(string.punctuation + "‘’´`", " "))
 
 
 def score_gsm8k(row: Row, answer: str) -> dict[str, float]:
@@ -36,7 +36,8 @@ def plain_number(text: str) -> str:
 
 
 def triviaqa_prompt(row: Row) -> str:
-    """Return the question; one of the hub gets a second question mark, as in the harness."""
+    """Return the prompt; questions from the hub end in "?" already, and get a second one as in the
+    harness."""
     return row.get("context") or f"Question: {row['question']}?\nAnswer:"
 
 
@@ -49,7 +50,7 @@ def triviaqa_aliases(row: Row) -> list[str]:
 
 def score_triviaqa(row: Row, answer: str) -> dict[str, float]:
     """Compare with every alias: punctuation and case are ignored; in the original rule of the
-    dataset also articles and the number of blanks."""
+    dataset also articles and the number of spaces."""
     aliases = triviaqa_aliases(row)
     exact = without_punctuation(answer.lstrip()) in map(without_punctuation, aliases)
     original = normalize_triviaqa(answer) in map(normalize_triviaqa, aliases)
@@ -63,7 +64,7 @@ def without_punctuation(text: str) -> str:
 
 def normalize_triviaqa(text: str) -> str:
     """Normalise an answer as the script of TriviaQA (arXiv 1705.03551) does."""
-    words = text.lower().translate(_PUNCTUATION_TO_BLANKS)
+    words = text.lower().translate(_PUNCTUATION_TO_SPACES)
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", words).split())
 
 

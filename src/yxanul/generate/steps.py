@@ -43,7 +43,7 @@ class GraphStep:
         self._eager = partial(eager_step, model, cache)
         self._cache = cache
         self._graph: torch.cuda.CUDAGraph | None = None
-        make_static(cache, model.embedding.tokens.device)
+        cache.make_static()
 
     @torch.inference_mode()
     def __call__(self, ids_B1: Tensor) -> Tensor:
@@ -74,10 +74,3 @@ class GraphStep:
             self._logits_BV = self._eager(self._ids_B1)
         lengths_B.copy_(before_B)
         self._cache.num_seen = num_seen
-
-
-def make_static(cache: KvCache, device: torch.device) -> None:
-    """Make a cache static: the same shapes in every step."""
-    cache.is_static = True
-    if cache.lengths_B is None:
-        cache.lengths_B = torch.full((cache.batch,), cache.num_seen, device=device)

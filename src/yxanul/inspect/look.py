@@ -179,12 +179,12 @@ class Look:
             "epoch": row.row.start // tokens if encoded.complete and tokens else None,
             "documents": [
                 {
-                    "start": stretch.start,
-                    "tokens": len(stretch.ids),
-                    "begins": stretch.begins,
-                    **self._decoded(header, stretch.ids),
+                    "start": span.start,
+                    "tokens": len(span.ids),
+                    "begins": span.begins,
+                    **self._decoded(header, span.ids),
                 }
-                for stretch in row.stretches
+                for span in row.spans
             ],
             "target": {
                 "id": row.target,

@@ -5,6 +5,7 @@ Letters: B batch, T time, S slots, N key heads followed by as many value heads, 
 
 from __future__ import annotations
 
+from copy import copy
 from typing import NamedTuple
 
 import torch
@@ -18,8 +19,8 @@ class CacheSlot(NamedTuple):
     """Slot of a token, and the slots it attends to, for one kind of layer."""
 
     slot: int
-    num_shown: int
-    """The token attends to the first `num_shown` slots, its own included."""
+    num_visible: int
+    """The token attends to the first `num_visible` slots, its own included."""
 
 
 class KvCache:
@@ -49,7 +50,6 @@ class KvCache:
         self.lengths_B: Tensor | None = None
         """Number of tokens per row, if rows differ."""
         self.is_static = False
-        """Attend to every slot, with a mask, so that each step has the same shapes."""
         heads = (2 * settings.num_kv_heads, settings.head_width)
         self._layers = [
             torch.zeros((batch, self.slots[kind], *heads), dtype=dtype, device=device)
@@ -74,15 +74,15 @@ class KvCache:
             kind: MaskedAttention(self._mask(kind, num_new, device)) for kind in set(self.kinds)
         }
 
-    def place(self, kind: str) -> CacheSlot | None:
+    def next_slot(self, kind: str) -> CacheSlot | None:
         """Return the slot of the next token in all rows; None if rows differ."""
         if self.lengths_B is not None:
             return None
         slots = self.slots[kind]
-        return CacheSlot(self.num_seen % slots, self._num_shown(slots))
+        return CacheSlot(self.num_seen % slots, self._num_visible(slots))
 
-    def stored(self, layer: int) -> Tensor:
-        """Return all slots of a layer, BSNK, to be indexed by `place`."""
+    def layer_buffer(self, layer: int) -> Tensor:
+        """Return all slots of a layer, BSNK, to be indexed by `next_slot`."""
         return self._layers[layer]
 
     def append(self, layer: int, kv_BTNK: Tensor) -> Tensor:
@@ -109,23 +109,29 @@ class KvCache:
 
     def repeat(self, batch: int) -> KvCache:
         """Return a copy of this single-row cache, expanded to `batch` rows."""
-        copy = object.__new__(KvCache)
-        copy.__dict__ = dict(self.__dict__)
-        copy._layers = [kv_BSNK.repeat(batch, 1, 1, 1) for kv_BSNK in self._layers]
+        repeated = copy(self)
+        repeated._layers = [kv_BSNK.repeat(batch, 1, 1, 1) for kv_BSNK in self._layers]
         if self.lengths_B is not None:
-            copy.lengths_B = self.lengths_B.repeat(batch)
-        return copy
+            repeated.lengths_B = self.lengths_B.repeat(batch)
+        return repeated
+
+    def make_static(self) -> None:
+        """Attend to every slot, with a mask, so that each step has the same shapes."""
+        self.is_static = True
+        if self.lengths_B is None:
+            device = self._layers[0].device
+            self.lengths_B = torch.full((self.batch,), self.num_seen, device=device)
 
     def _append_one(self, layer: int, kv_B1NK: Tensor) -> Tensor:
         stored_BSNK, kind = self._layers[layer], self.kinds[layer]
-        slot = self.place(kind)
+        slot = self.next_slot(kind)
         if slot is not None:
             stored_BSNK.narrow(1, slot.slot, 1).copy_(kv_B1NK)
-            return stored_BSNK.narrow(1, 0, slot.num_shown)
+            return stored_BSNK.narrow(1, 0, slot.num_visible)
         assert self.lengths_B is not None
         row_B = torch.arange(len(kv_B1NK), device=kv_B1NK.device)
         stored_BSNK[row_B, self.lengths_B % self.slots[kind]] = kv_B1NK[:, 0]
-        return stored_BSNK.narrow(1, 0, self._num_shown(self.slots[kind]))
+        return stored_BSNK.narrow(1, 0, self._num_visible(self.slots[kind]))
 
     def _fill_ring(self, stored_BSNK: Tensor, kv_BTNK: Tensor, slots: int) -> None:
         """Store the last tokens when there are more than free slots."""
@@ -142,14 +148,14 @@ class KvCache:
         source_BS = (last_B1 - (last_B1 - slot_S) % slots).clamp_(min=0)
         stored_BSNK.copy_(kv_BTNK[torch.arange(batch, device=device).unsqueeze(1), source_BS])
 
-    def _num_shown(self, slots: int) -> int:
+    def _num_visible(self, slots: int) -> int:
         return slots if self.is_static else min(self.num_seen + 1, slots)
 
     def _mask(self, kind: str, num_new: int, device: torch.device) -> Tensor | None:
         """Return the attention mask over the keys returned by `append`; None: all visible."""
         slots, start = self.slots[kind], self.num_seen
         if self.lengths_B is not None:
-            slot_S = torch.arange(self._num_shown(slots), device=device)
+            slot_S = torch.arange(self._num_visible(slots), device=device)
             return (slot_S <= self.lengths_B.unsqueeze(1))[:, None, None]
         if num_new == 1:
             return None

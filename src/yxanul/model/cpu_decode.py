@@ -11,6 +11,7 @@ H query heads, G key heads, R = H / G, S slots, K head width, F feed-forward wid
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ Action = Callable[[], object]
 
 
 class CpuDecoder:
-    """Computes next-token logits from each row's newest token and advances the cache."""
+    """Computes next-token logits from each row's newest token and advances the prefilled cache."""
 
     @torch.inference_mode()
     def __init__(self, model: LanguageModel, cache: KvCache):
@@ -48,15 +49,11 @@ class CpuDecoder:
         """Return the logits BV of the tokens after `ids_B1`."""
         positions, context = self._model.forward_context(ids_B1, None, self._cache)
         self._rows.x_BD.copy_(self._model.embedding(ids_B1, positions).squeeze(1))
-        turns = {kind: _Turn(rope) for kind, rope in context.ropes.items()}
-        masks = {
-            kind: attention.mask
-            for kind, attention in context.attention.items()
-            if isinstance(attention, MaskedAttention)
-        }
-        slots = {kind: self._cache.place(kind) for kind in masks}
+        rotations = {kind: _Rotation(rope) for kind, rope in context.ropes.items()}
+        masks = {k: cast(MaskedAttention, one).mask for k, one in context.attention.items()}
+        slots = {kind: self._cache.next_slot(kind) for kind in masks}
         for layer in self._layers:
-            layer.run(turns.get(layer.kind), slots[layer.kind], masks[layer.kind])
+            layer.run(rotations.get(layer.kind), slots[layer.kind], masks[layer.kind])
         self._cache.advance(1)
         self._norm()
         return self._model.logits(self._rows.h_BD)
@@ -66,20 +63,20 @@ class _Rows:
     """Buffers shared by all layers, and views into them."""
 
     def __init__(self, settings: ModelSettings, batch: int, like: Tensor):
-        heads, groups, wide = settings.num_heads, settings.num_kv_heads, settings.head_width
+        heads, groups, head_width = settings.num_heads, settings.num_kv_heads, settings.head_width
 
         def rows(*shape: int) -> Tensor:
             return like.new_zeros(batch, *shape)
 
         self.x_BD, self.h_BD, self.update_BD = (rows(settings.width) for _ in range(3))
-        self.qkv_BMK, self.turned_BMK = (rows(heads + 2 * groups, wide) for _ in range(2))
+        self.qkv_BMK, self.rotated_BMK = (rows(heads + 2 * groups, head_width) for _ in range(2))
         self.gate_up_B2F, self.inner_BF = rows(2, settings.ffn_width), rows(settings.ffn_width)
-        turned = heads + groups
-        self.turned = [(x[:, :turned], x[:, turned:]) for x in (self.qkv_BMK, self.turned_BMK)]
-        self.halves = [heads_BMK.tensor_split(2, -1) for heads_BMK, _ in self.turned]
+        rotated = heads + groups
+        self.rotated = [(x[:, :rotated], x[:, rotated:]) for x in (self.qkv_BMK, self.rotated_BMK)]
+        self.halves = [heads_BMK.tensor_split(2, -1) for heads_BMK, _ in self.rotated]
 
 
-class _Turn:
+class _Rotation:
     """RoPE angles of one step, for queries and keys: cosines, and signed sines by halves."""
 
     def __init__(self, rope: Rope):
@@ -94,31 +91,31 @@ class _Layer:
         attention = block.attention
         self.kind, self._rows, self._cache, self._number = kind, rows, cache, number
         self._scale = attention.scale
-        self._stored_BSNK = cache.stored(number)
+        self._stored_BSNK = cache.layer_buffer(number)
         self._k_BGSK, self._v_BGSK = self._stored_BSNK.transpose(1, 2).tensor_split(2, 1)
         self._before_attention = _norm_into(block.attention_norm, rows.x_BD, rows.h_BD)
         self._qkv = _product(attention.qkv.weight, rows.h_BD, rows.qkv_BMK.flatten(1))
         self._qk_norm = _qk_norm(attention, rows.qkv_BMK)
-        self._plain = _heads(rows.qkv_BMK, attention)
-        self._after_turn = _heads(rows.turned_BMK, attention)
-        self._add_output = _addition(attention.output.weight, block.attention_post_norm, rows)
+        self._unrotated = _heads(rows.qkv_BMK, attention)
+        self._after_rotation = _heads(rows.rotated_BMK, attention)
+        self._add_output = _add_projection(attention.output.weight, block.attention_post_norm, rows)
         self._before_ffn = _norm_into(block.ffn_norm, rows.x_BD, rows.h_BD)
-        self._inner = _inner(block.ffn, rows)
-        self._add_down = _addition(block.ffn.down.weight, block.ffn_post_norm, rows)
+        self._activate_ffn = _ffn_activations(block.ffn, rows)
+        self._add_down = _add_projection(block.ffn.down.weight, block.ffn_post_norm, rows)
 
-    def run(self, turn: _Turn | None, slot: CacheSlot | None, mask: Tensor | None) -> None:
+    def run(self, rotation: _Rotation | None, slot: CacheSlot | None, mask: Tensor | None) -> None:
         """Add the attention and feed-forward updates to the residual stream."""
         self._before_attention()
         self._qkv()
         self._qk_norm()
-        q_BGRK, kv_B1NK = self._plain if turn is None else self._turned(turn)
+        q_BGRK, kv_B1NK = self._unrotated if rotation is None else self._rotated(rotation)
         k_BGSK, v_BGSK = self._cached(kv_B1NK, slot)
         y_BGRK = nn.functional.scaled_dot_product_attention(
             q_BGRK, k_BGSK, v_BGSK, mask, scale=self._scale
         )
         self._add_output(y_BGRK.reshape(len(y_BGRK), -1))
         self._before_ffn()
-        self._inner()
+        self._activate_ffn()
         self._add_down(self._rows.inner_BF)
 
     def _cached(self, kv_B1NK: Tensor, slot: CacheSlot | None) -> tuple[Tensor, Tensor]:
@@ -127,17 +124,17 @@ class _Layer:
             k, v = self._cache.append(self._number, kv_B1NK).transpose(1, 2).tensor_split(2, 1)
             return k, v
         self._stored_BSNK.narrow(1, slot.slot, 1).copy_(kv_B1NK)
-        shown = slot.num_shown
-        return self._k_BGSK.narrow(2, 0, shown), self._v_BGSK.narrow(2, 0, shown)
+        visible = slot.num_visible
+        return self._k_BGSK.narrow(2, 0, visible), self._v_BGSK.narrow(2, 0, visible)
 
-    def _turned(self, turn: _Turn) -> tuple[Tensor, Tensor]:
-        (qk, v), (qk_turned, v_copy) = self._rows.turned
-        (low, high), (low_turned, high_turned) = self._rows.halves
-        torch.mul(qk, turn.cos, out=qk_turned)
-        low_turned.addcmul_(high, turn.sin_low)
-        high_turned.addcmul_(low, turn.sin_high)
+    def _rotated(self, rotation: _Rotation) -> tuple[Tensor, Tensor]:
+        (qk, v), (qk_rotated, v_copy) = self._rows.rotated
+        (low, high), (low_rotated, high_rotated) = self._rows.halves
+        torch.mul(qk, rotation.cos, out=qk_rotated)
+        low_rotated.addcmul_(high, rotation.sin_low)
+        high_rotated.addcmul_(low, rotation.sin_high)
         v_copy.copy_(v)
-        return self._after_turn
+        return self._after_rotation
 
 
 def _heads(qkv_BMK: Tensor, attention: Attention) -> tuple[Tensor, Tensor]:
@@ -203,7 +200,9 @@ def _product(weight: Tensor, x_BD: Tensor, out: Tensor) -> Action:
     return lambda: torch.mm(x_BD, transposed, out=out)
 
 
-def _addition(weight: Tensor, post_norm: nn.Module, rows: _Rows) -> Callable[[Tensor], object]:
+def _add_projection(
+    weight: Tensor, post_norm: nn.Module, rows: _Rows
+) -> Callable[[Tensor], object]:
     """Return an action that adds norm(y W^T) to the residual stream; fused if there is no norm."""
     x_BD, update_BD, transposed = rows.x_BD, rows.update_BD, weight.T
     single = len(x_BD) == 1 and weight.dtype == torch.bfloat16
@@ -234,7 +233,7 @@ def _qk_norm(attention: Attention, qkv_BMK: Tensor) -> Action:
     return norm
 
 
-def _inner(ffn: GatedFfn | PlainFfn, rows: _Rows) -> Action:
+def _ffn_activations(ffn: GatedFfn | PlainFfn, rows: _Rows) -> Action:
     """Return an action that computes the feed-forward's hidden activations."""
     if isinstance(ffn, PlainFfn):
         up, activation = ffn.up, ffn.activation

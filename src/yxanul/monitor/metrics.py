@@ -88,8 +88,8 @@ class StepRecorder:
     def with_noise_scale(
         self, measured: Mapping[str, float], gradient_norm: float, num_targets: int
     ) -> dict[str, float]:
-        """Return what was measured at a step of this norm and so many targets, with the noise scale
-        in place of the first micro-batch's gradient."""
+        """Replace the measurements of a step's first micro-batch by the gradient noise scale;
+        `gradient_norm` and `num_targets` are those of the whole step."""
         metrics = dict(measured)
         norm, targets = (metrics.pop(name, 0.0) for name in MICRO_BATCH)
         if 0 < targets < num_targets and math.isfinite(norm + gradient_norm):

@@ -25,11 +25,13 @@ from yxanul.optim.adamw import FUSED_DEVICES
 from yxanul.optim.base import GroupwiseOptimizer
 from yxanul.optim.config import OptimSettings
 
-MOMENTUM, FIRST_MOMENTUM, WARMUP_UPDATES = 0.95, 0.85, 300
-"""Momentum, that of a stage's first update, and the updates in which it rises from one to the other
-(Jordan et al. 2024, modded-nanogpt): a short run has no time for a long memory."""
-UPDATE_SIZE = 0.2
-RATE_RATIO = 4.0
+MOMENTUM = 0.95
+FIRST_MOMENTUM = 0.85
+"""Momentum of a stage's first update: early gradients change too fast for a long memory."""
+MOMENTUM_WARMUP_STEPS = 300
+"""Updates in which it rises to `MOMENTUM` (Jordan et al. 2024, modded-nanogpt)."""
+UPDATE_RMS = 0.2
+MUON_LR_RATIO = 4.0
 """Default muon_lr / peak_lr: the best of 1, 2, 4 and 8 on small models."""
 NUM_ITERATIONS = 5
 QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -43,11 +45,11 @@ class TensorGather:
         """Return the full shape of a parameter."""
         return param.shape
 
-    def joined(self, params: Sequence[Tensor], values: Sequence[Tensor]) -> list[Tensor]:
+    def all_gather(self, params: Sequence[Tensor], values: Sequence[Tensor]) -> list[Tensor]:
         """Gather values that belong to parameters of one shape."""
         return list(values)
 
-    def own(self, whole: Tensor) -> Tensor:
+    def shard(self, whole: Tensor) -> Tensor:
         """Return this rank's shard of a full tensor."""
         return whole
 
@@ -64,9 +66,9 @@ class Muon(GroupwiseOptimizer):
             "fused": devices.issubset(FUSED_DEVICES),  # also read by torch's load_state_dict
         }
         super().__init__(groups, defaults)
-        self.parts = TensorGather()
-        self.in_fp32 = False
-        """Orthogonalize in fp32 even if bf16 is faster: for training in pure fp32."""
+        self.gather = TensorGather()
+        self.dtype = torch.float32
+        """Dtype of the orthogonalization."""
 
     def _step(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
         if group["orthogonal"]:
@@ -76,7 +78,7 @@ class Muon(GroupwiseOptimizer):
 
     def _step_muon(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
         momenta, steps = self._zeros("momentum", params), self._steps(params)
-        warm = (steps[0] / WARMUP_UPDATES).clamp(max=1)
+        warm = (steps[0] / MOMENTUM_WARMUP_STEPS).clamp(max=1)
         momentum = FIRST_MOMENTUM + (MOMENTUM - FIRST_MOMENTUM) * warm
         torch._foreach_add_(steps, 1)
         fresh = torch._foreach_mul(grads, 1 - momentum)
@@ -88,13 +90,12 @@ class Muon(GroupwiseOptimizer):
         torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
         by_shape: dict[torch.Size, list[int]] = defaultdict(list)
         for number, param in enumerate(params):
-            by_shape[self.parts.shape(param)].append(number)
+            by_shape[self.gather.shape(param)].append(number)
         for shape, members in by_shape.items():
             targets = [params[i] for i in members]
-            wholes = self.parts.joined(targets, [nesterov[i] for i in members])
-            dtype = torch.float32 if self.in_fp32 else product_dtype(wholes[0].device)
-            updates = map(self.parts.own, orthogonal_together(wholes, dtype))
-            size = UPDATE_SIZE * math.sqrt(max(shape))
+            wholes = self.gather.all_gather(targets, [nesterov[i] for i in members])
+            updates = map(self.gather.shard, orthogonalize(wholes, self.dtype))
+            size = UPDATE_RMS * math.sqrt(max(shape))
             torch._foreach_add_(targets, list(updates), alpha=-group["lr"] * size)
 
     def _step_adamw(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
@@ -129,13 +130,13 @@ def build(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.
     """Return Muon over the matrices of `groups` and AdamW over the rest, as one optimizer."""
     for group in groups:
         if group["role"] == "matrix":
-            rate = settings.muon_lr or RATE_RATIO * settings.peak_lr
+            rate = settings.muon_lr or MUON_LR_RATIO * settings.peak_lr
             group["base_lr"] = group["lr"] = rate * settings.lr_scale_by_role.get("matrix", 1.0)
             group["orthogonal"] = True
     return Muon(groups, betas=settings.used_betas, eps=settings.used_eps)
 
 
-def orthogonal_together(matrices: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
+def orthogonalize(matrices: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
     """Return the (approximately) nearest orthogonal matrix of each, computed in `dtype`.
 
     All have the same shape and are stacked: one batched product is faster than many small ones.
@@ -159,12 +160,3 @@ def newton_schulz(x_GRC: Tensor) -> Tensor:
         pair = (x_GRC, poly_GMM) if is_tall else (poly_GMM, x_GRC)
         x_GRC = torch.baddbmm(x_GRC, *pair, beta=a)
     return x_GRC
-
-
-def product_dtype(device: torch.device) -> torch.dtype:
-    """Return bf16 if the device has fast bf16 products, else fp32."""
-    if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if fast else torch.float32

@@ -17,19 +17,19 @@ from yxanul.model.attention.choice import by_rule, candidates
 from yxanul.model.attention.mask import MaskSpec
 from yxanul.model.compile import compile_unsupported_reason
 from yxanul.monitor.peak_flops import has_bf16_units, measure_matmul
-from yxanul.train.mixed_precision.weights import DTYPES, WORTH_BF16, choose_precision
+from yxanul.train.mixed_precision.weights import DTYPES, choose_precision
 
-PACKAGES = {
-    "torch": "core",
-    "numpy": "core",
-    "tokenizers": "core",
-    "safetensors": "core",
-    "pyarrow": "core",
-    "pydantic": "core",
-    "typer": "core",
-    "rich": "core",
+REQUIRED = ("torch", "numpy", "tokenizers", "safetensors", "pyarrow", "pydantic", "typer", "rich")
+OPTIONAL = {
     "datasets": "data",
+    "gigatoken": "data",
     "zstandard": "data",
+    "transformers": "hf",
+    "lm-eval": "eval",
+    "torchao": "fp8",
+    "deepspeed": "deepspeed",
+    "ray": "ray",
+    "matplotlib": "plot",
     "tensorboard": "track",
     "wandb": "track",
 }
@@ -39,7 +39,7 @@ ATTENTION = {
     "rows of 256": (4, 256, None, False),
     "rows of 1024": (1, 1024, None, False),
     "with a window of 256": (1, 1024, 256, False),
-    "with documents apart": (1, 1024, None, True),
+    "with document masking": (1, 1024, None, True),
 }
 """Shapes for timing attention: batch, length, window, document mask; 4 query and 2 KV heads of
 width 64."""
@@ -58,7 +58,7 @@ def examine(ui: Ui, *, with_compile: bool) -> dict[str, Any]:
         if with_compile:
             report["compile"] = {"torch.compile": try_compile(device)}
         bar.advance(1)
-    report["advice"] = advice(report)
+    report["advice"] = advice(report, device)
     return report
 
 
@@ -82,8 +82,8 @@ def machine() -> dict[str, str]:
 
 def packages() -> dict[str, str]:
     """Return the version of each package, or how to install it."""
-    versions: dict[str, str] = {}
-    for name, extra in PACKAGES.items():
+    versions = {name: importlib.metadata.version(name) for name in REQUIRED}
+    for name, extra in OPTIONAL.items():
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -98,9 +98,10 @@ def matmul_speeds(device: torch.device) -> dict[str, float | str]:
         dtypes["fp16"] = torch.float16
     speeds: dict[str, float | str] = {}
     for name, dtype in dtypes.items():
-        has_units = dtype is not torch.bfloat16 or has_bf16_units(device)
-        speed = measure_matmul(device, dtype) / 1e12 if has_units else None
-        speeds[name] = f"no {name} units" if speed is None else round(speed, 3)
+        if dtype is torch.bfloat16 and not has_bf16_units(device):
+            speeds[name] = "no bf16 units"
+        else:
+            speeds[name] = round(measure_matmul(device, dtype) / 1e12, 3)
     return speeds
 
 
@@ -114,7 +115,7 @@ def attention_times(device: torch.device) -> dict[str, str]:
     results: dict[str, str] = {}
     for title, shape in shapes.items():
         times = {name: _attention_ms(shape, name, device) for name in candidates(shape)}
-        listed = ", ".join(f"{name} {spent or 'failed'}" for name, spent in times.items())
+        listed = ", ".join(f"{name} {ms or 'failed'}" for name, ms in times.items())
         results[title] = f"{by_rule(shape, trains=True)} ({listed})"
     simplest = next(iter(shapes.values()))
     for name in sorted(set(BACKENDS) - set(candidates(simplest))):
@@ -131,7 +132,7 @@ def _attention_ms(shape: Shape, name: str, device: torch.device) -> float | None
         documents_BT = thirds.expand(shape.batch, -1)
     times: list[float] = []
     try:
-        view = BACKENDS[name].context(MaskSpec(shape.window, documents_BT), shape, device)
+        context = BACKENDS[name].context(MaskSpec(shape.window, documents_BT), shape, device)
         q_BTHK, k_BTGK, v_BTGK = (
             torch.ones(
                 (shape.batch, shape.length, count, shape.head_width),
@@ -143,7 +144,7 @@ def _attention_ms(shape: Shape, name: str, device: torch.device) -> float | None
         )
         for _ in range(4):
             start = time.perf_counter()
-            y_BTHK = view.attend(q_BTHK, k_BTGK, v_BTGK, shape.head_width**-0.5)
+            y_BTHK = context.attend(q_BTHK, k_BTGK, v_BTGK, shape.head_width**-0.5)
             y_BTHK.backward(torch.ones_like(y_BTHK))
             if device.type == "cuda":
                 torch.cuda.synchronize()
@@ -162,16 +163,15 @@ def try_compile(device: torch.device) -> str:
     return f"works, first call {time.perf_counter() - start:.1f} s"
 
 
-def advice(report: dict[str, Any]) -> list[str]:
+def advice(report: dict[str, Any], device: torch.device) -> list[str]:
     """Return recommendations based on the measurements."""
     speeds = report["matmul (TFLOP/s)"]
     lines = []
     if isinstance(speeds["bf16"], str):
         lines.append(f"train.precision: fp32 ({speeds['bf16']})")
     else:
-        ratio = speeds["bf16"] / speeds["fp32"]
-        better = "bf16" if ratio > WORTH_BF16 else "fp32"
-        lines.append(f"train.precision: {better} (bf16 products are {ratio:.1f} times as fast)")
+        precision, ratio = choose_precision("auto", device), speeds["bf16"] / speeds["fp32"]
+        lines.append(f"train.precision: {precision} (bf16 products are {ratio:.1f} times as fast)")
     if report["machine"]["gpu"] == "none":
         lines.append(
             "no GPU: nano and micro train in minutes, mini in hours; larger presets need a GPU"

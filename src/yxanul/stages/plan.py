@@ -14,7 +14,7 @@ from yxanul.stages.config import StageSettings
 from yxanul.stages.ledger import Action, Entry
 from yxanul.text.config import CommonSettings
 from yxanul.train.curriculum import Phase, Plan, make_plan
-from yxanul.train.plan_changes import cut_plan, extend, repeat_from, replan
+from yxanul.train.plan_changes import extend, repeat_from, replan, shorten
 
 
 def resolve_plan(
@@ -36,7 +36,7 @@ def resolve_plan(
         plan = replan(plan, whole, step, by_share=stage.curriculum[-1].share is not None)
     # A cooldown and actions of a budget that has changed since are ignored.
     if entry.cooldown_steps is not None and entry.cooldown_of == plan.total_steps:
-        plan = cut_plan(plan, entry.cooldown_steps)
+        plan = shorten(plan, entry.cooldown_steps)
     replay = {0: stage.replay}
     for number, action in enumerate(entry.actions):
         if action.step != plan.total_steps:

@@ -23,7 +23,7 @@ from yxanul.stages.plan import HARMLESS_EPOCHS, bounds_of, repeats, resolve_plan
 from yxanul.stages.session import Session
 from yxanul.train.curriculum import Phase, Plan, is_warming_up
 from yxanul.train.micro_batch import micro_rows_of, with_micro_rows
-from yxanul.train.plan_changes import cooled_plan
+from yxanul.train.plan_changes import start_decay
 from yxanul.train.threads import best_num_threads
 from yxanul.train.trainer import Callback, Changes, StepReport, Trainer
 
@@ -297,7 +297,7 @@ class Cooldown(Callback):
             return None  # the cooldown starts after the warm-up
         cut = None
         if is_meant and entry.cooldown_steps != total and done < total:
-            cut = cooled_plan(trainer.plan, trainer.optim, done)
+            cut = start_decay(trainer.plan, trainer.optim, done)
             entry.cooldown_of, entry.cooldown_steps = total, cut.total_steps
             entry.steps, entry.tokens = cut.total_steps, cut.total_tokens
             session.ledger.write()

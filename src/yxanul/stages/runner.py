@@ -36,7 +36,7 @@ from yxanul.stages.summary import stage_facts, xz_bits_per_byte
 from yxanul.train.curriculum import Plan
 from yxanul.train.hessian import HessianEstimator
 from yxanul.train.micro_batch import micro_rows_of, with_micro_rows
-from yxanul.train.plan_changes import until
+from yxanul.train.plan_changes import truncate
 from yxanul.train.trainer import Trainer
 from yxanul.train.watched_loader import WatchedLoader
 
@@ -136,7 +136,7 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
         if rollback is None:  # else the stage goes on as it was
             session.ui.say(_headline(session, plan, stage, entry))
         trainer = trainer or make_trainer(session, index, plan, entry, scorer)
-        trainer.plan = with_micro_rows(until(plan, end), micro_rows)
+        trainer.plan = with_micro_rows(truncate(plan, end), micro_rows)
         trainer.guessed, trainer.stop_alert = entry.is_guess, stop_alert
         try:
             trainer.run()

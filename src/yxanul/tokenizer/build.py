@@ -29,12 +29,13 @@ from yxanul.tokenizer.config import (
 )
 from yxanul.tokenizer.pre_tokenizers import byte_level, byte_symbols
 from yxanul.tokenizer.superbpe.train import T80K_TOKENS, read_bpe, read_t80k, train_superbpe
-from yxanul.tokenizer.tokenizer import Tokenizer
-from yxanul.tokenizer.tokenizer_config import END_OF_TEXT
+from yxanul.tokenizer.tokenizer import Tokenizer, read_library_tokenizer
+from yxanul.tokenizer.tokenizer_config import CONFIG, END_OF_TEXT, TEMPLATE_FILE
 from yxanul.tokenizer.train_bpe import learn_bpe, take_sample
 
 Texts = Callable[[], Iterable[str]]
 
+FILE = "tokenizer.json"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?<!\.json)")
 
 
@@ -54,17 +55,17 @@ def build_bpe(settings: BpeSettings, texts: Texts, ui: Ui) -> Tokenizer:
     raw = byte_level(models.BPE())
     size, added = settings.sample_bytes, settings.added_tokens
     with ui.task("train tokenizer", size, "B") as task:
-        learn_bpe(raw, take_sample(texts(), size, added, task), settings.num_learnt)
+        learn_bpe(raw, take_sample(texts(), size, added, task), settings.num_learned)
     return _trained(raw, settings, ui)
 
 
 def build_superbpe(settings: SuperBpeSettings, texts: Texts, ui: Ui) -> Tokenizer:
     """Train a SuperBPE: first within words, then across them."""
     size, added = settings.sample_bytes, settings.added_tokens
-    with ui.task("tokenizer, read", size, "B") as task:
+    with ui.task("read tokenizer text", size, "B") as task:
         sample = [text.encode(errors="replace") for text in take_sample(texts(), size, added, task)]
     return _trained(
-        train_superbpe(sample, settings.num_stage_one, settings.num_learnt, ui), settings, ui
+        train_superbpe(sample, settings.num_stage_one, settings.num_learned, ui), settings, ui
     )
 
 
@@ -82,7 +83,8 @@ def _trained(raw: tokenizers.Tokenizer, settings: TrainedSettings, ui: Ui) -> To
 def build_gpt2(settings: Gpt2Settings, texts: Texts, ui: Ui) -> Tokenizer:
     """Load GPT-2's vocabulary from a folder or the hub."""
     if settings.path is None:
-        return with_added(_from_hub("openai-community/gpt2"), END_OF_TEXT, settings)
+        raw = read_library_tokenizer(_from_hub("openai-community/gpt2"))
+        return with_added(raw, END_OF_TEXT, settings)
     folder = Path(settings.path)
     model = read_bpe(folder / "encoder.json", folder / "vocab.bpe", "GPT-2")
     return with_added(byte_level(model), END_OF_TEXT, settings)
@@ -90,10 +92,7 @@ def build_gpt2(settings: Gpt2Settings, texts: Texts, ui: Ui) -> Tokenizer:
 
 def build_superbpe_t80k(settings: SuperBpeT80kSettings, texts: Texts, ui: Ui) -> Tokenizer:
     """Load the published SuperBPE from a folder or the hub."""
-    if settings.path is None:
-        raw = _from_hub("UW/OLMo2-8B-SuperBPE-t80k")
-    else:
-        raw = read_t80k(Path(settings.path))
+    raw = read_t80k(Path(settings.path or _from_hub("UW/OLMo2-8B-SuperBPE-t80k")))
     end = raw.id_to_token(T80K_TOKENS + 4)
     if end is None:
         raise YxanulError(
@@ -108,10 +107,8 @@ def build_file(settings: FileSettings, texts: Texts, ui: Ui) -> Tokenizer:
     """Load a tokenizer.json from a path or the hub."""
     path = Path(settings.path)
     if not path.exists() and is_hub_name(settings.path):
-        text = _from_hub(settings.path).to_str()
-        tokenizer = Tokenizer.from_json(text, settings.end_of_text)
-    else:
-        tokenizer = Tokenizer.load(path, settings.end_of_text)
+        path = _from_hub(settings.path)
+    tokenizer = Tokenizer.load(path, settings.end_of_text)
     template = tokenizer.chat_template
     if settings.added_tokens or settings.chat_template is not None:
         raw = tokenizers.Tokenizer.from_str(tokenizer.to_json())
@@ -132,7 +129,7 @@ def with_added(
         )
     raw.add_special_tokens([tokenizers.AddedToken(end_of_text, special=True, normalized=False)])
     if added:
-        raw = _found_in_text(raw, added)
+        raw = _made_ordinary(raw, added)
         raw.add_tokens(
             [tokenizers.AddedToken(name, special=False, normalized=False) for name in added]
         )
@@ -142,8 +139,8 @@ def with_added(
     return tokenizer
 
 
-def _found_in_text(raw: tokenizers.Tokenizer, names: Sequence[str]) -> tokenizers.Tokenizer:
-    """Return the tokenizer with special tokens in `names` made ordinary, to be matched in text."""
+def _made_ordinary(raw: tokenizers.Tokenizer, names: Sequence[str]) -> tokenizers.Tokenizer:
+    """Clear the special flag of the tokens in `names`, so that they are matched in text."""
     content = json.loads(raw.to_str())
     special = [t for t in content["added_tokens"] if t["special"] and t["content"] in names]
     if not special:
@@ -168,10 +165,14 @@ def is_hub_name(name: str) -> bool:
     return _HUB_NAME.fullmatch(name) is not None
 
 
-def _from_hub(name: str) -> tokenizers.Tokenizer:
+def _from_hub(name: str) -> Path:
+    """Download the tokenizer of a repository; return its tokenizer.json, beside its other files."""
+    from huggingface_hub import snapshot_download
+
     try:
         with _quiet_hub():
-            return tokenizers.Tokenizer.from_pretrained(name)
+            folder = snapshot_download(name, allow_patterns=[FILE, CONFIG, TEMPLATE_FILE])
+            return Path(folder) / FILE
     except Exception as error:  # network, missing, gated: the type depends on the client version
         first_line = str(error).strip().splitlines()[:1]
         raise YxanulError(
@@ -183,12 +184,14 @@ def _from_hub(name: str) -> tokenizers.Tokenizer:
 
 @contextlib.contextmanager
 def _quiet_hub() -> Iterator[None]:
-    """Silence the hub client's message for each retry: one error at the end is enough."""
-    from huggingface_hub.utils import logging
+    """Silence the hub client's bars and its message for each retry: one error is enough."""
+    from huggingface_hub.utils import disable_progress_bars, enable_progress_bars, logging
 
     before = logging.get_verbosity()
     logging.set_verbosity_error()
+    disable_progress_bars()
     try:
         yield
     finally:
+        enable_progress_bars()
         logging.set_verbosity(before)

@@ -74,13 +74,13 @@ class TrainedSettings(CommonTokenizerSettings):
         return self.vocab_size
 
     @property
-    def num_learnt(self) -> int:
+    def num_learned(self) -> int:
         """Number of tokens learned from text: bytes and merges."""
         return self.vocab_size - 1 - len(self.added_tokens)
 
     @model_validator(mode="after")
     def _there_is_room(self) -> Self:
-        if self.num_learnt < NUM_BYTES:
+        if self.num_learned < NUM_BYTES:
             raise Misfit(
                 f"vocab_size {self.vocab_size} has no room for 256 bytes, the end of text and"
                 f" {len(self.added_tokens)} special tokens",
@@ -119,14 +119,14 @@ class SuperBpeSettings(TrainedSettings):
         """Number of tokens learned within words."""
         share = round(TRANSITION_SHARE * self.vocab_size)
         target = max(share, NUM_BYTES) if self.transition is None else self.transition
-        return min(target, self.num_learnt)
+        return min(target, self.num_learned)
 
     @model_validator(mode="after")
     def _stage_two_is_there(self) -> Self:
-        if self.transition is not None and self.transition >= self.num_learnt:
+        if self.transition is not None and self.transition >= self.num_learned:
             raise Misfit(
                 f"transition {self.transition} leaves no tokens for stage two: must be below"
-                f" {self.num_learnt} (vocab_size without end of text and special tokens)",
+                f" {self.num_learned} (vocab_size without end of text and special tokens)",
                 "transition",
                 "vocab_size",
             )

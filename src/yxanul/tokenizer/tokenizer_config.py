@@ -11,7 +11,7 @@ from yxanul.base.errors import YxanulError, did_you_mean
 from yxanul.base.files import write_json
 
 CONFIG = "tokenizer_config.json"
-_TEMPLATE_FILE = "chat_template.jinja"
+TEMPLATE_FILE = "chat_template.jinja"
 _END, _TEMPLATE = "eos_token", "chat_template"
 
 END_OF_TEXT = "<|endoftext|>"
@@ -79,7 +79,7 @@ def write_beside(
 def declared_chat_template(folder: Path) -> str | None:
     """Return a folder's chat template, from chat_template.jinja, else tokenizer_config.json."""
     try:
-        return (folder / _TEMPLATE_FILE).read_text(encoding="utf-8")
+        return (folder / TEMPLATE_FILE).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         template = _read(folder / CONFIG).get(_TEMPLATE)
     if isinstance(template, list):  # several, by name

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from yxanul.base.errors import YxanulError
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.schedules import lr_multiplier, warmup_length
 from yxanul.train.config import PhaseSettings, TrainSettings, rows_of_step
@@ -113,10 +112,10 @@ class Plan:
 
     def is_phase_end(self, steps_done: int) -> bool:
         """Return whether step number `steps_done` was the last of a phase."""
-        return any(
-            steps_done == phase.first_step + phase.num_steps
-            for phase in self.phases
-            if phase.num_steps
+        if steps_done == self.total_steps:
+            return True
+        return steps_done > 0 and (
+            self.phase_at(steps_done).index != self.phase_at(steps_done - 1).index
         )
 
     def tokens_after(self, steps_done: int) -> int:
@@ -221,7 +220,7 @@ def make_plan(
 def _end_of_phase(
     curriculum: Sequence[PhaseSettings], index: int, steps: int | None, tokens: int | None
 ) -> tuple[int | None, int]:
-    """Return where a phase ends: a step, or (if that is None) a token count."""
+    """Return where a phase ends: a step, or, if that is None, a number of tokens."""
     if index + 1 == len(curriculum):
         return steps, tokens or 0
     following = curriculum[index + 1]
@@ -279,16 +278,9 @@ def first_steps(plan: Plan, steps: int | None, tokens: int | None) -> Plan:
 def _rows(settings: PhaseSettings, train: TrainSettings) -> tuple[int, int]:
     """Return the rows per step and per micro-batch."""
     rows = rows_of_step(settings, train)
+    micro_rows = max(1, min(rows, AUTO_MICRO_TOKENS // settings.seq_len))
     if settings.device_batch_size is not None:
         micro_rows = settings.device_batch_size
-    elif train.batch_tokens < settings.seq_len:
-        raise YxanulError(
-            "a step has fewer tokens than one row",
-            got=f"train.batch_tokens {train.batch_tokens}, seq_len {settings.seq_len}",
-            expected="batch_tokens of at least the longest seq_len",
-        )
-    else:
-        micro_rows = max(1, min(rows, AUTO_MICRO_TOKENS // settings.seq_len))
     if train.micro_batch_size != "auto":
         micro_rows = min(rows, train.micro_batch_size)
     return rows, micro_rows

@@ -16,6 +16,7 @@ from yxanul.data.batches import Batch
 from yxanul.model.compile import compile_unsupported_reason
 from yxanul.model.config import ModelSettings
 from yxanul.model.language_model import LanguageModel
+from yxanul.monitor.peak_flops import has_bf16_units
 from yxanul.optim.clip import clip_gradients
 from yxanul.optim.config import EmaSettings, OptimSettings
 from yxanul.optim.ema import Ema
@@ -101,7 +102,8 @@ class Engine:
         roles = self.mixed_precision.master_model.parameter_roles()
         optimizer = build_optimizer(self.trained().items(), roles, optim)
         if isinstance(optimizer, Muon):
-            optimizer.in_fp32 = self.mixed_precision.precision == "fp32"
+            in_bf16 = self.mixed_precision.precision != "fp32" and has_bf16_units(self.device)
+            optimizer.dtype = torch.bfloat16 if in_bf16 else torch.float32
         return optimizer
 
     def loss(self, batch: Batch, last: bool = True) -> tuple[torch.Tensor, torch.Tensor]:

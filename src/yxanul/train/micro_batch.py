@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -75,7 +76,7 @@ def sizes(rows: int, seq_len: int) -> list[int]:
 
 
 def evened(rows: int, micro_rows: int) -> int:
-    """Return the smallest micro-batch with the same count, so that the last is not a small rest."""
+    """Return the smallest micro-batch with the same count, so that the last is not much smaller."""
     count = -(-rows // micro_rows)
     return -(-rows // count)
 
@@ -89,18 +90,22 @@ def find_micro_rows(
     for phase in map(plan.widest, micro_rows_of(plan)):
         rows, room = process_rows(phase, world.size), world.broadcast(_room(engine.device))
 
-        def is_too_large(micro_rows: int, phase: Phase = phase, room: int = room) -> bool:
-            torch.cuda.reset_peak_memory_stats(engine.device)
-            fitted = fits(engine, replace(phase, micro_rows=micro_rows), optim, world.size)
-            peak = torch.cuda.max_memory_allocated(engine.device)
-            return world.any(not fitted or peak > room)
-
-        candidates = sizes(rows, phase.seq_len)
-        num_fitting = bisect_left(candidates, True, key=is_too_large)
+        trials = [replace(phase, micro_rows=size) for size in sizes(rows, phase.seq_len)]
+        is_too_large = partial(_is_too_large, engine, optim, world, room)
+        num_fitting = bisect_left(trials, True, key=is_too_large)
         if num_fitting == 0:
             raise too_large(replace(phase, micro_rows=1), engine.device)
-        best[phase.index] = evened(rows, candidates[num_fitting - 1])
+        best[phase.index] = evened(rows, trials[num_fitting - 1].micro_rows)
     return best
+
+
+def _is_too_large(
+    engine: Engine, optim: OptimSettings, world: World, room: int, phase: Phase
+) -> bool:
+    """Return whether a step of a phase needs more than `room` bytes in any process."""
+    torch.cuda.reset_peak_memory_stats(engine.device)
+    fitted = fits(engine, phase, optim, world.size)
+    return world.any(not fitted or torch.cuda.max_memory_allocated(engine.device) > room)
 
 
 def _room(device: torch.device) -> int:

@@ -11,14 +11,14 @@ from yxanul.optim.schedules import descent_start, warmup_length
 from yxanul.train.curriculum import LrCurve, Phase, Plan, first_steps, schedule_position
 
 
-def until(plan: Plan, step: int) -> Plan:
-    """Return the first steps of a plan, with its learning rates unchanged."""
+def truncate(plan: Plan, step: int) -> Plan:
+    """Return the first steps of a plan, with their learning rates."""
     if step == plan.total_steps:
         return plan
     return replace(first_steps(plan, step, None), replanned=plan.curves)
 
 
-def cut_plan(plan: Plan, steps: int) -> Plan:
+def shorten(plan: Plan, steps: int) -> Plan:
     """Return the plan ended after `steps` steps, as a shorter budget would have planned it."""
     cut, (*earlier, last) = first_steps(plan, steps, None), plan.curves
     shorter = replace(
@@ -106,17 +106,17 @@ def _joined(phases: Sequence[Phase]) -> tuple[Phase, ...]:
     return tuple(joined)
 
 
-def cooled_plan(plan: Plan, optim: OptimSettings, steps_done: int) -> Plan:
+def start_decay(plan: Plan, optim: OptimSettings, steps_done: int) -> Plan:
     """Return the plan of a wsd schedule shortened so that its decay starts after `steps_done`
     steps, as a shorter budget would have planned it. A plan already in decay is unchanged."""
     longest, shortest = plan.total_steps, steps_done + 1
     while shortest < longest:  # bisect for the longest plan whose decay has started by then
         middle = (shortest + longest + 1) // 2
-        if _descends_after(cut_plan(plan, middle), optim, steps_done):
+        if _descends_after(shorten(plan, middle), optim, steps_done):
             shortest = middle
         else:
             longest = middle - 1
-    return cut_plan(plan, shortest)
+    return shorten(plan, shortest)
 
 
 def _descends_after(plan: Plan, optim: OptimSettings, steps_done: int) -> bool:

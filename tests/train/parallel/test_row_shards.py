@@ -12,7 +12,7 @@ def test_parts_are_those_of_torch_chunk(size, rows):
     whole = torch.arange(rows * 3.0).view(rows, 3)
     chunks = list(whole.chunk(size)) + [whole[:0]] * size
     for rank in range(size):
-        assert torch.equal(RowShards({}, World(rank, size)).own(whole), chunks[rank])
+        assert torch.equal(RowShards({}, World(rank, size)).shard(whole), chunks[rank])
 
 
 def test_parts_of_several_are_joined_at_once(pair):
@@ -24,6 +24,6 @@ def test_parts_of_several_are_joined_at_once(pair):
 def join_two(world):
     whole = torch.arange(10.0).view(5, 2)
     shards = RowShards({}, world)
-    params = [shards.own(whole), shards.own(-whole)]
-    found = RowShards(dict.fromkeys(params, whole.shape), world).joined(params, params)
+    params = [shards.shard(whole), shards.shard(-whole)]
+    found = RowShards(dict.fromkeys(params, whole.shape), world).all_gather(params, params)
     return [one.tolist() for one in found]

@@ -17,10 +17,10 @@ _Call = Callable[[Tracker], None]
 
 
 class MultiTracker:
-    """Makes every call to `records` at once, then to each of `shown` in its thread."""
+    """Forwards every call: to `records` at once, to each of `background` in its own thread."""
 
-    def __init__(self, records: Sequence[Tracker], shown: Sequence[BackgroundTracker]):
-        self._records, self._shown = records, shown
+    def __init__(self, records: Sequence[Tracker], background: Sequence[BackgroundTracker]):
+        self._records, self._background = records, background
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Log to all trackers."""
@@ -45,18 +45,18 @@ class MultiTracker:
 
     def close(self) -> None:
         """Close all trackers; one that hangs is left after a minute."""
-        for tracker in (*self._records, *self._shown):
+        for tracker in (*self._records, *self._background):
             tracker.close()
 
     def _each(self, call: _Call) -> None:
         for tracker in self._records:
             call(tracker)
-        for tracker in self._shown:
+        for tracker in self._background:
             tracker.submit(call)
 
 
 class BackgroundTracker:
-    """Calls a tracker in a thread; after its first failure it is warned of and left alone."""
+    """Calls a tracker in a thread; its first failure disables it, with a warning."""
 
     def __init__(self, name: str, tracker: Tracker, warn: Callable[[str], None]):
         self._name, self._tracker, self._warn = name, tracker, warn
@@ -71,14 +71,14 @@ class BackgroundTracker:
         try:
             self._calls.put_nowait((call, done))
         except queue.Full:
-            self._fail(f"{MOST_WAITING:,} calls are waiting for it")
+            self._fail(f"its queue is full ({MOST_WAITING:,} calls)")
 
     def close(self) -> None:
         """Close the tracker; one that hangs is left after a minute."""
         closed = threading.Event()
         self.submit(lambda tracker: tracker.close(), closed)
         if not self._has_failed and not closed.wait(CLOSE_SECONDS):
-            self._fail("it does not close")
+            self._fail(f"it did not close within {CLOSE_SECONDS:g} s")
 
     def _work(self) -> None:
         while True:
@@ -96,4 +96,4 @@ class BackgroundTracker:
         if self._has_failed:
             return
         self._has_failed = True
-        self._warn(f"tracker {self._name} has failed and is left out from here on: {why}")
+        self._warn(f"tracker {self._name} failed and is disabled for the rest of the run: {why}")

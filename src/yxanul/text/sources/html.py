@@ -13,6 +13,11 @@ from yxanul.text.sources.files import File
 from yxanul.text.sources.plain_text import PlainTextReader
 
 _CHARSET = re.compile(rb"""charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
+# Browsers read these names as their supersets (WHATWG Encoding Standard).
+_READ_AS = {
+    "iso-8859-1": "cp1252", "latin1": "cp1252", "us-ascii": "cp1252", "ascii": "cp1252",
+    "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "iso-8859-9": "cp1254",
+}  # fmt: skip
 _HIDDEN = {"script", "style", "template", "noscript", "svg", "math"}
 # Paragraphs are separated by blank lines; items and rows start a new line.
 _LINES = {"br", "li", "tr", "dt", "dd", "option"}
@@ -56,7 +61,8 @@ class HtmlReader(PlainTextReader):
 def _encoding_of(first: bytes) -> str:
     """Return the charset declared at the beginning of a page, default UTF-8."""
     named = _CHARSET.search(first[:4096])
-    name = named[1].decode() if named else "utf-8"
+    name = named[1].decode().lower() if named else "utf-8"
+    name = _READ_AS.get(name, name)
     try:
         # Fails for UTF-16 and UTF-32: with a byte order mark, the stream is UTF-8 by now.
         b" ".decode(name)
@@ -79,6 +85,13 @@ class _Text(HTMLParser):
         text = "".join(self._pieces)
         self._pieces.clear()
         return text
+
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
+        """Skip a section such as `<![foo]>` as browsers do; the base class refuses unknown ones."""
+        try:
+            return super().parse_marked_section(i, report)
+        except AssertionError:
+            return self.parse_bogus_comment(i, report)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._hidden += tag in _HIDDEN

@@ -1,4 +1,4 @@
-"""Query for a dataset on the Hugging Face hub, and errors for its refusals."""
+"""Query for a dataset on the Hugging Face hub, and errors for failed requests."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def refusal(query: HubQuery, causes: Sequence[BaseException]) -> YxanulError | N
         hint="request access on its page, then set HF_TOKEN to a token of that account",
     )
     empty = YxanulError(f"{name} has no readable data files")
-    signs = {  # the name of an exception or words of its message, most specific first
+    errors_by_sign = {  # the name of an exception or words of its message, most specific first
         "Invalid credentials": YxanulError(
             f"the hub rejected the token for '{query.name}'",
-            hint="set HF_TOKEN to a valid token, or call 'hf auth login'",
+            hint="set HF_TOKEN to a valid token, or run 'hf auth login'",
         ),
         "GatedRepoError": gated,
         "gated dataset": gated,
@@ -90,9 +90,9 @@ def refusal(query: HubQuery, causes: Sequence[BaseException]) -> YxanulError | N
             hint="revision: refs/convert/parquet often has the same data without a script",
         ),
     }
-    for sign, answer in signs.items():
+    for sign, error in errors_by_sign.items():
         if any(has_class(cause, sign) or sign in str(cause) for cause in causes):
-            return answer
+            return error
     return _unknown_choice(query, str(causes[0]))
 
 
@@ -100,7 +100,7 @@ def _unknown_choice(query: HubQuery, message: str) -> YxanulError | None:
     """Return the error for a configuration or split that `datasets` did not find."""
     listed = re.search(r"\[\s*'.*?\]", message, re.DOTALL)
     choices = ast.literal_eval(listed[0]) if listed else []
-    if "onfig" in message and choices:
+    if "config" in message.lower() and choices:
         has = f"no configuration '{query.config}'" if query.config else "several configurations"
         return unknown_choice(f"'{query.name}' has {has}", query.config or "", choices, "config")
     if "split" in message.lower() and choices:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -111,7 +110,7 @@ class ParquetReader(RowReader):
                 continue
             rows = min(left, run.rows)
             yield replace(run, rows=rows)
-            left -= max(rows, 1)
+            left -= max(rows, 1)  # an unreadable file counts as a row, as in the other readers
             if left <= 0:  # do not open the remaining files
                 return
 
@@ -154,7 +153,7 @@ class ParquetReader(RowReader):
             return FileSample(names, [], Dropped("corrupt", file.name))
 
 
-@contextmanager
+@contextlib.contextmanager
 def opened(file: File) -> Iterator[ParquetFile | str]:
     """Context manager: the opened file, or the cause (a str) if it cannot be opened."""
     import pyarrow as pa

@@ -24,7 +24,8 @@ from yxanul.train.parallel.world import World
 
 
 class ShardedMixedPrecision(MixedPrecision):
-    """The sharded fp32 master; gathered weights are cast, so there is no low-precision copy."""
+    """Sharded fp32 master weights; FSDP casts them as it gathers them, so no low-precision copy is
+    kept."""
 
     def __init__(self, model: LanguageModel, precision: str, world: World):
         if precision == "fp8":
@@ -40,10 +41,11 @@ class ShardedMixedPrecision(MixedPrecision):
     @torch.no_grad()
     def collect(self) -> None:
         """Divide the gradients of the step by the loss factor."""
-        share = 1.0 / self.loss_factor
+        if self.loss_factor == 1:
+            return
         for weight in self.master_model.parameters():
-            if weight.grad is not None and share != 1.0:
-                weight.grad.mul_(share)
+            if weight.grad is not None:
+                weight.grad.mul_(1 / self.loss_factor)
 
 
 def _shard(model: LanguageModel, dtype: torch.dtype, world: World) -> FSDPModule:
@@ -72,14 +74,14 @@ class RowShards(TensorGather):
     """
 
     def __init__(self, shapes: Mapping[Tensor, torch.Size], world: World):
-        """Initialize with the full shapes, by this rank's shard."""
+        """Initialize with each parameter's full shape, by this rank's shard of it."""
         self._shapes, self._world = shapes, world
 
     def shape(self, param: Tensor) -> torch.Size:
         """Return the full shape of a sharded parameter."""
         return self._shapes[param]
 
-    def own(self, whole: Tensor) -> Tensor:
+    def shard(self, whole: Tensor) -> Tensor:
         """Return this rank's shard of a full tensor."""
         rows = self._rows(len(whole))
         return whole[self._world.rank * rows :][:rows]
@@ -88,7 +90,7 @@ class RowShards(TensorGather):
         """Return which row of the full parameter is this rank's first."""
         return self._world.rank * self._rows(self._shapes[param][0])
 
-    def joined(self, params: Sequence[Tensor], values: Sequence[Tensor]) -> list[Tensor]:
+    def all_gather(self, params: Sequence[Tensor], values: Sequence[Tensor]) -> list[Tensor]:
         """Gather values that belong to parameters of one shape. Collective."""
         num_rows, *rest = self._shapes[params[0]]
         rows, size = self._rows(num_rows), self._world.size
@@ -145,7 +147,7 @@ class FsdpEngine(Engine):
         """Return an optimizer over this rank's shards."""
         optimizer = super().make_optimizer(optim)
         if isinstance(optimizer, Muon):
-            optimizer.parts = self._shards
+            optimizer.gather = self._shards
         return optimizer
 
     def init_optimizer(
@@ -164,7 +166,7 @@ class FsdpEngine(Engine):
         for key, whole in wholes.items():
             weight = self._sharded.get(self._name(key))
             fits = weight is not None and whole.shape == weight.shape
-            rows[key] = self._shards.own(whole) if fits else whole
+            rows[key] = self._shards.shard(whole) if fits else whole
         return rows
 
     def _name(self, key: str) -> str:
@@ -215,7 +217,7 @@ class FsdpEngine(Engine):
         super().load_mean(self._own_rows(tensors), num_updates)
 
     def _whole(self, name: str, shard: torch.Tensor) -> torch.Tensor:
-        return self._shards.joined([self._own[name]], [shard])[0]
+        return self._shards.all_gather([self._own[name]], [shard])[0]
 
     @torch.no_grad()
     def _plain(self, shards: Mapping[str, torch.Tensor], dtype: torch.dtype) -> LanguageModel:

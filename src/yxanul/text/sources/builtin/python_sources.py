@@ -67,7 +67,7 @@ def pieces(source: str) -> list[str]:
     outer = _starts(body, lines)
     # The second and later statements inside each definition.
     inner = _starts([each for node in body for each in getattr(node, "body", [])[1:]], lines)
-    cuts = _packed([0, len(lines)], (outer, inner, set(range(len(lines)))), lines)
+    cuts = _cut_short([0, len(lines)], (outer, inner, set(range(len(lines)))), lines)
     return ["".join(lines[start:end]) for start, end in pairwise(cuts) if start < end]
 
 
@@ -81,26 +81,26 @@ def _parsed(source: str) -> list[ast.stmt]:
         return []
 
 
-def _packed(cuts: Sequence[int], borders: Sequence[set[int]], lines: Sequence[str]) -> list[int]:
+def _cut_short(cuts: Sequence[int], borders: Sequence[set[int]], lines: Sequence[str]) -> list[int]:
     """Add cuts at the coarsest borders that make the pieces between `cuts` short enough."""
     result = [cuts[0]]
     for start, end in pairwise(cuts):
         if borders and sum(map(len, lines[start:end])) > MAX_CHARS:
-            result += _packed(_filled(start, end, borders[0], lines), borders[1:], lines)[1:]
+            result += _cut_short(_cut_at(start, end, borders[0], lines), borders[1:], lines)[1:]
         else:
             result.append(end)
     return result
 
 
-def _filled(start: int, end: int, border: set[int], lines: Sequence[str]) -> list[int]:
-    """Cut start..end at `border` so that each piece takes what fits, or one stretch too long."""
+def _cut_at(start: int, end: int, borders: set[int], lines: Sequence[str]) -> list[int]:
+    """Cut start..end at `borders`: each piece is as long as fits, or one longer unit."""
     cuts, chars, last = [start], 0, start
-    for stop in [*(line for line in sorted(border) if start < line < end), end]:
-        stretch = sum(map(len, lines[last:stop]))
-        if chars and chars + stretch > MAX_CHARS:
+    for stop in [*(line for line in sorted(borders) if start < line < end), end]:
+        unit = sum(map(len, lines[last:stop]))
+        if chars and chars + unit > MAX_CHARS:
             cuts.append(last)
             chars = 0
-        chars, last = chars + stretch, stop
+        chars, last = chars + unit, stop
     return [*cuts, end]
 
 
