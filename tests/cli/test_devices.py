@@ -160,7 +160,7 @@ def test_one_that_is_killed_ends_all_in_one_line(endless, out, begin):
     kill_rank(program, 1)
     said = program.end()
     assert said.code == 2, said.err
-    assert "process 1 of 2 was ended by SIGKILL" in said.error
+    assert "rank 1 of 2 was killed by SIGKILL" in said.error
     assert "last checkpoint" in said.error
     assert "Traceback" not in said.err
 
@@ -174,7 +174,7 @@ def test_it_starts_again_by_itself(recipe, straight, out, begin, rank):
     said = program.end()
     assert said.code == 0, said.err
     (line,) = [one for one in said.warnings if "restarting" in one]
-    assert f"process {rank} of 2 was ended by SIGKILL" in line and "(1 of 1)" in line
+    assert f"rank {rank} of 2 was killed by SIGKILL" in line and "(1 of 1)" in line
     assert "resuming from step-" in said.err
     assert_close(out, straight)
 
@@ -270,6 +270,19 @@ def test_all_are_done():
     assert WorkerGroup(command, 3).run() is None
 
 
+def test_a_signal_that_comes_when_all_have_succeeded_changes_nothing():
+    parent = "os.kill(os.getppid(), signal.SIGTERM)"
+    command = program_of("signal.signal(signal.SIGTERM, signal.SIG_IGN)", parent)
+    assert WorkerGroup(command, 1).run() is None
+
+
+def test_workers_share_the_cores_this_process_may_use(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("yxanul.train.parallel.worker_group.usable_cores", lambda: 6)
+    command = program_of("assert os.environ['OMP_NUM_THREADS'] == '3'")
+    assert WorkerGroup(command, 2).run() is None
+
+
 def test_the_first_that_fails_is_named_and_the_others_are_ended():
     ending = ending_of(
         "if rank == 1: sys.stderr.write('first\\nlast words\\n'); sys.exit(7)",
@@ -277,7 +290,7 @@ def test_the_first_that_fails_is_named_and_the_others_are_ended():
         size=3,
     )
     assert ending.rank == 1 and ending.is_retryable and not ending.follows
-    assert ending.text == "process 1 of 3 was ended by exit code 7 (last words)"
+    assert ending.text == "rank 1 of 3 exited with code 7 (last words)"
 
 
 def test_one_that_does_not_listen_is_killed(tmp_path, monkeypatch):
@@ -290,7 +303,7 @@ def test_one_that_does_not_listen_is_killed(tmp_path, monkeypatch):
         "if rank == 0: os.kill(os.getpid(), signal.SIGSEGV)",
         "time.sleep(600)",
     )
-    assert ending.text == "process 0 of 2 was ended by SIGSEGV"
+    assert ending.text == "rank 0 of 2 was killed by SIGSEGV"
 
 
 def test_what_an_error_says_comes_through():

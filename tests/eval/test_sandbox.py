@@ -235,13 +235,13 @@ def test_no_other_process_is_killed(namespaces):
 
 def test_rights_cannot_be_regained(namespaces):
     mount = "ctypes.CDLL(None).mount(b'x', b'/tmp', b'tmpfs', 0, None)"
-    assert fate(f"import ctypes\nassert {mount} == 0") == "AssertionError: "
+    assert fate(f"import ctypes\nassert {mount} == 0") == "AssertionError"
     assert "PermissionError" in fate("import os\nos.chroot('/')")
 
 
 def test_killing_the_process_that_waits_is_a_failure():
     source = "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\nwhile True: pass"
-    assert fate(source, isolated=False) == "killed the process that waited for it"
+    assert fate(source, isolated=False) == "sandbox killed: out of memory, or by the program"
 
 
 def test_no_folder_is_left(isolated, tmp_path, monkeypatch):

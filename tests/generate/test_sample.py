@@ -2,6 +2,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from yxanul.base.errors import YxanulError
 from yxanul.generate.config import SampleSettings
 from yxanul.generate.sample import FILTERS, filtered, penalise, sample
 
@@ -59,6 +60,13 @@ def test_temperature_zero_is_the_likeliest():
     logits = torch.randn(5, 50, generator=torch.Generator().manual_seed(0))
     ids = sample(logits, NOTHING.expand(5, 0), SampleSettings(temperature=0), [])
     assert torch.equal(ids, logits.argmax(-1))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_of_a_diverged_model_are_refused(temperature):
+    settings, generator = SampleSettings(temperature=temperature), torch.Generator()
+    with pytest.raises(YxanulError, match="not finite"):
+        sample(torch.full((1, 4), torch.nan), NOTHING, settings, [generator])
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])

@@ -98,6 +98,23 @@ def test_a_failed_gate_says_what_failed(tmp_path):
     assert "step 6" in action and "400 tokens" in action and "25%" in action
 
 
+@pytest.mark.parametrize(
+    ("measured", "limit", "interval", "said"),
+    [
+        (0.61, 0.6, [0.58, 0.64], "0.61 (95 %: 0.58 to 0.64), not shown to be at least 0.6"),
+        (0.94996, 0.95, None, "0.94996, has to be at least 0.95"),
+        (11234.5, 12000, None, "11,234, has to be at least 12,000"),
+        (None, 0.5, None, "not measured, has to be at least 0.5"),
+    ],
+)
+def test_a_verdict_does_not_contradict_itself(tmp_path, measured, limit, interval, said):
+    failed = entry("one", 0, 10, "failed")
+    figures = {"measured": measured, "limit": limit, "interval": interval, "bound": "at_least"}
+    failed["verdict"]["findings"][0] |= figures
+    run = make_run(tmp_path / "run", [failed], map(step_line, range(1, 11)))
+    assert f"one: {said}." in facts_of(run)["sentence"]
+
+
 def test_in_the_middle_of_a_run(tmp_path):
     stages = [entry("one", 0, 10), entry("two", 10, 90, "running")]
     run = make_run(tmp_path / "run", stages, map(step_line, range(1, 41)))

@@ -87,4 +87,5 @@ def test_the_server_is_for_those_who_know_the_token(tmp_path):
         assert server.server_address[0] == "127.0.0.1"
         assert get(root)[0] == get(f"{root}data")[0] == get(f"{root}?token=x")[0] == 403
         assert get(server.url, Host="example.com")[0] == 403
+        assert get(server.url, Host="localhost:9999")[0] == 200  # the end of an ssh tunnel
         assert get(server.url.replace("/?", "/metrics.jsonl?"))[0] == 404

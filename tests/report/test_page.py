@@ -1,5 +1,6 @@
 """The page as a file: its size, its escaping, and that it names no other host."""
 
+import html
 import json
 import re
 import shutil
@@ -12,7 +13,7 @@ from report.made_runs import entry, make_run, step_line, whole_run
 from sessions import RecordingUi
 from yxanul.base.run_folder import RunFolder
 from yxanul.report.facts import RunReader, report_facts
-from yxanul.report.markdown import as_markdown, model_card
+from yxanul.report.markdown import as_markdown, escaped, model_card
 from yxanul.report.page import render_report, write_report
 
 HOSTILE = "</script><script>alert(1)</script><!--<img src=x onerror=alert(2)>\u2028`|"
@@ -61,6 +62,15 @@ def test_markdown_and_card_escape_too(tmp_path):
         assert "<script" not in prose.replace(r"\<", "")
 
 
+@pytest.mark.parametrize("text", ["1. one", "- one", "~~one~~", "&lt;b&gt; *one*"])
+def test_escaped_text_is_plain(text):
+    from markdown_it import MarkdownIt
+
+    inline = MarkdownIt("js-default").parse(escaped(text))[1]
+    assert [one.type for one in inline.children] == ["text"] and inline.content
+    assert MarkdownIt("js-default").render(escaped(text)) == f"<p>{html.escape(text)}</p>\n"
+
+
 def test_the_card_has_metadata_that_the_hub_reads(tmp_path):
     import yaml
 
@@ -96,6 +106,7 @@ def test_a_run_that_diverged_has_a_report(tmp_path):
     """json writes NaN and infinity, which JSON does not have."""
     at_end = {"val/one/bits_per_byte": float("inf"), "val/one/loss": float("nan")}
     at_end |= {"task/blimp/accuracy": 0.5, "task/blimp/accuracy_stderr": float("nan")}
+    at_end |= {"task/lambada/perplexity": float("inf")}
     failed = entry("one", 0, 2, "failed", at_end=at_end)
     failed["verdict"]["findings"][0]["measured"] = float("inf")
     lines = [step_line(1), step_line(2) | {"train/loss": None}]

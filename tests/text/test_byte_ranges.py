@@ -158,6 +158,9 @@ def test_what_is_read_in_one_go(path, tmp_path):
     parts, items = read_parts(TextSettings(path=str(path)), 20)
     assert len(parts) == 1
     assert items[0].text.startswith("one\none")
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n' * 100, encoding="utf-16")
+    parts, items = read_parts(JsonlSettings(path=str(tmp_path / "a.jsonl")), 60)
+    assert len(parts) == 1 and [item.text for item in items] == ["one"] * 100
 
 
 def test_a_changed_file_changes_all_its_ranges_and_no_other(tmp_path):

@@ -81,6 +81,14 @@ def test_zeros_may_stand_between_streams_of_xz(tmp_path):
     assert read_stream(path) == (b"onetwo", None)
 
 
+def test_a_long_window_of_zstd(tmp_path):
+    path, parameters = tmp_path / "a.zst", {"window_log": 31, "enable_ldm": True}
+    packer = zstandard.ZstdCompressionParameters.from_level(1, **parameters)
+    stream = zstandard.ZstdCompressor(compression_params=packer).compressobj()
+    path.write_bytes(stream.compress(b"one two") + stream.flush())
+    assert read_stream(path) == (b"one two", None)
+
+
 @pytest.mark.parametrize("rest", [b"no stream at all", b"BZh9 no stream", bytes(3)])
 def test_what_follows_a_stream_is_not_passed_over(tmp_path, kind, rest):
     if kind in (".gz", ".xz") and not rest.strip(b"\0"):

@@ -13,6 +13,7 @@ import pytest
 
 from yxanul.base.errors import YxanulError
 from yxanul.text.config import TextSettings
+from yxanul.text.documents import Dropped
 from yxanul.text.prepare import prepared, split_parts
 from yxanul.text.sources import open_source
 
@@ -282,6 +283,27 @@ def test_cells_of_a_csv_file_may_be_separated_otherwise(tmp_path, read, sign):
     assert read(TextSettings(path=str(path))).texts == [f"a film, and {sign} more", "tales"]
     path.write_text(f"n,text\n1,a {sign} film\n")
     assert read(TextSettings(path=str(path))).texts == [f"a {sign} film"]
+
+
+def test_a_bad_row_of_a_csv_file_is_dropped_alone(tmp_path, read):
+    path = tmp_path / "a.csv"
+    rows = [
+        "",
+        "n,text",
+        "1,one",
+        '2,"two"x',
+        r'3,"said \"hi\""',
+        "4,four, five",
+        "5,six,",
+        "7",
+        "8,ten",
+    ]
+    path.write_text("\n".join(rows))
+    result = read(TextSettings(path=str(path)))
+    assert result.texts == ["one", "six", "ten"]
+    assert result.dropped == {"bad_csv": 3, "missing_column": 1}
+    places = [item.where for item in result.items if isinstance(item, Dropped)]
+    assert places[:3] == ["a.csv:4", "a.csv:5", "a.csv:6"]
 
 
 def test_lines_of_a_csv_file_end_in_any_way(tmp_path, read):

@@ -21,6 +21,16 @@ def perplexity(loss: float) -> float:
         return math.inf
 
 
+def distinct(*values: float) -> list[str]:
+    """Write numbers with four digits, or with as many as it takes to tell different ones apart."""
+    texts: list[str] = []
+    for digits in range(4, 18):
+        texts = [f"{v:,.0f}" if abs(v) >= 10**digits else f"{v:.{digits}g}" for v in values]
+        if len(set(texts)) == len(set(values)):
+            break
+    return texts
+
+
 def finite(value: Any) -> Any:
     """Return JSON-compatible data with null for NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):

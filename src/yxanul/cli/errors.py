@@ -107,8 +107,8 @@ def end_worker(error: BaseException) -> int:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         text = f"stopped, probably because another process is gone ({reason})"
     code = facts["exit_code"]
-    ending = ExitReport(rank, code, text, is_retryable=retryable, follows=follows, facts=facts)
-    if not write_exit_report(ending):
+    report = ExitReport(rank, code, text, is_retryable=retryable, follows=follows, facts=facts)
+    if not write_exit_report(report):
         sys.stderr.write(f"yxanul: process {rank}: {text}\n")
         if rank == 0 and "--json" in sys.argv:
             print_json(facts)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from yxanul.base.clock import Startup
 from yxanul.base.errors import GateFailed, Interrupted, YxanulError
 from yxanul.base.files import is_locked
+from yxanul.base.machine import usable_cores
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import SilentUi, Ui
 from yxanul.cli.options import (
@@ -293,26 +294,26 @@ def start_children(request: RunRequest, size: int) -> None:
     """Run the request in several processes; raise the error of one that failed."""
     from yxanul.train.parallel.worker_group import WorkerGroup, command_of
 
-    ui, cores = request.ui(), os.cpu_count() or 1
+    ui, cores = request.ui(), usable_cores()
     if size > cores:
         ui.warn(f"{size} processes share {cores} cores: fewer would train faster")
     for attempt in range(request.restarts + 1):
-        ending = WorkerGroup(command_of(request.arguments()), size).run()
-        if ending is None:
+        report = WorkerGroup(command_of(request.arguments()), size).run()
+        if report is None:
             return
-        if attempt == request.restarts or not ending.is_retryable:
-            raise _error_of(ending)
+        if attempt == request.restarts or not report.is_retryable:
+            raise _error_of(report)
         ui.warn(
-            f"{ending.text}; restarting from the last checkpoint"
+            f"{report.text}; restarting from the last checkpoint"
             f" ({attempt + 1} of {request.restarts})"
         )
 
 
-def _error_of(ending: ExitReport) -> YxanulError | Interrupted:
-    if ending.exit_code >= 128:
-        return Interrupted(ending.text, signal_number=ending.exit_code - 128)
-    hint = "the same command resumes from the last checkpoint" if ending.is_retryable else None
-    facts = None if ending.is_retryable else ending.facts
-    error = YxanulError(ending.text, hint=hint, facts=facts)
-    error.exit_code = ending.exit_code
+def _error_of(report: ExitReport) -> YxanulError | Interrupted:
+    if report.exit_code >= 128:
+        return Interrupted(report.text, signal_number=report.exit_code - 128)
+    hint = "the same command resumes from the last checkpoint" if report.is_retryable else None
+    facts = None if report.is_retryable else report.facts
+    error = YxanulError(report.text, hint=hint, facts=facts)
+    error.exit_code = report.exit_code
     return error

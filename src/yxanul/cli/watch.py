@@ -29,7 +29,7 @@ SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_LINES = 1.0, 10.0
 def command(
     runs: Annotated[list[Path], argument("RUN...", "Run folders.")],
     web: Annotated[bool, flag("--web", "Serve the report to a browser on this machine.")] = False,
-    port: Annotated[int, option("N", "Port of --web; 0: any free one.", min=0)] = 0,
+    port: Annotated[int, option("N", "Port of --web; 0: any free one.", min=0, max=65535)] = 0,
     once: Annotated[bool, flag("--once", "Show the runs once and exit.")] = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -78,7 +78,7 @@ def run_program(source: str, *, seconds: float = 5.0, isolated: bool = True) -> 
 
 def _read(out: bytes, err: bytes) -> ProgramResult:
     if not out and not err:
-        return ProgramResult("failed", "killed the process that waited for it")
+        return ProgramResult("failed", "sandbox killed: out of memory, or by the program")
     result: dict[str, Any] = json.loads(out) if out else {"problem": err.decode().splitlines()[-1]}
     if "problem" in result:
         raise YxanulError("the sandbox cannot run programs on this machine", got=result["problem"])

@@ -179,7 +179,7 @@ def run(order: dict, uid: int, token_out: int, report_in: int) -> NoReturn:
         restrict(order, uid)
         exec(compile(order["source"], "program.py", "exec"), module.__dict__)
     except BaseException as error:
-        reason = f"{type(error).__name__}: {error}".encode(errors="replace")
+        reason = f"{type(error).__name__}: {error}".removesuffix(": ").encode(errors="replace")
         write(report_in, reason[:MAX_REPORT_BYTES])
         leave(1)
     write(report_in, read(token_out, TOKEN_BYTES))

@@ -24,7 +24,8 @@ def next_tokens(
 ) -> Iterator[list[int]]:
     """Yield the next id of every row until `max_tokens` or the model's max_seq_len.
 
-    Rows do not influence each other. Raises YxanulError if a prompt is empty or too long.
+    Rows do not influence each other, except that all end when the longest reaches max_seq_len.
+    Raises YxanulError if a prompt is empty or too long.
     """
     _check(prompts, model.settings.max_seq_len)
     room = model.settings.max_seq_len - max(map(len, prompts))

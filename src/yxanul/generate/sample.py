@@ -27,10 +27,10 @@ def sample(
     `ids_BS` are the tokens so far, including the prompt; generators are on the logits' device.
     """
     logits_BV = penalise(logits_BV, ids_BS, settings.repetition_penalty)
-    if settings.temperature == 0:
-        return logits_BV.argmax(-1)
     if not torch.isfinite(logits_BV).all():
         raise YxanulError("the model's logits are not finite", hint="its training has diverged")
+    if settings.temperature == 0:
+        return logits_BV.argmax(-1)
     logits_BV = logits_BV - logits_BV.amax(-1, keepdim=True)
     # A temperature below the smallest float would become 0, and 0 / 0 is NaN.
     temperature = max(settings.temperature, torch.finfo(logits_BV.dtype).tiny)

@@ -12,6 +12,11 @@ from pathlib import Path
 GIB = 2**30
 _STATUS = Path("/proc/self/status")
 _STATM = Path("/proc/self/statm")
+_FIELDS = {
+    "VmRSS:": "memory/allocated_gb",
+    "VmHWM:": "memory/max_allocated_gb",
+    "VmSize:": "memory/reserved_gb",
+}
 
 _highest = 0
 """Peak bytes on the GPU before its statistics were last reset."""
@@ -26,7 +31,7 @@ def added_memory(device: str) -> Iterator[Callable[[], float]]:
     global _highest
     if device != "cuda":
         before = _resident()
-        yield lambda: max(0.0, _resident() - before)
+        yield lambda: max(_resident() - before, 0.0)  # in this order NaN stays
         return
     import torch
 
@@ -63,16 +68,11 @@ def _gpu() -> dict[str, float]:
 
 
 def _host() -> dict[str, float]:
-    if not _STATUS.exists():  # not Linux: only the peak is available
-        unit = 1 if sys.platform == "darwin" else 1024
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-        return {"memory/max_allocated_gb": peak / GIB}
-    lines = (line.split() for line in _STATUS.read_text().splitlines())
-    kib = {
-        words[0]: int(words[1]) for words in lines if words[0] in ("VmRSS:", "VmHWM:", "VmSize:")
-    }
-    return {
-        "memory/allocated_gb": kib["VmRSS:"] * 1024 / GIB,
-        "memory/max_allocated_gb": kib["VmHWM:"] * 1024 / GIB,
-        "memory/reserved_gb": kib["VmSize:"] * 1024 / GIB,
-    }
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    found = {"memory/max_allocated_gb": peak / GIB}
+    if _STATUS.exists():  # Linux; some sandboxes leave VmHWM out
+        for words in map(str.split, _STATUS.read_text().splitlines()):
+            if words and words[0] in _FIELDS:
+                found[_FIELDS[words[0]]] = int(words[1]) * 1024 / GIB
+    return found

@@ -115,14 +115,15 @@ class OptimSettings(Settings):
 
     name: OptimizerName = "adamw"
     """muon updates matrices with orthogonalized momentum, all else with AdamW; lion uses the sign
-    of momentum; sophia divides momentum by curvature; adafactor keeps almost no state."""
+    of momentum; sophia divides momentum by the Hessian's diagonal; adafactor keeps next to no
+    state."""
     peak_lr: Rate = Field(default_factory=lambda data: usual_lr(data["name"], USUAL_WIDTH))
     """Learning rate at the end of the warm-up; absent: the usual one for the optimizer and the
     model's width (optim/table.py)."""
     weight_decay: float = Field(default=0.1, ge=0)
     """Decoupled weight decay, times the learning rate; not applied to norms and 1-D parameters."""
     betas: tuple[Beta, Beta] | None = None
-    """EMA decays of the gradient and its square (sophia: of the curvature); absent: 0.9 and 0.95,
+    """EMA decays of the gradient and its square (sophia: of the Hessian); absent: 0.9 and 0.95,
     lion 0.9 and 0.99, sophia 0.965 and 0.99; adafactor has none."""
     eps: float | None = Field(default=None, gt=0)
     """Guard against division by zero; absent: 1e-8, sophia 1e-12, adafactor 1e-30 (added to the
@@ -134,9 +135,9 @@ class OptimSettings(Settings):
     muon_lr: Rate | None = None
     """Peak learning rate of muon's matrices; absent: four times peak_lr."""
     hessian_steps: int | None = Field(default=None, gt=0)
-    """Updates between two curvature estimates of sophia; absent: 10."""
+    """Updates between two estimates of sophia's Hessian; absent: 10."""
     hessian_scale: float | None = Field(default=None, gt=0)
-    """sophia's factor on the curvature: a larger one clips fewer updates; absent: 0.05."""
+    """sophia's factor on the Hessian: a larger one clips fewer updates; absent: 0.05."""
     schedule: ScheduleSettings = ScheduleSettings()
     """Learning-rate schedule."""
     ema: EmaSettings | None = None

@@ -1,6 +1,6 @@
-"""Sophia-G (Liu et al. 2023, arXiv 2305.14342): momentum divided by curvature, clipped.
+"""Sophia-G (Liu et al. 2023, arXiv 2305.14342): momentum divided by the diagonal Hessian, clipped.
 
-The curvature is estimated periodically (Gauss-Newton-Bartlett): the squared gradient for targets
+The Hessian is estimated periodically (Gauss-Newton-Bartlett): the squared gradient for targets
 sampled from the model's predictions, times the number of targets. `train/hessian.py` computes that
 gradient. Until the first estimate, updates are the learning rate times the sign of the momentum.
 """
@@ -18,25 +18,25 @@ from torch import Tensor
 from yxanul.optim.base import GroupwiseOptimizer
 from yxanul.optim.config import OptimSettings
 
-CURVATURE_STEPS = 10
-CURVATURE_SCALE = 0.05
+HESSIAN_STEPS = 10
+HESSIAN_SCALE = 0.05
 
 
 class Sophia(GroupwiseOptimizer):
-    """Sophia-G; its state, momentum and curvature per element, is as large as AdamW's."""
+    """Sophia-G; its state, momentum and Hessian per element, is as large as AdamW's."""
 
     def __init__(self, groups: list[dict[str, Any]], settings: OptimSettings):
         defaults = {
             "betas": settings.used_betas,
             "eps": settings.used_eps,
-            "hessian_scale": settings.hessian_scale or CURVATURE_SCALE,
+            "hessian_scale": settings.hessian_scale or HESSIAN_SCALE,
         }
         super().__init__(groups, defaults)
-        self.hessian_steps = settings.hessian_steps or CURVATURE_STEPS
+        self.hessian_steps = settings.hessian_steps or HESSIAN_STEPS
 
     @torch.no_grad()
     def update_hessian(self, num_targets: int) -> None:
-        """Update the curvature from the gradients of a mean loss over `num_targets` samples."""
+        """Update the Hessian from the gradients of a mean loss over `num_targets` samples."""
         for group in self.param_groups:
             for param in group["params"]:
                 if param.grad is not None:

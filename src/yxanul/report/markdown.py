@@ -194,7 +194,8 @@ def fenced(text: str, language: str) -> str:
 
 def escaped(text: str) -> str:
     """Return a text in which nothing is Markdown or HTML."""
-    return re.sub(r"([\\`*_\[\]<>#])", r"\\\1", " ".join(str(text).split()))
+    text = re.sub(r"([\\`*_\[\]<>#~&])", r"\\\1", " ".join(str(text).split()))
+    return re.sub(r"^(\d*)([-+.)]) ", r"\1\\\2 ", text)  # no list
 
 
 def _text(value: object) -> str:

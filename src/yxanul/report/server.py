@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -36,6 +37,11 @@ class PageServer(ThreadingHTTPServer):
         """Address of the page, with its token."""
         return f"http://127.0.0.1:{self.server_port}/?token={self.token}"
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Show a traceback, unless the browser has closed the connection."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
     def facts(self) -> dict[str, Any]:
         """Return the facts of the runs, and the state in which they were read.
 
@@ -58,12 +64,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer with the page or with facts."""
         address = urlsplit(self.path)
         query = {name: values[-1] for name, values in parse_qs(address.query).items()}
-        port, host = self.server.server_port, self.headers.get("Host", "")
-        # Another host name is a page elsewhere that had its name point here.
-        is_local = host in (f"127.0.0.1:{port}", f"localhost:{port}")
-        if not is_local or not secrets.compare_digest(
-            query.get("token", "").encode(), self.server.token.encode()
-        ):
+        host, token = self.headers.get("Host", "").partition(":")[0], self.server.token
+        if host not in ("127.0.0.1", "localhost"):  # a page elsewhere that had its name point here
+            self._answer(403, "text/plain", b"open this page as 127.0.0.1 or localhost\n")
+        elif not secrets.compare_digest(query.get("token", "").encode(), token.encode()):
             self._answer(403, "text/plain", b"the address lacks the token that yxanul printed\n")
         elif address.path == "/":
             self._answer(200, "text/html", render(self.server.facts()).encode())

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from yxanul.base.figures import finite
 from yxanul.report.files import MetricsFile, read_mapping
 
 _NO_METRIC = ("documents", "chance", "groups")
@@ -29,7 +30,7 @@ def tasks_of(
     for path in sorted(evaluations.glob("*.json")):
         for row in _of_evaluation(read_mapping(path)):
             rows[row["task"], row["metric"]] = row
-    return [row for row in rows.values() if row["value"] == row["value"]]
+    return [row for row in rows.values() if finite(row["value"]) is not None]
 
 
 def _of_metrics(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from yxanul.base.figures import distinct
 from yxanul.base.metric_names import domain_of
 from yxanul.report.files import Clock
 
@@ -32,9 +34,11 @@ def headline(
     if last is not None and last["status"] == "failed":
         failures = [one for one in last["findings"] if not (one["passed"] or one["is_target"])]
         what = "; ".join(
-            f"{one['label']}: {one['measured']}, has to be {one['limit']}" for one in failures
+            f"{one['label']}: {one['measured']}, {one['verdict']} {one['limit']}"
+            for one in failures
         )
-        return {"status": "failed", "sentence": f"Stage '{last['name']}' failed its gate: {what}."}
+        sentence = f"Stage '{last['name']}' failed its gate{': ' if what else ''}{what}."
+        return {"status": "failed", "sentence": sentence}
     if count and passed == count:
         gates = "its gate" if count == 1 else "their gates"
         all_of_them = {1: "The only stage", 2: "Both stages"}.get(count, f"All {count} stages")
@@ -90,24 +94,22 @@ def finding_facts(finding: Mapping[str, Any]) -> dict[str, Any]:
     metric, against = str(finding.get("metric", "")), finding.get("against")
     bound = "at least" if finding.get("bound") == "at_least" else "at most"
     times = "\N{NO-BREAK SPACE}×" if against else ""
-    measured = "not measured"
-    if finding.get("measured") is not None:
-        measured = f"{_figure(finding['measured'])}{times}"
-    if interval := finding.get("interval"):
-        measured += " (95 %: {} to {})".format(*map(_figure, interval))
+    value, number = finding.get("measured"), float(finding.get("limit") or 0)
+    figure, limit = distinct(number if value is None else value, number)
+    measured = "not measured" if value is None else f"{figure}{times}"
+    low, high = interval = finding.get("interval") or (math.inf, -math.inf)
+    if low <= high:
+        measured += " (95 %: {} to {})".format(*distinct(*interval))
     is_target = bool(finding.get("is_target"))
     return {
         "metric": metric,
         "label": rule_label(metric, against) + (" (a target)" if is_target else ""),
         "measured": measured,
         "is_target": is_target,
-        "limit": f"{bound} {_figure(finding.get('limit', 0))}{times}",
+        "verdict": "not shown to be" if low <= number <= high else "has to be",
+        "limit": f"{bound} {limit}{times}",
         "passed": bool(finding.get("passed")),
     }
-
-
-def _figure(value: float) -> str:
-    return f"{value:.3g}".replace("e-0", "e-")
 
 
 def rule_label(metric: str, against: str | None) -> str:

@@ -147,7 +147,7 @@ class Sample:
 
 
 def draw_sample(shards: Shards, recipe: Recipe) -> Sample:
-    """Draw documents with at most `eval.max_tokens` in total; all documents if it is null.
+    """Draw documents with at most `eval.max_tokens` in total, but at least one; all if it is null.
 
     While text is being encoded, `shards` holds only the shards chosen by `sampled_parts`; from
     complete shards the same ones are chosen here, so that the sample is the same in both cases.

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from yxanul.base.figures import distinct
 from yxanul.base.metric_names import domain_of, matching
 from yxanul.stages.config import GateSettings, Rule
 
@@ -47,13 +48,16 @@ class Finding:
 
     def __str__(self) -> str:
         name = f"{self.metric} against {self.against}" if self.against else self.metric
-        measured = "not measured" if self.measured is None else f"{self.measured:.4g}"
+        value = self.limit if self.measured is None else self.measured
+        measured, limit = distinct(value, self.limit)
+        if self.measured is None:
+            measured = "not measured"
         if self.interval is not None:
-            measured += " (95 % interval {:.4g} to {:.4g})".format(*self.interval)
+            measured += " (95 % interval {} to {})".format(*distinct(*self.interval))
         verdict = "" if self.passed else ", not shown to be" if self.is_open else ", expected"
         sign = "<=" if self.bound == "at_most" else ">="
         kind = "target " if self.is_target else ""
-        return f"{kind}{name}: {measured}{verdict} {sign} {self.limit:.4g}"
+        return f"{kind}{name}: {measured}{verdict} {sign} {limit}"
 
     @property
     def is_open(self) -> bool:

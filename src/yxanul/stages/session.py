@@ -265,7 +265,7 @@ def _restore(session: Session, saved: Saved) -> None:
 def restore_engine(engine: Engine, saved: Saved) -> None:
     """Load the EMA and the loss scale of a checkpoint."""
     if saved.ema is not None:
-        engine.load_mean(saved.ema, saved.state["ema_updates"])
+        engine.load_ema(saved.ema, saved.state["ema_updates"])
     if saved.state["loss_scale"] is not None and engine.mixed_precision.scale is not None:
         engine.mixed_precision.scale = LossScale(**saved.state["loss_scale"])
 

@@ -137,8 +137,8 @@ def _train_until(run: RunFolder, ends: Sequence[int], devices: int) -> None:
     for end in ends:
         options = ["--out", str(run.path), "--stop-after", str(end)]
         command = command_of(["train", str(run.recipe), *options])
-        ending = WorkerGroup(command, devices, quiet=True).run()
-        if ending is not None and ending.exit_code >= 128:
-            raise Interrupted(ending.text, signal_number=ending.exit_code - 128)
-        if ending is not None:
-            raise YxanulError(f"training up to step {end} failed: {ending.text}")
+        report = WorkerGroup(command, devices, quiet=True).run()
+        if report is not None and report.exit_code >= 128:
+            raise Interrupted(report.text, signal_number=report.exit_code - 128)
+        if report is not None:
+            raise YxanulError(f"training up to step {end} failed: {report.text}")

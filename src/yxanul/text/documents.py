@@ -12,6 +12,7 @@ PROBLEMS = {
     "broken_utf8": "contains invalid UTF-8",
     "empty": "is empty",
     "bad_json": "is not a JSON object",
+    "bad_csv": "has a stray quote, or more cells than the header has names",
     "missing_column": "lacks a column of the text",
     "not_text": "has a non-text value where text is expected",
     "too_long": "is too long for a single JSON value",

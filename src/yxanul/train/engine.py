@@ -195,7 +195,7 @@ class Engine:
         self.mixed_precision.master_model.load_state_dict(tensors)
         self.refresh()
 
-    def load_mean(self, tensors: Tensors, num_updates: int) -> None:
+    def load_ema(self, tensors: Tensors, num_updates: int) -> None:
         """Load the EMA weights that `weights` returned; `init_optimizer` must follow."""
         if self.ema is not None:
             self.ema.load(tensors, num_updates)

@@ -1,4 +1,4 @@
-"""Curvature estimate for Sophia: the gradient for sampled targets."""
+"""Estimate of the diagonal Hessian for Sophia: squared gradients for sampled targets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ LOGIT_BYTES = 2**26
 
 @dataclass(frozen=True)
 class HessianEstimator:
-    """Updates a Sophia's curvature; sampling depends on the seed, step and rank alone."""
+    """Updates a Sophia's Hessian from a micro-batch (Gauss-Newton-Bartlett); the targets drawn
+    depend on the seed, step and rank alone."""
 
     optimizer: Sophia
     engine: Engine
@@ -29,7 +30,7 @@ class HessianEstimator:
         return stage_step % self.optimizer.hessian_steps == 0
 
     def estimate(self, batch: Batch, step: int) -> None:
-        """Update the curvature with the gradient for targets sampled from the model.
+        """Update the Hessian with the gradient for targets sampled from the model.
 
         Positions without a target in `batch` stay without one. Non-finite gradients are dropped.
         No gradients are left behind.

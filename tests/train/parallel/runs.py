@@ -114,7 +114,7 @@ def make_trainer(world, run):
     begun, progress = run.begin_from, Progress("one", 0, 0, 0, MixCursor())
     if begun is not None:
         progress = Progress.from_dict(begun.progress)
-        engine.load_mean(tensors(begun.mean), begun.mean_updates)
+        engine.load_ema(tensors(begun.mean), begun.mean_updates)
     engine.init_optimizer(
         optim, OptimizerState(tensors(begun.optimizer_state), begun.plain) if begun else None
     )

@@ -163,7 +163,7 @@ def load_again(world, run):
         before = [weight.detach().clone() for weight in model.parameters()]
     trainer.run()
     trainer.engine.load_weights(start)
-    trainer.engine.load_mean(start, 0)
+    trainer.engine.load_ema(start, 0)
     with trainer.engine.eval_weights() as model:
         after = list(model.parameters())
     files = trainer.engine.weights()

@@ -34,8 +34,8 @@ def not_finite(metrics: Metrics, history: History) -> str | None:
 
 def too_good(metrics: Metrics, history: History) -> str | None:
     """Look for targets equal to the inputs, predictions that change with later tokens, a loss below
-    half the entropy of single tokens in the first 100 updates (50 on synthetic text), or below 0.5
-    nats (0.1) on text that is read for the first time.
+    half the entropy of single tokens in the first 100 updates (50 on synthetic text), or, with a
+    vocabulary of at least 1,000, below 0.5 nats (0.1) on text that is read for the first time.
 
     An honest model learns the frequencies of tokens first: from random weights it needs more
     updates to halve the entropy of the tokens it is asked for. (Being below that entropy within 50
@@ -50,7 +50,7 @@ def too_good(metrics: Metrics, history: History) -> str | None:
         return f"{copied:.0%} of the targets equal the token at their own position"
     leak = metrics.get("model/future_leak", 0.0)
     if leak > FUTURE_LEAK:
-        return f"hidden states change by {leak:.1%} with tokens that come after them"
+        return f"hidden states change by {leak:.2%} with tokens that come after them"
     start_steps, lowest = (50, 0.1) if history.facts.get("data/synthetic") else (100, 0.5)
     is_start = history.step <= start_steps and history.facts.get("model/from_scratch")
     if is_start and loss < START_SHARE * entropy:
@@ -81,7 +81,7 @@ def held_out_in_training(metrics: Metrics, history: History) -> str | None:
 
 def wrong_tokenizer(metrics: Metrics, history: History) -> str | None:
     """Look for held-out text that is predicted worse than chance and 1 nat worse than the training
-    text, or has less than 1.5 bytes a token."""
+    text, or has less than 1.5 bytes a token with a vocabulary of at least 1,000."""
     loss = metrics.get("val/mix_loss", metrics.get("val/loss"))
     vocab_size = history.facts.get("model/vocab_size")
     if loss is None or vocab_size is None:
@@ -115,7 +115,8 @@ def duplicated_batches(metrics: Metrics, history: History) -> str | None:
 
 
 def loss_spike(metrics: Metrics, history: History) -> str | None:
-    """Look for a loss above mean + 6 standard deviations of the last 128 (`monitor.spikes`)."""
+    """Look for a loss above mean + 6 standard deviations of the last 128 (`monitor.spikes`), or an
+    update that was skipped for such a gradient norm."""
     loss = metrics.get("train/loss")
     if loss is None or math.isnan(loss):
         return None
@@ -142,7 +143,7 @@ def spike_stays(metrics: Metrics, history: History) -> str | None:
 
 
 def frequent_spikes(metrics: Metrics, history: History) -> str | None:
-    """Look for spikes in more than 0.1 % of 10,000 updates."""
+    """Look for at least five spikes, and in more than 0.1 % of 10,000 updates."""
     if "train/loss" not in metrics:
         return None
     count, steps = len(history.spikes), min(SPIKE_WINDOW, history.step)

@@ -97,8 +97,8 @@ def _has_zeros(first: bytes) -> bool:
 def split_blocks(chunks: Iterable[bytes], max_bytes: int) -> Iterator[tuple[bytes, bool]]:
     r"""Yield blocks of whole lines, without the last newline, and True.
 
-    A line of more than `max_bytes` comes alone, in pieces cut after a space or, without one,
-    between two characters; all but its last piece come with False. The cuts do not depend on the
+    A line of more than `max_bytes` is cut into pieces, after a space or, without one, between two
+    characters; all but its last piece come alone and with False. The cuts do not depend on the
     chunks. A "\r" before "\n" is kept.
     """
     waiting: list[bytes] = []

@@ -17,8 +17,10 @@ from typing import Any, BinaryIO, NamedTuple
 from yxanul.base.errors import missing_package
 
 CHUNK_BYTES = 1 << 18
-# Memory limit of the decoder; the highest usual preset needs 65 MiB.
+# Memory limits of the decoders. The highest usual preset of xz needs 65 MiB; the window of zstd is
+# up to 2 GiB with --long=31, which large published archives use.
 _XZ_MEMORY_BYTES = 1 << 28
+_ZSTD_WINDOW_BYTES = 1 << 31
 
 MAGIC_BYTES = 10
 _MAGIC = {
@@ -101,7 +103,8 @@ def _zstd() -> _Format:
         import zstandard
     except ImportError:
         raise missing_package("zstandard", "data") from None
-    return _Format(zstandard.ZstdDecompressor().decompressobj, zstandard.ZstdError, 1 << 7)
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
+    return _Format(decompressor.decompressobj, zstandard.ZstdError, 1 << 7)
 
 
 _XZ = partial(lzma.LZMADecompressor, memlimit=_XZ_MEMORY_BYTES)

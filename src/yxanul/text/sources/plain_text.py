@@ -12,7 +12,7 @@ from yxanul.text.config import TextSettings
 from yxanul.text.documents import Document, Dropped, SourceSlice
 from yxanul.text.sources import byte_ranges, chunking
 from yxanul.text.sources.byte_ranges import MAX_LINE_BYTES
-from yxanul.text.sources.bytestream import ByteStream, marked_encoding, split_blocks
+from yxanul.text.sources.bytestream import ByteStream, split_blocks
 from yxanul.text.sources.files import File
 from yxanul.text.sources.reader import FileSlice, StreamReader
 from yxanul.text.split import SPAN_BYTES, FileHead, cut_by_spans
@@ -46,12 +46,7 @@ class PlainTextReader(StreamReader):
         """Return how the file is chunked, with "auto" resolved; None if it must be read whole."""
         if self.settings.split_by == "file":
             return None
-        try:
-            with file.open(1 << 10) as opened:
-                is_utf8 = marked_encoding(opened.read(4)) is None
-        except OSError:
-            return None
-        return self._mode(ByteStream(file)) if is_utf8 else None
+        return self._mode(ByteStream(file))
 
     def boundary_finder(self, mode: str) -> byte_ranges.FindStart:
         """Return the function that finds the first document of a range."""

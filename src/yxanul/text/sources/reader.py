@@ -12,7 +12,7 @@ from typing import Any, Self
 from yxanul.base.errors import YxanulError
 from yxanul.text.documents import Document, Dropped, SourceSlice
 from yxanul.text.sources import byte_ranges
-from yxanul.text.sources.bytestream import ByteStream
+from yxanul.text.sources.bytestream import ByteStream, marked_encoding
 from yxanul.text.sources.files import File
 from yxanul.text.sources.source import digest_of, ranges
 from yxanul.text.split import NOTHING_HELD_OUT, Split
@@ -170,7 +170,8 @@ class StreamReader(Reader):
     def _pieces(self, file: File) -> list[FileSlice]:
         """Return a file as it is read: a large one in ranges, if it has a mode for them."""
         size = file.size_bytes or 0
-        if size > byte_ranges.RANGE_BYTES and not file.is_compressed and file.has_random_access():
+        can_seek = not file.is_compressed and file.has_random_access()
+        if size > byte_ranges.RANGE_BYTES and can_seek and _has_byte_newlines(file):
             mode = self.range_mode(file)
             if mode is not None:
                 cut = ranges(size, byte_ranges.RANGE_BYTES)
@@ -184,6 +185,15 @@ class StreamReader(Reader):
         size_bytes = sum(size or 0 for size in sizes) if is_known else None
         fingerprint = self.fingerprint([piece.file for piece in pieces])
         return SourceSlice(name, size_bytes, fingerprint, work=pieces, columns=self.columns)
+
+
+def _has_byte_newlines(file: File) -> bool:
+    """Return whether lines end with a single byte, which UTF-16 and UTF-32 lack."""
+    try:
+        with file.open(1 << 10) as opened:
+            return marked_encoding(opened.read(4)) is None
+    except OSError:
+        return False
 
 
 def grouped(files: Sequence[File]) -> list[list[File]]:

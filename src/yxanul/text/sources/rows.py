@@ -143,13 +143,9 @@ class CsvReader(JsonReader):
         """Yield the rows of a file."""
         csv.field_size_limit(MAX_VALUE_BYTES)
         try:
-            lines = _lines(stream)
-            header = next(lines, "")
-            delimiter = "\t" if suffix_of(stream.file.name) == ".tsv" else _delimiter(header)
-            rows = csv.DictReader(chain([header], lines), delimiter=delimiter, strict=True)
-            yield from ({name: cell for name, cell in row.items() if name} for row in rows)
-        except csv.Error as error:
-            yield Dropped("truncated" if "end of data" in str(error) else "corrupt", place)
+            yield from _csv_rows(stream, place)
+        except (csv.Error, OverflowError):
+            yield Dropped("corrupt", place)
         except UnicodeDecodeError:
             yield Dropped("not_utf8", place)
         if stream.problem:
@@ -166,6 +162,29 @@ class CsvReader(JsonReader):
         return None
 
 
+def _csv_rows(stream: ByteStream, place: str) -> Iterator[Row | Dropped]:
+    """Yield the rows below the header; after a bad one, reading goes on in the next line."""
+    lines = _lines(stream)
+    blank, header = next(((n, line) for n, line in enumerate(lines) if line.strip()), (0, ""))
+    delimiter = "\t" if suffix_of(stream.file.name) == ".tsv" else _delimiter(header)
+    rows = csv.reader(chain([header], lines), delimiter=delimiter, strict=True)
+    names = next(rows, [])
+    while True:
+        try:
+            cells = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            is_cut = "end of data" in str(error)
+            where = place if is_cut else f"{place}:{blank + rows.line_num}"
+            yield Dropped("truncated" if is_cut else "bad_csv", where)
+            continue
+        if any(cells[len(names) :]):
+            yield Dropped("bad_csv", f"{place}:{blank + rows.line_num}")
+        elif cells:
+            yield {name: cell for name, cell in zip(names, cells, strict=False) if name}
+
+
 def _delimiter(header: str) -> str:
     """Return the sign between cells: the first of these that the header has."""
     return next((sign for sign in ",;\t|" if sign in header), ",")
@@ -175,7 +194,7 @@ def _lines(stream: ByteStream) -> Iterator[str]:
     """Yield lines with their line ends, which are part of the text inside quotes."""
     for block, ends in split_blocks(stream, MAX_VALUE_BYTES):
         if not ends:
-            raise csv.Error("a line is too long")
+            raise OverflowError("a line is too long")
         try:
             text = block.decode() + "\n"
         except UnicodeDecodeError as error:

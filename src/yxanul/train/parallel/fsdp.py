@@ -212,9 +212,9 @@ class FsdpEngine(Engine):
         for name, shard in self._own_rows({name: tensors[name] for name in self._own}).items():
             self._own[name].copy_(shard)
 
-    def load_mean(self, tensors: Tensors, num_updates: int) -> None:
+    def load_ema(self, tensors: Tensors, num_updates: int) -> None:
         """Load this rank's shards of the EMA weights."""
-        super().load_mean(self._own_rows(tensors), num_updates)
+        super().load_ema(self._own_rows(tensors), num_updates)
 
     def _whole(self, name: str, shard: torch.Tensor) -> torch.Tensor:
         return self._shards.all_gather([self._own[name]], [shard])[0]

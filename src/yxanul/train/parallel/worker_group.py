@@ -24,6 +24,7 @@ from typing import Any
 
 from yxanul.base.errors import GateFailed
 from yxanul.base.files import write_json
+from yxanul.base.machine import usable_cores
 
 REPORT = "YXANUL_REPORT"
 """Environment variable with the file a worker writes its exit report to."""
@@ -62,7 +63,7 @@ class WorkerGroup:
         self._port = _free_port()
         self._processes: list[subprocess.Popen[bytes]] = []
         self._asked: list[int] = []
-        self._told: set[int] = set()
+        self._signalled: set[int] = set()
         self._order: list[int] = []
 
     def run(self) -> ExitReport | None:
@@ -80,7 +81,7 @@ class WorkerGroup:
             return self._cause()
 
     def _start(self, rank: int) -> subprocess.Popen[bytes]:
-        threads = max(1, (os.cpu_count() or 1) // self._size)
+        threads = max(1, usable_cores() // self._size)
         environment = {
             "OMP_NUM_THREADS": str(threads),
             **os.environ,
@@ -90,7 +91,7 @@ class WorkerGroup:
             "LOCAL_WORLD_SIZE": str(self._size),
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(self._port),
-            REPORT: str(self._report(rank)),
+            REPORT: str(self._report_path(rank)),
             PARENT: str(os.getpid()),
         }
         with open(self._log(rank), "wb") as log:
@@ -116,7 +117,7 @@ class WorkerGroup:
                 self._send(signal.SIGINT if again else signal.SIGTERM)
                 kill_at = min(kill_at, now + GRACE_SECONDS) if again else kill_at
             if failed := self._failed():
-                follow = all(ending.follows for ending in failed)
+                follow = all(report.follows for report in failed)
                 end_at = min(end_at, now + GRACE_SECONDS * follow)
             if self._asked and 0 in self._order:  # rank 0, which saves, is done
                 end_at = min(end_at, now)
@@ -134,44 +135,46 @@ class WorkerGroup:
                 self._order.append(rank)
         return len(self._order) < self._size
 
-    def _endings(self) -> list[ExitReport]:
+    def _reports(self) -> list[ExitReport]:
         """Return the exit reports of workers that did not succeed, in order."""
-        return [ending for rank in self._order if (ending := self._why(rank))]
+        return [report for rank in self._order if (report := self._report(rank))]
 
     def _failed(self) -> list[ExitReport]:
         """Return the exit reports after which the other workers cannot continue."""
         # All workers exit by themselves after a failed gate, and after a signal.
         return [
-            ending
-            for ending in self._endings()
-            if ending.exit_code != GateFailed.exit_code
-            and not (self._asked and ending.exit_code >= 128)
+            report
+            for report in self._reports()
+            if report.exit_code != GateFailed.exit_code
+            and not (self._asked and report.exit_code >= 128)
         ]
 
-    def _why(self, rank: int) -> ExitReport | None:
+    def _report(self, rank: int) -> ExitReport | None:
         code = self._processes[rank].returncode
         if code == 0:
             return None
-        is_told = rank in self._told
-        if self._report(rank).exists():
-            ending = ExitReport(**json.loads(self._report(rank).read_text()))
-            follows = ending.follows or (is_told and not self._asked and ending.exit_code >= 128)
-            return replace(ending, follows=follows)
-        if is_told and (code < 0 or code >= 128):  # nothing to save, or it did not respond
+        is_signalled = rank in self._signalled
+        if self._report_path(rank).exists():
+            report = ExitReport(**json.loads(self._report_path(rank).read_text()))
+            was_stopped = is_signalled and not self._asked and report.exit_code >= 128
+            return replace(report, follows=report.follows or was_stopped)
+        if is_signalled and (code < 0 or code >= 128):  # nothing to save, or it did not respond
             return ExitReport(rank, 128 + signal.SIGTERM, _STOPPED, follows=True)
-        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        end = f"exited with code {code}"
+        if code < 0:
+            end = f"was killed by {signal.Signals(-code).name}"
         lines = self._log(rank).read_text(errors="replace").strip().splitlines()
         last_line = f" ({lines[-1]})" if lines else ""
-        text = f"process {rank} of {self._size} was ended by {name}{last_line}"
+        text = f"rank {rank} of {self._size} {end}{last_line}"
         return ExitReport(rank, 2, text, is_retryable=True)
 
     def _cause(self) -> ExitReport | None:
-        endings = self._endings()
-        first = next(iter(endings), None)
-        cause = next((ending for ending in endings if not ending.follows), first)
-        if not self._asked:
+        reports = self._reports()
+        first = next(iter(reports), None)
+        cause = next((report for report in reports if not report.follows), first)
+        if cause is None or not self._asked:
             return cause
-        if cause is None or cause.follows:
+        if cause.follows:
             cause = ExitReport(0, 128, _STOPPED)
         code = 128 + self._asked[0] if cause.exit_code >= 128 else cause.exit_code
         return replace(cause, exit_code=code, is_retryable=False)  # stopped on purpose: no retry
@@ -192,10 +195,10 @@ class WorkerGroup:
     def _send(self, number: int) -> None:
         for rank, process in enumerate(self._processes):
             if process.poll() is None:
-                self._told.add(rank)
+                self._signalled.add(rank)
                 process.send_signal(number)
 
-    def _report(self, rank: int) -> Path:
+    def _report_path(self, rank: int) -> Path:
         return Path(self._folder.name) / f"report-{rank}.json"
 
     def _log(self, rank: int) -> Path:
@@ -207,13 +210,13 @@ def command_of(arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "yxanul", *arguments]
 
 
-def write_exit_report(ending: ExitReport) -> bool:
+def write_exit_report(report: ExitReport) -> bool:
     """Report to the launcher why this worker exits; False if there is no launcher."""
     path = os.environ.get(REPORT)
     if path is None:
         return False
     with contextlib.suppress(OSError):
-        write_json(Path(path), asdict(ending))
+        write_json(Path(path), asdict(report))
     return True
 
 
