@@ -1,6 +1,7 @@
 """`yxanul eval --domains`: the table, the worst documents, JSON, mistakes."""
 
 import json
+import shutil
 
 import pytest
 from rich.cells import cell_len
@@ -31,6 +32,14 @@ def test_scores_are_those_without_documents(run, facts):
     for name, own in facts["texts"].items():
         assert own["surprise_ratio"] == facts["metrics"][f"val/{name}/surprise_ratio"]
         assert {"strength", "mix_advice"} < set(own)
+
+
+def test_text_of_other_runs_in_the_same_folder_is_left_alone(run, facts):
+    shutil.copytree(run / "data" / "math", run / "data" / "other")
+    said = call("eval", run, "--json")
+    shutil.rmtree(run / "data" / "other")
+    assert said.code == 0, said.err
+    assert json.loads(said.out)["texts"].keys() == {"stories", "math"}
 
 
 def test_the_worst_documents_come_with_their_text(run, facts):

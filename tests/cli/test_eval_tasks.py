@@ -8,7 +8,9 @@ import pytest
 
 from recipes import write_tiny
 from running import call, step_of
+from yxanul.base.files import read_json
 from yxanul.eval.sandbox import isolation_problem
+from yxanul.report.facts import RunReader
 from yxanul.text.benchmark_rows import find_benchmark
 
 CHOICES = [
@@ -72,6 +74,19 @@ def test_a_table_and_the_same_as_json(runs):
     }  # fmt: skip
     assert (arc["documents"], arc["chance"], facts["step"]) == (12, 0.5, 2)
     assert f"{arc['accuracy']:.4f}" == rows[0].split()[2]
+
+
+def test_core_is_kept_beside_ordinary_tasks(runs):
+    options = ("--task-data", runs / "benchmarks", "--seq-len", 64)
+    for asked in (("--tasks", "arc_easy"), ("--suite", "core"), ("--tasks", "lambada_openai")):
+        said = call("eval", runs / "two", *asked, *options)
+        assert said.code == 0, said.err
+    files = {path.name: read_json(path) for path in (runs / "two" / "evaluations").glob("*.json")}
+    assert set(files["tasks-00000014.json"]["tasks"]) == {"arc_easy", "lambada_openai"}
+    core = files["core-00000014.json"]
+    assert "arc_easy" in core["tasks"] and core["core"] is None
+    rows = RunReader(runs / "two").facts()["tasks"]
+    assert {row["task"] for row in rows} >= {"arc_easy", "lambada_openai", "core/arc_easy"}
 
 
 def test_samples_have_every_request(runs, tmp_path):

@@ -6,6 +6,7 @@ import random
 import pytest
 import torch
 
+from yxanul.base.errors import YxanulError
 from yxanul.base.ui import SilentUi
 from yxanul.eval import TaskOptions
 from yxanul.eval.core import CORE, core_summary, evaluate_core
@@ -140,6 +141,12 @@ def test_it_agrees_with_the_reference(model, tokenizer, folder, seq_len):
 
 def result_of(value):
     return TaskResult((), {"accuracy": Estimate(value, 0.0)}, 0.0)
+
+
+def test_a_context_above_that_of_the_model_is_refused(model, tokenizer, folder):
+    longest = model.settings.max_seq_len
+    with pytest.raises(YxanulError, match=f"got {longest + 1}; expected at most {longest}"):
+        evaluate_core(model, tokenizer, folder, TaskOptions(seq_len=longest + 1))
 
 
 def test_the_score_is_the_mean_above_chance():

@@ -159,5 +159,6 @@ def test_two_models_are_compared_by_their_weighted_means():
     first, second, weights = [1.0, 2.0, 3.0], [1.5, 2.5, 3.5], [1.0, 1.0, 8.0]
     found = paired_bootstrap(first, second, weights)
     assert found == pytest.approx((0.5, 0.5, 0.5)) and found.is_clear
+    assert not paired_bootstrap([1.0], [1.5], [1.0]).is_clear
     of_exp = paired_bootstrap(first, second, weights, of_exp=True)
     assert of_exp.difference == pytest.approx(math.exp(3.2) - math.exp(2.7))

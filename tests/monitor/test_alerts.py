@@ -194,6 +194,14 @@ def test_a_spike_that_goes_is_one_alert():
     assert found == {"loss_spike": 300}
 
 
+def test_a_spike_ends_whether_or_not_its_rule_is_on():
+    for action in ("stop", "off"):
+        monitor = AlertMonitor(MonitorSettings(alerts={"spike_stays": action}))
+        for step in range(1, 500):
+            monitor.check(step, calm(step, **({"train/loss": 6.0} if step == 300 else {})))
+            assert monitor.spike_step == (300 if 300 <= step < 400 else None)
+
+
 def test_spikes_again_and_again():
     found = raised(lambda step: {"train/loss": 9.0} if step % 200 == 150 else {}, 1300)
     assert found == {"loss_spike": 150, "frequent_spikes": 951}

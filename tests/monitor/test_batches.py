@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from yxanul.monitor.batches import MOST_PASSAGES, BatchWatch
+from yxanul.monitor.batches import MAX_NGRAMS, BatchWatch
 
 RANDOM = np.random.default_rng(4)
 
@@ -61,8 +61,8 @@ def test_rows_that_are_copies_are_counted_over_micro_batches():
     assert "data/repeated_rows" not in watch.metrics()
 
 
-def test_held_out_passages_are_found_wherever_they_are_in_a_row():
-    held_out = [stream(96), stream(20), stream(64)]  # 3, no and 2 passages
+def test_held_out_ngrams_are_found_wherever_they_are_in_a_row():
+    held_out = [stream(96), stream(20), stream(64)]  # 3, no and 2 n-grams
     watch = BatchWatch(held_out)
     ids, targets = rows(stream())
     watch.add(ids, targets)
@@ -77,12 +77,16 @@ def test_held_out_passages_are_found_wherever_they_are_in_a_row():
     resumed.load(json.loads(json.dumps(watch.to_dict())))
     resumed.add(ids[:1], targets[:1])
     assert resumed.metrics()["data/held_out_seen"] == pytest.approx(3 / 5)
-    BatchWatch([stream(320)]).load(watch.to_dict())  # other held-out text: begun afresh
+    for other in ([stream(320)], [*held_out[:2], stream(64)]):  # other text: begun afresh
+        resumed = BatchWatch(other)
+        resumed.load(watch.to_dict())
+        resumed.add(*rows(stream()))
+        assert resumed.metrics()["data/held_out_seen"] == 0
 
 
-def test_long_held_out_text_is_sampled_and_short_rows_are_no_passages():
-    watch = BatchWatch([stream(40 * MOST_PASSAGES)])
-    assert len(watch.to_dict()["seen"]) <= MOST_PASSAGES // 4
+def test_long_held_out_text_is_sampled_and_short_rows_have_no_ngrams():
+    watch = BatchWatch([stream(40 * MAX_NGRAMS)])
+    assert len(watch.to_dict()["seen"]) <= MAX_NGRAMS // 4
     ids, targets = rows(stream(), length=8)
     watch.add(ids, targets)
     assert watch.metrics()["data/held_out_seen"] == 0

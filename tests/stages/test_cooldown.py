@@ -12,7 +12,7 @@ from running import after_step, call, newest, series, stage_of, step_of, stop_at
 from yxanul.base.run_folder import RunFolder
 from yxanul.optim.config import OptimSettings
 from yxanul.optim.schedules import descent_start, warmup_length
-from yxanul.stages.replan import request_of
+from yxanul.stages.replan import cooldown_request
 from yxanul.train.curriculum import Phase, Plan, is_warming_up, planned_lr
 from yxanul.train.plan_changes import shorten, start_decay
 
@@ -51,7 +51,7 @@ def test_on_a_run_that_is_stopped(recipe, prepared, out, tmp_path, monkeypatch):
     assert said.code == 0
     assert "cooldown begins, 7 steps left" in said.err
     assert stage_of(out)["cooldown_steps"] == 28  # 21 are done, and 7 are a quarter of 28
-    assert stage_of(out)["status"] == "passed" and not request_of(RunFolder(out)).exists()
+    assert stage_of(out)["status"] == "passed" and not cooldown_request(RunFolder(out)).exists()
     assert_as_planned(recipe, prepared, out, tmp_path / "other")
 
 
@@ -88,7 +88,7 @@ def test_a_run_that_warms_up_comes_down_once_it_is_up(recipe, prepared, out, tmp
 
 def test_a_request_is_for_the_stage_that_was_at_work(recipe, out, monkeypatch):
     """It came too late for that one: the stage after it does not come down instead."""
-    request = request_of(RunFolder(out))
+    request = cooldown_request(RunFolder(out))
     with monkeypatch.context() as patch:
         after_step(patch, 9, lambda _: request.write_text("one\n"))
         said = call("train", recipe, "stages.0.budget={steps: 5}", "--out", out)
@@ -110,7 +110,7 @@ def test_it_is_refused_where_there_is_nothing_to_cut(recipe, prepared, out, tmp_
     said = call("train", linear, "--cooldown-now", "--out", other)
     assert said.code == 2
     assert "stage 'one' " in said.error and "schedule linear_to_zero" in said.error
-    assert not request_of(RunFolder(other)).exists()
+    assert not cooldown_request(RunFolder(other)).exists()
 
 
 def plan_of(phases):

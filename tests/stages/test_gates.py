@@ -2,6 +2,8 @@ import math
 
 import pytest
 
+from recipes import write_tiny
+from running import call, stage_of
 from yxanul.eval.score import Score, named
 from yxanul.stages.config import GateSettings, Rule
 from yxanul.stages.gates import Evidence, Verdict, judge
@@ -157,6 +159,23 @@ def test_a_task_passes_if_its_whole_interval_does():
     assert not failed.passed and not failed.is_open and ", expected >= 0.6" in str(failed)
     assert of_task(0.5, 0.4, 0.6, at_least=None, at_most=0.6).passed
     assert not of_task(0.5, 0.4, 0.61, at_least=None, at_most=0.6).passed
+
+
+def test_a_reference_that_is_not_finite_shows_nothing():
+    for value in (math.inf, math.nan):
+        reference = {"val/wiki/loss": value}
+        evidence = Evidence({"val/wiki/loss": 2.0}, {"start": reference}, {"wiki"})
+        gate = only(metric="val/wiki/loss", at_most=1, against="start")
+        assert not judge(gate, evidence).passed
+
+
+def test_xz_is_measured_for_targets_as_well(tmp_path):
+    target = "{metric: val/stories/bits_per_byte, at_most: 9, against: xz}"
+    recipe, out = write_tiny(tmp_path), tmp_path / "run"
+    said = call("run", recipe, f"stages.0.gate.targets=[{target}]", "--out", out)
+    assert said.code == 0, said.err
+    found = next(one for one in stage_of(out)["verdict"]["findings"] if one["is_target"])
+    assert found["passed"] and found["measured"] > 0
 
 
 def test_targets_are_reported_and_decide_nothing():

@@ -14,12 +14,14 @@ from yxanul.base.errors import Interrupted, YxanulError
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import SilentUi
 from yxanul.model.count import flops_per_token
+from yxanul.model.language_model import LanguageModel
 from yxanul.model.zoo import PRESETS
 from yxanul.recipe import dump_recipe, load_recipe, load_with_preset
 from yxanul.stages import measure
 from yxanul.stages.ledger import Ledger
 from yxanul.stages.resume import open_run
 from yxanul.stages.runner import run_stages
+from yxanul.train.config import PRECISIONS_OF
 
 TIMED = (
     TINY.replace(
@@ -198,3 +200,12 @@ def test_a_run_that_goes_on_decides_nothing_anew_and_leaves_nothing_at_home(tmp_
     assert call("run", path, "train.precision=auto", "--out", run.path).code == 0
     assert_same_run(run.path, tmp_path / "straight")
     assert list(home.iterdir()) == []
+
+
+def test_a_precision_that_another_strategy_lacks_is_decided_again(tmp_path, monkeypatch):
+    recipe = load_recipe(str(write_tiny(tmp_path)), ["train={precision: auto, strategy: fsdp}"])
+    ledger = Ledger(tmp_path / "ledger.json", {"asked_precision": "auto", "precision": "fp8"})
+    model = LanguageModel(recipe.model.resolved(64))
+    decided = partial(measure.decide_precision, ledger, recipe, model, ui=SilentUi())
+    assert decided(processes=1) == "fp8"
+    assert decided(processes=2) in PRECISIONS_OF["fsdp"]

@@ -215,6 +215,26 @@ def test_more_than_before_goes_on(recipe, out, monkeypatch, budget, steps):
     assert stage_of(out)["steps"] == (steps or twice)
 
 
+@pytest.mark.parametrize(
+    ("minutes", "epochs", "steps"), [(0.5, 20, 60), (0.5, 1, None), (3, 30, None)]
+)
+def test_max_epochs_bounds_minutes(recipe, tmp_path, monkeypatch, minutes, epochs, steps):
+    """Neither the guess nor a machine that becomes faster ends a run for want of text."""
+    clock = Clock(monkeypatch, lambda step: 0.5 if step <= 150 else 0.05)
+    few = ("data.sources.stories.documents=20", f"data.sources.stories.max_epochs={epochs}")
+    out, budget = tmp_path / "few", f"stages.0.budget={{minutes: {minutes}}}"
+    said = call("run", recipe, budget, *few, "data.validation_fraction=0.2", "--out", out)
+    assert said.code == 0, said.err
+    text = json.loads((out / "data/stories/manifest.json").read_text())["splits"]["train"]["tokens"]
+    entry = stage_of(out)
+    assert entry["tokens"] <= epochs * text
+    if steps:
+        assert entry["steps"] == pytest.approx(steps, rel=0.1)
+    else:
+        assert entry["tokens"] > 0.9 * epochs * text and len(entry["replans"]) <= 3
+    assert clock.now < 60 * minutes + 10
+
+
 def test_repeats_are_told_of_minutes_that_were_measured(recipe, tmp_path, monkeypatch):
     """Not of the first guess, which here is nearly twice as much."""
     Clock(monkeypatch, lambda step: 0.5)

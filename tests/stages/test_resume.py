@@ -224,6 +224,13 @@ def test_a_passed_stage_cannot_be_changed(straight, tmp_path):
             reconcile_recipe(straight, other, SilentUi())
 
 
+@pytest.mark.parametrize("override", ["eval.seq_len=16", "eval.stride=8"])
+def test_scores_that_gates_compare_keep_their_windows(straight, tmp_path, override):
+    other = load_recipe(str(write_tiny(tmp_path)), [override])
+    with pytest.raises(YxanulError, match=r"eval\.str|eval\.seq"):
+        reconcile_recipe(straight, other, SilentUi())
+
+
 def test_a_bound_of_repeats_may_change_until_a_stage_has_passed(recipe, prepared_folder, tmp_path):
     run, ui = RunFolder(prepared_folder), RecordingUi()
     bound = ["data.sources.math.max_epochs=9"]

@@ -151,13 +151,14 @@ def is_locked(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Lock `folder` for this process, and delete files that a killed one left half-written in it;
-    raise YxanulError if it is locked. The kernel releases the lock when the process dies."""
+    raise YxanulError if it is locked, or wait. The kernel releases the lock when the process
+    dies."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             file.seek(0)
             owner = file.read().strip() or "unknown"

@@ -109,7 +109,7 @@ def _keep(model: _Evaluated, result: dict[str, Any]) -> None:
     folder = RunFolder(model.run).evaluations
     if model.step is None or not os.access(model.run, os.W_OK):
         return
-    path = folder / f"tasks-{model.step:08}.json"
+    path = folder / f"{'core' if 'centered' in result else 'tasks'}-{model.step:08}.json"
     earlier = read_json(path)["tasks"] if path.is_file() else {}
     write_json(path, result | {"tasks": earlier | result["tasks"]})
 

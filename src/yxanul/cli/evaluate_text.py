@@ -10,6 +10,7 @@ from typing import Any
 
 from yxanul.base.errors import YxanulError
 from yxanul.base.interrupt import StopRequest
+from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import Ui
 from yxanul.bundle import Bundle, open_bundle
 from yxanul.cli.options import Device
@@ -21,6 +22,8 @@ from yxanul.data.shards import Shards
 from yxanul.eval.domains import DomainScore, Surprise, score_each_document, surprises
 from yxanul.eval.perplexity import open_held_out, score_domains, window_shape
 from yxanul.eval.score import Score, loss_variance, named
+from yxanul.recipe import load_recipe
+from yxanul.stages.data import used_sources
 from yxanul.train.mixed_precision.weights import choose_device
 
 _HEADER = ("text", "loss", "perplexity", "bits/byte", "tokens")
@@ -105,9 +108,11 @@ def _held_out(asked: TextRequest, bundle: Bundle, ui: Ui) -> dict[str, Shards]:
             f"{asked.run} is a transformers folder, which has no held-out text",
             hint="pass files with --text FILE",
         )
+    recipe = RunFolder(asked.run).recipe  # other runs may share its folder of shards
+    used = used_sources(load_recipe(str(recipe))) if recipe.is_file() else None
     if bundle.data_address is not None:
-        fetch_shards(bundle.data_address, ui, splits=["validation"])
-    return open_held_out(bundle.data, bundle.tokenizer)
+        fetch_shards(bundle.data_address, ui, used, ["validation"])
+    return open_held_out(bundle.data, bundle.tokenizer, used)
 
 
 def _figures(score: Score) -> list[str]:

@@ -246,9 +246,9 @@ class RunRequest:
 
     def ask_for_cooldown(self, recipe: Recipe) -> bool:
         """Request an early cooldown; True if a running process will carry it out."""
-        from yxanul.stages.replan import ask
+        from yxanul.stages.replan import request_cooldown
 
-        ask(self.run, recipe)
+        request_cooldown(self.run, recipe)
         if not is_locked(self.out):
             return False
         text = f"asked the process that trains {self.out} to cool down and end"

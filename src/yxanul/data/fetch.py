@@ -8,7 +8,7 @@ from typing import Any
 
 from yxanul.base.cache import fetched_folder
 from yxanul.base.errors import YxanulError
-from yxanul.base.files import atomic_file, read_json, sha256_of, write_json
+from yxanul.base.files import atomic_file, folder_lock, read_json, sha256_of, write_json
 from yxanul.base.ui import Ui
 from yxanul.data.manifest import SPLITS, Manifest, Split, parse_manifest, shard_files
 from yxanul.data.storage import RemoteStorage
@@ -20,7 +20,7 @@ def fetch_shards(
     address: str, ui: Ui, names: Collection[str] | None = None, splits: Sequence[Split] = SPLITS
 ) -> Path:
     """Fetch splits of the sources (default: all) that are fully encoded at the address; return
-    their local folder, which then has no manifest of any other."""
+    their local folder. Manifests of sources that are no longer encoded there are removed."""
     storage = RemoteStorage(address, fetched_folder(address))
     storage.look()
     encoded = sorted(path.parent.name for path in storage.files("*/manifest.json"))
@@ -29,7 +29,8 @@ def fetch_shards(
             manifest.unlink()
     for name in encoded:
         if names is None or name in names:
-            _fetch_source(storage, name, splits, ui)
+            with folder_lock(storage.folder / name, wait=True):  # one process of several fetches
+                _fetch_source(storage, name, splits, ui)
     return storage.folder
 
 

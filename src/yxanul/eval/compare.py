@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -30,7 +31,8 @@ class Difference(NamedTuple):
 def compare_results(
     first: Mapping[str, Result], second: Mapping[str, Result]
 ) -> dict[str, dict[str, Difference]]:
-    """Return the differences by task and metric, over the documents that both were asked."""
+    """Return the differences by task and metric; both must have been asked the same documents, in
+    the same order."""
     return {
         name: {
             metric: paired_bootstrap(
@@ -55,7 +57,8 @@ def paired_bootstrap(
     """Return the difference of the weighted means (with `of_exp`, of their exp) of two models'
     values.
 
-    Documents are drawn with replacement, the same ones for both models, from a fixed seed.
+    Documents are drawn with replacement, the same ones for both models, from a fixed seed. The
+    interval of a single document is unknown: NaN.
     """
     weights_N = np.array(weights)
     pairs = np.array([first, second]) * weights_N
@@ -69,4 +72,6 @@ def paired_bootstrap(
         with np.errstate(over="ignore"):
             resampled, whole = np.exp(resampled), np.exp(whole)
     low, high = np.quantile(resampled[1] - resampled[0], [0.025, 0.975])
+    if len(weights_N) < 2:
+        low = high = math.nan
     return Difference(float(whole[1] - whole[0]), float(low), float(high))

@@ -89,7 +89,8 @@ def evaluate_core(
 
     options = options or TaskOptions()
     # The last target counts too when nanochat cuts a prompt.
-    cached = CachedModel(model, (options.seq_len or model.settings.max_seq_len) - 1, cache)
+    cached = CachedModel(model, options.seq_len or model.settings.max_seq_len, cache)
+    cached.seq_len -= 1
     folder, ui = Path(task_data), ui or SilentUi()
     present, _ = split_by_file(CORE, folder)
     check_shots({label: CORE[label] for label in present}, options, ui)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -78,9 +78,11 @@ def score_domains(
     return scores
 
 
-def open_held_out(folder: Path, tokenizer: Tokenizer) -> dict[str, Shards]:
-    """Open the held-out split of every encoded source in `folder`."""
-    names = source_names(folder)
+def open_held_out(
+    folder: Path, tokenizer: Tokenizer, used: Collection[str] | None = None
+) -> dict[str, Shards]:
+    """Open the held-out split of every encoded source in `folder`, or of those that are used."""
+    names = [name for name in source_names(folder) if used is None or name in used]
     if not names:
         raise YxanulError(f"no shards in {folder}", hint="run `yxanul prepare` with its recipe")
     return {name: Shards.open(folder, name, "validation", tokenizer.digest) for name in names}

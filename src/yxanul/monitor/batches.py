@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-PASSAGE_TOKENS, MOST_PASSAGES = 32, 4096
-MOST_SEARCHED = 16_384
-"""Tokens of a step in which held-out passages are looked for: a bound of the cost."""
+NGRAM_TOKENS, MAX_NGRAMS = 32, 4096
+MAX_SEARCHED_TOKENS = 16_384
+"""Tokens of a step in which held-out n-grams are looked for: a bound of the cost."""
 _TABLE_BITS = 20
 
 
@@ -21,15 +21,16 @@ class BatchWatch:
     """Collects facts about batches as they are loaded."""
 
     def __init__(self, held_out: Iterable[np.ndarray] = ()) -> None:
-        """Initialize with the ids of held-out documents, of which up to 4,096 passages of 32
-        tokens are looked for."""
-        hashes = [_hashes(ids[None])[0, ::PASSAGE_TOKENS] for ids in held_out]
-        passages = np.unique(np.concatenate([np.empty(0, np.uint64), *hashes]))
-        step = -(-len(passages) // MOST_PASSAGES) or 1
-        self._passages = passages[::step]
-        self._seen = np.zeros(len(self._passages), bool)
+        """Initialize with the ids of held-out documents, of which up to 4,096 n-grams of
+        32 tokens are looked for."""
+        hashes = [_hashes(ids[None])[0, ::NGRAM_TOKENS] for ids in held_out]
+        ngrams = np.unique(np.concatenate([np.empty(0, np.uint64), *hashes]))
+        step = -(-len(ngrams) // MAX_NGRAMS) or 1
+        self._ngrams = ngrams[::step]
+        self._digest = zlib.crc32(self._ngrams.tobytes())
+        self._seen = np.zeros(len(self._ngrams), bool)
         self._table = np.zeros(1 << _TABLE_BITS, bool)
-        self._table[self._passages >> np.uint64(64 - _TABLE_BITS)] = True
+        self._table[self._ngrams >> np.uint64(64 - _TABLE_BITS)] = True
         self._clear()
 
     def _clear(self) -> None:
@@ -51,14 +52,14 @@ class BatchWatch:
         self._counts = counts
         self._num_targets += int(is_target.sum())
         self._num_copied += int((is_target & (targets_BT == ids_BT)).sum())
-        if ids_BT.shape[1] >= PASSAGE_TOKENS:
+        if ids_BT.shape[1] >= NGRAM_TOKENS:
             self._num_rows += len(ids_BT)
             self._rows.update(zlib.crc32(row.tobytes()) for row in ids_BT)
-        num_searched = -(-(MOST_SEARCHED - self._num_searched) // ids_BT.shape[1])
+        num_searched = -(-(MAX_SEARCHED_TOKENS - self._num_searched) // ids_BT.shape[1])
         hashes = _hashes(ids_BT[: max(0, num_searched)])
         self._num_searched += ids_BT.size
         likely = hashes[self._table[hashes >> np.uint64(64 - _TABLE_BITS)]]
-        self._seen |= np.isin(self._passages, likely)
+        self._seen |= np.isin(self._ngrams, likely)
 
     def metrics(self) -> dict[str, float]:
         """Return the metrics of the step, and start the next; {} if nothing was loaded."""
@@ -73,26 +74,27 @@ class BatchWatch:
         }
         if self._num_rows:
             metrics["data/repeated_rows"] = 1 - len(self._rows) / self._num_rows
-        if len(self._passages):
+        if len(self._ngrams):
             metrics["data/held_out_seen"] = float(self._seen.mean())
         self._clear()
         return metrics
 
     def to_dict(self) -> dict[str, Any]:
-        """Return which passages have been seen, as plain data."""
-        return {"seen": np.packbits(self._seen).tobytes().hex()}
+        """Return which n-grams have been seen, as plain data."""
+        return {"ngrams": self._digest, "seen": np.packbits(self._seen).tobytes().hex()}
 
     def load(self, plain: Mapping[str, Any]) -> None:
-        """Restore what `to_dict` returned, unless the passages are others."""
+        """Restore what `to_dict` returned, unless the n-grams are others."""
         packed = np.frombuffer(bytes.fromhex(plain["seen"]), np.uint8)
-        if len(packed) == -(-len(self._seen) // 8):
+        is_same = plain.get("ngrams", self._digest) == self._digest  # earlier states lack it
+        if is_same and len(packed) == -(-len(self._seen) // 8):
             self._seen = np.unpackbits(packed, count=len(self._seen)).astype(bool)
 
 
 def _hashes(ids_BT: np.ndarray) -> np.ndarray:
-    """Return a hash of each passage of 32 consecutive tokens of a row, by doubling its length."""
+    """Return a hash of each n-gram of 32 consecutive tokens of a row, by doubling its length."""
     hashes, length = ids_BT.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15), 1
-    while length < PASSAGE_TOKENS:
+    while length < NGRAM_TOKENS:
         factor = np.uint64(0xC2B2AE3D27D4EB4F + 2 * length)
         hashes = hashes[:, :-length] * factor + (hashes[:, length:] ^ (hashes[:, length:] >> 29))
         length *= 2

@@ -59,12 +59,12 @@ def _chance(task: str) -> float | None:
 
 def _of_evaluation(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the rows of a result as `yxanul eval --json` prints it."""
-    tasks = result.get("tasks")
+    tasks, prefix = result.get("tasks"), "core/" if "centered" in result else ""
     for task, facts in tasks.items() if isinstance(tasks, dict) else ():
         metrics = [n for n in facts if n not in _NO_METRIC and not n.endswith("stderr")]
         for number, metric in enumerate(metrics):
             yield {
-                "task": task,
+                "task": f"{prefix}{task}",
                 "metric": metric,
                 "value": facts[metric],
                 "stderr": facts.get(f"{metric}_stderr" if number else "stderr"),

@@ -106,7 +106,7 @@ def finding_facts(finding: Mapping[str, Any]) -> dict[str, Any]:
         "label": rule_label(metric, against) + (" (a target)" if is_target else ""),
         "measured": measured,
         "is_target": is_target,
-        "verdict": "not shown to be" if low <= number <= high else "has to be",
+        "verdict": "not shown to be" if low < number < high else "has to be",
         "limit": f"{bound} {limit}{times}",
         "passed": bool(finding.get("passed")),
     }

@@ -62,7 +62,7 @@ class Finding:
     @property
     def is_open(self) -> bool:
         """Whether the interval holds the limit, so that nothing is shown."""
-        return self.interval is not None and self.interval[0] <= self.limit <= self.interval[1]
+        return self.interval is not None and self.interval[0] < self.limit < self.interval[1]
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _findings(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         measured = evidence.at_end.get(metric)
         if rule.against is not None and measured is not None:
             reference = evidence.references[rule.against].get(metric)
-            measured = measured / reference if reference else None
+            measured = measured / reference if reference and math.isfinite(reference) else None
         value = math.nan if measured is None else measured
         # Both sides of a ratio were measured on the same documents: no interval is known.
         interval = None if rule.against else evidence.intervals.get(metric)

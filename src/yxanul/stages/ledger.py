@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -101,7 +102,7 @@ class Entry:
 
     @property
     def budget_tokens(self) -> int:
-        """Planned target tokens without those of actions."""
+        """Planned target tokens without those of actions, each of which is rounded to a step."""
         return self.tokens - sum(action.tokens for action in self.actions)
 
     def to_dict(self) -> dict[str, Any]:
@@ -187,7 +188,8 @@ class Ledger:
         for entry in self.entries:
             if entry.name == before:
                 break
-            for metric, value in entry.at_end.items():
+            finite = {name: value for name, value in entry.at_end.items() if math.isfinite(value)}
+            for metric, value in finite.items():
                 if metric not in best or is_better(metric, value, best[metric]):
                     best[metric] = value
         return best

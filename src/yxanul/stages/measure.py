@@ -1,4 +1,4 @@
-"""Machine-dependent decisions: measured once per run before its first step, kept in the ledger."""
+"""Machine-dependent decisions: measured before a run's first step and kept in the ledger."""
 
 from __future__ import annotations
 
@@ -193,11 +193,13 @@ def decide_precision(
     """Return the precision to train in; the result of `auto` is kept for resumed runs."""
     train = recipe.train
     requested = train.precision + (" without fp8" if train.fp8.engine == "none" else "")
-    if ledger.decisions.get("asked_precision") != requested:
+    allowed = PRECISIONS_OF.get(train.strategy) if processes > 1 else None
+    is_known = ledger.decisions.get("asked_precision") == requested
+    if not is_known or (allowed and ledger.decisions["precision"] not in allowed):
         device = model.embedding.tokens.device
         candidates = precision_candidates(train, model.settings, device)
-        if processes > 1 and train.strategy in PRECISIONS_OF:
-            candidates = [name for name in candidates if name in PRECISIONS_OF[train.strategy]]
+        if allowed:
+            candidates = [name for name in candidates if name in allowed]
         decision = measure_precisions(candidates, lambda name: _seconds(model, recipe, name))
         ledger.decisions |= {"asked_precision": requested, "precision": decision.precision}
         if decision.line:

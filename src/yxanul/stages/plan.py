@@ -28,7 +28,7 @@ def resolve_plan(
     """Return the plan of a stage: its budget with all changes recorded in the ledger.
 
     `available` has the training tokens of its sources: needed for epochs and `max_epochs`.
-    With `bounded=False`, `max_epochs` is ignored.
+    With `bounded=False`, `max_epochs` is ignored, and if it leaves too little text for a guess.
     """
     plan = _plan_budget(recipe, stage, entry, available)
     for step, tokens, _ in entry.replans:
@@ -51,7 +51,12 @@ def resolve_plan(
         earlier = _earlier_mix(recipe, stage, available)
         plan = replace(plan, phases=tuple(_with_replay(p, replay, earlier) for p in plan.phases))
     bounds = bounds_of(plan, recipe.data.sources) if bounded else {}
-    return cap_epochs(plan, bounds, available, entry.positions) if bounds else plan
+    try:
+        return cap_epochs(plan, bounds, available, entry.positions) if bounds else plan
+    except YxanulError:
+        if not entry.is_guess:
+            raise
+        return plan
 
 
 def check_end(plan: Plan, stage: StageSettings, done: int) -> None:

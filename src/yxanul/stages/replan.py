@@ -1,4 +1,4 @@
-"""Plans that change during training: budgets in minutes, and early cooldown."""
+"""What changes during training: plans of budgets in minutes, CPU threads, and early cooldown."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ USUAL_MFU = 0.4
 """Typical MFU of a step: a first estimate of the speed, until steps have been timed."""
 MOST_TOKENS = 10**18
 """Limit of a stage, as of a budget in tokens."""
+WORTH_REPLANNING = 0.002
+"""Least change of a stage's tokens for a new plan, as a share."""
 TOLERANCE = 0.1
 """Deviation from the end, as a share of the time left, that triggers a new plan."""
 
@@ -196,24 +198,30 @@ class MinutesBudget(Callback):
             self._marks = deque([self._marks[-1]])
             return None
         self._planned = now
-        return self._tokens_for(trainer, left * work_per_second)
+        tokens = self._tokens_for(trainer, left * work_per_second)
+        # Where `max_epochs` bounds the stage, a faster machine changes nothing.
+        is_new = abs(tokens / plan.curve_at(done).total_tokens - 1) > WORTH_REPLANNING
+        return tokens if is_new or not replans else None
 
     def _tokens_for(self, trainer: Trainer, work: float) -> int:
         """Return the fewest tokens of the whole stage that leave at least `work` FLOPs, within a
-        thousandth."""
+        thousandth; fewer where `max_epochs` leaves no text for them."""
         done, replans = trainer.progress.stage_step, self._entry.replans
 
-        def leaves_enough(tokens: int) -> bool:
+        def work_left(tokens: int) -> float:
             trial = replace(self._entry, replans=[*replans, (done, tokens, 0.0)])
-            return self._work(self._plan(trainer, trial), done) >= work
+            try:
+                return self._work(self._plan(trainer, trial), done)
+            except YxanulError:
+                return math.inf
 
         low, high = 0, trainer.plan.curve_at(done).total_tokens
-        while not leaves_enough(high) and high < MOST_TOKENS:
+        while work_left(high) < work and high < MOST_TOKENS:
             low, high = high, 2 * high
         while high - low > max(1, high // 1000):
             middle = (low + high) // 2
-            low, high = (low, middle) if leaves_enough(middle) else (middle, high)
-        return high
+            low, high = (low, middle) if work_left(middle) >= work else (middle, high)
+        return high if work_left(high) < math.inf else low
 
     def _note(self, now: float, phase: Phase) -> None:
         """Record the end of a step; drop marks older than the window."""
@@ -239,9 +247,9 @@ class MinutesBudget(Callback):
         return phase.step_tokens * flops_per_token(model, phase.seq_len).total
 
 
-def ask(run: RunFolder, recipe: Recipe) -> None:
+def request_cooldown(run: RunFolder, recipe: Recipe) -> None:
     """Request an early cooldown; reject it unless the running stage has a wsd schedule."""
-    stage = stage_at_work(run, recipe)
+    stage = current_stage(run, recipe)
     name = stage_optim(recipe.optim, stage).schedule.name
     if name != "wsd":
         raise YxanulError(
@@ -250,10 +258,10 @@ def ask(run: RunFolder, recipe: Recipe) -> None:
             expected="wsd",
             hint="the other schedules depend on the length of the stage",
         )
-    write_text(request_of(run), f"{stage.name}\n")
+    write_text(cooldown_request(run), f"{stage.name}\n")
 
 
-def stage_at_work(run: RunFolder, recipe: Recipe) -> StageSettings:
+def current_stage(run: RunFolder, recipe: Recipe) -> StageSettings:
     """Return the first stage that has not passed its gate; it must have begun."""
     run.check_exists()
     entries = {entry.name: entry for entry in Ledger.open(run.ledger).entries}
@@ -269,7 +277,7 @@ def stage_at_work(run: RunFolder, recipe: Recipe) -> StageSettings:
     )
 
 
-def request_of(run: RunFolder) -> Path:
+def cooldown_request(run: RunFolder) -> Path:
     """Return the request file for an early cooldown; it contains the name of the stage."""
     return run.path / "cooldown-now"
 
@@ -283,11 +291,11 @@ class Cooldown(Callback):
     def after_step(self, trainer: Trainer, report: StepReport) -> Changes | None:
         """Check for a request; return the shortened plan."""
         session, entry = self._session, self._entry
-        request = request_of(session.run)
+        request = cooldown_request(session.run)
         if not session.world.any(session.world.is_main and request.exists()):
             return None
         # The stage that is named may have ended since.
-        is_meant = request.exists() and request.read_text().strip() == entry.name
+        is_meant = session.world.is_main and request.read_text().strip() == entry.name
         is_meant = session.world.broadcast(is_meant)
         done, total = report.progress.stage_step, trainer.plan.total_steps
         if is_meant and entry.actions:

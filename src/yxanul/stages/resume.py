@@ -43,6 +43,9 @@ FIXED = (
     "data.decontaminate",
     "data.shuffle_tokens",
     "model.",
+    # Gates compare scores with those of earlier stages.
+    "eval.seq_len",
+    "eval.stride",
 )
 """Keys whose change would invalidate files on disk."""
 _RESOLVED = {"seed", "optim", "train", "monitor", "eval"}
@@ -84,8 +87,8 @@ def reconcile_recipe(run: RunFolder, recipe: Recipe, ui: Ui) -> None:
             raise YxanulError(
                 f"{run.path} was started with another recipe",
                 got=_listed(fixed),
-                hint="finished stages, text, tokenizer and model cannot change; choose another"
-                " folder with --out, or add a stage to train longer",
+                hint="finished stages, text, tokenizer, model and windows of scores cannot change;"
+                " choose another folder with --out, or add a stage to train longer",
             )
         if is_complete:
             if changes:

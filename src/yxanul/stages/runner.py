@@ -330,7 +330,8 @@ def gather_evidence(session: Session, index: int, entry: Entry, scorer: Scorer) 
     *earlier, stage = session.recipe.stages[: index + 1]
     of_tasks, intervals = score_tasks(session, scorer)
     metrics = named(scorer.score(scorer.domains)) | of_tasks
-    against_xz = [rule.metric for rule in stage.gate.rules if rule.against == "xz"]
+    rules = (*stage.gate.rules, *stage.gate.targets)
+    against_xz = [rule.metric for rule in rules if rule.against == "xz"]
     xz_metrics = {metric for pattern in against_xz for metric in matching(pattern, metrics)}
     references = {
         "start": entry.at_start,

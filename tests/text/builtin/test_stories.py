@@ -16,7 +16,7 @@ CAST = {str(tale.cast[who]) for tale in tales() for who in ("hero", "friend")}
 
 
 @pytest.fixture(scope="module")
-def sample() -> list[tuple[stories.Plan, str]]:
+def sample() -> list[tuple[stories.Outline, str]]:
     return [(stories.plan(n, 3), stories.document(n, 3)) for n in range(4000)]
 
 

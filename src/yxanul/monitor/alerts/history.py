@@ -13,6 +13,7 @@ from yxanul.monitor.rolling import Rolling
 
 LOSSES, BATCHES, SPIKE_WINDOW = 2000, 50, 10_000
 NORMS, DATA_SHARES, MEMORY, SPEEDS = 100, 100, 200, 2000
+LASTING_STEPS = 100
 Metrics = Mapping[str, float]
 PLANNED = (
     "curriculum/stage",
@@ -31,7 +32,7 @@ FACTS = (
     "optim/usual_lr",
 )
 """Metrics that hold until there is another value."""
-WINDOWS = (
+RESET = (
     *("num_steps", "highest_lr", "losses", "recent", "norms", "spike", "bad_since"),
     *("data_shares", "waits", "memory", "speeds"),
 )
@@ -55,11 +56,11 @@ class Spike:
 class History:
     """Windows over the updates since the last planned change, and a few facts about the run."""
 
-    spikes_are: SpikeSettings = field(default_factory=SpikeSettings)
+    spike_settings: SpikeSettings = field(default_factory=SpikeSettings)
     step: int = 0
     """Updates of the run, including the current one."""
     num_steps: int = 0
-    """Updates since the last planned change, without the current one."""
+    """Updates with a finite loss since the last planned change or rollback, without this one."""
     planned: dict[str, float] = field(default_factory=dict)
     facts: dict[str, float] = field(default_factory=dict)
     losses: Rolling = field(default_factory=lambda: Rolling(LOSSES))
@@ -89,11 +90,13 @@ class History:
         if planned and planned != self.planned:
             self.planned = planned
             self.reset()
+        if "train/loss" in metrics and self.has_returned():
+            self.spike = None
 
     def reset(self) -> None:
         """Empty the windows: the next updates are not comparable with the last."""
         fresh = History()
-        for name in WINDOWS:
+        for name in RESET:
             setattr(self, name, getattr(fresh, name))
         # Entropies of attention depend on the length of rows.
         kept = {n: v for n, v in self.first.items() if not n.startswith("attention_entropy")}
@@ -101,7 +104,15 @@ class History:
 
     def is_spike(self, loss: float) -> bool:
         """Return whether a finite loss is a spike."""
-        return loss > limit(self.recent, self.spikes_are)
+        return loss > limit(self.recent, self.spike_settings)
+
+    def has_returned(self) -> bool:
+        """Return whether the loss is back from a spike: its median, 100 updates later, is within 2
+        standard deviations of its level before."""
+        spike = self.spike
+        if spike is None or self.step < spike.step + LASTING_STEPS:
+            return False
+        return self.level(BATCHES).median <= spike.level + 2 * spike.std
 
     def level(self, last: int) -> Rolling:
         """Return the last losses."""
@@ -121,7 +132,7 @@ class History:
             self.spikes = [step for step in self.spikes if step > oldest] + [self.step]
         self.num_steps += 1
         self.losses.append(loss)
-        self.recent = with_value(self.recent, loss, self.spikes_are)
+        self.recent = with_value(self.recent, loss, self.spike_settings)
         self.highest_lr = max(self.highest_lr, metrics.get("optim/learning_rate", 0.0))
         if total := metrics.get("perf/total_step_time"):
             self.data_shares.append(metrics.get("perf/data_time", 0.0) / total)
@@ -141,7 +152,7 @@ class History:
         return plain | lists | {"spike": self.spike and vars(self.spike)}
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any], spikes_are: SpikeSettings) -> History:
+    def from_dict(cls, plain: Mapping[str, Any], spike_settings: SpikeSettings) -> History:
         """Restore what `to_dict` returned."""
         windows = {
             "losses": Rolling(LOSSES, plain["losses"]),
@@ -150,4 +161,4 @@ class History:
             "norms": Rolling(NORMS, plain["norms"]),
             "batches": Rolling(BATCHES, plain["batches"]),
         }
-        return cls(**{**plain, **windows}, spikes_are=spikes_are)
+        return cls(**{**plain, **windows}, spike_settings=spike_settings)

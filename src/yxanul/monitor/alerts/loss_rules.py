@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 
-from yxanul.monitor.alerts.history import BATCHES, SPIKE_WINDOW, History, Metrics
+from yxanul.monitor.alerts.history import BATCHES, LASTING_STEPS, SPIKE_WINDOW, History, Metrics
 from yxanul.monitor.rolling import Rolling
 
 FINITE = ("train/loss", "optim/gradient_norm", "optim/num_nans", "optim/num_infs")
 START_SHARE = 0.5
 COPIED_TARGETS, FUTURE_LEAK = 0.9, 1e-4
 BYTES_PER_TOKEN, LARGE_VOCABULARY, OVERFIT_EPOCHS = 1.5, 1000, 3
-LASTING_STEPS = 100
 REPEATED_ROWS = 0.1
 SPIKE_SHARE, LEAST_SPIKES = 1e-3, 5
 PATIENCE_STEPS, LEAST_PROGRESS, END_OF_RATE = 1000, 1e-3, 0.2
@@ -40,7 +39,7 @@ def too_good(metrics: Metrics, history: History) -> str | None:
     An honest model learns the frequencies of tokens first: from random weights it needs more
     updates to halve the entropy of the tokens it is asked for. (Being below that entropy within 50
     updates, the usual rule, happens by update 20 on simple text.) Below 0.5 nats a token in the
-    first epoch is beyond natural text; text that is read again may be known by heart.
+    first epoch is beyond natural text; text that is read again may be memorized.
     """
     loss, entropy = metrics.get("train/loss"), metrics.get("data/unigram_entropy", 0.0)
     if loss is None:
@@ -65,7 +64,7 @@ def too_good(metrics: Metrics, history: History) -> str | None:
 
 
 def held_out_in_training(metrics: Metrics, history: History) -> str | None:
-    """Look for more than 2 % of the passages of held-out text in the batches, 60 % of synthetic
+    """Look for more than 2 % of the 32-grams of held-out text in the batches, 60 % of synthetic
     text.
 
     In a whole epoch stories, articles, web pages and school mathematics had none, and the built-in
@@ -76,7 +75,7 @@ def held_out_in_training(metrics: Metrics, history: History) -> str | None:
         return None
     if seen <= (0.6 if history.facts.get("data/synthetic") else 0.02):
         return ""
-    return f"{seen:.0%} of the passages of held-out text have been in training batches"
+    return f"{seen:.0%} of the 32-grams of held-out text have been in training batches"
 
 
 def wrong_tokenizer(metrics: Metrics, history: History) -> str | None:
@@ -136,9 +135,6 @@ def spike_stays(metrics: Metrics, history: History) -> str | None:
     if history.step < spike.step + LASTING_STEPS:
         return None
     median = history.level(BATCHES).median
-    if median <= spike.level + 2 * spike.std:
-        history.spike = None
-        return ""
     return f"a median loss of {median:.3f}, {spike.level:.3f} before a spike at step {spike.step}"
 
 

@@ -50,7 +50,7 @@ ALERTS: dict[str, AlertRule] = {
     "duplicated_batches": AlertRule(
         "error",
         loss_rules.duplicated_batches,
-        "a loader that repeats itself: the model learns a few batches by heart",
+        "a loader that repeats itself: the model memorizes a few batches",
         "`yxanul data show RUN --step {step}` for the rows of both updates",
         silences=("too_good", "train_validation_gap", "plateau", "loss_spike", "spike_stays"),
     ),
@@ -149,7 +149,7 @@ ALERTS: dict[str, AlertRule] = {
         "warn",
         weight_rules.output_logits,
         "logits that drift, as cross-entropy does not fix their level",
-        "model.z_loss=1e-4, or {lower_lr}",
+        "{lower_lr}, or model.z_loss=1e-4 in a new run",
     ),
     "update_ratio": AlertRule(
         "warn",

@@ -53,6 +53,7 @@ def write_copies(
             "too many documents to deduplicate",
             got=f"{starts[-1]:,}",
             expected=f"at most {_MAX_DOCUMENTS:,}",
+            hint="set data.deduplicate: null",
         )
     with _empty_folder(scratch):
         codes = _decide(files, starts, settings, scratch, check)

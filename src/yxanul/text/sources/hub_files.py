@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 from yxanul.base.errors import YxanulError
 from yxanul.text.sources import remote
 from yxanul.text.sources.files import File
-from yxanul.text.sources.hub_plan import Entry
+from yxanul.text.sources.hub_plan import DatasetFile
 from yxanul.text.sources.hub_query import HubQuery
 from yxanul.text.sources.retry import retry
 
@@ -77,7 +77,9 @@ class HubFile(File):
         return path
 
 
-def hub_file(entry: Entry, query: HubQuery, streaming: bool, downloads: bool = False) -> HubFile:
+def hub_file(
+    entry: DatasetFile, query: HubQuery, streaming: bool, downloads: bool = False
+) -> HubFile:
     """Return a file of a dataset."""
     address = f"hf://datasets/{query.name}@{query.revision}/{entry.path}"
     return HubFile(entry.path, address, entry.size_bytes, entry.digest, query, streaming, downloads)

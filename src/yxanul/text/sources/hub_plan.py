@@ -37,7 +37,7 @@ _FILES_PER_REQUEST = 500
 _HARMLESS = ("name", "version", "data_dir", "data_files", "description", "features")
 
 
-class Entry(NamedTuple):
+class DatasetFile(NamedTuple):
     """A file of the dataset; `digest` is that of its content."""
 
     path: str
@@ -45,25 +45,26 @@ class Entry(NamedTuple):
     digest: str
 
 
-class Plan(NamedTuple):
+class DatasetPlan(NamedTuple):
     """Plan for a dataset at one commit, the same in every process."""
 
     commit: str
     format: str
-    files: tuple[Entry, ...] = ()
+    files: tuple[DatasetFile, ...] = ()
     note: str | None = None
 
 
 @lru_cache(maxsize=32)
-def find_plan(query: HubQuery, quick: bool = False) -> Plan:
-    """Return the plan; a branch is resolved once per process, so that a run stays at one commit.
+def find_plan(query: HubQuery, quick: bool = False) -> DatasetPlan:
+    """Return the plan; a branch is resolved once per process and `quick`, so that
+    a run stays at one commit.
 
     Plans are stored next to the downloaded files, so that a cached dataset needs no hub. `quick` is
     that of `retry`.
     """
     stored = None if query.is_local else _stored(query)
     if query.is_local or is_offline():
-        return stored or Plan(query.revision or "main", ROWS)
+        return stored or DatasetPlan(query.revision or "main", ROWS)
     if stored and query.is_pinned:
         return stored
     try:
@@ -93,7 +94,7 @@ def commit_of(query: HubQuery) -> str:
     return str(HfApi().dataset_info(query.name, revision=query.revision, timeout=timeout).sha)
 
 
-def _plan_at(query: HubQuery, commit: str) -> Plan:
+def _plan_at(query: HubQuery, commit: str) -> DatasetPlan:
     builder = retry(lambda: _builder(query), query, client_waits=True)
     splits = {str(split): files for split, files in (builder.config.data_files or {}).items()}
     if query.split not in splits:
@@ -101,14 +102,14 @@ def _plan_at(query: HubQuery, commit: str) -> Plan:
         if re.fullmatch(r"\w+(\.\w+)*", query.split) and query.split != "all" and splits:
             what = f"'{query.name}' has no split '{query.split}'"
             raise unknown_choice(what, query.split, list(splits), "split")
-        return Plan(commit, ROWS)
+        return DatasetPlan(commit, ROWS)
     # A file that matches two patterns is read once.
     root = f"hf://datasets/{query.name}@{commit}/"
     paths = list(dict.fromkeys(file.removeprefix(root) for file in splits[query.split]))
     if not _is_readable(builder, paths):
-        return Plan(commit, ROWS)
+        return DatasetPlan(commit, ROWS)
     entries = retry(lambda: tuple(_entries(query, paths)), query)
-    return Plan(commit, builder.name, entries)
+    return DatasetPlan(commit, builder.name, entries)
 
 
 def _builder(query: HubQuery) -> DatasetBuilder:
@@ -152,7 +153,7 @@ def _is_readable(builder: DatasetBuilder, paths: Sequence[str]) -> bool:
     return is_usual and bool(suffixes) and all(path.lower().endswith(suffixes) for path in paths)
 
 
-def _entries(query: HubQuery, paths: Sequence[str]) -> Iterator[Entry]:
+def _entries(query: HubQuery, paths: Sequence[str]) -> Iterator[DatasetFile]:
     """Request the sizes and digests of some files, in order."""
     from huggingface_hub import HfApi, RepoFile
 
@@ -163,14 +164,14 @@ def _entries(query: HubQuery, paths: Sequence[str]) -> Iterator[Entry]:
         files = {info.path: info for info in infos if isinstance(info, RepoFile)}
         for path in batch:
             lfs = files[path].lfs
-            yield Entry(path, files[path].size, lfs.sha256 if lfs else files[path].blob_id)
+            yield DatasetFile(path, files[path].size, lfs.sha256 if lfs else files[path].blob_id)
 
 
-def _stored(query: HubQuery) -> Plan | None:
+def _stored(query: HubQuery) -> DatasetPlan | None:
     """Return the stored plan of an earlier run; None if there is no readable one."""
     try:
         commit, kind, files = json.loads(_path(query).read_text())
-        return Plan(commit, kind, tuple(Entry(*file) for file in files))
+        return DatasetPlan(commit, kind, tuple(DatasetFile(*file) for file in files))
     except (ImportError, OSError, ValueError, TypeError):
         return None
 

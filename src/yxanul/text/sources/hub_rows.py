@@ -17,7 +17,7 @@ from yxanul.text.sources.parquet import ROWS_AT_ONCE, rows_of, text_like
 from yxanul.text.sources.retry import retry, to_user_error
 from yxanul.text.sources.source import digest_of, range_name, ranges
 
-ROWS_A_PART = 20_000
+ROWS_PER_SLICE = 20_000
 
 
 @lru_cache(maxsize=8)
@@ -59,9 +59,9 @@ class HubRows:
         limit, split, dataset = self.settings.limit, self._query.split, self._dataset
         if not self._streaming:
             version = _version_of(dataset)
-            runs = ranges(min(len(dataset), limit or len(dataset)), ROWS_A_PART)
+            runs = ranges(min(len(dataset), limit or len(dataset)), ROWS_PER_SLICE)
         else:
-            version = repr(self._query)
+            version = repr((self._query, _files_of(self._query)))
             runs = ranges(dataset.num_shards, 1)
         mark = digest_of(version, repr(self._columns))
         if self._streaming and limit:
@@ -105,6 +105,13 @@ class HubRows:
             yield from dataset.with_format("arrow").iter(num_rows)
         except Exception as error:
             raise to_user_error(error, self._query) from error
+
+
+def _files_of(query: HubQuery) -> list[tuple[str, int, int]]:
+    """Return names, sizes and times of the files of a local folder, which has no commit."""
+    paths = sorted(Path(query.name).rglob("*")) if query.is_local else []
+    found = [(str(path), path.stat()) for path in paths if path.is_file()]
+    return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in found]
 
 
 def _version_of(dataset: Any) -> str:

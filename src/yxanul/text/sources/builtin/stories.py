@@ -73,7 +73,7 @@ def speech() -> dict[str, str | Template]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Outline:
     """The main choices of one story: no two indexes below `plans().count` share them."""
 
     tale: Tale
@@ -87,23 +87,23 @@ def document(index: int, seed: int) -> str:
     return tell(plan(index, seed), Draws(derive_seed(seed, DOMAIN, index)))
 
 
-def plan(index: int, seed: int) -> Plan:
+def plan(index: int, seed: int) -> Outline:
     """Return the main choices of story `index`."""
     kind, choices = plans().plan(index, seed)
     return chosen(tales()[kind], choices)
 
 
-def chosen(tale: Tale, choices: Sequence[int]) -> Plan:
+def chosen(tale: Tale, choices: Sequence[int]) -> Outline:
     """Return the plan of a tale with these of its `choices`."""
     words: dict[str, str | Template] = {**speech(), **tale.cast}
     for slot, choice in zip(tale.slots, choices, strict=False):
         words.update(slot[choice])
     beats = [beat for paragraph in tale.paragraphs for beat in paragraph]
     told = zip(beats, choices[len(tale.slots) :], strict=True)
-    return Plan(tale, words, tuple(beat[choice] for beat, choice in told))
+    return Outline(tale, words, tuple(beat[choice] for beat, choice in told))
 
 
-def tell(story: Plan, draws: Draws) -> str:
+def tell(story: Outline, draws: Draws) -> str:
     """Write the story of a plan, with the remaining choices drawn."""
     out: list[str] = []
     between = draws.pick(BREAKS)
