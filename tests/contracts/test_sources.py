@@ -74,7 +74,7 @@ CASES = {"text": text, "jsonl": jsonl, "parquet": parquet_files, "hub": hub, "bu
 def case(request, tmp_path, monkeypatch):
     """A small source of one kind, in several parts where its files allow it."""
     monkeypatch.setattr(parquet, "PART_BYTES", 2000)
-    monkeypatch.setattr("yxanul.text.sources.hub_rows.ROWS_A_PART", 15)
+    monkeypatch.setattr("yxanul.text.sources.hub_rows.ROWS_PER_SLICE", 15)
     monkeypatch.setattr("yxanul.text.sources.builtin_source.DOCUMENTS_A_PART", 15)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
     if request.param == "hub":

@@ -68,7 +68,7 @@ def test_without_a_path_the_hub_is_asked(name, monkeypatch):
 
     monkeypatch.setattr(
         "yxanul.text.benchmark_rows.find_plan",
-        lambda query, quick: hub_plan.Plan("1", hub_plan.ROWS),
+        lambda query, quick: hub_plan.DatasetPlan("1", hub_plan.ROWS),
     )
     monkeypatch.setattr("yxanul.text.benchmark_rows.load", load)
     assert list(benchmark_texts(name)) == TEXTS[name]
