@@ -256,7 +256,7 @@ def assert_all_finite(out):
 
 NURSERY = """
 import json, os, signal, sys, time
-import torch._dynamo, yxanul.cli.app, yxanul.stages.runner, yxanul.stages.resume
+import yxanul.cli.app, yxanul.stages.runner, yxanul.stages.resume
 from yxanul.cli.entry import run as main
 
 def live(order):

@@ -57,7 +57,13 @@ def place(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def param(words: list[str]) -> object:
+    """Mark what starts several training processes slow: those verbs have tests of their own."""
+    starts_several = words[0] == "verify-resume" or "--devices" in words
+    return pytest.param(words, marks=[pytest.mark.slow] * starts_several, id=" ".join(words))
+
+
+@pytest.mark.parametrize("words", [param(words) for words in commands()])
 def test_every_command_runs(words, place):
     """Run it as written, with the tiny recipe in place of quickstart and tiny budgets."""
     words = ["quickstart.yaml" if word == "quickstart" else word for word in words]

@@ -216,11 +216,12 @@ def test_more_than_before_goes_on(recipe, out, monkeypatch, budget, steps):
 
 
 @pytest.mark.parametrize(
-    ("minutes", "epochs", "steps"), [(0.5, 20, 60), (0.5, 1, None), (3, 30, None)]
+    ("minutes", "seconds", "epochs", "steps"),
+    [(0.5, 0.5, 20, 60), (0.5, 0.5, 1, None), (3, 2.0, 8, None)],
 )
-def test_max_epochs_bounds_minutes(recipe, tmp_path, monkeypatch, minutes, epochs, steps):
+def test_max_epochs_bounds_minutes(recipe, tmp_path, monkeypatch, minutes, seconds, epochs, steps):
     """Neither the guess nor a machine that becomes faster ends a run for want of text."""
-    clock = Clock(monkeypatch, lambda step: 0.5 if step <= 150 else 0.05)
+    clock = Clock(monkeypatch, lambda step: seconds if step * seconds <= 75 else seconds / 10)
     few = ("data.sources.stories.documents=20", f"data.sources.stories.max_epochs={epochs}")
     out, budget = tmp_path / "few", f"stages.0.budget={{minutes: {minutes}}}"
     said = call("run", recipe, budget, *few, "data.validation_fraction=0.2", "--out", out)

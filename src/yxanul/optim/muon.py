@@ -19,10 +19,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.adamw import adamw
 
-from yxanul.optim.adamw import FUSED_DEVICES
-from yxanul.optim.base import GroupwiseOptimizer
+from yxanul.optim.adamw import AdamW
 from yxanul.optim.config import OptimSettings
 
 MOMENTUM = 0.95
@@ -54,27 +52,18 @@ class TensorGather:
         return whole
 
 
-class Muon(GroupwiseOptimizer):
+class Muon(AdamW):
     """Muon for groups with `orthogonal`, AdamW for all others."""
 
-    def __init__(self, groups: list[dict[str, Any]], *, betas: tuple[float, float], eps: float):
-        devices = {param.device.type for group in groups for param in group["params"]}
-        defaults = {
-            "orthogonal": False,
-            "betas": betas,
-            "eps": eps,
-            "fused": devices.issubset(FUSED_DEVICES),  # also read by torch's load_state_dict
-        }
-        super().__init__(groups, defaults)
+    def __init__(self, groups: list[dict[str, Any]], settings: OptimSettings):
+        super().__init__(groups, settings)
         self.gather = TensorGather()
         self.dtype = torch.float32
         """Dtype of the orthogonalization."""
 
     def _step(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
-        if group["orthogonal"]:
-            self._step_muon(params, grads, group)
-        else:
-            self._step_adamw(params, grads, group)
+        step = self._step_muon if group.get("orthogonal") else super()._step
+        step(params, grads, group)
 
     def _step_muon(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
         momenta, steps = self._zeros("momentum", params), self._steps(params)
@@ -98,33 +87,6 @@ class Muon(GroupwiseOptimizer):
             size = UPDATE_RMS * math.sqrt(max(shape))
             torch._foreach_add_(targets, list(updates), alpha=-group["lr"] * size)
 
-    def _step_adamw(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
-        steps = self._steps(params)
-        adamw(
-            params,
-            grads,
-            self._zeros("exp_avg", params),
-            self._zeros("exp_avg_sq", params),
-            [],
-            steps,
-            fused=group["fused"],
-            amsgrad=False,
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            lr=group["lr"],
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
-            maximize=False,
-        )
-
-    def _steps(self, params: list[Tensor]) -> list[Tensor]:
-        """Return the number of updates of each parameter so far."""
-        for param in params:
-            if "step" not in self.state[param]:
-                step = torch.zeros((), dtype=torch.float32, device=param.device)
-                self.state[param]["step"] = step
-        return [self.state[param]["step"] for param in params]
-
 
 def build(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.Optimizer:
     """Return Muon over the matrices of `groups` and AdamW over the rest, as one optimizer."""
@@ -133,7 +95,7 @@ def build(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.
             rate = settings.muon_lr or MUON_LR_RATIO * settings.peak_lr
             group["base_lr"] = group["lr"] = rate * settings.lr_scale_by_role.get("matrix", 1.0)
             group["orthogonal"] = True
-    return Muon(groups, betas=settings.used_betas, eps=settings.used_eps)
+    return Muon(groups, settings)
 
 
 def orthogonalize(matrices: list[Tensor], dtype: torch.dtype) -> list[Tensor]:

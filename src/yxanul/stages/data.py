@@ -179,11 +179,11 @@ def check_header(
         )
 
 
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.02
 _LINE_SECONDS = 30.0
 """Seconds between lines about encoding in the background."""
 _CANCEL_SECONDS = 3.0
-_MAX_IDLE_POLLS = 50
+_MAX_IDLE_POLLS = 250
 
 
 def tell(manifests: Mapping[str, Manifest], ui: Ui) -> None:

@@ -202,13 +202,13 @@ def test_names_of_files_may_hold_any_sign(ask, hub, streaming):
     assert sorted(answer["texts"]) == sorted(f"{n} {k}" for n in range(3) for k in range(9))
 
 
-def test_changed_files_of_a_local_folder_are_read_again(ask_anew, tmp_path):
+def test_changed_files_of_a_local_folder_are_read_again(ask, tmp_path):
     folder = tmp_path / "dataset"
     folder.mkdir()
     answers = []
     for text in ("first", "second"):
         (folder / "a.csv").write_text(f"text,n\n{text} tale,1\n")
-        (answer,) = ask_anew({"name": str(folder), "streaming": True})
+        (answer,) = ask({"name": str(folder), "streaming": True})
         answers.append(answer)
     assert [answer["texts"] for answer in answers] == [["first tale"], ["second tale"]]
     assert answers[0]["parts"] != answers[1]["parts"]
