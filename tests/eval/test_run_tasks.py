@@ -124,6 +124,7 @@ def test_bits_per_byte_is_of_the_answer_without_the_delimiter():
 
 def test_perplexity_never_overflows():
     assert estimate("perplexity", [2000.0, 2000.0]).value == math.inf
+    assert math.isnan(estimate("perplexity", [math.nan, 1.0]).value)
 
 
 def test_mean_and_standard_error():

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+from yxanul.base.figures import perplexity
 from yxanul.eval import questions
 from yxanul.eval.questions import Question, Row, num_words
 from yxanul.eval.requests import Ask, ask, ask_rolling
@@ -178,7 +179,7 @@ def estimate(
     stderr = math.sqrt(spread * count / (count - 1)) / total if count > 1 else math.nan
     if not is_perplexity(metric):
         return Estimate(mean, stderr)
-    value = math.exp(mean) if mean < 700 else math.inf
+    value = perplexity(mean)
     return Estimate(value, value * stderr)
 
 
