@@ -174,12 +174,12 @@ def test_a_run_keeps_its_number_of_threads(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", counts.append)
     cpu, ledger = torch.device("cpu"), Ledger(tmp_path / "ledger.json")
     monkeypatch.setattr(measure, "best_num_threads", lambda: 2)
-    measure.decide_threads(ledger, cpu, SilentUi())
+    measure.decide_threads(ledger, cpu, 1, SilentUi())
     monkeypatch.setattr(measure, "best_num_threads", lambda: pytest.fail("measured"))
-    measure.decide_threads(Ledger.open(ledger.path), cpu, SilentUi())
+    measure.decide_threads(Ledger.open(ledger.path), cpu, 1, SilentUi())
     assert counts == [2, 2]
     monkeypatch.setattr(measure, "usual_num_threads", lambda: 1)  # a smaller machine
-    measure.decide_threads(Ledger.open(ledger.path), cpu, SilentUi())
+    measure.decide_threads(Ledger.open(ledger.path), cpu, 1, SilentUi())
     assert counts == [2, 2, 1]
 
 

@@ -6,7 +6,9 @@ import ctypes
 import functools
 import os
 import platform
+import re
 import sys
+import time
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 _LARGEST = 2**31 - 1
@@ -26,6 +28,31 @@ def processor_name() -> str:
 def usable_cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def taken_cores(seconds: float = 0.2) -> int:
+    """Return how many usable cores other processes keep busy most of `seconds`, during which this
+    one sleeps; 0 if unknown."""
+    before = _core_times()
+    time.sleep(seconds if before else 0)
+    after = _core_times()
+    return sum(
+        2 * (after[core][0] - idle) < after[core][1] - total
+        for core, (idle, total) in before.items()
+        if core in after
+    )
+
+
+def _core_times() -> dict[int, tuple[int, int]]:
+    """Return the idle and the total time of each usable core in ticks; none outside Linux."""
+    try:
+        with open("/proc/stat") as file:
+            lines = [line.split() for line in file if re.match(r"cpu\d", line)]
+    except OSError:
+        return {}
+    times = {int(name[3:]): [int(value) for value in values] for name, *values in lines}
+    usable = os.sched_getaffinity(0)
+    return {core: (sum(own[3:5]), sum(own)) for core, own in times.items() if core in usable}
 
 
 def keep_freed_memory() -> bool:

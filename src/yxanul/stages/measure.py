@@ -84,7 +84,8 @@ def decide_preset(
     `with_preset` returns the recipe for a preset; `text_tokens` is as for `compare_presets`.
     """
     if "preset" not in ledger.decisions:
-        decide_threads(ledger, choose_device(with_preset(AUTO_PRESET).train.device), ui)
+        device = choose_device(with_preset(AUTO_PRESET).train.device)
+        decide_threads(ledger, device, processes, ui)
         candidates = compare_presets(with_preset, vocab_size, text_tokens, processes)
         ledger.decisions["preset"] = best_preset(candidates)
         ledger.decisions["presets"] = [asdict(one) for one in candidates]
@@ -209,13 +210,14 @@ def decide_precision(
     return ledger.decisions["precision"]
 
 
-def decide_threads(ledger: Ledger, device: torch.device, ui: Ui) -> None:
-    """Choose the number of CPU threads of a new run; a resumed one uses the same, since sums
-    depend on it."""
+def decide_threads(ledger: Ledger, device: torch.device, processes: int, ui: Ui) -> None:
+    """Choose the number of CPU threads of each process of a new run; a resumed one uses the same,
+    and as many processes, since sums depend on both."""
     if device.type != "cpu":
         return
     if "threads" not in ledger.decisions:
         threads = ledger.decisions["threads"] = best_num_threads()
+        ledger.decisions["processes"] = processes
         if threads < usual_num_threads():
             ui.warn(
                 f"other processes are using the CPU: training with {threads}"

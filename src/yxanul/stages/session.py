@@ -233,7 +233,7 @@ def _engine(
 ) -> tuple[Engine, Peak]:
     """Return the engine in the chosen precision, and the peak throughput that MFU refers to."""
     device = model.embedding.tokens.device
-    decide_threads(ledger, device, ui)
+    decide_threads(ledger, device, world.size, ui)
     precision = world.broadcast(decide_precision(ledger, recipe, model, world.size, ui))
     if note := caveat(precision, device):
         ui.warn(note)
