@@ -86,7 +86,12 @@ DeviceOption = Annotated[
 ]
 DevicesOption = Annotated[
     int | None,
-    option("N", "Training processes, one per GPU.  [default: all GPUs; on a CPU 1, or one per core where others keep it busy]", min=1),
+    option(
+        "N",
+        "Training processes, one per GPU.  [default: all GPUs; on a CPU one, or several if others"
+        " keep it busy]",
+        min=1,
+    ),
 ]
 StrategyOption = Annotated[
     str | None,
