@@ -89,6 +89,18 @@ def test_core_is_kept_beside_ordinary_tasks(runs):
     assert {row["task"] for row in rows} >= {"arc_easy", "lambada_openai", "core/arc_easy"}
 
 
+def test_results_of_fewer_documents_replace_no_others(runs):
+    options = ("--tasks", "arc_easy", "--task-data", runs / "benchmarks", "--seq-len", 64)
+    path, kept = runs / "one" / "evaluations" / "tasks-00000002.json", []
+    path.unlink(missing_ok=True)
+    for limit in (1, None, 2):
+        said = call("eval", runs / "one", *options, *(() if limit is None else ("--limit", limit)))
+        assert said.code == 0, said.err
+        kept.append(json.loads(path.read_text(), parse_constant=pytest.fail)["tasks"]["arc_easy"])
+    assert [one["documents"] for one in kept] == [1, 12, 12]
+    assert kept[0]["stderr"] is None
+
+
 def test_samples_have_every_request(runs, tmp_path):
     file = tmp_path / "samples.jsonl"
     options = ("--task-data", runs / "benchmarks", "--limit", 4, "--num-fewshot", 1)

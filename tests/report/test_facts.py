@@ -227,7 +227,7 @@ def test_tasks_have_errors_and_chance(tmp_path):
     (at_gate,) = facts_of(run)["tasks"]
     assert (at_gate["value"], at_gate["step"]) == (0.75, 4)
     (run / "evaluations").mkdir()
-    figures = {"accuracy": 0.8, "stderr": 0.01, "chance": 0.5, "documents": 670}
+    figures = {"accuracy": 0.8, "stderr": 0.01, "chance": 0.5, "documents": 670, "cut_prompts": 3}
     content = json.dumps({"step": 4, "tasks": {"blimp": figures}})
     (run / "evaluations" / "tasks-00000004.json").write_text(content)
     (after,) = facts_of(run)["tasks"]

@@ -167,6 +167,20 @@ def steps_evaluated(monkeypatch, settings, durations, steps=1000, stop=None):
     return found, lines, clock.now
 
 
+def test_the_time_of_an_evaluation_is_estimated_from_its_current_part(monkeypatch):
+    """Programs that run after 40 answers were written do not count as more answers."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(task_limit, "perf_counter", lambda: clock.now)
+    limit = TaskLimit(SimpleNamespace(signal_number=None), 7.0)
+    with limit.task("answers", 40, "documents") as bar:
+        clock.now = 6.0
+        bar.advance(40)
+    with pytest.raises(TaskLimit.Ended), limit.task("programs", 40, "programs") as bar:
+        clock.now = 8.0
+        bar.advance(10)
+    assert limit.estimate(8.0) == 6 + 2 * 4
+
+
 def test_what_is_cheap_keeps_its_cadence(monkeypatch):
     settings = EvalSettings(tasks=[{"name": "blimp", "every_steps": 100}])
     found, lines, _ = steps_evaluated(monkeypatch, settings, {"blimp": 2.0})

@@ -11,6 +11,7 @@ from typing import Any
 
 from yxanul.base.cache import cache_folder
 from yxanul.base.errors import YxanulError
+from yxanul.base.figures import finite
 from yxanul.base.files import atomic_file, expand_home, read_json, write_json
 from yxanul.base.interrupt import StopRequest
 from yxanul.base.registry import lookup
@@ -105,13 +106,19 @@ def evaluate_tasks(
 
 
 def _keep(model: _Evaluated, result: dict[str, Any]) -> None:
-    """Add a run's results to those of the same weights in its folder, for reports."""
+    """Add a run's results to those of the same weights in its folder, for reports; those of fewer
+    documents do not replace others."""
     folder = RunFolder(model.run).evaluations
     if model.step is None or not os.access(model.run, os.W_OK):
         return
     path = folder / f"{'core' if 'centered' in result else 'tasks'}-{model.step:08}.json"
     earlier = read_json(path)["tasks"] if path.is_file() else {}
-    write_json(path, result | {"tasks": earlier | result["tasks"]})
+    tasks = {
+        name: one
+        for name, one in result["tasks"].items()
+        if one["documents"] >= earlier.get(name, one)["documents"]
+    }
+    write_json(path, finite(result | {"tasks": earlier | tasks}))
 
 
 def _task_data_of(run: Path) -> str | None:

@@ -19,12 +19,12 @@ class TaskLimit(SilentUi):
     def __init__(self, stop: StopRequest, seconds: float):
         """Initialize with the longest time that the evaluation may take."""
         self._stop, self._end = stop, perf_counter() + seconds
-        self._done, self._total = 0.0, 1.0
+        self._done, self._total, self._began = 0.0, 1.0, perf_counter()
 
     @contextlib.contextmanager
     def task(self, title: str, total: float, unit: str, done: int = 0) -> Iterator[ProgressTask]:
         """Run the block until the evaluation has to end."""
-        self._done, self._total = 0.0, total
+        self._done, self._total, self._began = 0.0, total, perf_counter()
         yield self
 
     def advance(self, amount: float, note: str = "") -> None:
@@ -38,5 +38,6 @@ class TaskLimit(SilentUi):
         self._total = total
 
     def estimate(self, seconds: float) -> float:
-        """Return how long the evaluation would take that was ended after so many seconds."""
-        return seconds * self._total / max(self._done, 1.0)
+        """Return how long the evaluation would take that was ended after so many seconds; what it
+        does after its current part is unknown."""
+        return seconds + (perf_counter() - self._began) * (self._total / max(self._done, 1.0) - 1)

@@ -9,7 +9,7 @@ from typing import Any
 from yxanul.base.figures import finite
 from yxanul.report.files import MetricsFile, read_mapping
 
-_NO_METRIC = ("documents", "chance", "groups")
+_NO_METRIC = ("documents", "chance", "groups", "cut_prompts")
 
 
 def tasks_of(
