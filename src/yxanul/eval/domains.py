@@ -130,7 +130,7 @@ def _domain_score(
 
 @dataclass(frozen=True, slots=True)
 class Surprise:
-    """How a domain's perplexity compares with the mean of all domains."""
+    """How a domain's perplexity compares with the mean of the run's sources."""
 
     ratio: float
     in_mix: bool = True
@@ -165,7 +165,9 @@ class Surprise:
 def surprises(
     domains: Mapping[str, DomainScore], files: Collection[str] = ()
 ) -> dict[str, Surprise]:
-    """Return each domain's comparison with the mean; none if there is one domain. `files` are the
-    names of those that are no source."""
-    ratios = surprise_ratios({name: domain.score for name, domain in domains.items()})
+    """Return each domain's comparison with the mean of the run's sources, or without any, of all;
+    none if there is one domain. `files` are the names of those that are no source."""
+    scores = {name: domain.score for name, domain in domains.items()}
+    sources = {name: score for name, score in scores.items() if name not in files}
+    ratios = surprise_ratios(scores, sources)
     return {name: Surprise(ratio, name not in files) for name, ratio in ratios.items()}

@@ -74,14 +74,17 @@ def _deviation(values: Sequence[float]) -> float:
     return statistics.pstdev(values) if all(map(math.isfinite, values)) else math.nan
 
 
-def surprise_ratios(scores: Mapping[str, Score]) -> dict[str, float]:
-    """Return each domain's perplexity divided by the mean of all domains' perplexities.
+def surprise_ratios(
+    scores: Mapping[str, Score], beside: Mapping[str, Score] | None = None
+) -> dict[str, float]:
+    """Return each domain's perplexity divided by the mean of the perplexities of the domains
+    `beside`, by default of all.
 
     The mean is unweighted and leaves out infinite perplexities. A single domain has no ratio.
     """
     if len(scores) < 2:
         return {}
-    counted = _counted(scores)
+    counted = _counted(beside or scores)
     mean = sum(score.perplexity for score in counted) / len(counted)
     return {name: score.perplexity / mean for name, score in scores.items()}
 
