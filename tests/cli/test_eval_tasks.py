@@ -89,16 +89,32 @@ def test_core_is_kept_beside_ordinary_tasks(runs):
     assert {row["task"] for row in rows} >= {"arc_easy", "lambada_openai", "core/arc_easy"}
 
 
-def test_results_of_fewer_documents_replace_no_others(runs):
-    options = ("--tasks", "arc_easy", "--task-data", runs / "benchmarks", "--seq-len", 64)
+def test_results_of_fewer_documents_or_another_context_replace_no_others(runs):
+    options = ("--tasks", "arc_easy", "--task-data", runs / "benchmarks")
     path, kept = runs / "one" / "evaluations" / "tasks-00000002.json", []
     path.unlink(missing_ok=True)
-    for limit in (1, None, 2):
-        said = call("eval", runs / "one", *options, *(() if limit is None else ("--limit", limit)))
+    for more in (("--limit", 1), (), ("--limit", 2), ("--seq-len", 16)):
+        said = call("eval", runs / "one", *options, *more)
         assert said.code == 0, said.err
         kept.append(json.loads(path.read_text(), parse_constant=pytest.fail)["tasks"]["arc_easy"])
-    assert [one["documents"] for one in kept] == [1, 12, 12]
-    assert kept[0]["stderr"] is None
+    assert [one["documents"] for one in kept] == [1, 12, 12, 12]
+    assert kept[0]["stderr"] is None and kept[3] == kept[1]
+    other = read_json(path.with_name("tasks-00000002-context-16.json"))
+    assert (other["seq_len"], list(other["tasks"])) == (16, ["arc_easy"])
+
+
+def test_results_are_kept_though_samples_cannot_be(runs, tmp_path):
+    command = ("eval", runs / "one", "--tasks", "arc_easy", "--task-data", runs / "benchmarks")
+    said = call(*command, "--samples", tmp_path)
+    assert said.code == 2 and "--samples is a folder" in said.err
+
+
+def test_too_few_documents_for_the_shots_are_found_before_any_work(runs, tmp_path):
+    task = "eval.tasks=[{name: arc_easy, limit: 2, num_fewshot: 5}]"
+    options = (task, f"eval.task_data={runs / 'benchmarks'}", "--out", tmp_path / "run")
+    said = call("run", write_tiny(tmp_path), *options)
+    assert said.code == 2 and "arc_easy has too few documents for 5 shots" in said.err
+    assert not (tmp_path / "run").exists()
 
 
 def test_samples_have_every_request(runs, tmp_path):

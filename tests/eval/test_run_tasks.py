@@ -26,7 +26,7 @@ from yxanul.eval.run_tasks import (
     split_by_file,
 )
 from yxanul.eval.sandbox import ProgramResult
-from yxanul.eval.tasks import METRICS, TASKS, Answer, estimate
+from yxanul.eval.tasks import METRICS, TASKS, Answer, best_share, estimate
 from yxanul.generate.config import SampleSettings
 from yxanul.model.config import ModelSettings
 from yxanul.model.language_model import LanguageModel
@@ -125,6 +125,7 @@ def test_bits_per_byte_is_of_the_answer_without_the_delimiter():
 def test_perplexity_never_overflows():
     assert estimate("perplexity", [2000.0, 2000.0]).value == math.inf
     assert math.isnan(estimate("perplexity", [math.nan, 1.0]).value)
+    assert math.isnan(best_share([1.0, math.nan], 0)) and math.isnan(best_share([math.nan, 1.0], 1))
 
 
 def test_mean_and_standard_error():

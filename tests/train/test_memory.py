@@ -258,9 +258,14 @@ class TestSettings:
             TrainSettings(gradient_checkpointing=wanted)
 
 
-def test_the_memory_of_a_cpu_is_at_most_what_the_process_may_have(monkeypatch):
+def test_the_memory_of_a_cpu_is_at_most_what_the_process_may_have(monkeypatch, tmp_path):
     installed = memory.device_memory(torch.device("cpu"))
     assert installed > 2**28
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "limit_in_bytes").write_text(f"{2**27}\n")
+    for name, limit in (("memory.max", installed), ("limit_in_bytes", 2**27), ("none", installed)):
+        monkeypatch.setattr(memory, "_CGROUP_FILES", (tmp_path / name,))
+        assert memory.device_memory(torch.device("cpu")) == limit, name
     monkeypatch.setattr(memory.resource, "getrlimit", lambda _: (2**28, 2**29))
     assert memory.device_memory(torch.device("cpu")) == 2**28
 

@@ -59,6 +59,8 @@ class _Evaluated:
     run: Path
     step: int | None
     seq_len: int
+    usual_seq_len: int
+    """Of the checkpoint: the context without --seq-len."""
     results: Mapping[str, Result]
     missing: list[str]
 
@@ -83,13 +85,15 @@ def evaluate_tasks(
     # One folder, so that models compared are asked the same questions.
     folder = asked.task_data or next(filter(None, map(_task_data_of, runs)), None)
     asked = replace(asked, task_data=None if folder is None else expand_home(str(folder)))
+    if samples and samples.is_dir():
+        raise YxanulError("--samples is a folder", got=samples, expected="a file to write")
     with StopRequest().handled():
         models = [_evaluate_run(run, asked, checkpoint, device, ui) for run in runs]
-    if samples:
-        _write_samples(samples, models)
     facts = [model.to_dict(is_core) for model in models]
     for model, result in zip(models, facts, strict=True):
         _keep(model, result)
+    if samples:
+        _write_samples(samples, models)
     if len(models) == 1:
         print_result(facts[0], _table(models[0], is_core), as_json)
         return
@@ -106,19 +110,28 @@ def evaluate_tasks(
 
 
 def _keep(model: _Evaluated, result: dict[str, Any]) -> None:
-    """Add a run's results to those of the same weights in its folder, for reports; those of fewer
-    documents do not replace others."""
-    folder = RunFolder(model.run).evaluations
+    """Keep the results of a run in its folder, for reports: beside those of the same weights and
+    context, of which those of more documents stay; of CORE all or none."""
     if model.step is None or not os.access(model.run, os.W_OK):
         return
-    path = folder / f"{'core' if 'centered' in result else 'tasks'}-{model.step:08}.json"
+    is_core = "centered" in result
+    context = "" if model.seq_len == model.usual_seq_len else f"-context-{model.seq_len}"
+    name = f"{'core' if is_core else 'tasks'}-{model.step:08}{context}.json"
+    path, tasks = RunFolder(model.run).evaluations / name, result["tasks"]
     earlier = read_json(path)["tasks"] if path.is_file() else {}
-    tasks = {
-        name: one
-        for name, one in result["tasks"].items()
-        if one["documents"] >= earlier.get(name, one)["documents"]
-    }
-    write_json(path, finite(result | {"tasks": earlier | tasks}))
+    if is_core:
+        if _num_documents(tasks) < _num_documents(earlier):
+            return
+    else:
+        fewer = [n for n in tasks if tasks[n]["documents"] < earlier.get(n, tasks[n])["documents"]]
+        tasks = earlier | tasks | {name: earlier[name] for name in fewer}
+        missing = [name for name in result["missing"] if name not in tasks]
+        result = result | {"tasks": tasks, "missing": missing}
+    write_json(path, finite(result))
+
+
+def _num_documents(tasks: dict[str, Any]) -> int:
+    return sum(one["documents"] for one in tasks.values())
 
 
 def _task_data_of(run: Path) -> str | None:
@@ -156,7 +169,7 @@ def _evaluate_run(
         raise YxanulError("no task to evaluate", expected=f"some of {', '.join(ALL_TASKS)}")
     if missing:
         ui.warn(f"not evaluated, as there is no test set {place}: {', '.join(missing)}")
-    return _Evaluated(run, bundle.step, seq_len, results, missing)
+    return _Evaluated(run, bundle.step, seq_len, bundle.seq_len, results, missing)
 
 
 def _suite(suite: str, allow_code: bool, ui: Ui) -> list[str]:

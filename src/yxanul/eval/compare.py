@@ -68,10 +68,11 @@ def paired_bootstrap(
         drawn = generator.integers(pairs.shape[1], size=(_ROWS, pairs.shape[1]))
         means.append(pairs[:, drawn].sum(-1) / weights_N[drawn].sum(-1))
     resampled, whole = np.concatenate(means, 1), pairs.sum(1) / weights_N.sum()
-    if of_exp:
-        with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite minus infinite is NaN
+        if of_exp:
             resampled, whole = np.exp(resampled), np.exp(whole)
-    low, high = np.quantile(resampled[1] - resampled[0], [0.025, 0.975])
+        low, high = np.quantile(resampled[1] - resampled[0], [0.025, 0.975])
+        difference = float(whole[1] - whole[0])
     if len(weights_N) < 2:
         low = high = math.nan
-    return Difference(float(whole[1] - whole[0]), float(low), float(high))
+    return Difference(difference, float(low), float(high))

@@ -237,7 +237,9 @@ def check_shots(tasks: Mapping[str, AnyTask], options: TaskOptions, ui: Ui) -> N
 def _check_count(name: str, num_documents: int, shots: int) -> None:
     if shots >= num_documents:
         what = f"{name} has too few documents for {shots} shots"
-        hint = "shots are drawn from the documents within --limit: raise it, or lower --num-fewshot"
+        hint = (
+            "shots are drawn from the documents within the limit: raise it, or ask for fewer shots"
+        )
         raise YxanulError(what, got=num_documents, hint=hint)
 
 

@@ -99,7 +99,10 @@ class Answer(NamedTuple):
 
 
 def best_share(scores: Sequence[float], gold: int) -> float:
-    """Return 1 if the gold score is the highest, 1/n if it ties with n - 1 others, else 0."""
+    """Return 1 if the gold score is the highest, 1/n if it ties with n - 1 others, else 0; NaN if
+    a score is NaN."""
+    if any(map(math.isnan, scores)):
+        return math.nan
     best = max(scores)
     return 1 / list(scores).count(best) if scores[gold] == best else 0.0
 

@@ -10,8 +10,9 @@ from yxanul.base.cache import is_address
 from yxanul.base.errors import YxanulError, missing_package
 from yxanul.base.files import expand_home
 from yxanul.base.settings import Misfit
+from yxanul.base.ui import SilentUi
 from yxanul.data.config import DataSettings
-from yxanul.eval.run_tasks import ALL_TASKS, TaskOptions, check_possible
+from yxanul.eval.run_tasks import ALL_TASKS, TaskOptions, check_possible, check_shots
 from yxanul.model.count import count_parameters
 from yxanul.optim.schedules import check_schedule
 from yxanul.optim.table import OPTIMIZERS
@@ -123,7 +124,8 @@ def _stride(recipe: Recipe) -> Iterator[Misfit]:
 
 
 def _tasks(recipe: Recipe) -> Iterator[Misfit]:
-    """Yield tasks whose files are missing, or whose programs cannot run here."""
+    """Yield tasks whose files are missing, whose limit leaves too few documents for their shots, or
+    whose programs cannot run here."""
     settings = recipe.eval
     metrics = [metric for stage in recipe.stages for metric in stage.gate.metrics()]
     folder = expand_home(settings.task_data) if settings.task_data else None
@@ -133,7 +135,10 @@ def _tasks(recipe: Recipe) -> Iterator[Misfit]:
         yield from _missing_package("datasets", "data", ("eval", "tasks"))
     for task in tasks:
         try:
-            check_possible([ALL_TASKS[task.name]], folder, options)
+            row = ALL_TASKS[task.name]
+            check_possible([row], folder, options)
+            shots = TaskOptions(limit=task.limit, num_fewshot=task.num_fewshot)
+            check_shots({task.name: row}, shots, SilentUi())
         except YxanulError as error:
             yield Misfit(str(error), ("eval", "task_data"), ("eval", "tasks"))
 

@@ -242,7 +242,7 @@ class Scorer:
         metrics = session.recipe.stages[index].gate.metrics()
         self.tasks = {task.name: task for task in session.recipe.eval.gate_tasks(metrics)}
         """Tasks that the gate evaluates, by name."""
-        # Their files are read now, so that mistakes in them are found before training.
+        # Their files are read now, so that mistakes in them are found before the stage trains.
         self._prepared = self._prepare_tasks() if session.world.is_main else {}
 
     def _shape(self, domain: str) -> WindowShape:

@@ -244,8 +244,8 @@ def pass_gate(
         raise GateFailed(
             f"stage '{entry.name}' failed its gate",
             got="; ".join(map(str, verdict.failures)),
-            hint=f"raise stages.{index}.budget (now {stage.budget}, {plan.total_steps:,} steps), or"
-            f" loosen stages.{index}.gate, and run the same command to resume",
+            hint=f"raise stages.{index}.budget (now {stage.budget}; trained: {plan.total_steps:,}"
+            f" steps), or loosen stages.{index}.gate, and run the same command to resume",
             facts=stage_facts(session) | {"verdict": verdict.to_dict()},
         )
     return action
@@ -273,7 +273,10 @@ def next_action(
             tokens = plan.total_tokens - plan.tokens_after(start)
             action = Action("rollback", step, attempt, tokens, replay, failures=failures)
             return replace(action, from_step=from_step, lr_scale=option.lr_scale)
-        session.ui.say(f"stage '{entry.name}': no rollback, as its last checkpoint is the best")
+        session.ui.say(
+            f"stage '{entry.name}': attempt {attempt + 1} of {len(stage.attempts)}, a rollback, is"
+            " left out: the last checkpoint is the best"
+        )
     return None
 
 

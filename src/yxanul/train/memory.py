@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import resource
+from pathlib import Path
 
 import torch
 
@@ -19,6 +20,11 @@ from yxanul.train.mixed_precision.weights import MixedPrecision
 DOCUMENTS_IN_ROW = 4
 """Documents per row of a dry run's random batch."""
 
+_CGROUP_FILES = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+"""Limits of a container, versions 2 and 1."""
 _OOM_MESSAGES = (
     "can't allocate memory",  # torch's allocator for the CPU
     "not enough memory",  # the same under Windows
@@ -52,9 +58,18 @@ def device_memory(device: torch.device) -> int:
     """Return a device's memory in bytes; for a CPU, what this process may use."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
-    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *map(_limit, _CGROUP_FILES)]
     allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return installed if allowed == resource.RLIM_INFINITY else min(installed, allowed)
+    limits.append(None if allowed == resource.RLIM_INFINITY else allowed)
+    return min(limit for limit in limits if limit is not None)
+
+
+def _limit(path: Path) -> int | None:
+    """Return the bytes that a container may use; None for no limit."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def process_rows(phase: Phase, processes: int) -> int:

@@ -34,8 +34,9 @@ class WandbTracker:
     """Logs to one W&B run per run folder, across resumes.
 
     Online, W&B reports its last step, and steps that it already has are left out. Offline it
-    cannot: after a resume the new offline folder is first filled from metrics.jsonl, so that the
-    newest holds the whole run (`wandb sync` overwrites the earlier ones with it).
+    cannot: after a resume the new offline folder is first filled with the metrics of metrics.jsonl,
+    so that the newest holds those of the whole run (`wandb sync` overwrites the earlier ones with
+    it); texts and histograms of before the resume are not repeated.
     """
 
     def __init__(self, run: RunFolder):
