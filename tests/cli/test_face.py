@@ -4,7 +4,6 @@ import io
 import json
 import math
 import shlex
-import sys
 from contextlib import redirect_stderr
 from types import SimpleNamespace
 
@@ -31,18 +30,24 @@ from yxanul.tokenizer.config import ByteSettings
 
 
 @pytest.mark.parametrize(
-    ("argument", "installed", "words"),
+    ("on_path", "beside_python", "words"),
     [
-        (".venv/bin/yxanul", "/usr/bin/yxanul", ["yxanul"]),
-        (".venv/bin/yxanul", None, [".venv/bin/yxanul"]),
-        ("src/yxanul/__main__.py", None, [sys.executable, "-m", "yxanul"]),
+        (True, True, ["yxanul"]),
+        (False, True, [".venv/bin/yxanul"]),
+        (False, False, ["{folder}/.venv/bin/python", "-m", "yxanul"]),
     ],
 )
 def test_a_run_ends_with_commands_that_work_in_the_same_shell(
-    argument, installed, words, monkeypatch
+    on_path, beside_python, words, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr("sys.argv", [argument, "run"])
-    monkeypatch.setattr("shutil.which", lambda name: installed)
+    scripts = tmp_path / ".venv" / "bin"
+    scripts.mkdir(parents=True)
+    if beside_python:
+        (scripts / "yxanul").touch()
+    words = [word.format(folder=tmp_path) for word in words]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.executable", str(scripts / "python"))
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/yxanul" if on_path else None)
     samples = ["It's\n\n\n\n\nlong"]
     facts = {"run": "my runs/x", "stages": [], "held_out": {}, "samples": samples}
     facts["prompt"] = 'It\'s $5 "now"'

@@ -156,8 +156,9 @@ def own_command() -> list[str]:
     """Return the words that start this program again from the same shell."""
     if shutil.which(PROGRAM):
         return [PROGRAM]
-    if Path(sys.argv[0]).name == PROGRAM:
-        return [sys.argv[0]]
+    script = Path(sys.executable).with_name(PROGRAM)
+    if script.exists():
+        return [min(str(script), os.path.relpath(script), key=len)]
     return [sys.executable, "-m", PROGRAM]
 
 

@@ -154,7 +154,8 @@ def train_to_gate(session: Session, index: int, plan: Plan, entry: Entry, scorer
 def _headline(session: Session, plan: Plan, stage: StageSettings, entry: Entry) -> str:
     optim = stage_optim(session.recipe.optim, stage)
     engine, size = session.engine, session.world.size
-    devices = f" x {size} ({session.recipe.train.strategy})" if size > 1 else ""
+    strategy = session.recipe.train.strategy.replace("auto", "ddp")
+    devices = f" x {size} ({strategy})" if size > 1 else ""
     length = f"{plan.total_steps:,} steps, {plan.total_tokens:,} tokens"
     if entry.is_guess:
         length = f"{entry.minutes:g} minutes"
