@@ -14,17 +14,39 @@ from yxanul.recipe import load_recipe
 MINUTES = ("stages.0.budget={minutes: 1}",)
 
 
-def test_a_core_is_taken_if_it_is_busy_most_of_the_time(tmp_path, monkeypatch):
+def test_a_core_is_free_if_it_is_idle_most_of_the_time(monkeypatch):
     before = {0: (10, 20), 1: (10, 20), 2: (10, 20), 3: (0, 0), 7: (1, 2)}
     after = {0: (10, 40), 1: (19, 40), 2: (21, 40), 3: (0, 0)}  # a core that has no clock, one gone
     looks = iter([before, after])
     monkeypatch.setattr(machine, "_core_times", lambda: next(looks))
-    assert machine.taken_cores(0) == 2
+    monkeypatch.setattr(machine, "_visible_cores", lambda: 5)
+    assert machine.free_cores(0) == 3
 
 
 def test_this_machine_is_read_or_unknown():
     assert all(0 <= idle <= total for idle, total in machine._core_times().values())
-    assert machine.taken_cores(0) == 0, "no time has passed"
+    assert machine.free_cores(0) == machine._visible_cores(), "no time has passed"
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        (["max 100000"], 8),
+        (["250000 100000"], 3),
+        (["5000 100000"], 1),
+        (["200000", "100000"], 2),
+        (["-1", "100000"], 8),
+        ([""], 8),
+        ([], 8),
+    ],
+)
+def test_a_containers_quota_bounds_the_cores(files, cores, tmp_path, monkeypatch):
+    paths = [tmp_path / str(number) for number in range(max(1, len(files)))]
+    for path, text in zip(paths, files, strict=False):
+        path.write_text(f"{text}\n")
+    monkeypatch.setattr(machine, "_QUOTA_FILES", (tuple(paths),))
+    monkeypatch.setattr(machine, "_visible_cores", lambda: 8)
+    assert machine.usable_cores() == cores
 
 
 @pytest.fixture
@@ -34,7 +56,7 @@ def taken(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.setattr(run, "usable_cores", lambda: 4)
-    monkeypatch.setattr(run, "taken_cores", lambda: cores["taken"])
+    monkeypatch.setattr(run, "free_cores", lambda: 4 - cores["taken"])
     monkeypatch.setattr(run, "_GPU_FILES", ())
     return cores
 
@@ -64,7 +86,7 @@ def test_what_else_decides(tmp_path, taken, monkeypatch):
         assert chosen(tmp_path, *MINUTES) == 1
     assert chosen(tmp_path, *MINUTES) == 4
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
-    monkeypatch.setattr(run, "taken_cores", lambda: pytest.fail("looked"))
+    monkeypatch.setattr(run, "free_cores", lambda: pytest.fail("looked"))
     assert chosen(tmp_path, *MINUTES) == 1, "the user decides"
 
 
@@ -73,7 +95,7 @@ def test_a_run_keeps_its_number(tmp_path, taken, monkeypatch):
     said = call("run", recipe, "--devices", "1", "--out", tmp_path / "run")
     assert said.code == 0, said.err
     assert ledger_of(tmp_path / "run")["decisions"]["processes"] == 1
-    monkeypatch.setattr(run, "taken_cores", lambda: pytest.fail("looked"))
+    monkeypatch.setattr(run, "free_cores", lambda: pytest.fail("looked"))
     assert chosen(tmp_path, *MINUTES) == 1
     path = Path(tmp_path / "run" / "ledger.json")
     path.write_text(path.read_text().replace('"processes": 1', '"processes": 3'))

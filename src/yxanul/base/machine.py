@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import os
 import platform
 import re
 import sys
 import time
+from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 _LARGEST = 2**31 - 1
+_QUOTA_FILES = (
+    ("/sys/fs/cgroup/cpu.max",),
+    ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+)
+"""A container's quota and period in microseconds: versions 2 and 1."""
 
 
 @functools.cache
@@ -26,21 +33,36 @@ def processor_name() -> str:
 
 
 def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of cores that this process may use, in a container also by its quota."""
+    return max(1, math.ceil(min(_visible_cores(), _cpu_quota())))
 
 
-def taken_cores(seconds: float = 0.2) -> int:
-    """Return how many usable cores other processes keep busy most of `seconds`, during which this
-    one sleeps; 0 if unknown."""
+def free_cores(seconds: float = 0.2) -> int:
+    """Return how many cores other processes leave idle most of `seconds`, during which this one
+    sleeps; all if unknown."""
     before = _core_times()
     time.sleep(seconds if before else 0)
     after = _core_times()
-    return sum(
+    return _visible_cores() - sum(
         2 * (after[core][0] - idle) < after[core][1] - total
         for core, (idle, total) in before.items()
         if core in after
     )
+
+
+def _visible_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cpu_quota() -> float:
+    """Return the cores that a container's quota comes to; infinity without one."""
+    for names in _QUOTA_FILES:
+        try:
+            quota, period = " ".join(Path(name).read_text() for name in names).split()
+            return int(quota) / int(period) if int(quota) > 0 else math.inf
+        except (OSError, ValueError):  # ValueError: "max"
+            continue
+    return math.inf
 
 
 def _core_times() -> dict[int, tuple[int, int]]:

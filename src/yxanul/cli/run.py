@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from yxanul.base.clock import Startup
 from yxanul.base.errors import GateFailed, Interrupted, YxanulError
 from yxanul.base.files import is_locked
-from yxanul.base.machine import taken_cores, usable_cores
+from yxanul.base.machine import free_cores, usable_cores
 from yxanul.base.run_folder import RunFolder
 from yxanul.base.ui import SilentUi, Ui
 from yxanul.cli.options import (
@@ -241,9 +241,9 @@ class RunRequest:
 
     @cached_property
     def cores_are_taken(self) -> bool:
-        """Whether other processes keep most cores busy now; if so, this warns."""
+        """Whether other processes leave less than half of the cores now; if so, this warns."""
         cores = usable_cores()
-        is_taken = cores > 1 and 2 * taken_cores() > cores
+        is_taken = cores > 1 and 2 * free_cores() < cores
         if is_taken:
             self.ui().warn(
                 "other processes are using the CPU: training in several processes, which wait for"
